@@ -1,0 +1,224 @@
+//! The question that a request asks and the answer it gets, with the headers that tell the client.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{AgentId, KeyId};
+use crate::kind::Kind;
+use crate::plan::Plan;
+use crate::problem::{ErrorCode, Problem};
+use crate::time::{Period, Timestamp};
+use crate::units::Units;
+
+/// One governance request, as far as deciding it needs to know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ask {
+    /// The project key that was used; its MAC has been verified.
+    pub key: KeyId,
+    /// What would be counted.
+    pub kind: Kind,
+    /// For which agent.
+    pub agent: AgentId,
+    /// How many units this stands for, 1 to [`Ask::COST_MAX`].
+    pub cost: u32,
+    /// Whether to decide without counting.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+impl Ask {
+    /// The most units that one `/v1/check` may stand for (design §3).
+    pub const COST_MAX: u32 = 1_000;
+}
+
+/// Why a request was denied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Denial {
+    /// The key is not among the policy's keys.
+    KeyRevoked,
+    /// The project is suspended.
+    Suspended,
+    /// The plan permits no further agent in this period.
+    AgentLimit,
+    /// The minute's permits are used up.
+    RateLimited,
+    /// The period's allowance is spent.
+    QuotaExhausted,
+}
+
+impl Denial {
+    /// The error that the client sees.
+    #[must_use]
+    pub fn code(self) -> ErrorCode {
+        match self {
+            Self::KeyRevoked => ErrorCode::Unauthorized,
+            Self::Suspended => ErrorCode::ProjectSuspended,
+            Self::AgentLimit => ErrorCode::AgentLimit,
+            Self::RateLimited => ErrorCode::RateLimited,
+            Self::QuotaExhausted => ErrorCode::QuotaExhausted,
+        }
+    }
+}
+
+/// Allowed or denied, with the project's numbers after the decision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// `None` allows the request.
+    pub denial: Option<Denial>,
+    /// The project's numbers.
+    pub numbers: Numbers,
+}
+
+/// A project's limits and what is left of them at one instant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Numbers {
+    /// When these numbers were true, by the home's clock.
+    pub now: Timestamp,
+    /// The month they are about.
+    pub period: Period,
+    /// The plan.
+    pub plan: Plan,
+    /// The plan's units a month.
+    pub included: Units,
+    /// All that may be spent this month; `None` where only the requests per minute limit it.
+    pub allowance: Option<Units>,
+    /// Units spent this month.
+    pub used: Units,
+    /// Requests per minute.
+    pub rpm: u32,
+    /// Permits of this minute that are left.
+    pub rpm_remaining: u32,
+    /// How many agents may be used, for denials that speak of it.
+    pub agents_max: Option<u32>,
+    /// Where to get more quota.
+    pub upgrade_url: String,
+}
+
+/// One response header.
+pub type Header = (&'static str, String);
+
+impl Numbers {
+    /// Units that may still be spent this month.
+    #[must_use]
+    pub fn remaining(&self) -> Option<Units> {
+        self.allowance.map(|allowance| allowance.saturating_sub(self.used))
+    }
+
+    /// Seconds until `end`, rounded up, so that a client which waits them is never early.
+    fn seconds_until(&self, end: Timestamp) -> u64 {
+        end.ms_since(self.now).div_ceil(1_000)
+    }
+
+    /// `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers).
+    #[must_use]
+    pub fn headers(&self) -> [Header; 2] {
+        let minute_left = self.seconds_until(self.now.minute().end());
+        let mut policy = format!("\"rpm\";q={};w=60", self.rpm);
+        let mut limit = format!("\"rpm\";r={};t={minute_left}", self.rpm_remaining);
+        if let (Some(allowance), Some(remaining)) = (self.allowance, self.remaining()) {
+            let window = self.period.end().ms_since(self.period.start()).div_euclid(1_000);
+            let month_left = self.seconds_until(self.period.end());
+            policy.push_str(&format!(", \"month\";q={allowance};w={window}"));
+            limit.push_str(&format!(", \"month\";r={remaining};t={month_left}"));
+        }
+        [("ratelimit-policy", policy), ("ratelimit", limit)]
+    }
+
+    /// The body of `GET /v1/quota`.
+    #[must_use]
+    pub fn quota(&self) -> Quota {
+        Quota {
+            period: self.period,
+            plan: self.plan,
+            included: self.included,
+            used: self.used,
+            remaining: self.remaining(),
+            rpm: RpmQuota { limit: self.rpm, remaining: self.rpm_remaining },
+            resets_at: self.period.end().to_string(),
+        }
+    }
+}
+
+/// The body of `GET /v1/quota`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quota {
+    /// The month.
+    pub period: Period,
+    /// The plan.
+    pub plan: Plan,
+    /// The plan's units a month.
+    pub included: Units,
+    /// Units spent this month.
+    pub used: Units,
+    /// Units left; `null` where only the requests per minute limit it.
+    pub remaining: Option<Units>,
+    /// The minute's limit.
+    pub rpm: RpmQuota,
+    /// When the month's numbers begin anew.
+    pub resets_at: String,
+}
+
+/// The minute's limit and what is left of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RpmQuota {
+    /// Requests per minute.
+    pub limit: u32,
+    /// How many are left.
+    pub remaining: u32,
+}
+
+impl Verdict {
+    /// Milliseconds after which a denied client may try again, where waiting helps.
+    #[must_use]
+    pub fn retry_after_ms(&self) -> Option<u64> {
+        let numbers = &self.numbers;
+        match self.denial? {
+            Denial::RateLimited => Some(numbers.now.minute().end().ms_since(numbers.now)),
+            Denial::QuotaExhausted | Denial::AgentLimit => Some(numbers.period.end().ms_since(numbers.now)),
+            Denial::KeyRevoked | Denial::Suspended => None,
+        }
+    }
+
+    /// The `Retry-After` header, in whole seconds rounded up.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Header> {
+        self.retry_after_ms().map(|ms| ("retry-after", ms.div_ceil(1_000).max(1).to_string()))
+    }
+
+    /// The problem that a denied client reads, or `None` if the request is allowed.
+    #[must_use]
+    pub fn problem(&self) -> Option<Problem> {
+        let Numbers { now, period, plan, rpm, used, allowance, upgrade_url, .. } = &self.numbers;
+        let denial = self.denial?;
+        let problem = |detail: String| Problem::new(denial.code(), detail);
+        Some(match denial {
+            Denial::KeyRevoked => unauthorized(),
+            Denial::Suspended => problem("The project is suspended. Its owner can see why under Billing.".to_owned()),
+            Denial::AgentLimit => problem(format!(
+                "The {plan} plan permits {} agents a month and they are all in use. Send the id of one of them in Palveron-Agent, or upgrade.",
+                self.numbers.agents_max.unwrap_or_default()
+            ))
+            .resets_at(period.end())
+            .upgrade_url(upgrade_url),
+            Denial::RateLimited => problem(format!(
+                "The limit is {rpm} requests per minute. Wait for the seconds in Retry-After, then send the request again."
+            ))
+            .resets_at(now.minute().end()),
+            Denial::QuotaExhausted => problem(format!(
+                "{used} of {} requests of {period} are used. The quota begins anew at resets_at; more can be had at upgrade_url.",
+                allowance.unwrap_or_default()
+            ))
+            .resets_at(period.end())
+            .upgrade_url(upgrade_url),
+        })
+    }
+}
+
+/// The one answer to every key that is missing, forged, unknown or revoked.
+#[must_use]
+pub fn unauthorized() -> Problem {
+    Problem::new(
+        ErrorCode::Unauthorized,
+        "Send a project key that is not revoked as `Authorization: Bearer pk_live_…` (or pk_test_…).",
+    )
+}

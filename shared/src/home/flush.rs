@@ -1,0 +1,118 @@
+//! When a home flushes and what: cumulative cells, numbered, until they are acknowledged.
+
+use super::{Home, HomeName};
+use crate::cell::Cell;
+use crate::ids::{Incarnation, SourceId};
+use crate::time::Timestamp;
+use crate::wire::{FLUSH_CELLS_MAX, Flush};
+
+/// How long counted units wait for company before they are flushed, in milliseconds. Short enough
+/// for a near real-time dashboard, long enough that a busy home flushes once a second.
+pub const FLUSH_INTERVAL_MS: u64 = 1_000;
+
+/// The first pause after a failed flush, in milliseconds; each further one doubles.
+const RETRY_MS_MIN: u64 = 500;
+
+/// The longest pause between attempts to flush, in milliseconds.
+pub const RETRY_MS_MAX: u64 = 30_000;
+
+/// When the next flush is due. It is not stored: after a restart unflushed cells are due at once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Pace {
+    due: Option<Timestamp>,
+    failures: u32,
+}
+
+impl Pace {
+    /// Units were counted at `now`; `urgent` ones passed a percentage of the quota.
+    pub(super) fn counted(&mut self, now: Timestamp, urgent: bool) {
+        // While the aggregator cannot be reached, urgency does not shorten the pause.
+        let wanted = now.plus_ms(if urgent && self.failures == 0 { 0 } else { FLUSH_INTERVAL_MS });
+        self.due =
+            Some(self.due.map_or(wanted, |due| if self.failures == 0 { due.min(wanted) } else { due }));
+    }
+}
+
+/// What one flush sends: its messages are posted one after the other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FlushRound {
+    /// The flush's number.
+    pub seq: u64,
+    /// At least one message; each has at most [`FLUSH_CELLS_MAX`] cells.
+    pub messages: Vec<Flush>,
+}
+
+impl Home {
+    /// When the shell should call [`Home::flush`] next.
+    #[must_use]
+    pub fn flush_due(&self) -> Option<Timestamp> {
+        self.pace.due
+    }
+
+    pub(super) fn has_unflushed(&self) -> bool {
+        self.cells.values().any(|cell| cell.epoch > self.meta.acked)
+    }
+
+    /// Everything that was not acknowledged yet, or `None` if there is nothing.
+    ///
+    /// Units counted after this call travel in the next flush. Nothing needs to be written: after a
+    /// crash the same cells are sent again, under the same number or a later one.
+    #[must_use]
+    pub fn flush(&mut self, now: Timestamp) -> Option<FlushRound> {
+        self.pace.due = None;
+        let unflushed: Vec<Cell> = self
+            .cells
+            .iter()
+            .filter(|(_, cell)| cell.epoch > self.meta.acked)
+            .map(|(key, cell)| Cell { key: key.clone(), counts: cell.counts })
+            .collect();
+        if unflushed.is_empty() {
+            return None;
+        }
+        // Should the shell die while it sends, this is when the flush is tried again.
+        self.pace.due = Some(now.plus_ms(RETRY_MS_MAX));
+        let seq = self.meta.epoch;
+        self.meta.epoch = seq.saturating_add(1);
+        let messages = unflushed
+            .chunks(FLUSH_CELLS_MAX)
+            .map(|cells| message(&self.meta.name, &self.meta.incarnation, seq, cells.to_vec()))
+            .collect();
+        Some(FlushRound { seq, messages })
+    }
+
+    /// A flush without cells: it asks the aggregator for the policy.
+    #[must_use]
+    pub fn pull(&self) -> Flush {
+        message(&self.meta.name, &self.meta.incarnation, 0, Vec::new())
+    }
+
+    /// Every message of flush `seq` was acknowledged.
+    pub fn flushed(&mut self, now: Timestamp, seq: u64) {
+        let now = self.tick(now);
+        self.meta.acked = self.meta.acked.max(seq);
+        self.pace = Pace::default();
+        if self.has_unflushed() {
+            self.pace.counted(now, false);
+        }
+        self.forget(now);
+        self.write_meta();
+    }
+
+    /// A message of the flush was not acknowledged; everything will be sent again after a pause.
+    pub fn flush_failed(&mut self, now: Timestamp) {
+        let pause = RETRY_MS_MIN.saturating_mul(1_u64.checked_shl(self.pace.failures).unwrap_or(u64::MAX));
+        self.pace.failures = self.pace.failures.saturating_add(1);
+        self.pace.due = Some(now.plus_ms(pause.min(RETRY_MS_MAX)));
+    }
+}
+
+fn message(name: &HomeName, incarnation: &Incarnation, seq: u64, cells: Vec<Cell>) -> Flush {
+    Flush {
+        project: name.project.clone(),
+        mode: name.mode,
+        source: SourceId::home(),
+        incarnation: incarnation.clone(),
+        seq,
+        cells,
+    }
+}

@@ -1,0 +1,265 @@
+//! The home: the one authority over a project's units and permits, as a state machine without I/O.
+//!
+//! A shell loads the rows, calls one method, writes the rows that changed in one durable write, and
+//! only then lets the answer out. The home must never answer from a state that is not yet handed
+//! over for writing, and its clock never runs backwards.
+
+mod account;
+mod flush;
+mod rows;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cell::{CellKey, Counts};
+use crate::decision::{Ask, Denial, Numbers, Verdict};
+use crate::ids::{AgentId, IdError, Incarnation, Mode, ProjectId};
+use crate::policy::{Policy, Status};
+use crate::time::{Day, Period, Timestamp};
+use crate::units::Units;
+use crate::window::Window;
+
+use account::Account;
+use flush::Pace;
+
+pub use flush::{FLUSH_INTERVAL_MS, FlushRound, RETRY_MS_MAX};
+pub use rows::{CorruptRow, Row};
+
+/// Distinct agents of a project and day; further ones are counted as [`AgentId::OTHER`] (design §4).
+pub const AGENTS_PER_DAY_MAX: usize = 1_000;
+
+/// Which home: each mode of a project has its own. Written `demo/live`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct HomeName {
+    /// The project.
+    pub project: ProjectId,
+    /// Whether its units are billed.
+    pub mode: Mode,
+}
+
+impl HomeName {
+    /// Reads `project/mode`.
+    ///
+    /// # Errors
+    /// When either part is not what it should be.
+    pub fn parse(text: &str) -> Result<Self, IdError> {
+        let (project, mode) = text.split_once('/').unwrap_or((text, ""));
+        Ok(Self { project: ProjectId::parse(project)?, mode: Mode::parse(mode)? })
+    }
+}
+
+impl fmt::Display for HomeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.project, self.mode)
+    }
+}
+
+/// A cell and the flush in which its latest change travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct OpenCell {
+    #[serde(flatten)]
+    counts: Counts,
+    epoch: u64,
+}
+
+/// What belongs to the home as a whole; written with every change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Meta {
+    name: HomeName,
+    incarnation: Incarnation,
+    clock: Timestamp,
+    window: Window,
+    /// The number that the next flush will carry.
+    epoch: u64,
+    /// The highest flush that the aggregator has made durable.
+    acked: u64,
+}
+
+/// A project's authority. See the module's page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Home {
+    meta: Meta,
+    policy: Option<Policy>,
+    accounts: BTreeMap<Period, Account>,
+    cells: BTreeMap<CellKey, OpenCell>,
+    pace: Pace,
+    writes: BTreeMap<String, Option<String>>,
+}
+
+/// The home has no policy yet: the shell pulls one and asks again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the home has no policy yet")]
+pub struct NoPolicy;
+
+impl Home {
+    /// A home that has stored nothing yet. Nothing will be stored until a policy is installed.
+    #[must_use]
+    pub fn new(name: HomeName, incarnation: Incarnation) -> Self {
+        let meta = Meta {
+            name,
+            incarnation,
+            clock: Timestamp::default(),
+            window: Window::default(),
+            epoch: 1,
+            acked: 0,
+        };
+        Self {
+            meta,
+            policy: None,
+            accounts: BTreeMap::new(),
+            cells: BTreeMap::new(),
+            pace: Pace::default(),
+            writes: BTreeMap::new(),
+        }
+    }
+
+    /// Which home this is.
+    #[must_use]
+    pub fn name(&self) -> &HomeName {
+        &self.meta.name
+    }
+
+    /// The version of the installed policy.
+    #[must_use]
+    pub fn policy_version(&self) -> Option<u64> {
+        self.policy.as_ref().map(|policy| policy.version)
+    }
+
+    /// Installs a policy if it is newer: a higher version, or the same restated for a later period.
+    ///
+    /// A policy of another project is never installed.
+    pub fn install(&mut self, policy: Policy) {
+        let rank = |policy: &Policy| (policy.version, policy.allowance.period);
+        let newer = self.policy.as_ref().is_none_or(|installed| rank(&policy) > rank(installed));
+        if newer && policy.project == self.meta.name.project {
+            self.write_policy(&policy);
+            self.policy = Some(policy);
+            self.write_meta();
+        }
+    }
+
+    /// Decides one request, all or nothing, and counts it if it is allowed.
+    ///
+    /// # Errors
+    /// [`NoPolicy`] until a policy is installed; nothing is changed then.
+    pub fn decide(&mut self, now: Timestamp, ask: &Ask) -> Result<Verdict, NoPolicy> {
+        let now = self.tick(now);
+        let policy = self.policy.as_ref().ok_or(NoPolicy)?;
+        let denial = self.denial(now, policy, ask);
+        if denial.is_none() && !ask.dry_run {
+            let agents_capped = policy.agents_max.is_some();
+            self.count(now, ask, agents_capped);
+        }
+        Ok(Verdict { denial, numbers: self.numbers(now)? })
+    }
+
+    /// The project's numbers at `now`, counting nothing.
+    ///
+    /// # Errors
+    /// [`NoPolicy`] until a policy is installed.
+    pub fn numbers(&self, now: Timestamp) -> Result<Numbers, NoPolicy> {
+        let policy = self.policy.as_ref().ok_or(NoPolicy)?;
+        let now = self.meta.clock.max(now);
+        let period = now.period();
+        Ok(Numbers {
+            now,
+            period,
+            plan: policy.plan,
+            included: policy.allowance.included_in(period),
+            allowance: self.allowance(policy, period),
+            used: self.issued(period),
+            rpm: policy.rpm,
+            rpm_remaining: self.meta.window.remaining(now, policy.rpm),
+            agents_max: policy.agents_max,
+            upgrade_url: policy.upgrade_url.clone(),
+        })
+    }
+
+    /// The home's clock: it never runs backwards, so neither minutes nor periods ever return (I9).
+    fn tick(&mut self, now: Timestamp) -> Timestamp {
+        self.meta.clock = self.meta.clock.max(now);
+        self.meta.clock
+    }
+
+    fn issued(&self, period: Period) -> Units {
+        self.accounts.get(&period).map_or(Units::ZERO, |account| account.issued)
+    }
+
+    fn allowance(&self, policy: &Policy, period: Period) -> Option<Units> {
+        let parts = &policy.allowance;
+        let beyond = self
+            .accounts
+            .range(parts.period..)
+            .take_while(|(month, _)| **month < period)
+            .map(|(month, account)| account.issued.saturating_sub(parts.included_in(*month)))
+            .fold(Units::ZERO, Units::saturating_add);
+        parts.allowance(period, beyond)
+    }
+
+    /// Why the request is denied. The quota is looked at before the minute, because a client that
+    /// has no quota left gains nothing by waiting for the next minute.
+    fn denial(&self, now: Timestamp, policy: &Policy, ask: &Ask) -> Option<Denial> {
+        let period = now.period();
+        let account = self.accounts.get(&period);
+        let spent = |units: Units| self.issued(period).checked_add(units);
+        let fits = |allowance: Units| spent(Units::from(ask.cost)).is_some_and(|total| total <= allowance);
+        if !policy.keys.contains(&ask.key) {
+            Some(Denial::KeyRevoked)
+        } else if policy.status == Status::Suspended {
+            Some(Denial::Suspended)
+        } else if policy.agents_max.is_some_and(|max| !account::admits(account, &ask.agent, max)) {
+            Some(Denial::AgentLimit)
+        } else if !self.allowance(policy, period).is_none_or(fits) {
+            Some(Denial::QuotaExhausted)
+        } else if self.meta.window.remaining(now, policy.rpm) < ask.cost {
+            Some(Denial::RateLimited)
+        } else {
+            None
+        }
+    }
+
+    fn count(&mut self, now: Timestamp, ask: &Ask, agents_capped: bool) {
+        let (day, period, cost) = (now.day(), now.period(), Units::from(ask.cost));
+        self.meta.window.issue(now, ask.cost);
+        let account = self.accounts.entry(period).or_default();
+        let before = account.issued;
+        account.issued = before.saturating_add(cost);
+        if agents_capped && ask.agent.is_named() {
+            account.agents.insert(ask.agent.clone());
+        }
+        let after = account.issued;
+        let key = CellKey { day, kind: ask.kind, agent: self.fold(day, &ask.agent) };
+        let epoch = self.meta.epoch;
+        let cell = self.cells.entry(key.clone()).or_insert(OpenCell { counts: Counts::default(), epoch });
+        cell.counts.units = cell.counts.units.saturating_add(cost);
+        cell.epoch = epoch;
+        let crosses = self
+            .policy
+            .as_ref()
+            .is_some_and(|policy| account::crosses(before, after, policy.allowance.included_in(period)));
+        self.pace.counted(now, crosses);
+        self.write_cell(&key);
+        self.write_account(period);
+        self.write_meta();
+        self.forget(now);
+    }
+
+    /// The agent that a unit is counted for: beyond the day's limit all new ones are one.
+    fn fold(&self, day: Day, agent: &AgentId) -> AgentId {
+        let of_day = || self.cells.keys().filter(|key| key.day == day);
+        if !agent.is_named()
+            || self.cells.len() < AGENTS_PER_DAY_MAX
+            || of_day().any(|key| key.agent == *agent)
+        {
+            return agent.clone();
+        }
+        let named: std::collections::BTreeSet<_> =
+            of_day().map(|key| &key.agent).filter(|a| a.is_named()).collect();
+        if named.len() < AGENTS_PER_DAY_MAX { agent.clone() } else { AgentId::other() }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,162 @@
+//! The home's durable form: named rows of JSON text, which SQLite and Redis can both hold.
+//!
+//! | row | holds |
+//! |---|---|
+//! | `meta` | name, incarnation, clock, the minute's window, flush numbers |
+//! | `policy` | the installed policy |
+//! | `account/<period>` | what was issued in the period, its agents |
+//! | `cell/<day>/<kind>/<agent>` | a cumulative cell |
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Account, Home, Meta, OpenCell};
+use crate::cell::CellKey;
+use crate::ids::AgentId;
+use crate::kind::Kind;
+use crate::policy::Policy;
+use crate::time::{Day, Period, Timestamp};
+
+const META: &str = "meta";
+const POLICY: &str = "policy";
+
+/// One change of the durable form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// The row's name.
+    pub key: String,
+    /// Its new text; `None` deletes it.
+    pub value: Option<String>,
+}
+
+/// A stored row is not what this release writes. The home refuses to decide from it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("stored row {key:?} cannot be read: {why}")]
+pub struct CorruptRow {
+    /// The row's name.
+    pub key: String,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+impl Home {
+    /// Reads a home back from its rows; `None` if nothing was ever stored.
+    ///
+    /// # Errors
+    /// When a row is not one that a home has written.
+    pub fn load(
+        rows: impl IntoIterator<Item = (String, String)>,
+        now: Timestamp,
+    ) -> Result<Option<Self>, CorruptRow> {
+        let mut home: Option<Self> = None;
+        let mut others = Vec::new();
+        for (key, value) in rows {
+            if key == META {
+                let meta: Meta = read(&key, &value)?;
+                let mut fresh = Self::new(meta.name.clone(), meta.incarnation.clone());
+                fresh.meta = meta;
+                home = Some(fresh);
+            } else {
+                others.push((key, value));
+            }
+        }
+        let Some(mut home) = home else {
+            return match others.into_iter().next() {
+                None => Ok(None),
+                Some((key, _)) => Err(CorruptRow { key, why: "there is no meta row beside it".to_owned() }),
+            };
+        };
+        for (key, value) in others {
+            home.load_row(&key, &value)?;
+        }
+        if home.has_unflushed() {
+            home.pace.counted(now, true);
+        }
+        Ok(Some(home))
+    }
+
+    /// Takes the rows that changed since the last call. They must be written in one durable write
+    /// before any answer of those changes leaves.
+    #[must_use]
+    pub fn take_writes(&mut self) -> Vec<Row> {
+        std::mem::take(&mut self.writes).into_iter().map(|(key, value)| Row { key, value }).collect()
+    }
+
+    fn load_row(&mut self, key: &str, value: &str) -> Result<(), CorruptRow> {
+        let corrupt = |why: &str| CorruptRow { key: key.to_owned(), why: why.to_owned() };
+        let mut fields = key.splitn(4, '/');
+        match (fields.next(), fields.next(), fields.next(), fields.next()) {
+            (Some(POLICY), None, None, None) => self.policy = Some(read(key, value)?),
+            (Some("account"), Some(period), None, None) => {
+                let period = Period::parse(period).ok_or_else(|| corrupt("its period is no month"))?;
+                self.accounts.insert(period, read(key, value)?);
+            }
+            (Some("cell"), Some(day), Some(kind), Some(agent)) => {
+                let day = Day::parse(day).ok_or_else(|| corrupt("its day is no date"))?;
+                let kind = Kind::parse(kind).ok_or_else(|| corrupt("its kind is unknown"))?;
+                let agent = AgentId::parse(agent).map_err(|error| corrupt(&error.to_string()))?;
+                self.cells.insert(CellKey { day, kind, agent }, read(key, value)?);
+            }
+            _ => return Err(corrupt("no row has such a name")),
+        }
+        Ok(())
+    }
+
+    pub(super) fn write_meta(&mut self) {
+        let row = json(&self.meta);
+        self.write(META.to_owned(), row);
+    }
+
+    pub(super) fn write_policy(&mut self, policy: &Policy) {
+        self.write(POLICY.to_owned(), json(policy));
+    }
+
+    pub(super) fn write_account(&mut self, period: Period) {
+        let row = self.accounts.get(&period).and_then(json::<Account>);
+        self.write(format!("account/{period}"), row);
+    }
+
+    pub(super) fn write_cell(&mut self, key: &CellKey) {
+        let row = self.cells.get(key).and_then(json::<OpenCell>);
+        self.write(format!("cell/{}/{}/{}", key.day, key.kind, key.agent), row);
+    }
+
+    fn write(&mut self, key: String, value: Option<String>) {
+        self.writes.insert(key, value);
+    }
+
+    /// Deletes what nothing will need again: flushed cells of days before yesterday, and accounts
+    /// that neither the current allowance nor the policy's stated period refers to.
+    pub(super) fn forget(&mut self, now: Timestamp) {
+        const CELL_DAYS_KEPT: u32 = 1;
+        let (today, acked) = (now.day().number(), self.meta.acked);
+        let old = |key: &CellKey| key.day.number().saturating_add(CELL_DAYS_KEPT) < today;
+        let cells: Vec<CellKey> = self
+            .cells
+            .iter()
+            .take_while(|(key, _)| old(key))
+            .filter(|(_, cell)| cell.epoch <= acked)
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in cells {
+            self.cells.remove(&key);
+            self.write_cell(&key);
+        }
+        let stated = self.policy.as_ref().map_or(now.period(), |policy| policy.allowance.period);
+        let keep_from = stated.min(now.period());
+        let accounts: Vec<Period> = self.accounts.range(..keep_from).map(|(period, _)| *period).collect();
+        for period in accounts {
+            self.accounts.remove(&period);
+            self.write_account(period);
+        }
+    }
+}
+
+fn read<T: DeserializeOwned>(key: &str, value: &str) -> Result<T, CorruptRow> {
+    serde_json::from_str(value).map_err(|error| CorruptRow { key: key.to_owned(), why: error.to_string() })
+}
+
+/// These types have string keys and plain numbers only, which JSON can always hold.
+fn json<T: Serialize>(value: &T) -> Option<String> {
+    serde_json::to_string(value).ok()
+}

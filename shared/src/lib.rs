@@ -1,0 +1,20 @@
+//! The pure core of Palveron Meter.
+//!
+//! Every decision about units, permits, cells and signatures is made here, by the same code in the
+//! worker, the aggregator and the tests. This crate must never read a clock, draw a random number,
+//! look at the environment, or do I/O: whatever it needs to know is an argument.
+
+pub mod cell;
+pub mod decision;
+pub mod home;
+pub mod ids;
+pub mod key;
+pub mod kind;
+pub mod plan;
+pub mod policy;
+pub mod problem;
+pub mod sign;
+pub mod time;
+pub mod units;
+pub mod window;
+pub mod wire;

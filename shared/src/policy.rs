@@ -1,0 +1,201 @@
+//! The policy: the compiled form of a project's plan that the edge enforces.
+//!
+//! A policy travels as a signed document and its version only rises. It carries the parts of the
+//! allowance instead of their sum, so that a home can compute the next month by itself (design §3).
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{KeyId, ProjectId, SigningKeyId};
+use crate::plan::Plan;
+use crate::sign::{Purpose, SigningKeys};
+use crate::time::Period;
+use crate::units::Units;
+
+/// Whether a project's requests are served at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Requests are decided by the limits.
+    Active,
+    /// Every request is denied with `project_suspended`.
+    Suspended,
+}
+
+/// What happens beyond included units and lots, as it is in force now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "rule")]
+pub enum Overage {
+    /// A hard stop.
+    Stop,
+    /// At most that many further units a month (the customer's spending cap).
+    Capped {
+        /// The cap in units: floor(cap × 1,000 / rate).
+        units: Units,
+    },
+    /// No limit but the requests per minute.
+    Open,
+}
+
+/// What may be spent: parts stated for one period, and what the following period begins with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AllowanceParts {
+    /// The period that these parts are stated for.
+    pub period: Period,
+    /// Units of the plan in that period.
+    pub included: Units,
+    /// Units of top-up lots that were left when the period began.
+    pub lots: Units,
+    /// Units of lots bought and credits given since.
+    pub credits: Units,
+    /// Units of the plan that is in force from the following period on.
+    pub next_included: Units,
+    /// What happens beyond them.
+    pub overage: Overage,
+}
+
+impl AllowanceParts {
+    /// The allowance of `period`, or `None` where nothing but the requests per minute limits it.
+    ///
+    /// `beyond` is what a home issued beyond the included quota in the months from the stated one up
+    /// to, but not including, `period`: the lots have shrunk by that much.
+    #[must_use]
+    pub fn allowance(&self, period: Period, beyond: Units) -> Option<Units> {
+        let lots = self.lots.saturating_add(self.credits).saturating_sub(beyond);
+        let base = self.included_in(period).saturating_add(lots);
+        match self.overage {
+            Overage::Stop => Some(base),
+            Overage::Capped { units } => Some(base.saturating_add(units)),
+            Overage::Open => None,
+        }
+    }
+
+    /// The plan's units in `period`, which percentages of the quota refer to.
+    #[must_use]
+    pub fn included_in(&self, period: Period) -> Units {
+        if period <= self.period { self.included } else { self.next_included }
+    }
+}
+
+/// What the edge enforces for one project.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// Whose policy this is.
+    pub project: ProjectId,
+    /// Rises by one with every change; an older version never replaces a newer one.
+    pub version: u64,
+    /// The plan, for answers that show it.
+    pub plan: Plan,
+    /// Whether requests are served at all.
+    pub status: Status,
+    /// What may be spent.
+    pub allowance: AllowanceParts,
+    /// Requests per minute.
+    pub rpm: u32,
+    /// How many distinct agents may be used in a period; `None` is unlimited.
+    pub agents_max: Option<u32>,
+    /// The keys that are not revoked.
+    pub keys: Vec<KeyId>,
+    /// Where a customer who ran out can upgrade.
+    pub upgrade_url: String,
+}
+
+/// A policy as it travels: the exact document that was signed, and its signature.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedPolicy {
+    /// The policy's JSON text.
+    pub document: String,
+    /// Which policy key signed it.
+    pub k: SigningKeyId,
+    /// Hex HMAC-SHA256 of the document under that key.
+    pub v1: String,
+}
+
+/// Why a signed policy was not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyError {
+    /// No known policy key made this signature.
+    #[error("the policy's signature is not by a known policy key")]
+    Signature,
+    /// The signature is right but the document is not a policy of this release.
+    #[error("the policy document cannot be read: {0}")]
+    Document(String),
+}
+
+impl SignedPolicy {
+    /// Signs a policy with the current policy key.
+    ///
+    /// # Errors
+    /// When there is no policy key, or the policy cannot be written as JSON.
+    pub fn sign(policy: &Policy, keys: &SigningKeys) -> Result<Self, String> {
+        let document = serde_json::to_string(policy).map_err(|error| error.to_string())?;
+        let key = keys.current(Purpose::Policy).ok_or("no signing key of purpose policy")?;
+        let v1 = key.mac_hex(&[document.as_bytes()]);
+        Ok(Self { document, k: key.id().clone(), v1 })
+    }
+
+    /// Checks the signature and reads the policy.
+    ///
+    /// # Errors
+    /// When no known policy key signed it, or it is not a policy.
+    pub fn open(&self, keys: &SigningKeys) -> Result<Policy, PolicyError> {
+        let key = keys.find(Purpose::Policy, &self.k).ok_or(PolicyError::Signature)?;
+        if !key.verifies(&[self.document.as_bytes()], &self.v1) {
+            return Err(PolicyError::Signature);
+        }
+        serde_json::from_str(&self.document).map_err(|error| PolicyError::Document(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn community(project: &str) -> Policy {
+        Policy {
+            project: ProjectId::parse(project).unwrap(),
+            version: 1,
+            plan: Plan::Community,
+            status: Status::Active,
+            allowance: AllowanceParts {
+                period: Period::parse("2026-11").unwrap(),
+                included: Units::new(1_000),
+                lots: Units::ZERO,
+                credits: Units::ZERO,
+                next_included: Units::new(1_000),
+                overage: Overage::Stop,
+            },
+            rpm: 60,
+            agents_max: Some(5),
+            keys: vec![KeyId::parse("k001").unwrap()],
+            upgrade_url: "https://palveron.com/pricing".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_signed_policy_opens_unchanged_and_a_touched_one_does_not() {
+        let keys = SigningKeys::parse(&format!("policy:p1:{}", "ab".repeat(32))).unwrap();
+        let policy = community("demo");
+        let signed = SignedPolicy::sign(&policy, &keys).unwrap();
+        assert_eq!(signed.open(&keys), Ok(policy));
+        let touched = SignedPolicy { document: signed.document.replace("1000", "9000"), ..signed.clone() };
+        assert_eq!(touched.open(&keys), Err(PolicyError::Signature));
+        let others = SigningKeys::parse(&format!("policy:p2:{}", "ab".repeat(32))).unwrap();
+        assert_eq!(signed.open(&others), Err(PolicyError::Signature));
+    }
+
+    #[test]
+    fn the_following_month_opens_with_the_lots_that_the_stated_month_left() {
+        let mut parts = community("demo").allowance;
+        let (november, december) = (parts.period, parts.period.next());
+        parts.lots = Units::new(5_000);
+        let cases = [(0, 6_000), (200, 5_800), (5_000, 1_000), (8_000, 1_000)];
+        for (beyond, expected) in cases {
+            assert_eq!(parts.allowance(december, Units::new(beyond)), Some(Units::new(expected)), "{beyond}");
+        }
+        assert_eq!(parts.allowance(november, Units::ZERO), Some(Units::new(6_000)));
+        parts.overage = Overage::Capped { units: Units::new(10) };
+        assert_eq!(parts.allowance(november, Units::ZERO), Some(Units::new(6_010)));
+        parts.overage = Overage::Open;
+        assert_eq!(parts.allowance(november, Units::ZERO), None);
+    }
+}

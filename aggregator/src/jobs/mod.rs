@@ -1,0 +1,5 @@
+//! What runs beside requests. Jobs meet handlers only through the store.
+
+pub mod edge_client;
+pub mod intake;
+pub mod policy_push;

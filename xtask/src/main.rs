@@ -2,6 +2,7 @@
 //!
 //! Parses the command line and hands over; it must never do the work itself.
 
+mod bench;
 mod ci;
 mod clock;
 mod config;
@@ -60,6 +61,8 @@ enum Task {
     Tidy,
     /// Build the worker's bundle into target/edge
     Edge,
+    /// Measure the edge beside what one would write instead
+    Bench(bench::Options),
     /// Check that wrangler would deploy the bundle (dry run, no network, no account)
     Wrangler,
 }
@@ -86,6 +89,7 @@ fn run(task: Task) -> Result<()> {
         Task::Ci => ci::run(),
         Task::Tidy => tidy::run(),
         Task::Edge => edge::build().map(|_bundle| ()),
+        Task::Bench(options) => bench::run(&options),
         Task::Wrangler => wrangler::run_dry(),
     }
 }

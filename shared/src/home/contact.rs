@@ -132,8 +132,7 @@ impl Home {
             let leased = total.saturating_sub(open);
             let known = self.desk.came_back(holder, period, leased);
             let account = self.accounts.entry(period).or_default();
-            let counted = if planted!(OpenCountedTwice) { total } else { open };
-            account.issued = account.issued.saturating_add(Units::new(counted));
+            account.issued = account.issued.saturating_add(Units::new(open));
             // What an earlier life of the storage issued has been held against the allowance already.
             account.void = account.void.saturating_sub(Units::new(leased.saturating_sub(known)));
             self.write_account(period);
@@ -205,7 +204,9 @@ impl Home {
         let tight = !s.open && s.avail < mul_div(s.allowance, RISK_MILLI, 1_000);
         Lease {
             incarnation: self.meta.incarnation.clone(),
+            written: now,
             now,
+            now_slack_ms: 0,
             period,
             units: if s.open { 0 } else { offer.granted.saturating_add(offer.units) },
             valid_ms: period.end().ms_since(now),

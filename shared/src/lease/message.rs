@@ -275,8 +275,14 @@ pub struct AgentGrant {
 pub struct Lease {
     /// The home's life.
     pub incarnation: Incarnation,
-    /// The home's time when it wrote this.
+    /// The issuer's own clock when this was written: of two replies the later one knows better.
+    #[serde(default)]
+    pub written: Timestamp,
+    /// The home's time when this was written, or a little earlier.
     pub now: Timestamp,
+    /// How much earlier it may be, in milliseconds: a sub-home knows the home's time by hearsay.
+    #[serde(default)]
+    pub now_slack_ms: u64,
     /// The units' period.
     pub period: Period,
     /// Units issued.

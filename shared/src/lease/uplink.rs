@@ -118,7 +118,7 @@ impl Uplink {
                     && self.frozen.as_ref().is_some_and(|batch| batch.seq == flight.contact.batch.seq)
             })
         });
-        let batch = if under_way { None } else { self.frozen.clone() };
+        let batch = if under_way && !planted!(BatchWithoutNumber) { None } else { self.frozen.clone() };
         if planted!(BatchDroppedWhenSent) {
             self.frozen = None;
         }

@@ -87,7 +87,7 @@ impl Home {
             }
             Receipt::New => {}
         }
-        self.crowd.note(now, m.holder, m.rate);
+        self.crowd.note(now, m);
         if !m.child
             && m.returns.is_empty()
             && let Some(hold_ms) = self.crowd.shed(now)
@@ -362,8 +362,10 @@ impl Home {
 
     /// Whether a spent allowance is final, or others still hold some of it.
     pub(super) fn spent_denial(&self, period: Period, asking: Option<HolderId>) -> Denial {
-        let live =
-            self.crowd.present().any(|holder| Some(*holder) != asking && self.desk.out(*holder, period) > 0);
+        let live = self
+            .crowd
+            .stranded()
+            .any(|(holder, stranded)| Some(*holder) != asking && self.desk.out(*holder, period) > stranded);
         if live { Denial::QuotaContended } else { Denial::QuotaExhausted }
     }
 

@@ -208,6 +208,9 @@ pub struct Contact {
     /// What is in hand.
     #[serde(default)]
     pub held: Held,
+    /// Units out with isolates that a sub-home has not heard of lately: nobody is spending them.
+    #[serde(default)]
+    pub stranded: u64,
     /// The version of the terms that the holder knows; zero is none.
     #[serde(default)]
     pub terms: u64,

@@ -60,6 +60,7 @@ pub(crate) struct Draft {
     pub(crate) first: bool,
     pub(crate) rate: u64,
     pub(crate) held: Held,
+    pub(crate) stranded: u64,
     pub(crate) terms: u64,
 }
 
@@ -137,6 +138,7 @@ impl Uplink {
             first: draft.first,
             rate: draft.rate,
             held: draft.held,
+            stranded: draft.stranded,
             terms: draft.terms,
         };
         let pause_ms = self.round_trip_ms.saturating_add(RESEND_SLACK_MS);

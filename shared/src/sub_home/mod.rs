@@ -167,7 +167,7 @@ impl SubHome {
             Receipt::Again(Some(lease)) => return Some(self.reply(m, *lease)),
             Receipt::Again(None) => {}
             Receipt::New => {
-                self.crowd.note(now, m.holder, m.rate);
+                self.crowd.note(now, m);
                 if m.returns.is_empty()
                     && let Some(hold_ms) = self.crowd.shed(now)
                 {

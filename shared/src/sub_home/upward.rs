@@ -110,6 +110,7 @@ impl SubHome {
         let target = self.target(now);
         let rate = self.pace.issued.milli(now);
         let renew = !self.is_idle(now);
+        let stranded = self.stranded();
         let ware = &mut self.ware;
         let most = target.saturating_mul(2).saturating_add(2);
         if needs.is_empty()
@@ -135,6 +136,7 @@ impl SubHome {
             first: ware.first,
             rate,
             held: ware.stock.held(now),
+            stranded,
             terms: ware.terms.as_ref().map_or(0, |terms| terms.version),
         };
         let pace = &mut self.pace;
@@ -146,6 +148,13 @@ impl SubHome {
             pace.last_next = now;
         }
         ware.uplink.send(now, lane, draft, &mut ware.book)
+    }
+
+    /// Units out with isolates that were not heard of lately.
+    fn stranded(&self) -> u64 {
+        let Some(period) = self.ware.stock.period else { return 0 };
+        let live: u64 = self.crowd.present().map(|holder| self.desk.out(*holder, period)).sum();
+        self.out(period).saturating_sub(live)
     }
 
     /// What all parked contacts need beyond what is in stock; they are carried by `lane` from now.

@@ -10,6 +10,8 @@ pub mod aggregator;
 pub mod audit;
 pub mod bugs;
 pub mod config;
+pub mod page;
 pub mod run;
+pub mod scenario;
 pub mod shrink;
 pub mod world;

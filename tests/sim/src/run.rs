@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::bugs::Planted;
 use crate::config::Config;
+use crate::scenario;
 use crate::shrink::shrink;
 use crate::world::World;
 
@@ -23,28 +24,40 @@ pub struct Options {
     pub trace: bool,
     /// How many threads; zero is one per processor.
     pub jobs: usize,
+    /// The scenario to measure, or `all`.
+    pub scenario: Option<String>,
+    /// Where to write the scenarios' page.
+    pub page: Option<String>,
+    /// The commit that is run, for the report.
+    pub commit: Option<String>,
 }
 
 impl Options {
-    /// Reads `--seed N --seeds K --jobs J --trace`.
+    /// Reads `--seed N --seeds K --jobs J --trace --scenario NAME --page FILE --commit ID`.
     ///
     /// # Errors
     /// Says which argument is not accepted.
     pub fn parse(arguments: &[String]) -> Result<Self, String> {
-        let mut options = Self { seed: 1, seeds: 1, trace: false, jobs: 0 };
+        let mut options =
+            Self { seed: 1, seeds: 1, trace: false, jobs: 0, scenario: None, page: None, commit: None };
         let mut rest = arguments.iter();
         while let Some(name) = rest.next() {
-            let mut number = || {
-                let text = rest.next().ok_or_else(|| format!("{name}: a number is missing"))?;
+            let mut value = || rest.next().cloned().ok_or_else(|| format!("{name}: its value is missing"));
+            let number = |text: String| {
                 text.parse::<u64>().map_err(|_| format!("{name}: got {text:?}, accepted is a number"))
             };
             match name.as_str() {
-                "--seed" => options.seed = number()?,
-                "--seeds" => options.seeds = number()?,
-                "--jobs" => options.jobs = usize::try_from(number()?).unwrap_or(0),
+                "--seed" => options.seed = number(value()?)?,
+                "--seeds" => options.seeds = number(value()?)?,
+                "--jobs" => options.jobs = usize::try_from(number(value()?)?).unwrap_or(0),
                 "--trace" => options.trace = true,
+                "--scenario" => options.scenario = Some(value()?),
+                "--page" => options.page = Some(value()?),
+                "--commit" => options.commit = Some(value()?),
                 other => {
-                    return Err(format!("got {other:?}, accepted are --seed, --seeds, --jobs, --trace"));
+                    return Err(format!(
+                        "got {other:?}, accepted are --seed, --seeds, --jobs, --trace, --scenario, --page, --commit"
+                    ));
                 }
             }
         }
@@ -107,15 +120,35 @@ pub fn main(arguments: &[String]) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let planted = Planted::default();
-    if options.trace {
-        let outcome = World::new(Config::swarm(options.seed), planted, true).run();
-        for line in &outcome.trace {
-            println!("{line}");
-        }
-        println!("{:?}", outcome.verdict);
-        return if outcome.verdict.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    if let Some(name) = &options.scenario {
+        return match scenario::run(name, options.seed, options.page.as_deref()) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(why) => {
+                println!("{why}");
+                ExitCode::FAILURE
+            }
+        };
     }
+    if options.trace { trace(options.seed) } else { search(&options) }
+}
+
+/// One seed, line by line.
+#[expect(clippy::print_stdout, reason = "the command's output is for the terminal")]
+fn trace(seed: u64) -> ExitCode {
+    let outcome = World::new(Config::swarm(seed), Planted::default(), true).run();
+    for line in &outcome.trace {
+        println!("{line}");
+    }
+    println!("{:?}", outcome.verdict);
+    if outcome.verdict.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Many seeds; the first that fails is shrunk and shown.
+#[expect(clippy::print_stdout, reason = "the command's output is for the terminal")]
+fn search(options: &Options) -> ExitCode {
+    let planted = Planted::default();
+    let commit = options.commit.as_deref().unwrap_or("the working tree");
     let summary = many(options.seed, options.seeds, options.jobs, planted, usize::MAX);
     println!(
         "seeds {}..={}: {} requests, {} units served, {} violations",
@@ -135,6 +168,6 @@ pub fn main(arguments: &[String]) -> ExitCode {
     for line in lines.iter().skip(lines.len().saturating_sub(TRACE_LINES)) {
         println!("{line}");
     }
-    println!("{:?}\nagain: sim --seed {seed} --trace", shrunk.outcome.verdict);
+    println!("{:?}\nagain, at {commit}: sim --seed {seed} --trace", shrunk.outcome.verdict);
     ExitCode::FAILURE
 }

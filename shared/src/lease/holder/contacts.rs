@@ -156,6 +156,7 @@ impl Holder {
             first: self.pace.first,
             rate: self.demand.milli(now),
             held: self.stock.held(now),
+            stranded: 0,
             terms: terms.map_or(0, |terms| terms.version),
         };
         self.uplink.send(now, lane, draft, &mut self.book)

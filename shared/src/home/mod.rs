@@ -314,4 +314,6 @@ impl Home {
 }
 
 #[cfg(test)]
+mod lease_tests;
+#[cfg(test)]
 mod tests;

@@ -62,6 +62,12 @@ impl KeySecrets {
         Ok(Self(secrets))
     }
 
+    /// No secrets: every key is refused.
+    #[must_use]
+    pub fn none() -> Self {
+        Self(BTreeMap::new())
+    }
+
     /// Writes the key's text, with a MAC under the newest secret.
     #[must_use]
     pub fn mint(&self, key: &ProjectKey) -> String {

@@ -42,6 +42,7 @@ pub const AGENTS_PER_DAY_MAX: usize = 1_000;
 
 /// Which home: each mode of a project has its own. Written `demo/live`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct HomeName {
     /// The project.
     pub project: ProjectId,
@@ -57,6 +58,19 @@ impl HomeName {
     pub fn parse(text: &str) -> Result<Self, IdError> {
         let (project, mode) = text.split_once('/').unwrap_or((text, ""));
         Ok(Self { project: ProjectId::parse(project)?, mode: Mode::parse(mode)? })
+    }
+}
+
+impl TryFrom<String> for HomeName {
+    type Error = IdError;
+    fn try_from(text: String) -> Result<Self, IdError> {
+        Self::parse(&text)
+    }
+}
+
+impl From<HomeName> for String {
+    fn from(name: HomeName) -> Self {
+        name.to_string()
     }
 }
 

@@ -1,0 +1,66 @@
+//! What every handler and job shares: the books, the clock, and what policies are made from.
+
+use std::sync::Arc;
+
+use shared::ids::KeyId;
+use shared::key::KeySecrets;
+use shared::policy::SignedPolicy;
+use shared::sign::SigningKeys;
+
+use crate::clock::Clock;
+use crate::http::{Readiness, Timeouts};
+use crate::policy::Basis;
+use crate::project::Project;
+use crate::store::Intake;
+use crate::store::Store;
+
+/// The aggregator's shared parts; clones are the same.
+#[derive(Debug, Clone)]
+pub struct App(Arc<Parts>);
+
+/// What an [`App`] is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The books.
+    pub store: Store,
+    /// The clock.
+    pub clock: Clock,
+    /// What policies are compiled from.
+    pub basis: Basis,
+    /// What project keys are made with.
+    pub key_secrets: KeySecrets,
+    /// What is signed with between machines.
+    pub signing_keys: SigningKeys,
+    /// Where flushes queue for the books.
+    pub intake: Intake,
+    /// How long requests may take to arrive.
+    pub timeouts: Timeouts,
+    /// What the store last said about its readiness.
+    pub readiness: Readiness,
+}
+
+impl App {
+    /// Shares the parts.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// The project's policy of this month, signed.
+    ///
+    /// # Errors
+    /// When there is no policy key, or the catalogue lacks the plan.
+    pub fn signed_policy(&self, project: &Project, keys: Vec<KeyId>) -> Result<SignedPolicy, String> {
+        let period = self.clock.now().period();
+        let policy = self.basis.compile(project, keys, period).map_err(|error| error.to_string())?;
+        SignedPolicy::sign(&policy, &self.signing_keys)
+    }
+}
+
+impl std::ops::Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}

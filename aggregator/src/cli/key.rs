@@ -1,0 +1,111 @@
+//! `meter key`: make, list and revoke project keys.
+
+use anyhow::anyhow;
+use clap::Args;
+use serde::Serialize;
+use shared::ids::{KeyId, Mode, ProjectId};
+use shared::key::ProjectKey;
+
+use super::print::{self, Format};
+use super::{Context, project};
+use crate::http::KeyView;
+use crate::project::ACTIVE_KEYS_MAX;
+use crate::store::KeyCreated;
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Make a key and print it; it is shown this once and kept nowhere
+    Create(Create),
+    /// List a project's keys, revoked ones too
+    List(List),
+    /// Revoke a key; the edge refuses it within seconds
+    Revoke(Revoke),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Create {
+    /// The project
+    #[arg(long)]
+    project: ProjectId,
+    /// Make a test key: decided and counted apart, never billed
+    #[arg(long)]
+    test: bool,
+    #[command(flatten)]
+    format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// The project
+    #[arg(long)]
+    project: ProjectId,
+    #[command(flatten)]
+    format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Revoke {
+    /// The project
+    #[arg(long)]
+    project: ProjectId,
+    /// The key's id, which is the part after the project's in its text
+    #[arg(long)]
+    key: KeyId,
+    #[command(flatten)]
+    format: Format,
+}
+
+#[derive(Serialize)]
+struct NewKey {
+    project: ProjectId,
+    id: KeyId,
+    mode: Mode,
+    key: String,
+}
+
+pub(super) async fn run(command: Command, context: Context) -> anyhow::Result<()> {
+    match command {
+        Command::Create(create) => self::create(create, &context).await,
+        Command::List(list) => self::list(list, &context).await,
+        Command::Revoke(revoke) => self::revoke(revoke, &context).await,
+    }
+}
+
+async fn create(create: Create, context: &Context) -> anyhow::Result<()> {
+    let secrets = context.config.key_secrets()?;
+    let mode = if create.test { Mode::Test } else { Mode::Live };
+    let key = match context.store.create_key(&create.project, mode, context.clock.now()).await? {
+        KeyCreated::Key(key) => key,
+        KeyCreated::ProjectUnknown => return Err(project::unknown(&create.project)),
+        KeyCreated::TooMany => {
+            return Err(anyhow!(
+                "{} has {ACTIVE_KEYS_MAX} keys that are not revoked; revoke one first",
+                create.project
+            ));
+        }
+    };
+    let text = secrets.mint(&ProjectKey { project: create.project.clone(), mode, id: key.id.clone() });
+    print::remark(create.format, "Keep this key now: it is shown this once.");
+    print::result(create.format, &NewKey { project: create.project, id: key.id, mode, key: text }, |new| {
+        new.key.clone()
+    })
+}
+
+async fn list(list: List, context: &Context) -> anyhow::Result<()> {
+    context.store.project(&list.project).await?.ok_or_else(|| project::unknown(&list.project))?;
+    let keys: Vec<KeyView> =
+        context.store.keys(&list.project).await?.into_iter().map(KeyView::from).collect();
+    if keys.is_empty() {
+        print::remark(list.format, "The project has no keys yet. Next: `meter key create --project <id>`.");
+    }
+    print::result(list.format, &keys, |keys| keys.iter().map(KeyView::line).collect::<Vec<_>>().join("\n"))
+}
+
+async fn revoke(revoke: Revoke, context: &Context) -> anyhow::Result<()> {
+    let revoked = context.store.revoke_key(&revoke.project, &revoke.key, context.clock.now()).await?;
+    let revoked = revoked.ok_or_else(|| {
+        let Revoke { project, key, .. } = &revoke;
+        anyhow!("{project} has no key {key}; `meter key list --project {project}` shows those it has")
+    })?;
+    print::result(revoke.format, &KeyView::from(revoked), KeyView::line)
+}

@@ -1,0 +1,99 @@
+//! `meter serve`: the aggregator until it is told to stop.
+
+use std::io;
+use std::net::SocketAddr;
+
+use anyhow::{Context as _, anyhow};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::app::{App, Parts};
+use crate::clock::Clock;
+use crate::config::{Config, LogFormat};
+use crate::http::{self, Readiness, Timeouts};
+use crate::jobs::edge_client::EdgeClient;
+use crate::jobs::policy_push;
+use crate::policy::Basis;
+use crate::store::Intake;
+use crate::store::{Store, WhenMissing};
+
+pub(super) async fn run(config: Config) -> anyhow::Result<()> {
+    start_log(&config)?;
+    config.check_signing_keys()?;
+    let key_secrets = config.key_secrets()?.clone();
+    let edge = EdgeClient::new(config.edge_url.clone()).map_err(anyhow::Error::msg)?;
+    // The port first: a second instance must not touch the books of the one that has it.
+    let listener = listen(config.listen).await?;
+    let basis = Basis::new(config.upgrade_url.clone()).map_err(anyhow::Error::msg)?;
+    let store =
+        Store::open(&config.database, WhenMissing::Create).await.with_context(|| database(&config))?;
+    let clock = Clock::system();
+    let raised = store.rebase_policies(&basis.fingerprint(), clock.now()).await?;
+    if raised > 0 {
+        tracing::info!(
+            projects = raised,
+            "the plans or the upgrade address changed; every policy has a new version"
+        );
+    }
+    let app = App::new(Parts {
+        intake: Intake::start(store.clone(), clock.clone()),
+        timeouts: Timeouts::default(),
+        readiness: Readiness::default(),
+        signing_keys: config.signing_keys.clone(),
+        store,
+        clock,
+        basis,
+        key_secrets,
+    });
+    let address = listener.local_addr()?;
+    tracing::info!(%config, "configuration");
+    tracing::info!(listen = %address, "meter listens on http://{address}");
+    let push = tokio::spawn(policy_push::run(app.clone(), edge));
+    http::serve(listener, http::router(app.clone()), app.timeouts, stop_signal()?).await;
+    push.abort();
+    app.store.close().await;
+    tracing::info!("meter has stopped");
+    Ok(())
+}
+
+fn start_log(config: &Config) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&config.log_filter).map_err(|error| {
+        anyhow!("METER_LOG: {error}; accepted is a filter such as info or info,aggregator=debug")
+    })?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    match config.log_format {
+        LogFormat::Text => log.with_ansi(false).init(),
+        LogFormat::Json => log.json().init(),
+    }
+    Ok(())
+}
+
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        if error.kind() == io::ErrorKind::AddrInUse {
+            anyhow!(
+                "port taken: something already listens on {address}; stop it, or set METER_LISTEN to another address"
+            )
+        } else {
+            anyhow!("cannot listen on {address}: {error}; set METER_LISTEN to an address of this machine")
+        }
+    })
+}
+
+fn database(config: &Config) -> String {
+    format!("the database {} cannot be used; DATABASE_URL names another", config.database.display())
+}
+
+/// Ready when the process is told to stop.
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping: requests that were begun may finish");
+    })
+}

@@ -1,0 +1,69 @@
+//! The clock. Nothing else in this crate may ask what time it is.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use shared::time::Timestamp;
+
+/// Tells the time in UTC. Clones of a clock tell the same time.
+#[derive(Debug, Clone)]
+pub struct Clock(Source);
+
+#[derive(Debug, Clone)]
+enum Source {
+    System,
+    Manual(Arc<AtomicU64>),
+}
+
+impl Clock {
+    /// The machine's clock.
+    #[must_use]
+    pub fn system() -> Self {
+        Self(Source::System)
+    }
+
+    /// A clock that stands still until it is set, for tests of what time does.
+    #[must_use]
+    pub fn manual(start: Timestamp) -> Self {
+        Self(Source::Manual(Arc::new(AtomicU64::new(start.as_ms()))))
+    }
+
+    /// This instant.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        match &self.0 {
+            Source::System => system_now(),
+            Source::Manual(ms) => Timestamp::from_ms(ms.load(Ordering::SeqCst)),
+        }
+    }
+
+    /// Sets a manual clock; the machine's clock is not ours to set and stays as it is.
+    pub fn set(&self, now: Timestamp) {
+        match &self.0 {
+            Source::System => {}
+            Source::Manual(ms) => ms.store(now.as_ms(), Ordering::SeqCst),
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads a clock")]
+fn system_now() -> Timestamp {
+    // A machine whose clock is before 1970 has no usable time; zero makes every signature expired.
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_ms(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manual_clock_stands_still_and_its_clones_move_together() {
+        let clock = Clock::manual(Timestamp::from_ms(5));
+        let clone = clock.clone();
+        assert_eq!(clone.now(), Timestamp::from_ms(5));
+        clock.set(Timestamp::from_ms(9));
+        assert_eq!(clone.now(), Timestamp::from_ms(9));
+    }
+}

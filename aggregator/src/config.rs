@@ -1,0 +1,302 @@
+//! The configuration: read from the environment once, validated as a whole, shown without its secrets.
+//!
+//! Nothing else in this crate may look at the environment.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use axum::http::Uri;
+use shared::key::KeySecrets;
+use shared::sign::{Purpose, SigningKeys};
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines: one JSON object a line.
+    Json,
+}
+
+/// Where the edge is; only its scheme and authority are configured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EdgeUrl(Uri);
+
+impl EdgeUrl {
+    /// Reads `http://host:port` or `https://host`.
+    ///
+    /// # Errors
+    /// Says what is accepted.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        // Not repeated: somebody may have put a password into it.
+        let refused = || "accepted is a URL without path such as http://127.0.0.1:8787".to_owned();
+        let uri: Uri = text.parse().map_err(|_| refused())?;
+        let scheme = uri.scheme_str().ok_or_else(refused)?;
+        let plain = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
+            && uri.path_and_query().is_none_or(|path| path.as_str() == "/");
+        if plain && (scheme == "http" || scheme == "https") { Ok(Self(uri)) } else { Err(refused()) }
+    }
+
+    /// The address of `path` at the edge.
+    ///
+    /// # Errors
+    /// When `path` is no path.
+    pub fn join(&self, path: &str) -> Result<Uri, axum::http::Error> {
+        let mut uri = Uri::builder().path_and_query(path);
+        if let (Some(scheme), Some(authority)) = (self.0.scheme(), self.0.authority()) {
+            uri = uri.scheme(scheme.clone()).authority(authority.clone());
+        }
+        uri.build()
+    }
+
+    /// Whether TLS is needed.
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        self.0.scheme_str() == Some("https")
+    }
+}
+
+impl fmt::Display for EdgeUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// All that `meter` is told by its environment.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// The file of the books.
+    pub database: PathBuf,
+    /// Where policies are pushed to.
+    pub edge_url: EdgeUrl,
+    /// What project keys are made with.
+    pub key_secrets: Option<KeySecrets>,
+    /// What is signed with between machines.
+    pub signing_keys: SigningKeys,
+    /// Where customers get more quota.
+    pub upgrade_url: String,
+    /// Which log lines are written.
+    pub log_filter: String,
+    /// How they are written.
+    pub log_format: LogFormat,
+}
+
+/// Everything that is wrong with the environment, a line for each variable.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct ConfigError(pub Vec<String>);
+
+impl Config {
+    /// Reads the process's environment.
+    ///
+    /// # Errors
+    /// Names every variable that is not accepted.
+    pub fn from_environment() -> Result<Self, ConfigError> {
+        Self::read(&environment)
+    }
+
+    /// Reads the variables that `get` gives; an empty one counts as unset.
+    ///
+    /// # Errors
+    /// Names every variable that is not accepted.
+    pub fn read(get: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let mut reader = Reader { get, problems: Vec::new() };
+        let listen = reader.value("METER_LISTEN", "127.0.0.1:8080", |text| {
+            text.parse().map_err(|_| format!("got {text:?}, accepted is address:port such as 127.0.0.1:8080"))
+        });
+        let database = reader.value("DATABASE_URL", "sqlite://meter.db", database_path);
+        let edge_url = reader.value("EDGE_URL", "http://127.0.0.1:8787", EdgeUrl::parse);
+        let key_secrets = reader.value("METER_KEY_SECRETS", "", |text| {
+            if text.is_empty() { Ok(None) } else { KeySecrets::parse(text).map(Some) }
+        });
+        let signing_keys = reader.value("METER_SIGNING_KEYS", "", SigningKeys::parse);
+        let upgrade_url = reader.value("METER_UPGRADE_URL", "https://palveron.com/pricing", upgrade_url);
+        let log_filter = reader.value("METER_LOG", "info", |text| Ok(text.to_owned()));
+        let log_format = reader.value("METER_LOG_FORMAT", "text", |text| match text {
+            "text" => Ok(LogFormat::Text),
+            "json" => Ok(LogFormat::Json),
+            _ => Err(format!("got {text:?}, accepted are text and json")),
+        });
+        let problems = reader.problems;
+        match (listen, database, edge_url, key_secrets, signing_keys, upgrade_url, log_filter, log_format) {
+            (
+                Some(listen),
+                Some(database),
+                Some(edge_url),
+                Some(key_secrets),
+                Some(signing_keys),
+                Some(upgrade_url),
+                Some(log_filter),
+                Some(log_format),
+            ) => Ok(Self {
+                listen,
+                database,
+                edge_url,
+                key_secrets,
+                signing_keys,
+                upgrade_url,
+                log_filter,
+                log_format,
+            }),
+            _ => Err(ConfigError(problems)),
+        }
+    }
+
+    /// The secrets that make project keys.
+    ///
+    /// # Errors
+    /// Says how to make one if there is none.
+    pub fn key_secrets(&self) -> Result<&KeySecrets, ConfigError> {
+        self.key_secrets.as_ref().ok_or_else(|| {
+            ConfigError(vec!["METER_KEY_SECRETS is not set; accepted is 1:<64 hex digits>, as `openssl rand -hex 32` prints them".to_owned()])
+        })
+    }
+
+    /// Checks that there are the signing keys that a server needs.
+    ///
+    /// # Errors
+    /// Says which are missing.
+    pub fn check_signing_keys(&self) -> Result<(), ConfigError> {
+        let missing: Vec<String> = [(Purpose::Edge, "edge:e1"), (Purpose::Policy, "policy:p1")]
+            .into_iter()
+            .filter(|(purpose, _)| self.signing_keys.current(*purpose).is_none())
+            .map(|(_, form)| {
+                format!(
+                    "METER_SIGNING_KEYS has no {form}:<64 hex digits>; the edge and the aggregator share it"
+                )
+            })
+            .collect();
+        if missing.is_empty() { Ok(()) } else { Err(ConfigError(missing)) }
+    }
+}
+
+/// The configuration as it may be shown: secrets by name only.
+impl fmt::Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            listen,
+            database,
+            edge_url,
+            key_secrets,
+            signing_keys,
+            upgrade_url,
+            log_filter,
+            log_format: _,
+        } = self;
+        write!(f, "METER_LISTEN={listen} DATABASE_URL=sqlite://{} EDGE_URL={edge_url} ", database.display())?;
+        write!(f, "METER_KEY_SECRETS={key_secrets:?} METER_SIGNING_KEYS={signing_keys:?} ")?;
+        write!(f, "METER_UPGRADE_URL={upgrade_url} METER_LOG={log_filter}")
+    }
+}
+
+struct Reader<'a> {
+    get: &'a dyn Fn(&str) -> Option<String>,
+    problems: Vec<String>,
+}
+
+impl Reader<'_> {
+    fn value<T>(
+        &mut self,
+        name: &str,
+        default: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let text =
+            (self.get)(name).filter(|text| !text.trim().is_empty()).unwrap_or_else(|| default.to_owned());
+        parse(text.trim()).map_err(|error| self.problems.push(format!("{name}: {error}"))).ok()
+    }
+}
+
+fn database_path(text: &str) -> Result<PathBuf, String> {
+    let refused = |why: &str| Err(format!("{why}accepted is a file such as sqlite://meter.db"));
+    let Some(path) = text.strip_prefix("sqlite://").or_else(|| text.strip_prefix("sqlite:")) else {
+        // A database's URL may hold a password, so only its scheme is repeated.
+        let scheme = text.split_once(':').map_or("none", |(scheme, _)| scheme);
+        return refused(&format!("got the scheme {scheme:?}, "));
+    };
+    if path.is_empty() || path.contains(":memory:") {
+        return refused("a database in memory loses what it acknowledged, ");
+    }
+    if path.contains('?') {
+        return refused("settings after ? could make it unsafe, ");
+    }
+    Ok(Path::new(path).to_path_buf())
+}
+
+fn upgrade_url(text: &str) -> Result<String, String> {
+    let uri: Option<Uri> = text.parse().ok();
+    match uri.as_ref().and_then(Uri::scheme_str) {
+        Some("http" | "https") => Ok(text.to_owned()),
+        Some(_) | None => {
+            Err(format!("got {text:?}, accepted is a URL such as https://palveron.com/pricing"))
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let pairs: Vec<(String, String)> =
+            pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Config::read(&|name| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone()))
+    }
+
+    #[test]
+    fn an_empty_environment_has_defaults() {
+        let config = read(&[("METER_LISTEN", " ")]).unwrap();
+        assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+        assert_eq!(config.database, Path::new("meter.db"));
+        assert_eq!(
+            config.edge_url.join("/internal/policy").unwrap().to_string(),
+            "http://127.0.0.1:8787/internal/policy"
+        );
+        assert!(config.key_secrets().is_err());
+        assert_eq!(config.check_signing_keys().unwrap_err().0.len(), 2);
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_by_name() {
+        let cases = [
+            ("METER_LISTEN", "8080"),
+            ("DATABASE_URL", "sqlite::memory:"),
+            ("DATABASE_URL", "sqlite://x.db?mode=memory"),
+            ("DATABASE_URL", "postgres://user:hunter2@db/x"),
+            ("EDGE_URL", "127.0.0.1:8787"),
+            ("EDGE_URL", "ftp://127.0.0.1"),
+            ("EDGE_URL", "http://127.0.0.1/path"),
+            ("EDGE_URL", "http://user:hunter2@127.0.0.1"),
+            ("METER_KEY_SECRETS", "1:hunter2"),
+            ("METER_SIGNING_KEYS", "edge:e1:hunter2"),
+            ("METER_UPGRADE_URL", "palveron.com"),
+            ("METER_LOG_FORMAT", "xml"),
+        ];
+        for (name, value) in cases {
+            let error = read(&[(name, value)]).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("{name}: ")), "{error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+        let two = read(&[("METER_LISTEN", "x"), ("EDGE_URL", "x")]).unwrap_err();
+        assert_eq!(two.0.len(), 2, "all problems are told at once");
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let secret = "ab".repeat(32);
+        let keys = format!("edge:e1:{secret},policy:p1:{secret}");
+        let config =
+            read(&[("METER_KEY_SECRETS", &format!("1:{secret}")), ("METER_SIGNING_KEYS", &keys)]).unwrap();
+        assert!(config.check_signing_keys().is_ok() && config.key_secrets().is_ok());
+        let shown = format!("{config} {config:?}");
+        assert!(!shown.contains("abab") && shown.contains("e1"), "{shown}");
+    }
+}

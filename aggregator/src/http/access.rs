@@ -1,0 +1,138 @@
+//! Permission as the type of a handler's argument: a handler that has it may do what it names.
+//!
+//! The order of refusals is the same for everything: 401 without a token, 404 for what the token
+//! does not reach, 403 for what its role may not do. What exists elsewhere never shows.
+
+use std::marker::PhantomData;
+
+use axum::extract::{FromRequestParts, RawPathParams};
+use axum::http::header;
+use axum::http::request::Parts;
+use shared::ids::ProjectId;
+use shared::key::bearer;
+
+use super::failure::Failure;
+use crate::access::{Permission, Scope};
+use crate::app::App;
+use crate::project::Project;
+use crate::store::Token;
+use crate::token::TokenHash;
+
+/// Who is calling: a token that is not revoked.
+#[derive(Debug)]
+pub(super) struct Caller(pub(super) Token);
+
+impl FromRequestParts<App> for Caller {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
+        let mut values = parts.headers.get_all(header::AUTHORIZATION).iter();
+        let (Some(value), None) = (values.next(), values.next()) else { return Err(Failure::unauthorized()) };
+        let text = value.to_str().ok().and_then(bearer).ok_or_else(Failure::unauthorized)?;
+        let hash = TokenHash::of_client_text(text).ok_or_else(Failure::unauthorized)?;
+        app.store.active_token(&hash).await?.map(Self).ok_or_else(Failure::unauthorized)
+    }
+}
+
+impl Caller {
+    /// Loads a project for a purpose, or refuses.
+    pub(super) async fn project(
+        &self,
+        app: &App,
+        id: &str,
+        permission: Permission,
+    ) -> Result<Project, Failure> {
+        let Self(Token { scope, .. }) = self;
+        let id = ProjectId::parse(id).map_err(|_| Failure::project_unknown())?;
+        if !scope.reaches(&id) {
+            return Err(Failure::project_unknown());
+        }
+        let project = app.store.project(&id).await?.ok_or_else(Failure::project_unknown)?;
+        if scope.may(permission) { Ok(project) } else { Err(Failure::forbidden(scope.role_name())) }
+    }
+}
+
+/// The right to do what concerns no single project.
+#[derive(Debug)]
+pub(super) struct Operator(pub(super) Token);
+
+impl FromRequestParts<App> for Operator {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
+        let Caller(token) = Caller::from_request_parts(parts, app).await?;
+        match token.scope {
+            Scope::Operator => Ok(Self(token)),
+            Scope::Project { .. } => Err(Failure::forbidden(token.scope.role_name())),
+        }
+    }
+}
+
+/// The right to `P` in the project that the path names.
+#[derive(Debug)]
+pub(super) struct Permitted<P> {
+    /// The project.
+    pub(super) project: Project,
+    /// Who is calling.
+    pub(super) token: Token,
+    permission: PhantomData<P>,
+}
+
+/// A permission as a type.
+pub(super) trait Right {
+    /// The permission.
+    const PERMISSION: Permission;
+}
+
+/// Sees the project.
+#[derive(Debug)]
+pub(super) struct Read;
+
+/// Makes and revokes its keys.
+#[derive(Debug)]
+pub(super) struct ManageKeys;
+
+/// Sets its limits and hands out its tokens.
+#[derive(Debug)]
+pub(super) struct Operate;
+
+impl Right for Read {
+    const PERMISSION: Permission = Permission::Read;
+}
+
+impl Right for ManageKeys {
+    const PERMISSION: Permission = Permission::ManageKeys;
+}
+
+impl Right for Operate {
+    const PERMISSION: Permission = Permission::Operate;
+}
+
+impl<P: Right> FromRequestParts<App> for Permitted<P> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
+        let caller = Caller::from_request_parts(parts, app).await?;
+        let id = path_parameter(parts, app, "project").await.ok_or_else(Failure::project_unknown)?;
+        let project = caller.project(app, &id, P::PERMISSION).await?;
+        Ok(Self { project, token: caller.0, permission: PhantomData })
+    }
+}
+
+/// The last segment of a path such as `…/keys/{name}`.
+#[derive(Debug)]
+pub(super) struct NamedInPath(pub(super) String);
+
+impl FromRequestParts<App> for NamedInPath {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
+        // A name that is not text names nothing; the handler says what was not found.
+        Ok(Self(path_parameter(parts, app, "name").await.unwrap_or_default()))
+    }
+}
+
+async fn path_parameter(parts: &mut Parts, app: &App, name: &str) -> Option<String> {
+    let parameters = RawPathParams::from_request_parts(parts, app).await.ok()?;
+    parameters.iter().find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
+}

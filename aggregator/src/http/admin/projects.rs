@@ -1,0 +1,176 @@
+//! `/api/v1/admin/projects`: projects and their limits.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, Uri};
+use serde::Serialize;
+use shared::ids::ProjectId;
+use shared::plan::Plan;
+use shared::policy::Status;
+use shared::problem::ErrorCode;
+use shared::units::Units;
+
+use crate::app::App;
+use crate::http::access::{Operate, Operator, Permitted, Read};
+use crate::http::body::Fields;
+use crate::http::failure::Failure;
+use crate::http::query::Query;
+use crate::policy::Basis;
+use crate::project::{NewProject, Project, ProjectChange, RPM_MAX, Setting};
+
+/// Projects in one answer.
+const PAGE_MAX: u32 = 100;
+
+const PLANS: &str = "community, pro, business or enterprise";
+
+/// A project as administrators see it.
+#[derive(Debug, Serialize)]
+pub struct ProjectView {
+    id: ProjectId,
+    plan: Plan,
+    rpm: u32,
+    included: Units,
+    suspended: bool,
+    auto_overage: bool,
+    own: OwnLimits,
+    policy_version: u64,
+    created_at: String,
+}
+
+/// Limits that are the project's own; `null` is the plan's.
+#[derive(Debug, Serialize)]
+struct OwnLimits {
+    rpm: Option<u32>,
+    included: Option<Units>,
+}
+
+impl ProjectView {
+    /// The project with the limits that are in force.
+    ///
+    /// # Errors
+    /// When the catalogue lacks the plan.
+    pub fn new(project: Project, basis: &Basis) -> Result<Self, crate::policy::NoSuchPlan> {
+        let terms = basis.terms(&project)?;
+        Ok(Self {
+            plan: project.plan,
+            rpm: project.rpm(terms),
+            included: project.included(terms),
+            suspended: project.status == Status::Suspended,
+            auto_overage: project.auto_overage,
+            own: OwnLimits { rpm: project.rpm_own, included: project.included_own },
+            policy_version: project.policy_version,
+            created_at: project.created.to_string(),
+            id: project.id,
+        })
+    }
+
+    /// The project in one line, for people.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let Self { id, plan, rpm, included, policy_version, .. } = self;
+        let suspended = if self.suspended { ", suspended" } else { "" };
+        format!(
+            "{id}: {plan}, {rpm} requests a minute, {included} units a month{suspended} (policy version {policy_version})"
+        )
+    }
+}
+
+/// One page of projects.
+#[derive(Debug, Serialize)]
+pub(crate) struct ProjectPage {
+    projects: Vec<ProjectView>,
+    /// What to send as `after` for the next page.
+    next: Option<ProjectId>,
+}
+
+/// Lists projects in the order of their ids.
+pub(crate) async fn list(
+    _: Operator,
+    State(app): State<App>,
+    uri: Uri,
+) -> Result<Json<ProjectPage>, Failure> {
+    let query = Query::parse(uri.query(), &["after"])?;
+    let mut projects =
+        app.store.projects(query.get("after").unwrap_or_default(), PAGE_MAX.saturating_add(1)).await?;
+    let page = usize::try_from(PAGE_MAX).unwrap_or(usize::MAX);
+    let more = projects.len() > page;
+    projects.truncate(page);
+    let next = projects.last().filter(|_| more).map(|project| project.id.clone());
+    let projects = projects.into_iter().map(|project| view(&app, project)).collect::<Result<_, _>>()?;
+    Ok(Json(ProjectPage { projects, next }))
+}
+
+/// Makes a project.
+pub(crate) async fn create(
+    Operator(token): Operator,
+    State(app): State<App>,
+    fields: Fields,
+) -> Result<(StatusCode, Json<ProjectView>), Failure> {
+    let mut fields = fields.only(&["id", "plan", "rpm", "included"])?;
+    let new = NewProject {
+        id: fields.required("id", "1 to 48 of a-z, 0-9 and inner hyphens")?,
+        plan: fields.required("plan", PLANS)?,
+        rpm: rpm(&mut fields)?.unwrap_or(Setting::Plan),
+        included: included(&mut fields)?.unwrap_or(Setting::Plan),
+    };
+    let project = app.store.create_project(new, &app.basis, app.clock.now()).await?.ok_or_else(|| {
+        Failure::new(
+            ErrorCode::ProjectExists,
+            "There is already a project of that id. Choose another, or change it with PATCH.",
+        )
+    })?;
+    tracing::info!(project.id = %project.id, token.id = token.id, plan = %project.plan, "project created");
+    Ok((StatusCode::CREATED, view(&app, project)?.into()))
+}
+
+/// Shows a project.
+pub(crate) async fn show(on: Permitted<Read>, State(app): State<App>) -> Result<Json<ProjectView>, Failure> {
+    view(&app, on.project).map(Json)
+}
+
+/// Changes a project's plan, limits or status.
+pub(crate) async fn change(
+    on: Permitted<Operate>,
+    State(app): State<App>,
+    fields: Fields,
+) -> Result<Json<ProjectView>, Failure> {
+    let mut fields = fields.only(&["plan", "rpm", "included", "suspended"])?;
+    let change = ProjectChange {
+        plan: fields.optional("plan", PLANS)?,
+        rpm: rpm(&mut fields)?,
+        included: included(&mut fields)?,
+        status: fields.optional("suspended", "true or false")?.map(status),
+    };
+    let changed =
+        app.store.change_project_telling(&on.project.id, change, &app.basis, app.clock.now()).await?;
+    let changed = changed.ok_or_else(Failure::project_unknown)?;
+    if changed.differs {
+        let version = changed.project.policy_version;
+        tracing::info!(project.id = %on.project.id, token.id = on.token.id, policy.version = version, "project changed");
+    }
+    view(&app, changed.project).map(Json)
+}
+
+/// Suspended or active.
+fn status(suspended: bool) -> Status {
+    if suspended { Status::Suspended } else { Status::Active }
+}
+
+fn rpm(fields: &mut Fields) -> Result<Option<Setting<u32>>, Failure> {
+    let accepts = format!("1 to {RPM_MAX}, or null for the plan's");
+    let rpm: Option<Option<u32>> = fields.optional("rpm", &accepts)?;
+    match rpm.flatten() {
+        Some(rpm) if rpm == 0 || rpm > RPM_MAX => Err(Failure::field("rpm", &rpm.to_string(), &accepts)),
+        Some(_) | None => Ok(rpm.map(|rpm| rpm.map_or(Setting::Plan, Setting::Own))),
+    }
+}
+
+fn included(fields: &mut Fields) -> Result<Option<Setting<Units>>, Failure> {
+    let included: Option<Option<Units>> =
+        fields.optional("included", "0 to 9007199254740991, or null for the plan's")?;
+    Ok(included.map(|included| included.map_or(Setting::Plan, Setting::Own)))
+}
+
+fn view(app: &App, project: Project) -> Result<ProjectView, Failure> {
+    ProjectView::new(project, &app.basis).map_err(|error| Failure::internal(&error))
+}

@@ -1,0 +1,105 @@
+//! `/api/v1/admin/projects/{project}/tokens`: tokens of a project's members, shown once when they are made.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Serialize;
+
+use crate::access::{Role, Scope};
+use crate::app::App;
+use crate::http::access::{NamedInPath, Operate, Permitted};
+use crate::http::body::Fields;
+use crate::http::failure::Failure;
+use crate::store::Token;
+use crate::token::TokenText;
+
+/// A token as operators see it.
+#[derive(Debug, Serialize)]
+pub struct TokenView {
+    id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    project: Option<String>,
+    role: &'static str,
+    created_at: String,
+    revoked_at: Option<String>,
+}
+
+impl From<Token> for TokenView {
+    fn from(token: Token) -> Self {
+        Self {
+            role: token.scope.role_name(),
+            project: match token.scope {
+                Scope::Operator => None,
+                Scope::Project { project, .. } => Some(project.into()),
+            },
+            id: token.id,
+            created_at: token.created.to_string(),
+            revoked_at: token.revoked.map(|at| at.to_string()),
+        }
+    }
+}
+
+impl TokenView {
+    /// The token in one line, for people.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let Self { id, project, role, created_at, revoked_at } = self;
+        let project = project.as_ref().map_or_else(String::new, |project| format!(" of {project}"));
+        let revoked = revoked_at.as_ref().map_or_else(String::new, |at| format!(", revoked {at}"));
+        format!("{id}: {role}{project}, made {created_at}{revoked}")
+    }
+}
+
+/// All tokens of a project.
+#[derive(Debug, Serialize)]
+pub(crate) struct TokenList {
+    tokens: Vec<TokenView>,
+}
+
+/// A new token; the only answer that has its text.
+#[derive(Serialize)]
+pub(crate) struct NewTokenView {
+    #[serde(flatten)]
+    view: TokenView,
+    token: String,
+}
+
+/// Lists a project's tokens, revoked ones too.
+pub(crate) async fn list(on: Permitted<Operate>, State(app): State<App>) -> Result<Json<TokenList>, Failure> {
+    let tokens = app.store.project_tokens(&on.project.id).await?;
+    Ok(Json(TokenList { tokens: tokens.into_iter().map(TokenView::from).collect() }))
+}
+
+/// Makes a token.
+pub(crate) async fn create(
+    on: Permitted<Operate>,
+    State(app): State<App>,
+    fields: Fields,
+) -> Result<(StatusCode, Json<NewTokenView>), Failure> {
+    const ROLES: &str = "owner, admin, finance or viewer";
+    let role: String = fields.only(&["role"])?.required("role", ROLES)?;
+    let role = Role::parse(&role).ok_or_else(|| Failure::field("role", &role, ROLES))?;
+    let scope = Scope::Project { project: on.project.id.clone(), role };
+    let text = TokenText::generate(&scope)?;
+    let token = app.store.create_token(scope, &text.hash(), app.clock.now()).await?;
+    tracing::info!(project.id = %on.project.id, token.id = on.token.id, made.id = token.id, role = %role, "token created");
+    Ok((StatusCode::CREATED, Json(NewTokenView { view: token.into(), token: text.expose().to_owned() })))
+}
+
+/// Revokes a token at once.
+pub(crate) async fn revoke(
+    on: Permitted<Operate>,
+    NamedInPath(name): NamedInPath,
+    State(app): State<App>,
+) -> Result<Json<TokenView>, Failure> {
+    let found = app
+        .store
+        .token(&name)
+        .await?
+        .filter(|token| token.scope != Scope::Operator && token.scope.reaches(&on.project.id));
+    let found = found.ok_or_else(Failure::token_unknown)?;
+    let token =
+        app.store.revoke_token(&found.id, app.clock.now()).await?.ok_or_else(Failure::token_unknown)?;
+    tracing::info!(project.id = %on.project.id, token.id = on.token.id, revoked.id = token.id, "token revoked");
+    Ok(Json(token.into()))
+}

@@ -1,0 +1,132 @@
+//! Refusals and failures as HTTP answers. A failure is logged here, once, and nowhere before.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use shared::problem::{self, ErrorCode, Problem};
+
+use crate::random::NoRandomness;
+use crate::store::IntakeError;
+use crate::store::StoreError;
+
+/// How long a client should wait when the store cannot be used, in seconds.
+const RETRY_AFTER_S: &str = "1";
+
+/// A problem on its way to the client.
+#[derive(Debug)]
+pub(crate) struct Failure(Box<Problem>);
+
+impl Failure {
+    pub(crate) fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
+        Self(Box::new(Problem::new(code, detail)))
+    }
+
+    pub(crate) fn field(field: &str, got: &str, accepts: &str) -> Self {
+        Self(Box::new(Problem::field(field, got, accepts)))
+    }
+
+    /// The one answer to every token that is missing, garbled, unknown or revoked.
+    pub(crate) fn unauthorized() -> Self {
+        Self::new(
+            ErrorCode::Unauthorized,
+            "Send a token that is not revoked as `Authorization: Bearer pat_…` (operators: pot_…).",
+        )
+    }
+
+    /// The one answer to every project that does not exist or is another tenant's.
+    pub(crate) fn project_unknown() -> Self {
+        Self::new(
+            ErrorCode::ProjectUnknown,
+            "There is no such project, or this token is not for it. Check its id.",
+        )
+    }
+
+    pub(crate) fn key_unknown() -> Self {
+        Self::new(
+            ErrorCode::KeyUnknown,
+            "The project has no such key. GET …/keys lists the ids of those it has.",
+        )
+    }
+
+    pub(crate) fn token_unknown() -> Self {
+        Self::new(
+            ErrorCode::NotFound,
+            "The project has no such token. GET …/tokens lists the ids of those it has.",
+        )
+    }
+
+    pub(crate) fn forbidden(role: &str) -> Self {
+        Self::new(
+            ErrorCode::Forbidden,
+            format!("This token's role is {role}, which may not do that. Ask an owner or the operator."),
+        )
+    }
+
+    pub(crate) fn not_ready() -> Self {
+        Self::new(
+            ErrorCode::NotReady,
+            "The store cannot be used at present. Nothing was changed; send the request again.",
+        )
+    }
+
+    /// Something that must not happen: logged in full here, told to the client without any of it.
+    pub(crate) fn internal(error: &dyn std::fmt::Display) -> Self {
+        tracing::error!(error = %error, "a request failed");
+        Self::new(ErrorCode::Internal, "Something broke on our side and was logged. Try again later.")
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        if error.is_passing() {
+            tracing::warn!(error = %error, "the store cannot be used at present");
+            Self::not_ready()
+        } else {
+            Self::internal(&error)
+        }
+    }
+}
+
+impl From<IntakeError> for Failure {
+    fn from(error: IntakeError) -> Self {
+        match error {
+            IntakeError::Full => {
+                tracing::warn!("a flush was turned away: too many are waiting");
+                Self::not_ready()
+            }
+            IntakeError::Store(error) if error.is_passing() => {
+                tracing::warn!(error = %error, "the store cannot be used at present");
+                Self::not_ready()
+            }
+            IntakeError::Store(error) => Self::internal(&error),
+        }
+    }
+}
+
+impl From<NoRandomness> for Failure {
+    fn from(error: NoRandomness) -> Self {
+        Self::internal(&error)
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut answer = (status, self.0.to_json()).into_response();
+        let mut set = |name, value| answer.headers_mut().insert(name, HeaderValue::from_static(value));
+        set(header::CONTENT_TYPE, problem::CONTENT_TYPE);
+        match status {
+            StatusCode::UNAUTHORIZED => {
+                set(header::WWW_AUTHENTICATE, "Bearer");
+            }
+            StatusCode::SERVICE_UNAVAILABLE => {
+                set(header::RETRY_AFTER, RETRY_AFTER_S);
+            }
+            // What is left of the request must not be taken for the next one.
+            StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE => {
+                set(header::CONNECTION, "close");
+            }
+            _ => {}
+        }
+        answer
+    }
+}

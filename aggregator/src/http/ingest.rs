@@ -1,0 +1,99 @@
+//! `POST /ingest`: cells from homes. Nothing of a request is looked at before its signature.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
+use shared::problem::ErrorCode;
+use shared::sign::{Purpose, SIGNATURE_HEADER, SignatureError, Signed};
+use shared::units::Units;
+use shared::wire::{FLUSH_CELLS_MAX, Flush, FlushAck};
+
+use super::body::{self, Fields};
+use super::failure::Failure;
+use crate::app::App;
+
+/// The largest flush: 1,000 cells with the longest agent names fit three times.
+const FLUSH_BYTES_MAX: usize = 1024 * 1024;
+
+/// Merges a flush and answers with its receipt and the current policy.
+pub(super) async fn flush(State(app): State<App>, request: Request) -> Result<Json<FlushAck>, Failure> {
+    let (head, body) = request.into_parts();
+    let flush = authenticated(&app, &head, body).await?;
+    let (project_id, mode, source) = (flush.project.clone(), flush.mode, flush.source.clone());
+    let merged = app.intake.merge(flush).await?.ok_or_else(Failure::project_unknown)?;
+    if merged.doubted > 0 {
+        tracing::warn!(
+            project.id = %project_id, mode = %mode, source = %source, cells = merged.doubted,
+            "implausible cells were quarantined and not merged"
+        );
+    }
+    let policy =
+        app.signed_policy(&merged.project, merged.keys).map_err(|error| Failure::internal(&error))?;
+    // No home issues against an escrow yet, so none asks what is merged of its earlier lives.
+    Ok(Json(FlushAck { watermark: merged.watermark, policy, merged: Vec::new() }))
+}
+
+async fn authenticated(app: &App, head: &Parts, body: Body) -> Result<Flush, Failure> {
+    let mut signatures = head.headers.get_all(SIGNATURE_HEADER).iter();
+    let (Some(signature), None) = (signatures.next(), signatures.next()) else {
+        return Err(refused(SignatureError::Rejected));
+    };
+    let signature = signature.to_str().map_err(|_| refused(SignatureError::Rejected))?;
+    let body = body::read(app, &head.headers, body, FLUSH_BYTES_MAX).await?;
+    let path = head.uri.path_and_query().map_or("", |path| path.as_str());
+    Signed { method: head.method.as_str(), path, body: &body }
+        .verify(signature, &app.signing_keys, Purpose::Edge, app.clock.now())
+        .map_err(refused)?;
+    body::require_json(&head.headers)?;
+    parse(&body)
+}
+
+fn refused(error: SignatureError) -> Failure {
+    match error {
+        SignatureError::Rejected => Failure::new(
+            ErrorCode::SignatureRejected,
+            "Sign the method, path, time and body with an edge key that both sides have in METER_SIGNING_KEYS.",
+        ),
+        SignatureError::Expired => Failure::new(
+            ErrorCode::SignatureExpired,
+            "The signature's time is more than 300 s from ours. Set the sender's clock and sign again.",
+        ),
+    }
+}
+
+fn parse(body: &[u8]) -> Result<Flush, Failure> {
+    // An array would be read as a flush by the position of its values; the slow way refuses it.
+    let is_object = body.trim_ascii_start().first() == Some(&b'{');
+    let flush: Flush = match serde_json::from_slice(body) {
+        Ok(flush) if is_object => flush,
+        Ok(_) | Err(_) => return Err(explain(body)),
+    };
+    if flush.cells.len() > FLUSH_CELLS_MAX {
+        let accepts = format!("at most {FLUSH_CELLS_MAX} cells");
+        return Err(Failure::field("cells", &flush.cells.len().to_string(), &accepts));
+    }
+    if flush.seq > Units::MAX.get() {
+        return Err(Failure::field("seq", &flush.seq.to_string(), "a number below 2^53"));
+    }
+    Ok(flush)
+}
+
+/// Finds the field that made a body no flush. Unknown fields are tolerated, so that releases can differ.
+fn explain(body: &[u8]) -> Failure {
+    let mut fields = match Fields::parse(body) {
+        Ok(fields) => fields,
+        Err(failure) => return failure,
+    };
+    let result = fields
+        .required::<shared::ids::ProjectId>("project", "a project id")
+        .and_then(|_| fields.required::<shared::ids::Mode>("mode", "live or test"))
+        .and_then(|_| fields.required::<shared::ids::SourceId>("source", "a source id"))
+        .and_then(|_| fields.required::<shared::ids::Incarnation>("incarnation", "8 to 32 of a-z and 0-9"))
+        .and_then(|_| fields.required::<u64>("seq", "a number below 2^53"))
+        .and_then(|_| fields.required::<Vec<shared::cell::Cell>>("cells", "a list of cells"));
+    match result {
+        Ok(_) => Failure::new(ErrorCode::FieldRejected, "The body is not a flush as this release reads it."),
+        Err(failure) => failure,
+    }
+}

@@ -1,0 +1,21 @@
+//! The HTTP interface: thin handlers over the store and the pure core.
+//!
+//! A handler extracts, loads, decides, saves, answers; who may do it is an argument's type.
+
+mod access;
+mod admin;
+mod body;
+mod failure;
+mod health;
+mod ingest;
+mod limits;
+mod query;
+mod routes;
+mod server;
+mod usage;
+
+pub use admin::{KeyView, ProjectView, TokenView};
+pub use health::Readiness;
+pub use limits::{HEADERS_BYTES_MAX, URI_BYTES_MAX};
+pub use routes::{ROUTES, Route, Who, router};
+pub use server::{Timeouts, serve};

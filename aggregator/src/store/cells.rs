@@ -1,0 +1,224 @@
+//! Cells in the books: merged by `max`, so that no message can be counted twice or take anything back.
+
+use shared::cell::Cell;
+use shared::ids::{KeyId, ProjectId};
+use shared::time::Timestamp;
+use shared::wire::Flush;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
+
+use super::rows::{instant, int, ms, number};
+use super::{Store, StoreError, keys, projects};
+use crate::batch::{Batch, Doubt};
+use crate::project::Project;
+
+/// Cells in one statement: few enough that the statement stays far below SQLite's 32,766 values.
+const MERGE_ROWS_MAX: usize = 500;
+
+/// What a merged flush came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Merged {
+    /// The highest `seq` of the incarnation whose cells are durable.
+    pub watermark: u64,
+    /// The project, for its policy.
+    pub project: Project,
+    /// Its keys that are not revoked.
+    pub keys: Vec<KeyId>,
+    /// Cells that were set aside.
+    pub doubted: usize,
+}
+
+/// What is known of a source's storage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceState {
+    /// The highest `seq` that was merged.
+    pub watermark: u64,
+    /// When it last flushed, by our clock.
+    pub last_seen: Timestamp,
+}
+
+impl Store {
+    /// Merges flushes in one transaction; the answers are durable and in the order of the flushes.
+    /// `None` is a flush of a project that does not exist, which leaves no trace.
+    ///
+    /// # Errors
+    /// When the store fails; then nothing of any of them was merged.
+    pub async fn merge(&self, flushes: &[&Flush], now: Timestamp) -> Result<Vec<Option<Merged>>, StoreError> {
+        let mut tx = self.write().await?;
+        let mut answers = Vec::with_capacity(flushes.len());
+        for flush in flushes {
+            answers.push(merge_one(&mut tx, flush, now).await?);
+        }
+        tx.commit().await?;
+        Ok(answers)
+    }
+
+    /// What is known of the storage that a flush came from.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn source(&self, flush: &Flush) -> Result<Option<SourceState>, StoreError> {
+        let row = sqlx::query(
+            "SELECT watermark, last_seen_ms FROM source
+             WHERE project = ? AND mode = ? AND source = ? AND incarnation = ?",
+        )
+        .bind(flush.project.as_str())
+        .bind(flush.mode.as_str())
+        .bind(flush.source.as_str())
+        .bind(flush.incarnation.as_str())
+        .fetch_optional(&self.readers)
+        .await?;
+        row.map(|row| {
+            Ok(SourceState {
+                watermark: number(&row, "watermark")?,
+                last_seen: instant(&row, "last_seen_ms")?,
+            })
+        })
+        .transpose()
+    }
+
+    /// How many cells of the project are set aside.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn quarantined(&self, project: &ProjectId) -> Result<u64, StoreError> {
+        let row = sqlx::query("SELECT COUNT(*) AS cells FROM quarantine WHERE project = ?")
+            .bind(project.as_str())
+            .fetch_one(&self.readers)
+            .await?;
+        number(&row, "cells")
+    }
+
+    /// Every cell of a project as one line of text each, in order: the books' exact state, for audits.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn cells_as_text(&self, project: &ProjectId) -> Result<Vec<String>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT mode, day, agent, kind, source, incarnation, units, tokens_in, tokens_out, anchors
+             FROM cell WHERE project = ?
+             ORDER BY mode, day, agent, kind, source, incarnation",
+        )
+        .bind(project.as_str())
+        .fetch_all(&self.readers)
+        .await?;
+        rows.iter().map(as_text).collect()
+    }
+}
+
+fn as_text(row: &SqliteRow) -> Result<String, StoreError> {
+    let text = |column| row.try_get::<String, _>(column);
+    Ok(format!(
+        "{} {} {} {} {} {} units={} tokens_in={} tokens_out={} anchors={}",
+        text("mode")?,
+        super::rows::day(row, "day")?,
+        text("agent")?,
+        text("kind")?,
+        text("source")?,
+        text("incarnation")?,
+        number(row, "units")?,
+        number(row, "tokens_in")?,
+        number(row, "tokens_out")?,
+        number(row, "anchors")?,
+    ))
+}
+
+async fn merge_one(
+    tx: &mut SqliteConnection,
+    flush: &Flush,
+    now: Timestamp,
+) -> Result<Option<Merged>, StoreError> {
+    let Some(project) = projects::find(tx, &flush.project).await? else { return Ok(None) };
+    let Batch { cells, doubted } = Batch::prepare(&flush.cells, project.rpm_max, now.day());
+    for rows in cells.chunks(MERGE_ROWS_MAX) {
+        merge_cells(tx, flush, rows).await?;
+    }
+    for (cell, reason) in &doubted {
+        set_aside(tx, flush, cell, (*reason, now)).await?;
+    }
+    let watermark = touch_source(tx, flush, now).await?;
+    let keys = keys::active(tx, &flush.project).await?;
+    Ok(Some(Merged { watermark, project, keys, doubted: doubted.len() }))
+}
+
+async fn merge_cells(tx: &mut SqliteConnection, flush: &Flush, cells: &[Cell]) -> Result<(), StoreError> {
+    let mut statement = QueryBuilder::<Sqlite>::new(
+        "INSERT INTO cell (project, mode, source, incarnation, day, kind, agent, units, tokens_in, tokens_out, anchors) ",
+    );
+    statement.push_values(cells, |mut row, cell| {
+        row.push_bind(flush.project.as_str())
+            .push_bind(flush.mode.as_str())
+            .push_bind(flush.source.as_str())
+            .push_bind(flush.incarnation.as_str())
+            .push_bind(cell.key.day.number())
+            .push_bind(cell.key.kind.as_str())
+            .push_bind(cell.key.agent.as_str())
+            .push_bind(int(cell.counts.units.get()))
+            .push_bind(int(cell.counts.tokens_in.get()))
+            .push_bind(int(cell.counts.tokens_out.get()))
+            .push_bind(int(cell.counts.anchors.get()));
+    });
+    statement.push(
+        " ON CONFLICT (project, mode, day, agent, kind, source, incarnation) DO UPDATE SET
+             units = max(units, excluded.units),
+             tokens_in = max(tokens_in, excluded.tokens_in),
+             tokens_out = max(tokens_out, excluded.tokens_out),
+             anchors = max(anchors, excluded.anchors)",
+    );
+    statement.build().execute(tx).await?;
+    Ok(())
+}
+
+async fn set_aside(
+    tx: &mut SqliteConnection,
+    flush: &Flush,
+    cell: &Cell,
+    (reason, now): (Doubt, Timestamp),
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO quarantine (project, mode, source, incarnation, day, kind, agent, reason,
+                                 units, tokens_in, tokens_out, anchors, first_seen_ms)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+         ON CONFLICT (project, mode, day, agent, kind, source, incarnation, reason) DO UPDATE SET
+             units = max(units, excluded.units),
+             tokens_in = max(tokens_in, excluded.tokens_in),
+             tokens_out = max(tokens_out, excluded.tokens_out),
+             anchors = max(anchors, excluded.anchors)",
+    )
+    .bind(flush.project.as_str())
+    .bind(flush.mode.as_str())
+    .bind(flush.source.as_str())
+    .bind(flush.incarnation.as_str())
+    .bind(cell.key.day.number())
+    .bind(cell.key.kind.as_str())
+    .bind(cell.key.agent.as_str())
+    .bind(reason.as_str())
+    .bind(int(cell.counts.units.get()))
+    .bind(int(cell.counts.tokens_in.get()))
+    .bind(int(cell.counts.tokens_out.get()))
+    .bind(int(cell.counts.anchors.get()))
+    .bind(ms(now))
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Notes that the source flushed, and says how far its incarnation has come.
+async fn touch_source(tx: &mut SqliteConnection, flush: &Flush, now: Timestamp) -> Result<u64, StoreError> {
+    let row = sqlx::query(
+        "INSERT INTO source (project, mode, source, incarnation, watermark, last_seen_ms) VALUES (?, ?, ?, ?, ?, ?)
+         ON CONFLICT (project, mode, source, incarnation) DO UPDATE SET
+             watermark = max(watermark, excluded.watermark),
+             last_seen_ms = max(last_seen_ms, excluded.last_seen_ms)
+         RETURNING watermark",
+    )
+    .bind(flush.project.as_str())
+    .bind(flush.mode.as_str())
+    .bind(flush.source.as_str())
+    .bind(flush.incarnation.as_str())
+    .bind(int(flush.seq))
+    .bind(ms(now))
+    .fetch_one(tx)
+    .await?;
+    number(&row, "watermark")
+}

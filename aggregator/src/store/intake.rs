@@ -1,0 +1,100 @@
+//! Idempotent: merges waiting flushes into the books, several in one transaction, so that they share its sync.
+//!
+//! A flush is answered only after its transaction is durable.
+
+use std::sync::Arc;
+
+use shared::wire::Flush;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Merged, Store, StoreError};
+use crate::clock::Clock;
+
+/// How many flushes may wait; beyond that senders are told to come back, and they keep their cells.
+const WAITING_MAX: usize = 256;
+
+/// How many flushes share a transaction: one sync is spread thin enough, and none waits long.
+const GROUP_MAX: usize = 32;
+
+/// Why a flush was not merged.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum IntakeError {
+    /// More flushes wait than we take, or we are stopping.
+    #[error("too many flushes are waiting")]
+    Full,
+    /// The books failed.
+    #[error("{0}")]
+    Store(Arc<StoreError>),
+}
+
+struct Waiting {
+    flush: Flush,
+    answer: oneshot::Sender<Result<Option<Merged>, IntakeError>>,
+}
+
+/// Where flushes queue for the books.
+#[derive(Debug, Clone)]
+pub struct Intake(mpsc::Sender<Waiting>);
+
+impl Intake {
+    /// Starts the task that merges; it ends when every `Intake` is gone.
+    #[must_use]
+    pub fn start(store: Store, clock: Clock) -> Self {
+        let (sender, receiver) = mpsc::channel(WAITING_MAX);
+        tokio::spawn(run(receiver, store, clock));
+        Self(sender)
+    }
+
+    /// Merges a flush; the answer is durable. `None` is a project that does not exist.
+    ///
+    /// # Errors
+    /// When too many wait or the books fail; the flush may then be sent again.
+    pub async fn merge(&self, flush: Flush) -> Result<Option<Merged>, IntakeError> {
+        let (answer, answered) = oneshot::channel();
+        self.0.try_send(Waiting { flush, answer }).map_err(|_| IntakeError::Full)?;
+        answered.await.unwrap_or(Err(IntakeError::Full))
+    }
+}
+
+async fn run(mut receiver: mpsc::Receiver<Waiting>, store: Store, clock: Clock) {
+    let mut group = Vec::with_capacity(GROUP_MAX);
+    while receiver.recv_many(&mut group, GROUP_MAX).await > 0 {
+        merge_group(std::mem::take(&mut group), &store, &clock).await;
+    }
+}
+
+async fn merge_group(group: Vec<Waiting>, store: &Store, clock: &Clock) {
+    let flushes: Vec<&Flush> = group.iter().map(|waiting| &waiting.flush).collect();
+    match store.merge(&flushes, clock.now()).await {
+        Ok(merged) => {
+            for (waiting, merged) in group.into_iter().zip(merged) {
+                answer(waiting, Ok(merged));
+            }
+        }
+        // One flush that the books refuse must not take others with it: each is tried by itself.
+        Err(_) if group.len() > 1 => {
+            for waiting in group {
+                merge_alone(waiting, store, clock).await;
+            }
+        }
+        Err(error) => {
+            let error = Arc::new(error);
+            for waiting in group {
+                answer(waiting, Err(IntakeError::Store(Arc::clone(&error))));
+            }
+        }
+    }
+}
+
+async fn merge_alone(waiting: Waiting, store: &Store, clock: &Clock) {
+    let merged = match store.merge(&[&waiting.flush], clock.now()).await {
+        Ok(merged) => Ok(merged.into_iter().next().flatten()),
+        Err(error) => Err(IntakeError::Store(Arc::new(error))),
+    };
+    answer(waiting, merged);
+}
+
+fn answer(waiting: Waiting, merged: Result<Option<Merged>, IntakeError>) {
+    // The sender may be gone; its cells are merged all the same and its retry changes nothing.
+    drop(waiting.answer.send(merged));
+}

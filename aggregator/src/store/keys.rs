@@ -1,0 +1,148 @@
+//! Project keys: their ids and when they were made and revoked. Never the keys themselves.
+
+use shared::ids::{KeyId, Mode, ProjectId};
+use shared::time::Timestamp;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
+
+use super::rows::{id, instant, ms, optional};
+use super::{Store, StoreError, projects};
+use crate::project::{ACTIVE_KEYS_MAX, Key};
+use crate::random;
+
+/// What came of making a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyCreated {
+    /// The key, whose text the caller mints.
+    Key(Key),
+    /// There is no such project.
+    ProjectUnknown,
+    /// The project has [`ACTIVE_KEYS_MAX`] keys that are not revoked.
+    TooMany,
+}
+
+impl Store {
+    /// Makes a key's id and queues the policy that permits it.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn create_key(
+        &self,
+        project: &ProjectId,
+        mode: Mode,
+        now: Timestamp,
+    ) -> Result<KeyCreated, StoreError> {
+        let mut tx = self.write().await?;
+        if projects::find(&mut tx, project).await?.is_none() {
+            return Ok(KeyCreated::ProjectUnknown);
+        }
+        if active(&mut tx, project).await?.len() >= ACTIVE_KEYS_MAX {
+            return Ok(KeyCreated::TooMany);
+        }
+        let key = Key { id: random::key_id()?, mode, created: now, revoked: None };
+        insert(&mut tx, project, &key).await?;
+        projects::raise_policy(&mut tx, project, now).await?;
+        self.commit_policy_change(tx).await?;
+        Ok(KeyCreated::Key(key))
+    }
+
+    /// Revokes a key and queues the policy without it; `None` if there is no such key.
+    ///
+    /// Revoking twice changes nothing and keeps the first instant.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn revoke_key(
+        &self,
+        project: &ProjectId,
+        key: &KeyId,
+        now: Timestamp,
+    ) -> Result<Option<Key>, StoreError> {
+        let mut tx = self.write().await?;
+        let Some(found) = find(&mut tx, project, key).await? else { return Ok(None) };
+        if found.revoked.is_some() {
+            return Ok(Some(found));
+        }
+        revoke(&mut tx, project, key, now).await?;
+        projects::raise_policy(&mut tx, project, now).await?;
+        self.commit_policy_change(tx).await?;
+        Ok(Some(Key { revoked: Some(now), ..found }))
+    }
+
+    /// All keys that the project ever had, the oldest first.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn keys(&self, project: &ProjectId) -> Result<Vec<Key>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT id, mode, created_ms, revoked_ms FROM project_key WHERE project = ? ORDER BY created_ms, id",
+        )
+        .bind(project.as_str())
+        .fetch_all(&self.readers)
+        .await?;
+        rows.iter().map(read).collect()
+    }
+}
+
+/// The ids of the project's keys that are not revoked.
+pub(super) async fn active(
+    connection: &mut SqliteConnection,
+    project: &ProjectId,
+) -> Result<Vec<KeyId>, StoreError> {
+    let rows = sqlx::query("SELECT id FROM project_key WHERE project = ? AND revoked_ms IS NULL ORDER BY id")
+        .bind(project.as_str())
+        .fetch_all(connection)
+        .await?;
+    rows.iter().map(|row| id(row, "id", KeyId::parse)).collect()
+}
+
+async fn find(
+    tx: &mut SqliteConnection,
+    project: &ProjectId,
+    key: &KeyId,
+) -> Result<Option<Key>, StoreError> {
+    let row =
+        sqlx::query("SELECT id, mode, created_ms, revoked_ms FROM project_key WHERE project = ? AND id = ?")
+            .bind(project.as_str())
+            .bind(key.as_str())
+            .fetch_optional(tx)
+            .await?;
+    row.as_ref().map(read).transpose()
+}
+
+async fn insert(tx: &mut SqliteConnection, project: &ProjectId, key: &Key) -> Result<(), StoreError> {
+    sqlx::query("INSERT INTO project_key (project, id, mode, created_ms) VALUES (?, ?, ?, ?)")
+        .bind(project.as_str())
+        .bind(key.id.as_str())
+        .bind(key.mode.as_str())
+        .bind(ms(key.created))
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+async fn revoke(
+    tx: &mut SqliteConnection,
+    project: &ProjectId,
+    key: &KeyId,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE project_key SET revoked_ms = ? WHERE project = ? AND id = ?")
+        .bind(ms(now))
+        .bind(project.as_str())
+        .bind(key.as_str())
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+fn read(row: &SqliteRow) -> Result<Key, StoreError> {
+    let mode: String = row.try_get("mode")?;
+    Ok(Key {
+        id: id(row, "id", KeyId::parse)?,
+        mode: Mode::parse(&mode)
+            .map_err(|error| StoreError::Unreadable { column: "mode", got: error.got })?,
+        created: instant(row, "created_ms")?,
+        revoked: optional(row, "revoked_ms", instant)?,
+    })
+}

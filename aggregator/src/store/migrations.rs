@@ -1,0 +1,123 @@
+//! Numbered migrations, forward only. A released migration must never be edited: its hash is locked
+//! here by a test and in every database that ran it.
+
+use sha2::{Digest, Sha256};
+use sqlx::sqlite::SqlitePool;
+use sqlx::{Row, SqliteConnection};
+
+use super::StoreError;
+
+/// One step of the schema.
+struct Migration {
+    number: i64,
+    sql: &'static str,
+}
+
+const MIGRATIONS: [Migration; 1] =
+    [Migration { number: 1, sql: include_str!("migrations/0001_first_light.sql") }];
+
+/// Runs what has not run yet, all in one transaction.
+pub(super) async fn apply(pool: &SqlitePool) -> Result<(), StoreError> {
+    let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
+    create_table(&mut tx).await?;
+    let applied = applied(&mut tx).await?;
+    let newest = MIGRATIONS.iter().map(|migration| migration.number).max().unwrap_or_default();
+    if let Some((number, _)) = applied.iter().find(|(number, _)| *number > newest) {
+        return Err(StoreError::Migration(format!(
+            "the database was made by a newer release (it has migration {number}, this release knows {newest}); start that release"
+        )));
+    }
+    for Migration { number, sql } in MIGRATIONS {
+        let hash = hash(sql);
+        match applied.iter().find(|(done, _)| *done == number) {
+            Some((_, stored)) if *stored == hash => {}
+            Some(_) => {
+                return Err(StoreError::Migration(format!(
+                    "migration {number} is not the one that made this database; start the release that made it"
+                )));
+            }
+            None => {
+                sqlx::raw_sql(sql).execute(&mut *tx).await?;
+                record(&mut tx, number, &hash).await?;
+            }
+        }
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+fn hash(sql: &str) -> String {
+    base16ct::lower::encode_string(&Sha256::digest(sql))
+}
+
+async fn create_table(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    sqlx::query(
+        "CREATE TABLE IF NOT EXISTS migration (
+             number INTEGER NOT NULL PRIMARY KEY,
+             sha256 TEXT    NOT NULL
+         ) STRICT",
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn applied(connection: &mut SqliteConnection) -> Result<Vec<(i64, String)>, StoreError> {
+    let rows =
+        sqlx::query("SELECT number, sha256 FROM migration ORDER BY number").fetch_all(connection).await?;
+    rows.iter().map(|row| Ok((row.try_get("number")?, row.try_get("sha256")?))).collect()
+}
+
+async fn record(connection: &mut SqliteConnection, number: i64, hash: &str) -> Result<(), StoreError> {
+    sqlx::query("INSERT INTO migration (number, sha256) VALUES (?, ?)")
+        .bind(number)
+        .bind(hash)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sqlx::sqlite::SqlitePoolOptions;
+
+    /// A released migration's line here never changes.
+    const LOCKED: [(i64, &str); 1] =
+        [(1, "527bd0f5167c77624005e4a4d267d4ef3d3260fdc4f89112e7de0637a7ba2a6c")];
+
+    #[test]
+    fn released_migrations_are_as_they_were_released() {
+        let got: Vec<_> =
+            MIGRATIONS.iter().map(|migration| (migration.number, hash(migration.sql))).collect();
+        let locked: Vec<_> = LOCKED.iter().map(|(number, hash)| (*number, (*hash).to_owned())).collect();
+        assert_eq!(got, locked, "add a migration with the next number instead of editing one");
+    }
+
+    async fn pool() -> SqlitePool {
+        SqlitePoolOptions::new().max_connections(1).connect("sqlite::memory:").await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn applying_twice_changes_nothing() {
+        let pool = pool().await;
+        apply(&pool).await.unwrap();
+        apply(&pool).await.unwrap();
+        let applied = applied(&mut pool.acquire().await.unwrap()).await.unwrap();
+        assert_eq!(applied.len(), MIGRATIONS.len());
+    }
+
+    #[tokio::test]
+    async fn a_database_of_another_history_is_refused() {
+        for (number, hash, expected) in [(1, "other", "is not the one that made"), (99, "x", "newer release")]
+        {
+            let pool = pool().await;
+            let mut connection = pool.acquire().await.unwrap();
+            create_table(&mut connection).await.unwrap();
+            record(&mut connection, number, hash).await.unwrap();
+            drop(connection);
+            let error = apply(&pool).await.unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Which policies the edge has not acknowledged yet, written with the change that made them.
+//!
+//! There is one row for each project: only the newest version is worth delivering.
+
+use shared::ids::{KeyId, ProjectId};
+use shared::time::Timestamp;
+use sqlx::{Row, SqliteConnection};
+
+use super::rows::{id, ms, number, small};
+use super::{Store, StoreError, keys, projects};
+use crate::project::Project;
+
+/// The name of the setting that holds what all policies were last compiled from.
+const BASIS: &str = "policy_basis";
+
+/// A policy that is to be pushed now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DuePush {
+    /// Whose policy.
+    pub project: ProjectId,
+    /// The version that has to arrive; a newer one will do.
+    pub version: u64,
+    /// How often it has failed.
+    pub attempts: u32,
+}
+
+impl Store {
+    /// At most `limit` pushes that are due, those waiting longest first.
+    ///
+    /// A push that waits longer than `wait_ms_max` was put off by a clock that has been set back since.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn due_pushes(
+        &self,
+        now: Timestamp,
+        wait_ms_max: u64,
+        limit: u32,
+    ) -> Result<Vec<DuePush>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT project, version, attempts FROM policy_outbox
+             WHERE due_ms <= ? OR due_ms > ?
+             ORDER BY due_ms, project LIMIT ?",
+        )
+        .bind(ms(now))
+        .bind(ms(now.plus_ms(wait_ms_max)))
+        .bind(limit)
+        .fetch_all(&self.readers)
+        .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(DuePush {
+                    project: id(row, "project", ProjectId::parse)?,
+                    version: number(row, "version")?,
+                    attempts: small(row, "attempts")?,
+                })
+            })
+            .collect()
+    }
+
+    /// Forgets a push whose version, or a newer one, has arrived.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn push_arrived(&self, project: &ProjectId, version: u64) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM policy_outbox WHERE project = ? AND version <= ?")
+            .bind(project.as_str())
+            .bind(super::rows::int(version))
+            .execute(&self.writer)
+            .await?;
+        Ok(())
+    }
+
+    /// Puts a failed push off; a newer version that was queued meanwhile stays due.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn push_failed(&self, push: &DuePush, due: Timestamp) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE policy_outbox SET attempts = attempts + 1, due_ms = ? WHERE project = ? AND version = ?",
+        )
+        .bind(ms(due))
+        .bind(push.project.as_str())
+        .bind(super::rows::int(push.version))
+        .execute(&self.writer)
+        .await?;
+        Ok(())
+    }
+
+    /// Makes every waiting push due now.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn hurry_pushes(&self, now: Timestamp) -> Result<(), StoreError> {
+        sqlx::query("UPDATE policy_outbox SET attempts = 0, due_ms = ? WHERE due_ms > ?")
+            .bind(ms(now))
+            .bind(ms(now))
+            .execute(&self.writer)
+            .await?;
+        Ok(())
+    }
+
+    /// A project with the keys that are not revoked, as of one instant.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn policy_parts(&self, id: &ProjectId) -> Result<Option<(Project, Vec<KeyId>)>, StoreError> {
+        let mut tx = self.read().await?;
+        let Some(project) = projects::find(&mut tx, id).await? else { return Ok(None) };
+        let keys = keys::active(&mut tx, id).await?;
+        Ok(Some((project, keys)))
+    }
+
+    /// Raises every policy's version if policies are compiled from something else than before.
+    /// Says how many were raised.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn rebase_policies(&self, fingerprint: &str, now: Timestamp) -> Result<u64, StoreError> {
+        let mut tx = self.write().await?;
+        let before = basis(&mut tx).await?;
+        if before.as_deref() == Some(fingerprint) {
+            return Ok(0);
+        }
+        set_basis(&mut tx, fingerprint).await?;
+        // Before the first server ran, no policy was compiled from anything.
+        let raised = if before.is_some() { raise_all(&mut tx).await? } else { 0 };
+        queue_all(&mut tx, now).await?;
+        self.commit_policy_change(tx).await?;
+        Ok(raised)
+    }
+}
+
+/// Queues the push of a project's policy version.
+pub(super) async fn queue(
+    tx: &mut SqliteConnection,
+    project: &ProjectId,
+    version: u64,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO policy_outbox (project, version, attempts, due_ms) VALUES (?, ?, 0, ?)
+         ON CONFLICT (project) DO UPDATE SET version = excluded.version, attempts = 0, due_ms = excluded.due_ms",
+    )
+    .bind(project.as_str())
+    .bind(super::rows::int(version))
+    .bind(ms(now))
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+async fn queue_all(tx: &mut SqliteConnection, now: Timestamp) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO policy_outbox (project, version, attempts, due_ms) SELECT id, policy_version, 0, ? FROM project WHERE true
+         ON CONFLICT (project) DO UPDATE SET version = excluded.version, attempts = 0, due_ms = excluded.due_ms",
+    )
+    .bind(ms(now))
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+async fn raise_all(tx: &mut SqliteConnection) -> Result<u64, StoreError> {
+    let done = sqlx::query("UPDATE project SET policy_version = policy_version + 1").execute(tx).await?;
+    Ok(done.rows_affected())
+}
+
+async fn basis(tx: &mut SqliteConnection) -> Result<Option<String>, StoreError> {
+    let row = sqlx::query("SELECT value FROM setting WHERE name = ?").bind(BASIS).fetch_optional(tx).await?;
+    Ok(row.map(|row| row.try_get("value")).transpose()?)
+}
+
+async fn set_basis(tx: &mut SqliteConnection, fingerprint: &str) -> Result<(), StoreError> {
+    sqlx::query("INSERT INTO setting (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value")
+        .bind(BASIS)
+        .bind(fingerprint)
+        .execute(tx)
+        .await?;
+    Ok(())
+}

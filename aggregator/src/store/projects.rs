@@ -1,0 +1,205 @@
+//! Projects. Every change that the edge must know raises the policy version in its own transaction.
+
+use shared::ids::ProjectId;
+use shared::plan::Plan;
+use shared::policy::Status;
+use shared::time::Timestamp;
+use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
+
+use super::rows::{flag, id, instant, int, ms, name, number, optional, small, units};
+use super::{Store, StoreError, outbox};
+use crate::policy::Basis;
+use crate::project::{NewProject, Project, ProjectChange};
+
+/// The version of a project's first policy.
+const FIRST_VERSION: u64 = 1;
+
+/// What a change to a project came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Changed {
+    /// The project as it is now.
+    pub(crate) project: Project,
+    /// Whether anything differs from before.
+    pub(crate) differs: bool,
+}
+
+impl Store {
+    /// Makes a project and queues its first policy; `None` if there is one of that id.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn create_project(
+        &self,
+        new: NewProject,
+        basis: &Basis,
+        now: Timestamp,
+    ) -> Result<Option<Project>, StoreError> {
+        let mut project = Project {
+            id: new.id,
+            plan: new.plan,
+            rpm_own: new.rpm.own(),
+            included_own: new.included.own(),
+            status: Status::Active,
+            auto_overage: false,
+            rpm_max: 1,
+            policy_version: FIRST_VERSION,
+            created: now,
+        };
+        if let Ok(terms) = basis.terms(&project) {
+            project.rpm_max = project.rpm(terms);
+        }
+        let mut tx = self.write().await?;
+        if !insert(&mut tx, &project).await? {
+            return Ok(None);
+        }
+        outbox::queue(&mut tx, &project.id, project.policy_version, now).await?;
+        self.commit_policy_change(tx).await?;
+        Ok(Some(project))
+    }
+
+    /// Changes a project and queues its new policy; `None` if there is no such project.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn change_project(
+        &self,
+        id: &ProjectId,
+        change: ProjectChange,
+        basis: &Basis,
+        now: Timestamp,
+    ) -> Result<Option<Project>, StoreError> {
+        Ok(self.change_project_telling(id, change, basis, now).await?.map(|changed| changed.project))
+    }
+
+    /// As [`Store::change_project`], and says whether anything differed.
+    pub(crate) async fn change_project_telling(
+        &self,
+        id: &ProjectId,
+        change: ProjectChange,
+        basis: &Basis,
+        now: Timestamp,
+    ) -> Result<Option<Changed>, StoreError> {
+        let mut tx = self.write().await?;
+        let Some(project) = find(&mut tx, id).await? else { return Ok(None) };
+        let Some(mut next) = project.changed(change, &basis.catalogue) else {
+            return Ok(Some(Changed { project, differs: false }));
+        };
+        update(&mut tx, &next).await?;
+        next.policy_version = raise_policy(&mut tx, id, now).await?;
+        self.commit_policy_change(tx).await?;
+        Ok(Some(Changed { project: next, differs: true }))
+    }
+
+    /// The project of that id.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn project(&self, id: &ProjectId) -> Result<Option<Project>, StoreError> {
+        find(&mut *self.readers.acquire().await?, id).await
+    }
+
+    /// At most `limit` projects whose ids come after `after`, in the order of their ids.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn projects(&self, after: &str, limit: u32) -> Result<Vec<Project>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT id, plan, rpm, included, suspended, auto_overage, rpm_max, policy_version, created_ms
+             FROM project WHERE id > ? ORDER BY id LIMIT ?",
+        )
+        .bind(after)
+        .bind(limit)
+        .fetch_all(&self.readers)
+        .await?;
+        rows.iter().map(read).collect()
+    }
+}
+
+/// Raises the project's policy version, queues the push, and returns the version.
+pub(super) async fn raise_policy(
+    tx: &mut SqliteConnection,
+    id: &ProjectId,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let row = sqlx::query(
+        "UPDATE project SET policy_version = policy_version + 1 WHERE id = ? RETURNING policy_version",
+    )
+    .bind(id.as_str())
+    .fetch_one(&mut *tx)
+    .await?;
+    let version = number(&row, "policy_version")?;
+    outbox::queue(tx, id, version, now).await?;
+    Ok(version)
+}
+
+pub(super) async fn find(
+    connection: &mut SqliteConnection,
+    id: &ProjectId,
+) -> Result<Option<Project>, StoreError> {
+    let row = sqlx::query(
+        "SELECT id, plan, rpm, included, suspended, auto_overage, rpm_max, policy_version, created_ms
+         FROM project WHERE id = ?",
+    )
+    .bind(id.as_str())
+    .fetch_optional(connection)
+    .await?;
+    row.as_ref().map(read).transpose()
+}
+
+/// Inserts the project; false if its id is taken.
+async fn insert(tx: &mut SqliteConnection, project: &Project) -> Result<bool, StoreError> {
+    let done = sqlx::query(
+        "INSERT INTO project (id, plan, rpm, included, suspended, auto_overage, rpm_max, policy_version, created_ms)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+         ON CONFLICT (id) DO NOTHING",
+    )
+    .bind(project.id.as_str())
+    .bind(project.plan.as_str())
+    .bind(project.rpm_own)
+    .bind(project.included_own.map(|included| int(included.get())))
+    .bind(is_suspended(project.status))
+    .bind(project.auto_overage)
+    .bind(project.rpm_max)
+    .bind(int(project.policy_version))
+    .bind(ms(project.created))
+    .execute(tx)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+async fn update(tx: &mut SqliteConnection, project: &Project) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE project SET plan = ?, rpm = ?, included = ?, suspended = ?, rpm_max = ? WHERE id = ?",
+    )
+    .bind(project.plan.as_str())
+    .bind(project.rpm_own)
+    .bind(project.included_own.map(|included| int(included.get())))
+    .bind(is_suspended(project.status))
+    .bind(project.rpm_max)
+    .bind(project.id.as_str())
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+fn is_suspended(status: Status) -> bool {
+    match status {
+        Status::Active => false,
+        Status::Suspended => true,
+    }
+}
+
+fn read(row: &SqliteRow) -> Result<Project, StoreError> {
+    Ok(Project {
+        id: id(row, "id", ProjectId::parse)?,
+        plan: name(row, "plan", Plan::parse)?,
+        rpm_own: optional(row, "rpm", small)?,
+        included_own: optional(row, "included", units)?,
+        status: if flag(row, "suspended")? { Status::Suspended } else { Status::Active },
+        auto_overage: flag(row, "auto_overage")?,
+        rpm_max: small(row, "rpm_max")?,
+        policy_version: number(row, "policy_version")?,
+        created: instant(row, "created_ms")?,
+    })
+}

@@ -1,0 +1,154 @@
+//! Tokens, by their hashes. A token's text never comes here.
+
+use shared::ids::ProjectId;
+use shared::time::Timestamp;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
+
+use super::rows::{id, instant, ms, optional};
+use super::{Store, StoreError};
+use crate::access::{Role, Scope};
+use crate::random;
+use crate::token::TokenHash;
+
+/// What is known of a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// Its name, which is no secret.
+    pub id: String,
+    /// What it reaches.
+    pub scope: Scope,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When it was revoked.
+    pub revoked: Option<Timestamp>,
+}
+
+impl Store {
+    /// Stores a new token. The project of its scope must exist.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn create_token(
+        &self,
+        scope: Scope,
+        hash: &TokenHash,
+        now: Timestamp,
+    ) -> Result<Token, StoreError> {
+        let token = Token { id: random::id()?, scope, created: now, revoked: None };
+        let mut tx = self.write().await?;
+        insert(&mut tx, &token, hash).await?;
+        tx.commit().await?;
+        Ok(token)
+    }
+
+    /// The token of that hash, if it is not revoked.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn active_token(&self, hash: &TokenHash) -> Result<Option<Token>, StoreError> {
+        let row = sqlx::query(
+            "SELECT id, project, role, created_ms, revoked_ms FROM token WHERE hash = ? AND revoked_ms IS NULL",
+        )
+        .bind(hash.as_bytes())
+        .fetch_optional(&self.readers)
+        .await?;
+        row.as_ref().map(read).transpose()
+    }
+
+    /// Every token, the oldest first.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn all_tokens(&self) -> Result<Vec<Token>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT id, project, role, created_ms, revoked_ms FROM token ORDER BY created_ms, id",
+        )
+        .fetch_all(&self.readers)
+        .await?;
+        rows.iter().map(read).collect()
+    }
+
+    /// The project's tokens, the oldest first.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn project_tokens(&self, project: &ProjectId) -> Result<Vec<Token>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT id, project, role, created_ms, revoked_ms FROM token WHERE project = ? ORDER BY created_ms, id",
+        )
+        .bind(project.as_str())
+        .fetch_all(&self.readers)
+        .await?;
+        rows.iter().map(read).collect()
+    }
+
+    /// The token of that name, revoked or not.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn token(&self, id: &str) -> Result<Option<Token>, StoreError> {
+        find(&mut *self.readers.acquire().await?, id).await
+    }
+
+    /// Revokes a token; `None` if there is none of that name. Revoking twice keeps the first instant.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn revoke_token(&self, id: &str, now: Timestamp) -> Result<Option<Token>, StoreError> {
+        let mut tx = self.write().await?;
+        revoke(&mut tx, id, now).await?;
+        let token = find(&mut tx, id).await?;
+        tx.commit().await?;
+        Ok(token)
+    }
+}
+
+async fn insert(tx: &mut SqliteConnection, token: &Token, hash: &TokenHash) -> Result<(), StoreError> {
+    let project = match &token.scope {
+        Scope::Operator => None,
+        Scope::Project { project, .. } => Some(project.as_str()),
+    };
+    sqlx::query("INSERT INTO token (id, hash, project, role, created_ms) VALUES (?, ?, ?, ?, ?)")
+        .bind(&token.id)
+        .bind(hash.as_bytes())
+        .bind(project)
+        .bind(token.scope.role_name())
+        .bind(ms(token.created))
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+async fn find(connection: &mut SqliteConnection, id: &str) -> Result<Option<Token>, StoreError> {
+    let row = sqlx::query("SELECT id, project, role, created_ms, revoked_ms FROM token WHERE id = ?")
+        .bind(id)
+        .fetch_optional(connection)
+        .await?;
+    row.as_ref().map(read).transpose()
+}
+
+async fn revoke(tx: &mut SqliteConnection, id: &str, now: Timestamp) -> Result<(), StoreError> {
+    sqlx::query("UPDATE token SET revoked_ms = ? WHERE id = ? AND revoked_ms IS NULL")
+        .bind(ms(now))
+        .bind(id)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+fn read(row: &SqliteRow) -> Result<Token, StoreError> {
+    let role: String = row.try_get("role")?;
+    let project: Option<String> = row.try_get("project")?;
+    let scope = match (Role::parse(&role), project) {
+        (None, None) if role == Scope::Operator.role_name() => Scope::Operator,
+        (Some(role), Some(_)) => Scope::Project { project: id(row, "project", ProjectId::parse)?, role },
+        (Some(_), None) | (None, _) => return Err(StoreError::Unreadable { column: "role", got: role }),
+    };
+    Ok(Token {
+        id: row.try_get("id")?,
+        scope,
+        created: instant(row, "created_ms")?,
+        revoked: optional(row, "revoked_ms", instant)?,
+    })
+}

@@ -1,0 +1,278 @@
+//! The `meter` command as a person or a script meets it.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Output, Stdio};
+
+use shared::key::KeySecrets;
+
+use crate::support::{Folder, SECRET_EDGE, SECRET_KEYS, SECRET_POLICY, raw, request, until};
+
+/// `meter` with the environment of a test and nothing of ours.
+fn meter(folder: &Folder, words: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_meter"));
+    command
+        .args(words.split_whitespace())
+        .env_clear()
+        .env("DATABASE_URL", format!("sqlite://{}", folder.database().display()))
+        .env("METER_LISTEN", "127.0.0.1:0")
+        // A port that nobody listens on: nothing in these tests reaches an edge.
+        .env("EDGE_URL", "http://127.0.0.1:9")
+        .env("METER_KEY_SECRETS", format!("1:{SECRET_KEYS}"))
+        .env("METER_SIGNING_KEYS", format!("edge:e1:{SECRET_EDGE},policy:p1:{SECRET_POLICY}"))
+        .stdin(Stdio::null())
+        .current_dir(folder.path());
+    command
+}
+
+fn run(folder: &Folder, words: &str) -> Output {
+    meter(folder, words).output().unwrap()
+}
+
+fn stdout(folder: &Folder, words: &str) -> String {
+    let output = run(folder, words);
+    assert!(output.status.success(), "{words}: {output:?}");
+    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+}
+
+fn json(folder: &Folder, words: &str) -> serde_json::Value {
+    serde_json::from_str(&stdout(folder, words)).unwrap()
+}
+
+/// What a failed command says.
+fn stderr(output: &Output) -> String {
+    assert!(!output.status.success(), "{output:?}");
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// A running `meter serve`, which dies with the test.
+pub(crate) struct Process {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    log: std::thread::JoinHandle<String>,
+}
+
+impl Process {
+    pub(crate) fn serve(folder: &Folder) -> Self {
+        Self::spawn(&mut meter(folder, "serve"))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let mut log = String::new();
+        let address = loop {
+            let line = lines.next().unwrap_or_else(|| panic!("meter ended before it listened: {log}"));
+            log.push_str(&line);
+            log.push('\n');
+            if let Some((_, rest)) = line.split_once("meter listens on http://") {
+                let end =
+                    rest.find(|c: char| !c.is_ascii_digit() && c != '.' && c != ':').unwrap_or(rest.len());
+                break rest[..end].parse().unwrap();
+            }
+        };
+        let log = std::thread::spawn(move || lines.fold(log, |log, line| log + &line + "\n"));
+        Self { child, address, log }
+    }
+
+    /// `kill -9`, and what it had logged.
+    pub(crate) fn kill(mut self) -> String {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.log.join().unwrap()
+    }
+
+    /// SIGTERM; says whether it ended well, and what it had logged.
+    fn terminate(mut self) -> (bool, String) {
+        let signalled = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        assert!(signalled.success());
+        (self.child.wait().unwrap().success(), self.log.join().unwrap())
+    }
+}
+
+#[test]
+fn a_meter_is_set_up_by_commands_alone() {
+    let folder = Folder::new();
+    let made = json(&folder, "project create demo --plan community --rpm 100000 --json");
+    assert_eq!(
+        (&made["id"], &made["rpm"], &made["included"]),
+        (&"demo".into(), &100_000.into(), &1_000.into())
+    );
+    let key = stdout(&folder, "key create --project demo");
+    let verified = KeySecrets::parse(&format!("1:{SECRET_KEYS}")).unwrap().verify(&key).unwrap();
+    assert_eq!((verified.project.as_str(), verified.mode.as_str()), ("demo", "live"));
+    let test = json(&folder, "key create --project demo --test --json");
+    assert!(test["key"].as_str().unwrap().starts_with("pk_test_demo_"));
+    let set = json(&folder, "project set demo --plan pro --rpm plan --included 5 --suspended true --json");
+    assert_eq!((&set["rpm"], &set["included"], &set["suspended"]), (&600.into(), &5.into(), &true.into()));
+    assert_eq!(set["policy_version"], 4);
+    assert!(
+        stdout(&folder, "project show demo")
+            .starts_with("demo: pro, 600 requests a minute, 5 units a month, suspended")
+    );
+    assert_eq!(json(&folder, "project list --json").as_array().unwrap().len(), 1);
+    let revoked = json(&folder, &format!("key revoke --project demo --key {} --json", verified.id));
+    assert!(revoked["revoked_at"].is_string());
+    assert_eq!(json(&folder, "key list --project demo --json").as_array().unwrap().len(), 2);
+    let admin = json(&folder, "token create --project demo --role admin --json");
+    assert!(admin["token"].as_str().unwrap().starts_with("pat_"));
+    assert!(stdout(&folder, "token create --operator").starts_with("pot_"));
+    let id = admin["id"].as_str().unwrap();
+    assert!(json(&folder, &format!("token revoke {id} --json"))["revoked_at"].is_string());
+    let all = stdout(&folder, "token list");
+    assert!(all.contains("operator, made") && all.contains("admin of demo, made"), "{all}");
+    for words in
+        ["project list", "project list --json", "key list --project demo --json", "token list --json"]
+    {
+        let shown = stdout(&folder, words);
+        assert!(
+            !shown.contains("pk_") && !shown.contains("pat_") && !shown.contains("pot_"),
+            "{words}: {shown}"
+        );
+    }
+}
+
+#[test]
+fn refusals_say_what_to_do_next() {
+    let folder = Folder::new();
+    let missing = stderr(&run(&folder, "project list"));
+    assert!(missing.contains("there is no database at") && missing.contains("DATABASE_URL"), "{missing}");
+    assert!(!folder.database().exists(), "a mistyped path makes no database");
+    stdout(&folder, "project create demo --plan community");
+    // command => words that the refusal has
+    let table = "
+        project create demo --plan pro            => meter project set demo
+        project create Demo --plan pro            => 1 to 48 of a-z
+        project create x --plan gold              => community, pro, business
+        project create x --plan pro --rpm 0       => 1 to 1000000
+        project create x --plan pro --included -1 => --included
+        project set demo                          => at least one of --plan
+        project set nobody --plan pro             => meter project list
+        project set demo --rpm many               => 1 to 1000000
+        project show nobody                       => meter project list
+        key create --project nobody               => meter project list
+        key list --project nobody                 => meter project list
+        key revoke --project demo --key zzzz      => meter key list --project demo
+        token create --project demo               => --role
+        token create --operator --project demo    => cannot be used with
+        token create                              => --operator
+        token create --project nobody --role viewer => meter project list
+        token create --project demo --role king   => owner, admin, finance
+        token revoke nobody                       => meter token list
+        fly                                       => --help
+    ";
+    for case in table.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let (words, expected) = case.split_once("=> ").unwrap();
+        let said = stderr(&run(&folder, words));
+        assert!(said.contains(expected), "{case}: {said}");
+    }
+}
+
+#[test]
+fn an_environment_that_cannot_be_meant_is_refused_by_name() {
+    let folder = Folder::new();
+    let cases = [
+        ("METER_LISTEN", "8080", "METER_LISTEN: got"),
+        ("METER_KEY_SECRETS", "", "METER_KEY_SECRETS is not set"),
+        ("METER_KEY_SECRETS", "1:hunter2", "METER_KEY_SECRETS: key secret 1"),
+        ("METER_SIGNING_KEYS", "", "METER_SIGNING_KEYS has no edge:e1"),
+        ("DATABASE_URL", "sqlite::memory:", "loses what it acknowledged"),
+        ("DATABASE_URL", "sqlite:///nowhere/at/all/m.db", "DATABASE_URL names another"),
+        ("METER_LOG", "aggregator=loud", "METER_LOG"),
+    ];
+    for (name, value, expected) in cases {
+        let said = stderr(&meter(&folder, "serve").env(name, value).output().unwrap());
+        assert!(said.contains(expected) && !said.contains("hunter2"), "{name}={value}: {said}");
+    }
+}
+
+#[test]
+fn help_names_every_command_and_variable() {
+    let folder = Folder::new();
+    let help = stdout(&folder, "--help");
+    for word in [
+        "serve",
+        "project",
+        "key",
+        "token",
+        "DATABASE_URL",
+        "METER_LISTEN",
+        "EDGE_URL",
+        "METER_KEY_SECRETS",
+        "METER_SIGNING_KEYS",
+        "METER_UPGRADE_URL",
+        "METER_LOG_FORMAT",
+    ] {
+        assert!(help.contains(word), "{word}: {help}");
+    }
+    for words in [
+        "project create",
+        "project set",
+        "project list",
+        "project show",
+        "key create",
+        "key list",
+        "key revoke",
+        "token create",
+        "token list",
+        "token revoke",
+    ] {
+        assert!(stdout(&folder, &format!("{words} --help")).contains("--json"), "{words}");
+    }
+}
+
+#[tokio::test]
+async fn a_second_instance_says_which_port_is_taken_and_what_to_set() {
+    let folder = Folder::new();
+    let first = Process::serve(&folder);
+    let address = first.address.to_string();
+    let said = stderr(&meter(&folder, "serve").env("METER_LISTEN", &address).output().unwrap());
+    assert!(
+        said.contains("port taken") && said.contains(&address) && said.contains("METER_LISTEN"),
+        "{said}"
+    );
+    let alive = raw(first.address, request("GET", "/healthz", &[], "").as_bytes()).await;
+    assert_eq!(alive.body, r#"{"status":"ok"}"#, "the first is not disturbed");
+    first.kill();
+}
+
+#[tokio::test]
+async fn sigterm_ends_it_well_and_nothing_secret_was_logged() {
+    let folder = Folder::new();
+    let mut command = meter(&folder, "serve");
+    command.env("METER_LOG", "trace").env("METER_LOG_FORMAT", "json");
+    let server = Process::spawn(&mut command);
+    let address = server.address;
+    assert_eq!(raw(address, request("GET", "/readyz", &[], "").as_bytes()).await.status, 200);
+    let operator = stdout(&folder, "token create --operator");
+    let authorization = format!("Bearer {operator}");
+    let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
+    let call =
+        async |path: &str, body: &str| raw(address, request("POST", path, &headers, body).as_bytes()).await;
+    assert_eq!(call("/api/v1/admin/projects", r#"{"id":"canary","plan":"pro"}"#).await.status, 201);
+    let key = call("/api/v1/admin/projects/canary/keys", "{}").await.field("key");
+    let token = call("/api/v1/admin/projects/canary/tokens", r#"{"role":"owner"}"#).await.field("token");
+    assert_eq!(
+        call("/api/v1/admin/projects", r#"{"id":"canary-in-a-bad-body","plan":"gold"}"#).await.status,
+        422
+    );
+    until("another process's key is seen", async || {
+        let listed = request("GET", "/api/v1/admin/projects/canary/keys", &headers, "");
+        let before = raw(address, listed.as_bytes()).await.body.matches("\"id\"").count();
+        before >= 1
+    })
+    .await;
+    let (well, log) = server.terminate();
+    assert!(well && log.contains("meter has stopped"), "{log}");
+    for secret in [
+        &operator[4..],
+        key.rsplit('_').next().unwrap(),
+        &token[4..],
+        SECRET_EDGE,
+        SECRET_KEYS,
+        SECRET_POLICY,
+    ] {
+        assert!(!log.contains(secret), "{}…", &secret[..6]);
+    }
+    assert!(log.contains(r#""project.id":"canary""#), "logs are structured: {log}");
+}

@@ -1,0 +1,21 @@
+//! The aggregator over real sockets and a real database. Nothing here may sleep to wait for something:
+//! it polls with a deadline.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "the helpers of tests fail a test by panicking, like the tests themselves"
+)]
+
+mod authz;
+mod bodies;
+mod cli;
+mod durability;
+mod errors;
+mod ingest;
+mod limits;
+mod policies;
+mod support;
+mod usage;

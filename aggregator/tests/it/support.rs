@@ -1,0 +1,302 @@
+//! A running aggregator for one test, and a client that says exactly what is on the wire.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use aggregator::access::{Role, Scope};
+use aggregator::app::{App, Parts};
+use aggregator::clock::Clock;
+use aggregator::http::{self, Readiness, Timeouts};
+use aggregator::policy::Basis;
+use aggregator::project::{NewProject, Setting};
+use aggregator::store::Intake;
+use aggregator::store::{KeyCreated, Store, WhenMissing};
+use aggregator::token::TokenText;
+use shared::ids::{KeyId, Mode, ProjectId};
+use shared::key::KeySecrets;
+use shared::plan::Plan;
+use shared::sign::{Purpose, Signed, SigningKeys};
+use shared::time::{Day, Timestamp};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// Where every test's clock begins: in the middle of a month.
+pub(crate) const NOON: &str = "2026-11-23";
+
+/// How long a test waits for what must happen.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
+
+pub(crate) const SECRET_EDGE: &str = "e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1";
+pub(crate) const SECRET_POLICY: &str = "b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1";
+pub(crate) const SECRET_KEYS: &str = "c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1";
+
+/// A folder that is gone with the test.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        let path = std::env::temp_dir().join(format!("meter-test-{}", aggregator::random::id().unwrap()));
+        std::fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(crate) fn database(&self) -> PathBuf {
+        self.0.join("meter.db")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // A folder that stays behind fails no test.
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+pub(crate) fn signing_keys() -> SigningKeys {
+    SigningKeys::parse(&format!("edge:e1:{SECRET_EDGE},policy:p1:{SECRET_POLICY}")).unwrap()
+}
+
+pub(crate) fn project_id(text: &str) -> ProjectId {
+    ProjectId::parse(text).unwrap()
+}
+
+pub(crate) fn noon() -> Timestamp {
+    Day::parse(NOON).unwrap().start().plus_ms(12 * 3_600_000)
+}
+
+pub(crate) fn basis() -> Basis {
+    Basis::new("https://palveron.com/pricing".to_owned()).unwrap()
+}
+
+/// A running aggregator.
+pub(crate) struct Meter {
+    pub(crate) app: App,
+    pub(crate) address: SocketAddr,
+    pub(crate) folder: Folder,
+    stop: Option<oneshot::Sender<()>>,
+    pub(crate) server: JoinHandle<()>,
+}
+
+impl Meter {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(Folder::new(), Clock::manual(noon()), Timeouts::default()).await
+    }
+
+    pub(crate) async fn start_with(folder: Folder, clock: Clock, timeouts: Timeouts) -> Self {
+        let store = Store::open(&folder.database(), WhenMissing::Create).await.unwrap();
+        let app = App::new(Parts {
+            intake: Intake::start(store.clone(), clock.clone()),
+            store,
+            clock,
+            basis: basis(),
+            key_secrets: KeySecrets::parse(&format!("1:{SECRET_KEYS}")).unwrap(),
+            signing_keys: signing_keys(),
+            timeouts,
+            readiness: Readiness::default(),
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let server = tokio::spawn(http::serve(listener, http::router(app.clone()), timeouts, async move {
+            drop(stopped.await);
+        }));
+        Self { app, address, folder, stop: Some(stop), server }
+    }
+
+    /// Tells the server to stop; requests that were begun go on.
+    pub(crate) fn stop(&mut self) {
+        drop(self.stop.take());
+    }
+
+    pub(crate) async fn project(&self, id: &str, plan: Plan) {
+        let new = NewProject { id: project_id(id), plan, rpm: Setting::Plan, included: Setting::Plan };
+        self.app.store.create_project(new, &self.app.basis, self.app.clock.now()).await.unwrap().unwrap();
+    }
+
+    pub(crate) async fn key(&self, project: &str) -> KeyId {
+        match self.app.store.create_key(&project_id(project), Mode::Live, self.app.clock.now()).await.unwrap()
+        {
+            KeyCreated::Key(key) => key.id,
+            refused @ (KeyCreated::ProjectUnknown | KeyCreated::TooMany) => panic!("{refused:?}"),
+        }
+    }
+
+    /// Makes a token: its id and its text.
+    pub(crate) async fn token(&self, scope: Scope) -> (String, String) {
+        let text = TokenText::generate(&scope).unwrap();
+        let token = self.app.store.create_token(scope, &text.hash(), self.app.clock.now()).await.unwrap();
+        (token.id, text.expose().to_owned())
+    }
+
+    pub(crate) async fn operator(&self) -> String {
+        self.token(Scope::Operator).await.1
+    }
+
+    pub(crate) async fn member(&self, project: &str, role: Role) -> String {
+        self.token(Scope::Project { project: project_id(project), role }).await.1
+    }
+
+    /// Sends a request with these headers and reads the answer.
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
+        self.raw(request(method, path, headers, body).as_bytes()).await
+    }
+
+    pub(crate) async fn get(&self, path: &str, token: &str) -> Answer {
+        self.send("GET", path, &[("authorization", &format!("Bearer {token}"))], "").await
+    }
+
+    /// Sends JSON as the holder of a token.
+    pub(crate) async fn json(&self, method: &str, path: &str, token: &str, body: &str) -> Answer {
+        let authorization = format!("Bearer {token}");
+        self.send(
+            method,
+            path,
+            &[("authorization", &authorization), ("content-type", "application/json")],
+            body,
+        )
+        .await
+    }
+
+    /// Sends exactly these bytes and reads until the server closes.
+    pub(crate) async fn raw(&self, bytes: &[u8]) -> Answer {
+        raw(self.address, bytes).await
+    }
+
+    /// Posts a flush signed now.
+    pub(crate) async fn flush(&self, body: &str) -> Answer {
+        let signature = sign("/ingest", body, self.app.clock.now());
+        self.signed_flush(&signature, body).await
+    }
+
+    pub(crate) async fn signed_flush(&self, signature: &str, body: &str) -> Answer {
+        let headers = [("palveron-signature", signature), ("content-type", "application/json")];
+        self.send("POST", "/ingest", &headers, body).await
+    }
+
+    pub(crate) async fn cells(&self, project: &str) -> Vec<String> {
+        self.app.store.cells_as_text(&project_id(project)).await.unwrap()
+    }
+
+    pub(crate) async fn version(&self, project: &str) -> u64 {
+        self.app.store.project(&project_id(project)).await.unwrap().unwrap().policy_version
+    }
+}
+
+/// The signature of a flush to `path` by the edge's key.
+pub(crate) fn sign(path: &str, body: &str, at: Timestamp) -> String {
+    let keys = signing_keys();
+    Signed { method: "POST", path, body: body.as_bytes() }.sign(keys.current(Purpose::Edge).unwrap(), at)
+}
+
+/// A request as text, on a connection that is closed after it.
+pub(crate) fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> String {
+    let mut text = format!("{method} {path} HTTP/1.1\r\nhost: meter\r\nconnection: close\r\n");
+    for (name, value) in headers {
+        write!(text, "{name}: {value}\r\n").unwrap();
+    }
+    if !body.is_empty() {
+        write!(text, "content-length: {}\r\n", body.len()).unwrap();
+    }
+    write!(text, "\r\n{body}").unwrap();
+    text
+}
+
+pub(crate) async fn raw(address: SocketAddr, bytes: &[u8]) -> Answer {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    // The server may answer and close before it has read everything that is too large.
+    drop(stream.write_all(bytes).await);
+    read_answer(&mut stream).await
+}
+
+/// Reads until the server closes; a test that waits longer than the deadline fails.
+pub(crate) async fn read_answer(stream: &mut TcpStream) -> Answer {
+    let mut bytes = Vec::new();
+    let read = tokio::time::timeout(DEADLINE, async {
+        let mut chunk = [0; 4_096];
+        // A reset after the answer loses nothing that was read.
+        while let Ok(count) = stream.read(&mut chunk).await
+            && count > 0
+        {
+            bytes.extend_from_slice(&chunk[..count]);
+        }
+    });
+    read.await.expect("the server neither answered nor closed");
+    Answer::parse(&String::from_utf8(bytes).unwrap())
+}
+
+/// An answer as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Answer {
+    /// 0 if the connection was closed without one.
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) fn parse(text: &str) -> Self {
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((text, ""));
+        let mut lines = head.lines();
+        let status =
+            lines.next().and_then(|line| line.split(' ').nth(1)).map_or(0, |code| code.parse().unwrap());
+        let headers =
+            lines.filter_map(|line| line.split_once(": ")).map(|(k, v)| (k.to_lowercase(), v.to_owned()));
+        Self { status, headers: headers.collect(), body: body.to_owned() }
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    pub(crate) fn value(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// A field of the JSON body as text.
+    pub(crate) fn field(&self, name: &str) -> String {
+        let value = self.value();
+        let field = value.get(name).unwrap_or_else(|| panic!("no {name}: {self:?}"));
+        field.as_str().map_or_else(|| field.to_string(), str::to_owned)
+    }
+
+    /// Checks that this is the problem of that code, with its status, type and media type.
+    pub(crate) fn is_problem(&self, code: &str, what: &str) {
+        let expected = shared::problem::ErrorCode::parse(code).unwrap();
+        assert_eq!(self.status, expected.status(), "{what}: {self:?}");
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{what}: {self:?}");
+        assert_eq!(self.field("code"), code, "{what}");
+        assert_eq!(self.field("status"), expected.status().to_string(), "{what}");
+        assert!(self.field("type").ends_with(&format!("/errors/{code}")), "{what}");
+        assert!(!self.field("detail").is_empty(), "{what}");
+    }
+
+    /// Checks that this refuses that field.
+    pub(crate) fn refuses(&self, field: &str, what: &str) {
+        self.is_problem("field_rejected", what);
+        assert_eq!(self.field("field"), field, "{what}");
+    }
+}
+
+/// Asks again until the answer is yes.
+pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut ask: impl FnMut() -> F) {
+    let asked = tokio::time::timeout(DEADLINE, async {
+        while !ask().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    asked.await.unwrap_or_else(|_| panic!("in vain: {what}"));
+}

@@ -1,0 +1,117 @@
+//! `GET /api/v1/usage`: the report's shape, its dates, and who may see it.
+
+use aggregator::access::Role;
+use shared::plan::Plan;
+
+use crate::support::Meter;
+
+async fn meter() -> (Meter, String) {
+    let meter = Meter::start().await;
+    meter.project("demo", Plan::Community).await;
+    let token = meter.member("demo", Role::Viewer).await;
+    (meter, token)
+}
+
+#[tokio::test]
+async fn the_report_has_every_day_kind_and_agent() {
+    let (meter, token) = meter().await;
+    for (mode, units) in [("live", 4), ("test", 9)] {
+        let cell = |day: &str, kind: &str, agent: &str, units: u64| {
+            format!(
+                r#"{{"day":"{day}","kind":"{kind}","agent":"{agent}","units":{units},"tokens_in":5,"tokens_out":7}}"#
+            )
+        };
+        let cells = [
+            cell("2026-11-21", "verify", "b", units),
+            cell("2026-11-23", "extension_event", "a", units),
+            cell("2026-11-23", "mcp_tool_call", "~none", units + 1),
+            cell("2026-11-24", "verify", "a", 100),
+        ];
+        let body = format!(
+            r#"{{"project":"demo","mode":"{mode}","source":"home","incarnation":"aaaaaaaa","seq":1,"cells":[{}]}}"#,
+            cells.join(",")
+        );
+        assert_eq!(meter.flush(&body).await.status, 200);
+    }
+    let answer = meter.get("/api/v1/usage?from=2026-11-21&to=2026-11-23", &token).await;
+    assert_eq!(
+        answer.body,
+        concat!(
+            r#"{"project":"demo","mode":"live","from":"2026-11-21","to":"2026-11-23","total":13,"days":["#,
+            r#"{"date":"2026-11-21","units":4,"kinds":{"verify":4,"mcp_tool_call":0,"extension_event":0}},"#,
+            r#"{"date":"2026-11-22","units":0,"kinds":{"verify":0,"mcp_tool_call":0,"extension_event":0}},"#,
+            r#"{"date":"2026-11-23","units":9,"kinds":{"verify":0,"mcp_tool_call":5,"extension_event":4}}],"#,
+            r#""agents":[{"agent":"~none","units":5},{"agent":"a","units":4},{"agent":"b","units":4}],"#,
+            r#""observed":{"tokens_in":15,"tokens_out":21},"next":null}"#
+        )
+    );
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    let test = meter.get("/api/v1/usage?from=2026-11-21&to=2026-11-23&mode=test", &token).await;
+    assert_eq!((test.field("mode"), test.field("total")), ("test".to_owned(), "28".to_owned()));
+}
+
+#[tokio::test]
+async fn queries_that_cannot_be_meant_are_refused_by_name() {
+    let (meter, token) = meter().await;
+    // query => the refused field, or - where it is accepted
+    let table = "
+        from=2026-05-01&to=2026-05-31            => -
+        from=2028-02-29&to=2028-02-29            => -
+        from=2028-01-01&to=2028-12-31            => -
+        to=2026%2D05%2D31&from=2026-05-01&mode=live => -
+        from=2026-05-01&to=2026-05-31&project=demo  => -
+        from=2028-01-01&to=2029-01-01            => to
+        from=2026-05-31&to=2026-05-01            => to
+        from=2026-02-30&to=2026-05-31            => from
+        from=2026-13-01&to=2026-05-31            => from
+        from=0000-01-01&to=2026-05-31            => from
+        from=10000-01-01&to=2026-05-31           => from
+        from=2026-5-1&to=2026-05-31              => from
+        from=2026-05-01T00:00:00Z&to=2026-05-31  => from
+        from=2026-05-01Z&to=2026-05-31           => from
+        from=2026-05-01%2B01:00&to=2026-05-31    => from
+        from=&to=2026-05-31                      => from
+        from=%ff&to=2026-05-31                   => from
+        from=2026-05-01&to=2027-02-29            => to
+        from=2026-05-01&to=tomorrow              => to
+        to=2026-05-31                            => from
+        from=2026-05-01                          => to
+        from=2026-05-01&to=2026-05-31&mode=prod  => mode
+        from=2026-05-01&to=2026-05-31&mode=      => mode
+        from=2026-05-01&to=2026-05-31&limit=5    => limit
+        from=2026-05-01&from=2026-05-02&to=2026-05-31 => from
+        from=2026-05-01&to=2026-05-31&FROM=x     => FROM
+    ";
+    for case in table.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let (query, field) = case.split_once("=> ").unwrap();
+        let answer = meter.get(&format!("/api/v1/usage?{}", query.trim()), &token).await;
+        if field == "-" {
+            assert_eq!(answer.status, 200, "{case}: {answer:?}");
+        } else {
+            answer.refuses(field, case);
+        }
+    }
+}
+
+#[tokio::test]
+async fn another_tenants_project_cannot_be_told_from_one_that_is_not_there() {
+    let (meter, token) = meter().await;
+    meter.project("other", Plan::Pro).await;
+    let ask = async |project: &str, token: &str| {
+        meter.get(&format!("/api/v1/usage?from=2026-05-01&to=2026-05-31&project={project}"), token).await
+    };
+    let mut foreign = ask("other", &token).await;
+    let mut missing = ask("nobody", &token).await;
+    foreign.is_problem("project_unknown", "foreign");
+    for answer in [&mut foreign, &mut missing] {
+        answer.headers.retain(|(name, _)| name != "date");
+    }
+    assert_eq!(foreign, missing);
+    ask("De%20mo", &token).await.is_problem("project_unknown", "no project id");
+    let operator = meter.operator().await;
+    assert_eq!(ask("other", &operator).await.status, 200);
+    ask("nobody", &operator).await.is_problem("project_unknown", "operator");
+    let unnamed = meter.get("/api/v1/usage?from=2026-05-01&to=2026-05-31", &operator).await;
+    unnamed.refuses("project", "operators name the project");
+}

@@ -1,0 +1,207 @@
+//! From the home's verdict to the client's answer, or to the forwarded request.
+
+use shared::decision::{Ask, Denial, Header, Verdict};
+use shared::ids::ProjectId;
+use shared::problem::ErrorCode;
+use shared::sign::{Purpose, SIGNATURE_HEADER, Signed};
+use shared::time::Timestamp;
+
+use crate::config::Config;
+use crate::gate::unauthorized_answer;
+use crate::step::{Answer, CheckAnswer, Deciding, Failure, HomeReply, Pair, Step, Then, pair};
+
+/// Concludes a question with the home's reply to it.
+pub(crate) fn conclude(config: &Config, deciding: Deciding, reply: &str, now: Timestamp) -> Step {
+    let Deciding { home, ask, then } = deciding;
+    let verdict = match serde_json::from_str(reply) {
+        Ok(HomeReply::Verdict(verdict)) => verdict,
+        Ok(HomeReply::Failed(code)) => return failed(&code),
+        Err(_) => return Step::Answer(Failure::Home.answer()),
+    };
+    if verdict.denial == Some(Denial::KeyRevoked) {
+        return Step::Answer(unauthorized_answer());
+    }
+    match then {
+        Then::Forward { method, path } => match verdict.problem() {
+            Some(problem) => {
+                let headers = verdict.retry_after().into_iter().chain(meter_headers(&verdict));
+                Step::Answer(Answer::problem(&problem).with(headers))
+            }
+            None => Step::Forward {
+                headers: meter_headers(&verdict).into_iter().map(pair).collect(),
+                identity: identity(config, &home.project, &ask, [&method, &path], now),
+            },
+        },
+        Then::Check => {
+            let numbers = &verdict.numbers;
+            let answer = CheckAnswer {
+                allowed: verdict.denial.is_none(),
+                code: verdict.denial.map_or("ok", |denial| denial.code().as_str()),
+                kind: ask.kind,
+                cost: ask.cost,
+                remaining: numbers.remaining(),
+                limit: numbers.allowance,
+                resets_at: numbers.period.end().to_string(),
+                retry_after_ms: verdict.retry_after_ms(),
+            };
+            json(&answer, &verdict)
+        }
+        Then::Quota => json(&verdict.numbers.quota(), &verdict),
+    }
+}
+
+/// The headers that tell the governance service who asks, signed.
+fn identity(
+    config: &Config,
+    project: &ProjectId,
+    ask: &Ask,
+    [method, path]: [&str; 2],
+    now: Timestamp,
+) -> Vec<Pair> {
+    // The body streams through, so what is signed in its place is who asks.
+    let who = format!("{project}\n{}\n{}", ask.agent, ask.key);
+    let signed = Signed { method, path, body: who.as_bytes() };
+    let key = config.signing_keys.current(Purpose::Upstream);
+    let named = [
+        ("Palveron-Project", project.as_str().to_owned()),
+        ("Palveron-Agent", ask.agent.as_str().to_owned()),
+        ("Palveron-Key-Id", ask.key.as_str().to_owned()),
+    ];
+    named.into_iter().chain(key.map(|key| (SIGNATURE_HEADER, signed.sign(key, now)))).map(pair).collect()
+}
+
+fn json(body: &impl serde::Serialize, verdict: &Verdict) -> Step {
+    match serde_json::to_string(body) {
+        Ok(body) => Step::Answer(Answer::json(body).with(meter_headers(verdict))),
+        Err(_) => Step::Answer(Failure::Internal.answer()),
+    }
+}
+
+/// What every decided answer carries.
+fn meter_headers(verdict: &Verdict) -> [Header; 3] {
+    let [policy, limit] = verdict.numbers.headers();
+    [policy, limit, ("Server-Timing", "meter;desc=home".to_owned())]
+}
+
+/// A project that the aggregator does not know is answered like any key that is not known.
+fn failed(code: &str) -> Step {
+    if code == ErrorCode::ProjectUnknown.as_str() {
+        Step::Answer(unauthorized_answer())
+    } else {
+        Step::Answer(Failure::parse(code).answer())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::home::HomeName;
+    use shared::ids::{AgentId, KeyId};
+    use shared::kind::Kind;
+    use shared::sign::{SignatureError, SigningKeys};
+
+    use super::*;
+    use crate::step::Answer;
+
+    const NOW: Timestamp = Timestamp::from_ms(1_795_435_200_000);
+
+    fn config() -> Config {
+        let key = |purpose: &str, byte: &str| format!("{purpose}:k1:{}", byte.repeat(32));
+        let keys = [key("edge", "11"), key("policy", "22"), key("upstream", "33")].join(",");
+        Config::read(&format!("1:{}", "44".repeat(32)), &keys, "").unwrap()
+    }
+
+    fn deciding(then: Then) -> Deciding {
+        let agent = AgentId::parse("bot").unwrap();
+        let ask =
+            Ask { key: KeyId::parse("k001").unwrap(), kind: Kind::Verify, agent, cost: 1, dry_run: false };
+        Deciding { home: HomeName::parse("demo/live").unwrap(), ask, then }
+    }
+
+    fn forwarding() -> Then {
+        Then::Forward { method: "POST".to_owned(), path: "/v1/verify?x=1".to_owned() }
+    }
+
+    fn reply(denial: &str) -> String {
+        format!(
+            r#"{{"verdict":{{"denial":{denial},"numbers":{{"now":{},"period":"2026-11","plan":"community",
+            "included":1000,"allowance":1000,"used":1000,"rpm":60,"rpm_remaining":7,"agents_max":5,
+            "upgrade_url":"https://palveron.com/pricing"}}}}}}"#,
+            NOW.as_ms()
+        )
+    }
+
+    fn answered(then: Then, reply: &str) -> Answer {
+        let step = conclude(&config(), deciding(then), reply, NOW);
+        let Step::Answer(answer) = step else { panic!("{step:?}") };
+        answer
+    }
+
+    fn value<'a>(headers: &'a [Pair], name: &str) -> Option<&'a str> {
+        headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
+    }
+
+    #[test]
+    fn an_allowed_request_is_forwarded_with_a_signed_identity() {
+        let step = conclude(&config(), deciding(forwarding()), &reply("null"), NOW);
+        let Step::Forward { headers, identity } = step else { panic!("{step:?}") };
+        assert_eq!(value(&headers, "Server-Timing"), Some("meter;desc=home"));
+        assert_eq!(value(&headers, "RateLimit"), Some("\"rpm\";r=7;t=60, \"month\";r=0;t=648000"));
+        assert_eq!(value(&identity, "Palveron-Agent"), Some("bot"));
+        let signature = value(&identity, SIGNATURE_HEADER).unwrap();
+        let keys = SigningKeys::parse(&format!("upstream:k1:{}", "33".repeat(32))).unwrap();
+        let verify = |who: &[u8]| {
+            let signed = Signed { method: "POST", path: "/v1/verify?x=1", body: who };
+            signed.verify(signature, &keys, Purpose::Upstream, NOW).map(|_| ())
+        };
+        assert_eq!(verify(b"demo\nbot\nk001"), Ok(()));
+        assert_eq!(verify(b"demo\nother\nk001"), Err(SignatureError::Rejected));
+    }
+
+    #[test]
+    fn each_denial_has_its_status_code_and_time_to_come_back() {
+        let cases = [
+            (r#""rate_limited""#, 429, "rate_limited", Some("60")),
+            (r#""quota_exhausted""#, 402, "quota_exhausted", Some("648000")),
+            (r#""agent_limit""#, 403, "agent_limit", Some("648000")),
+            (r#""suspended""#, 403, "project_suspended", None),
+        ];
+        for (denial, status, code, retry_after) in cases {
+            let answer = answered(forwarding(), &reply(denial));
+            assert_eq!(
+                (answer.status, value(&answer.headers, "Retry-After")),
+                (status, retry_after),
+                "{denial}"
+            );
+            assert!(answer.body.contains(&format!(r#""code":"{code}""#)), "{}", answer.body);
+            assert!(value(&answer.headers, "RateLimit").is_some());
+        }
+    }
+
+    #[test]
+    fn a_revoked_key_and_an_unknown_project_read_like_a_forged_key() {
+        for reply in [reply(r#""key_revoked""#), r#"{"failed":"project_unknown"}"#.to_owned()] {
+            for then in [forwarding(), Then::Check, Then::Quota] {
+                assert_eq!(answered(then, &reply), unauthorized_answer(), "{reply}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_home_that_cannot_decide_is_unavailable() {
+        for reply in [r#"{"failed":"home_unavailable"}"#, "", "{}"] {
+            let answer = answered(forwarding(), reply);
+            assert_eq!((answer.status, value(&answer.headers, "Retry-After")), (503, Some("1")), "{reply}");
+        }
+    }
+
+    #[test]
+    fn a_check_is_answered_with_200_and_the_decision() {
+        let body = |denial: &str| answered(Then::Check, &reply(denial)).body;
+        assert_eq!(
+            body("null"),
+            r#"{"allowed":true,"code":"ok","kind":"verify","cost":1,"remaining":0,"limit":1000,"resets_at":"2026-12-01T00:00:00Z","retry_after_ms":null}"#
+        );
+        assert!(body(r#""rate_limited""#).contains(r#""allowed":false,"code":"rate_limited""#));
+        assert!(body(r#""rate_limited""#).contains(r#""retry_after_ms":60000"#));
+    }
+}

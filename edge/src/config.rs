@@ -1,0 +1,65 @@
+//! What the worker knows before any request: key secrets, signing keys, the prefix table.
+
+use std::cell::RefCell;
+
+use shared::key::KeySecrets;
+use shared::kind::Routes;
+use shared::sign::{Purpose, SigningKeys};
+
+/// The worker's settings.
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// Under which project keys are verified.
+    pub(crate) key_secrets: KeySecrets,
+    /// With which flushes and forwarded requests are signed and policies verified.
+    pub(crate) signing_keys: SigningKeys,
+    /// Which paths are forwarded and what they are counted as.
+    pub(crate) routes: Routes,
+}
+
+impl Config {
+    /// Reads the bindings' texts.
+    pub(crate) fn read(key_secrets: &str, signing_keys: &str, routes: &str) -> Result<Self, String> {
+        let key_secrets =
+            KeySecrets::parse(key_secrets).map_err(|error| format!("METER_KEY_SECRETS: {error}"))?;
+        let signing_keys =
+            SigningKeys::parse(signing_keys).map_err(|error| format!("METER_SIGNING_KEYS: {error}"))?;
+        for (purpose, name) in
+            [(Purpose::Edge, "edge"), (Purpose::Policy, "policy"), (Purpose::Upstream, "upstream")]
+        {
+            if signing_keys.current(purpose).is_none() {
+                return Err(format!(
+                    "METER_SIGNING_KEYS: no key of purpose {name}; add {name}:<id>:<64 hex digits>"
+                ));
+            }
+        }
+        let routes = match routes {
+            "" => Routes::default(),
+            json => Routes::from_json(json).map_err(|error| format!("METER_ROUTES: {error}"))?,
+        };
+        Ok(Self { key_secrets, signing_keys, routes })
+    }
+
+    fn unset() -> Self {
+        Self {
+            key_secrets: KeySecrets::none(),
+            signing_keys: SigningKeys::default(),
+            routes: Routes::default(),
+        }
+    }
+}
+
+thread_local! {
+    // A worker is single-threaded; without secrets every key is refused.
+    static CONFIG: RefCell<Config> = RefCell::new(Config::unset());
+}
+
+/// Puts the settings in place.
+pub(crate) fn set(config: Config) {
+    CONFIG.replace(config);
+}
+
+/// Reads the settings. `f` must not call [`set`].
+pub(crate) fn with<T>(f: impl FnOnce(&Config) -> T) -> T {
+    CONFIG.with_borrow(f)
+}

@@ -1,0 +1,191 @@
+//! The gate: from a request's line and headers to the question for the home, or to a refusal.
+//!
+//! Forged and unknown keys end here: they never create a home and never reach the aggregator.
+
+use shared::decision::{Ask, unauthorized};
+use shared::home::HomeName;
+use shared::ids::{AgentId, Mode, ProjectId};
+use shared::key::bearer;
+use shared::kind::Kind;
+use shared::problem::{ErrorCode, Problem};
+use shared::wire::POLICY_PATH;
+
+use crate::config::Config;
+use crate::step::{Answer, Caller, CheckBody, Deciding, Reading, Step, Then, pair};
+
+/// All header names and values together, as common servers limit them.
+const HEADER_BYTES_MAX: u32 = 16 * 1024;
+/// Path and query.
+const PATH_BYTES_MAX: usize = 8 * 1024;
+/// A forwarded body is streamed, not held; this bounds what one request may move.
+const FORWARD_BYTES_MAX: u32 = 100 * 1024 * 1024;
+/// The body of `/v1/check`: a handful of short fields.
+const CHECK_BYTES_MAX: u32 = 4 * 1024;
+/// A signed policy: its list of keys is the longest part.
+const POLICY_BYTES_MAX: u32 = 256 * 1024;
+
+/// What the gate looks at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Head<'a> {
+    /// The method, in capitals.
+    pub(crate) method: &'a str,
+    /// The absolute URL.
+    pub(crate) url: &'a str,
+    /// The `Authorization` header; empty where there is none.
+    pub(crate) authorization: &'a str,
+    /// The `Palveron-Agent` header; empty where there is none.
+    pub(crate) agent: &'a str,
+    /// Bytes of all header names and values.
+    pub(crate) header_bytes: u32,
+    /// What `Content-Length` announces.
+    pub(crate) body_bytes: u32,
+}
+
+/// Decides what a request is.
+pub(crate) fn gate(config: &Config, head: &Head<'_>) -> Step {
+    let target = path_and_query(head.url);
+    let path = target.split_once('?').map_or(target, |(path, _)| path);
+    match (path, config.routes.kind_of(path)) {
+        ("/healthz", _) => only("GET", head, || Step::Answer(Answer::json(r#"{"status":"ok"}"#.to_owned()))),
+        ("/v1/quota", _) => only("GET", head, || quota(config, head)),
+        ("/v1/check", _) => only("POST", head, || check(config, head)),
+        (POLICY_PATH, _) => only("POST", head, || {
+            sized(head, POLICY_BYTES_MAX, || Step::ReadPolicy { bytes_max: POLICY_BYTES_MAX })
+        }),
+        (_, Some(kind)) => only("POST", head, || forward(config, head, kind, target)),
+        (_, None) => Step::problem(&Problem::new(
+            ErrorCode::NotFound,
+            "Accepted paths are /v1/verify, /v1/mcp/…, /v1/extension/…, /v1/check and /v1/quota.",
+        )),
+    }
+}
+
+/// The homes that hold a project's policy.
+pub(crate) fn homes_of(project: &ProjectId) -> Vec<String> {
+    Mode::ALL.map(|mode| HomeName { project: project.clone(), mode }.to_string()).to_vec()
+}
+
+/// Continues `/v1/check` with its body.
+pub(crate) fn read_body(reading: Reading, body: &str) -> Step {
+    match check_ask(&reading.caller, body) {
+        Ok(ask) => Step::Decide(Deciding { home: reading.caller.home, ask, then: Then::Check }),
+        Err(problem) => Step::problem(&problem),
+    }
+}
+
+fn check_ask(caller: &Caller, body: &str) -> Result<Ask, Box<Problem>> {
+    // A list would be read as the object's fields in order.
+    if !body.trim_start().starts_with('{') {
+        return Err(not_json());
+    }
+    // The reader calls some wrong values a syntax error, so that JSON is told from no JSON by reading it again.
+    let is_json = || serde_json::from_str::<serde::de::IgnoredAny>(body).is_ok();
+    let check: CheckBody =
+        serde_json::from_str(body).map_err(|_| if is_json() { not_a_check() } else { not_json() })?;
+    let cost = check.cost.unwrap_or(1);
+    if !(1..=Ask::COST_MAX).contains(&cost) {
+        return Err(Box::new(Problem::field("cost", &cost.to_string(), "a whole number from 1 to 1000")));
+    }
+    let agent = match check.agent.as_deref() {
+        Some(text) => agent_of("agent", text)?,
+        None => caller.agent.clone(),
+    };
+    Ok(Ask { key: caller.key.clone(), kind: check.kind, agent, cost, dry_run: check.dry_run })
+}
+
+fn not_json() -> Box<Problem> {
+    let detail = "The body must be a JSON object such as {\"kind\":\"verify\"}.";
+    Box::new(Problem::new(ErrorCode::MalformedJson, detail))
+}
+
+fn not_a_check() -> Box<Problem> {
+    let detail = "The body must be an object of kind (verify, mcp_tool_call or extension_event) and, if wanted, \
+                  agent (text), cost (1 to 1000) and dry_run (true or false).";
+    Box::new(Problem { field: Some("body".to_owned()), ..Problem::new(ErrorCode::FieldRejected, detail) })
+}
+
+fn forward(config: &Config, head: &Head<'_>, kind: Kind, target: &str) -> Step {
+    sized(head, FORWARD_BYTES_MAX, || {
+        with_caller(config, head, |caller| {
+            let ask = Ask { key: caller.key, kind, agent: caller.agent, cost: 1, dry_run: false };
+            let then = Then::Forward { method: head.method.to_owned(), path: target.to_owned() };
+            Step::Decide(Deciding { home: caller.home, ask, then })
+        })
+    })
+}
+
+fn check(config: &Config, head: &Head<'_>) -> Step {
+    sized(head, CHECK_BYTES_MAX, || {
+        with_caller(config, head, |caller| Step::ReadBody(Reading { bytes_max: CHECK_BYTES_MAX, caller }))
+    })
+}
+
+/// The numbers are read by a decision that counts nothing, so that a revoked key is refused alike.
+fn quota(config: &Config, head: &Head<'_>) -> Step {
+    with_caller(config, head, |caller| {
+        let ask = Ask { key: caller.key, kind: Kind::Verify, agent: AgentId::none(), cost: 1, dry_run: true };
+        Step::Decide(Deciding { home: caller.home, ask, then: Then::Quota })
+    })
+}
+
+fn only(method: &'static str, head: &Head<'_>, then: impl FnOnce() -> Step) -> Step {
+    if head.method != method {
+        let detail =
+            format!("got {}, accepted is {method}", head.method.chars().take(16).collect::<String>());
+        let mut answer = Answer::problem(&Problem::new(ErrorCode::MethodNotAllowed, detail));
+        answer.headers.push(pair(("Allow", method.to_owned())));
+        return Step::Answer(answer);
+    }
+    if head.header_bytes > HEADER_BYTES_MAX {
+        let detail = format!("got {} bytes of headers, accepted are {HEADER_BYTES_MAX}", head.header_bytes);
+        return Step::problem(&Problem::new(ErrorCode::HeadersTooLarge, detail));
+    }
+    if path_and_query(head.url).len() > PATH_BYTES_MAX {
+        let detail = format!("accepted are {PATH_BYTES_MAX} bytes of path and query");
+        return Step::problem(&Problem::new(ErrorCode::UriTooLong, detail));
+    }
+    then()
+}
+
+fn sized(head: &Head<'_>, bytes_max: u32, then: impl FnOnce() -> Step) -> Step {
+    if head.body_bytes > bytes_max {
+        let detail = format!("got {} bytes, accepted are {bytes_max}", head.body_bytes);
+        return Step::problem(&Problem::new(ErrorCode::BodyTooLarge, detail));
+    }
+    then()
+}
+
+fn with_caller(config: &Config, head: &Head<'_>, then: impl FnOnce(Caller) -> Step) -> Step {
+    let key = bearer(head.authorization).and_then(|text| config.key_secrets.verify(text));
+    let Some(key) = key else { return Step::Answer(unauthorized_answer()) };
+    let agent = match head.agent {
+        "" => Ok(AgentId::none()),
+        text => agent_of("Palveron-Agent", text),
+    };
+    match agent {
+        Ok(agent) => {
+            then(Caller { home: HomeName { project: key.project, mode: key.mode }, key: key.id, agent })
+        }
+        Err(problem) => Step::problem(&problem),
+    }
+}
+
+/// The answer to every key that is missing, forged or revoked; RFC 9110 §15.5.2 asks for the challenge.
+pub(crate) fn unauthorized_answer() -> Answer {
+    Answer::problem(&unauthorized()).with([("WWW-Authenticate", "Bearer".to_owned())])
+}
+
+fn agent_of(field: &str, text: &str) -> Result<AgentId, Box<Problem>> {
+    const ACCEPTS: &str =
+        "1 to 128 visible ASCII characters, the first not ~ (other text is percent-encoded)";
+    AgentId::from_client(text).map_err(|_| Box::new(Problem::field(field, text, ACCEPTS)))
+}
+
+/// What follows the authority of an absolute URL; the platform has normalised it.
+fn path_and_query(url: &str) -> &str {
+    let after_scheme = url.find("://").and_then(|at| url.get(at.saturating_add(3)..)).unwrap_or(url);
+    after_scheme.find('/').and_then(|at| after_scheme.get(at..)).unwrap_or("/")
+}
+
+#[cfg(test)]
+mod tests;

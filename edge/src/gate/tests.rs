@@ -1,0 +1,162 @@
+//! What the gate lets through and what it refuses.
+
+use shared::ids::KeyId;
+use shared::key::ProjectKey;
+
+use super::*;
+
+fn config() -> Config {
+    let key = |purpose: &str, byte: &str| format!("{purpose}:k1:{}", byte.repeat(32));
+    let keys = [key("edge", "11"), key("policy", "22"), key("upstream", "33")].join(",");
+    Config::read(&format!("1:{}", "44".repeat(32)), &keys, "").unwrap()
+}
+
+fn bearer_of(config: &Config, mode: Mode) -> String {
+    let key =
+        ProjectKey { project: ProjectId::parse("demo").unwrap(), mode, id: KeyId::parse("k001").unwrap() };
+    format!("Bearer {}", config.key_secrets.mint(&key))
+}
+
+fn head<'a>(method: &'a str, url: &'a str, authorization: &'a str) -> Head<'a> {
+    Head { method, url, authorization, agent: "", header_bytes: 300, body_bytes: 0 }
+}
+
+/// `status code` of an answer, or the home and kind of a question.
+fn outcome(step: Step) -> String {
+    match step {
+        Step::Answer(answer) => match serde_json::from_str::<Problem>(&answer.body) {
+            Ok(problem) => format!("{} {}", answer.status, problem.code),
+            Err(_) => format!("{} {}", answer.status, answer.body),
+        },
+        Step::Decide(Deciding { home, ask, .. }) => format!("{home} {} {} {}", ask.kind, ask.agent, ask.cost),
+        Step::ReadBody(_) => "body".to_owned(),
+        Step::ReadPolicy { .. } => "policy".to_owned(),
+        Step::Forward { .. } | Step::Install { .. } => unreachable!("the gate never answers so"),
+    }
+}
+
+#[test]
+fn requests_become_questions_or_refusals() {
+    let config = config();
+    let live = bearer_of(&config, Mode::Live);
+    let test = bearer_of(&config, Mode::Test);
+    let cases = [
+        ("POST", "http://h/v1/verify", live.as_str(), "demo/live verify ~none 1"),
+        ("POST", "http://h/v1/verify?x=1", test.as_str(), "demo/test verify ~none 1"),
+        ("POST", "http://h/v1/mcp/tools/call", live.as_str(), "demo/live mcp_tool_call ~none 1"),
+        ("POST", "http://h/v1/extension/events", live.as_str(), "demo/live extension_event ~none 1"),
+        ("GET", "http://h/v1/quota", live.as_str(), "demo/live verify ~none 1"),
+        ("POST", "http://h/v1/check", live.as_str(), "body"),
+        ("POST", "http://h/internal/policy", "", "policy"),
+        ("GET", "http://h/healthz", "", r#"200 {"status":"ok"}"#),
+        ("GET", "http://h/v1/verify", live.as_str(), "405 method_not_allowed"),
+        ("PUT", "http://h/v1/check", live.as_str(), "405 method_not_allowed"),
+        ("POST", "http://h/v1/quota", live.as_str(), "405 method_not_allowed"),
+        ("POST", "http://h/", live.as_str(), "404 not_found"),
+        ("POST", "http://h", "", "404 not_found"),
+        ("POST", "http://h/v1/verifyx", live.as_str(), "404 not_found"),
+        ("POST", "http://h/v1/verify", "", "401 unauthorized"),
+        ("POST", "http://h/v1/verify", "Bearer", "401 unauthorized"),
+        ("POST", "http://h/v1/verify", "Basic abc", "401 unauthorized"),
+        (
+            "POST",
+            "http://h/v1/verify",
+            "Bearer pk_live_demo_k001_1_00000000000000000000000000000000",
+            "401 unauthorized",
+        ),
+        ("GET", "http://h/v1/quota", "", "401 unauthorized"),
+        ("POST", "http://h/v1/check", "", "401 unauthorized"),
+    ];
+    for (method, url, authorization, expected) in cases {
+        assert_eq!(outcome(gate(&config, &head(method, url, authorization))), expected, "{method} {url}");
+    }
+}
+
+#[test]
+fn a_question_travels_through_javascript_with_its_home_as_text() {
+    let config = config();
+    let step = gate(&config, &head("POST", "http://h/v1/verify", &bearer_of(&config, Mode::Live)));
+    let json = step.to_json();
+    assert!(json.starts_with(r#"{"do":"decide","home":"demo/live","ask":{"#), "{json}");
+    let Step::Decide(deciding) = step else { panic!("{json}") };
+    assert_eq!(serde_json::from_str::<Deciding>(&json).unwrap(), deciding);
+}
+
+#[test]
+fn all_refused_keys_get_the_same_answer() {
+    let config = config();
+    let answer = |authorization| gate(&config, &head("POST", "http://h/v1/verify", authorization));
+    let live = bearer_of(&config, Mode::Live);
+    assert_eq!(answer(""), answer("Bearer x"));
+    assert_eq!(answer(""), answer(&live[..live.len() - 1]));
+}
+
+#[test]
+fn sizes_are_limited_before_anything_is_read() {
+    let config = config();
+    let live = bearer_of(&config, Mode::Live);
+    let plain = head("POST", "http://h/v1/verify", &live);
+    let check = head("POST", "http://h/v1/check", &live);
+    let long = format!("http://h/v1/verify?{}", "x".repeat(9_000));
+    let cases = [
+        (Head { header_bytes: HEADER_BYTES_MAX, ..plain }, "demo/live verify ~none 1"),
+        (Head { header_bytes: HEADER_BYTES_MAX + 1, ..plain }, "431 headers_too_large"),
+        (Head { body_bytes: FORWARD_BYTES_MAX + 1, ..plain }, "413 body_too_large"),
+        (Head { body_bytes: CHECK_BYTES_MAX + 1, ..check }, "413 body_too_large"),
+        (Head { url: &long, ..plain }, "414 uri_too_long"),
+    ];
+    for (head, expected) in cases {
+        assert_eq!(outcome(gate(&config, &head)), expected);
+    }
+}
+
+#[test]
+fn agents_are_taken_from_the_header_and_odd_ones_refused() {
+    let config = config();
+    let live = bearer_of(&config, Mode::Live);
+    let plain = head("POST", "http://h/v1/verify", &live);
+    let long = "a".repeat(129);
+    let cases = [
+        ("support-bot", "demo/live verify support-bot 1"),
+        ("größe", "demo/live verify gr%C3%B6%C3%9Fe 1"),
+        ("", "demo/live verify ~none 1"),
+        ("~other", "422 field_rejected"),
+        (long.as_str(), "422 field_rejected"),
+    ];
+    for (agent, expected) in cases {
+        assert_eq!(outcome(gate(&config, &Head { agent, ..plain })), expected, "{agent}");
+    }
+}
+
+#[test]
+fn a_check_is_read_from_its_body() {
+    let config = config();
+    let live = bearer_of(&config, Mode::Live);
+    let cases = [
+        (r#"{"kind":"verify"}"#, "demo/live verify from-header 1"),
+        (
+            r#"{"kind":"mcp_tool_call","agent":"b","cost":1000,"dry_run":true}"#,
+            "demo/live mcp_tool_call b 1000",
+        ),
+        (r#"{"kind":"verify","cost":0}"#, "422 field_rejected"),
+        (r#"{"kind":"verify","cost":1001}"#, "422 field_rejected"),
+        (r#"{"kind":"verify","cost":-1}"#, "422 field_rejected"),
+        (r#"{"kind":"verify","cost":1.5}"#, "422 field_rejected"),
+        (r#"{"kind":"verify","agent":"~x"}"#, "422 field_rejected"),
+        (r#"{"kind":"other"}"#, "422 field_rejected"),
+        (r#"{"kind":1}"#, "422 field_rejected"),
+        (r#"{"kind":"verify","x":1}"#, "422 field_rejected"),
+        ("{}", "422 field_rejected"),
+        ("", "400 malformed_json"),
+        ("{", "400 malformed_json"),
+        (r#"["verify",null,null,false]"#, "400 malformed_json"),
+        (r#"{"kind":"verify"}x"#, "400 malformed_json"),
+    ];
+    for (body, expected) in cases {
+        let plain = head("POST", "http://h/v1/check", &live);
+        let Step::ReadBody(reading) = gate(&config, &Head { agent: "from-header", ..plain }) else {
+            panic!("a check reads its body")
+        };
+        assert_eq!(outcome(read_body(reading, body)), expected, "{body}");
+    }
+}

@@ -1,0 +1,197 @@
+//! The home object: load, let [`Home`] decide, save, reply. Nothing else.
+//!
+//! `entry.js` wraps this in a Durable Object class and does the waiting: it pulls a policy when a
+//! reply asks for one, sends the flushes that are handed out, and sets the alarm. Every method is
+//! one turn, so its writes are committed together before any reply leaves.
+
+use std::cell::RefCell;
+
+use serde::Serialize;
+use shared::decision::Ask;
+use shared::home::{Home, HomeName};
+use shared::ids::Incarnation;
+use shared::policy::SignedPolicy;
+use shared::sign::{Purpose, Signed};
+use shared::time::Timestamp;
+use shared::wire::{Flush, FlushAck, INGEST_PATH};
+use wasm_bindgen::prelude::wasm_bindgen;
+use worker::SqlStorage;
+use worker::worker_sys::DurableObjectState;
+
+use crate::config;
+use crate::home_store;
+use crate::step::HomeReply;
+
+/// A signed message to the aggregator, as `entry.js` sends it.
+#[derive(Debug, Serialize)]
+struct Message {
+    path: &'static str,
+    body: String,
+    signature: String,
+}
+
+/// A flush as `entry.js` sends it: each message in turn, then one call with the outcome.
+#[derive(Debug, Serialize)]
+struct Round {
+    seq: u64,
+    messages: Vec<Message>,
+}
+
+/// One home, in the memory of its Durable Object. What it knows is in its rows: it may be dropped
+/// and rebuilt between any two calls.
+#[wasm_bindgen]
+#[derive(Debug)]
+pub struct HomeObject {
+    sql: SqlStorage,
+    home: RefCell<Option<Home>>,
+}
+
+#[wasm_bindgen]
+impl HomeObject {
+    /// The home of this object; its rows are read at the first call.
+    #[wasm_bindgen(constructor)]
+    #[must_use]
+    pub fn new(state: DurableObjectState) -> Self {
+        Self { sql: worker::State::from(state).storage().sql(), home: RefCell::new(None) }
+    }
+
+    /// Decides one question. `undefined` means that a policy must be pulled first.
+    ///
+    /// # Errors
+    /// When the rows cannot be read or written; nothing was decided then.
+    pub fn decide(&self, name: &str, fresh: &str, ask: &str, now_ms: u64) -> Result<Option<String>, String> {
+        let ask: Ask = serde_json::from_str(ask).map_err(text)?;
+        let now = Timestamp::from_ms(now_ms);
+        let verdict = self.turn(Some((name, fresh)), now, |home| home.decide(now, &ask).ok())?;
+        verdict.flatten().map(|verdict| json(&HomeReply::Verdict(verdict))).transpose()
+    }
+
+    /// The signed request for this home's policy.
+    ///
+    /// # Errors
+    /// When the rows cannot be read, or there is no key to sign with.
+    pub fn pull(&self, name: &str, fresh: &str, now_ms: u64) -> Result<Option<String>, String> {
+        let now = Timestamp::from_ms(now_ms);
+        let pull = self.turn(Some((name, fresh)), now, |home| home.pull())?;
+        pull.map(|pull| json(&message(&pull, now)?)).transpose()
+    }
+
+    /// Installs a signed policy, if it is newer, and says which version is installed now.
+    ///
+    /// # Errors
+    /// When the signature is not by a policy key, or the rows cannot be read or written.
+    pub fn install(&self, name: &str, fresh: &str, signed: &str, now_ms: u64) -> Result<Option<u64>, String> {
+        let signed: SignedPolicy = serde_json::from_str(signed).map_err(text)?;
+        let policy = config::with(|config| signed.open(&config.signing_keys)).map_err(text)?;
+        let now = Timestamp::from_ms(now_ms);
+        let version = self.turn(Some((name, fresh)), now, |home| {
+            home.install(policy);
+            home.policy_version()
+        })?;
+        Ok(version.flatten())
+    }
+
+    /// Installs the policy that an answer to [`Self::pull`] carries.
+    ///
+    /// # Errors
+    /// As [`Self::install`].
+    pub fn pulled(&self, name: &str, fresh: &str, ack: &str, now_ms: u64) -> Result<Option<u64>, String> {
+        let ack: FlushAck = serde_json::from_str(ack).map_err(text)?;
+        self.install(name, fresh, &json(&ack.policy)?, now_ms)
+    }
+
+    /// What is to be flushed now, signed; `undefined` if there is nothing.
+    ///
+    /// # Errors
+    /// When the rows cannot be read, or there is no key to sign with.
+    pub fn flush(&self, now_ms: u64) -> Result<Option<String>, String> {
+        let now = Timestamp::from_ms(now_ms);
+        let Some(round) = self.turn(None, now, |home| home.flush(now))?.flatten() else { return Ok(None) };
+        let messages =
+            round.messages.iter().map(|flush| message(flush, now)).collect::<Result<Vec<_>, _>>()?;
+        json(&Round { seq: round.seq, messages }).map(Some)
+    }
+
+    /// Every message of flush `seq` was answered with 200; `ack` is the last answer's body.
+    ///
+    /// # Errors
+    /// When the answer is not one of an aggregator, or the rows cannot be read or written. The flush
+    /// then counts as not sent.
+    pub fn flushed(&self, seq: u64, ack: &str, now_ms: u64) -> Result<(), String> {
+        let now = Timestamp::from_ms(now_ms);
+        let ack: FlushAck = serde_json::from_str(ack).map_err(text)?;
+        if ack.watermark < seq {
+            return Err(format!("the aggregator acknowledged flush {}, not {seq}", ack.watermark));
+        }
+        let policy = config::with(|config| ack.policy.open(&config.signing_keys)).map_err(text)?;
+        self.turn(None, now, |home| {
+            home.flushed(now, seq);
+            home.install(policy);
+        })?;
+        Ok(())
+    }
+
+    /// A message of the flush was not answered with 200.
+    ///
+    /// # Errors
+    /// When the rows cannot be read.
+    #[wasm_bindgen(js_name = flushFailed)]
+    pub fn flush_failed(&self, now_ms: u64) -> Result<(), String> {
+        let now = Timestamp::from_ms(now_ms);
+        self.turn(None, now, |home| home.flush_failed(now)).map(|_| ())
+    }
+
+    /// When the alarm should ring, in milliseconds since the epoch.
+    #[must_use]
+    pub fn due(&self) -> Option<u64> {
+        self.home.borrow().as_ref().and_then(Home::flush_due).map(Timestamp::as_ms)
+    }
+}
+
+impl HomeObject {
+    /// One turn: load if need be, act, save. An object that stored nothing yet acts only when it is
+    /// told who it is (`name` and a fresh incarnation).
+    ///
+    /// When saving fails, memory is ahead of the rows: it is dropped and read again by the next turn.
+    fn turn<T>(
+        &self,
+        identity: Option<(&str, &str)>,
+        now: Timestamp,
+        act: impl FnOnce(&mut Home) -> T,
+    ) -> Result<Option<T>, String> {
+        let mut slot = self.home.borrow_mut();
+        if slot.is_none() {
+            *slot = Home::load(home_store::load(&self.sql).map_err(text)?, now).map_err(text)?;
+        }
+        if slot.is_none()
+            && let Some((name, fresh)) = identity
+        {
+            let name = HomeName::parse(name).map_err(text)?;
+            *slot = Some(Home::new(name, Incarnation::parse(fresh).map_err(text)?));
+        }
+        let Some(home) = slot.as_mut() else { return Ok(None) };
+        let result = act(home);
+        if let Err(error) = home_store::save(&self.sql, &home.take_writes()) {
+            *slot = None;
+            return Err(text(error));
+        }
+        Ok(Some(result))
+    }
+}
+
+fn message(flush: &Flush, now: Timestamp) -> Result<Message, String> {
+    let body = json(flush)?;
+    let signed = Signed { method: "POST", path: INGEST_PATH, body: body.as_bytes() };
+    let signature =
+        config::with(|config| config.signing_keys.current(Purpose::Edge).map(|key| signed.sign(key, now)));
+    let signature = signature.ok_or("there is no signing key of purpose edge")?;
+    Ok(Message { path: INGEST_PATH, body, signature })
+}
+
+fn json(value: &impl Serialize) -> Result<String, String> {
+    serde_json::to_string(value).map_err(text)
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}

@@ -1,0 +1,221 @@
+//! What `entry.js` is told to do next, as JSON.
+
+use serde::{Deserialize, Serialize};
+use shared::decision::{Ask, Header, Verdict};
+use shared::home::HomeName;
+use shared::kind::Kind;
+use shared::problem::{CONTENT_TYPE, ErrorCode, Problem};
+
+/// One thing to do.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+pub(crate) enum Step {
+    /// Answer the client.
+    Answer(Answer),
+    /// Read the body, at most `bytes_max`, and call `read_body`.
+    ReadBody(Reading),
+    /// Ask the home and call `conclude`.
+    Decide(Deciding),
+    /// Forward the request and add `headers` to what comes back.
+    Forward {
+        /// Headers of the answer.
+        headers: Vec<Pair>,
+        /// Headers of the forwarded request.
+        identity: Vec<Pair>,
+    },
+    /// Read the body and call `policy_push`.
+    ReadPolicy {
+        /// A longer body is answered with `body_too_large`.
+        bytes_max: u32,
+    },
+    /// Hand the policy to these homes.
+    Install {
+        /// Each home of the project.
+        homes: Vec<String>,
+        /// The policy's version.
+        version: u64,
+    },
+}
+
+/// A question whose body is still to be read. `entry.js` hands it back as it got it.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Reading {
+    /// A longer body is answered with `body_too_large`.
+    pub(crate) bytes_max: u32,
+    /// Whose key it was, for the ask that the body will make.
+    pub(crate) caller: Caller,
+}
+
+/// A question for a home. `entry.js` hands it back as it got it, with the reply.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Deciding {
+    /// Which home.
+    pub(crate) home: HomeName,
+    /// The question.
+    pub(crate) ask: Ask,
+    /// What the verdict is for.
+    pub(crate) then: Then,
+}
+
+/// A header's name and value.
+pub(crate) type Pair = (String, String);
+
+/// An answer to the client.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<Pair>,
+    pub(crate) body: String,
+}
+
+/// Whose key a request carried and for which agent it asks.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Caller {
+    pub(crate) home: HomeName,
+    pub(crate) key: shared::ids::KeyId,
+    pub(crate) agent: shared::ids::AgentId,
+}
+
+/// What a verdict is for.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Then {
+    /// Forward the request if it is allowed.
+    Forward {
+        /// The request's method.
+        method: String,
+        /// The request's path and query.
+        path: String,
+    },
+    /// Tell the caller of `/v1/check`.
+    Check,
+    /// Tell the caller of `/v1/quota`.
+    Quota,
+}
+
+/// What the home object replies to `entry.js`, which hands it back unread.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum HomeReply {
+    /// The home decided.
+    Verdict(Verdict),
+    /// The home cannot decide; the code of why.
+    Failed(String),
+}
+
+/// The body of `POST /v1/check`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CheckBody {
+    pub(crate) kind: Kind,
+    #[serde(default)]
+    pub(crate) agent: Option<String>,
+    #[serde(default)]
+    pub(crate) cost: Option<u32>,
+    #[serde(default)]
+    pub(crate) dry_run: bool,
+}
+
+/// The answer to `POST /v1/check`.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct CheckAnswer {
+    pub(crate) allowed: bool,
+    pub(crate) code: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) cost: u32,
+    pub(crate) remaining: Option<shared::units::Units>,
+    pub(crate) limit: Option<shared::units::Units>,
+    pub(crate) resets_at: String,
+    pub(crate) retry_after_ms: Option<u64>,
+}
+
+impl Step {
+    /// The step as `entry.js` reads it.
+    pub(crate) fn to_json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// An answer that is a problem.
+    pub(crate) fn problem(problem: &Problem) -> Self {
+        Self::Answer(Answer::problem(problem))
+    }
+}
+
+impl Answer {
+    /// JSON with status 200.
+    pub(crate) fn json(body: String) -> Self {
+        Self { status: 200, headers: vec![pair(("Content-Type", "application/json".to_owned()))], body }
+    }
+
+    /// A problem's answer.
+    pub(crate) fn problem(problem: &Problem) -> Self {
+        let headers = vec![pair(("Content-Type", CONTENT_TYPE.to_owned()))];
+        Self { status: problem.status, headers, body: problem.to_json() }
+    }
+
+    /// Adds headers.
+    pub(crate) fn with(mut self, headers: impl IntoIterator<Item = Header>) -> Self {
+        self.headers.extend(headers.into_iter().map(pair));
+        self
+    }
+}
+
+/// What went wrong around the decision, as `entry.js` names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The home did not answer, or could not read or write its rows.
+    Home,
+    /// The governance service did not answer.
+    Upstream,
+    /// The worker lacks a setting.
+    NotReady,
+    /// The body turned out longer than accepted.
+    BodyTooLarge,
+    /// Anything else.
+    Internal,
+}
+
+impl Failure {
+    /// The failure of that code; one that is not ours is internal.
+    pub(crate) fn parse(code: &str) -> Self {
+        let all = [Self::Home, Self::Upstream, Self::NotReady, Self::BodyTooLarge];
+        all.into_iter().find(|failure| failure.code().as_str() == code).unwrap_or(Self::Internal)
+    }
+
+    fn code(self) -> ErrorCode {
+        match self {
+            Self::Home => ErrorCode::HomeUnavailable,
+            Self::Upstream => ErrorCode::UpstreamUnavailable,
+            Self::NotReady => ErrorCode::NotReady,
+            Self::BodyTooLarge => ErrorCode::BodyTooLarge,
+            Self::Internal => ErrorCode::Internal,
+        }
+    }
+
+    /// The answer that says so, and when to come back where waiting helps.
+    pub(crate) fn answer(self) -> Answer {
+        let (detail, retry_after) = match self {
+            Self::Home => {
+                ("The project's limits could not be checked in time. Send the request again.", Some("1"))
+            }
+            Self::Upstream => (
+                "The request was allowed and counted, but the governance service did not answer. Send it again later.",
+                None,
+            ),
+            Self::NotReady => {
+                ("The worker is not configured. Its log says which setting is missing.", Some("1"))
+            }
+            Self::BodyTooLarge => ("The body is larger than this path accepts.", None),
+            Self::Internal => {
+                ("Send the request again; if it stays so, tell support the time of this answer.", None)
+            }
+        };
+        let retry_after = retry_after.map(|seconds| ("Retry-After", seconds.to_owned()));
+        Answer::problem(&Problem::new(self.code(), detail)).with(retry_after)
+    }
+}
+
+/// A header with an owned name.
+pub(crate) fn pair((name, value): Header) -> Pair {
+    (name.to_owned(), value)
+}

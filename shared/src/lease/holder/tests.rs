@@ -1,0 +1,1 @@
+//! The promises of a holder, each as a sentence.

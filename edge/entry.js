@@ -59,6 +59,13 @@ function peer(env, binding, address) {
     : { fetch: (path, init) => fetch(env[address].replace(/\/$/, '') + path, init) };
 }
 
+// The address as it will be forwarded: what the gate judges and signs must be what the upstream gets,
+// so `/v1/verify/../admin` is resolved before anybody looks at it.
+function target(request) {
+  const { origin, pathname, search } = new URL(request.url);
+  return origin + pathname + search;
+}
+
 function sizes(request) {
   let headers = 0;
   for (const [name, value] of request.headers) headers += name.length + value.length;
@@ -133,8 +140,8 @@ async function forward(env, request, step) {
 async function serve(request, env) {
   const { headers } = request;
   let text = rust(() => meter.gate(
-    request.method, request.url, headers.get('authorization') ?? '',
-    headers.get('palveron-agent') ?? '', sizes(request),
+    request.method, target(request), headers.get('authorization') ?? '',
+    headers.get('palveron-agent')?.normalize('NFC') ?? '', sizes(request),
   ));
   for (;;) {
     const step = JSON.parse(text);

@@ -63,9 +63,9 @@ fn identity(
     let signed = Signed { method, path, body: who.as_bytes() };
     let key = config.signing_keys.current(Purpose::Upstream);
     let named = [
-        ("palveron-project", project.as_str().to_owned()),
-        ("palveron-agent", ask.agent.as_str().to_owned()),
-        ("palveron-key-id", ask.key.as_str().to_owned()),
+        ("Palveron-Project", project.as_str().to_owned()),
+        ("Palveron-Agent", ask.agent.as_str().to_owned()),
+        ("Palveron-Key-Id", ask.key.as_str().to_owned()),
     ];
     named.into_iter().chain(key.map(|key| (SIGNATURE_HEADER, signed.sign(key, now)))).map(pair).collect()
 }
@@ -80,7 +80,7 @@ fn json(body: &impl serde::Serialize, verdict: &Verdict) -> Step {
 /// What every decided answer carries.
 fn meter_headers(verdict: &Verdict) -> [Header; 3] {
     let [policy, limit] = verdict.numbers.headers();
-    [policy, limit, ("server-timing", "meter;desc=home".to_owned())]
+    [policy, limit, ("Server-Timing", "meter;desc=home".to_owned())]
 }
 
 /// A project that the aggregator does not know is answered like any key that is not known.
@@ -145,9 +145,9 @@ mod tests {
     fn an_allowed_request_is_forwarded_with_a_signed_identity() {
         let step = conclude(&config(), deciding(forwarding()), &reply("null"), NOW);
         let Step::Forward { headers, identity } = step else { panic!("{step:?}") };
-        assert_eq!(value(&headers, "server-timing"), Some("meter;desc=home"));
-        assert_eq!(value(&headers, "ratelimit"), Some("\"rpm\";r=7;t=60, \"month\";r=0;t=648000"));
-        assert_eq!(value(&identity, "palveron-agent"), Some("bot"));
+        assert_eq!(value(&headers, "Server-Timing"), Some("meter;desc=home"));
+        assert_eq!(value(&headers, "RateLimit"), Some("\"rpm\";r=7;t=60, \"month\";r=0;t=648000"));
+        assert_eq!(value(&identity, "Palveron-Agent"), Some("bot"));
         let signature = value(&identity, SIGNATURE_HEADER).unwrap();
         let keys = SigningKeys::parse(&format!("upstream:k1:{}", "33".repeat(32))).unwrap();
         let verify = |who: &[u8]| {
@@ -169,12 +169,12 @@ mod tests {
         for (denial, status, code, retry_after) in cases {
             let answer = answered(forwarding(), &reply(denial));
             assert_eq!(
-                (answer.status, value(&answer.headers, "retry-after")),
+                (answer.status, value(&answer.headers, "Retry-After")),
                 (status, retry_after),
                 "{denial}"
             );
             assert!(answer.body.contains(&format!(r#""code":"{code}""#)), "{}", answer.body);
-            assert!(value(&answer.headers, "ratelimit").is_some());
+            assert!(value(&answer.headers, "RateLimit").is_some());
         }
     }
 
@@ -191,7 +191,7 @@ mod tests {
     fn a_home_that_cannot_decide_is_unavailable() {
         for reply in [r#"{"failed":"home_unavailable"}"#, "", "{}"] {
             let answer = answered(forwarding(), reply);
-            assert_eq!((answer.status, value(&answer.headers, "retry-after")), (503, Some("1")), "{reply}");
+            assert_eq!((answer.status, value(&answer.headers, "Retry-After")), (503, Some("1")), "{reply}");
         }
     }
 

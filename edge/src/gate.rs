@@ -78,8 +78,10 @@ fn check_ask(caller: &Caller, body: &str) -> Result<Ask, Box<Problem>> {
     if !body.trim_start().starts_with('{') {
         return Err(not_json());
     }
-    let check: CheckBody = serde_json::from_str(body)
-        .map_err(|error| if error.is_data() { not_a_check() } else { not_json() })?;
+    // The reader calls some wrong values a syntax error, so that JSON is told from no JSON by reading it again.
+    let is_json = || serde_json::from_str::<serde::de::IgnoredAny>(body).is_ok();
+    let check: CheckBody =
+        serde_json::from_str(body).map_err(|_| if is_json() { not_a_check() } else { not_json() })?;
     let cost = check.cost.unwrap_or(1);
     if !(1..=Ask::COST_MAX).contains(&cost) {
         return Err(Box::new(Problem::field("cost", &cost.to_string(), "a whole number from 1 to 1000")));
@@ -131,7 +133,7 @@ fn only(method: &'static str, head: &Head<'_>, then: impl FnOnce() -> Step) -> S
         let detail =
             format!("got {}, accepted is {method}", head.method.chars().take(16).collect::<String>());
         let mut answer = Answer::problem(&Problem::new(ErrorCode::MethodNotAllowed, detail));
-        answer.headers.push(pair(("allow", method.to_owned())));
+        answer.headers.push(pair(("Allow", method.to_owned())));
         return Step::Answer(answer);
     }
     if head.header_bytes > HEADER_BYTES_MAX {
@@ -170,7 +172,7 @@ fn with_caller(config: &Config, head: &Head<'_>, then: impl FnOnce(Caller) -> St
 
 /// The answer to every key that is missing, forged or revoked; RFC 9110 §15.5.2 asks for the challenge.
 pub(crate) fn unauthorized_answer() -> Answer {
-    Answer::problem(&unauthorized()).with([("www-authenticate", "Bearer".to_owned())])
+    Answer::problem(&unauthorized()).with([("WWW-Authenticate", "Bearer".to_owned())])
 }
 
 fn agent_of(field: &str, text: &str) -> Result<AgentId, Box<Problem>> {

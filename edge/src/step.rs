@@ -144,12 +144,12 @@ impl Step {
 impl Answer {
     /// JSON with status 200.
     pub(crate) fn json(body: String) -> Self {
-        Self { status: 200, headers: vec![pair(("content-type", "application/json".to_owned()))], body }
+        Self { status: 200, headers: vec![pair(("Content-Type", "application/json".to_owned()))], body }
     }
 
     /// A problem's answer.
     pub(crate) fn problem(problem: &Problem) -> Self {
-        let headers = vec![pair(("content-type", CONTENT_TYPE.to_owned()))];
+        let headers = vec![pair(("Content-Type", CONTENT_TYPE.to_owned()))];
         Self { status: problem.status, headers, body: problem.to_json() }
     }
 
@@ -210,7 +210,7 @@ impl Failure {
                 ("Send the request again; if it stays so, tell support the time of this answer.", None)
             }
         };
-        let retry_after = retry_after.map(|seconds| ("retry-after", seconds.to_owned()));
+        let retry_after = retry_after.map(|seconds| ("Retry-After", seconds.to_owned()));
         Answer::problem(&Problem::new(self.code(), detail)).with(retry_after)
     }
 }

@@ -130,7 +130,7 @@ impl Numbers {
             policy.push_str(&format!(", \"month\";q={allowance};w={window}"));
             limit.push_str(&format!(", \"month\";r={remaining};t={month_left}"));
         }
-        [("ratelimit-policy", policy), ("ratelimit", limit)]
+        [("RateLimit-Policy", policy), ("RateLimit", limit)]
     }
 
     /// The body of `GET /v1/quota`.
@@ -194,7 +194,7 @@ impl Verdict {
     /// The `Retry-After` header, in whole seconds rounded up.
     #[must_use]
     pub fn retry_after(&self) -> Option<Header> {
-        self.retry_after_ms().map(|ms| ("retry-after", ms.div_ceil(1_000).max(1).to_string()))
+        self.retry_after_ms().map(|ms| ("Retry-After", ms.div_ceil(1_000).max(1).to_string()))
     }
 
     /// The problem that a denied client reads, or `None` if the request is allowed.

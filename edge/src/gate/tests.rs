@@ -144,6 +144,7 @@ fn a_check_is_read_from_its_body() {
         (r#"{"kind":"verify","cost":1.5}"#, "422 field_rejected"),
         (r#"{"kind":"verify","agent":"~x"}"#, "422 field_rejected"),
         (r#"{"kind":"other"}"#, "422 field_rejected"),
+        (r#"{"kind":1}"#, "422 field_rejected"),
         (r#"{"kind":"verify","x":1}"#, "422 field_rejected"),
         ("{}", "422 field_rejected"),
         ("", "400 malformed_json"),

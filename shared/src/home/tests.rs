@@ -62,7 +62,7 @@ fn the_61st_request_of_a_minute_is_rate_limited_and_the_next_minute_begins_anew(
     assert_eq!(demand(&mut home, noon(), &ask("bot"), 61), (60, Some(Denial::RateLimited)));
     let verdict = home.decide(noon().plus_ms(59_999), &ask("bot")).unwrap();
     assert_eq!(verdict.denial, Some(Denial::RateLimited));
-    assert_eq!(verdict.retry_after(), Some(("retry-after", "1".to_owned())));
+    assert_eq!(verdict.retry_after(), Some(("Retry-After", "1".to_owned())));
     assert_eq!(home.decide(noon().plus_ms(60_000), &ask("bot")).unwrap().denial, None);
 }
 
@@ -286,6 +286,6 @@ fn open_overage_is_limited_by_the_minute_only() {
 fn the_headers_name_both_limits() {
     let mut home = home_with(|_| {});
     let headers = home.decide(noon().plus_ms(500), &ask("bot")).unwrap().numbers.headers();
-    assert_eq!(headers[0], ("ratelimit-policy", "\"rpm\";q=60;w=60, \"month\";q=1000;w=2592000".to_owned()));
-    assert_eq!(headers[1], ("ratelimit", "\"rpm\";r=59;t=60, \"month\";r=999;t=648000".to_owned()));
+    assert_eq!(headers[0], ("RateLimit-Policy", "\"rpm\";q=60;w=60, \"month\";q=1000;w=2592000".to_owned()));
+    assert_eq!(headers[1], ("RateLimit", "\"rpm\";r=59;t=60, \"month\";r=999;t=648000".to_owned()));
 }

@@ -1,0 +1,160 @@
+//! Ours: the real bundle in workerd, and a real aggregator with a project whose limits no load reaches.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use serde_json::Value;
+
+use super::program::Program;
+use super::{ports, workerd};
+use crate::open::Line;
+
+/// The binding by which the worker waits before it asks a home.
+const HOME_DELAY: &str = "METER_TEST_HOME_DELAY_MS";
+/// What each worker definition has; the binding is put behind its first occurrence.
+const BINDINGS: &str = "bindings = [";
+const PROJECT: &str = "bench";
+/// The most that a project can have; beyond what a variant is asked in a minute, since it must take turns.
+const RPM: &str = "1000000";
+/// Beyond what any machine asks in a run.
+const INCLUDED: &str = "1000000000";
+
+/// A running aggregator with its project.
+#[derive(Debug)]
+pub(super) struct Meter {
+    server: Program,
+    program: PathBuf,
+    environment: Vec<(&'static str, String)>,
+    address: SocketAddr,
+    key: String,
+}
+
+impl Meter {
+    /// Starts the aggregator of an edge that will listen there, and makes the project and its key.
+    pub(super) fn start(program: &Path, folder: &Path, edge: SocketAddr) -> Result<Self> {
+        let address = ports::free()?;
+        // These secrets protect nothing: both ends are on loopback, for as long as the benchmark runs.
+        let secret = |byte: &str| byte.repeat(32);
+        let signing =
+            format!("edge:e1:{},policy:p1:{},upstream:u1:{}", secret("a1"), secret("b2"), secret("c3"));
+        let environment = vec![
+            ("METER_KEY_SECRETS", format!("1:{}", secret("d4"))),
+            ("METER_SIGNING_KEYS", signing),
+            ("METER_LISTEN", address.to_string()),
+            ("DATABASE_URL", format!("sqlite://{}", folder.join("meter.db").display())),
+            ("EDGE_URL", format!("http://{edge}")),
+        ];
+        let mut command = Command::new(program);
+        command.arg("serve").envs(environment.iter().map(|(name, value)| (name, value)));
+        let mut server = Program::start(&mut command, &folder.join("aggregator.log"))?;
+        server.wait_until("the aggregator", || is_ready(address))?;
+        let mut meter =
+            Self { server, program: program.to_path_buf(), environment, address, key: String::new() };
+        let limits = ["--plan", "enterprise", "--rpm", RPM, "--included", INCLUDED];
+        meter.command(&[&["project", "create", PROJECT], &limits[..]].concat())?;
+        meter.key = meter.create_key()?;
+        Ok(meter)
+    }
+
+    /// The project's key.
+    pub(super) fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// The aggregator's process.
+    pub(super) fn pid(&self) -> u32 {
+        self.server.pid()
+    }
+
+    /// Starts workerd with a copy of the bundle.
+    pub(super) fn edge(
+        &self,
+        [program, bundle, folder]: [&Path; 3],
+        address: SocketAddr,
+        home_delay_ms: u32,
+    ) -> Result<Program> {
+        workerd::write_files(folder)?;
+        copy_bundle(bundle, &folder.join("edge"))?;
+        let mut command = workerd::command(program, &folder.join("meter.capnp"), "meter", address);
+        command.arg("--external-addr").arg(format!("aggregator={}", self.address));
+        workerd::directory(&mut command, "homes", folder)?;
+        command.env_remove("METER_ROUTES").env(HOME_DELAY, home_delay_ms.to_string());
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        Program::start(&mut command, &folder.join("workerd.log"))
+    }
+
+    fn create_key(&self) -> Result<String> {
+        let told: Value =
+            serde_json::from_str(&self.command(&["key", "create", "--project", PROJECT, "--json"])?)?;
+        let key = told.get("key").and_then(Value::as_str);
+        Ok(key.context("`meter key create --json` told no key")?.to_owned())
+    }
+
+    fn command(&self, arguments: &[&str]) -> Result<String> {
+        let mut command = Command::new(&self.program);
+        command.args(arguments).envs(self.environment.iter().map(|(name, value)| (name, value)));
+        let output = command.output().with_context(|| format!("cannot start {}", self.program.display()))?;
+        let told = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        ensure!(output.status.success(), "meter {}: {}: {told}", arguments.join(" "), output.status);
+        Ok(String::from_utf8(output.stdout)?)
+    }
+}
+
+/// Whether the bundle's worker can be told to wait before it asks a home.
+pub(crate) fn knows_home_delay(bundle: &Path) -> Result<bool> {
+    Ok(fs::read_to_string(bundle.join("entry.js"))
+        .context("the bundle has no entry.js")?
+        .contains(HOME_DELAY))
+}
+
+/// Copies the bundle as it is, but for the one binding.
+fn copy_bundle(bundle: &Path, folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    for entry in fs::read_dir(bundle)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            fs::copy(entry.path(), folder.join(entry.file_name()))?;
+        }
+    }
+    let config = folder.join("workerd.capnp");
+    let text = with_home_delay(&fs::read_to_string(&config)?)?;
+    fs::write(&config, text)?;
+    Ok(())
+}
+
+fn with_home_delay(config: &str) -> Result<String> {
+    if config.contains(HOME_DELAY) {
+        return Ok(config.to_owned());
+    }
+    let (before, after) = config.split_once(BINDINGS).ok_or_else(|| {
+        anyhow!("the bundle's workerd.capnp has no `{BINDINGS}`, where {HOME_DELAY} would go")
+    })?;
+    Ok(format!(
+        "{before}{BINDINGS}\n    (name = \"{HOME_DELAY}\", fromEnvironment = \"{HOME_DELAY}\"),{after}"
+    ))
+}
+
+fn is_ready(address: SocketAddr) -> Result<()> {
+    let request = format!("GET /readyz HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    let status = Line::connect(address)?.send(request.as_bytes(), |response| response.status)?;
+    ensure!(status == 200, "/readyz answers {status}");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_binding_is_added_once() {
+        let once = with_home_delay("worker = (\n  bindings = [\n    (name = \"A\"),\n  ],\n);\n").unwrap();
+        let expected = "worker = (\n  bindings = [\n    (name = \"METER_TEST_HOME_DELAY_MS\", \
+                        fromEnvironment = \"METER_TEST_HOME_DELAY_MS\"),\n    (name = \"A\"),\n  ],\n);\n";
+        assert_eq!(once, expected);
+        assert_eq!(with_home_delay(&once).unwrap(), once);
+        assert!(with_home_delay("const x = 1;").is_err());
+    }
+}

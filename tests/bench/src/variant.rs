@@ -1,0 +1,123 @@
+//! What is measured: our worker, and what one would write instead.
+//!
+//! Where it is open how a baseline does its work, it does less: only `js-body` and ours read what they are asked.
+
+/// One way to answer the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Variant {
+    /// Its name in tables and for `--only`.
+    pub(crate) name: &'static str,
+    /// What it is.
+    pub(crate) what: &'static str,
+    /// Which program answers.
+    pub(crate) serve: Serve,
+    /// Which path is asked.
+    pub(crate) path: &'static str,
+    /// What each good answer's body contains.
+    pub(crate) expected: &'static str,
+    /// The simulated round trip to the home; zero where the home is as near as it is.
+    pub(crate) home_delay_ms: u32,
+}
+
+/// What answers a variant's requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Serve {
+    /// A worker of `baselines/baselines.capnp`, by the name of its configuration.
+    Baseline(&'static str),
+    /// The same, with a Redis behind it.
+    BaselineWithRedis(&'static str),
+    /// Our bundle, with the aggregator behind it.
+    Meter,
+}
+
+const DECISION: &str = r#""allowed":true"#;
+const UPSTREAM: &str = r#"{"ok":true}"#;
+/// The simulated round trip to a home in another place.
+const FAR_MS: u32 = 20;
+
+const fn check(name: &'static str, serve: Serve, what: &'static str) -> Variant {
+    Variant { name, what, serve, path: "/v1/check", expected: DECISION, home_delay_ms: 0 }
+}
+
+const fn forwarding(name: &'static str, serve: Serve, what: &'static str) -> Variant {
+    Variant { path: "/v1/verify", expected: UPSTREAM, ..check(name, serve, what) }
+}
+
+const fn far(name: &'static str, serve: Serve, what: &'static str) -> Variant {
+    Variant { home_delay_ms: FAR_MS, ..check(name, serve, what) }
+}
+
+/// All of them, in the order of the tables.
+pub(crate) const ALL: [Variant; 13] = [
+    Variant {
+        expected: "ok",
+        ..check("js-ok", Serve::Baseline("ok"), "a JavaScript worker that answers `ok`: the floor")
+    },
+    check(
+        "js-headers",
+        Serve::Baseline("headers"),
+        "a JavaScript worker with our headers and body that limits nothing and does not look at the request",
+    ),
+    check("js-body", Serve::Baseline("body"), "the same, which reads the key and the request's JSON body"),
+    check("meter", Serve::Meter, "ours: `POST /v1/check`, with a real aggregator behind it"),
+    check(
+        "object-sql",
+        Serve::Baseline("objectSql"),
+        "a JavaScript Durable Object asked by RPC for each request, which writes its count with one SQL statement",
+    ),
+    check("object-memory", Serve::Baseline("objectMemory"), "the same, which keeps its count in memory only"),
+    check(
+        "redis-connect",
+        Serve::BaselineWithRedis("redisConnect"),
+        "Redis `INCR` for each request over a socket of its own: a worker may not keep one for the next request",
+    ),
+    check(
+        "redis-object",
+        Serve::BaselineWithRedis("redisObject"),
+        "Redis `INCR` for each request, pipelined over one connection that a Durable Object keeps",
+    ),
+    forwarding(
+        "js-forward",
+        Serve::Baseline("forward"),
+        "a JavaScript worker that forwards and adds our headers",
+    ),
+    forwarding(
+        "meter-forward",
+        Serve::Meter,
+        "ours: `POST /v1/verify`, decided and forwarded to the same upstream",
+    ),
+    far("meter-20ms", Serve::Meter, "`meter` with 20 ms to the home"),
+    far("object-sql-20ms", Serve::Baseline("objectSql"), "`object-sql` with 20 ms to the object"),
+    far("object-memory-20ms", Serve::Baseline("objectMemory"), "`object-memory` with 20 ms to the object"),
+];
+
+/// Ours, and what it is compared with.
+pub(crate) const COMPARED: [(&str, &str); 11] = [
+    ("meter", "js-ok"),
+    ("meter", "js-headers"),
+    ("meter", "js-body"),
+    ("meter", "object-sql"),
+    ("meter", "object-memory"),
+    ("meter", "redis-connect"),
+    ("meter", "redis-object"),
+    ("meter-forward", "js-forward"),
+    ("meter-20ms", "meter"),
+    ("meter-20ms", "object-sql-20ms"),
+    ("meter-20ms", "object-memory-20ms"),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_what_is_compared_exists() {
+        let names: BTreeSet<_> = ALL.iter().map(|variant| variant.name).collect();
+        assert_eq!(names.len(), ALL.len());
+        for (ours, theirs) in COMPARED {
+            assert!(names.contains(ours) && names.contains(theirs), "{ours} {theirs}");
+        }
+    }
+}

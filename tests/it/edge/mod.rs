@@ -1,0 +1,11 @@
+//! The worker in a real workerd, with everything behind it.
+
+mod crashes;
+mod forward;
+mod input;
+mod keys;
+mod limits;
+mod outage;
+mod policy;
+mod shapes;
+mod usage;

@@ -1,0 +1,6 @@
+//! The aggregator's own interface, in a real process.
+
+mod ingest;
+mod lifecycle;
+mod transport;
+mod usage;

@@ -1,0 +1,6 @@
+//! What the meter must show on real parts, from outside: over HTTP, with the `meter` command, with `kill -9`.
+
+#[cfg(test)]
+mod edge;
+#[cfg(test)]
+mod http;

@@ -1,0 +1,112 @@
+//! The only file of this crate that reads the environment.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use shared::sign::{Purpose, SigningKeys};
+
+/// The settings of the demo upstream.
+#[derive(Debug)]
+pub struct UpstreamConfig {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// With which the edge's signatures are verified; `None` answers everybody.
+    pub keys: Option<SigningKeys>,
+}
+
+impl UpstreamConfig {
+    /// Reads `DEMO_UPSTREAM_LISTEN` and `METER_SIGNING_KEYS`.
+    ///
+    /// # Errors
+    /// Says which setting is not as it must be; never repeats a secret.
+    pub fn read() -> Result<Self> {
+        let listen = variable("DEMO_UPSTREAM_LISTEN").unwrap_or_else(|| "127.0.0.1:8090".to_owned());
+        Self::from_texts(&listen, variable("METER_SIGNING_KEYS").as_deref())
+    }
+
+    fn from_texts(listen: &str, keys: Option<&str>) -> Result<Self> {
+        let listen = listen.parse().with_context(|| {
+            format!("DEMO_UPSTREAM_LISTEN: got {listen:?}, accepted is an address such as 127.0.0.1:8090")
+        })?;
+        let keys = match keys {
+            Some(text) => {
+                let keys = SigningKeys::parse(text)
+                    .map_err(|error| anyhow::anyhow!("METER_SIGNING_KEYS: {error}"))?;
+                let upstream = keys.current(Purpose::Upstream);
+                ensure!(upstream.is_some(), "METER_SIGNING_KEYS: no key of purpose upstream");
+                Some(keys)
+            }
+            None => None,
+        };
+        Ok(Self { listen, keys })
+    }
+}
+
+/// Where the parts under test are. What is missing is a failure, never a reason to skip.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// The configuration in the worker's bundle.
+    pub(crate) workerd_config: PathBuf,
+    /// The workerd program.
+    pub(crate) workerd: PathBuf,
+    /// The aggregator's program.
+    pub(crate) meter: PathBuf,
+    /// The demo upstream's program.
+    pub(crate) demo_upstream: PathBuf,
+}
+
+impl Parts {
+    /// Finds the parts by `METER_TEST_BUNDLE`, `METER_TEST_WORKERD` and `METER_TEST_BIN_DIR`, or at
+    /// the places where `cargo xtask test` leaves them.
+    ///
+    /// # Errors
+    /// Names the part that is missing.
+    pub fn find() -> Result<Self> {
+        let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
+        let folder = |name, default: &str| variable(name).map_or_else(|| target.join(default), PathBuf::from);
+        let programs = folder("METER_TEST_BIN_DIR", "debug");
+        let workerd = "tools/workerd/node_modules/@cloudflare/workerd-linux-64/bin/workerd";
+        let parts = Self {
+            workerd_config: folder("METER_TEST_BUNDLE", "edge").join("workerd.capnp"),
+            workerd: folder("METER_TEST_WORKERD", workerd),
+            meter: programs.join("meter"),
+            demo_upstream: programs.join("demo-upstream"),
+        };
+        for file in [&parts.workerd_config, &parts.workerd, &parts.meter, &parts.demo_upstream] {
+            ensure!(
+                file.is_file(),
+                "{} is missing: run the tests through `cargo xtask test`, which makes it",
+                file.display()
+            );
+        }
+        Ok(parts)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_cannot_work_are_refused_with_their_name() {
+        let secret = "ab".repeat(32);
+        let edge_only = format!("edge:e1:{secret}");
+        let cases = [
+            ("here", None, "DEMO_UPSTREAM_LISTEN"),
+            ("127.0.0.1:1", Some("upstream:u1:abcd"), "METER_SIGNING_KEYS"),
+            ("127.0.0.1:1", Some(edge_only.as_str()), "no key of purpose upstream"),
+        ];
+        for (listen, keys, expected) in cases {
+            let error = UpstreamConfig::from_texts(listen, keys).unwrap_err().to_string();
+            assert!(error.contains(expected) && !error.contains(&secret), "{error}");
+        }
+        let keys = format!("edge:e1:{secret},upstream:u1:{secret}");
+        assert!(UpstreamConfig::from_texts("127.0.0.1:1", Some(&keys)).unwrap().keys.is_some());
+    }
+}

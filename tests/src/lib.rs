@@ -1,0 +1,22 @@
+//! The harness: starts the real parts on free ports, asks them, kills them, and ends them again.
+//!
+//! Nothing here may fake a part of the meter, and nothing that it starts may outlive it. It waits
+//! only for what it can see, with a deadline.
+
+pub mod chance;
+pub mod client;
+pub mod clock;
+pub mod config;
+pub mod ingest;
+pub mod load;
+pub mod poll;
+pub mod project;
+pub mod raw;
+pub mod stack;
+pub mod stand_in;
+pub mod usage;
+
+mod ports;
+mod program;
+mod scratch;
+mod secrets;

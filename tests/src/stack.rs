@@ -1,0 +1,354 @@
+//! The whole meter on free ports in a private folder: workerd with the bundle, `meter serve`, and
+//! the demo upstream.
+//!
+//! Each part can be killed and started again; what it has stored stays. A test that passes ends with
+//! [`Stack::finish`]; whatever is dropped before that keeps its folder and tells its logs.
+
+use std::ffi::OsString;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use shared::key::KeySecrets;
+use shared::sign::SigningKeys;
+
+use crate::client::Call;
+use crate::clock;
+use crate::config::Parts;
+use crate::poll::eventually;
+use crate::ports;
+use crate::program::{Program, tail};
+use crate::scratch::Scratch;
+use crate::secrets::Secrets;
+
+/// A part that has not answered after this long will not; generous, because the machine is shared.
+const READY_MAX: Duration = Duration::from_secs(30);
+/// No test takes longer, so that none sees its day or month turn; tests of that belong to the simulator.
+const TEST_SECONDS_MAX: u64 = 90;
+/// How long a part may take to stop politely.
+const STOP_MAX: Duration = Duration::from_secs(15);
+
+/// A part of the stack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// `meter serve`.
+    Aggregator,
+    /// workerd with the worker's bundle.
+    Edge,
+    /// The demo governance upstream.
+    Upstream,
+}
+
+impl Part {
+    const ALL: [Self; 3] = [Self::Aggregator, Self::Upstream, Self::Edge];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Aggregator => "aggregator",
+            Self::Edge => "edge",
+            Self::Upstream => "upstream",
+        }
+    }
+}
+
+/// How a stack differs from the usual one.
+#[derive(Debug, Default)]
+pub struct Options {
+    /// What stands at the upstream's place; the demo upstream is not started then.
+    pub upstream: Option<SocketAddr>,
+    /// What stands at the aggregator's place, as the edge sees it.
+    pub aggregator_of_edge: Option<SocketAddr>,
+    /// The text of `METER_ROUTES`.
+    pub routes: Option<String>,
+    /// Parts that the test starts by itself later.
+    pub later: Vec<Part>,
+}
+
+/// A running meter.
+#[derive(Debug)]
+pub struct Stack {
+    // The parts come before the folder that they write to, so that they are ended before it is removed.
+    running: Vec<(Part, Program)>,
+    scratch: Scratch,
+    parts: Parts,
+    secrets: Secrets,
+    options: Options,
+    aggregator: SocketAddr,
+    edge: SocketAddr,
+    upstream: SocketAddr,
+    finished: bool,
+}
+
+impl Stack {
+    /// Starts every part and waits until all of them answer.
+    ///
+    /// # Errors
+    /// When a part is missing or does not start.
+    pub async fn start() -> Result<Self> {
+        Self::start_with(Options::default()).await
+    }
+
+    /// Starts a stack that differs from the usual one.
+    ///
+    /// # Errors
+    /// As [`Stack::start`].
+    pub async fn start_with(options: Options) -> Result<Self> {
+        clock::with_seconds_of_day(TEST_SECONDS_MAX).await;
+        let mut stack = Self {
+            running: Vec::new(),
+            scratch: Scratch::new()?,
+            parts: Parts::find()?,
+            secrets: Secrets::draw()?,
+            aggregator: ports::free()?,
+            edge: ports::free()?,
+            upstream: match options.upstream {
+                Some(other) => other,
+                None => ports::free()?,
+            },
+            options,
+            finished: false,
+        };
+        fs::create_dir(stack.homes())?;
+        let wanted = |part: &Part| !stack.options.later.contains(part);
+        let starts_upstream = stack.options.upstream.is_none();
+        let now: Vec<_> = Part::ALL.into_iter().filter(wanted).collect();
+        for part in now.into_iter().filter(|part| *part != Part::Upstream || starts_upstream) {
+            stack.launch(part)?;
+        }
+        stack.ready().await?;
+        Ok(stack)
+    }
+
+    /// Where clients connect.
+    #[must_use]
+    pub fn edge(&self) -> SocketAddr {
+        self.edge
+    }
+
+    /// Where the aggregator listens.
+    #[must_use]
+    pub fn aggregator(&self) -> SocketAddr {
+        self.aggregator
+    }
+
+    /// Where the upstream listens.
+    #[must_use]
+    pub fn upstream(&self) -> SocketAddr {
+        self.upstream
+    }
+
+    /// Under which this stack's project keys are made.
+    ///
+    /// # Errors
+    /// Never with secrets that the harness drew.
+    pub fn key_secrets(&self) -> Result<KeySecrets> {
+        self.secrets.keys()
+    }
+
+    /// The signing keys of this stack's machines.
+    ///
+    /// # Errors
+    /// Never with secrets that the harness drew.
+    pub fn signing_keys(&self) -> Result<SigningKeys> {
+        self.secrets.signing()
+    }
+
+    /// Every secret that the parts share, for tests that look for them where they must not be.
+    #[must_use]
+    pub fn secret_texts(&self) -> Vec<String> {
+        let all = [&self.secrets.key_secrets, &self.secrets.signing_keys];
+        let entries = all.into_iter().flat_map(|text| text.split(','));
+        entries.filter_map(|entry| entry.rsplit(':').next()).map(str::to_owned).collect()
+    }
+
+    /// Starts parts that are not running and waits until all that run answer.
+    ///
+    /// # Errors
+    /// When one does not.
+    pub async fn begin(&mut self, parts: &[Part]) -> Result<()> {
+        for part in parts {
+            self.launch(*part)?;
+        }
+        self.ready().await
+    }
+
+    /// `kill -9`; returns when the process is gone. Its stored data stays.
+    ///
+    /// # Errors
+    /// When the part is not running.
+    pub fn kill(&mut self, part: Part) -> Result<()> {
+        self.take(part)?.kill()
+    }
+
+    /// Asks a part to stop with SIGTERM, and says how it ended.
+    ///
+    /// # Errors
+    /// When the part is not running or does not end.
+    pub async fn terminate(&mut self, part: Part) -> Result<ExitStatus> {
+        self.take(part)?.terminate(STOP_MAX).await
+    }
+
+    /// Runs a `meter` command on this stack's database.
+    ///
+    /// # Errors
+    /// When the command fails; what it said is told.
+    pub fn meter(&self, arguments: &[&str]) -> Result<String> {
+        let output = self.with_environment(Command::new(&self.parts.meter).args(arguments)).output()?;
+        let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        ensure!(
+            output.status.success(),
+            "meter {}: {}: {}",
+            arguments.join(" "),
+            output.status,
+            said(&output.stderr)
+        );
+        Ok(said(&output.stdout))
+    }
+
+    /// Every file that the homes have stored, with its size and content.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn stored_by_homes(&self) -> Result<Vec<(PathBuf, Vec<u8>)>> {
+        let mut files = Vec::new();
+        let mut folders = vec![self.homes()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder)? {
+                let path = entry?.path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    let content = fs::read(&path)?;
+                    files.push((path, content));
+                }
+            }
+        }
+        files.sort();
+        Ok(files)
+    }
+
+    /// Everything that a part has written to its log.
+    ///
+    /// # Errors
+    /// When there is no such log yet.
+    pub fn log(&self, part: Part) -> Result<String> {
+        fs::read_to_string(self.log_path(part)).with_context(|| format!("the log of the {}", part.name()))
+    }
+
+    /// Ends a passed test: nothing may have panicked in any part.
+    ///
+    /// # Errors
+    /// When a log speaks of a panic.
+    pub fn finish(mut self) -> Result<()> {
+        self.running.clear();
+        for part in Part::ALL.into_iter().filter(|part| self.log_path(*part).exists()) {
+            let log = self.log(part)?;
+            let told = ["panicked", "RuntimeError", "unreachable"].iter().find(|word| log.contains(**word));
+            ensure!(told.is_none(), "the {} has written {told:?}", part.name());
+        }
+        self.finished = true;
+        Ok(())
+    }
+
+    fn take(&mut self, part: Part) -> Result<Program> {
+        let at = self.running.iter().position(|(running, _)| *running == part);
+        let at = at.with_context(|| format!("the {} is not running", part.name()))?;
+        Ok(self.running.remove(at).1)
+    }
+
+    fn launch(&mut self, part: Part) -> Result<()> {
+        let mut command = match part {
+            Part::Aggregator => self.aggregator_command(),
+            Part::Edge => self.edge_command(),
+            Part::Upstream => Command::new(&self.parts.demo_upstream),
+        };
+        self.with_environment(&mut command);
+        let program = Program::start(&mut command, &self.log_path(part))?;
+        self.running.push((part, program));
+        Ok(())
+    }
+
+    fn aggregator_command(&self) -> Command {
+        let mut command = Command::new(&self.parts.meter);
+        command.arg("serve");
+        command
+    }
+
+    fn edge_command(&self) -> Command {
+        let mut homes = OsString::from("homes=");
+        homes.push(self.homes());
+        let mut command = Command::new(&self.parts.workerd);
+        command.arg("serve").arg(&self.parts.workerd_config);
+        command.arg("--socket-addr").arg(format!("edge={}", self.edge));
+        let aggregator = self.options.aggregator_of_edge.unwrap_or(self.aggregator);
+        command.arg("--external-addr").arg(format!("aggregator={aggregator}"));
+        command.arg("--external-addr").arg(format!("upstream={}", self.upstream));
+        command.arg("--directory-path").arg(homes);
+        if let Some(routes) = &self.options.routes {
+            command.env("METER_ROUTES", routes);
+        }
+        command
+    }
+
+    fn with_environment<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        let database = self.scratch.path().join("meter.db");
+        command
+            .env("METER_KEY_SECRETS", &self.secrets.key_secrets)
+            .env("METER_SIGNING_KEYS", &self.secrets.signing_keys)
+            .env("METER_LISTEN", self.aggregator.to_string())
+            .env("DATABASE_URL", format!("sqlite://{}", database.display()))
+            .env("EDGE_URL", format!("http://{}", self.edge))
+            .env("DEMO_UPSTREAM_LISTEN", self.upstream.to_string())
+    }
+
+    /// Waits until every running part answers.
+    async fn ready(&mut self) -> Result<()> {
+        let (aggregator, edge, upstream) = (self.aggregator, self.edge, self.upstream);
+        for (part, program) in &mut self.running {
+            let (address, path) = match part {
+                Part::Aggregator => (aggregator, "/readyz"),
+                Part::Edge => (edge, "/healthz"),
+                Part::Upstream => (upstream, "/healthz"),
+            };
+            let mut ended = None;
+            let answer = eventually(part.name(), READY_MAX, async || {
+                if let Err(error) = program.check_alive() {
+                    ended = Some(error);
+                    return Ok(Some(()));
+                }
+                Ok((Call::get(path).send(address).await?.status == 200).then_some(()))
+            });
+            answer.await?;
+            if let Some(error) = ended {
+                return Err(error.context(format!("the {} does not start", part.name())));
+            }
+        }
+        Ok(())
+    }
+
+    fn homes(&self) -> PathBuf {
+        self.scratch.path().join("homes")
+    }
+
+    fn log_path(&self, part: Part) -> PathBuf {
+        self.scratch.path().join(format!("{}.log", part.name()))
+    }
+
+    fn tell(&self, log: &Path) {
+        if log.exists() {
+            eprintln!("the end of {}:\n{}", log.display(), tail(log));
+        }
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.scratch.keep();
+            Part::ALL.iter().for_each(|part| self.tell(&self.log_path(*part)));
+        }
+    }
+}

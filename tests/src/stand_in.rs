@@ -1,0 +1,50 @@
+//! Listeners that stand at a part's place to see what reaches it. They answer, but they decide nothing.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Result;
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::request::Parts as Head;
+use axum::response::IntoResponse;
+use tokio::net::TcpListener;
+
+/// Sees every request that reaches it and answers 200 with headers that a client must or must not see.
+#[derive(Debug, Clone)]
+pub struct StandIn {
+    address: SocketAddr,
+    seen: Arc<Mutex<Vec<Head>>>,
+}
+
+impl StandIn {
+    /// Begins to listen; it ends with the test's runtime.
+    ///
+    /// # Errors
+    /// When no port is free.
+    pub async fn start() -> Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let stand_in = Self { address: listener.local_addr()?, seen: Arc::default() };
+        let app = Router::new().fallback(see).with_state(stand_in.clone());
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        Ok(stand_in)
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The heads of all requests so far.
+    #[must_use]
+    pub fn seen(&self) -> Vec<Head> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+async fn see(State(stand_in): State<StandIn>, request: Request) -> impl IntoResponse {
+    let (head, _) = request.into_parts();
+    stand_in.seen.lock().unwrap_or_else(PoisonError::into_inner).push(head);
+    ([("x-governance", "kept"), ("palveron-tokens-in", "7")], "seen")
+}

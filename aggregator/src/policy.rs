@@ -8,7 +8,7 @@
 use sha2::{Digest, Sha256};
 use shared::ids::KeyId;
 use shared::plan::{Catalogue, OverageRule, Terms};
-use shared::policy::{AllowanceParts, Overage, Policy};
+use shared::policy::{AllowanceParts, LeaseRules, Overage, Policy};
 use shared::time::Period;
 use shared::units::Units;
 
@@ -83,6 +83,7 @@ impl Basis {
             agents_max: terms.agents_max,
             keys,
             upgrade_url: self.upgrade_url.clone(),
+            leases: LeaseRules::default(),
         })
     }
 }

@@ -5,7 +5,6 @@
 use shared::decision::{Ask, unauthorized};
 use shared::home::HomeName;
 use shared::ids::{AgentId, Mode, ProjectId};
-use shared::key::bearer;
 use shared::kind::Kind;
 use shared::problem::{ErrorCode, Problem};
 use shared::wire::POLICY_PATH;
@@ -66,7 +65,11 @@ pub(crate) fn homes_of(project: &ProjectId) -> Vec<String> {
 }
 
 /// Continues `/v1/check` with its body.
-pub(crate) fn read_body(reading: Reading, body: &str) -> Step {
+pub(crate) fn check_body(config: &Config, head: &Head<'_>, body: &str) -> Step {
+    with_caller(config, head, |caller| read_body(Reading { bytes_max: CHECK_BYTES_MAX, caller }, body))
+}
+
+fn read_body(reading: Reading, body: &str) -> Step {
     match check_ask(&reading.caller, body) {
         Ok(ask) => Step::Decide(Deciding { home: reading.caller.home, ask, then: Then::Check }),
         Err(problem) => Step::problem(&problem),
@@ -156,8 +159,7 @@ fn sized(head: &Head<'_>, bytes_max: u32, then: impl FnOnce() -> Step) -> Step {
 }
 
 fn with_caller(config: &Config, head: &Head<'_>, then: impl FnOnce(Caller) -> Step) -> Step {
-    let key = bearer(head.authorization).and_then(|text| config.key_secrets.verify(text));
-    let Some(key) = key else { return Step::Answer(unauthorized_answer()) };
+    let Some(key) = config.caller(head.authorization) else { return Step::Answer(unauthorized_answer()) };
     let agent = match head.agent {
         "" => Ok(AgentId::none()),
         text => agent_of("Palveron-Agent", text),

@@ -30,7 +30,7 @@ pub(super) async fn flush(State(app): State<App>, request: Request) -> Result<Js
     }
     let policy =
         app.signed_policy(&merged.project, merged.keys).map_err(|error| Failure::internal(&error))?;
-    Ok(Json(FlushAck { watermark: merged.watermark, policy }))
+    Ok(Json(FlushAck { watermark: merged.watermark, policy, merged: Vec::new() }))
 }
 
 async fn authenticated(app: &App, head: &Parts, body: Body) -> Result<Flush, Failure> {

@@ -160,7 +160,7 @@ async function wait(env, ctx, text) {
 
 async function decide(env, step) {
   try {
-    return await home(env, step.home, stub => stub.decide(step.home, JSON.stringify(step.ask)));
+    return await home(env, step.home, stub => stub.decide(step.home, JSON.stringify(step.ask), step.holder ?? ''));
   } catch (error) {
     log('the home could not be asked', error);
     return JSON.stringify({ failed: 'home_unavailable' });
@@ -293,8 +293,8 @@ export class MeterHome extends DurableObject {
   #pulling;
   #alarm;
 
-  async decide(name, ask) {
-    return this.#ask(name, home => home.decide(name, incarnation(), ask, now()));
+  async decide(name, ask, holder) {
+    return this.#ask(name, home => home.decide(name, incarnation(), ask, holder, now()));
   }
 
   async contact(name, contact) {

@@ -55,7 +55,7 @@ pub(crate) fn decided(
     now: Timestamp,
     decided: Decided,
 ) -> Step {
-    let Deciding { home, ask, then } = deciding;
+    let Deciding { home, ask, then, .. } = deciding;
     if verdict.denial == Some(Denial::KeyRevoked) {
         return Step::Answer(unauthorized_answer());
     }
@@ -151,7 +151,7 @@ mod tests {
         let agent = AgentId::parse("bot").unwrap();
         let ask =
             Ask { key: KeyId::parse("k001").unwrap(), kind: Kind::Verify, agent, cost: 1, dry_run: false };
-        Deciding { home: HomeName::parse("demo/live").unwrap(), ask, then }
+        Deciding { home: HomeName::parse("demo/live").unwrap(), ask, then, holder: None }
     }
 
     fn forwarding() -> Then {

@@ -71,7 +71,7 @@ pub(crate) fn check_body(config: &Config, head: &Head<'_>, body: &str) -> Step {
 
 fn read_body(reading: Reading, body: &str) -> Step {
     match check_ask(&reading.caller, body) {
-        Ok(ask) => Step::Decide(Deciding { home: reading.caller.home, ask, then: Then::Check }),
+        Ok(ask) => Step::Decide(Deciding { home: reading.caller.home, ask, then: Then::Check, holder: None }),
         Err(problem) => Step::problem(&problem),
     }
 }
@@ -112,7 +112,7 @@ fn forward(config: &Config, head: &Head<'_>, kind: Kind, target: &str) -> Step {
         with_caller(config, head, |caller| {
             let ask = Ask { key: caller.key, kind, agent: caller.agent, cost: 1, dry_run: false };
             let then = Then::Forward { method: head.method.to_owned(), path: target.to_owned() };
-            Step::Decide(Deciding { home: caller.home, ask, then })
+            Step::Decide(Deciding { home: caller.home, ask, then, holder: None })
         })
     })
 }
@@ -127,7 +127,7 @@ fn check(config: &Config, head: &Head<'_>) -> Step {
 fn quota(config: &Config, head: &Head<'_>) -> Step {
     with_caller(config, head, |caller| {
         let ask = Ask { key: caller.key, kind: Kind::Verify, agent: AgentId::none(), cost: 1, dry_run: true };
-        Step::Decide(Deciding { home: caller.home, ask, then: Then::Quota })
+        Step::Decide(Deciding { home: caller.home, ask, then: Then::Quota, holder: None })
     })
 }
 

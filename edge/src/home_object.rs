@@ -10,7 +10,7 @@ use serde::Serialize;
 use shared::decision::Ask;
 use shared::home::{Home, HomeName};
 use shared::ids::Incarnation;
-use shared::lease::message::Contact;
+use shared::lease::message::{Contact, HolderId};
 use shared::policy::SignedPolicy;
 use shared::sign::{Purpose, Signed};
 use shared::time::Timestamp;
@@ -57,14 +57,23 @@ impl HomeObject {
         Self { sql: worker::State::from(state).storage().sql(), home: RefCell::new(None) }
     }
 
-    /// Decides one question. `undefined` means that a policy must be pulled first.
+    /// Decides one question of an isolate with that holder; an empty text is none. `undefined` means
+    /// that a policy must be pulled first.
     ///
     /// # Errors
     /// When the rows cannot be read or written; nothing was decided then.
-    pub fn decide(&self, name: &str, fresh: &str, ask: &str, now_ms: u64) -> Result<Option<String>, String> {
+    pub fn decide(
+        &self,
+        name: &str,
+        fresh: &str,
+        ask: &str,
+        holder: &str,
+        now_ms: u64,
+    ) -> Result<Option<String>, String> {
+        let asking = HolderId::parse(holder);
         let ask: Ask = serde_json::from_str(ask).map_err(text)?;
         let now = Timestamp::from_ms(now_ms);
-        let verdict = self.turn(Some((name, fresh)), now, |home| home.decide(now, &ask).ok())?;
+        let verdict = self.turn(Some((name, fresh)), now, |home| home.decide_for(now, &ask, asking).ok())?;
         verdict.flatten().map(|verdict| json(&HomeReply::Verdict(verdict))).transpose()
     }
 

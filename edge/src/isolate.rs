@@ -259,7 +259,9 @@ impl Seat {
         let denial = match answer {
             Answer::Allow => None,
             Answer::Deny { denial, .. } => Some(denial),
-            Answer::AtHome => return Step::Decide(deciding),
+            Answer::AtHome => {
+                return Step::Decide(Deciding { holder: Some(self.holder.id()), ..deciding });
+            }
             Answer::Wait(_) | Answer::Unavailable => return Step::Answer(Failure::Home.answer()),
         };
         match self.holder.numbers(now) {

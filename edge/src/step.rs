@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use shared::decision::{Ask, Header, Verdict};
 use shared::home::HomeName;
 use shared::kind::Kind;
+use shared::lease::message::HolderId;
 use shared::problem::{CONTENT_TYPE, ErrorCode, Problem};
 
 /// One thing to do.
@@ -55,6 +56,9 @@ pub(crate) struct Deciding {
     pub(crate) ask: Ask,
     /// What the verdict is for.
     pub(crate) then: Then,
+    /// The holder of the isolate that asks, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) holder: Option<HolderId>,
 }
 
 /// A header's name and value.

@@ -163,8 +163,7 @@ impl Holder {
         if terms.strict {
             return Some(Answer::AtHome);
         }
-        (terms.status == Status::Suspended && self.stock.is_fresh(now))
-            .then_some(Answer::Deny { denial: Denial::Suspended, retry_ms: 0 })
+        None
     }
 
     /// Spends if everything that the request needs is in hand. All or nothing.

@@ -9,9 +9,9 @@ use shared::sign::SigningKeys;
 
 use crate::clock::Clock;
 use crate::http::{Readiness, Timeouts};
-use crate::jobs::intake::Intake;
 use crate::policy::Basis;
 use crate::project::Project;
+use crate::store::Intake;
 use crate::store::Store;
 
 /// The aggregator's shared parts; clones are the same.

@@ -168,10 +168,9 @@ mod tests {
     }
 
     fn answered(then: Then, reply: &str) -> Answer {
-        match conclude(&config(), deciding(then), reply, NOW, |_, _| {}) {
-            Step::Answer(answer) => answer,
-            other => panic!("{other:?}"),
-        }
+        let step = conclude(&config(), deciding(then), reply, NOW, |_, _| {});
+        let Step::Answer(answer) = step else { panic!("{step:?}") };
+        answer
     }
 
     fn value<'a>(headers: &'a [Pair], name: &str) -> Option<&'a str> {

@@ -1,5 +1,4 @@
 //! What runs beside requests. Jobs meet handlers only through the store.
 
 pub mod edge_client;
-pub mod intake;
 pub mod policy_push;

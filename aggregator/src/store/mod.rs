@@ -5,6 +5,7 @@
 //! meeting in the database, and a few that only read.
 
 mod cells;
+mod intake;
 mod keys;
 mod migrations;
 mod outbox;
@@ -24,6 +25,7 @@ use sqlx::{Row, Sqlite, SqliteConnection, Transaction};
 use tokio::sync::Notify;
 
 pub use cells::{Merged, SourceState};
+pub use intake::{Intake, IntakeError};
 pub use keys::KeyCreated;
 pub use outbox::DuePush;
 pub use tokens::Token;

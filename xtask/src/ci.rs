@@ -1,0 +1,91 @@
+//! `cargo xtask ci`: the whole truth about a commit, step by step, stopping at the first that fails.
+//!
+//! It must never change a tracked file, and never pass with a warning.
+#![expect(clippy::print_stdout, reason = "the steps and their times are this command's result")]
+
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use crate::clock::{Stopwatch, human};
+use crate::process::{ask, run_visible};
+use crate::{edge, native, test, tidy, toolchain};
+
+/// A step's name, what it does, and the function that does it.
+type Step = (&'static str, &'static str, fn() -> Result<()>);
+
+/// In order of what they cost: what fails fast comes first.
+const STEPS: [Step; 5] = [
+    ("tidy", "the repository's own rules", tidy::run),
+    ("format", "cargo fmt --all --check, in every workspace", format),
+    ("lint", "cargo clippy --workspace --all-targets, warnings are errors", lint),
+    ("wasm", "the worker's bundle; stands for `cargo check`, because the tests need the bundle anyway", wasm),
+    ("test", "cargo test, with the bundle on real workerd", all_tests),
+];
+
+/// Runs all steps.
+pub(crate) fn run() -> Result<()> {
+    let mut results = Vec::new();
+    for (name, what, step) in STEPS {
+        println!("\n── {name}: {what}");
+        let watch = Stopwatch::start();
+        let result = step();
+        results.push((name, watch.elapsed(), result.is_ok()));
+        if result.is_err() {
+            print_summary(&results);
+            return result;
+        }
+    }
+    print_summary(&results);
+    Ok(())
+}
+
+fn print_summary(results: &[(&str, Duration, bool)]) {
+    println!("\n{:<8} {:<7} {:>12}", "step", "result", "time");
+    for (name, time, passed) in results {
+        println!("{name:<8} {:<7} {:>12}", if *passed { "ok" } else { "FAILED" }, human(*time));
+    }
+    for (name, ..) in STEPS.iter().skip(results.len()) {
+        println!("{name:<8} {:<7} {:>12}", "not run", "");
+    }
+    let total = results.iter().map(|(_, time, _)| *time).sum();
+    println!("{:<8} {:<7} {:>12}", "all", "", human(total));
+}
+
+fn format() -> Result<()> {
+    require_component("rustfmt", "fmt")?;
+    for manifest in tidy::workspaces()? {
+        let mut fmt = native::cargo("fmt");
+        run_visible("cargo fmt", fmt.args(["--all", "--check", "--manifest-path", &manifest]))?;
+    }
+    Ok(())
+}
+
+fn lint() -> Result<()> {
+    require_component("clippy", "clippy")?;
+    let mut clippy = native::cargo("clippy");
+    clippy.args(["--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]);
+    run_visible("cargo clippy", &mut clippy)
+}
+
+fn wasm() -> Result<()> {
+    edge::build().map(|_bundle| ())
+}
+
+fn all_tests() -> Result<()> {
+    test::run(&test::Options::default())
+}
+
+/// A minimal toolchain has neither rustfmt nor clippy.
+fn require_component(component: &str, verb: &str) -> Result<()> {
+    let present = || ask(Command::new(crate::config::cargo()).args([verb, "--version"])).is_some();
+    if present() {
+        return Ok(());
+    }
+    toolchain::add_components(&[component]);
+    if present() {
+        return Ok(());
+    }
+    bail!("`cargo {verb}` is missing and rustup did not add it: run `rustup component add {component}`")
+}

@@ -1,0 +1,162 @@
+//! `cargo xtask dev`: from nothing to a running system with a demo project, in one command.
+//!
+//! Builds, starts aggregator, upstream and edge, prepares the demo project, prints what to paste, and stays until
+//! Ctrl-C. Everything it keeps lies in `target/dev`. It must never leave a process behind, and never touch data
+//! outside that folder.
+
+mod demo;
+mod guide;
+mod leftovers;
+mod ports;
+mod probe;
+mod services;
+mod settings;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use crate::clock::{Stopwatch, human, pause};
+use crate::process::interrupted;
+use crate::{config, edge, native, tools};
+use leftovers::Record;
+use ports::Addresses;
+use services::Services;
+use settings::Settings;
+
+/// The name of the project that everything is tried with.
+const PROJECT: &str = "demo";
+
+/// What `cargo xtask dev` takes.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Data is kept in target/dev between runs: meter.db, homes/, logs/, and env (settings and keys, mode 0600).
+The limits of the demo project stay as they were unless an option changes them.
+
+Examples:
+  cargo xtask dev
+  cargo xtask dev --fresh --plan community --rpm 100000 --included 50
+  EDGE_LISTEN=127.0.0.1:9787 cargo xtask dev")]
+pub(crate) struct Options {
+    /// Forget the data of earlier runs
+    #[arg(long)]
+    fresh: bool,
+    #[command(flatten)]
+    limits: demo::Limits,
+    #[command(flatten)]
+    listen: ports::Listen,
+}
+
+/// Where `dev` keeps what.
+#[derive(Debug)]
+struct Folder(PathBuf);
+
+impl Folder {
+    fn database_url(&self) -> String {
+        format!("sqlite://{}", self.0.join("meter.db").display())
+    }
+
+    fn homes(&self) -> PathBuf {
+        self.0.join("homes")
+    }
+
+    fn logs(&self) -> PathBuf {
+        self.0.join("logs")
+    }
+}
+
+/// Builds, starts, prepares, prints, and waits for the end.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let watch = Stopwatch::start();
+    let folder = Folder(config::target().join("dev"));
+    let record = Record::begin(&folder.0)?;
+    let addresses = options.listen.check()?;
+    // First, because it takes seconds and tells at once whether npm is there.
+    let workerd = tools::workerd()?;
+    let programs = native::build(
+        "native programs",
+        &["-p", "aggregator", "--bin", "meter", "-p", "tests", "--bin", "demo-upstream"],
+    )?;
+    let bundle = edge::build()?;
+
+    let mut settings = prepare_folder(&folder, options.fresh)?;
+    addresses.write_to(&mut settings);
+    settings.set("DATABASE_URL", folder.database_url());
+    settings.save()?;
+
+    // Building took a while: another process may have taken a port meanwhile.
+    addresses.check_free()?;
+    let mut services = Services::new(record);
+    let meter = programs.get("meter")?;
+    services.start("aggregator", settings.give_to(Command::new(meter).arg("serve")), &folder.logs())?;
+    services.start(
+        "upstream",
+        settings.give_to(&mut Command::new(programs.get("demo-upstream")?)),
+        &folder.logs(),
+    )?;
+    services.wait_for("aggregator", addresses.aggregator, "/readyz")?;
+    services.wait_for("upstream", addresses.upstream, "/healthz")?;
+    let mut edge = workerd_command(&workerd, &bundle.workerd_config(), &addresses, &folder);
+    services.start("edge", settings.give_to(&mut edge), &folder.logs())?;
+    services.wait_for("edge", addresses.edge, "/healthz")?;
+    let project = demo::prepare(&mut settings, meter, &options.limits)?;
+    services.wait_for_policy(&project, addresses.edge, settings.get("PROJECT_KEY")?)?;
+
+    guide::print(&settings, &project, &human(watch.elapsed()));
+    services.stay()
+}
+
+/// Makes the folder and its settings, or takes those of an earlier run.
+fn prepare_folder(folder: &Folder, fresh: bool) -> Result<Settings> {
+    if fresh {
+        forget(&folder.0).with_context(|| format!("cannot empty {}", folder.0.display()))?;
+    }
+    fs::create_dir_all(folder.homes())?;
+    fs::create_dir_all(folder.logs())?;
+    Settings::open(&folder.0)
+}
+
+/// Removes everything but the file by which this run holds the folder.
+fn forget(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        } else if entry.file_name() != leftovers::FILE {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// The edge: workerd with the bundle; secrets come by environment, addresses by flags.
+fn workerd_command(workerd: &Path, config: &Path, addresses: &Addresses, folder: &Folder) -> Command {
+    let mut command = Command::new(workerd);
+    command.arg("serve").arg(config);
+    command.arg("--socket-addr").arg(format!("edge={}", addresses.edge));
+    command.arg("--external-addr").arg(format!("aggregator={}", ports::reachable(addresses.aggregator)));
+    command.arg("--external-addr").arg(format!("upstream={}", ports::reachable(addresses.upstream)));
+    command.arg("--directory-path").arg(format!("homes={}", folder.homes().display()));
+    command
+}
+
+impl Services {
+    /// Stays until a signal comes or a service dies, and ends the rest.
+    #[expect(clippy::print_stdout, reason = "the end is part of this command's result")]
+    fn stay(mut self) -> Result<()> {
+        loop {
+            if interrupted() {
+                println!("stopping …");
+                self.stop()?;
+                println!("stopped; the data is kept in target/dev");
+                return Ok(());
+            }
+            self.check_alive()?;
+            pause();
+        }
+    }
+}

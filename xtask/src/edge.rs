@@ -1,0 +1,155 @@
+//! Builds the worker's bundle: `entry.js`, `meter.js` (wasm-bindgen's glue), `meter_bg.wasm`, `workerd.capnp`.
+//!
+//! Cargo decides whether the wasm is new; the glue is made again only when the wasm or xtask itself is newer.
+//! It must never change what the glue does, beyond putting it into one file.
+
+mod glue;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::SystemTime;
+
+use anyhow::{Context, Result, anyhow};
+use serde_json::Value;
+
+use crate::config;
+use crate::process::run;
+use crate::progress::Progress;
+use crate::toolchain;
+
+/// The package of the worker.
+const PACKAGE: &str = "meter-edge";
+/// The glue and the wasm; the folder also gets [`COPIED`].
+const GLUE: &str = "meter.js";
+const WASM: &str = "meter_bg.wasm";
+/// Files that are copied from `edge/` as they are.
+const COPIED: [&str; 2] = ["entry.js", "workerd.capnp"];
+
+/// A built worker.
+#[derive(Debug)]
+pub(crate) struct Bundle {
+    /// The folder with its files.
+    pub(crate) folder: PathBuf,
+}
+
+impl Bundle {
+    /// The configuration that workerd runs.
+    pub(crate) fn workerd_config(&self) -> PathBuf {
+        self.folder.join("workerd.capnp")
+    }
+}
+
+/// Builds the worker, if anything has changed, and says how large it is.
+pub(crate) fn build() -> Result<Bundle> {
+    let wasm = compile()?;
+    let folder = config::target().join("edge");
+    fs::create_dir_all(&folder)?;
+    for name in COPIED {
+        let source = config::root().join("edge").join(name);
+        let text = fs::read(&source).with_context(|| format!("cannot read {}", source.display()))?;
+        write_if_new(&folder.join(name), &text)?;
+    }
+    if is_outdated(&folder, &wasm) {
+        let progress = Progress::start("worker glue");
+        let glue = glue::make(&wasm, "meter")?;
+        write_if_new(&folder.join(WASM), &glue.wasm)?;
+        // Last, because its age tells whether all of this has to be done again.
+        write_new(&folder.join(GLUE), glue.javascript.as_bytes())?;
+        progress.done();
+    }
+    report_size(&folder.join(WASM));
+    Ok(Bundle { folder })
+}
+
+/// Compiles the worker, and returns the wasm file that cargo names.
+fn compile() -> Result<PathBuf> {
+    let toolchain = toolchain::wasm()?;
+    let mut cargo = toolchain.cargo("build");
+    cargo.args(["--package", PACKAGE, "--lib", "--profile", "edge"]);
+    cargo.arg("--message-format=json-render-diagnostics");
+    let messages = run(&format!("worker, {}", toolchain.describe()), &mut cargo)?;
+    wasm_file(&messages).ok_or_else(|| {
+        anyhow!(
+            "cargo built {PACKAGE}, but no wasm file: its [lib] needs crate-type \"cdylib\" for {}",
+            toolchain::TARGET
+        )
+    })
+}
+
+/// Finds the wasm file in cargo's messages.
+fn wasm_file(messages: &str) -> Option<PathBuf> {
+    let artifacts = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    artifacts
+        .filter_map(|artifact| artifact.get("filenames")?.as_array().cloned())
+        .flatten()
+        .filter_map(|file| file.as_str().map(PathBuf::from))
+        .rfind(|file| file.extension().is_some_and(|extension| extension == "wasm"))
+}
+
+/// Whether the glue has to be made: it is missing, or older than the wasm or than the program that makes it.
+fn is_outdated(folder: &Path, wasm: &Path) -> bool {
+    let Some(made) = changed(&folder.join(GLUE)) else { return true };
+    let maker = std::env::current_exe().ok();
+    let sources = [Some(wasm.to_path_buf()), maker];
+    !folder.join(WASM).exists()
+        || sources.iter().flatten().any(|source| changed(source).is_none_or(|changed| changed > made))
+}
+
+fn changed(file: &Path) -> Option<SystemTime> {
+    fs::metadata(file).and_then(|metadata| metadata.modified()).ok()
+}
+
+/// Leaves a file alone that already says the same.
+fn write_if_new(file: &Path, content: &[u8]) -> Result<()> {
+    if fs::read(file).is_ok_and(|present| present == content) { Ok(()) } else { write_new(file, content) }
+}
+
+/// Writes beside the place and renames, so that nobody reads half a file.
+fn write_new(file: &Path, content: &[u8]) -> Result<()> {
+    let mut draft = file.as_os_str().to_owned();
+    draft.push(format!(".{}", std::process::id()));
+    fs::write(&draft, content).with_context(|| format!("cannot write {}", file.display()))?;
+    fs::rename(&draft, file).with_context(|| format!("cannot write {}", file.display()))
+}
+
+/// Says how large the wasm is, as it is and as it travels.
+fn report_size(wasm: &Path) {
+    let raw = fs::metadata(wasm).map_or(0, |metadata| metadata.len());
+    let packed =
+        packed_size(wasm).map_or_else(String::new, |size| format!(", {} KiB gzip", size.div_ceil(1024)));
+    eprintln!("  ✓ target/edge: {WASM} {} KiB{packed}", raw.div_ceil(1024));
+}
+
+/// The size after `gzip -9`, where there is a gzip.
+fn packed_size(wasm: &Path) -> Option<usize> {
+    let gzip = Command::new("gzip").args(["-9", "-c"]).arg(wasm).stdin(Stdio::null()).output().ok()?;
+    gzip.status.success().then_some(gzip.stdout.len())
+}
+
+/// Whether wasm-bindgen's crate and the library that makes its glue are of one release; they must be.
+pub(crate) fn bindgen_versions_agree(lock: &str) -> bool {
+    let version = |name: &str| {
+        let (_, after) = lock.split_once(&format!("name = \"{name}\"\nversion = \""))?;
+        after.split_once('"').map(|(version, _)| version)
+    };
+    version("wasm-bindgen") == version("wasm-bindgen-cli-support")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wasm_file_is_the_one_that_cargo_names() {
+        let messages = concat!(
+            r#"{"reason":"compiler-artifact","filenames":["/x/libshared.rlib"]}"#,
+            "\nnot json\n",
+            r#"{"reason":"compiler-artifact","filenames":["/x/meter.wasm","/x/libmeter.rlib"]}"#,
+            "\n",
+            r#"{"reason":"build-finished","success":true}"#,
+        );
+        assert_eq!(wasm_file(messages), Some(PathBuf::from("/x/meter.wasm")));
+        assert_eq!(wasm_file(r#"{"filenames":["/x/libmeter.rlib"]}"#), None);
+    }
+}

@@ -1,0 +1,37 @@
+//! `cargo xtask test`: every test, with the bundle and workerd that the real-workerd ones need.
+//!
+//! It must never skip a test because something is missing: what is missing is built or installed first.
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::process::run_visible;
+use crate::{edge, native, tools};
+
+/// What `cargo xtask test` takes.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Options {
+    /// Passed on to `cargo test`, such as a filter or `-- --nocapture`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+    arguments: Vec<String>,
+}
+
+/// All packages but xtask. It is compiled already, with features of its own: asked for together with the others,
+/// it and all it depends on would be compiled again.
+const PRODUCT: [&str; 3] = ["--workspace", "--exclude", "xtask"];
+
+/// Builds what the tests need, then runs them.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    // First, because it takes seconds and tells at once whether npm is there.
+    let workerd = tools::workerd()?;
+    let bundle = edge::build()?;
+    let programs = native::build("programs and tests", &[&PRODUCT[..], &["--bins", "--tests"]].concat())?;
+    let mut product = native::cargo("test");
+    product.args(PRODUCT).args(&options.arguments);
+    product.env("METER_TEST_BUNDLE", &bundle.folder);
+    product.env("METER_TEST_WORKERD", &workerd);
+    product.env("METER_TEST_BIN_DIR", programs.folder_of("meter")?);
+    run_visible("cargo test", &mut product)?;
+    let mut xtask = native::cargo("test");
+    run_visible("xtask's own tests", xtask.args(["--package", "xtask"]).args(&options.arguments))
+}

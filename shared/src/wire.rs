@@ -63,7 +63,7 @@ pub struct Merged {
     pub units: Units,
     /// How many lives other than the asking one there were.
     pub lives: u32,
-    /// Units of the agents that have a limit of their own.
+    /// Units of each named agent, where the policy limits agents.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub agents: BTreeMap<AgentId, Units>,
 }

@@ -87,7 +87,7 @@ impl Home {
             }
             Receipt::New => {}
         }
-        self.crowd.note(now, m.holder, m.rate);
+        self.crowd.note(now, m);
         if !m.child
             && m.returns.is_empty()
             && let Some(hold_ms) = self.crowd.shed(now)
@@ -132,8 +132,7 @@ impl Home {
             let leased = total.saturating_sub(open);
             let known = self.desk.came_back(holder, period, leased);
             let account = self.accounts.entry(period).or_default();
-            let counted = if planted!(OpenCountedTwice) { total } else { open };
-            account.issued = account.issued.saturating_add(Units::new(counted));
+            account.issued = account.issued.saturating_add(Units::new(open));
             // What an earlier life of the storage issued has been held against the allowance already.
             account.void = account.void.saturating_sub(Units::new(leased.saturating_sub(known)));
             self.write_account(period);
@@ -207,7 +206,9 @@ impl Home {
         let permits = offer.granted.saturating_add(offer.permits);
         Lease {
             incarnation: self.meta.incarnation.clone(),
+            written: now,
             now,
+            now_slack_ms: 0,
             period,
             units,
             valid_ms: period.end().ms_since(now),
@@ -365,8 +366,10 @@ impl Home {
 
     /// Whether a spent allowance is final, or others still hold some of it.
     pub(super) fn spent_denial(&self, period: Period, asking: Option<HolderId>) -> Denial {
-        let live =
-            self.crowd.present().any(|holder| Some(*holder) != asking && self.desk.out(*holder, period) > 0);
+        let live = self
+            .crowd
+            .stranded()
+            .any(|(holder, stranded)| Some(*holder) != asking && self.desk.out(*holder, period) > stranded);
         if live { Denial::QuotaContended } else { Denial::QuotaExhausted }
     }
 

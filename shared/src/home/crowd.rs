@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::lease::math::mul_div;
-use crate::lease::message::HolderId;
+use crate::lease::message::{Contact, HolderId};
 use crate::random::Stream;
 use crate::time::Timestamp;
 
@@ -27,6 +27,7 @@ const HOLD_MS_MAX: u64 = 1_000;
 struct Seen {
     at: Timestamp,
     weight: u64,
+    stranded: u64,
 }
 
 /// The volatile part of an issuer.
@@ -45,10 +46,11 @@ pub(crate) struct Crowd {
 
 impl Crowd {
     /// Notes a contact.
-    pub(crate) fn note(&mut self, now: Timestamp, holder: HolderId, rate: u64) {
+    pub(crate) fn note(&mut self, now: Timestamp, m: &Contact) {
+        let (holder, rate, stranded) = (m.holder, m.rate, m.stranded);
         // The square root of the rate: shares by it keep the contacts of all together fewest.
         let weight = rate.max(1_000).saturating_mul(1_000).isqrt();
-        if let Some(old) = self.seen.insert(holder, Seen { at: now, weight }) {
+        if let Some(old) = self.seen.insert(holder, Seen { at: now, weight, stranded }) {
             self.order.remove(&(old.at, holder));
             self.weights = self.weights.saturating_sub(old.weight);
         }
@@ -87,6 +89,11 @@ impl Crowd {
     /// The holders that are present.
     pub(crate) fn present(&self) -> impl Iterator<Item = &HolderId> {
         self.seen.keys()
+    }
+
+    /// The holders that are present, with the units out with them that nobody is spending.
+    pub(crate) fn stranded(&self) -> impl Iterator<Item = (&HolderId, u64)> {
+        self.seen.iter().map(|(holder, seen)| (holder, seen.stranded))
     }
 
     /// This holder's weight and everybody's.

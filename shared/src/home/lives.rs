@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::account::Account;
+use super::offer::NEXT_AHEAD_MS;
 use super::{Home, Pace};
 use crate::ids::Incarnation;
 use crate::planted::planted;
@@ -93,12 +94,15 @@ impl Home {
             let void = Units::new(window.get().saturating_mul(u64::from(*lives)));
             let agent_units =
                 agents.iter().map(|(agent, units)| (agent.clone(), units.saturating_add(void))).collect();
+            let known = agents.iter().filter(|(agent, used)| agent.is_named() && **used > Units::ZERO);
+            let known = known.map(|(agent, _)| agent);
             let account = Account {
                 issued: units.saturating_add(void),
                 settled: *units,
                 acked: *units,
                 void,
                 agent_units,
+                agents: known.cloned().collect(),
                 ..Account::default()
             };
             self.accounts.insert(*period, account);
@@ -111,7 +115,8 @@ impl Home {
 
     /// Begins a new life: the storage was lost, restored, or failed over. Leases of earlier lives
     /// are void; nothing is issued until the aggregator has been asked.
-    pub fn begin_life(&mut self, incarnation: Incarnation) {
+    pub fn begin_life(&mut self, now: Timestamp, incarnation: Incarnation) {
+        let now = self.tick(now);
         if planted!(RollbackUnnoticed) {
             return;
         }
@@ -120,6 +125,7 @@ impl Home {
         }
         self.desk.clear(&mut self.writes);
         self.meta.incarnation = incarnation;
+        self.meta.window.close(now, NEXT_AHEAD_MS);
         (self.meta.epoch, self.meta.acked, self.meta.registered) = (1, 0, false);
         (self.pace, self.flights) = (Pace::default(), BTreeMap::new());
         self.write_meta();

@@ -81,7 +81,10 @@ pub(crate) struct Situation {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Short {
     pub(crate) denial: Denial,
+    /// The agent whose own limit it is.
     pub(crate) agent: Option<AgentId>,
+    /// The agent that asks.
+    pub(crate) asking: Option<AgentId>,
     pub(crate) cost: u32,
 }
 
@@ -161,7 +164,7 @@ fn admit(s: &Situation, m: &Contact) -> Offer {
                 Some(_) | None if units <= permits => (Denial::QuotaExhausted, None),
                 Some(_) | None => (Denial::RateLimited, None),
             };
-            offer.short.push(Short { denial, agent, cost: need.cost });
+            offer.short.push(Short { denial, agent, asking: need.agent.clone(), cost: need.cost });
         }
     }
     offer.agents = agents.into_iter().map(|(agent, units)| AgentGrant { agent, units }).collect();

@@ -209,6 +209,9 @@ pub struct Contact {
     /// What is in hand.
     #[serde(default)]
     pub held: Held,
+    /// Units out with isolates that a sub-home has not heard of lately: nobody is spending them.
+    #[serde(default)]
+    pub stranded: u64,
     /// The version of the terms that the holder knows; zero is none.
     #[serde(default)]
     pub terms: u64,
@@ -282,8 +285,14 @@ pub struct AgentGrant {
 pub struct Lease {
     /// The home's life.
     pub incarnation: Incarnation,
-    /// The home's time when it wrote this.
+    /// The issuer's own clock when this was written: of two replies the later one knows better.
+    #[serde(default)]
+    pub written: Timestamp,
+    /// The home's time when this was written, or a little earlier.
     pub now: Timestamp,
+    /// How much earlier it may be, in milliseconds: a sub-home knows the home's time by hearsay.
+    #[serde(default)]
+    pub now_slack_ms: u64,
     /// The units' period.
     pub period: Period,
     /// Units issued.

@@ -52,7 +52,12 @@ pub(crate) struct Stock {
     pub(crate) fresh_until: Timestamp,
     /// When the newest reply's contact was sent.
     pub(crate) heard: Timestamp,
+    /// When the newest reply was written, by its issuer.
+    written: Timestamp,
+    /// What that reply said.
     pub(crate) open: bool,
+    /// The same: everything goes back, and what arrives later from before goes back too.
+    pub(crate) recalled: bool,
 }
 
 impl Stock {
@@ -112,7 +117,9 @@ impl Stock {
         self.expire(at.received, returns);
         let newer = self.period.is_none_or(|period| lease.period > period);
         if newer {
-            self.drain(returns);
+            if !planted!(NoRolloverGuard) {
+                self.drain(returns);
+            }
             self.period = Some(lease.period);
         }
         let valid_until = at.until(lease.valid_ms);
@@ -133,12 +140,13 @@ impl Stock {
             let slot = Slot::new(next.minute, next.count, from, at.until(next.until_ms));
             self.admit_slot(at.received, slot, returns);
         }
-        if newer || at.sent >= self.heard {
-            self.heard = at.sent;
-            self.open = lease.open;
+        self.heard = self.heard.max(at.sent);
+        if lease.written >= self.written {
+            self.written = lease.written;
+            (self.open, self.recalled) = (lease.open, lease.recall);
         }
         self.fresh_until = self.fresh_until.max(at.sent.plus_ms(lease.fresh_ms));
-        if lease.recall && !planted!(FreshnessIgnored) {
+        if self.recalled && !planted!(FreshnessIgnored) {
             self.drain(returns);
         }
     }

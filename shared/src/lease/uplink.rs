@@ -60,6 +60,7 @@ pub(crate) struct Draft {
     pub(crate) first: bool,
     pub(crate) rate: u64,
     pub(crate) held: Held,
+    pub(crate) stranded: u64,
     pub(crate) terms: u64,
 }
 
@@ -118,7 +119,7 @@ impl Uplink {
                     && self.frozen.as_ref().is_some_and(|batch| batch.seq == flight.contact.batch.seq)
             })
         });
-        let batch = if under_way { None } else { self.frozen.clone() };
+        let batch = if under_way && !planted!(BatchWithoutNumber) { None } else { self.frozen.clone() };
         if planted!(BatchDroppedWhenSent) {
             self.frozen = None;
         }
@@ -137,6 +138,7 @@ impl Uplink {
             first: draft.first,
             rate: draft.rate,
             held: draft.held,
+            stranded: draft.stranded,
             terms: draft.terms,
         };
         let pause_ms = self.round_trip_ms.saturating_add(RESEND_SLACK_MS);

@@ -9,7 +9,7 @@ use crate::home::crowd::HOLD;
 use crate::home::offer::{self, Offer, Room, Short, Situation};
 use crate::ids::AgentId;
 use crate::lease::FRESH_MS;
-use crate::lease::message::{Contact, Lease, NextPermits, Refusal, Terms};
+use crate::lease::message::{Contact, Lease, NextPermits, Refusal};
 use crate::policy::Status;
 use crate::random::Stream;
 use crate::time::{Period, Timestamp};
@@ -60,7 +60,7 @@ impl SubHome {
         Situation {
             avail: ware.stock.units,
             open: ware.stock.open,
-            recall: ware.recall,
+            recall: ware.stock.recalled,
             allowance: ware.allowance,
             // The stock's permits are ours alone: nothing of them is kept for late comers.
             rpm: 0,
@@ -75,13 +75,13 @@ impl SubHome {
             weights,
             sub_home: Some(ware.ample),
             slices,
-            rooms: self.rooms(period, m, ware.terms.as_ref()),
+            rooms: self.rooms(period, m),
         }
     }
 
     /// What limits the agents that the contact names, as far as the stock can tell.
-    fn rooms(&self, period: Period, m: &Contact, terms: Option<&Terms>) -> BTreeMap<AgentId, Room> {
-        let book = &self.ware.book;
+    pub(super) fn rooms(&self, period: Period, m: &Contact) -> BTreeMap<AgentId, Room> {
+        let (book, terms) = (&self.ware.book, self.ware.terms.as_ref());
         let mut rooms = BTreeMap::new();
         for agent in m.needs.iter().filter_map(|need| need.agent.as_ref()) {
             let capped = terms.is_some_and(|terms| terms.capped.contains(agent));
@@ -104,14 +104,12 @@ impl SubHome {
         self.refusals.retain(|running| now < running.until);
         for short in short {
             let running = self.refusals.iter().find(|running| {
-                let Refusal { denial, agent, cost, .. } = &running.refusal;
-                let of_units = matches!(denial, Denial::QuotaExhausted | Denial::QuotaContended);
-                let general = of_units && agent.is_none();
-                let same = general || (short.denial != Denial::QuotaExhausted && *denial == short.denial);
-                same && short.cost >= *cost && (agent.is_none() || *agent == short.agent)
+                // The home refuses units and permits together: it gives neither without the other.
+                let Refusal { agent, cost, .. } = &running.refusal;
+                short.cost >= *cost && (agent.is_none() || *agent == short.asking)
             });
-            let denial = running?.refusal.denial;
-            let for_ms = if short.agent.is_some() {
+            let (denial, agent) = (running?.refusal.denial, running?.refusal.agent.clone());
+            let for_ms = if agent.is_some() {
                 random.between(DENY_AGENT_MS.0, DENY_AGENT_MS.1)
             } else {
                 let until = running?.until;
@@ -122,14 +120,14 @@ impl SubHome {
                     .saturating_add(random.between(0, self.crowd.count().saturating_mul(2)));
                 slot.min(end.max(until.ms_since(now).min(end)))
             };
-            refusals.push(Refusal { denial, agent: short.agent.clone(), cost: short.cost, for_ms });
+            refusals.push(Refusal { denial, agent, cost: short.cost, for_ms });
         }
         Some(refusals)
     }
 
     /// How long until what was denied begins anew.
     fn turn_ms(&self, now: Timestamp, denial: Denial) -> u64 {
-        let home_now = self.pace.home.map_or(now, |(home, ours)| home.plus_ms(now.ms_since(ours)));
+        let (home_now, _) = self.home_time(now);
         if denial == Denial::RateLimited {
             home_now.minute().end().ms_since(home_now)
         } else {
@@ -140,7 +138,7 @@ impl SubHome {
     fn lease(&self, now: Timestamp, period: Period, s: &Situation, offer: &Offer) -> Lease {
         let stock = &self.ware.stock;
         let current = stock.slots.iter().find(|slot| slot.from <= now && now < slot.until);
-        let home_now = self.pace.home.map_or(now, |(home, ours)| home.plus_ms(now.ms_since(ours)));
+        let (home_now, slack) = self.home_time(now);
         let next =
             stock.slots.iter().find(|slot| slot.from > now && offer.next > 0).map(|slot| NextPermits {
                 minute: slot.minute,
@@ -152,7 +150,9 @@ impl SubHome {
         let permits = offer.granted.saturating_add(offer.permits);
         Lease {
             incarnation: self.ware.incarnation.clone(),
+            written: now,
             now: home_now,
+            now_slack_ms: slack,
             period,
             units,
             valid_ms: stock.units_until.ms_since(now),

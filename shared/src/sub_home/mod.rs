@@ -45,7 +45,6 @@ struct Ware {
     allowance: u64,
     risk: u64,
     ample: bool,
-    recall: bool,
     first: bool,
 }
 
@@ -67,8 +66,8 @@ struct Pace {
     last_issue: Timestamp,
     hold_until: Timestamp,
     issued: Rate,
-    /// The home's time, and ours when its contact was sent.
-    home: Option<(Timestamp, Timestamp)>,
+    /// The home's time at least, ours when we heard it, and how long its contact was under way.
+    home: Option<(Timestamp, Timestamp, u64)>,
 }
 
 /// A refusal by the home that still holds.
@@ -105,7 +104,6 @@ impl SubHome {
             allowance: 0,
             risk: 0,
             ample: false,
-            recall: false,
             first: true,
         };
         Self {
@@ -169,7 +167,7 @@ impl SubHome {
             Receipt::Again(Some(lease)) => return Some(self.reply(m, *lease)),
             Receipt::Again(None) => {}
             Receipt::New => {
-                self.crowd.note(now, m.holder, m.rate);
+                self.crowd.note(now, m);
                 if m.returns.is_empty()
                     && let Some(hold_ms) = self.crowd.shed(now)
                 {
@@ -289,6 +287,14 @@ impl SubHome {
             return;
         }
         self.writes.put(STOCK.to_owned(), Some(&self.ware));
+    }
+
+    /// The home's time at least, and how much later it may be; a week where it was not heard yet.
+    fn home_time(&self, now: Timestamp) -> (Timestamp, u64) {
+        const UNHEARD_MS: u64 = 7 * 86_400_000;
+        self.pace
+            .home
+            .map_or((now, UNHEARD_MS), |(home, ours, slack)| (home.plus_ms(now.ms_since(ours)), slack))
     }
 
     /// Whether nothing is held, owed, under way or out with isolates.

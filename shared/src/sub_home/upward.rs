@@ -1,6 +1,9 @@
 //! A sub-home as a holder: what it asks of the home, reports to it and gives back.
 
+use std::collections::BTreeMap;
+
 use super::{Running, SubHome};
+use crate::home::offer::Room;
 use crate::lease::SUB_MARGIN_MS;
 use crate::lease::math::in_ms;
 use crate::lease::message::{Body, Contact, HolderId, Lease, Need, Reply};
@@ -103,10 +106,11 @@ impl SubHome {
     }
 
     fn write_up(&mut self, now: Timestamp, lane: u8) -> Option<Contact> {
-        let needs = self.take_needs(lane);
+        let needs = self.take_needs(lane, now);
         let target = self.target(now);
         let rate = self.pace.issued.milli(now);
         let renew = !self.is_idle(now);
+        let stranded = self.stranded();
         let ware = &mut self.ware;
         let most = target.saturating_mul(2).saturating_add(2);
         if needs.is_empty()
@@ -116,6 +120,15 @@ impl SubHome {
             ware.uplink.returns.add_units(period, ware.stock.units.saturating_sub(target));
             ware.stock.units = target;
         }
+        if !needs.is_empty() && !ware.stock.open {
+            // Permits without units keep the minute from others who have units.
+            let units = ware.stock.units;
+            if let Some(slot) = ware.stock.slots.iter_mut().find(|slot| slot.from <= now && now < slot.until)
+            {
+                ware.uplink.returns.add_permits(slot.minute, slot.count.saturating_sub(units));
+                slot.count = slot.count.min(units);
+            }
+        }
         let draft = Draft {
             child: true,
             needs,
@@ -123,6 +136,7 @@ impl SubHome {
             first: ware.first,
             rate,
             held: ware.stock.held(now),
+            stranded,
             terms: ware.terms.as_ref().map_or(0, |terms| terms.version),
         };
         let pace = &mut self.pace;
@@ -136,27 +150,50 @@ impl SubHome {
         ware.uplink.send(now, lane, draft, &mut ware.book)
     }
 
+    /// Units out with isolates that were not heard of lately.
+    fn stranded(&self) -> u64 {
+        let Some(period) = self.ware.stock.period else { return 0 };
+        let live: u64 = self.crowd.present().map(|holder| self.desk.out(*holder, period)).sum();
+        self.out(period).saturating_sub(live)
+    }
+
     /// What all parked contacts need beyond what is in stock; they are carried by `lane` from now.
-    fn take_needs(&mut self, lane: u8) -> Vec<Need> {
+    fn take_needs(&mut self, lane: u8, now: Timestamp) -> Vec<Need> {
         let mut needs: Vec<Need> = Vec::new();
+        let stock = &self.ware.stock;
+        let mut units = if stock.open { u64::MAX } else { stock.units };
+        let mut permits = stock.permits(now);
+        let mut rooms = BTreeMap::new();
+        for parked in self.parked.iter().filter(|parked| parked.carried.is_none()) {
+            rooms.extend(stock.period.map(|period| self.rooms(period, &parked.contact)).unwrap_or_default());
+        }
         for parked in self.parked.iter_mut().filter(|parked| parked.carried.is_none()) {
             for need in &parked.contact.needs {
+                // The stock will serve in the same order.
+                let cost = u64::from(need.cost.max(1));
+                let room = need.agent.as_ref().and_then(|agent| rooms.get_mut(agent));
+                let of_agent = match &room {
+                    Some(Room::Units(left)) => left.div_euclid(cost),
+                    Some(Room::Closed(_)) => 0,
+                    Some(Room::Free) | None => u64::MAX,
+                };
+                let whole = units.min(permits).div_euclid(cost);
+                let met = u64::from(need.count).min(whole).min(of_agent);
+                if let Some(Room::Units(left)) = room {
+                    *left = left.saturating_sub(met.saturating_mul(cost));
+                }
+                units = units.saturating_sub(met.saturating_mul(cost));
+                permits = permits.saturating_sub(met.saturating_mul(cost));
+                let count = need.count.saturating_sub(u32::try_from(met).unwrap_or(u32::MAX));
                 let full = needs.len() >= NEEDS_MAX;
                 match needs.iter_mut().find(|n| n.cost == need.cost && n.agent == need.agent) {
-                    Some(sum) => sum.count = sum.count.saturating_add(need.count),
-                    None if full => continue,
-                    None => needs.push(need.clone()),
+                    Some(sum) => sum.count = sum.count.saturating_add(count),
+                    None if full || count == 0 => {}
+                    None => needs.push(Need { count, ..need.clone() }),
                 }
             }
             parked.carried = Some(lane);
         }
-        let mut spare = self.ware.stock.units.min(self.ware.stock.slots.first().map_or(0, |slot| slot.count));
-        for need in needs.iter_mut().filter(|need| need.agent.is_none() && need.cost == 1) {
-            let met = u32::try_from(spare).unwrap_or(u32::MAX).min(need.count);
-            need.count = need.count.saturating_sub(met);
-            spare = spare.saturating_sub(u64::from(met));
-        }
-        needs.retain(|need| need.count > 0);
         needs
     }
 
@@ -210,14 +247,11 @@ impl SubHome {
         {
             ware.terms = Some(terms.clone());
         }
-        if at.sent >= ware.stock.heard {
-            (ware.allowance, ware.risk) = (lease.allowance, lease.risk);
-            (ware.ample, ware.recall) = (lease.ample, lease.recall);
-        }
+        (ware.allowance, ware.risk, ware.ample) = (lease.allowance, lease.risk, lease.ample);
         ware.stock.admit(at, lease, &mut ware.uplink.returns);
         ware.book.admit(lease.period, &lease.agents, &mut ware.uplink.returns);
         ware.book.drain(ware.stock.period, &mut ware.uplink.returns);
-        self.pace.home = Some((lease.now, at.sent));
+        self.pace.home = Some((lease.now, now, now.ms_since(at.sent)));
         if lease.hold_ms > 0 {
             self.pace.hold_until = at.sent.plus_ms(lease.hold_ms);
         }

@@ -34,8 +34,8 @@ pub(super) struct Pace {
     low: u64,
     /// When to ask for the next minute's permits.
     next_at: Option<Timestamp>,
-    /// The home's time, and ours when its contact was sent.
-    home: Option<(Timestamp, Timestamp)>,
+    /// The home's time at least, ours when we heard it, and how much later it may be.
+    home: Option<(Timestamp, Timestamp, u64)>,
     first: bool,
 }
 
@@ -59,9 +59,15 @@ impl Pace {
         self.last_request = self.last_request.max(now);
     }
 
-    /// The home's time by our clock.
+    /// The home's time, where it is certain which day it is there.
     pub(super) fn home_time(&self, now: Timestamp) -> Option<Timestamp> {
-        self.home.map(|(home, ours)| home.plus_ms(now.ms_since(ours)))
+        // Seven hours of drift at 200 ppm.
+        const GUARD_MS: u64 = 5_000;
+        let (home, ours, slack) = self.home?;
+        let at = home.plus_ms(now.ms_since(ours));
+        let earliest = Timestamp::from_ms(at.as_ms().saturating_sub(GUARD_MS));
+        let latest = at.plus_ms(slack).plus_ms(GUARD_MS);
+        (earliest.day() == latest.day()).then_some(at)
     }
 
     pub(super) fn replied(
@@ -75,7 +81,7 @@ impl Pace {
         self.first = false;
         self.report_ms = lease.report_ms.clamp(100, 5_000);
         self.idle_ms = lease.idle_ms.max(100);
-        self.home = Some((lease.now, at.sent));
+        self.home = Some((lease.now, now, now.ms_since(at.sent).saturating_add(lease.now_slack_ms)));
         let issued = if lease.open { lease.permits } else { lease.units.min(lease.permits) };
         self.low = mul_div(issued, random.between(15, 55), 100);
         if let Some(until) = minute_until.filter(|_| self.next_at.is_none_or(|at| at < now)) {
@@ -150,6 +156,7 @@ impl Holder {
             first: self.pace.first,
             rate: self.demand.milli(now),
             held: self.stock.held(now),
+            stranded: 0,
             terms: terms.map_or(0, |terms| terms.version),
         };
         self.uplink.send(now, lane, draft, &mut self.book)

@@ -54,7 +54,7 @@ impl Holder {
         self.reserve_left = RESERVE_UNITS_MAX;
         let held = self.stock.slots.iter().map(|slot| slot.until).min();
         self.pace.replied(at, lease, held, &mut self.random);
-        if lease.recall || self.closing {
+        if self.stock.recalled || self.closing {
             self.give_back_all();
         }
         self.resolve(now, Some((lane, lease.units.max(if lease.open { lease.permits } else { 0 }))));

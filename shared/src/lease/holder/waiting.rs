@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use super::{Answer, Freshness, Holder};
 use crate::decision::Ask;
+use crate::ids::AgentId;
 use crate::lease::book::Served;
 use crate::lease::message::Need;
 use crate::lease::{NEEDS_MAX, WAIT_MS_MAX};
-use crate::time::Timestamp;
+use crate::time::{Period, Timestamp};
 
 /// Names a waiting request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -102,7 +103,11 @@ impl Holder {
             let cost = u64::from(waiter.ask.cost);
             let home_now = self.pace.home_time(now);
             let outcome = match home_now {
-                Some(at) if self.stock.open && self.reserve_left >= cost => {
+                Some(at)
+                    if self.stock.open
+                        && self.reserve_left >= cost
+                        && self.is_free_agent(&waiter.ask.agent, at.period()) =>
+                {
                     self.reserve_left = self.reserve_left.saturating_sub(cost);
                     let served = Served { day: at.day(), kind: waiter.ask.kind, units: cost };
                     self.book.count(now, &waiter.ask.agent, served);
@@ -113,6 +118,14 @@ impl Holder {
             };
             self.waiting.outcomes.insert(id, outcome);
         }
+    }
+
+    /// Whether an agent needs nothing from the home.
+    fn is_free_agent(&self, agent: &AgentId, period: Period) -> bool {
+        self.terms.as_ref().is_some_and(|terms| {
+            let limited = terms.agents_limited && agent.is_named() && !self.book.knows(agent, period);
+            !limited && terms.capped.binary_search(agent).is_err()
+        })
     }
 
     /// Serves and refuses whom it can, the longest waiting first. `landed` is the lane whose reply

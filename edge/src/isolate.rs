@@ -293,3 +293,6 @@ fn holder(id: u128) -> Holder {
     let seed = u64::try_from(id & u128::from(u64::MAX)).unwrap_or_default();
     Holder::new(HolderId::from_bits(id), seed)
 }
+
+#[cfg(test)]
+mod tests;

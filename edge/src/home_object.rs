@@ -62,6 +62,7 @@ impl HomeObject {
     ///
     /// # Errors
     /// When the rows cannot be read or written; nothing was decided then.
+    #[expect(clippy::too_many_arguments, reason = "JavaScript hands over plain values only")]
     pub fn decide(
         &self,
         name: &str,
@@ -81,6 +82,7 @@ impl HomeObject {
     ///
     /// # Errors
     /// When the rows cannot be read or written; the contact counts as not received then.
+    #[expect(clippy::too_many_arguments, reason = "JavaScript hands over plain values only")]
     pub fn contact(
         &self,
         name: &str,

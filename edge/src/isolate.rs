@@ -121,7 +121,9 @@ impl Isolate {
                 }
                 Turn::Wait(token)
             }
-            answer => Turn::Step(seat.conclude(config, deciding, answer, now, Decided::Lease)),
+            answer @ (Answer::Allow | Answer::Deny { .. } | Answer::AtHome | Answer::Unavailable) => {
+                Turn::Step(seat.conclude(config, deciding, answer, (now, Decided::Lease)))
+            }
         }
     }
 
@@ -139,7 +141,9 @@ impl Isolate {
                 seat.waiting.insert(token, waiting);
                 Turn::Wait(token)
             }
-            answer => Turn::Step(seat.conclude(config, waiting.deciding, answer, now, Decided::Home)),
+            answer @ (Answer::Allow | Answer::Deny { .. } | Answer::AtHome | Answer::Unavailable) => {
+                Turn::Step(seat.conclude(config, waiting.deciding, answer, (now, Decided::Home)))
+            }
         }
     }
 
@@ -253,8 +257,7 @@ impl Seat {
         config: &Config,
         deciding: Deciding,
         answer: Answer,
-        now: Timestamp,
-        decided: Decided,
+        (now, decided): (Timestamp, Decided),
     ) -> Step {
         let denial = match answer {
             Answer::Allow => None,

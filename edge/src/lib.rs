@@ -27,8 +27,9 @@ use gate::Head;
 use isolate::Turn;
 use step::{Failure, Step, Then};
 
-/// Reads the worker's configuration. Must succeed before anything else is called; a worker that was
-/// rebuilt after a panic must be configured again. `random` are four random words that name this
+/// Reads the worker's configuration. Must succeed before anything else is called.
+///
+/// A worker that was rebuilt after a panic must be configured again. `random` are four random words that name this
 /// instance: its holders are called after them, so they must never be used twice.
 ///
 /// # Errors
@@ -40,12 +41,14 @@ pub fn configure(key_secrets: &str, signing_keys: &str, routes: &str, random: &[
     Ok(())
 }
 
-/// Looks at a request's line and headers, decides it if that can be done here, and says what to do:
-/// `f` and `c` as [`Step::to_text`] tells, `b` read the body and call [`check`], `w` wait and call
+/// Looks at a request's line and headers, decides it if that can be done here, and says what to do.
+///
+/// That is `f` and `c` as [`Step::to_text`] tells, `b` read the body and call [`check`], `w` wait and call
 /// [`outcome`], else a [`Step`] in JSON. After `f`, `c` and `w` a `+` asks for [`background`] work.
 ///
 /// A header that is missing is passed as an empty text. The sizes are the bytes of all header names
 /// and values, and what `Content-Length` announces.
+#[expect(clippy::too_many_arguments, reason = "JavaScript hands over plain values only")]
 #[wasm_bindgen]
 #[must_use]
 pub fn decide(
@@ -158,7 +161,12 @@ fn lease(config: &Config, step: Step, now_ms: u64) -> String {
             let name = deciding.home.clone();
             told(isolate::with(|isolate| isolate.decide(config, deciding, now)), &name, now)
         }
-        step => step.to_text(),
+        Step::Answer(_)
+        | Step::ReadBody(_)
+        | Step::Decide(_)
+        | Step::Forward { .. }
+        | Step::ReadPolicy { .. }
+        | Step::Install { .. } => step.to_text(),
     }
 }
 

@@ -141,10 +141,9 @@ impl Step {
             Self::Forward { headers, identity } => lines("f", headers.iter().chain(identity), None),
             Self::Answer(Answer { status: 200, headers, body }) => lines("c", headers.iter(), Some(body)),
             Self::ReadBody(reading) => format!("b{}", reading.bytes_max),
-            Self::Answer(_)
-            | Self::Decide(_)
-            | Self::ReadPolicy { .. }
-            | Self::Install { .. } => self.to_json(),
+            Self::Answer(_) | Self::Decide(_) | Self::ReadPolicy { .. } | Self::Install { .. } => {
+                self.to_json()
+            }
         }
     }
 

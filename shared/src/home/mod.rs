@@ -20,8 +20,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::cell::{CellKey, Counts};
 use crate::decision::{Ask, Denial, Numbers, Verdict};
-use crate::lease::message::HolderId;
 use crate::ids::{AgentId, IdError, Incarnation, Mode, ProjectId};
+use crate::lease::message::HolderId;
 use crate::policy::{Policy, Status};
 use crate::time::{Day, Period, Timestamp};
 use crate::units::Units;
@@ -254,13 +254,7 @@ impl Home {
 
     /// Why the request is denied. The quota is looked at before the minute, because a client that
     /// has no quota left gains nothing by waiting for the next minute.
-    fn denial(
-        &self,
-        now: Timestamp,
-        policy: &Policy,
-        ask: &Ask,
-        asking: Option<HolderId>,
-    ) -> Option<Denial> {
+    fn denial(&self, now: Timestamp, policy: &Policy, ask: &Ask, asking: Option<HolderId>) -> Option<Denial> {
         let period = now.period();
         let account = self.accounts.get(&period);
         let spent = |units: Units| self.net(period).checked_add(units);

@@ -69,9 +69,11 @@ fn assert_billed_what_was_served(usage: &Usage, journal: &Journal) {
 /// Kills and restarts the edge while it is loaded; returns what it may have lost by that: the answers
 /// of the time in which an isolate must have reported.
 async fn kill_edge(stack: &mut Stack, load: &Load, go_on_to: u64) -> Result<u64> {
-    eventually("work goes on", Duration::from_secs(30), async || {
-        Ok((load.acked() >= go_on_to).then_some(()))
-    })
+    eventually(
+        "work goes on",
+        Duration::from_secs(30),
+        async || Ok((load.acked() >= go_on_to).then_some(())),
+    )
     .await?;
     let before = load.acked();
     // Not a wait for anything: this is how long the load lasts.
@@ -93,9 +95,11 @@ async fn a_killed_isolate_bills_no_more_than_it_served_and_loses_little() -> Res
         lost_max += kill_edge(&mut stack, &load, go_on_to).await?;
     }
     let go_on_to = load.acked() + 200;
-    eventually("work goes on", Duration::from_secs(30), async || {
-        Ok((load.acked() >= go_on_to).then_some(()))
-    })
+    eventually(
+        "work goes on",
+        Duration::from_secs(30),
+        async || Ok((load.acked() >= go_on_to).then_some(())),
+    )
     .await?;
     let journal = load.stop().await?;
     let acked = total(&journal.acked);

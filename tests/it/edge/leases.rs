@@ -123,14 +123,14 @@ async fn a_killed_isolate_bills_no_more_than_it_served_and_loses_little() -> Res
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hard_stop_is_not_overshot_though_isolates_die() -> Result<()> {
     let mut stack = Stack::start().await?;
-    let limits = Limits { included: Some(20_000), ..Limits::COMMUNITY_FAST };
+    let limits = Limits { included: Some(8_000), ..Limits::COMMUNITY_FAST };
     let project = Project::ready(&stack, "edgeways", limits).await?;
     let load = Load::start(stack.edge(), &project.key, CLIENTS);
-    for _ in 0..3 {
-        let go_on_to = load.acked() + 500;
+    for _ in 0..2 {
+        let go_on_to = load.acked() + 300;
         kill_edge(&mut stack, &load, go_on_to).await?;
     }
-    eventually("the hard stop", Duration::from_secs(60), async || {
+    eventually("the hard stop", Duration::from_secs(120), async || {
         // One of the agents of the load: the plan admits no sixth.
         let answer = project.call(Kind::Verify, "agent-0").send(stack.edge()).await?;
         Ok((answer.status == 402).then_some(()))
@@ -138,9 +138,11 @@ async fn a_hard_stop_is_not_overshot_though_isolates_die() -> Result<()> {
     .await?;
     let journal = load.stop().await?;
     let acked = total(&journal.acked);
-    eprintln!("{acked} acknowledged, {} unanswered", total(&journal.unanswered));
-    // Dead isolates strand at most two percent of the allowance in all, besides what they had served.
-    assert!((10_000..=20_000).contains(&acked), "{acked}");
+    let unanswered = total(&journal.unanswered);
+    eprintln!("{acked} acknowledged, {unanswered} unanswered, others {:?}", journal.others);
+    assert!(acked <= 8_000, "{acked}");
+    // Dead isolates strand two percent of the allowance at the most, all together.
+    assert!(acked + unanswered >= 7_800, "{acked} and {unanswered}");
     let usage = project.usage(&stack).await?;
     assert_billed_what_was_served(&usage, &journal);
     stack.finish()

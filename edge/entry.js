@@ -11,6 +11,9 @@ import * as meter from './meter.js';
 const HOME_WAIT_MS = 2000;
 // An aggregator that takes longer is asked again by the next alarm.
 const AGGREGATOR_WAIT_MS = 10000;
+// How often a waiting request looks for its outcome: soon at first, seldom under load.
+const NAP_MS_MIN = 2;
+const NAP_MS_MAX = 25;
 // An alarm that is overdue by that much was lost by the platform and is set again.
 const ALARM_LOST_MS = 2000;
 
@@ -33,9 +36,13 @@ function rust(turn) {
 }
 
 function configure(env) {
+  if (configured && !life.criticalError) return;
   rust(() => {
     if (configured) return;
-    meter.configure(env.METER_KEY_SECRETS ?? '', env.METER_SIGNING_KEYS ?? '', env.METER_ROUTES ?? '');
+    meter.configure(
+      env.METER_KEY_SECRETS ?? '', env.METER_SIGNING_KEYS ?? '', env.METER_ROUTES ?? '',
+      crypto.getRandomValues(new Uint32Array(4)),
+    );
     configured = true;
   });
 }
@@ -59,23 +66,31 @@ function peer(env, binding, address) {
     : { fetch: (path, init) => fetch(env[address].replace(/\/$/, '') + path, init) };
 }
 
+// An address that no parser changes.
+const PLAIN = /^https?:\/\/[^/?#@\\]+(?:\/[\w~-]+)+$/;
+
 // The address as it will be forwarded: what the gate judges and signs must be what the upstream gets,
 // so `/v1/verify/../admin` is resolved before anybody looks at it.
-function target(request) {
-  const { origin, pathname, search } = new URL(request.url);
+function target({ url }) {
+  if (PLAIN.test(url)) return url;
+  const { origin, pathname, search } = new URL(url);
   return origin + pathname + search;
 }
 
-function sizes(request) {
-  let headers = 0;
-  for (const [name, value] of request.headers) headers += name.length + value.length;
-  const body = Number(request.headers.get('content-length') ?? 0);
-  return Uint32Array.of(headers, Number.isFinite(body) ? Math.min(body, 0xffffffff) : 0xffffffff);
-}
+// eslint-disable-next-line no-control-regex
+const ASCII = /^[\x00-\x7f]*$/;
+const composed = text => ASCII.test(text) ? text : text.normalize('NFC');
+
+const count = text => {
+  const number = Number(text);
+  return Number.isFinite(number) ? Math.min(number, 0xffffffff) : 0xffffffff;
+};
 
 // The body as text, or undefined if it is longer than bytes_max, whatever its head announced.
 async function bodyText(request, bytes_max) {
   if (!request.body) return '';
+  // Whoever announces a length can send no more than that.
+  if (request.headers.has('content-length')) return request.text();
   const chunks = [];
   let length = 0;
   for await (const chunk of request.body) {
@@ -88,13 +103,64 @@ async function bodyText(request, bytes_max) {
 
 // Asks a home; a home that does not answer in time is a failure like any other.
 async function home(env, name, call) {
+  // Benchmarks simulate a home in another place.
+  if (env.METER_TEST_HOME_DELAY_MS > 0) await scheduler.wait(Number(env.METER_TEST_HOME_DELAY_MS));
   const late = scheduler.wait(HOME_WAIT_MS).then(() => { throw new Error('the home did not answer in time'); });
   return Promise.race([call(env.HOME.getByName(name)), late]);
 }
 
+// Sends the contacts that are due, within the request that calls; each takes care of its own reply.
+function contact(env, ctx, name) {
+  return rust(() => meter.contacts(name, now())).map(text => {
+    const sent = home(env, name, stub => stub.contact(name, text)).then(
+      reply => rust(() => meter.receive(name, reply, now())),
+    ).catch(error => log('a contact was not answered', error));
+    ctx.waitUntil(sent);
+    return sent;
+  });
+}
+
+// Reports, renews and returns what one home has issued, while there is anything to do.
+async function background(env, ctx, name) {
+  try {
+    contact(env, ctx, name);
+    const born = life.instanceId;
+    const number = rust(() => meter.background(name, now()));
+    if (number === undefined) return;
+    for (;;) {
+      const nap = rust(() => meter.nap(name, number, now()));
+      if (nap === undefined) return;
+      await scheduler.wait(nap);
+      if (life.instanceId !== born) return;
+      contact(env, ctx, name);
+    }
+  } catch (error) {
+    log('the background work failed', error);
+  }
+}
+
+// Waits for the home's word on one request: woken by its own contacts, else by its own timer. Another
+// request's promise must never be awaited here.
+async function wait(env, ctx, text) {
+  const [, name, token] = text.split('\n');
+  const born = life.instanceId;
+  const under_way = new Set();
+  for (let nap = NAP_MS_MIN; ; nap = Math.min(nap * 1.5, NAP_MS_MAX)) {
+    for (const sent of contact(env, ctx, name)) {
+      under_way.add(sent);
+      sent.then(() => under_way.delete(sent));
+    }
+    await Promise.race([scheduler.wait(nap), ...under_way]);
+    // What waited in a lost instance is forgotten there.
+    if (life.instanceId !== born || life.criticalError) return rust(() => meter.failure('home_unavailable'));
+    text = rust(() => meter.outcome(name, Number(token), now()));
+    if (text[0] !== 'w') return text;
+  }
+}
+
 async function decide(env, step) {
   try {
-    return await home(env, step.home, stub => stub.decide(step.home, JSON.stringify(step.ask)));
+    return await home(env, step.home, stub => stub.decide(step.home, JSON.stringify(step.ask), step.holder ?? ''));
   } catch (error) {
     log('the home could not be asked', error);
     return JSON.stringify({ failed: 'home_unavailable' });
@@ -111,72 +177,100 @@ async function install(env, step, policy) {
   }
 }
 
-async function forward(env, request, step) {
+// What the home or the lease allowed; `told` holds our answer's headers and the caller's signed identity.
+async function forward(env, request, told) {
+  const [, policy, limit, timing, project, agent, key, signature] = told;
   const headers = new Headers(request.headers);
   for (const name of [...headers.keys()]) {
     if (name.startsWith('palveron-') || name === 'authorization') headers.delete(name);
   }
-  for (const [name, value] of step.identity) headers.set(name, value);
-  const { pathname, search } = new URL(request.url);
-  let upstream;
+  headers.set('Palveron-Project', project);
+  headers.set('Palveron-Agent', agent);
+  headers.set('Palveron-Key-Id', key);
+  headers.set('Palveron-Signature', signature);
+  const url = target(request);
+  let response;
   try {
-    upstream = await peer(env, 'UPSTREAM', 'UPSTREAM_URL').fetch(pathname + search, {
+    const upstream = await peer(env, 'UPSTREAM', 'UPSTREAM_URL').fetch(url.slice(url.indexOf('/', 8)), {
       method: request.method, headers, body: request.body, redirect: 'manual',
     });
+    response = new Response(upstream.body, upstream);
   } catch (error) {
     log('the governance service did not answer', error);
-    const failed = failure('upstream_unavailable');
-    for (const [name, value] of step.headers) failed.headers.set(name, value);
-    return failed;
+    response = failure('upstream_unavailable');
   }
-  const response = new Response(upstream.body, upstream);
   for (const name of [...response.headers.keys()]) {
     if (name.startsWith('palveron-')) response.headers.delete(name);
   }
-  for (const [name, value] of step.headers) response.headers.set(name, value);
+  response.headers.set('RateLimit-Policy', policy);
+  response.headers.set('RateLimit', limit);
+  response.headers.set('Server-Timing', timing);
   return response;
 }
 
-async function serve(request, env) {
-  const { headers } = request;
-  let text = rust(() => meter.gate(
-    request.method, target(request), headers.get('authorization') ?? '',
-    headers.get('palveron-agent')?.normalize('NFC') ?? '', sizes(request),
+async function serve(request, env, ctx) {
+  let header_bytes = 0, authorization = '', agent = '', length = '0';
+  for (const [name, value] of request.headers) {
+    header_bytes += name.length + value.length;
+    if (name === 'authorization') authorization = value;
+    else if (name === 'palveron-agent') agent = composed(value);
+    else if (name === 'content-length') length = value;
+  }
+  let text = rust(() => meter.decide(
+    `${request.method} ${target(request)}`, authorization, agent, header_bytes, count(length), now(),
   ));
   for (;;) {
-    const step = JSON.parse(text);
-    switch (step.do) {
-      case 'answer':
-        return answer(step);
-      case 'read_body': {
-        const body = await bodyText(request, step.bytes_max);
+    switch (text[0]) {
+      case 'b': {
+        const body = await bodyText(request, Number(text.slice(1)));
         if (body === undefined) return failure('body_too_large');
-        text = rust(() => meter.read_body(text, body.normalize('NFC')));
+        text = rust(() => meter.check(authorization, agent, composed(body), now()));
         break;
       }
-      case 'decide': {
-        const reply = await decide(env, step);
-        text = rust(() => meter.conclude(text, reply, now()));
-        break;
+      case 'c': {
+        const told = text.split('\n');
+        if (told[0] !== 'c') ctx.waitUntil(background(env, ctx, told[0].slice(2)));
+        const [, type, policy, limit, timing] = told;
+        return new Response(told.at(-1), { headers: told.length < 6 ? { 'Content-Type': type } : {
+          'Content-Type': type, 'RateLimit-Policy': policy, RateLimit: limit, 'Server-Timing': timing,
+        } });
       }
-      case 'forward':
-        return forward(env, request, step);
-      case 'read_policy': {
-        const policy = await bodyText(request, step.bytes_max);
-        if (policy === undefined) return failure('body_too_large');
-        text = rust(() => meter.policy_push(policy));
-        const next = JSON.parse(text);
-        if (next.do === 'install') return install(env, next, policy);
-        break;
+      case 'f': {
+        const told = text.split('\n');
+        if (told[0] !== 'f') ctx.waitUntil(background(env, ctx, told[0].slice(2)));
+        return forward(env, request, told);
       }
-      default:
-        return failure('internal');
+      case 'w':
+        text = await wait(env, ctx, text);
+        break;
+      default: {
+        const step = JSON.parse(text);
+        switch (step.do) {
+          case 'answer':
+            return answer(step);
+          case 'decide': {
+            const reply = await decide(env, step);
+            text = rust(() => meter.conclude(text, reply, now()));
+            break;
+          }
+          case 'read_policy': {
+            const policy = await bodyText(request, step.bytes_max);
+            if (policy === undefined) return failure('body_too_large');
+            text = rust(() => meter.policy_push(policy));
+            const next = JSON.parse(text);
+            if (next.do === 'install') return install(env, next, policy);
+            break;
+          }
+          default:
+            return failure('internal');
+        }
+      }
     }
   }
 }
 
 export default {
-  async fetch(request, env) {
+  async fetch(request, env, ctx) {
     try {
       configure(env);
     } catch (error) {
@@ -184,7 +278,7 @@ export default {
       return failure('not_ready');
     }
     try {
-      return await serve(request, env);
+      return await serve(request, env, ctx);
     } catch (error) {
       log('a request failed', error);
       return failure('internal');
@@ -199,9 +293,17 @@ export class MeterHome extends DurableObject {
   #pulling;
   #alarm;
 
-  async decide(name, ask) {
+  async decide(name, ask, holder) {
+    return this.#ask(name, home => home.decide(name, incarnation(), ask, holder, now()));
+  }
+
+  async contact(name, contact) {
+    return this.#ask(name, home => home.contact(name, incarnation(), contact, seed(), now()));
+  }
+
+  async #ask(name, act) {
     for (let pulled = false; ; pulled = true) {
-      const reply = this.#turn(home => home.decide(name, incarnation(), ask, now()));
+      const reply = this.#turn(act);
       if (reply !== undefined) {
         this.#arm();
         return reply;
@@ -297,3 +399,6 @@ export class MeterHome extends DurableObject {
 function incarnation() {
   return crypto.randomUUID().replaceAll('-', '');
 }
+
+// What the home's jitter is drawn from.
+const seed = () => crypto.getRandomValues(new BigUint64Array(1))[0];

@@ -31,6 +31,7 @@ const meter :Workerd.Worker = (
     (name = "METER_KEY_SECRETS", fromEnvironment = "METER_KEY_SECRETS"),
     (name = "METER_SIGNING_KEYS", fromEnvironment = "METER_SIGNING_KEYS"),
     (name = "METER_ROUTES", fromEnvironment = "METER_ROUTES"),
+    (name = "METER_TEST_HOME_DELAY_MS", fromEnvironment = "METER_TEST_HOME_DELAY_MS"),
     (name = "AGGREGATOR", service = "aggregator"),
     (name = "UPSTREAM", service = "upstream"),
     (name = "HOME", durableObjectNamespace = "MeterHome"),

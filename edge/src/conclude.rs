@@ -1,6 +1,7 @@
 //! From the home's verdict to the client's answer, or to the forwarded request.
 
-use shared::decision::{Ask, Denial, Header, Verdict};
+use shared::decision::{Ask, Denial, Header, Numbers, Verdict};
+use shared::home::HomeName;
 use shared::ids::ProjectId;
 use shared::problem::ErrorCode;
 use shared::sign::{Purpose, SIGNATURE_HEADER, Signed};
@@ -10,25 +11,62 @@ use crate::config::Config;
 use crate::gate::unauthorized_answer;
 use crate::step::{Answer, CheckAnswer, Deciding, Failure, HomeReply, Pair, Step, Then, pair};
 
-/// Concludes a question with the home's reply to it.
-pub(crate) fn conclude(config: &Config, deciding: Deciding, reply: &str, now: Timestamp) -> Step {
-    let Deciding { home, ask, then } = deciding;
-    let verdict = match serde_json::from_str(reply) {
-        Ok(HomeReply::Verdict(verdict)) => verdict,
-        Ok(HomeReply::Failed(code)) => return failed(&code),
-        Err(_) => return Step::Answer(Failure::Home.answer()),
-    };
+/// Who decided, as `Server-Timing` tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Decided {
+    /// This isolate, with what was in its hand.
+    Lease,
+    /// The home, asked for this request.
+    Home,
+}
+
+impl Decided {
+    fn timing(self) -> &'static str {
+        match self {
+            Self::Lease => "meter;desc=lease",
+            Self::Home => "meter;desc=home",
+        }
+    }
+}
+
+/// Concludes a question with the home's reply to it; `add` completes its numbers.
+pub(crate) fn conclude(
+    config: &Config,
+    deciding: Deciding,
+    reply: &str,
+    now: Timestamp,
+    add: impl FnOnce(&HomeName, &mut Numbers),
+) -> Step {
+    match serde_json::from_str(reply) {
+        Ok(HomeReply::Verdict(mut verdict)) => {
+            add(&deciding.home, &mut verdict.numbers);
+            decided(config, deciding, &verdict, now, Decided::Home)
+        }
+        Ok(HomeReply::Failed(code)) => failed(&code),
+        Err(_) => Step::Answer(Failure::Home.answer()),
+    }
+}
+
+/// What a verdict means for the request.
+pub(crate) fn decided(
+    config: &Config,
+    deciding: Deciding,
+    verdict: &Verdict,
+    now: Timestamp,
+    decided: Decided,
+) -> Step {
+    let Deciding { home, ask, then, .. } = deciding;
     if verdict.denial == Some(Denial::KeyRevoked) {
         return Step::Answer(unauthorized_answer());
     }
     match then {
         Then::Forward { method, path } => match verdict.problem() {
             Some(problem) => {
-                let headers = verdict.retry_after().into_iter().chain(meter_headers(&verdict));
+                let headers = verdict.retry_after().into_iter().chain(meter_headers(verdict, decided));
                 Step::Answer(Answer::problem(&problem).with(headers))
             }
             None => Step::Forward {
-                headers: meter_headers(&verdict).into_iter().map(pair).collect(),
+                headers: meter_headers(verdict, decided).into_iter().map(pair).collect(),
                 identity: identity(config, &home.project, &ask, [&method, &path], now),
             },
         },
@@ -44,9 +82,9 @@ pub(crate) fn conclude(config: &Config, deciding: Deciding, reply: &str, now: Ti
                 resets_at: numbers.period.end().to_string(),
                 retry_after_ms: verdict.retry_after_ms(),
             };
-            json(&answer, &verdict)
+            json(&answer, verdict, decided)
         }
-        Then::Quota => json(&verdict.numbers.quota(), &verdict),
+        Then::Quota => json(&verdict.numbers.quota(), verdict, decided),
     }
 }
 
@@ -70,21 +108,21 @@ fn identity(
     named.into_iter().chain(key.map(|key| (SIGNATURE_HEADER, signed.sign(key, now)))).map(pair).collect()
 }
 
-fn json(body: &impl serde::Serialize, verdict: &Verdict) -> Step {
+fn json(body: &impl serde::Serialize, verdict: &Verdict, decided: Decided) -> Step {
     match serde_json::to_string(body) {
-        Ok(body) => Step::Answer(Answer::json(body).with(meter_headers(verdict))),
+        Ok(body) => Step::Answer(Answer::json(body).with(meter_headers(verdict, decided))),
         Err(_) => Step::Answer(Failure::Internal.answer()),
     }
 }
 
 /// What every decided answer carries.
-fn meter_headers(verdict: &Verdict) -> [Header; 3] {
+fn meter_headers(verdict: &Verdict, decided: Decided) -> [Header; 3] {
     let [policy, limit] = verdict.numbers.headers();
-    [policy, limit, ("Server-Timing", "meter;desc=home".to_owned())]
+    [policy, limit, ("Server-Timing", decided.timing().to_owned())]
 }
 
 /// A project that the aggregator does not know is answered like any key that is not known.
-fn failed(code: &str) -> Step {
+pub(crate) fn failed(code: &str) -> Step {
     if code == ErrorCode::ProjectUnknown.as_str() {
         Step::Answer(unauthorized_answer())
     } else {
@@ -94,7 +132,6 @@ fn failed(code: &str) -> Step {
 
 #[cfg(test)]
 mod tests {
-    use shared::home::HomeName;
     use shared::ids::{AgentId, KeyId};
     use shared::kind::Kind;
     use shared::sign::{SignatureError, SigningKeys};
@@ -114,7 +151,7 @@ mod tests {
         let agent = AgentId::parse("bot").unwrap();
         let ask =
             Ask { key: KeyId::parse("k001").unwrap(), kind: Kind::Verify, agent, cost: 1, dry_run: false };
-        Deciding { home: HomeName::parse("demo/live").unwrap(), ask, then }
+        Deciding { home: HomeName::parse("demo/live").unwrap(), ask, then, holder: None }
     }
 
     fn forwarding() -> Then {
@@ -131,7 +168,7 @@ mod tests {
     }
 
     fn answered(then: Then, reply: &str) -> Answer {
-        let step = conclude(&config(), deciding(then), reply, NOW);
+        let step = conclude(&config(), deciding(then), reply, NOW, |_, _| {});
         let Step::Answer(answer) = step else { panic!("{step:?}") };
         answer
     }
@@ -142,7 +179,7 @@ mod tests {
 
     #[test]
     fn an_allowed_request_is_forwarded_with_a_signed_identity() {
-        let step = conclude(&config(), deciding(forwarding()), &reply("null"), NOW);
+        let step = conclude(&config(), deciding(forwarding()), &reply("null"), NOW, |_, _| {});
         let Step::Forward { headers, identity } = step else { panic!("{step:?}") };
         assert_eq!(value(&headers, "Server-Timing"), Some("meter;desc=home"));
         assert_eq!(value(&headers, "RateLimit"), Some("\"rpm\";r=7;t=60, \"month\";r=0;t=648000"));

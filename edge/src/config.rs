@@ -1,10 +1,14 @@
 //! What the worker knows before any request: key secrets, signing keys, the prefix table.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 
-use shared::key::KeySecrets;
+use shared::key::{KeySecrets, ProjectKey, bearer};
 use shared::kind::Routes;
 use shared::sign::{Purpose, SigningKeys};
+
+/// Keys whose verification is remembered; some hundred bytes each.
+const VERIFIED_MAX: usize = 10_000;
 
 /// The worker's settings.
 #[derive(Debug)]
@@ -15,6 +19,8 @@ pub(crate) struct Config {
     pub(crate) signing_keys: SigningKeys,
     /// Which paths are forwarded and what they are counted as.
     pub(crate) routes: Routes,
+    /// Texts that were verified before. Only right ones are kept, so that nobody can fill it.
+    verified: RefCell<HashMap<String, ProjectKey>>,
 }
 
 impl Config {
@@ -37,7 +43,7 @@ impl Config {
             "" => Routes::default(),
             json => Routes::from_json(json).map_err(|error| format!("METER_ROUTES: {error}"))?,
         };
-        Ok(Self { key_secrets, signing_keys, routes })
+        Ok(Self { key_secrets, signing_keys, routes, verified: RefCell::default() })
     }
 
     fn unset() -> Self {
@@ -45,7 +51,23 @@ impl Config {
             key_secrets: KeySecrets::none(),
             signing_keys: SigningKeys::default(),
             routes: Routes::default(),
+            verified: RefCell::default(),
         }
+    }
+
+    /// The project key in an `Authorization` header. Computing a MAC takes longer than all the rest of
+    /// a decision, so each key is verified once.
+    pub(crate) fn caller(&self, authorization: &str) -> Option<ProjectKey> {
+        if let Some(known) = self.verified.borrow().get(authorization) {
+            return Some(known.clone());
+        }
+        let key = bearer(authorization).and_then(|text| self.key_secrets.verify(text))?;
+        let mut verified = self.verified.borrow_mut();
+        if verified.len() >= VERIFIED_MAX {
+            verified.clear();
+        }
+        verified.insert(authorization.to_owned(), key.clone());
+        Some(key)
     }
 }
 

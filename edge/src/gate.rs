@@ -5,7 +5,6 @@
 use shared::decision::{Ask, unauthorized};
 use shared::home::HomeName;
 use shared::ids::{AgentId, Mode, ProjectId};
-use shared::key::bearer;
 use shared::kind::Kind;
 use shared::problem::{ErrorCode, Problem};
 use shared::wire::POLICY_PATH;
@@ -66,9 +65,13 @@ pub(crate) fn homes_of(project: &ProjectId) -> Vec<String> {
 }
 
 /// Continues `/v1/check` with its body.
-pub(crate) fn read_body(reading: Reading, body: &str) -> Step {
+pub(crate) fn check_body(config: &Config, head: &Head<'_>, body: &str) -> Step {
+    with_caller(config, head, |caller| read_body(Reading { bytes_max: CHECK_BYTES_MAX, caller }, body))
+}
+
+fn read_body(reading: Reading, body: &str) -> Step {
     match check_ask(&reading.caller, body) {
-        Ok(ask) => Step::Decide(Deciding { home: reading.caller.home, ask, then: Then::Check }),
+        Ok(ask) => Step::Decide(Deciding { home: reading.caller.home, ask, then: Then::Check, holder: None }),
         Err(problem) => Step::problem(&problem),
     }
 }
@@ -109,7 +112,7 @@ fn forward(config: &Config, head: &Head<'_>, kind: Kind, target: &str) -> Step {
         with_caller(config, head, |caller| {
             let ask = Ask { key: caller.key, kind, agent: caller.agent, cost: 1, dry_run: false };
             let then = Then::Forward { method: head.method.to_owned(), path: target.to_owned() };
-            Step::Decide(Deciding { home: caller.home, ask, then })
+            Step::Decide(Deciding { home: caller.home, ask, then, holder: None })
         })
     })
 }
@@ -124,7 +127,7 @@ fn check(config: &Config, head: &Head<'_>) -> Step {
 fn quota(config: &Config, head: &Head<'_>) -> Step {
     with_caller(config, head, |caller| {
         let ask = Ask { key: caller.key, kind: Kind::Verify, agent: AgentId::none(), cost: 1, dry_run: true };
-        Step::Decide(Deciding { home: caller.home, ask, then: Then::Quota })
+        Step::Decide(Deciding { home: caller.home, ask, then: Then::Quota, holder: None })
     })
 }
 
@@ -156,8 +159,7 @@ fn sized(head: &Head<'_>, bytes_max: u32, then: impl FnOnce() -> Step) -> Step {
 }
 
 fn with_caller(config: &Config, head: &Head<'_>, then: impl FnOnce(Caller) -> Step) -> Step {
-    let key = bearer(head.authorization).and_then(|text| config.key_secrets.verify(text));
-    let Some(key) = key else { return Step::Answer(unauthorized_answer()) };
+    let Some(key) = config.caller(head.authorization) else { return Step::Answer(unauthorized_answer()) };
     let agent = match head.agent {
         "" => Ok(AgentId::none()),
         text => agent_of("Palveron-Agent", text),

@@ -10,6 +10,7 @@ use serde::Serialize;
 use shared::decision::Ask;
 use shared::home::{Home, HomeName};
 use shared::ids::Incarnation;
+use shared::lease::message::{Contact, HolderId};
 use shared::policy::SignedPolicy;
 use shared::sign::{Purpose, Signed};
 use shared::time::Timestamp;
@@ -20,6 +21,7 @@ use worker::worker_sys::DurableObjectState;
 
 use crate::config;
 use crate::home_store;
+use crate::isolate::ContactReply;
 use crate::step::HomeReply;
 
 /// A signed message to the aggregator, as `entry.js` sends it.
@@ -55,15 +57,49 @@ impl HomeObject {
         Self { sql: worker::State::from(state).storage().sql(), home: RefCell::new(None) }
     }
 
-    /// Decides one question. `undefined` means that a policy must be pulled first.
+    /// Decides one question of an isolate with that holder; an empty text is none. `undefined` means
+    /// that a policy must be pulled first.
     ///
     /// # Errors
     /// When the rows cannot be read or written; nothing was decided then.
-    pub fn decide(&self, name: &str, fresh: &str, ask: &str, now_ms: u64) -> Result<Option<String>, String> {
+    #[expect(clippy::too_many_arguments, reason = "JavaScript hands over plain values only")]
+    pub fn decide(
+        &self,
+        name: &str,
+        fresh: &str,
+        ask: &str,
+        holder: &str,
+        now_ms: u64,
+    ) -> Result<Option<String>, String> {
+        let asking = HolderId::parse(holder);
         let ask: Ask = serde_json::from_str(ask).map_err(text)?;
         let now = Timestamp::from_ms(now_ms);
-        let verdict = self.turn(Some((name, fresh)), now, |home| home.decide(now, &ask).ok())?;
+        let verdict = self.turn(Some((name, fresh)), now, |home| home.decide_for(now, &ask, asking).ok())?;
         verdict.flatten().map(|verdict| json(&HomeReply::Verdict(verdict))).transpose()
+    }
+
+    /// Takes a holder's contact. `undefined` means that a policy must be pulled first.
+    ///
+    /// # Errors
+    /// When the rows cannot be read or written; the contact counts as not received then.
+    #[expect(clippy::too_many_arguments, reason = "JavaScript hands over plain values only")]
+    pub fn contact(
+        &self,
+        name: &str,
+        fresh: &str,
+        contact: &str,
+        seed: u64,
+        now_ms: u64,
+    ) -> Result<Option<String>, String> {
+        let contact: Contact = serde_json::from_str(contact).map_err(text)?;
+        let now = Timestamp::from_ms(now_ms);
+        let reply = self.turn(Some((name, fresh)), now, |home| home.contact(now, seed, &contact).ok())?;
+        let reply = reply.flatten();
+        let reply = reply.map(|reply| match reply {
+            Some(reply) => ContactReply::Reply(Box::new(reply)),
+            None => ContactReply::Nobody,
+        });
+        reply.map(|reply| json(&reply)).transpose()
     }
 
     /// The signed request for this home's policy.

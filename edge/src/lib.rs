@@ -10,8 +10,11 @@ mod config;
 mod gate;
 mod home_object;
 mod home_store;
+mod isolate;
 mod step;
 
+use shared::decision::Numbers;
+use shared::home::HomeName;
 use shared::policy::SignedPolicy;
 use shared::problem::{ErrorCode, Problem};
 use shared::time::Timestamp;
@@ -19,39 +22,102 @@ use wasm_bindgen::prelude::wasm_bindgen;
 
 pub use home_object::HomeObject;
 
+use config::Config;
 use gate::Head;
-use step::{Failure, Step};
+use isolate::Turn;
+use step::{Failure, Step, Then};
 
-/// Reads the worker's configuration. Must succeed before anything else is called; a worker that was
-/// rebuilt after a panic must be configured again.
+/// Reads the worker's configuration. Must succeed before anything else is called.
+///
+/// A worker that was rebuilt after a panic must be configured again. `random` are four random words that name this
+/// instance: its holders are called after them, so they must never be used twice.
 ///
 /// # Errors
 /// Says which setting is wrong and what is accepted; never repeats a secret.
 #[wasm_bindgen]
-pub fn configure(key_secrets: &str, signing_keys: &str, routes: &str) -> Result<(), String> {
+pub fn configure(key_secrets: &str, signing_keys: &str, routes: &str, random: &[u32]) -> Result<(), String> {
     config::set(config::Config::read(key_secrets, signing_keys, routes)?);
+    isolate::reset(random.iter().fold(0, |id: u128, word| (id << 32) | u128::from(*word)));
     Ok(())
 }
 
-/// Looks at a request's line and headers and says what to do, as a [`Step`] in JSON.
+/// Looks at a request's line and headers, decides it if that can be done here, and says what to do.
 ///
-/// A header that is missing is passed as an empty text. `sizes` are the bytes of all header names and
-/// values, and what `Content-Length` announces.
+/// That is `f` and `c` as [`Step::to_text`] tells, `b` read the body and call [`check`], `w` wait and call
+/// [`outcome`], else a [`Step`] in JSON. After `f`, `c` and `w` a `+` asks for [`background`] work.
+///
+/// A header that is missing is passed as an empty text. The sizes are the bytes of all header names
+/// and values, and what `Content-Length` announces.
+#[expect(clippy::too_many_arguments, reason = "JavaScript hands over plain values only")]
 #[wasm_bindgen]
 #[must_use]
-pub fn gate(method: &str, url: &str, authorization: &str, agent: &str, sizes: &[u32]) -> String {
-    let size = |at: usize| sizes.get(at).copied().unwrap_or_default();
-    let head = Head { method, url, authorization, agent, header_bytes: size(0), body_bytes: size(1) };
-    config::with(|config| gate::gate(config, &head)).to_json()
+pub fn decide(
+    line: &str,
+    authorization: &str,
+    agent: &str,
+    header_bytes: u32,
+    body_bytes: u32,
+    now_ms: u64,
+) -> String {
+    // A method holds no space, and one text is cheaper to hand over than two.
+    let (method, url) = line.split_once(' ').unwrap_or((line, ""));
+    let head = Head { method, url, authorization, agent, header_bytes, body_bytes };
+    config::with(|config| lease(config, gate::gate(config, &head), now_ms))
 }
 
-/// Continues a step that wanted the request's body.
+/// Continues a request whose body was to be read.
 #[wasm_bindgen]
 #[must_use]
-pub fn read_body(step: &str, body: &str) -> String {
-    serde_json::from_str(step)
-        .map_or_else(|_| broken_step(), |reading| gate::read_body(reading, body))
-        .to_json()
+pub fn check(authorization: &str, agent: &str, body: &str, now_ms: u64) -> String {
+    let head = Head { method: "POST", url: "", authorization, agent, header_bytes: 0, body_bytes: 0 };
+    config::with(|config| lease(config, gate::check_body(config, &head, body), now_ms))
+}
+
+/// What became of a request that waits for `home`, as [`decide`] says it.
+#[wasm_bindgen]
+#[must_use]
+pub fn outcome(home: &str, token: u32, now_ms: u64) -> String {
+    let Ok(name) = HomeName::parse(home) else { return broken_step().to_json() };
+    let now = Timestamp::from_ms(now_ms);
+    let turn = config::with(|config| isolate::with(|isolate| isolate.outcome(config, &name, token, now)));
+    told(turn, &name, now)
+}
+
+/// The contacts that are to be sent to `home` now, each as JSON.
+#[wasm_bindgen]
+#[must_use]
+pub fn contacts(home: &str, now_ms: u64) -> Vec<String> {
+    let now = Timestamp::from_ms(now_ms);
+    HomeName::parse(home).map_or_else(|_| Vec::new(), |name| isolate::with(|i| i.contacts(&name, now)))
+}
+
+/// Takes what `home` replied to a contact.
+///
+/// # Errors
+/// When the reply is not one of a home.
+#[wasm_bindgen]
+pub fn receive(home: &str, reply: &str, now_ms: u64) -> Result<(), String> {
+    let name = HomeName::parse(home).map_err(|error| error.to_string())?;
+    let reply = serde_json::from_str(reply).map_err(|error| error.to_string())?;
+    isolate::with(|isolate| isolate.receive(&name, reply, Timestamp::from_ms(now_ms)));
+    Ok(())
+}
+
+/// Begins the background loop of `home`'s holder; `undefined` if one runs or there is nothing to do.
+#[wasm_bindgen]
+#[must_use]
+pub fn background(home: &str, now_ms: u64) -> Option<u32> {
+    let name = HomeName::parse(home).ok()?;
+    isolate::with(|isolate| isolate.begin_loop(&name, Timestamp::from_ms(now_ms)))
+}
+
+/// How many milliseconds that loop sleeps now; `undefined` ends it.
+#[wasm_bindgen]
+#[must_use]
+pub fn nap(home: &str, number: u32, now_ms: u64) -> Option<u32> {
+    let name = HomeName::parse(home).ok()?;
+    let nap = isolate::with(|isolate| isolate.nap(&name, number, Timestamp::from_ms(now_ms)))?;
+    u32::try_from(nap).ok()
 }
 
 /// Turns the home's reply to a step into the answer, or into how to forward the request.
@@ -59,8 +125,11 @@ pub fn read_body(step: &str, body: &str) -> String {
 #[must_use]
 pub fn conclude(step: &str, reply: &str, now_ms: u64) -> String {
     let now = Timestamp::from_ms(now_ms);
-    let conclude = |deciding| config::with(|config| conclude::conclude(config, deciding, reply, now));
-    serde_json::from_str(step).map_or_else(|_| broken_step(), conclude).to_json()
+    let add = |home: &HomeName, numbers: &mut Numbers| {
+        isolate::with(|isolate| isolate.add_in_hand(home, numbers, now));
+    };
+    let conclude = |deciding| config::with(|config| conclude::conclude(config, deciding, reply, now, add));
+    serde_json::from_str(step).map_or_else(|_| broken_step(), conclude).to_text()
 }
 
 /// The homes that a pushed policy is for, or the answer that refuses it, as a [`Step`] in JSON.
@@ -82,6 +151,39 @@ pub fn policy_push(body: &str) -> String {
 #[must_use]
 pub fn failure(code: &str) -> String {
     Step::Answer(Failure::parse(code).answer()).to_json()
+}
+
+/// Decides a question here if its leases allow it.
+fn lease(config: &Config, step: Step, now_ms: u64) -> String {
+    let now = Timestamp::from_ms(now_ms);
+    match step {
+        Step::Decide(deciding) if deciding.then != Then::Quota => {
+            let name = deciding.home.clone();
+            told(isolate::with(|isolate| isolate.decide(config, deciding, now)), &name, now)
+        }
+        Step::Answer(_)
+        | Step::ReadBody(_)
+        | Step::Decide(_)
+        | Step::Forward { .. }
+        | Step::ReadPolicy { .. }
+        | Step::Install { .. } => step.to_text(),
+    }
+}
+
+/// A turn as `entry.js` reads it.
+fn told(turn: Turn, home: &HomeName, now: Timestamp) -> String {
+    let restless = isolate::with(|isolate| isolate.is_restless(home, now));
+    let mark = if restless { format!("+{home}") } else { String::new() };
+    match turn {
+        Turn::Wait(token) => format!("w{mark}\n{home}\n{token}"),
+        Turn::Step(step) => {
+            let mut text = step.to_text();
+            if restless && !text.starts_with('{') {
+                text.insert_str(1, &mark);
+            }
+            text
+        }
+    }
 }
 
 /// A step that this release did not write: only a mixed deployment can cause it.

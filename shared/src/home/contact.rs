@@ -189,16 +189,18 @@ impl Home {
             until_ms: minute.next().end().ms_since(now),
         });
         let tight = !s.open && s.avail < mul_div(s.allowance, RISK_MILLI, 1_000);
+        let units = if s.open { 0 } else { offer.granted.saturating_add(offer.units) };
+        let permits = offer.granted.saturating_add(offer.permits);
         Lease {
             incarnation: self.meta.incarnation.clone(),
             written: now,
             now,
             now_slack_ms: 0,
             period,
-            units: if s.open { 0 } else { offer.granted.saturating_add(offer.units) },
+            units,
             valid_ms: period.end().ms_since(now),
             minute,
-            permits: offer.granted.saturating_add(offer.permits),
+            permits,
             minute_ms,
             next,
             agents: offer.agents.clone(),
@@ -212,6 +214,8 @@ impl Home {
             ample: offer.ample,
             open: s.open,
             allowance: s.allowance,
+            left: if s.open { 0 } else { s.avail.saturating_sub(units) },
+            permits_left: s.permits.saturating_sub(permits),
             risk: s.risk,
             ack: if planted!(FalseAck) { m.batch.seq } else { self.desk.acked(m.holder) },
             terms: None,
@@ -328,8 +332,11 @@ pub(crate) fn terms(policy: &Policy) -> Terms {
     Terms {
         version: policy.version,
         status: policy.status,
+        plan: policy.plan,
         keys: policy.keys.clone(),
         rpm: policy.rpm,
+        agents_max: policy.agents_max,
+        upgrade_url: policy.upgrade_url.clone(),
         strict: policy.leases.strict,
         agents_limited: policy.agents_max.is_some(),
         capped: policy.leases.agents.keys().cloned().collect(),

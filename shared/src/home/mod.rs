@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::cell::{CellKey, Counts};
 use crate::decision::{Ask, Denial, Numbers, Verdict};
 use crate::ids::{AgentId, IdError, Incarnation, Mode, ProjectId};
+use crate::lease::message::HolderId;
 use crate::policy::{Policy, Status};
 use crate::time::{Day, Period, Timestamp};
 use crate::units::Units;
@@ -181,9 +182,22 @@ impl Home {
     /// # Errors
     /// [`NoPolicy`] until a policy is installed; nothing is changed then.
     pub fn decide(&mut self, now: Timestamp, ask: &Ask) -> Result<Verdict, NoPolicy> {
+        self.decide_for(now, ask, None)
+    }
+
+    /// As [`Home::decide`], for a client of that holder: what the holder itself has does not contend.
+    ///
+    /// # Errors
+    /// As [`Home::decide`].
+    pub fn decide_for(
+        &mut self,
+        now: Timestamp,
+        ask: &Ask,
+        asking: Option<HolderId>,
+    ) -> Result<Verdict, NoPolicy> {
         let now = self.tick(now);
         let policy = self.policy.as_ref().ok_or(NoPolicy)?;
-        let denial = self.denial(now, policy, ask);
+        let denial = self.denial(now, policy, ask, asking);
         let spent = matches!(denial, Some(Denial::QuotaExhausted | Denial::QuotaContended));
         if denial.is_none() && !ask.dry_run {
             let agents_capped = policy.agents_max.is_some();
@@ -241,7 +255,7 @@ impl Home {
 
     /// Why the request is denied. The quota is looked at before the minute, because a client that
     /// has no quota left gains nothing by waiting for the next minute.
-    fn denial(&self, now: Timestamp, policy: &Policy, ask: &Ask) -> Option<Denial> {
+    fn denial(&self, now: Timestamp, policy: &Policy, ask: &Ask, asking: Option<HolderId>) -> Option<Denial> {
         let period = now.period();
         let account = self.accounts.get(&period);
         let spent = |units: Units| self.net(period).checked_add(units);
@@ -255,7 +269,7 @@ impl Home {
         } else if !self.agent_fits(policy, account, ask) {
             Some(Denial::AgentQuota)
         } else if !self.allowance(policy, period).is_none_or(fits) {
-            Some(self.spent_denial(period, None))
+            Some(self.spent_denial(period, asking))
         } else if self.room(policy, period).is_some_and(|room| room < Units::from(ask.cost)) {
             Some(Denial::QuotaContended)
         } else if self.meta.window.remaining(now, policy.rpm) < ask.cost {

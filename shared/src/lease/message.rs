@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::cell::CellKey;
 use crate::decision::Denial;
 use crate::ids::{AgentId, Incarnation, KeyId};
+use crate::plan::Plan;
 use crate::policy::Status;
 use crate::time::{Minute, Period, Timestamp};
 
@@ -223,10 +224,16 @@ pub struct Terms {
     pub version: u64,
     /// Whether requests are served at all.
     pub status: Status,
+    /// The plan, for answers that name it.
+    pub plan: Plan,
     /// The keys that are not revoked.
     pub keys: Vec<KeyId>,
     /// Requests per minute.
     pub rpm: u32,
+    /// How many distinct agents may be used in a period; `None` is unlimited.
+    pub agents_max: Option<u32>,
+    /// Where a customer who ran out can upgrade.
+    pub upgrade_url: String,
     /// Whether each request is decided by the home.
     pub strict: bool,
     /// Whether an agent must be admitted before it is served.
@@ -329,6 +336,12 @@ pub struct Lease {
     pub open: bool,
     /// The period's allowance; zero where it is open.
     pub allowance: u64,
+    /// Units that the issuer has left after this, for answers that show it.
+    #[serde(default)]
+    pub left: u64,
+    /// Permits of the minute that the issuer has left after this, for answers that show it.
+    #[serde(default)]
+    pub permits_left: u64,
     /// Units that may be at risk in isolates under one issuer.
     pub risk: u64,
     /// The highest batch of this holder that is durable.

@@ -147,16 +147,18 @@ impl SubHome {
                 from_ms: slot.from.ms_since(now),
                 until_ms: slot.until.ms_since(now),
             });
+        let units = if s.open { 0 } else { offer.granted.saturating_add(offer.units) };
+        let permits = offer.granted.saturating_add(offer.permits);
         Lease {
             incarnation: self.ware.incarnation.clone(),
             written: now,
             now: home_now,
             now_slack_ms: slack,
             period,
-            units: if s.open { 0 } else { offer.granted.saturating_add(offer.units) },
+            units,
             valid_ms: stock.units_until.ms_since(now),
             minute: current.map_or_else(|| home_now.minute(), |slot| slot.minute),
-            permits: offer.granted.saturating_add(offer.permits),
+            permits,
             minute_ms: s.minute_ms,
             next,
             agents: offer.agents.clone(),
@@ -170,6 +172,8 @@ impl SubHome {
             ample: offer.ample,
             open: s.open,
             allowance: s.allowance,
+            left: s.avail.saturating_sub(units),
+            permits_left: s.permits.saturating_sub(permits),
             risk: s.risk,
             ack: 0,
             terms: None,

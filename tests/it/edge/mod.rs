@@ -4,6 +4,7 @@ mod crashes;
 mod forward;
 mod input;
 mod keys;
+mod leases;
 mod limits;
 mod outage;
 mod policy;

@@ -25,6 +25,9 @@ pub(super) fn make(wasm: &Path, name: &str) -> Result<Glue> {
         .input_path(wasm)
         .out_name(name)
         .typescript(false)
+        // Names are only for people, and as long as the code.
+        .remove_name_section(true)
+        .remove_producers_section(true)
         .module(true)?
         // After a panic the worker starts over with a fresh instance; see edge/entry.js.
         .reset_state_function(true)

@@ -5,6 +5,7 @@
 //! its clock does between two events, and it refuses instead of panicking.
 
 mod contacts;
+mod numbers;
 mod reply;
 mod waiting;
 
@@ -22,6 +23,8 @@ use crate::random::Stream;
 use crate::time::Timestamp;
 
 use contacts::Pace;
+use numbers::Heard;
+pub use numbers::InHand;
 pub use waiting::WaiterId;
 use waiting::Waiting;
 
@@ -72,6 +75,7 @@ pub struct Holder {
     key_checked: Option<Timestamp>,
     demand: Rate,
     pace: Pace,
+    heard: Option<Heard>,
     reserve_left: u64,
     closing: bool,
 }
@@ -92,6 +96,7 @@ impl Holder {
             key_checked: None,
             demand: Rate::default(),
             pace: Pace::default(),
+            heard: None,
             reserve_left: RESERVE_UNITS_MAX,
             closing: false,
         }
@@ -158,8 +163,7 @@ impl Holder {
         if terms.strict {
             return Some(Answer::AtHome);
         }
-        (terms.status == Status::Suspended && self.stock.is_fresh(now))
-            .then_some(Answer::Deny { denial: Denial::Suspended, retry_ms: 0 })
+        None
     }
 
     /// Spends if everything that the request needs is in hand. All or nothing.

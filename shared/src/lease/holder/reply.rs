@@ -1,6 +1,6 @@
 //! What a reply changes: each is taken once, whoever asked for it.
 
-use super::{Answer, Holder, Running};
+use super::{Answer, Heard, Holder, Running};
 use crate::decision::Denial;
 use crate::lease::message::{Body, HolderId, Lease, Reply, Terms};
 use crate::lease::stock::Delivery;
@@ -46,6 +46,7 @@ impl Holder {
         if let Some(terms) = &lease.terms {
             self.install(terms);
         }
+        self.heard = Some(Heard::newest(self.heard, at, lease));
         self.stock.admit(at, lease, &mut self.uplink.returns);
         self.book.admit(lease.period, &lease.agents, &mut self.uplink.returns);
         self.book.drain(self.stock.period, &mut self.uplink.returns);

@@ -1,0 +1,301 @@
+//! This isolate's holders, one for each home that it is asked about, and the requests that wait.
+//!
+//! Whoever calls has one turn: nothing here waits, and nothing of one request is touched by another
+//! but through these tables. They vanish with the isolate: what was not reported by then is forfeited.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use shared::decision::{Numbers, Verdict};
+use shared::home::HomeName;
+use shared::lease::message::{HolderId, Reply};
+use shared::lease::{Answer, Holder, WaiterId};
+use shared::problem::ErrorCode;
+use shared::time::Timestamp;
+use shared::units::Units;
+
+use crate::conclude::{self, Decided};
+use crate::config::Config;
+use crate::step::{Deciding, Failure, Step};
+
+/// Homes that one isolate holds leases of; requests for further ones are decided by their home.
+const SEATS_MAX: usize = 1_000;
+/// How long one background loop may live: the platform ends what outlives its request by more.
+const LOOP_MS_MAX: u64 = 28_000;
+/// After that long a further request takes over, so that idle units go back in time.
+const LOOP_HANDOVER_MS: u64 = 14_000;
+/// The shortest and longest nap of a background loop, in milliseconds.
+const NAP_MS: (u64, u64) = (5, 500);
+/// For how long a project that nobody knows is not asked for again, in milliseconds.
+const UNKNOWN_MS: u64 = 1_000;
+/// For how long a home without a policy is not asked again, in milliseconds.
+const UNREADY_MS: u64 = 250;
+/// A request whose outcome was not fetched for so long is gone, in milliseconds.
+const LOST_MS: u64 = 10_000;
+
+/// What a home replies to a contact.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ContactReply {
+    /// The contact was taken, or must be sent again.
+    Reply(Box<Reply>),
+    /// Nobody waits for an answer to it.
+    Nobody,
+    /// The home cannot be asked; the code of why.
+    Failed(String),
+}
+
+/// What a decision leads to.
+#[derive(Debug)]
+pub(crate) enum Turn {
+    /// Do this.
+    Step(Step),
+    /// Ask for the outcome of that request later.
+    Wait(u32),
+}
+
+/// A request that waits.
+#[derive(Debug)]
+struct Waiting {
+    id: WaiterId,
+    since: Timestamp,
+    deciding: Deciding,
+}
+
+/// The background loop of one holder. Its mark is a time, so that a loop that died is missed.
+#[derive(Debug, Default, Clone, Copy)]
+struct Loop {
+    number: u32,
+    since: Timestamp,
+}
+
+/// One home's holder here.
+#[derive(Debug)]
+struct Seat {
+    holder: Holder,
+    used: Timestamp,
+    running: Loop,
+    refused: Option<(String, Timestamp)>,
+    waiting: BTreeMap<u32, Waiting>,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(crate) struct Isolate {
+    seats: BTreeMap<HomeName, Seat>,
+    /// 128 random bits of this instance.
+    id: u128,
+    /// Numbers seats, waiting requests and loops.
+    last: u32,
+}
+
+thread_local! {
+    static ISOLATE: RefCell<Isolate> = RefCell::new(Isolate::default());
+}
+
+/// Starts with empty hands, under random bits that no other instance has.
+pub(crate) fn reset(id: u128) {
+    ISOLATE.replace(Isolate { id, ..Isolate::default() });
+}
+
+/// One turn. `f` must not call this again.
+pub(crate) fn with<T>(f: impl FnOnce(&mut Isolate) -> T) -> T {
+    ISOLATE.with_borrow_mut(f)
+}
+
+impl Isolate {
+    /// Decides a question with what is in hand, or says that it waits, or sends it to the home.
+    pub(crate) fn decide(&mut self, config: &Config, deciding: Deciding, now: Timestamp) -> Turn {
+        let Some(seat) = self.seat(&deciding.home, now) else { return Turn::Step(Step::Decide(deciding)) };
+        seat.used = now;
+        if let Some(step) = seat.refusal(now) {
+            return Turn::Step(step);
+        }
+        match seat.holder.decide(now, &deciding.ask) {
+            Answer::Wait(id) => {
+                self.last = self.last.wrapping_add(1);
+                let token = self.last;
+                if let Some(seat) = self.seats.get_mut(&deciding.home) {
+                    seat.waiting.insert(token, Waiting { id, since: now, deciding });
+                }
+                Turn::Wait(token)
+            }
+            answer @ (Answer::Allow | Answer::Deny { .. } | Answer::AtHome | Answer::Unavailable) => {
+                Turn::Step(seat.conclude(config, deciding, answer, (now, Decided::Lease)))
+            }
+        }
+    }
+
+    /// What became of a request that waited.
+    pub(crate) fn outcome(&mut self, config: &Config, home: &HomeName, token: u32, now: Timestamp) -> Turn {
+        let gone = || Turn::Step(Step::Answer(Failure::Home.answer()));
+        let Some(seat) = self.seats.get_mut(home) else { return gone() };
+        let Some(waiting) = seat.waiting.remove(&token) else { return gone() };
+        if let Some(step) = seat.refusal(now) {
+            seat.holder.abandon(waiting.id);
+            return Turn::Step(step);
+        }
+        match seat.holder.outcome(now, waiting.id) {
+            Answer::Wait(_) => {
+                seat.waiting.insert(token, waiting);
+                Turn::Wait(token)
+            }
+            answer @ (Answer::Allow | Answer::Deny { .. } | Answer::AtHome | Answer::Unavailable) => {
+                Turn::Step(seat.conclude(config, waiting.deciding, answer, (now, Decided::Home)))
+            }
+        }
+    }
+
+    /// The contacts that are to be sent to a home now, each as JSON.
+    pub(crate) fn contacts(&mut self, home: &HomeName, now: Timestamp) -> Vec<String> {
+        let Some(seat) = self.seats.get_mut(home) else { return Vec::new() };
+        seat.sweep(now);
+        let contacts = seat.holder.contacts(now);
+        contacts.iter().filter_map(|contact| serde_json::to_string(contact).ok()).collect()
+    }
+
+    /// Takes what a home replied.
+    pub(crate) fn receive(&mut self, home: &HomeName, reply: ContactReply, now: Timestamp) {
+        let id = self.next_id();
+        let Some(seat) = self.seats.get_mut(home) else { return };
+        match reply {
+            ContactReply::Reply(reply) => seat.holder.receive(now, *reply),
+            ContactReply::Nobody => {}
+            // Whoever has leases goes on with them, and asks again.
+            ContactReply::Failed(_) if seat.holder.terms().is_some() => {}
+            ContactReply::Failed(code) => {
+                let unknown = code == ErrorCode::ProjectUnknown.as_str();
+                let until = now.plus_ms(if unknown { UNKNOWN_MS } else { UNREADY_MS });
+                seat.refused = Some((code, until));
+                seat.holder = holder(id);
+            }
+        }
+    }
+
+    /// Whether somebody should look after a home's holder now: a contact is due, or no loop is alive.
+    pub(crate) fn is_restless(&mut self, home: &HomeName, now: Timestamp) -> bool {
+        self.seats.get_mut(home).is_some_and(|seat| {
+            let due = seat.holder.wake_at(now).is_some_and(|at| at <= now);
+            due || now.ms_since(seat.running.since) >= LOOP_HANDOVER_MS && !seat.holder.is_drained()
+        })
+    }
+
+    /// Begins a background loop, unless one is young enough; returns its number.
+    pub(crate) fn begin_loop(&mut self, home: &HomeName, now: Timestamp) -> Option<u32> {
+        self.last = self.last.wrapping_add(1);
+        let number = self.last;
+        let seat = self.seats.get_mut(home)?;
+        let alive = now.ms_since(seat.running.since) < LOOP_HANDOVER_MS;
+        if alive || seat.holder.is_drained() {
+            return None;
+        }
+        seat.running = Loop { number, since: now };
+        Some(number)
+    }
+
+    /// How long a background loop sleeps before it looks again; `None` ends it.
+    pub(crate) fn nap(&mut self, home: &HomeName, number: u32, now: Timestamp) -> Option<u64> {
+        let seat = self.seats.get_mut(home)?;
+        if seat.running.number != number {
+            return None;
+        }
+        let wake = seat.holder.wake_at(now).filter(|_| !seat.holder.is_drained());
+        if wake.is_none() || now.ms_since(seat.running.since) >= LOOP_MS_MAX {
+            seat.running = Loop::default();
+            return None;
+        }
+        wake.map(|at| at.ms_since(now).clamp(NAP_MS.0, NAP_MS.1))
+    }
+
+    /// Adds to a home's numbers what this isolate has in hand: it is issued, but not used.
+    pub(crate) fn add_in_hand(&mut self, home: &HomeName, numbers: &mut Numbers, now: Timestamp) {
+        if let Some(seat) = self.seats.get(home) {
+            let hand = seat.holder.in_hand(now);
+            numbers.used = numbers.used.saturating_sub(Units::new(hand.units));
+            let permits = u32::try_from(hand.permits).unwrap_or(u32::MAX);
+            numbers.rpm_remaining = numbers.rpm_remaining.saturating_add(permits).min(numbers.rpm);
+        }
+    }
+
+    fn next_id(&mut self) -> u128 {
+        self.last = self.last.wrapping_add(1);
+        self.id.wrapping_add(u128::from(self.last))
+    }
+
+    /// The holder of a home; `None` where there are too many that owe something.
+    fn seat(&mut self, home: &HomeName, now: Timestamp) -> Option<&mut Seat> {
+        if !self.seats.contains_key(home) {
+            if self.seats.len() >= SEATS_MAX {
+                let free = self.seats.iter().filter(|(_, seat)| seat.is_free(now));
+                let oldest = free.min_by_key(|(_, seat)| seat.used).map(|(name, _)| name.clone())?;
+                self.seats.remove(&oldest);
+            }
+            let id = self.next_id();
+            let seat = Seat {
+                holder: holder(id),
+                used: now,
+                running: Loop::default(),
+                refused: None,
+                waiting: BTreeMap::new(),
+            };
+            self.seats.insert(home.clone(), seat);
+        }
+        self.seats.get_mut(home)
+    }
+}
+
+impl Seat {
+    /// The answer while the home cannot be asked at all.
+    fn refusal(&self, now: Timestamp) -> Option<Step> {
+        let (code, until) = self.refused.as_ref()?;
+        (now < *until).then(|| conclude::failed(code))
+    }
+
+    fn conclude(
+        &mut self,
+        config: &Config,
+        deciding: Deciding,
+        answer: Answer,
+        (now, decided): (Timestamp, Decided),
+    ) -> Step {
+        let denial = match answer {
+            Answer::Allow => None,
+            Answer::Deny { denial, .. } => Some(denial),
+            Answer::AtHome => {
+                return Step::Decide(Deciding { holder: Some(self.holder.id()), ..deciding });
+            }
+            Answer::Wait(_) | Answer::Unavailable => return Step::Answer(Failure::Home.answer()),
+        };
+        match self.holder.numbers(now) {
+            Some(numbers) => conclude::decided(config, deciding, &Verdict { denial, numbers }, now, decided),
+            // Nothing is decided before the first reply.
+            None => Step::Answer(Failure::Home.answer()),
+        }
+    }
+
+    fn is_free(&self, now: Timestamp) -> bool {
+        self.holder.is_drained() && self.waiting.values().all(|waiting| waiting.is_lost(now))
+    }
+
+    /// Forgets requests whose client went away.
+    fn sweep(&mut self, now: Timestamp) {
+        while let Some(first) = self.waiting.first_entry().filter(|entry| entry.get().is_lost(now)) {
+            self.holder.abandon(first.remove().id);
+        }
+    }
+}
+
+impl Waiting {
+    fn is_lost(&self, now: Timestamp) -> bool {
+        now.ms_since(self.since) > LOST_MS
+    }
+}
+
+fn holder(id: u128) -> Holder {
+    let seed = u64::try_from(id & u128::from(u64::MAX)).unwrap_or_default();
+    Holder::new(HolderId::from_bits(id), seed)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,181 @@
+//! What an isolate does with its holders, against a real home in memory.
+
+use shared::decision::Ask;
+use shared::home::Home;
+use shared::ids::{AgentId, Incarnation, KeyId, ProjectId};
+use shared::kind::Kind;
+use shared::plan::Plan;
+use shared::policy::{AllowanceParts, LeaseRules, Overage, Policy, Status};
+
+use super::*;
+use crate::step::{Answer as HttpAnswer, Then};
+
+const NOW: Timestamp = Timestamp::from_ms(1_795_435_200_000);
+
+fn at(ms: u64) -> Timestamp {
+    NOW.plus_ms(ms)
+}
+
+fn name() -> HomeName {
+    HomeName::parse("demo/live").unwrap()
+}
+
+fn config() -> Config {
+    let key = |purpose: &str, byte: &str| format!("{purpose}:k1:{}", byte.repeat(32));
+    let keys = [key("edge", "11"), key("policy", "22"), key("upstream", "33")].join(",");
+    Config::read(&format!("1:{}", "44".repeat(32)), &keys, "").unwrap()
+}
+
+fn home(leases: LeaseRules) -> Home {
+    let mut home = Home::new(name(), Incarnation::parse("0123456789").unwrap());
+    home.install(Policy {
+        project: ProjectId::parse("demo").unwrap(),
+        version: 1,
+        plan: Plan::Business,
+        status: Status::Active,
+        allowance: AllowanceParts {
+            period: NOW.period(),
+            included: Units::new(100_000),
+            lots: Units::ZERO,
+            credits: Units::ZERO,
+            next_included: Units::new(100_000),
+            overage: Overage::Stop,
+        },
+        rpm: 60_000,
+        agents_max: None,
+        keys: vec![KeyId::parse("k001").unwrap()],
+        upgrade_url: "https://palveron.com/pricing".to_owned(),
+        leases,
+    });
+    home
+}
+
+fn asking() -> Deciding {
+    let agent = AgentId::parse("bot").unwrap();
+    let ask = Ask { key: KeyId::parse("k001").unwrap(), kind: Kind::Verify, agent, cost: 1, dry_run: false };
+    Deciding { home: name(), ask, then: Then::Check, holder: None }
+}
+
+/// Sends what is due; returns how many contacts that were.
+fn exchange(isolate: &mut Isolate, home: &mut Home, now: Timestamp) -> usize {
+    let contacts = isolate.contacts(&name(), now);
+    for contact in &contacts {
+        let contact = serde_json::from_str(contact).unwrap();
+        let reply = match home.contact(now, 7, &contact).unwrap() {
+            Some(reply) => ContactReply::Reply(Box::new(reply)),
+            None => ContactReply::Nobody,
+        };
+        // As it travels.
+        let reply = serde_json::from_str(&serde_json::to_string(&reply).unwrap()).unwrap();
+        isolate.receive(&name(), reply, now);
+    }
+    contacts.len()
+}
+
+fn answered(turn: Turn) -> HttpAnswer {
+    match turn {
+        Turn::Step(Step::Answer(answer)) => answer,
+        Turn::Step(_) | Turn::Wait(_) => panic!("{turn:?}"),
+    }
+}
+
+/// Serves one request that must wait for its home.
+fn first(isolate: &mut Isolate, home: &mut Home, now: Timestamp) -> HttpAnswer {
+    let Turn::Wait(token) = isolate.decide(&config(), asking(), now) else { panic!("it does not wait") };
+    assert!(matches!(isolate.outcome(&config(), &name(), token, now), Turn::Wait(same) if same == token));
+    assert_eq!(exchange(isolate, home, now), 1);
+    answered(isolate.outcome(&config(), &name(), token, now))
+}
+
+fn timing(answer: &HttpAnswer) -> Option<&str> {
+    answer.headers.iter().find(|(name, _)| name == "Server-Timing").map(|(_, value)| value.as_str())
+}
+
+#[test]
+fn after_the_first_request_the_next_ones_need_no_home() {
+    let (mut isolate, mut home) = (Isolate::default(), home(LeaseRules::default()));
+    let answer = first(&mut isolate, &mut home, at(0));
+    assert!(answer.body.starts_with(r#"{"allowed":true"#), "{}", answer.body);
+    assert_eq!(timing(&answer), Some("meter;desc=home"));
+    for number in 2_u64..6 {
+        let answer = answered(isolate.decide(&config(), asking(), at(number)));
+        assert_eq!(timing(&answer), Some("meter;desc=lease"));
+        let remaining = format!(r#""remaining":{}"#, 100_000 - number);
+        assert!(answer.body.contains(&remaining), "{remaining}: {}", answer.body);
+    }
+}
+
+#[test]
+fn what_is_in_hand_is_no_usage() {
+    let (mut isolate, mut home) = (Isolate::default(), home(LeaseRules::default()));
+    first(&mut isolate, &mut home, at(0));
+    let mut numbers = home.numbers(at(1)).unwrap();
+    assert!(numbers.used > Units::new(1));
+    isolate.add_in_hand(&name(), &mut numbers, at(1));
+    assert_eq!((numbers.used, numbers.rpm_remaining), (Units::new(1), 59_999));
+}
+
+#[test]
+fn a_background_loop_reports_returns_and_ends() {
+    let (mut isolate, mut home) = (Isolate::default(), home(LeaseRules::default()));
+    first(&mut isolate, &mut home, at(0));
+    assert!(isolate.is_restless(&name(), at(0)));
+    let number = isolate.begin_loop(&name(), at(0)).unwrap();
+    assert_eq!(isolate.begin_loop(&name(), at(1)), None, "one loop is enough");
+    assert!(!isolate.is_restless(&name(), at(1)));
+    let mut now = at(1);
+    while let Some(nap) = isolate.nap(&name(), number, now) {
+        assert!((NAP_MS.0..=NAP_MS.1).contains(&nap), "{nap}");
+        now = now.plus_ms(nap);
+        exchange(&mut isolate, &mut home, now);
+        assert!(now < at(15_000), "the loop does not end");
+    }
+    let of_month = home.outstanding(NOW.period());
+    assert_eq!((of_month.net, of_month.settled), (Units::new(1), Units::new(1)));
+}
+
+#[test]
+fn a_loop_that_died_is_replaced_and_the_old_one_ends_if_it_wakes() {
+    let (mut isolate, mut home) = (Isolate::default(), home(LeaseRules::default()));
+    first(&mut isolate, &mut home, at(0));
+    let old = isolate.begin_loop(&name(), at(0)).unwrap();
+    let later = at(LOOP_HANDOVER_MS);
+    assert!(isolate.is_restless(&name(), later));
+    let new = isolate.begin_loop(&name(), later).unwrap();
+    assert_eq!(isolate.nap(&name(), old, later), None);
+    assert!(isolate.nap(&name(), new, later).is_some());
+}
+
+#[test]
+fn a_strict_project_asks_its_home_for_each_request() {
+    let strict = LeaseRules { strict: true, ..LeaseRules::default() };
+    let (mut isolate, mut home) = (Isolate::default(), home(strict));
+    let Turn::Wait(token) = isolate.decide(&config(), asking(), at(0)) else { panic!("it does not wait") };
+    exchange(&mut isolate, &mut home, at(0));
+    let outcome = isolate.outcome(&config(), &name(), token, at(0));
+    assert!(matches!(outcome, Turn::Step(Step::Decide(Deciding { holder: Some(_), .. }))));
+    let next = isolate.decide(&config(), asking(), at(1));
+    assert!(matches!(next, Turn::Step(Step::Decide(_))));
+}
+
+#[test]
+fn an_unknown_project_is_refused_for_a_second_and_holders_with_leases_do_not_mind() {
+    let (mut isolate, mut home) = (Isolate::default(), home(LeaseRules::default()));
+    let failed = || ContactReply::Failed("project_unknown".to_owned());
+    let Turn::Wait(token) = isolate.decide(&config(), asking(), at(0)) else { panic!("it does not wait") };
+    isolate.receive(&name(), failed(), at(1));
+    assert_eq!(answered(isolate.outcome(&config(), &name(), token, at(2))).status, 401);
+    assert_eq!(answered(isolate.decide(&config(), asking(), at(UNKNOWN_MS))).status, 401);
+    assert_eq!(first(&mut isolate, &mut home, at(UNKNOWN_MS + 1)).status, 200);
+    isolate.receive(&name(), failed(), at(UNKNOWN_MS + 2));
+    assert_eq!(answered(isolate.decide(&config(), asking(), at(UNKNOWN_MS + 3))).status, 200);
+}
+
+#[test]
+fn whoever_waits_too_long_or_asks_in_a_lost_instance_is_told_to_come_again() {
+    let mut isolate = Isolate::default();
+    let Turn::Wait(token) = isolate.decide(&config(), asking(), at(0)) else { panic!("it does not wait") };
+    assert_eq!(answered(isolate.outcome(&config(), &name(), token, at(1_500))).status, 503);
+    assert_eq!(answered(isolate.outcome(&config(), &name(), token, at(1_501))).status, 503);
+    assert_eq!(answered(Isolate::default().outcome(&config(), &name(), 1, at(0))).status, 503);
+}

@@ -1,0 +1,87 @@
+//! The project's numbers as a holder knows them, for answers that show them.
+//!
+//! They are what the issuer had left when it last wrote, and what is in hand here: exact while nobody
+//! else spends, and never the base of a decision.
+
+use super::Holder;
+use crate::decision::Numbers;
+use crate::lease::message::Lease;
+use crate::lease::stock::Delivery;
+use crate::time::{Minute, Period, Timestamp};
+use crate::units::Units;
+
+/// What the newest reply said.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Heard {
+    sent: Timestamp,
+    received: Timestamp,
+    home: Timestamp,
+    period: Period,
+    minute: Minute,
+    allowance: Option<u64>,
+    left: u64,
+    permits_left: u64,
+}
+
+impl Heard {
+    /// What this reply says, unless an answer to a later contact has come already.
+    pub(super) fn newest(known: Option<Self>, at: Delivery, lease: &Lease) -> Self {
+        match known {
+            Some(known) if known.sent > at.sent => known,
+            Some(_) | None => Self {
+                sent: at.sent,
+                received: at.received,
+                home: lease.now,
+                period: lease.period,
+                minute: lease.minute,
+                allowance: (!lease.open).then_some(lease.allowance),
+                left: lease.left,
+                permits_left: lease.permits_left,
+            },
+        }
+    }
+}
+
+/// What is in hand of one period and minute.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct InHand {
+    /// Units.
+    pub units: u64,
+    /// Permits.
+    pub permits: u64,
+}
+
+impl Holder {
+    /// What is in hand and can be spent at `now`.
+    #[must_use]
+    pub fn in_hand(&self, now: Timestamp) -> InHand {
+        let units = if now < self.stock.units_until { self.stock.units } else { 0 };
+        InHand { units, permits: self.stock.permits(now) }
+    }
+
+    /// The project's numbers, as far as they are known here; `None` before the first reply.
+    #[must_use]
+    pub fn numbers(&self, now: Timestamp) -> Option<Numbers> {
+        let (terms, heard) = (self.terms.as_ref()?, self.heard.as_ref()?);
+        let hand = self.in_hand(now);
+        let home_now = heard.home.plus_ms(now.ms_since(heard.received));
+        let same_minute = home_now.minute() == heard.minute;
+        // What others had of a minute that began since is not known here.
+        let permits_left = if same_minute { heard.permits_left } else { u64::from(terms.rpm) };
+        let permits = permits_left.saturating_add(hand.permits).min(u64::from(terms.rpm));
+        let allowance = heard.allowance.map(Units::new);
+        let remaining = Units::new(heard.left).saturating_add(Units::new(hand.units));
+        Some(Numbers {
+            now: home_now,
+            period: heard.period,
+            plan: terms.plan,
+            included: Units::ZERO,
+            allowance,
+            used: allowance.map_or(Units::ZERO, |allowance| allowance.saturating_sub(remaining)),
+            rpm: terms.rpm,
+            rpm_remaining: u32::try_from(permits).unwrap_or(u32::MAX),
+            agents_max: terms.agents_max,
+            upgrade_url: terms.upgrade_url.clone(),
+        })
+    }
+}

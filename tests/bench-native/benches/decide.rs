@@ -113,7 +113,9 @@ fn limitador(criterion: &mut Criterion) {
     let namespace = "bench".to_string().into();
     criterion.bench_function("limitador: four limits in memory", |bencher| {
         bencher.iter(|| {
-            black_box(limiter.check_rate_limited_and_update(&namespace, black_box(&context), 1).unwrap().limited)
+            black_box(
+                limiter.check_rate_limited_and_update(&namespace, black_box(&context), 1).unwrap().limited,
+            )
         });
     });
 }

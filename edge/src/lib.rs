@@ -85,7 +85,11 @@ pub fn check_now(
     let head = Head { method, url, authorization, agent, header_bytes, body_bytes };
     config::with(|config| match gate::gate(config, &head) {
         Step::ReadBody(reading) => lease(config, gate::read_body(reading, body), now_ms),
-        other => lease(config, other, now_ms),
+        step @ (Step::Answer(_)
+        | Step::Decide(_)
+        | Step::Forward { .. }
+        | Step::ReadPolicy { .. }
+        | Step::Install { .. }) => lease(config, step, now_ms),
     })
 }
 

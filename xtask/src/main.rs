@@ -11,6 +11,7 @@ mod edge;
 mod native;
 mod process;
 mod progress;
+mod sim;
 mod test;
 mod tidy;
 mod toolchain;
@@ -61,6 +62,8 @@ enum Task {
     Tidy,
     /// Build the worker's bundle into target/edge
     Edge,
+    /// Run the lease core under every fault, from seeds that replay exactly
+    Sim(sim::Options),
     /// Measure the edge beside what one would write instead
     Bench(bench::Options),
     /// Check that wrangler would deploy the bundle (dry run, no network, no account)
@@ -89,6 +92,7 @@ fn run(task: Task) -> Result<()> {
         Task::Ci => ci::run(),
         Task::Tidy => tidy::run(),
         Task::Edge => edge::build().map(|_bundle| ()),
+        Task::Sim(options) => sim::run(&options),
         Task::Bench(options) => bench::run(&options),
         Task::Wrangler => wrangler::run_dry(),
     }

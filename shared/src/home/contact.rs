@@ -5,8 +5,9 @@
 
 use std::collections::BTreeMap;
 
+use super::denial::Ends;
 use super::desk::Receipt;
-use super::offer::{self, Offer, Room, Short, Situation};
+use super::offer::{self, Offer, Room, Situation};
 use super::{Home, NoPolicy};
 use crate::decision::Denial;
 use crate::ids::AgentId;
@@ -23,12 +24,6 @@ use crate::units::Units;
 
 /// The part of an allowance that may be at risk in isolates: 2 %, in thousandths.
 pub(crate) const RISK_MILLI: u64 = 20;
-/// The longest denial, in milliseconds: top-ups are usable within two seconds.
-const DENY_MS_MAX: u64 = 2_000;
-/// The same for a sub-home, which denies its isolates for longer.
-const DENY_CHILD_MS_MAX: u64 = 400;
-/// The shortest and longest denial of one agent, in milliseconds.
-pub(crate) const DENY_AGENT_MS: (u64, u64) = (700, 1_000);
 /// How long a suspended project's holders are refused, in milliseconds.
 const SUSPENDED_MS: u64 = 1_000;
 /// How long a contact waits while the home is finding out about its earlier lives, in milliseconds.
@@ -49,14 +44,6 @@ pub(crate) fn lanes(load: u64) -> u8 {
 
 fn narrow(n: u64) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
-}
-
-/// When the period and the minute end.
-#[derive(Debug, Clone, Copy)]
-struct Ends {
-    now: Timestamp,
-    period_ms: u64,
-    minute_ms: u64,
 }
 
 impl Home {
@@ -337,68 +324,6 @@ impl Home {
             rooms.insert(agent.clone(), room);
         }
         rooms
-    }
-
-    /// How long each denial holds: a turn of its own, and never across the turn of its period.
-    fn refusals(&mut self, ends: Ends, m: &Contact, short: &[Short], random: &mut Stream) -> Vec<Refusal> {
-        let mut refusals = Vec::new();
-        let (now, period) = (ends.now, ends.now.period());
-        for short in short {
-            let denial = if short.denial == Denial::QuotaExhausted {
-                self.note_exhausted(now, period);
-                self.spent_denial(period, Some(m.holder))
-            } else {
-                short.denial
-            };
-            let for_ms = if short.agent.is_some() {
-                random.between(DENY_AGENT_MS.0, DENY_AGENT_MS.1)
-            } else {
-                let cap = if m.child { DENY_CHILD_MS_MAX } else { DENY_MS_MAX };
-                self.crowd.deny_slot(now, cap, random)
-            };
-            let spread = random.between(0, self.crowd.count().saturating_mul(2));
-            let end = if denial == Denial::RateLimited { ends.minute_ms } else { ends.period_ms };
-            let for_ms = for_ms.min(end.saturating_add(spread));
-            refusals.push(Refusal { denial, agent: short.agent.clone(), cost: short.cost, for_ms });
-        }
-        refusals
-    }
-
-    /// Whether a spent allowance is final, or others still hold some of it.
-    pub(super) fn spent_denial(&self, period: Period, asking: Option<HolderId>) -> Denial {
-        let live = self
-            .crowd
-            .stranded()
-            .any(|(holder, stranded)| Some(*holder) != asking && self.desk.out(*holder, period) > stranded);
-        if live { Denial::QuotaContended } else { Denial::QuotaExhausted }
-    }
-
-    /// A quota denial counts as the passing of 100 %: forfeits may keep settled usage below it.
-    pub(super) fn note_exhausted(&mut self, now: Timestamp, period: Period) {
-        let epoch = self.meta.epoch;
-        let account = self.accounts.entry(period).or_default();
-        if account.exhausted.is_none() {
-            account.exhausted = Some(epoch);
-            self.pace.counted(now, true);
-        }
-    }
-
-    fn reclaim_silent(&mut self, now: Timestamp) {
-        let period = now.period();
-        let silent: Vec<HolderId> = self
-            .desk
-            .holders
-            .keys()
-            .filter(|id| !self.crowd.present().any(|seen| seen == *id))
-            .copied()
-            .collect();
-        for id in silent {
-            let out = self.desk.out(id, period);
-            self.desk.came_back(id, period, out);
-            if let Some(account) = self.accounts.get_mut(&period) {
-                account.returned = account.returned.saturating_add(Units::new(out));
-            }
-        }
     }
 }
 

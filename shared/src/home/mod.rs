@@ -7,6 +7,7 @@
 mod account;
 pub(crate) mod contact;
 pub(crate) mod crowd;
+pub(crate) mod denial;
 pub(crate) mod desk;
 mod flush;
 mod lives;
@@ -341,5 +342,7 @@ impl Home {
     }
 }
 
+#[cfg(test)]
+mod lease_tests;
 #[cfg(test)]
 mod tests;

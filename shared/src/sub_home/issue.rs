@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::SubHome;
 use crate::decision::Denial;
-use crate::home::contact::{DENY_AGENT_MS, IDLE_MS, IDLE_TIGHT_MS, lanes};
+use crate::home::contact::{IDLE_MS, IDLE_TIGHT_MS, lanes};
 use crate::home::crowd::HOLD;
+use crate::home::denial::DENY_AGENT_MS;
 use crate::home::offer::{self, Offer, Room, Short, Situation};
 use crate::ids::AgentId;
 use crate::lease::FRESH_MS;

@@ -5,6 +5,7 @@ mod clock;
 mod faults;
 pub mod meters;
 mod network;
+mod region;
 mod seats;
 
 use std::cmp::Reverse;
@@ -21,9 +22,10 @@ use crate::audit::{Auditor, Verdict};
 use crate::bugs::Planted;
 use crate::config::Config;
 
-use center::{HomeNode, SubNode};
+use center::HomeNode;
 use faults::Fault;
 use meters::Meters;
+use region::SubNode;
 use seats::Isolate;
 
 /// How long a healed world may take until everything is settled, in milliseconds.

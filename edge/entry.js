@@ -14,6 +14,8 @@ const AGGREGATOR_WAIT_MS = 10000;
 // How often a waiting request looks for its outcome: soon at first, seldom under load.
 const NAP_MS_MIN = 2;
 const NAP_MS_MAX = 25;
+// A body that short is read before the request is looked at.
+const SMALL_BYTES_MAX = 1024;
 // An alarm that is overdue by that much was lost by the platform and is set again.
 const ALARM_LOST_MS = 2000;
 
@@ -216,9 +218,16 @@ async function serve(request, env, ctx) {
     else if (name === 'palveron-agent') agent = composed(value);
     else if (name === 'content-length') length = value;
   }
-  let text = rust(() => meter.decide(
-    `${request.method} ${target(request)}`, authorization, agent, header_bytes, count(length), now(),
-  ));
+  const url = target(request);
+  let text;
+  if (url.endsWith('/v1/check') && length > 0 && length <= SMALL_BYTES_MAX) {
+    const body = composed(await request.text());
+    const line = `${request.method} ${url}`;
+    text = rust(() => meter.checkNow(line, authorization, agent, header_bytes, body, now()));
+  } else {
+    const line = `${request.method} ${url}`;
+    text = rust(() => meter.decide(line, authorization, agent, header_bytes, count(length), now()));
+  }
   for (;;) {
     switch (text[0]) {
       case 'b': {

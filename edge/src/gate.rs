@@ -69,7 +69,8 @@ pub(crate) fn check_body(config: &Config, head: &Head<'_>, body: &str) -> Step {
     with_caller(config, head, |caller| read_body(Reading { bytes_max: CHECK_BYTES_MAX, caller }, body))
 }
 
-fn read_body(reading: Reading, body: &str) -> Step {
+/// Continues `/v1/check`, whose caller is known, with its body.
+pub(crate) fn read_body(reading: Reading, body: &str) -> Step {
     match check_ask(&reading.caller, body) {
         Ok(ask) => Step::Decide(Deciding { home: reading.caller.home, ask, then: Then::Check, holder: None }),
         Err(problem) => Step::problem(&problem),

@@ -65,6 +65,34 @@ pub fn decide(
     config::with(|config| lease(config, gate::gate(config, &head), now_ms))
 }
 
+/// Decides `POST /v1/check` whose body is there already, as [`decide`] does.
+///
+/// The body of such a request is a few bytes that come with its head, so that it is read before the
+/// request was looked at; one call instead of two.
+#[expect(clippy::too_many_arguments, reason = "JavaScript hands over plain values only")]
+#[wasm_bindgen(js_name = checkNow)]
+#[must_use]
+pub fn check_now(
+    line: &str,
+    authorization: &str,
+    agent: &str,
+    header_bytes: u32,
+    body: &str,
+    now_ms: u64,
+) -> String {
+    let (method, url) = line.split_once(' ').unwrap_or((line, ""));
+    let body_bytes = u32::try_from(body.len()).unwrap_or(u32::MAX);
+    let head = Head { method, url, authorization, agent, header_bytes, body_bytes };
+    config::with(|config| match gate::gate(config, &head) {
+        Step::ReadBody(reading) => lease(config, gate::read_body(reading, body), now_ms),
+        step @ (Step::Answer(_)
+        | Step::Decide(_)
+        | Step::Forward { .. }
+        | Step::ReadPolicy { .. }
+        | Step::Install { .. }) => lease(config, step, now_ms),
+    })
+}
+
 /// Continues a request whose body was to be read.
 #[wasm_bindgen]
 #[must_use]

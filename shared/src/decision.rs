@@ -121,14 +121,24 @@ impl Numbers {
     /// `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers).
     #[must_use]
     pub fn headers(&self) -> [Header; 2] {
-        let minute_left = self.seconds_until(self.now.minute().end());
-        let mut policy = format!("\"rpm\";q={};w=60", self.rpm);
-        let mut limit = format!("\"rpm\";r={};t={minute_left}", self.rpm_remaining);
+        // As long as these texts get, so that they are written in one piece.
+        const USUAL_BYTES: usize = 96;
+        let (mut policy, mut limit) =
+            (String::with_capacity(USUAL_BYTES), String::with_capacity(USUAL_BYTES));
+        let add = |text: &mut String, label: &str, value: u64| {
+            text.push_str(label);
+            text.push_str(&value.to_string());
+        };
+        add(&mut policy, "\"rpm\";q=", self.rpm.into());
+        policy.push_str(";w=60");
+        add(&mut limit, "\"rpm\";r=", self.rpm_remaining.into());
+        add(&mut limit, ";t=", self.seconds_until(self.now.minute().end()));
         if let (Some(allowance), Some(remaining)) = (self.allowance, self.remaining()) {
-            let window = self.period.end().ms_since(self.period.start()).div_euclid(1_000);
-            let month_left = self.seconds_until(self.period.end());
-            policy.push_str(&format!(", \"month\";q={allowance};w={window}"));
-            limit.push_str(&format!(", \"month\";r={remaining};t={month_left}"));
+            let end = self.period.end();
+            add(&mut policy, ", \"month\";q=", allowance.get());
+            add(&mut policy, ";w=", end.ms_since(self.period.start()).div_euclid(1_000));
+            add(&mut limit, ", \"month\";r=", remaining.get());
+            add(&mut limit, ";t=", self.seconds_until(end));
         }
         [("RateLimit-Policy", policy), ("RateLimit", limit)]
     }

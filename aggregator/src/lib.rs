@@ -1,7 +1,7 @@
 //! The aggregator of Palveron Meter: the books of all projects, and the policies that follow from them.
 //!
 //! `http` and `jobs` meet only through `store`; what is decided is decided by pure functions
-//! (`access`, `batch`, `policy`, `usage`). SQL must stay in `store`, the environment in `config`,
+//! (`access`, `batch`, `ledger`, `policy`, `usage`). SQL must stay in `store`, the environment in `config`,
 //! the clock in `clock`, and randomness in `random`.
 
 pub mod access;
@@ -12,6 +12,7 @@ pub mod clock;
 pub mod config;
 pub mod http;
 pub mod jobs;
+pub mod ledger;
 pub mod policy;
 pub mod project;
 pub mod random;

@@ -13,8 +13,10 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: [Migration; 1] =
-    [Migration { number: 1, sql: include_str!("migrations/0001_first_light.sql") }];
+const MIGRATIONS: [Migration; 2] = [
+    Migration { number: 1, sql: include_str!("migrations/0001_first_light.sql") },
+    Migration { number: 2, sql: include_str!("migrations/0002_ledger.sql") },
+];
 
 /// Runs what has not run yet, all in one transaction.
 pub(super) async fn apply(pool: &SqlitePool) -> Result<(), StoreError> {
@@ -83,8 +85,10 @@ mod tests {
     use sqlx::sqlite::SqlitePoolOptions;
 
     /// A released migration's line here never changes.
-    const LOCKED: [(i64, &str); 1] =
-        [(1, "527bd0f5167c77624005e4a4d267d4ef3d3260fdc4f89112e7de0637a7ba2a6c")];
+    const LOCKED: [(i64, &str); 2] = [
+        (1, "527bd0f5167c77624005e4a4d267d4ef3d3260fdc4f89112e7de0637a7ba2a6c"),
+        (2, "48ada289b151ba9e1ef7bbcc56bcffe498c57e0cca5ad7148cb61039979a93bf"),
+    ];
 
     #[test]
     fn released_migrations_are_as_they_were_released() {

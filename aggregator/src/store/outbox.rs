@@ -7,8 +7,8 @@ use shared::time::Timestamp;
 use sqlx::{Row, SqliteConnection};
 
 use super::rows::{id, ms, number, small};
-use super::{Store, StoreError, keys, projects};
-use crate::project::Project;
+use super::{Store, StoreError, keys, ledger};
+use crate::book::Book;
 
 /// The name of the setting that holds what all policies were last compiled from.
 const BASIS: &str = "policy_basis";
@@ -100,15 +100,15 @@ impl Store {
         Ok(())
     }
 
-    /// A project with the keys that are not revoked, as of one instant.
+    /// A project's book with the keys that are not revoked, as of one instant.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn policy_parts(&self, id: &ProjectId) -> Result<Option<(Project, Vec<KeyId>)>, StoreError> {
+    pub async fn policy_parts(&self, id: &ProjectId) -> Result<Option<(Book, Vec<KeyId>)>, StoreError> {
         let mut tx = self.read().await?;
-        let Some(project) = projects::find(&mut tx, id).await? else { return Ok(None) };
+        let Some(book) = ledger::load(&mut tx, id).await? else { return Ok(None) };
         let keys = keys::active(&mut tx, id).await?;
-        Ok(Some((project, keys)))
+        Ok(Some((book, keys)))
     }
 
     /// Raises every policy's version if policies are compiled from something else than before.

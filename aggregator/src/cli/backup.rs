@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::Context;
 use super::print::{self, Format};
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::store::{Store, WhenMissing};
 
@@ -57,7 +58,9 @@ pub(super) async fn restore(copy: Copy, config: Config) -> anyhow::Result<()> {
     std::fs::hard_link(&half, target).with_context(|| target.display().to_string())?;
     std::fs::remove_file(&half)?;
     // Opening it brings it up to this release and refuses it if it is of a newer one.
-    Store::open(target, WhenMissing::Refuse).await?.close().await;
+    let store = Store::open(target, WhenMissing::Refuse).await?;
+    store.outrun_policies(Clock::system().now()).await?;
+    store.close().await;
     told(copy.format, target)
 }
 

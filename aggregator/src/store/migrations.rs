@@ -112,6 +112,51 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn projects_and_cells_of_the_release_before_get_ledgers_and_sums() {
+        let folder = std::env::temp_dir().join(format!("meter-upgrade-{}", crate::random::id().unwrap()));
+        std::fs::create_dir(&folder).unwrap();
+        let path = folder.join("meter.db");
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+        let old = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
+        let mut connection = old.acquire().await.unwrap();
+        create_table(&mut connection).await.unwrap();
+        sqlx::raw_sql(MIGRATIONS[0].sql).execute(&mut *connection).await.unwrap();
+        record(&mut connection, 1, &hash(MIGRATIONS[0].sql)).await.unwrap();
+        // Made on 2026-11-23; 20,759 is 2026-11-02, 20,788 is 2026-12-01.
+        sqlx::raw_sql(
+            "INSERT INTO project VALUES ('demo', 'pro', NULL, 70, 1, 0, 600, 4, 1795435200000);
+             INSERT INTO cell VALUES ('demo', 'live', 20759, 'a', 'verify', 'home', 'aaaaaaaa', 5, 0, 0, 1),
+                                     ('demo', 'live', 20787, 'b', 'verify', 'home', 'aaaaaaaa', 6, 0, 0, 0),
+                                     ('demo', 'test', 20787, 'b', 'verify', 'home', 'aaaaaaaa', 9, 0, 0, 0),
+                                     ('demo', 'live', 20788, 'b', 'verify', 'home', 'aaaaaaaa', 7, 0, 0, 0);",
+        )
+        .execute(&mut *connection)
+        .await
+        .unwrap();
+        drop(connection);
+        old.close().await;
+        for _ in 0..2 {
+            let store = crate::store::Store::open(&path, crate::store::WhenMissing::Refuse).await.unwrap();
+            let demo = shared::ids::ProjectId::parse("demo").unwrap();
+            let lines = store.ledger_as_text(&demo).await.unwrap();
+            assert_eq!(lines.len(), 5, "{lines:?}");
+            assert!(lines[0].contains("\"opened\"") && lines[0].contains("\"included\":70"), "{lines:?}");
+            assert!(lines[1].contains("suspended"), "{lines:?}");
+            assert_eq!(
+                lines[2..],
+                [
+                    "usage live 2026-11 units=11 anchors=1",
+                    "usage live 2026-12 units=7 anchors=0",
+                    "usage test 2026-11 units=9 anchors=0",
+                ]
+            );
+            assert_eq!(store.audit(&demo).await.unwrap(), Some(vec![]));
+            store.close().await;
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[tokio::test]
     async fn a_database_of_another_history_is_refused() {
         for (number, hash, expected) in [(1, "other", "is not the one that made"), (99, "x", "newer release")]
         {

@@ -13,6 +13,9 @@ use crate::book::Book;
 /// The name of the setting that holds what all policies were last compiled from.
 const BASIS: &str = "policy_basis";
 
+/// More changes than any project sees between a backup and its restoration.
+const VERSIONS_PER_RESTORE: u64 = 1_000_000;
+
 /// A policy that is to be pushed now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DuePush {
@@ -128,6 +131,20 @@ impl Store {
         queue_all(&mut tx, now).await?;
         self.commit_policy_change(tx).await?;
         Ok(raised)
+    }
+
+    /// Raises every policy's version above those that the edge may have from after the backup.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn outrun_policies(&self, now: Timestamp) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        sqlx::query("UPDATE project SET policy_version = policy_version + ?")
+            .bind(super::rows::int(VERSIONS_PER_RESTORE))
+            .execute(&mut *tx)
+            .await?;
+        queue_all(&mut tx, now).await?;
+        self.commit_policy_change(tx).await
     }
 }
 

@@ -315,7 +315,10 @@ fn a_backup_is_restored_elsewhere_and_overwrites_nothing() {
     let over = stderr(&run(&folder, &format!("restore {copy}")));
     assert!(over.contains("is there already"), "{over}");
     stdout(&other, &format!("restore {copy}"));
-    assert_eq!(stdout(&other, "project show demo"), stdout(&folder, "project show demo"));
+    let (restored, kept) =
+        (json(&other, "project show demo --json"), json(&folder, "project show demo --json"));
+    assert_eq!((&restored["plan"], &restored["created_at"]), (&kept["plan"], &kept["created_at"]));
+    assert_eq!(restored["policy_version"], 1_000_001, "above what the edge may have");
     let junk = Folder::new();
     std::fs::write(junk.path().join("junk"), "x".repeat(5_000)).unwrap();
     let refused = stderr(&run(&junk, "restore junk"));

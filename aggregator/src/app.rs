@@ -10,9 +10,9 @@ use shared::sign::SigningKeys;
 use crate::book::Book;
 use crate::clock::Clock;
 use crate::http::{Readiness, Timeouts};
-use crate::jobs::intake::Intake;
 use crate::metrics::Metrics;
 use crate::policy::Basis;
+use crate::store::Intake;
 use crate::store::Store;
 
 /// The aggregator's shared parts; clones are the same.

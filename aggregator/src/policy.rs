@@ -8,7 +8,7 @@
 use sha2::{Digest, Sha256};
 use shared::ids::KeyId;
 use shared::plan::{Catalogue, Plan, Terms};
-use shared::policy::{AllowanceParts, Policy, Status};
+use shared::policy::{AllowanceParts, LeaseRules, Policy, Status};
 use shared::time::Timestamp;
 use shared::units::Units;
 
@@ -112,6 +112,7 @@ impl Basis {
             agents_max,
             keys,
             upgrade_url: self.upgrade_url.clone(),
+            leases: LeaseRules::default(),
         })
     }
 }

@@ -131,10 +131,9 @@ mod tests {
     }
 
     fn answered(then: Then, reply: &str) -> Answer {
-        match conclude(&config(), deciding(then), reply, NOW) {
-            Step::Answer(answer) => answer,
-            other => panic!("{other:?}"),
-        }
+        let step = conclude(&config(), deciding(then), reply, NOW);
+        let Step::Answer(answer) = step else { panic!("{step:?}") };
+        answer
     }
 
     fn value<'a>(headers: &'a [Pair], name: &str) -> Option<&'a str> {

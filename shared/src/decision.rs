@@ -30,6 +30,9 @@ impl Ask {
     pub const COST_MAX: u32 = 1_000;
 }
 
+/// After how long a client tries again while others hold what is left, in milliseconds (design §3).
+const CONTENDED_RETRY_MS: u64 = 2_000;
+
 /// Why a request was denied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -44,6 +47,10 @@ pub enum Denial {
     RateLimited,
     /// The period's allowance is spent.
     QuotaExhausted,
+    /// What is left of the allowance is held by others for a moment.
+    QuotaContended,
+    /// The agent's own limit is reached.
+    AgentQuota,
 }
 
 impl Denial {
@@ -56,6 +63,8 @@ impl Denial {
             Self::AgentLimit => ErrorCode::AgentLimit,
             Self::RateLimited => ErrorCode::RateLimited,
             Self::QuotaExhausted => ErrorCode::QuotaExhausted,
+            Self::QuotaContended => ErrorCode::QuotaContended,
+            Self::AgentQuota => ErrorCode::AgentLimit,
         }
     }
 }
@@ -174,7 +183,10 @@ impl Verdict {
         let numbers = &self.numbers;
         match self.denial? {
             Denial::RateLimited => Some(numbers.now.minute().end().ms_since(numbers.now)),
-            Denial::QuotaExhausted | Denial::AgentLimit => Some(numbers.period.end().ms_since(numbers.now)),
+            Denial::QuotaContended => Some(CONTENDED_RETRY_MS),
+            Denial::QuotaExhausted | Denial::AgentLimit | Denial::AgentQuota => {
+                Some(numbers.period.end().ms_since(numbers.now))
+            }
             Denial::KeyRevoked | Denial::Suspended => None,
         }
     }
@@ -200,6 +212,13 @@ impl Verdict {
             ))
             .resets_at(period.end())
             .upgrade_url(upgrade_url),
+            Denial::AgentQuota => problem(
+                "This agent has reached its own limit of this period. Its owner can raise it.".to_owned(),
+            )
+            .resets_at(period.end()),
+            Denial::QuotaContended => problem(
+                "What is left of the quota is held elsewhere for a moment. Wait for the seconds in Retry-After, then send the request again.".to_owned(),
+            ),
             Denial::RateLimited => problem(format!(
                 "The limit is {rpm} requests per minute. Wait for the seconds in Retry-After, then send the request again."
             ))

@@ -3,9 +3,11 @@
 //! A policy travels as a signed document and its version only rises. It carries the parts of the
 //! allowance instead of their sum, so that a home can compute the next month by itself (design §3).
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{KeyId, ProjectId, SigningKeyId};
+use crate::ids::{AgentId, KeyId, ProjectId, SigningKeyId};
 use crate::plan::Plan;
 use crate::sign::{Purpose, SigningKeys};
 use crate::time::Period;
@@ -97,6 +99,27 @@ pub struct Policy {
     pub keys: Vec<KeyId>,
     /// Where a customer who ran out can upgrade.
     pub upgrade_url: String,
+    /// How leases are issued.
+    #[serde(default)]
+    pub leases: LeaseRules,
+}
+
+/// How a project's home issues leases.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseRules {
+    /// Whether every request is decided by the home, durably, before its answer.
+    #[serde(default)]
+    pub strict: bool,
+    /// How many sub-homes stand between the isolates and the home; zero is none.
+    #[serde(default)]
+    pub sub_homes: u32,
+    /// Units a period for single agents.
+    #[serde(default)]
+    pub agents: BTreeMap<AgentId, Units>,
+    /// The most units that a home may have issued beyond its last acknowledged flush, where its
+    /// storage can be rolled back; `None` where it cannot.
+    #[serde(default)]
+    pub escrow: Option<Units>,
 }
 
 /// A policy as it travels: the exact document that was signed, and its signature.
@@ -168,6 +191,7 @@ pub(crate) mod tests {
             agents_max: Some(5),
             keys: vec![KeyId::parse("k001").unwrap()],
             upgrade_url: "https://palveron.com/pricing".to_owned(),
+            leases: LeaseRules::default(),
         }
     }
 

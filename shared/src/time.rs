@@ -88,6 +88,18 @@ impl fmt::Display for Timestamp {
 pub struct Minute(u64);
 
 impl Minute {
+    /// The minute's first instant.
+    #[must_use]
+    pub fn start(self) -> Timestamp {
+        Timestamp::from_ms(self.0.saturating_mul(MS_PER_MINUTE))
+    }
+
+    /// The following minute.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
     /// The first instant that is no longer in this minute.
     #[must_use]
     pub fn end(self) -> Timestamp {

@@ -2,11 +2,15 @@
 //!
 //! Unknown fields are tolerated in both directions, so that releases can differ.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::cell::Cell;
-use crate::ids::{Incarnation, Mode, ProjectId, SourceId};
+use crate::ids::{AgentId, Incarnation, Mode, ProjectId, SourceId};
 use crate::policy::SignedPolicy;
+use crate::time::Period;
+use crate::units::Units;
 
 /// The path that flushes are posted to.
 pub const INGEST_PATH: &str = "/ingest";
@@ -32,6 +36,9 @@ pub struct Flush {
     pub seq: u64,
     /// At most [`FLUSH_CELLS_MAX`] cells.
     pub cells: Vec<Cell>,
+    /// Periods in which a request was denied for want of units: it counts as the passing of 100 %.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exhausted: Vec<Period>,
 }
 
 /// The receipt of a flush, sent after its cells are durable.
@@ -41,4 +48,22 @@ pub struct FlushAck {
     pub watermark: u64,
     /// The project's current policy.
     pub policy: SignedPolicy,
+    /// What is merged, for homes whose storage can be rolled back; for each period that is not final
+    /// and has begun.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub merged: Vec<Merged>,
+}
+
+/// What the aggregator has merged of all of a home's lives in one period.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Merged {
+    /// The period.
+    pub period: Period,
+    /// Units of all lives.
+    pub units: Units,
+    /// How many lives other than the asking one there were.
+    pub lives: u32,
+    /// Units of each named agent, where the policy limits agents.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub agents: BTreeMap<AgentId, Units>,
 }

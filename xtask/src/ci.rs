@@ -10,17 +10,18 @@ use anyhow::{Result, bail};
 
 use crate::clock::{Stopwatch, human};
 use crate::process::{ask, run_visible};
-use crate::{edge, native, test, tidy, toolchain};
+use crate::{edge, native, sim, test, tidy, toolchain};
 
 /// A step's name, what it does, and the function that does it.
 type Step = (&'static str, &'static str, fn() -> Result<()>);
 
 /// In order of what they cost: what fails fast comes first.
-const STEPS: [Step; 5] = [
+const STEPS: [Step; 6] = [
     ("tidy", "the repository's own rules", tidy::run),
     ("format", "cargo fmt --all --check, in every workspace", format),
     ("lint", "cargo clippy --workspace --all-targets, warnings are errors", lint),
     ("wasm", "the worker's bundle; stands for `cargo check`, because the tests need the bundle anyway", wasm),
+    ("sim", "the lease core: fresh seeds under every fault, and every planted bug caught", sim::check),
     ("test", "cargo test, with the bundle on real workerd", all_tests),
 ];
 

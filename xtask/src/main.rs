@@ -2,6 +2,7 @@
 //!
 //! Parses the command line and hands over; it must never do the work itself.
 
+mod bench;
 mod ci;
 mod clock;
 mod config;
@@ -10,6 +11,7 @@ mod edge;
 mod native;
 mod process;
 mod progress;
+mod sim;
 mod test;
 mod tidy;
 mod toolchain;
@@ -60,6 +62,10 @@ enum Task {
     Tidy,
     /// Build the worker's bundle into target/edge
     Edge,
+    /// Run the lease core under every fault, from seeds that replay exactly
+    Sim(sim::Options),
+    /// Measure the edge beside what one would write instead
+    Bench(bench::Options),
     /// Check that wrangler would deploy the bundle (dry run, no network, no account)
     Wrangler,
 }
@@ -86,6 +92,8 @@ fn run(task: Task) -> Result<()> {
         Task::Ci => ci::run(),
         Task::Tidy => tidy::run(),
         Task::Edge => edge::build().map(|_bundle| ()),
+        Task::Sim(options) => sim::run(&options),
+        Task::Bench(options) => bench::run(&options),
         Task::Wrangler => wrangler::run_dry(),
     }
 }

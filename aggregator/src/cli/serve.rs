@@ -14,10 +14,10 @@ use crate::clock::Clock;
 use crate::config::{Config, LogFormat};
 use crate::http::{self, Readiness, Timeouts};
 use crate::jobs::edge_client::EdgeClient;
-use crate::jobs::intake::Intake;
 use crate::jobs::{audit, clock_offset, month_close, policy_push};
 use crate::metrics::Metrics;
 use crate::policy::Basis;
+use crate::store::Intake;
 use crate::store::{Store, WhenMissing};
 
 pub(super) async fn run(config: Config) -> anyhow::Result<()> {

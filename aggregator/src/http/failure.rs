@@ -4,8 +4,8 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use shared::problem::{self, ErrorCode, Problem};
 
-use crate::jobs::intake::IntakeError;
 use crate::random::NoRandomness;
+use crate::store::IntakeError;
 use crate::store::StoreError;
 
 /// How long a client should wait when the store cannot be used, in seconds.

@@ -3,6 +3,5 @@
 pub mod audit;
 pub mod clock_offset;
 pub mod edge_client;
-pub mod intake;
 pub mod month_close;
 pub mod policy_push;

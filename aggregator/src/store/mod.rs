@@ -6,6 +6,7 @@
 
 mod billing;
 mod cells;
+mod intake;
 mod keys;
 mod ledger;
 mod migrations;
@@ -28,6 +29,7 @@ use tokio::sync::Notify;
 
 pub use billing::{Credited, Once};
 pub use cells::{Merged, SourceState};
+pub use intake::{Intake, IntakeError};
 pub use keys::KeyCreated;
 pub use outbox::DuePush;
 pub use tokens::Token;

@@ -84,8 +84,8 @@ impl Process {
 
     /// SIGTERM; says whether it ended well, and what it had logged.
     fn terminate(mut self) -> (bool, String) {
-        let signalled = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
-        assert!(signalled.success());
+        let process = nix::unistd::Pid::from_raw(self.child.id().try_into().unwrap());
+        nix::sys::signal::kill(process, nix::sys::signal::Signal::SIGTERM).unwrap();
         (self.child.wait().unwrap().success(), self.log.join().unwrap())
     }
 }

@@ -41,7 +41,7 @@ async fn a_flush_is_merged_and_answered_with_watermark_and_policy() {
     let answer = meter
         .flush(&flush("demo", 7, &["2026-11-23 verify bot 3", "2026-11-23 mcp_tool_call ~none 2"]))
         .await;
-    let FlushAck { watermark, policy } = ack(&answer);
+    let FlushAck { watermark, policy, .. } = ack(&answer);
     assert_eq!(watermark, 7);
     let policy = policy.open(&signing_keys()).unwrap();
     assert_eq!((policy.version, policy.rpm, policy.keys), (2, 60, vec![key]));

@@ -1,6 +1,6 @@
 //! What a home has issued in one period, and to which agents.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,11 +13,46 @@ const CROSSING_PERCENTS: [u8; 2] = [80, 100];
 /// One period's account.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Account {
-    /// Units issued; never decreases.
+    /// Units issued, to holders or with a decision; never decreases.
     pub(super) issued: Units,
+    /// Units that holders gave back unused.
+    #[serde(default)]
+    pub(super) returned: Units,
+    /// Units that were served for certain.
+    #[serde(default)]
+    pub(super) settled: Units,
+    /// Units settled that the aggregator has.
+    #[serde(default)]
+    pub(super) acked: Units,
+    /// Units that earlier lives of this storage may have issued, and that nobody will settle here.
+    #[serde(default)]
+    pub(super) void: Units,
+    /// The flush in which it travels that a request was denied for want of units.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) exhausted: Option<u64>,
+    /// Units issued to agents that have a limit of their own, less what they gave back.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) agent_units: BTreeMap<AgentId, Units>,
     /// The named agents of the period, kept only where the plan limits them.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(super) agents: BTreeSet<AgentId>,
+}
+
+impl Account {
+    /// Units that are gone from the allowance: out with holders, settled, or forfeited.
+    pub(super) fn net(&self) -> Units {
+        self.issued.saturating_sub(self.returned)
+    }
+
+    /// Units that holders have and did not settle, dead ones included.
+    pub(super) fn out(&self) -> Units {
+        self.net().saturating_sub(self.settled).saturating_sub(self.void)
+    }
+
+    /// Units issued that the aggregator does not know of.
+    pub(super) fn unacked(&self) -> Units {
+        self.net().saturating_sub(self.acked).saturating_sub(self.void)
+    }
 }
 
 /// Whether `agent` may be used under a limit of `max` agents a period.

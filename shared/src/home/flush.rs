@@ -1,9 +1,9 @@
 //! When a home flushes and what: cumulative cells, numbered, until they are acknowledged.
 
-use super::{Home, HomeName};
+use super::Home;
 use crate::cell::Cell;
-use crate::ids::{Incarnation, SourceId};
-use crate::time::Timestamp;
+use crate::ids::SourceId;
+use crate::time::{Period, Timestamp};
 use crate::wire::{FLUSH_CELLS_MAX, Flush};
 
 /// How long counted units wait for company before they are flushed, in milliseconds. Short enough
@@ -50,7 +50,7 @@ impl Home {
     }
 
     pub(super) fn has_unflushed(&self) -> bool {
-        self.cells.values().any(|cell| cell.epoch > self.meta.acked)
+        self.cells.values().any(|cell| cell.epoch > self.meta.acked) || !self.exhausted(true).is_empty()
     }
 
     /// Everything that was not acknowledged yet, or `None` if there is nothing.
@@ -66,30 +66,33 @@ impl Home {
             .filter(|(_, cell)| cell.epoch > self.meta.acked)
             .map(|(key, cell)| Cell { key: key.clone(), counts: cell.counts })
             .collect();
-        if unflushed.is_empty() {
+        if unflushed.is_empty() && self.exhausted(true).is_empty() {
             return None;
         }
         // Should the shell die while it sends, this is when the flush is tried again.
         self.pace.due = Some(now.plus_ms(RETRY_MS_MAX));
         let seq = self.meta.epoch;
         self.meta.epoch = seq.saturating_add(1);
-        let messages = unflushed
-            .chunks(FLUSH_CELLS_MAX)
-            .map(|cells| message(&self.meta.name, &self.meta.incarnation, seq, cells.to_vec()))
-            .collect();
+        self.note_flight(seq);
+        let mut parts: Vec<Vec<Cell>> = unflushed.chunks(FLUSH_CELLS_MAX).map(<[Cell]>::to_vec).collect();
+        if parts.is_empty() {
+            parts.push(Vec::new());
+        }
+        let messages = parts.into_iter().map(|cells| self.message(seq, cells)).collect();
         Some(FlushRound { seq, messages })
     }
 
     /// A flush without cells: it asks the aggregator for the policy.
     #[must_use]
     pub fn pull(&self) -> Flush {
-        message(&self.meta.name, &self.meta.incarnation, 0, Vec::new())
+        self.message(0, Vec::new())
     }
 
     /// Every message of flush `seq` was acknowledged.
     pub fn flushed(&mut self, now: Timestamp, seq: u64) {
         let now = self.tick(now);
         self.meta.acked = self.meta.acked.max(seq);
+        self.land_flight(seq);
         self.pace = Pace::default();
         if self.has_unflushed() {
             self.pace.counted(now, false);
@@ -104,15 +107,27 @@ impl Home {
         self.pace.failures = self.pace.failures.saturating_add(1);
         self.pace.due = Some(now.plus_ms(pause.min(RETRY_MS_MAX)));
     }
-}
 
-fn message(name: &HomeName, incarnation: &Incarnation, seq: u64, cells: Vec<Cell>) -> Flush {
-    Flush {
-        project: name.project.clone(),
-        mode: name.mode,
-        source: SourceId::home(),
-        incarnation: incarnation.clone(),
-        seq,
-        cells,
+    /// Periods in which a request was denied for want of units, or only those not yet acknowledged.
+    fn exhausted(&self, unacknowledged_only: bool) -> Vec<Period> {
+        let acked = self.meta.acked;
+        let due = |epoch: u64| !unacknowledged_only || epoch > acked;
+        self.accounts
+            .iter()
+            .filter(|(_, a)| a.exhausted.is_some_and(due))
+            .map(|(period, _)| *period)
+            .collect()
+    }
+
+    fn message(&self, seq: u64, cells: Vec<Cell>) -> Flush {
+        Flush {
+            project: self.meta.name.project.clone(),
+            mode: self.meta.name.mode,
+            source: SourceId::home(),
+            incarnation: self.meta.incarnation.clone(),
+            seq,
+            cells,
+            exhausted: self.exhausted(false),
+        }
     }
 }

@@ -5,8 +5,14 @@
 //! over for writing, and its clock never runs backwards.
 
 mod account;
+pub(crate) mod contact;
+pub(crate) mod crowd;
+pub(crate) mod denial;
+pub(crate) mod desk;
 mod flush;
-mod rows;
+mod lives;
+pub(crate) mod offer;
+pub(crate) mod rows;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,9 +28,13 @@ use crate::units::Units;
 use crate::window::Window;
 
 use account::Account;
+use crowd::Crowd;
+use desk::Desk;
 use flush::Pace;
+use rows::Writes;
 
 pub use flush::{FLUSH_INTERVAL_MS, FlushRound, RETRY_MS_MAX};
+pub use lives::{Outstanding, Standing};
 pub use rows::{CorruptRow, Row};
 
 /// Distinct agents of a project and day; further ones are counted as [`AgentId::OTHER`] (design §4).
@@ -89,6 +99,10 @@ struct Meta {
     epoch: u64,
     /// The highest flush that the aggregator has made durable.
     acked: u64,
+    /// Whether the aggregator knows this life and has said what earlier ones may have issued.
+    /// Needed only where the storage can be rolled back.
+    #[serde(default)]
+    registered: bool,
 }
 
 /// A project's authority. See the module's page.
@@ -98,8 +112,12 @@ pub struct Home {
     policy: Option<Policy>,
     accounts: BTreeMap<Period, Account>,
     cells: BTreeMap<CellKey, OpenCell>,
+    desk: Desk,
+    crowd: Crowd,
     pace: Pace,
-    writes: BTreeMap<String, Option<String>>,
+    /// What was settled when each flush under way was written.
+    flights: BTreeMap<u64, BTreeMap<Period, Units>>,
+    writes: Writes,
 }
 
 /// The home has no policy yet: the shell pulls one and asks again.
@@ -118,14 +136,18 @@ impl Home {
             window: Window::default(),
             epoch: 1,
             acked: 0,
+            registered: false,
         };
         Self {
             meta,
             policy: None,
             accounts: BTreeMap::new(),
             cells: BTreeMap::new(),
+            desk: Desk::default(),
+            crowd: Crowd::default(),
             pace: Pace::default(),
-            writes: BTreeMap::new(),
+            flights: BTreeMap::new(),
+            writes: Writes::default(),
         }
     }
 
@@ -162,9 +184,14 @@ impl Home {
         let now = self.tick(now);
         let policy = self.policy.as_ref().ok_or(NoPolicy)?;
         let denial = self.denial(now, policy, ask);
+        let spent = matches!(denial, Some(Denial::QuotaExhausted | Denial::QuotaContended));
         if denial.is_none() && !ask.dry_run {
             let agents_capped = policy.agents_max.is_some();
             self.count(now, ask, agents_capped);
+        }
+        if spent && !ask.dry_run {
+            self.note_exhausted(now, now.period());
+            self.write_account(now.period());
         }
         Ok(Verdict { denial, numbers: self.numbers(now)? })
     }
@@ -183,7 +210,7 @@ impl Home {
             plan: policy.plan,
             included: policy.allowance.included_in(period),
             allowance: self.allowance(policy, period),
-            used: self.issued(period),
+            used: self.net(period),
             rpm: policy.rpm,
             rpm_remaining: self.meta.window.remaining(now, policy.rpm),
             agents_max: policy.agents_max,
@@ -197,8 +224,8 @@ impl Home {
         self.meta.clock
     }
 
-    fn issued(&self, period: Period) -> Units {
-        self.accounts.get(&period).map_or(Units::ZERO, |account| account.issued)
+    fn net(&self, period: Period) -> Units {
+        self.accounts.get(&period).map_or(Units::ZERO, Account::net)
     }
 
     fn allowance(&self, policy: &Policy, period: Period) -> Option<Units> {
@@ -207,7 +234,7 @@ impl Home {
             .accounts
             .range(parts.period..)
             .take_while(|(month, _)| **month < period)
-            .map(|(month, account)| account.issued.saturating_sub(parts.included_in(*month)))
+            .map(|(month, account)| account.net().saturating_sub(parts.included_in(*month)))
             .fold(Units::ZERO, Units::saturating_add);
         parts.allowance(period, beyond)
     }
@@ -217,7 +244,7 @@ impl Home {
     fn denial(&self, now: Timestamp, policy: &Policy, ask: &Ask) -> Option<Denial> {
         let period = now.period();
         let account = self.accounts.get(&period);
-        let spent = |units: Units| self.issued(period).checked_add(units);
+        let spent = |units: Units| self.net(period).checked_add(units);
         let fits = |allowance: Units| spent(Units::from(ask.cost)).is_some_and(|total| total <= allowance);
         if !policy.keys.contains(&ask.key) {
             Some(Denial::KeyRevoked)
@@ -225,8 +252,12 @@ impl Home {
             Some(Denial::Suspended)
         } else if policy.agents_max.is_some_and(|max| !account::admits(account, &ask.agent, max)) {
             Some(Denial::AgentLimit)
+        } else if !self.agent_fits(policy, account, ask) {
+            Some(Denial::AgentQuota)
         } else if !self.allowance(policy, period).is_none_or(fits) {
-            Some(Denial::QuotaExhausted)
+            Some(self.spent_denial(period, None))
+        } else if self.room(policy, period).is_some_and(|room| room < Units::from(ask.cost)) {
+            Some(Denial::QuotaContended)
         } else if self.meta.window.remaining(now, policy.rpm) < ask.cost {
             Some(Denial::RateLimited)
         } else {
@@ -234,20 +265,45 @@ impl Home {
         }
     }
 
+    fn agent_fits(&self, policy: &Policy, account: Option<&Account>, ask: &Ask) -> bool {
+        policy.leases.agents.get(&ask.agent).is_none_or(|limit| {
+            let used = account.and_then(|account| account.agent_units.get(&ask.agent).copied());
+            used.unwrap_or_default().saturating_add(Units::from(ask.cost)) <= *limit
+        })
+    }
+
     fn count(&mut self, now: Timestamp, ask: &Ask, agents_capped: bool) {
         let (day, period, cost) = (now.day(), now.period(), Units::from(ask.cost));
+        let limited =
+            self.policy.as_ref().is_some_and(|policy| policy.leases.agents.contains_key(&ask.agent));
         self.meta.window.issue(now, ask.cost);
         let account = self.accounts.entry(period).or_default();
-        let before = account.issued;
-        account.issued = before.saturating_add(cost);
+        account.issued = account.issued.saturating_add(cost);
         if agents_capped && ask.agent.is_named() {
             account.agents.insert(ask.agent.clone());
         }
-        let after = account.issued;
-        let key = CellKey { day, kind: ask.kind, agent: self.fold(day, &ask.agent) };
+        if limited {
+            let used = account.agent_units.entry(ask.agent.clone()).or_default();
+            *used = used.saturating_add(cost);
+        }
+        let key = CellKey { day, kind: ask.kind, agent: ask.agent.clone() };
+        self.settle_cell(now, &key, cost);
+        self.write_account(period);
+        self.write_meta();
+        self.forget(now);
+    }
+
+    /// Adds units that were served for certain to their cell and their period's account.
+    fn settle_cell(&mut self, now: Timestamp, key: &CellKey, units: Units) {
+        let period = key.day.period();
+        let account = self.accounts.entry(period).or_default();
+        let before = account.settled;
+        account.settled = before.saturating_add(units);
+        let after = account.settled;
+        let key = CellKey { agent: self.fold(key.day, &key.agent), ..key.clone() };
         let epoch = self.meta.epoch;
         let cell = self.cells.entry(key.clone()).or_insert(OpenCell { counts: Counts::default(), epoch });
-        cell.counts.units = cell.counts.units.saturating_add(cost);
+        cell.counts.units = cell.counts.units.saturating_add(units);
         cell.epoch = epoch;
         let crosses = self
             .policy
@@ -255,9 +311,6 @@ impl Home {
             .is_some_and(|policy| account::crosses(before, after, policy.allowance.included_in(period)));
         self.pace.counted(now, crosses);
         self.write_cell(&key);
-        self.write_account(period);
-        self.write_meta();
-        self.forget(now);
     }
 
     /// The agent that a unit is counted for: beyond the day's limit all new ones are one.
@@ -275,5 +328,7 @@ impl Home {
     }
 }
 
+#[cfg(test)]
+mod lease_tests;
 #[cfg(test)]
 mod tests;

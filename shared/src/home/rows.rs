@@ -5,17 +5,27 @@
 //! | `meta` | name, incarnation, clock, the minute's window, flush numbers |
 //! | `policy` | the installed policy |
 //! | `account/<period>` | what was issued in the period, its agents |
+//! | `holder/<id>` | its last batch, its outstanding units |
+//! | `lane/<id>/<n>` | the last nonce and what was answered |
 //! | `cell/<day>/<kind>/<agent>` | a cumulative cell |
+
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Account, Home, Meta, OpenCell};
+use super::{Home, Meta};
 use crate::cell::CellKey;
 use crate::ids::AgentId;
 use crate::kind::Kind;
+use crate::lease::message::HolderId;
 use crate::policy::Policy;
 use crate::time::{Day, Period, Timestamp};
+
+/// Reports are taken for so long after what they are of: a period is final 72 hours after its end.
+const LATE_MS_MAX: u64 = 72 * 3_600_000;
+/// The same in days, for cells: a day that has ended within it can still be reported.
+const CELL_DAYS_KEPT: u32 = 3;
 
 const META: &str = "meta";
 const POLICY: &str = "policy";
@@ -37,6 +47,23 @@ pub struct CorruptRow {
     pub key: String,
     /// What is wrong with it.
     pub why: String,
+}
+
+/// Rows that changed and were not handed over yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Writes(BTreeMap<String, Option<String>>);
+
+impl Writes {
+    /// Notes a row's new value; `None` deletes it.
+    pub(crate) fn put<T: Serialize>(&mut self, key: String, value: Option<&T>) {
+        // These types have string keys and plain numbers only, which JSON can always hold.
+        self.0.insert(key, value.and_then(|value| serde_json::to_string(value).ok()));
+    }
+
+    /// Hands everything over.
+    pub(crate) fn take(&mut self) -> Vec<Row> {
+        std::mem::take(&mut self.0).into_iter().map(|(key, value)| Row { key, value }).collect()
+    }
 }
 
 impl Home {
@@ -79,7 +106,7 @@ impl Home {
     /// before any answer of those changes leaves.
     #[must_use]
     pub fn take_writes(&mut self) -> Vec<Row> {
-        std::mem::take(&mut self.writes).into_iter().map(|(key, value)| Row { key, value }).collect()
+        self.writes.take()
     }
 
     fn load_row(&mut self, key: &str, value: &str) -> Result<(), CorruptRow> {
@@ -90,6 +117,15 @@ impl Home {
             (Some("account"), Some(period), None, None) => {
                 let period = Period::parse(period).ok_or_else(|| corrupt("its period is no month"))?;
                 self.accounts.insert(period, read(key, value)?);
+            }
+            (Some("holder"), Some(id), None, None) => {
+                let id = HolderId::parse(id).ok_or_else(|| corrupt("its holder is no id"))?;
+                self.desk.holders.insert(id, read(key, value)?);
+            }
+            (Some("lane"), Some(id), Some(lane), None) => {
+                let id = HolderId::parse(id).ok_or_else(|| corrupt("its holder is no id"))?;
+                let lane = lane.parse().map_err(|_| corrupt("its lane is no number"))?;
+                self.desk.lanes.insert((id, lane), read(key, value)?);
             }
             (Some("cell"), Some(day), Some(kind), Some(agent)) => {
                 let day = Day::parse(day).ok_or_else(|| corrupt("its day is no date"))?;
@@ -102,33 +138,35 @@ impl Home {
         Ok(())
     }
 
+    /// The oldest period that reports are still taken of.
+    pub(super) fn oldest_open(&self, now: Timestamp) -> Period {
+        Timestamp::from_ms(now.as_ms().saturating_sub(LATE_MS_MAX)).period()
+    }
+
+    /// The oldest day that reports are still taken of.
+    pub(super) fn oldest_day(&self, now: Timestamp) -> u32 {
+        now.day().number().saturating_sub(CELL_DAYS_KEPT)
+    }
+
     pub(super) fn write_meta(&mut self) {
-        let row = json(&self.meta);
-        self.write(META.to_owned(), row);
+        self.writes.put(META.to_owned(), Some(&self.meta));
     }
 
     pub(super) fn write_policy(&mut self, policy: &Policy) {
-        self.write(POLICY.to_owned(), json(policy));
+        self.writes.put(POLICY.to_owned(), Some(policy));
     }
 
     pub(super) fn write_account(&mut self, period: Period) {
-        let row = self.accounts.get(&period).and_then(json::<Account>);
-        self.write(format!("account/{period}"), row);
+        self.writes.put(format!("account/{period}"), self.accounts.get(&period));
     }
 
     pub(super) fn write_cell(&mut self, key: &CellKey) {
-        let row = self.cells.get(key).and_then(json::<OpenCell>);
-        self.write(format!("cell/{}/{}/{}", key.day, key.kind, key.agent), row);
+        self.writes.put(format!("cell/{}/{}/{}", key.day, key.kind, key.agent), self.cells.get(key));
     }
 
-    fn write(&mut self, key: String, value: Option<String>) {
-        self.writes.insert(key, value);
-    }
-
-    /// Deletes what nothing will need again: flushed cells of days before yesterday, and accounts
-    /// that neither the current allowance nor the policy's stated period refers to.
+    /// Deletes what nothing will need again: flushed cells of days that no report can still be of,
+    /// and accounts of periods that are final and that the policy does not refer to.
     pub(super) fn forget(&mut self, now: Timestamp) {
-        const CELL_DAYS_KEPT: u32 = 1;
         let (today, acked) = (now.day().number(), self.meta.acked);
         let old = |key: &CellKey| key.day.number().saturating_add(CELL_DAYS_KEPT) < today;
         let cells: Vec<CellKey> = self
@@ -143,20 +181,20 @@ impl Home {
             self.write_cell(&key);
         }
         let stated = self.policy.as_ref().map_or(now.period(), |policy| policy.allowance.period);
-        let keep_from = stated.min(now.period());
+        let keep_from = stated.min(self.oldest_open(now));
         let accounts: Vec<Period> = self.accounts.range(..keep_from).map(|(period, _)| *period).collect();
+        if accounts.is_empty() {
+            return;
+        }
         for period in accounts {
             self.accounts.remove(&period);
             self.write_account(period);
         }
+        self.desk.forget(keep_from, &mut self.writes);
     }
 }
 
-fn read<T: DeserializeOwned>(key: &str, value: &str) -> Result<T, CorruptRow> {
+/// Reads one row's text.
+pub(crate) fn read<T: DeserializeOwned>(key: &str, value: &str) -> Result<T, CorruptRow> {
     serde_json::from_str(value).map_err(|error| CorruptRow { key: key.to_owned(), why: error.to_string() })
-}
-
-/// These types have string keys and plain numbers only, which JSON can always hold.
-fn json<T: Serialize>(value: &T) -> Option<String> {
-    serde_json::to_string(value).ok()
 }

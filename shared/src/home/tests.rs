@@ -264,11 +264,11 @@ fn flushed_cells_of_past_days_are_deleted_and_unflushed_ones_kept() {
     let seq = home.flush(noon()).unwrap().seq;
     home.flushed(noon(), seq);
     demand(&mut home, noon(), &ask("kept"), 1);
-    let later = noon().plus_ms(3 * 86_400_000);
+    let later = noon().plus_ms(4 * 86_400_000);
     demand(&mut home, later, &ask("new"), 1);
     reload(&mut rows, &mut home, later);
     let cells: Vec<_> = rows.keys().filter(|key| key.starts_with("cell/")).collect();
-    assert_eq!(cells, ["cell/2026-11-23/verify/kept", "cell/2026-11-26/verify/new"]);
+    assert_eq!(cells, ["cell/2026-11-23/verify/kept", "cell/2026-11-27/verify/new"]);
 }
 
 #[test]

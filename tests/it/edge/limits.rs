@@ -16,8 +16,9 @@ use tokio::task::JoinSet;
 async fn the_61st_request_of_a_minute_is_told_when_to_come_back() -> Result<()> {
     let stack = Stack::start().await?;
     let project = Project::ready(&stack, "minute", Limits::COMMUNITY).await?;
-    let mut connection = Connection::open(stack.edge()).await?;
+    // The wait comes first: an idle connection may be closed by the other side.
     clock::with_seconds_of_minute(20).await;
+    let mut connection = Connection::open(stack.edge()).await?;
     let minute = clock::now().minute();
     for number in 1..=60 {
         let answer = connection.send(&project.call(Kind::Verify, "bot")).await?;

@@ -23,7 +23,7 @@ const SHARED_MAY: [&str; 9] = [
     "unicode-normalization",
 ];
 /// What nothing may depend on.
-const LEAVES: [&str; 2] = ["tests", "xtask"];
+const LEAVES: [&str; 3] = ["bench", "tests", "xtask"];
 
 /// A package of the workspace and what it depends on.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ pub(super) fn check(packages: &[Package]) -> Vec<String> {
     for package in packages {
         for Dependency { name, for_tests_only } in &package.dependencies {
             let why = match (package.name.as_str(), name.as_str()) {
-                (_, name) if LEAVES.contains(&name) => "nothing depends on tests or xtask",
+                (_, name) if LEAVES.contains(&name) => "nothing depends on bench, tests or xtask",
                 ("meter-edge", "aggregator") => "the edge knows shared, never the aggregator",
                 ("aggregator", "meter-edge") => "the aggregator knows shared, never the edge",
                 ("shared", name) if !for_tests_only && !SHARED_MAY.contains(&name) => {

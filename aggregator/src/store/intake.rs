@@ -7,8 +7,8 @@ use std::sync::Arc;
 use shared::wire::Flush;
 use tokio::sync::{mpsc, oneshot};
 
+use super::{Merged, Store, StoreError};
 use crate::clock::Clock;
-use crate::store::{Merged, Store, StoreError};
 
 /// How many flushes may wait; beyond that senders are told to come back, and they keep their cells.
 const WAITING_MAX: usize = 256;

@@ -1,0 +1,338 @@
+//! A contact at the home: take the report and what came back, then issue.
+//!
+//! Everything that a reply promises is in the rows that this call changed; the shell stores them
+//! before the reply leaves. Pacing alone is volatile.
+
+use std::collections::BTreeMap;
+
+use super::denial::Ends;
+use super::desk::Receipt;
+use super::offer::{self, Offer, Room, Situation};
+use super::{Home, NoPolicy};
+use crate::decision::Denial;
+use crate::ids::AgentId;
+use crate::lease::FRESH_MS;
+use crate::lease::math::mul_div;
+use crate::lease::message::{
+    Batch, Body, Contact, HolderId, Lease, NextPermits, Refusal, Reply, Returns, Terms,
+};
+use crate::planted::planted;
+use crate::policy::{Policy, Status};
+use crate::random::Stream;
+use crate::time::{Period, Timestamp};
+use crate::units::Units;
+
+/// The part of an allowance that may be at risk in isolates: 2 %, in thousandths.
+pub(crate) const RISK_MILLI: u64 = 20;
+/// How long a suspended project's holders are refused, in milliseconds.
+const SUSPENDED_MS: u64 = 1_000;
+/// How long a contact waits while the home is finding out about its earlier lives, in milliseconds.
+const UNREGISTERED_MS: u64 = 250;
+/// Time without requests after which holders give everything back, in milliseconds.
+pub(crate) const IDLE_MS: u64 = 2_000;
+/// The same where little is left.
+pub(crate) const IDLE_TIGHT_MS: u64 = 500;
+
+/// How many lanes a holder may use under a load of contacts per second.
+pub(crate) fn lanes(load: u64) -> u8 {
+    match load {
+        0..250 => 4,
+        250..500 => 2,
+        _ => 1,
+    }
+}
+
+fn narrow(n: u64) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+impl Home {
+    /// Takes a contact. `None`: nobody waits for an answer to it. `seed` feeds the home's jitter.
+    ///
+    /// # Errors
+    /// [`NoPolicy`] until a policy is installed; nothing is changed then.
+    pub fn contact(&mut self, now: Timestamp, seed: u64, m: &Contact) -> Result<Option<Reply>, NoPolicy> {
+        let now = self.tick(now);
+        let policy = self.policy.as_ref().ok_or(NoPolicy)?;
+        let answer = |body| Ok(Some(Reply { holder: m.holder, lane: m.lane, nonce: m.nonce, body }));
+        let resync = Body::Resync { incarnation: self.meta.incarnation.clone() };
+        if policy.leases.escrow.is_some() && !self.meta.registered {
+            return answer(Body::Shed { hold_ms: UNREGISTERED_MS });
+        }
+        if m.incarnation.as_ref().is_some_and(|of| *of != self.meta.incarnation) {
+            return answer(resync);
+        }
+        let terms = (m.terms != policy.version).then(|| terms(policy));
+        match self.desk.receipt(m) {
+            Receipt::Stale => return Ok(None),
+            Receipt::Gap => return answer(resync),
+            Receipt::Again(lease) => {
+                return match lease {
+                    Some(lease) => answer(Body::Lease(Box::new(Lease { terms, ..*lease }))),
+                    None => Ok(None),
+                };
+            }
+            Receipt::New => {}
+        }
+        self.crowd.note(now, m);
+        if !m.child
+            && m.returns.is_empty()
+            && let Some(hold_ms) = self.crowd.shed(now)
+        {
+            return answer(Body::Shed { hold_ms });
+        }
+        if self.desk.open(m, now.period()) {
+            self.settle(now, m.holder, &m.batch);
+        }
+        self.take_back(now, m.holder, &m.returns);
+        let mut lease = self.issue(now, seed, m)?;
+        self.desk.close(m, &lease);
+        self.desk.write(m, &mut self.writes);
+        self.write_account(now.period());
+        self.write_meta();
+        self.forget(now);
+        lease.terms = terms;
+        answer(Body::Lease(Box::new(lease)))
+    }
+
+    /// Adds a batch that was not added before.
+    fn settle(&mut self, now: Timestamp, holder: HolderId, batch: &Batch) {
+        let (oldest_day, oldest) = (self.oldest_day(now), self.oldest_open(now));
+        let mut totals: BTreeMap<Period, u64> = BTreeMap::new();
+        if planted!(FalseAck) && batch.lines.len() > 1 {
+            return;
+        }
+        for line in &batch.lines {
+            let period = line.key.day.period();
+            let late = planted!(LateReportDropped) && period < now.period();
+            if line.key.day.number() < oldest_day || period < oldest || late {
+                continue;
+            }
+            if !planted!(BillAtIssue) {
+                self.settle_cell(now, &line.key, Units::new(line.units));
+            }
+            let total = totals.entry(period).or_insert(0);
+            *total = total.saturating_add(line.units);
+        }
+        for (period, total) in totals {
+            let open = batch.open.get(&period).copied().unwrap_or(0).min(total);
+            let leased = total.saturating_sub(open);
+            let known = self.desk.came_back(holder, period, leased);
+            let account = self.accounts.entry(period).or_default();
+            account.issued = account.issued.saturating_add(Units::new(open));
+            // What an earlier life of the storage issued has been held against the allowance already.
+            account.void = account.void.saturating_sub(Units::new(leased.saturating_sub(known)));
+            self.write_account(period);
+        }
+    }
+
+    /// Takes back what was not used: units into their own period, permits while their minute lasts.
+    fn take_back(&mut self, now: Timestamp, holder: HolderId, returns: &Returns) {
+        for (period, units) in &returns.units {
+            let known = self.desk.came_back(holder, *period, *units);
+            let into = if planted!(ReturnIntoThisPeriod) { now.period() } else { *period };
+            let known = if planted!(ReturnWithoutZeroing) { *units } else { known };
+            if let Some(account) = self.accounts.get_mut(&into) {
+                account.returned = account.returned.saturating_add(Units::new(known));
+                self.write_account(into);
+            }
+        }
+        for (minute, permits) in &returns.permits {
+            self.meta.window.take_back(now, *minute, narrow(*permits));
+        }
+        for back in &returns.agents {
+            let account = self.accounts.get_mut(&back.period);
+            if let Some(used) = account.and_then(|account| account.agent_units.get_mut(&back.agent)) {
+                *used = used.saturating_sub(Units::new(back.units));
+                self.write_account(back.period);
+            }
+        }
+    }
+
+    fn issue(&mut self, now: Timestamp, seed: u64, m: &Contact) -> Result<Lease, NoPolicy> {
+        let policy = self.policy.as_ref().ok_or(NoPolicy)?;
+        let mut random = Stream::new(seed);
+        let situation = self.situation(now, policy, m);
+        let offer = match policy.status {
+            Status::Suspended => Offer::default(),
+            Status::Active if policy.leases.strict => Offer::default(),
+            Status::Active => offer::offer(&situation, m, &mut random),
+        };
+        let suspended = policy.status == Status::Suspended;
+        let risk_of = |allowance: u64| {
+            let all = mul_div(allowance, RISK_MILLI, 1_000);
+            all.div_euclid(u64::from(policy.leases.sub_homes.max(1)))
+        };
+        let risk = risk_of(situation.allowance);
+        let ends = Ends { now, period_ms: now.period().end().ms_since(now), minute_ms: situation.minute_ms };
+        let mut refusals = self.refusals(ends, m, &offer.short, &mut random);
+        if suspended {
+            refusals =
+                vec![Refusal { denial: Denial::Suspended, agent: None, cost: 1, for_ms: SUSPENDED_MS }];
+        }
+        let load = self.crowd.load();
+        let busy = load > super::crowd::HOLD && offer.units == 0 && refusals.is_empty() && !m.child;
+        let hold_ms = if busy { self.crowd.hold_slot(now) } else { 0 };
+        let lease = self.lease(now, m, &situation, &offer);
+        self.book_offer(now, m.holder, &situation, &offer);
+        Ok(Lease { refusals, hold_ms, risk, lanes: lanes(load), ..lease })
+    }
+
+    /// The reply for an offer, without what follows from the crowd.
+    fn lease(&self, now: Timestamp, m: &Contact, s: &Situation, offer: &Offer) -> Lease {
+        let (minute, period) = (now.minute(), now.period());
+        let minute_ms = minute.end().ms_since(now);
+        let next = (offer.next > 0).then(|| NextPermits {
+            minute: minute.next(),
+            count: offer.next,
+            from_ms: minute_ms,
+            until_ms: minute.next().end().ms_since(now),
+        });
+        let tight = !s.open && s.avail < mul_div(s.allowance, RISK_MILLI, 1_000);
+        Lease {
+            incarnation: self.meta.incarnation.clone(),
+            written: now,
+            now,
+            now_slack_ms: 0,
+            period,
+            units: if s.open { 0 } else { offer.granted.saturating_add(offer.units) },
+            valid_ms: period.end().ms_since(now),
+            minute,
+            permits: offer.granted.saturating_add(offer.permits),
+            minute_ms,
+            next,
+            agents: offer.agents.clone(),
+            fresh_ms: FRESH_MS,
+            refusals: Vec::new(),
+            hold_ms: 0,
+            report_ms: offer::report_ms(s.holders),
+            lanes: 1,
+            idle_ms: if tight { IDLE_TIGHT_MS } else { IDLE_MS },
+            recall: s.recall && !planted!(CutIgnored),
+            ample: offer.ample,
+            open: s.open,
+            allowance: s.allowance,
+            risk: s.risk,
+            ack: if planted!(FalseAck) { m.batch.seq } else { self.desk.acked(m.holder) },
+            terms: None,
+        }
+    }
+
+    /// Notes what is issued.
+    fn book_offer(&mut self, now: Timestamp, holder: HolderId, s: &Situation, offer: &Offer) {
+        let period = now.period();
+        let limited = self.policy.as_ref().is_some_and(|policy| policy.agents_max.is_some());
+        let units = if s.open { 0 } else { offer.granted.saturating_add(offer.units) };
+        self.desk.issued(holder, period, units);
+        let sliced = if planted!(SlicePermitsUncounted) { 0 } else { offer.permits };
+        self.meta.window.issue(now, narrow(offer.granted.saturating_add(sliced)));
+        self.meta.window.issue_next(now, narrow(offer.next));
+        let account = self.accounts.entry(period).or_default();
+        account.issued = account.issued.saturating_add(Units::new(units));
+        for grant in &offer.agents {
+            if limited && grant.agent.is_named() {
+                account.agents.insert(grant.agent.clone());
+            }
+            if grant.units > 0 {
+                let used = account.agent_units.entry(grant.agent.clone()).or_default();
+                *used = used.saturating_add(Units::new(grant.units));
+            }
+        }
+        if planted!(BillAtIssue) {
+            let key = crate::cell::CellKey {
+                day: now.day(),
+                kind: crate::kind::Kind::Verify,
+                agent: AgentId::none(),
+            };
+            self.settle_cell(now, &key, Units::new(units));
+        }
+        if planted!(ReclaimSilent) {
+            self.reclaim_silent(now);
+        }
+    }
+
+    /// What the offer depends on.
+    fn situation(&self, now: Timestamp, policy: &Policy, m: &Contact) -> Situation {
+        let period = now.period();
+        let account = self.accounts.get(&period);
+        let net = self.net(period);
+        let allowance = self.allowance(policy, period);
+        let recall = allowance.is_some_and(|allowance| net > allowance);
+        let left = allowance.map_or(Units::MAX, |allowance| allowance.saturating_sub(net));
+        let left = if planted!(CutIgnored) && recall { Units::new(8) } else { left };
+        let left = self.room(policy, period).map_or(left, |room| left.min(room));
+        let (weight, weights) = self.crowd.weights(m.holder);
+        let minute = now.minute();
+        let same_period = minute.next().start().period() == period;
+        let allowance_units = allowance.unwrap_or_default().get();
+        let risk = mul_div(allowance_units, RISK_MILLI, 1_000);
+        let next_left = u64::from(policy.rpm.saturating_sub(self.meta.window.issued_next(now)));
+        Situation {
+            avail: left.get(),
+            open: allowance.is_none(),
+            recall,
+            allowance: allowance_units,
+            rpm: u64::from(policy.rpm),
+            permits: u64::from(self.meta.window.remaining(now, policy.rpm)),
+            next_permits: same_period.then_some(next_left),
+            minute_ms: minute.end().ms_since(now),
+            out: account.map_or(0, |account| account.out().get()),
+            risk,
+            row_out: self.desk.out(m.holder, period),
+            holders: self.crowd.count(),
+            weight,
+            weights,
+            sub_home: None,
+            slices: true,
+            rooms: self.rooms(policy, period, m),
+        }
+    }
+
+    /// What limits the agents that the contact names.
+    fn rooms(&self, policy: &Policy, period: Period, m: &Contact) -> BTreeMap<AgentId, Room> {
+        let account = self.accounts.get(&period);
+        let known = account.map_or(0, |account| account.agents.len());
+        let mut free = policy
+            .agents_max
+            .map(|max| u64::from(max).saturating_sub(u64::try_from(known).unwrap_or(u64::MAX)));
+        let mut rooms = BTreeMap::new();
+        for agent in m.needs.iter().filter_map(|need| need.agent.as_ref()) {
+            if rooms.contains_key(agent) {
+                continue;
+            }
+            let admitted = !agent.is_named() || account.is_some_and(|account| account.agents.contains(agent));
+            let room = match &mut free {
+                Some(0) if !admitted => Room::Closed(Denial::AgentLimit),
+                Some(left) if !admitted => {
+                    *left = left.saturating_sub(1);
+                    Room::Free
+                }
+                Some(_) | None => Room::Free,
+            };
+            let limit = policy.leases.agents.get(agent);
+            let room = match (room, limit) {
+                (Room::Free, Some(limit)) => {
+                    let used = account.and_then(|account| account.agent_units.get(agent).copied());
+                    Room::Units(limit.saturating_sub(used.unwrap_or_default()).get())
+                }
+                (room, _) => room,
+            };
+            rooms.insert(agent.clone(), room);
+        }
+        rooms
+    }
+}
+
+/// The part of a policy that holders enforce.
+pub(crate) fn terms(policy: &Policy) -> Terms {
+    Terms {
+        version: policy.version,
+        status: policy.status,
+        keys: policy.keys.clone(),
+        rpm: policy.rpm,
+        strict: policy.leases.strict,
+        agents_limited: policy.agents_max.is_some(),
+        capped: policy.leases.agents.keys().cloned().collect(),
+        sub_homes: policy.leases.sub_homes,
+    }
+}

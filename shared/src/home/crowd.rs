@@ -1,0 +1,139 @@
+//! Who was here lately, and how busy it is. Only pacing depends on it: a crash may lose all of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::lease::math::mul_div;
+use crate::lease::message::{Contact, HolderId};
+use crate::random::Stream;
+use crate::time::Timestamp;
+
+/// For how long a holder counts as present, in milliseconds.
+const SEEN_MS: u64 = 10_000;
+/// The memory of the load, in milliseconds.
+const LOAD_MS: u64 = 500;
+/// Contacts per second above which holders are asked to stay away; below the soft limit of about
+/// 1,000 of one object.
+pub(crate) const HOLD: u64 = 600;
+/// Contacts in one second beyond which isolates are turned away unread: 1.3 × [`HOLD`].
+const SHED: u64 = 780;
+/// Denials spread over time at 400 per second, in microseconds.
+const DENY_STEP_US: u64 = 2_500;
+/// The shortest denial, in milliseconds.
+const DENY_MS_MIN: u64 = 250;
+/// The longest hold, in milliseconds.
+const HOLD_MS_MAX: u64 = 1_000;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Seen {
+    at: Timestamp,
+    weight: u64,
+    stranded: u64,
+}
+
+/// The volatile part of an issuer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Crowd {
+    seen: BTreeMap<HolderId, Seen>,
+    order: BTreeSet<(Timestamp, HolderId)>,
+    weights: u64,
+    load_milli: u64,
+    load_at: Timestamp,
+    second: u64,
+    in_second: u64,
+    deny_us: u64,
+    hold_us: u64,
+}
+
+impl Crowd {
+    /// Notes a contact.
+    pub(crate) fn note(&mut self, now: Timestamp, m: &Contact) {
+        let (holder, rate, stranded) = (m.holder, m.rate, m.stranded);
+        // The square root of the rate: shares by it keep the contacts of all together fewest.
+        let weight = rate.max(1_000).saturating_mul(1_000).isqrt();
+        if let Some(old) = self.seen.insert(holder, Seen { at: now, weight, stranded }) {
+            self.order.remove(&(old.at, holder));
+            self.weights = self.weights.saturating_sub(old.weight);
+        }
+        self.order.insert((now, holder));
+        self.weights = self.weights.saturating_add(weight);
+        self.forget(now);
+        let passed = now.ms_since(self.load_at);
+        let faded = mul_div(self.load_milli, LOAD_MS, LOAD_MS.saturating_add(passed));
+        self.load_milli = faded.saturating_add(1_000_000_u64.div_euclid(LOAD_MS));
+        self.load_at = now;
+        let second = now.as_seconds();
+        if second == self.second {
+            self.in_second = self.in_second.saturating_add(1);
+        } else {
+            (self.second, self.in_second) = (second, 1);
+        }
+    }
+
+    fn forget(&mut self, now: Timestamp) {
+        while let Some((at, holder)) = self.order.first().copied() {
+            if now.ms_since(at) <= SEEN_MS {
+                break;
+            }
+            self.order.pop_first();
+            if let Some(old) = self.seen.remove(&holder) {
+                self.weights = self.weights.saturating_sub(old.weight);
+            }
+        }
+    }
+
+    /// How many holders are present; at least one.
+    pub(crate) fn count(&self) -> u64 {
+        u64::try_from(self.seen.len()).unwrap_or(u64::MAX).max(1)
+    }
+
+    /// The holders that are present.
+    pub(crate) fn present(&self) -> impl Iterator<Item = &HolderId> {
+        self.seen.keys()
+    }
+
+    /// The holders that are present, with the units out with them that nobody is spending.
+    pub(crate) fn stranded(&self) -> impl Iterator<Item = (&HolderId, u64)> {
+        self.seen.iter().map(|(holder, seen)| (holder, seen.stranded))
+    }
+
+    /// This holder's weight and everybody's.
+    pub(crate) fn weights(&self, holder: HolderId) -> (u64, u64) {
+        let own = self.seen.get(&holder).map_or(1_000, |seen| seen.weight);
+        (own, self.weights.max(own))
+    }
+
+    /// Contacts per second.
+    pub(crate) fn load(&self) -> u64 {
+        self.load_milli.div_euclid(1_000)
+    }
+
+    /// For how long a contact is to stay away unread, if this second had too many.
+    pub(crate) fn shed(&mut self, now: Timestamp) -> Option<u64> {
+        (self.in_second > SHED).then(|| self.hold_slot(now))
+    }
+
+    /// The next turn of those that are asked to stay away, in milliseconds from now.
+    pub(crate) fn hold_slot(&mut self, now: Timestamp) -> u64 {
+        let now_us = now.as_ms().saturating_mul(1_000);
+        let step = 1_000_000_u64.div_euclid(HOLD);
+        self.hold_us = self.hold_us.max(now_us).saturating_add(step);
+        let wait = self.hold_us.saturating_sub(now_us).div_euclid(1_000).saturating_add(1);
+        if wait > HOLD_MS_MAX {
+            self.hold_us = now_us.saturating_add(HOLD_MS_MAX.saturating_mul(1_000));
+        }
+        wait.min(HOLD_MS_MAX)
+    }
+
+    /// For how long a denial holds: a turn of its own, so that not all come back at once.
+    pub(crate) fn deny_slot(&mut self, now: Timestamp, cap_ms: u64, random: &mut Stream) -> u64 {
+        let now_us = now.as_ms().saturating_mul(1_000);
+        let soonest = now_us.saturating_add(DENY_MS_MIN.saturating_mul(1_000));
+        let slot = self.deny_us.max(soonest).saturating_add(DENY_STEP_US);
+        let wait = slot.saturating_sub(now_us).div_euclid(1_000);
+        if wait <= cap_ms {
+            self.deny_us = slot;
+            return wait;
+        }
+        mul_div(cap_ms, random.between(700, 1_000), 1_000)
+    }
+}

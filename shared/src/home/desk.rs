@@ -1,0 +1,169 @@
+//! What an issuer knows durably of its holders: batches, outstanding units, lanes with their replies.
+//!
+//! A lane's nonce decides whether a contact is new. Rows are kept until the last period that the
+//! holder had a part in is final, because a copy of an old contact may still come.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::rows::Writes;
+use crate::lease::message::{Contact, HolderId, Lease};
+use crate::planted::planted;
+use crate::time::Period;
+
+/// One holder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct HolderRow {
+    /// The last batch that was added.
+    pub(crate) seq: u64,
+    /// Units issued to it and neither returned nor settled, per period.
+    #[serde(default)]
+    pub(crate) out: BTreeMap<Period, u64>,
+    /// The last period it was heard in.
+    pub(crate) last: Period,
+}
+
+/// One lane of a holder.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LaneRow {
+    pub(crate) nonce: u64,
+    /// What was answered; `None` while the contact is parked.
+    pub(crate) reply: Option<Lease>,
+}
+
+/// All holders.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Desk {
+    pub(crate) holders: BTreeMap<HolderId, HolderRow>,
+    pub(crate) lanes: BTreeMap<(HolderId, u8), LaneRow>,
+}
+
+/// Whether a contact is new.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Receipt {
+    /// It is older than what was answered: nobody waits for it.
+    Stale,
+    /// It was taken before; this is what was answered, if anything was yet.
+    Again(Option<Box<Lease>>),
+    /// Contacts before it are unknown here.
+    Gap,
+    /// It is new.
+    New,
+}
+
+impl Desk {
+    /// Whether this contact is new.
+    pub(crate) fn receipt(&self, m: &Contact) -> Receipt {
+        let lane = self.lanes.get(&(m.holder, m.lane));
+        let last = lane.map_or(0, |lane| lane.nonce);
+        if planted!(NonceIgnored) && m.nonce > 0 {
+            return Receipt::New;
+        }
+        if planted!(StaleNonceAnswered) && m.nonce < last {
+            return Receipt::New;
+        }
+        if m.nonce < last || m.nonce == 0 {
+            Receipt::Stale
+        } else if m.nonce == last {
+            Receipt::Again(lane.and_then(|lane| lane.reply.clone()).map(Box::new))
+        } else if m.nonce > last.saturating_add(1) {
+            Receipt::Gap
+        } else {
+            Receipt::New
+        }
+    }
+
+    /// Takes the nonce of a new contact, and says whether its batch is new too.
+    pub(crate) fn open(&mut self, m: &Contact, period: Period) -> bool {
+        let lane = self.lanes.entry((m.holder, m.lane)).or_default();
+        *lane = LaneRow { nonce: m.nonce, reply: None };
+        let row = self.holders.entry(m.holder).or_insert_with(|| HolderRow {
+            seq: 0,
+            out: BTreeMap::new(),
+            last: period,
+        });
+        row.last = row.last.max(period);
+        if planted!(BatchWithoutNumber) && m.batch.seq > 0 {
+            row.seq = row.seq.max(m.batch.seq);
+            return true;
+        }
+        let new = m.batch.seq == row.seq.saturating_add(1);
+        if new {
+            row.seq = m.batch.seq;
+        }
+        new
+    }
+
+    /// The last batch of a holder that was added.
+    pub(crate) fn acked(&self, holder: HolderId) -> u64 {
+        self.holders.get(&holder).map_or(0, |row| row.seq)
+    }
+
+    /// Units out with a holder in `period`.
+    pub(crate) fn out(&self, holder: HolderId, period: Period) -> u64 {
+        self.holders.get(&holder).and_then(|row| row.out.get(&period)).copied().unwrap_or(0)
+    }
+
+    /// Notes units that went out to a holder.
+    pub(crate) fn issued(&mut self, holder: HolderId, period: Period, units: u64) {
+        if let Some(row) = self.holders.get_mut(&holder).filter(|_| units > 0) {
+            let out = row.out.entry(period).or_insert(0);
+            *out = out.saturating_add(units);
+        }
+    }
+
+    /// Notes units that came back or were settled, and says how many of them had been out.
+    pub(crate) fn came_back(&mut self, holder: HolderId, period: Period, units: u64) -> u64 {
+        let Some(out) = self.holders.get_mut(&holder).and_then(|row| row.out.get_mut(&period)) else {
+            return 0;
+        };
+        let taken = units.min(*out);
+        *out = out.saturating_sub(taken);
+        if *out == 0
+            && let Some(row) = self.holders.get_mut(&holder)
+        {
+            row.out.remove(&period);
+        }
+        taken
+    }
+
+    /// Stores what was answered.
+    pub(crate) fn close(&mut self, m: &Contact, lease: &Lease) {
+        if let Some(lane) = self.lanes.get_mut(&(m.holder, m.lane)).filter(|lane| lane.nonce == m.nonce) {
+            lane.reply = Some(Lease { terms: None, ..lease.clone() });
+        }
+    }
+
+    /// Writes the rows that a contact changed.
+    pub(crate) fn write(&self, m: &Contact, writes: &mut Writes) {
+        writes.put(format!("holder/{}", m.holder), self.holders.get(&m.holder));
+        writes.put(format!("lane/{}/{}", m.holder, m.lane), self.lanes.get(&(m.holder, m.lane)));
+    }
+
+    /// Forgets holders that were last heard in a period before `keep_from`.
+    pub(crate) fn forget(&mut self, keep_from: Period, writes: &mut Writes) {
+        let old: Vec<HolderId> =
+            self.holders.iter().filter(|(_, row)| row.last < keep_from).map(|(id, _)| *id).collect();
+        for id in old {
+            self.holders.remove(&id);
+            writes.put::<HolderRow>(format!("holder/{id}"), None);
+        }
+        let orphans: Vec<(HolderId, u8)> =
+            self.lanes.keys().filter(|(id, _)| !self.holders.contains_key(id)).copied().collect();
+        for (id, lane) in orphans {
+            self.lanes.remove(&(id, lane));
+            writes.put::<LaneRow>(format!("lane/{id}/{lane}"), None);
+        }
+    }
+
+    /// Forgets everybody: a new life of the storage has begun.
+    pub(crate) fn clear(&mut self, writes: &mut Writes) {
+        for id in std::mem::take(&mut self.holders).into_keys() {
+            writes.put::<HolderRow>(format!("holder/{id}"), None);
+        }
+        for (id, lane) in std::mem::take(&mut self.lanes).into_keys() {
+            writes.put::<LaneRow>(format!("lane/{id}/{lane}"), None);
+        }
+    }
+}

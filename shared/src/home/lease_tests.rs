@@ -1,0 +1,224 @@
+//! The home's promises about leases, each as a sentence.
+
+use super::*;
+use crate::kind::Kind;
+use crate::lease::message::{Batch, Body, Contact, HolderId, Lease, Line, Need, Reply, Returns};
+use crate::policy::tests::community;
+use crate::sub_home::SubHome;
+use crate::wire::Merged;
+
+fn noon() -> Timestamp {
+    Day::parse("2026-11-23").unwrap().start().plus_ms(12 * 3_600_000)
+}
+
+fn home(change: impl FnOnce(&mut Policy)) -> Home {
+    let name = HomeName::parse("demo/live").unwrap();
+    let mut home = Home::new(name, Incarnation::parse("inc00001").unwrap());
+    let mut policy = community("demo");
+    (policy.rpm, policy.agents_max) = (1_000_000, None);
+    change(&mut policy);
+    home.install(policy);
+    home
+}
+
+fn contact(holder: u128, nonce: u64, need: u32) -> Contact {
+    let needs = (need > 0).then_some(Need { agent: None, cost: 1, count: need });
+    Contact {
+        holder: HolderId::from_bits(holder),
+        child: false,
+        lane: 0,
+        nonce,
+        incarnation: None,
+        batch: Batch::default(),
+        returns: Returns::default(),
+        needs: needs.into_iter().collect(),
+        renew: false,
+        first: false,
+        rate: 1_000,
+        held: crate::lease::message::Held::default(),
+        stranded: 0,
+        terms: 1,
+    }
+}
+
+fn batch(seq: u64, units: u64) -> Batch {
+    let key = CellKey { day: noon().day(), kind: Kind::Verify, agent: AgentId::none() };
+    Batch { seq, lines: vec![Line { key, units }], open: BTreeMap::new() }
+}
+
+fn leased(reply: Option<Reply>) -> Lease {
+    match reply.map(|reply| reply.body) {
+        Some(Body::Lease(lease)) => *lease,
+        other => panic!("no lease but {other:?}"),
+    }
+}
+
+fn units(home: &mut Home, m: &Contact) -> u64 {
+    leased(home.contact(noon(), 1, m).unwrap()).units
+}
+
+#[test]
+fn the_same_contact_gets_the_same_answer_and_an_older_one_none() {
+    let mut home = home(|_| {});
+    let first = home.contact(noon(), 1, &contact(1, 1, 5)).unwrap();
+    assert_eq!(home.contact(noon().plus_ms(9_000), 2, &contact(1, 1, 5)).unwrap(), first);
+    assert_eq!(home.outstanding(noon().period()).out, Units::new(5));
+    home.contact(noon(), 1, &contact(1, 2, 0)).unwrap();
+    assert_eq!(home.contact(noon(), 1, &contact(1, 1, 5)).unwrap(), None);
+}
+
+#[test]
+fn a_gap_or_another_life_voids_what_the_holder_has() {
+    let mut home = home(|_| {});
+    let gap = home.contact(noon(), 1, &contact(1, 2, 5)).unwrap().unwrap();
+    assert!(matches!(gap.body, Body::Resync { .. }));
+    let life = Incarnation::parse("inc00009").unwrap();
+    let of_another = Contact { incarnation: Some(life), ..contact(1, 1, 5) };
+    assert!(matches!(home.contact(noon(), 1, &of_another).unwrap().unwrap().body, Body::Resync { .. }));
+    assert_eq!(home.outstanding(noon().period()).net, Units::ZERO);
+}
+
+#[test]
+fn a_batch_is_added_once_whatever_carries_it() {
+    let mut home = home(|_| {});
+    units(&mut home, &contact(1, 1, 5));
+    let reports = |lane, nonce| Contact { lane, batch: batch(1, 3), ..contact(1, nonce, 0) };
+    for m in [reports(0, 2), reports(1, 1), reports(1, 1), reports(0, 3)] {
+        home.contact(noon(), 1, &m).unwrap();
+    }
+    let standing = home.outstanding(noon().period());
+    assert_eq!((standing.settled, standing.out), (Units::new(3), Units::new(2)));
+}
+
+#[test]
+fn nothing_is_issued_beyond_the_allowance_and_returns_can_be_issued_again() {
+    let mut home = home(|_| {});
+    assert_eq!(units(&mut home, &contact(1, 1, 900)), 900);
+    assert_eq!(units(&mut home, &contact(2, 1, 200)), 100);
+    let mut back = contact(1, 2, 0);
+    back.returns.units.insert(noon().period(), 40);
+    units(&mut home, &back);
+    assert_eq!(units(&mut home, &contact(2, 2, 200)), 40);
+}
+
+#[test]
+fn a_holder_cannot_return_more_than_it_has() {
+    let mut home = home(|_| {});
+    units(&mut home, &contact(1, 1, 10));
+    let mut back = contact(1, 2, 0);
+    back.returns.units.insert(noon().period(), 5_000);
+    units(&mut home, &back);
+    assert_eq!(home.outstanding(noon().period()).net, Units::ZERO);
+    assert_eq!(units(&mut home, &contact(2, 1, 2_000)), 1_000);
+}
+
+#[test]
+fn a_spent_quota_is_contended_while_others_hold_some_of_it() {
+    let mut home = home(|_| {});
+    units(&mut home, &contact(1, 1, 1_000));
+    let why = |lease: Lease| lease.refusals.first().map(|refusal| refusal.denial);
+    let denied = leased(home.contact(noon(), 1, &contact(2, 1, 1)).unwrap());
+    assert_eq!(why(denied), Some(Denial::QuotaContended));
+    units(&mut home, &Contact { batch: batch(1, 1_000), ..contact(1, 2, 0) });
+    let denied = leased(home.contact(noon(), 1, &contact(2, 2, 1)).unwrap());
+    assert_eq!(why(denied), Some(Denial::QuotaExhausted));
+    assert_eq!(home.flush(noon()).unwrap().messages[0].exhausted, [noon().period()]);
+}
+
+#[test]
+fn what_a_month_issued_comes_back_into_that_month() {
+    let mut home = home(|_| {});
+    let (november, december) = (noon().period(), noon().period().end());
+    let last_day = november.last_day();
+    home.contact(last_day.start(), 1, &contact(1, 1, 10)).unwrap();
+    let key = CellKey { day: last_day, kind: Kind::Verify, agent: AgentId::none() };
+    let served =
+        |seq, units| Batch { seq, lines: vec![Line { key: key.clone(), units }], open: BTreeMap::new() };
+    let mut late = Contact { batch: served(1, 6), ..contact(1, 2, 0) };
+    late.returns.units.insert(november, 4);
+    home.contact(december.plus_ms(5), 1, &late).unwrap();
+    let standing = home.outstanding(november);
+    assert_eq!((standing.settled, standing.out), (Units::new(6), Units::ZERO));
+    assert_eq!(home.outstanding(december.period()).net, Units::ZERO);
+    let after_final = december.plus_ms(73 * 3_600_000);
+    home.contact(after_final, 1, &Contact { batch: served(1, 9), ..contact(3, 1, 0) }).unwrap();
+    assert_eq!(home.outstanding(november).settled, Units::new(6), "a final month takes no more reports");
+}
+
+#[test]
+fn strict_projects_get_no_slices_and_suspended_ones_nothing() {
+    let mut strict = home(|policy| policy.leases.strict = true);
+    let lease = leased(strict.contact(noon(), 1, &Contact { renew: true, ..contact(1, 1, 5) }).unwrap());
+    assert_eq!((lease.units, lease.refusals.len()), (0, 0));
+    let mut suspended = home(|policy| policy.status = Status::Suspended);
+    let lease = leased(suspended.contact(noon(), 1, &contact(1, 1, 5)).unwrap());
+    assert_eq!((lease.units, lease.refusals[0].denial), (0, Denial::Suspended));
+}
+
+#[test]
+fn a_home_that_can_be_rolled_back_issues_a_window_beyond_what_was_acknowledged() {
+    let mut home = home(|policy| policy.leases.escrow = Some(Units::new(50)));
+    let asked = home.contact(noon(), 1, &contact(1, 1, 80)).unwrap().unwrap();
+    assert!(matches!(asked.body, Body::Shed { .. }), "it asks about earlier lives first");
+    let life = home.incarnation().clone();
+    let none = [Merged { period: noon().period(), units: Units::ZERO, lives: 0, agents: BTreeMap::new() }];
+    assert_eq!(home.acknowledge(noon(), &life, 0, &none), Standing::Sound);
+    assert_eq!(units(&mut home, &contact(1, 1, 80)), 50);
+    units(&mut home, &Contact { batch: batch(1, 50), ..contact(1, 2, 0) });
+    assert_eq!(units(&mut home, &contact(1, 3, 10)), 0);
+    let round = home.flush(noon()).unwrap();
+    home.flushed(noon(), round.seq);
+    assert_eq!(units(&mut home, &contact(1, 4, 80)), 50);
+}
+
+#[test]
+fn a_new_life_holds_the_window_of_each_earlier_one_against_the_allowance() {
+    let mut home = home(|policy| policy.leases.escrow = Some(Units::new(50)));
+    let life = home.incarnation().clone();
+    let merged = |units, lives| {
+        [Merged { period: noon().period(), units: Units::new(units), lives, agents: BTreeMap::new() }]
+    };
+    home.acknowledge(noon(), &life, 0, &merged(0, 0));
+    assert_eq!(home.acknowledge(noon(), &life, 7, &merged(300, 0)), Standing::RolledBack);
+    home.begin_life(noon(), Incarnation::parse("inc00002").unwrap());
+    assert!(home.needs_registration());
+    let life = home.incarnation().clone();
+    home.acknowledge(noon(), &life, 0, &merged(300, 2));
+    let standing = home.outstanding(noon().period());
+    assert_eq!((standing.net, standing.void), (Units::new(400), Units::new(100)));
+    let next_minute = noon().plus_ms(60_000);
+    let lease = leased(home.contact(next_minute, 1, &contact(1, 1, 80)).unwrap());
+    assert_eq!(lease.units, 50, "and no permit of the minute in which it began");
+}
+
+#[test]
+fn agents_have_limits_of_their_own() {
+    let bot = AgentId::parse("bot").unwrap();
+    let limit = (bot.clone(), Units::new(3));
+    let mut home = home(|policy| policy.leases.agents = BTreeMap::from([limit]));
+    let needs = vec![Need { agent: Some(bot), cost: 1, count: 5 }, Need { agent: None, cost: 1, count: 2 }];
+    let lease = leased(home.contact(noon(), 1, &Contact { needs, ..contact(1, 1, 0) }).unwrap());
+    assert_eq!((lease.units, lease.agents[0].units), (5, 3));
+    assert_eq!(lease.refusals[0].denial, Denial::AgentQuota);
+}
+
+#[test]
+fn a_sub_home_parks_what_it_cannot_fill_and_asks_again_after_a_crash() {
+    let mut home = home(|_| {});
+    let mut sub = SubHome::new(HolderId::from_bits(99), Incarnation::parse("sub00001").unwrap());
+    let m = Contact { terms: 0, ..contact(1, 1, 4) };
+    assert_eq!(sub.contact(noon(), 1, &m), None);
+    let upward = sub.contacts(noon());
+    assert_eq!(upward.len(), 1);
+    let answer = home.contact(noon(), 1, &upward[0]).unwrap().unwrap();
+    let replies = sub.receive(noon(), 1, answer);
+    assert_eq!(leased(replies.into_iter().next()).units, 4);
+
+    let rows: BTreeMap<String, String> =
+        sub.take_writes().into_iter().filter_map(|row| Some((row.key, row.value?))).collect();
+    let mut reborn = SubHome::load(rows).unwrap().unwrap();
+    assert_eq!(leased(reborn.contact(noon(), 1, &m)).units, 4, "the answer was stored");
+    let next = Contact { needs: contact(1, 2, 1).needs, ..contact(1, 2, 1) };
+    assert_eq!(reborn.contact(noon(), 1, &next), None, "it issues nothing before it heard from the home");
+    assert_eq!(reborn.out(noon().period()), 4);
+}

@@ -1,0 +1,167 @@
+//! The lives of a home's storage: what may be issued where that storage can be rolled back.
+//!
+//! Such a home issues at most W beyond what the aggregator has acknowledged. A new life begins when
+//! a rollback is suspected; it learns from the aggregator what was merged and how many lives there
+//! were, and holds W against the allowance for each of them. It must never issue before that.
+
+use std::collections::BTreeMap;
+
+use super::account::Account;
+use super::offer::NEXT_AHEAD_MS;
+use super::{Home, Pace};
+use crate::ids::Incarnation;
+use crate::planted::planted;
+use crate::policy::Policy;
+use crate::time::{Period, Timestamp};
+use crate::units::Units;
+use crate::wire::Merged;
+
+/// Where a period's units are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Outstanding {
+    /// Issued and not given back.
+    pub net: Units,
+    /// Served for certain.
+    pub settled: Units,
+    /// Held by holders, dead ones included; forfeited once the period is final.
+    pub out: Units,
+    /// Held against the allowance for earlier lives of the storage.
+    pub void: Units,
+}
+
+/// What an acknowledgement says about this home's storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It is as the aggregator knows it.
+    Sound,
+    /// It was rolled back: a new life must begin, with [`Home::begin_life`].
+    RolledBack,
+}
+
+impl Home {
+    /// This life of the storage.
+    #[must_use]
+    pub fn incarnation(&self) -> &Incarnation {
+        &self.meta.incarnation
+    }
+
+    /// Where a period's units are.
+    #[must_use]
+    pub fn outstanding(&self, period: Period) -> Outstanding {
+        self.accounts.get(&period).map_or_else(Outstanding::default, |account| Outstanding {
+            net: account.net(),
+            settled: account.settled,
+            out: account.out(),
+            void: account.void,
+        })
+    }
+
+    /// Whether the aggregator must be asked about earlier lives before anything is issued: post
+    /// [`Home::pull`] and hand the answer to [`Home::acknowledge`].
+    #[must_use]
+    pub fn needs_registration(&self) -> bool {
+        let escrow = self.policy.as_ref().is_some_and(|policy| policy.leases.escrow.is_some());
+        escrow && !self.meta.registered
+    }
+
+    /// Takes what the aggregator says with its acknowledgement of a flush or pull of `life`.
+    pub fn acknowledge(
+        &mut self,
+        now: Timestamp,
+        life: &Incarnation,
+        watermark: u64,
+        merged: &[Merged],
+    ) -> Standing {
+        let now = self.tick(now);
+        let escrow = self.policy.as_ref().and_then(|policy| policy.leases.escrow);
+        let Some(window) = escrow.filter(|_| *life == self.meta.incarnation) else { return Standing::Sound };
+        if watermark >= self.meta.epoch && !planted!(RollbackUnnoticed) {
+            return Standing::RolledBack;
+        }
+        if !self.meta.registered {
+            self.register(now, window, merged);
+        }
+        Standing::Sound
+    }
+
+    fn register(&mut self, now: Timestamp, window: Units, merged: &[Merged]) {
+        let periods: Vec<Period> = self.accounts.keys().copied().collect();
+        self.accounts.clear();
+        for period in periods {
+            self.write_account(period);
+        }
+        for Merged { period, units, lives, agents } in merged {
+            let void = Units::new(window.get().saturating_mul(u64::from(*lives)));
+            let agent_units =
+                agents.iter().map(|(agent, units)| (agent.clone(), units.saturating_add(void))).collect();
+            let known = agents.iter().filter(|(agent, used)| agent.is_named() && **used > Units::ZERO);
+            let known = known.map(|(agent, _)| agent);
+            let account = Account {
+                issued: units.saturating_add(void),
+                settled: *units,
+                acked: *units,
+                void,
+                agent_units,
+                agents: known.cloned().collect(),
+                ..Account::default()
+            };
+            self.accounts.insert(*period, account);
+            self.write_account(*period);
+        }
+        self.meta.registered = true;
+        self.tick(now);
+        self.write_meta();
+    }
+
+    /// Begins a new life: the storage was lost, restored, or failed over. Leases of earlier lives
+    /// are void; nothing is issued until the aggregator has been asked.
+    pub fn begin_life(&mut self, now: Timestamp, incarnation: Incarnation) {
+        let now = self.tick(now);
+        if planted!(RollbackUnnoticed) {
+            return;
+        }
+        for key in std::mem::take(&mut self.cells).into_keys() {
+            self.writes.put::<super::OpenCell>(format!("cell/{}/{}/{}", key.day, key.kind, key.agent), None);
+        }
+        self.desk.clear(&mut self.writes);
+        self.meta.incarnation = incarnation;
+        self.meta.window.close(now, NEXT_AHEAD_MS);
+        (self.meta.epoch, self.meta.acked, self.meta.registered) = (1, 0, false);
+        (self.pace, self.flights) = (Pace::default(), BTreeMap::new());
+        self.write_meta();
+    }
+
+    /// What may still be issued before the aggregator acknowledges more; `None` is no limit.
+    pub(super) fn room(&self, policy: &Policy, period: Period) -> Option<Units> {
+        let window = policy.leases.escrow?;
+        if !self.meta.registered {
+            return Some(Units::ZERO);
+        }
+        let unacked = self.accounts.get(&period).map_or(Units::ZERO, Account::unacked);
+        Some(window.saturating_sub(unacked))
+    }
+
+    /// Remembers what was settled when a flush was written.
+    pub(super) fn note_flight(&mut self, seq: u64) {
+        let escrow = self.policy.as_ref().is_some_and(|policy| policy.leases.escrow.is_some());
+        if escrow {
+            let settled = self.accounts.iter().map(|(period, account)| (*period, account.settled)).collect();
+            self.flights.insert(seq, settled);
+            // The number must not come back after a crash, or a rollback could not be told from it.
+            self.write_meta();
+        }
+    }
+
+    /// What was settled then is known to the aggregator now.
+    pub(super) fn land_flight(&mut self, seq: u64) {
+        if let Some(settled) = self.flights.remove(&seq) {
+            for (period, units) in settled {
+                if let Some(account) = self.accounts.get_mut(&period) {
+                    account.acked = account.acked.max(units);
+                    self.write_account(period);
+                }
+            }
+        }
+        self.flights.retain(|flight, _| *flight > seq);
+    }
+}

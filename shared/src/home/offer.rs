@@ -1,0 +1,248 @@
+//! How much to issue: pure amounts from what is left, who asks, and who else is there.
+//!
+//! Whole requests first, in the order of their arrival; then a slice ahead of need, which shrinks to
+//! nothing near a limit, so that tails and small quotas are decided one by one at the home.
+
+use std::collections::BTreeMap;
+
+use crate::decision::Denial;
+use crate::ids::AgentId;
+use crate::lease::math::{in_ms, mul_div};
+use crate::lease::message::{AgentGrant, Contact, Held};
+use crate::planted::planted;
+use crate::random::Stream;
+
+/// The smallest slice to an isolate: less is not worth its return.
+const SLICE_MIN: u64 = 2;
+/// What an isolate gets before its rate is known.
+const FIRST_SLICE: u64 = 8;
+/// How far a calm issuer provides ahead, in milliseconds.
+const CALM_MS: u64 = 5_000;
+/// How far a sub-home is provided ahead, in milliseconds.
+const CHILD_MS: u64 = 1_000;
+/// How far ahead a sub-home gets permits of the next minute, in milliseconds.
+const CHILD_NEXT_MS: u64 = 5_000;
+/// The last sixth of a minute, in milliseconds.
+pub(crate) const NEXT_AHEAD_MS: u64 = 10_000;
+/// A holder's least bound of outstanding units.
+const OUT_MIN: u64 = 3;
+
+/// What limits an agent here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// Nothing but the project's own limits.
+    Free,
+    /// That many units of its own are left.
+    Units(u64),
+    /// It is not admitted.
+    Closed(Denial),
+}
+
+/// Everything that an offer depends on.
+#[derive(Debug, Clone)]
+pub(crate) struct Situation {
+    /// What is left to issue; not a limit where `open`.
+    pub(crate) avail: u64,
+    /// Whether units are unlimited.
+    pub(crate) open: bool,
+    /// Whether more is issued than may be: everything is called back.
+    pub(crate) recall: bool,
+    /// The period's allowance.
+    pub(crate) allowance: u64,
+    /// Requests per minute.
+    pub(crate) rpm: u64,
+    /// Permits of this minute that are left.
+    pub(crate) permits: u64,
+    /// Permits of the next minute that are left; `None` where there are none to be had.
+    pub(crate) next_permits: Option<u64>,
+    /// What is left of the minute.
+    pub(crate) minute_ms: u64,
+    /// Units out with all holders, dead ones included.
+    pub(crate) out: u64,
+    /// The most of them that may be at risk.
+    pub(crate) risk: u64,
+    /// Units out with this holder.
+    pub(crate) row_out: u64,
+    /// Holders that are present.
+    pub(crate) holders: u64,
+    /// This holder's weight.
+    pub(crate) weight: u64,
+    /// Everybody's.
+    pub(crate) weights: u64,
+    /// `Some(ample)` at a sub-home.
+    pub(crate) sub_home: Option<bool>,
+    /// Whether slices may be issued.
+    pub(crate) slices: bool,
+    /// What limits the agents that are asked for.
+    pub(crate) rooms: BTreeMap<AgentId, Room>,
+}
+
+/// A request that cannot be admitted, and which limit stops it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Short {
+    pub(crate) denial: Denial,
+    /// The agent whose own limit it is.
+    pub(crate) agent: Option<AgentId>,
+    /// The agent that asks.
+    pub(crate) asking: Option<AgentId>,
+    pub(crate) cost: u32,
+}
+
+/// What is issued.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Offer {
+    /// For waiting requests: as many units as permits.
+    pub(crate) granted: u64,
+    /// Units ahead of need.
+    pub(crate) units: u64,
+    /// Permits ahead of need.
+    pub(crate) permits: u64,
+    /// Permits of the next minute.
+    pub(crate) next: u64,
+    /// Agents admitted, with units of limited ones.
+    pub(crate) agents: Vec<AgentGrant>,
+    /// What was not admitted.
+    pub(crate) short: Vec<Short>,
+    /// Whether much is left.
+    pub(crate) ample: bool,
+}
+
+/// How often holders report: some 200 contacts per second in all, in milliseconds.
+pub(crate) fn report_ms(holders: u64) -> u64 {
+    holders.saturating_mul(5).clamp(500, 5_000)
+}
+
+/// What to issue for one contact.
+pub(crate) fn offer(s: &Situation, m: &Contact, random: &mut Stream) -> Offer {
+    let mut offer = admit(s, m);
+    let permits_left = s.permits.saturating_sub(offer.granted);
+    let calm_minute = mul_div(s.rpm, s.minute_ms, 120_000);
+    offer.ample =
+        s.sub_home.unwrap_or((s.open || s.avail > s.allowance.div_euclid(10)) && s.permits > calm_minute);
+    if offer.short.is_empty() && m.renew && s.slices && !s.recall {
+        slice(s, m, &mut offer, permits_left);
+        next_minute(s, m, &mut offer, random);
+    }
+    offer
+}
+
+/// Admits waiting requests one by one, each whole or not at all.
+fn admit(s: &Situation, m: &Contact) -> Offer {
+    let mut offer = Offer::default();
+    let mut rooms = s.rooms.clone();
+    let mut agents: BTreeMap<AgentId, u64> = BTreeMap::new();
+    for need in &m.needs {
+        let cost = u64::from(need.cost.max(1));
+        let charged = if planted!(CostAsOne) { 1 } else { cost };
+        let whole = |left: u64| left.div_euclid(charged);
+        let units = if s.open { u64::MAX } else { whole(s.avail.saturating_sub(offer.granted)) };
+        let permits = whole(s.permits.saturating_sub(offer.granted));
+        let room = need.agent.as_ref().and_then(|agent| rooms.get_mut(agent));
+        let (for_agent, closed) = match &room {
+            None | Some(Room::Free) => (u64::MAX, None),
+            Some(Room::Units(left)) => (whole(*left), Some(Denial::AgentQuota)),
+            Some(Room::Closed(denial)) => (0, Some(*denial)),
+        };
+        let wanted = u64::from(need.count);
+        let count = wanted.min(units).min(permits).min(for_agent);
+        let total = count.saturating_mul(cost);
+        offer.granted = offer.granted.saturating_add(total);
+        if let (Some(agent), true) = (&need.agent, count > 0) {
+            let own = match room {
+                Some(Room::Units(left)) => {
+                    *left = left.saturating_sub(total);
+                    total
+                }
+                Some(Room::Free | Room::Closed(_)) | None => 0,
+            };
+            let sum = agents.entry(agent.clone()).or_insert(0);
+            *sum = sum.saturating_add(own);
+        }
+        if count < wanted {
+            let (denial, agent) = match closed {
+                Some(denial) if for_agent <= units.min(permits) => (denial, need.agent.clone()),
+                Some(_) | None if units <= permits => (Denial::QuotaExhausted, None),
+                Some(_) | None => (Denial::RateLimited, None),
+            };
+            offer.short.push(Short { denial, agent, asking: need.agent.clone(), cost: need.cost });
+        }
+    }
+    offer.agents = agents.into_iter().map(|(agent, units)| AgentGrant { agent, units }).collect();
+    offer
+}
+
+/// A part of what is left that one holder may have ahead of need.
+fn share(s: &Situation, left: u64) -> u64 {
+    if s.sub_home == Some(true) {
+        left.div_euclid(4)
+    } else {
+        mul_div(left, s.weight, s.weights.saturating_mul(2))
+    }
+}
+
+/// Adds units and permits ahead of need.
+fn slice(s: &Situation, m: &Contact, offer: &mut Offer, permits_left: u64) {
+    let left = if s.open { u64::MAX } else { s.avail.saturating_sub(offer.granted) };
+    let calm = s.out < s.risk.div_euclid(4) && offer.ample && !m.first;
+    let ahead_ms = match (m.child, calm) {
+        (true, _) => CHILD_MS,
+        (false, true) => CALM_MS,
+        (false, false) => report_ms(s.holders),
+    };
+    let mut target = if m.first && !m.child {
+        in_ms(m.rate, 750).max(FIRST_SLICE)
+    } else {
+        in_ms(m.rate.saturating_mul(3).div_euclid(2), ahead_ms)
+    };
+    if m.child {
+        let need = m.needs.iter().fold(0_u64, |sum, need| sum.saturating_add(need.total()));
+        target = target.max(need.saturating_mul(2));
+        if s.open || s.avail > s.allowance.div_euclid(10) {
+            target = target.saturating_mul(2);
+        }
+    }
+    let Held { units: held_units, permits: held_permits, .. } = m.held;
+    let mut units = target.saturating_sub(held_units).min(share(s, left));
+    if m.child {
+        units = units.min(s.avail.div_euclid(4));
+    } else {
+        let own = OUT_MIN.max(mul_div(s.risk, s.weight, s.weights));
+        units = units
+            .min(s.risk.saturating_sub(s.out).saturating_sub(offer.granted))
+            .min(own.saturating_sub(s.row_out).saturating_sub(offer.granted));
+        if units < SLICE_MIN {
+            units = 0;
+        }
+    }
+    let mut permits = target.saturating_sub(held_permits).min(share(s, permits_left));
+    if s.open {
+        (offer.units, offer.permits) = (0, permits);
+        return;
+    }
+    // Never a permit without a unit, nor many more units than permits to spend them with.
+    permits = permits.min(held_units.saturating_add(units).saturating_sub(held_permits));
+    (offer.units, offer.permits) = (units.min(held_permits.saturating_add(permits)), permits);
+    for grant in &mut offer.agents {
+        if let Some(Room::Units(room)) = s.rooms.get(&grant.agent) {
+            let spare = room.saturating_sub(grant.units);
+            let more = share(s, spare).min(offer.units);
+            if more >= SLICE_MIN {
+                grant.units = grant.units.saturating_add(more);
+            }
+        }
+    }
+}
+
+/// Adds permits of the next minute, in the last sixth of this one.
+fn next_minute(s: &Situation, m: &Contact, offer: &mut Offer, random: &mut Stream) {
+    let Some(left) = s.next_permits.filter(|_| s.minute_ms <= NEXT_AHEAD_MS) else { return };
+    let spare = left.saturating_sub(s.rpm.div_ceil(2));
+    let wanted = if m.child {
+        in_ms(m.rate, CHILD_NEXT_MS)
+    } else {
+        let ahead_ms = report_ms(s.holders).min(2_000);
+        in_ms(m.rate, mul_div(ahead_ms, random.between(1_500, 3_500), 1_000))
+    };
+    let each = spare.div_euclid(if offer.ample { 4 } else { s.holders.max(1) });
+    offer.next = wanted.saturating_sub(m.held.next).min(each);
+}

@@ -1,0 +1,155 @@
+//! What was served and not yet reported, per agent, with the units of limited agents.
+//!
+//! An agent's entry holds all that a decision needs to know about it, so that one look-up is enough.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::AGENTS_MAX;
+use super::message::{AgentGrant, Batch, Line, Returns};
+use crate::cell::CellKey;
+use crate::ids::AgentId;
+use crate::kind::Kind;
+use crate::time::{Day, Period, Timestamp};
+
+/// One agent as a holder knows it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    /// In which period the home admitted it.
+    pub(crate) admitted: Option<Period>,
+    /// Units under its own limit, of the admitting period.
+    pub(crate) units: u64,
+    /// Served and not yet reported.
+    pub(crate) served: Vec<(Day, Kind, u64)>,
+}
+
+/// All agents of a holder.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Book {
+    pub(crate) agents: BTreeMap<AgentId, Entry>,
+    open: BTreeMap<Period, u64>,
+    /// Units served and not yet frozen in a batch.
+    pub(crate) pending: u64,
+    /// When the oldest of them was served.
+    pub(crate) since: Option<Timestamp>,
+}
+
+/// What is counted: one request's worth.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Served {
+    pub(crate) day: Day,
+    pub(crate) kind: Kind,
+    pub(crate) units: u64,
+}
+
+impl Book {
+    /// Counts what `agent` was served at `now`.
+    pub(crate) fn count(&mut self, now: Timestamp, agent: &AgentId, served: Served) {
+        if let Some(entry) = self.agents.get_mut(agent) {
+            entry.count(served);
+        } else {
+            let counted_for = if self.agents.len() < AGENTS_MAX { agent.clone() } else { AgentId::other() };
+            self.agents.entry(counted_for).or_default().count(served);
+        }
+        self.counted(now, served.units);
+    }
+
+    /// Notes that an entry was counted on directly.
+    pub(crate) fn counted(&mut self, now: Timestamp, units: u64) {
+        self.pending = self.pending.saturating_add(units);
+        if self.since.is_none() {
+            self.since = Some(now);
+        }
+    }
+
+    /// Notes that units were served without a lease.
+    pub(crate) fn count_open(&mut self, period: Period, units: u64) {
+        let sum = self.open.entry(period).or_insert(0);
+        *sum = sum.saturating_add(units);
+    }
+
+    /// Adds lines that others reported, at a sub-home.
+    pub(crate) fn merge(&mut self, now: Timestamp, batch: &Batch) {
+        for line in &batch.lines {
+            let CellKey { day, kind, agent } = &line.key;
+            self.count(now, agent, Served { day: *day, kind: *kind, units: line.units });
+        }
+        for (period, units) in &batch.open {
+            self.count_open(*period, *units);
+        }
+    }
+
+    /// Takes everything served, and forgets agents that nothing else is known of.
+    pub(crate) fn freeze(&mut self, seq: u64) -> Batch {
+        let mut lines = Vec::new();
+        for (agent, entry) in &mut self.agents {
+            for (day, kind, units) in entry.served.drain(..) {
+                lines.push(Line { key: CellKey { day, kind, agent: agent.clone() }, units });
+            }
+        }
+        if self.agents.len() >= AGENTS_MAX {
+            self.agents.retain(|_, entry| entry.units > 0);
+        }
+        self.pending = 0;
+        self.since = None;
+        Batch { seq, lines, open: std::mem::take(&mut self.open) }
+    }
+
+    /// Takes agents that the home admitted in `period`.
+    pub(crate) fn admit(&mut self, period: Period, grants: &[AgentGrant], returns: &mut Returns) {
+        for grant in grants {
+            let entry = self.agents.entry(grant.agent.clone()).or_default();
+            match entry.admitted {
+                Some(known) if known == period => entry.units = entry.units.saturating_add(grant.units),
+                Some(known) if known > period => returns.add_agent(period, &grant.agent, grant.units),
+                Some(known) => {
+                    returns.add_agent(known, &grant.agent, entry.units);
+                    (entry.admitted, entry.units) = (Some(period), grant.units);
+                }
+                None => (entry.admitted, entry.units) = (Some(period), grant.units),
+            }
+        }
+    }
+
+    /// Gives the units of limited agents back, except those of the period `keep`.
+    pub(crate) fn drain(&mut self, keep: Option<Period>, returns: &mut Returns) {
+        for (agent, entry) in &mut self.agents {
+            if entry.units > 0
+                && entry.admitted != keep
+                && let Some(period) = entry.admitted
+            {
+                returns.add_agent(period, agent, entry.units);
+                entry.units = 0;
+            }
+        }
+    }
+
+    /// The home's new life knows nobody: every agent must be admitted again.
+    pub(crate) fn forget_admissions(&mut self) {
+        for entry in self.agents.values_mut() {
+            (entry.admitted, entry.units) = (None, 0);
+        }
+    }
+
+    /// Whether `agent` was admitted in `period`.
+    pub(crate) fn knows(&self, agent: &AgentId, period: Period) -> bool {
+        self.agents.get(agent).is_some_and(|entry| entry.admitted == Some(period))
+    }
+
+    /// Units of a limited agent in `period`.
+    pub(crate) fn units(&self, agent: &AgentId, period: Period) -> u64 {
+        self.agents.get(agent).filter(|entry| entry.admitted == Some(period)).map_or(0, |entry| entry.units)
+    }
+}
+
+impl Entry {
+    /// Counts one request's worth.
+    pub(crate) fn count(&mut self, served: Served) {
+        let Served { day, kind, units } = served;
+        match self.served.iter_mut().find(|(d, k, _)| *d == day && *k == kind) {
+            Some((_, _, sum)) => *sum = sum.saturating_add(units),
+            None => self.served.push((day, kind, units)),
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! When a holder writes to its home, and what.
+
+use super::Holder;
+use crate::decision::Ask;
+use crate::lease::MARGIN_MS;
+use crate::lease::math::mul_div;
+use crate::lease::message::{Contact, Lease};
+use crate::lease::stock::Delivery;
+use crate::lease::uplink::Draft;
+use crate::random::Stream;
+use crate::time::Timestamp;
+
+/// The shortest pause between two contacts that nobody waits for, in milliseconds.
+const BACKGROUND_MS_MIN: u64 = 100;
+/// The least time before its end at which freshness is renewed, in milliseconds.
+const FRESH_AHEAD_MS: u64 = 2_000;
+/// The last sixth of a minute, in which permits of the next one are fetched, in milliseconds.
+const NEXT_AHEAD_MS: u64 = 10_000;
+/// How often they are asked for, in milliseconds.
+const NEXT_GAP_MS: u64 = 1_000;
+/// An issuer that says so or less has little left.
+const TIGHT_IDLE_MS: u64 = 500;
+/// The longest time without requests after which everything goes back, in milliseconds.
+const IDLE_MS_MAX: u64 = 10_000;
+
+/// How often and when to write, as the home has said.
+#[derive(Debug, Clone)]
+pub(super) struct Pace {
+    report_ms: u64,
+    idle_ms: u64,
+    last_request: Timestamp,
+    last_background: Timestamp,
+    /// Below this, units or permits are low.
+    low: u64,
+    /// When to ask for the next minute's permits.
+    next_at: Option<Timestamp>,
+    /// The home's time at least, ours when we heard it, and how much later it may be.
+    home: Option<(Timestamp, Timestamp, u64)>,
+    first: bool,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            report_ms: 500,
+            idle_ms: 2_000,
+            last_request: Timestamp::default(),
+            last_background: Timestamp::default(),
+            low: 0,
+            next_at: None,
+            home: None,
+            first: true,
+        }
+    }
+}
+
+impl Pace {
+    pub(super) fn requested(&mut self, now: Timestamp) {
+        self.last_request = self.last_request.max(now);
+    }
+
+    /// The home's time, where it is certain which day it is there.
+    pub(super) fn home_time(&self, now: Timestamp) -> Option<Timestamp> {
+        // Seven hours of drift at 200 ppm.
+        const GUARD_MS: u64 = 5_000;
+        let (home, ours, slack) = self.home?;
+        let at = home.plus_ms(now.ms_since(ours));
+        let earliest = Timestamp::from_ms(at.as_ms().saturating_sub(GUARD_MS));
+        let latest = at.plus_ms(slack).plus_ms(GUARD_MS);
+        (earliest.day() == latest.day()).then_some(at)
+    }
+
+    pub(super) fn replied(
+        &mut self,
+        at: Delivery,
+        lease: &Lease,
+        minute_until: Option<Timestamp>,
+        random: &mut Stream,
+    ) {
+        let now = at.received;
+        self.first = false;
+        self.report_ms = lease.report_ms.clamp(100, 5_000);
+        self.idle_ms = lease.idle_ms.max(100);
+        self.home = Some((lease.now, now, now.ms_since(at.sent).saturating_add(lease.now_slack_ms)));
+        let issued = if lease.open { lease.permits } else { lease.units.min(lease.permits) };
+        self.low = mul_div(issued, random.between(15, 55), 100);
+        if let Some(until) = minute_until.filter(|_| self.next_at.is_none_or(|at| at < now)) {
+            let end = until.plus_ms(MARGIN_MS).as_ms();
+            let point = end.saturating_sub(random.between(BACKGROUND_MS_MIN, NEXT_AHEAD_MS));
+            let earliest = self.next_at.map_or(now, |last| last.plus_ms(NEXT_GAP_MS)).as_ms();
+            self.next_at = Some(Timestamp::from_ms(point.max(earliest))).filter(|at| at.as_ms() < end);
+        }
+    }
+
+    fn idle_after_ms(&self, rate: u64) -> u64 {
+        if self.idle_ms <= TIGHT_IDLE_MS || rate == 0 {
+            return self.idle_ms;
+        }
+        self.idle_ms.max(mul_div(3, 1_000_000, rate).min(IDLE_MS_MAX))
+    }
+}
+
+impl Holder {
+    /// What is to be sent now: contacts again that were not answered, and new ones.
+    pub fn contacts(&mut self, now: Timestamp) -> Vec<Contact> {
+        self.time_out(now);
+        self.stock.expire(now, &mut self.uplink.returns);
+        let mut out = self.uplink.resends(now);
+        if self.idle_at(now).is_some_and(|at| now >= at) {
+            self.give_back_all();
+        }
+        if now >= self.hold_until {
+            while self.waiting.has_uncarried() {
+                let Some(lane) = self.uplink.free_lane() else { break };
+                out.extend(self.contact(now, lane, true));
+            }
+        }
+        if out.is_empty() && self.background_at(now).is_some_and(|at| now >= at) {
+            self.pace.last_background = now;
+            let asks_next = self.pace.next_at.is_some_and(|at| now >= at);
+            if asks_next {
+                self.pace.next_at = Some(now);
+            }
+            let renew = !self.is_idle(now) && !self.closing;
+            out.extend(self.contact(now, 0, renew));
+        }
+        out
+    }
+
+    /// When [`Holder::contacts`] has something to do next, if nothing else happens.
+    #[must_use]
+    pub fn wake_at(&mut self, now: Timestamp) -> Option<Timestamp> {
+        let asking = (self.waiting.has_uncarried() && self.uplink.free_lane().is_some())
+            .then(|| self.hold_until.max(now));
+        let background = self.background_at(now);
+        let idle = self.idle_at(now);
+        [asking, background, idle, self.uplink.resend_at(), self.waiting.timeout()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn contact(&mut self, now: Timestamp, lane: u8, renew: bool) -> Option<Contact> {
+        let terms = self.terms.as_ref();
+        let names_agent = |ask: &Ask| {
+            terms.is_none_or(|terms| {
+                (terms.agents_limited && ask.agent.is_named())
+                    || terms.capped.binary_search(&ask.agent).is_ok()
+            })
+        };
+        let needs = self.waiting.take_needs(lane, names_agent);
+        let draft = Draft {
+            child: false,
+            needs,
+            renew,
+            first: self.pace.first,
+            rate: self.demand.milli(now),
+            held: self.stock.held(now),
+            stranded: 0,
+            terms: terms.map_or(0, |terms| terms.version),
+        };
+        self.uplink.send(now, lane, draft, &mut self.book)
+    }
+
+    fn is_idle(&mut self, now: Timestamp) -> bool {
+        let after = self.pace.idle_after_ms(self.demand.milli(now));
+        now >= self.pace.last_request.plus_ms(after)
+    }
+
+    /// When everything goes back for want of requests.
+    fn idle_at(&mut self, now: Timestamp) -> Option<Timestamp> {
+        let holds = !self.stock.is_empty() || self.book.agents.values().any(|entry| entry.units > 0);
+        let after = self.pace.idle_after_ms(self.demand.milli(now));
+        holds.then(|| self.pace.last_request.plus_ms(after))
+    }
+
+    /// When a contact that nobody waits for is due; never while one is under way on lane 0.
+    fn background_at(&mut self, now: Timestamp) -> Option<Timestamp> {
+        if !self.uplink.is_free(0) || self.waiting.has_uncarried() {
+            return None;
+        }
+        let pace = &self.pace;
+        let idle = now >= pace.last_request.plus_ms(pace.idle_ms.max(FRESH_AHEAD_MS));
+        let gap = pace.report_ms.div_euclid(8).max(BACKGROUND_MS_MIN);
+        let gate = self.hold_until.max(pace.last_background.plus_ms(gap));
+        let permits = self.stock.permits(now);
+        let units = if self.stock.open { permits } else { self.stock.units };
+        let low = (pace.low > 0 && units.min(permits) < pace.low && !idle).then_some(now);
+        let report = self.book.since.map(|since| since.plus_ms(pace.report_ms));
+        let frozen = (self.uplink.has_frozen() || !self.uplink.returns.is_empty()).then_some(now);
+        let holds = !self.stock.is_empty() && !idle;
+        let fresh =
+            holds.then(|| Timestamp::from_ms(self.stock.fresh_until.as_ms().saturating_sub(FRESH_AHEAD_MS)));
+        let next = pace.next_at.filter(|_| !idle && self.stock.next_permits(now) == 0);
+        let due = [low, report, frozen, fresh, next].into_iter().flatten().min()?;
+        Some(due.max(gate))
+    }
+}

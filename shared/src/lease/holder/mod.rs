@@ -1,0 +1,250 @@
+//! The holder: one isolate's side of its leases. It decides most requests without I/O.
+//!
+//! A shell asks, sends what [`Holder::contacts`] gives, hands replies in, and asks again when a
+//! waiting request has its turn. A holder must never serve what it does not have in hand, whatever
+//! its clock does between two events, and it refuses instead of panicking.
+
+mod contacts;
+mod reply;
+mod waiting;
+
+use crate::decision::{Ask, Denial};
+use crate::ids::AgentId;
+use crate::lease::book::{Book, Served};
+use crate::lease::math::Rate;
+use crate::lease::message::{HolderId, Terms};
+use crate::lease::stock::Stock;
+use crate::lease::uplink::Uplink;
+use crate::lease::{RESERVE_UNITS_MAX, WAITERS_MAX};
+use crate::planted::planted;
+use crate::policy::Status;
+use crate::random::Stream;
+use crate::time::Timestamp;
+
+use contacts::Pace;
+pub use waiting::WaiterId;
+use waiting::Waiting;
+
+/// How long an unknown key is refused before the home is asked about it again, in milliseconds. New
+/// keys work within it, and a revoked one cannot flood the home.
+const KEY_RECHECK_MS: u64 = 1_000;
+
+/// What becomes of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// It is served; it is counted.
+    Allow,
+    /// It is not served.
+    Deny {
+        /// Why.
+        denial: Denial,
+        /// After how long it may be tried again, where waiting helps.
+        retry_ms: u64,
+    },
+    /// The home is asked: ask for this waiter's outcome later.
+    Wait(WaiterId),
+    /// The home itself must decide this one.
+    AtHome,
+    /// No home answered in time.
+    Unavailable,
+}
+
+/// A refusal that still holds.
+#[derive(Debug, Clone)]
+struct Running {
+    denial: Denial,
+    agent: Option<AgentId>,
+    cost: u32,
+    until: Timestamp,
+}
+
+/// One isolate's leases. See the module's page.
+#[derive(Debug, Clone)]
+pub struct Holder {
+    random: Stream,
+    terms: Option<Terms>,
+    stock: Stock,
+    book: Book,
+    uplink: Uplink,
+    waiting: Waiting,
+    refusals: Vec<Running>,
+    hold_until: Timestamp,
+    key_checked: Option<Timestamp>,
+    demand: Rate,
+    pace: Pace,
+    reserve_left: u64,
+    closing: bool,
+}
+
+impl Holder {
+    /// A holder with that id; `seed` feeds its jitter.
+    #[must_use]
+    pub fn new(id: HolderId, seed: u64) -> Self {
+        Self {
+            random: Stream::new(seed),
+            terms: None,
+            stock: Stock::default(),
+            book: Book::default(),
+            uplink: Uplink::new(id),
+            waiting: Waiting::default(),
+            refusals: Vec::new(),
+            hold_until: Timestamp::default(),
+            key_checked: None,
+            demand: Rate::default(),
+            pace: Pace::default(),
+            reserve_left: RESERVE_UNITS_MAX,
+            closing: false,
+        }
+    }
+
+    /// This holder's id.
+    #[must_use]
+    pub fn id(&self) -> HolderId {
+        self.uplink.id
+    }
+
+    /// The terms that the home has sent, if any.
+    #[must_use]
+    pub fn terms(&self) -> Option<&Terms> {
+        self.terms.as_ref()
+    }
+
+    /// Whether nothing is held, owed or under way.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.stock.is_empty()
+            && self.book.pending == 0
+            && !self.uplink.has_frozen()
+            && self.uplink.returns.is_empty()
+            && self.uplink.is_quiet()
+    }
+
+    /// Units served that no home has acknowledged: what is lost if this isolate dies now.
+    #[must_use]
+    pub fn unsettled(&self) -> u64 {
+        self.book.pending.saturating_add(self.uplink.frozen_units())
+    }
+
+    /// Decides one request. An allowed one is counted, unless it is a dry run.
+    pub fn decide(&mut self, now: Timestamp, ask: &Ask) -> Answer {
+        self.demand.count(now, u64::from(ask.cost));
+        self.pace.requested(now);
+        if let Some(answer) = self.gate(now, ask) {
+            return answer;
+        }
+        if self.terms.is_some() && self.spend(now, ask, Freshness::Required) {
+            return Answer::Allow;
+        }
+        if let Some(denied) = self.refusal(now, ask) {
+            return denied;
+        }
+        if self.waiting.len() >= WAITERS_MAX || self.closing {
+            return Answer::Deny { denial: Denial::QuotaContended, retry_ms: 1_000 };
+        }
+        if ask.dry_run { Answer::AtHome } else { Answer::Wait(self.waiting.join(now, ask)) }
+    }
+
+    /// What the terms alone decide.
+    fn gate(&mut self, now: Timestamp, ask: &Ask) -> Option<Answer> {
+        let terms = self.terms.as_ref()?;
+        if !terms.keys.contains(&ask.key) {
+            let recent = self.key_checked.is_some_and(|at| now < at.plus_ms(KEY_RECHECK_MS));
+            if recent {
+                return Some(Answer::Deny { denial: Denial::KeyRevoked, retry_ms: 0 });
+            }
+            self.key_checked = Some(now);
+            return Some(Answer::AtHome);
+        }
+        if terms.strict {
+            return Some(Answer::AtHome);
+        }
+        (terms.status == Status::Suspended && self.stock.is_fresh(now))
+            .then_some(Answer::Deny { denial: Denial::Suspended, retry_ms: 0 })
+    }
+
+    /// Spends if everything that the request needs is in hand. All or nothing.
+    fn spend(&mut self, now: Timestamp, ask: &Ask, freshness: Freshness) -> bool {
+        self.stock.expire(now, &mut self.uplink.returns);
+        let Some(terms) = self.terms.as_ref() else { return false };
+        let cost = u64::from(ask.cost);
+        let fresh = freshness == Freshness::JustHeard || self.stock.is_fresh(now);
+        let open = self.stock.open;
+        if !fresh || terms.status == Status::Suspended || (!open && self.stock.units < cost) {
+            return false;
+        }
+        let Some(slot) = self.stock.slot(now).filter(|slot| slot.count >= cost) else { return false };
+        let (day, period) = (slot.day, slot.period);
+        let capped = !terms.capped.is_empty() && terms.capped.binary_search(&ask.agent).is_ok();
+        let capped = capped && !planted!(CappedFromShared);
+        let limited = capped || (terms.agents_limited && ask.agent.is_named());
+        let entry = self.book.agents.get_mut(&ask.agent);
+        if limited
+            && !entry
+                .as_ref()
+                .is_some_and(|entry| entry.admitted == Some(period) && (!capped || entry.units >= cost))
+        {
+            return false;
+        }
+        if ask.dry_run {
+            return true;
+        }
+        slot.count = slot.count.saturating_sub(cost);
+        let served = Served { day, kind: ask.kind, units: cost };
+        match entry {
+            Some(entry) => {
+                if capped {
+                    entry.units = entry.units.saturating_sub(cost);
+                }
+                entry.count(served);
+                self.book.counted(now, cost);
+            }
+            None => self.book.count(now, &ask.agent, served),
+        }
+        if open {
+            self.book.count_open(period, cost);
+        } else {
+            self.stock.units = self.stock.units.saturating_sub(cost);
+        }
+        true
+    }
+
+    /// Why the request is refused without asking, if a refusal holds.
+    fn refusal(&self, now: Timestamp, ask: &Ask) -> Option<Answer> {
+        let running = self.refusals.iter().find(|running| {
+            now < running.until
+                && ask.cost >= running.cost
+                && running.agent.as_ref().is_none_or(|agent| *agent == ask.agent)
+        });
+        match running {
+            Some(running) => {
+                Some(Answer::Deny { denial: running.denial, retry_ms: running.until.ms_since(now) })
+            }
+            None if now < self.hold_until => {
+                Some(Answer::Deny { denial: Denial::QuotaContended, retry_ms: self.hold_until.ms_since(now) })
+            }
+            None => None,
+        }
+    }
+
+    /// Stops holding leases: everything goes back, and new requests are turned away. For an isolate
+    /// that moves to another home.
+    pub fn close(&mut self) {
+        self.closing = true;
+        self.give_back_all();
+    }
+
+    fn give_back_all(&mut self) {
+        self.stock.drain(&mut self.uplink.returns);
+        self.book.drain(None, &mut self.uplink.returns);
+    }
+}
+
+/// Whether what is in hand must be fresh, or a reply to this very request has just come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Freshness {
+    Required,
+    JustHeard,
+}
+
+#[cfg(test)]
+mod tests;

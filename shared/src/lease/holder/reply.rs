@@ -1,0 +1,107 @@
+//! What a reply changes: each is taken once, whoever asked for it.
+
+use super::{Answer, Holder, Running};
+use crate::decision::Denial;
+use crate::lease::message::{Body, HolderId, Lease, Reply, Terms};
+use crate::lease::stock::Delivery;
+use crate::lease::{DENIAL_BACK_MS_MAX, MARGIN_MS, RESERVE_UNITS_MAX};
+use crate::time::Timestamp;
+
+impl Holder {
+    /// Takes a reply. One that was taken before, or that nobody waits for, changes nothing.
+    pub fn receive(&mut self, now: Timestamp, reply: Reply) {
+        if reply.holder != self.uplink.id {
+            return;
+        }
+        match reply.body {
+            Body::Shed { hold_ms } => {
+                if self.uplink.shed(now, reply.lane, reply.nonce, hold_ms) {
+                    self.hold_until = self.hold_until.max(now.plus_ms(hold_ms));
+                    self.resolve(now, None);
+                }
+            }
+            Body::Resync { incarnation } => {
+                if self.uplink.land(now, reply.lane, reply.nonce, MARGIN_MS).is_some() {
+                    let high = u128::from(self.random.bits()) << 64;
+                    let id = HolderId::from_bits(high | u128::from(self.random.bits()));
+                    self.uplink.resync(id, incarnation);
+                    self.stock = crate::lease::stock::Stock::default();
+                    self.book.forget_admissions();
+                    self.waiting.uncarry_all();
+                }
+            }
+            Body::Lease(lease) => {
+                if let Some(at) = self.uplink.land(now, reply.lane, reply.nonce, MARGIN_MS) {
+                    self.take(at, reply.lane, &lease);
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, at: Delivery, lane: u8, lease: &Lease) {
+        let now = at.received;
+        self.uplink.acknowledged(lease.ack);
+        self.uplink.incarnation = Some(lease.incarnation.clone());
+        self.uplink.limit = lease.lanes.clamp(1, crate::lease::LANES_MAX);
+        if let Some(terms) = &lease.terms {
+            self.install(terms);
+        }
+        self.stock.admit(at, lease, &mut self.uplink.returns);
+        self.book.admit(lease.period, &lease.agents, &mut self.uplink.returns);
+        self.book.drain(self.stock.period, &mut self.uplink.returns);
+        self.refuse(at, lease);
+        self.reserve_left = RESERVE_UNITS_MAX;
+        let held = self.stock.slots.iter().map(|slot| slot.until).min();
+        self.pace.replied(at, lease, held, &mut self.random);
+        if self.stock.recalled || self.closing {
+            self.give_back_all();
+        }
+        self.resolve(now, Some((lane, lease.units.max(if lease.open { lease.permits } else { 0 }))));
+    }
+
+    fn install(&mut self, terms: &Terms) {
+        if self.terms.as_ref().is_none_or(|known| known.version < terms.version) {
+            let mut terms = terms.clone();
+            terms.capped.sort();
+            self.terms = Some(terms);
+        }
+    }
+
+    /// Notes what was refused; what was issued ends older refusals of that kind.
+    fn refuse(&mut self, at: Delivery, lease: &Lease) {
+        let now = at.received;
+        let spent = |denial| matches!(denial, Denial::QuotaExhausted | Denial::QuotaContended);
+        self.refusals.retain(|running| {
+            let ended = (lease.units > 0 && spent(running.denial))
+                || (lease.permits > 0 && running.denial == Denial::RateLimited)
+                || running
+                    .agent
+                    .as_ref()
+                    .is_some_and(|agent| lease.agents.iter().any(|grant| grant.agent == *agent));
+            !ended && now < running.until
+        });
+        // A stored reply may be delivered late: its refusals must not reach further for that.
+        let earliest = Timestamp::from_ms(now.as_ms().saturating_sub(DENIAL_BACK_MS_MAX));
+        let from = at.sent.max(earliest);
+        for refusal in &lease.refusals {
+            let until = from.plus_ms(refusal.for_ms);
+            self.refusals.push(Running {
+                denial: refusal.denial,
+                agent: refusal.agent.clone(),
+                cost: refusal.cost,
+                until,
+            });
+        }
+        if lease.hold_ms > 0 {
+            self.hold_until = self.hold_until.max(from.plus_ms(lease.hold_ms));
+        }
+    }
+}
+
+impl Answer {
+    /// Whether the request is served.
+    #[must_use]
+    pub fn is_allowed(self) -> bool {
+        self == Self::Allow
+    }
+}

@@ -1,0 +1,158 @@
+//! Requests that wait for the home, in the order of their arrival.
+
+use std::collections::BTreeMap;
+
+use super::{Answer, Freshness, Holder};
+use crate::decision::Ask;
+use crate::ids::AgentId;
+use crate::lease::book::Served;
+use crate::lease::message::Need;
+use crate::lease::{NEEDS_MAX, WAIT_MS_MAX};
+use crate::time::{Period, Timestamp};
+
+/// Names a waiting request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WaiterId(u64);
+
+#[derive(Debug, Clone)]
+struct Waiter {
+    ask: Ask,
+    since: Timestamp,
+    /// The lane whose contact asks for it.
+    carried: Option<u8>,
+}
+
+/// All waiting requests, and the outcomes that were not fetched yet.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Waiting {
+    last: u64,
+    open: BTreeMap<WaiterId, Waiter>,
+    outcomes: BTreeMap<WaiterId, Answer>,
+}
+
+impl Waiting {
+    pub(super) fn join(&mut self, now: Timestamp, ask: &Ask) -> WaiterId {
+        self.last = self.last.saturating_add(1);
+        let id = WaiterId(self.last);
+        self.open.insert(id, Waiter { ask: ask.clone(), since: now, carried: None });
+        id
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Whether some request waits that no contact asks for.
+    pub(super) fn has_uncarried(&self) -> bool {
+        self.open.values().any(|waiter| waiter.carried.is_none())
+    }
+
+    /// When the first of them has waited long enough.
+    pub(super) fn timeout(&self) -> Option<Timestamp> {
+        self.open.values().next().map(|waiter| waiter.since.plus_ms(WAIT_MS_MAX))
+    }
+
+    /// The needs of requests that no contact asks for; they are carried by `lane` from now.
+    pub(super) fn take_needs(&mut self, lane: u8, names_agent: impl Fn(&Ask) -> bool) -> Vec<Need> {
+        let mut needs: Vec<Need> = Vec::new();
+        for waiter in self.open.values_mut().filter(|waiter| waiter.carried.is_none()) {
+            let agent = names_agent(&waiter.ask).then(|| waiter.ask.agent.clone());
+            let full = needs.len() >= NEEDS_MAX;
+            match needs.iter_mut().find(|need| need.cost == waiter.ask.cost && need.agent == agent) {
+                Some(need) => need.count = need.count.saturating_add(1),
+                None if full => break,
+                None => needs.push(Need { agent, cost: waiter.ask.cost, count: 1 }),
+            }
+            waiter.carried = Some(lane);
+        }
+        needs
+    }
+
+    /// Nothing is under way any more.
+    pub(super) fn uncarry_all(&mut self) {
+        for waiter in self.open.values_mut() {
+            waiter.carried = None;
+        }
+    }
+}
+
+impl Holder {
+    /// What became of a waiting request; [`Answer::Wait`] while it is not known.
+    pub fn outcome(&mut self, now: Timestamp, id: WaiterId) -> Answer {
+        self.time_out(now);
+        match self.waiting.outcomes.remove(&id) {
+            Some(answer) => answer,
+            None if self.waiting.open.contains_key(&id) => Answer::Wait(id),
+            None => Answer::Unavailable,
+        }
+    }
+
+    /// A waiting request is gone: nothing will be served for it.
+    pub fn abandon(&mut self, id: WaiterId) {
+        self.waiting.open.remove(&id);
+        self.waiting.outcomes.remove(&id);
+    }
+
+    /// Requests that waited too long are refused, or served from the reserve of an open overage.
+    pub(super) fn time_out(&mut self, now: Timestamp) {
+        while let Some(waiter) = self.waiting.open.first_entry() {
+            if now < waiter.get().since.plus_ms(WAIT_MS_MAX) {
+                break;
+            }
+            let (id, waiter) = waiter.remove_entry();
+            let cost = u64::from(waiter.ask.cost);
+            let home_now = self.pace.home_time(now);
+            let outcome = match home_now {
+                Some(at)
+                    if self.stock.open
+                        && self.reserve_left >= cost
+                        && self.is_free_agent(&waiter.ask.agent, at.period()) =>
+                {
+                    self.reserve_left = self.reserve_left.saturating_sub(cost);
+                    let served = Served { day: at.day(), kind: waiter.ask.kind, units: cost };
+                    self.book.count(now, &waiter.ask.agent, served);
+                    self.book.count_open(at.period(), cost);
+                    Answer::Allow
+                }
+                Some(_) | None => Answer::Unavailable,
+            };
+            self.waiting.outcomes.insert(id, outcome);
+        }
+    }
+
+    /// Whether an agent needs nothing from the home.
+    fn is_free_agent(&self, agent: &AgentId, period: Period) -> bool {
+        self.terms.as_ref().is_some_and(|terms| {
+            let limited = terms.agents_limited && agent.is_named() && !self.book.knows(agent, period);
+            !limited && terms.capped.binary_search(agent).is_err()
+        })
+    }
+
+    /// Serves and refuses whom it can, the longest waiting first. `landed` is the lane whose reply
+    /// has just come with that many units for the requests it carried.
+    pub(super) fn resolve(&mut self, now: Timestamp, landed: Option<(u8, u64)>) {
+        let mut heard = landed.map_or(0, |(_, units)| units);
+        let open = std::mem::take(&mut self.waiting.open);
+        for (id, mut waiter) in open {
+            let carried = landed.is_some_and(|(lane, _)| waiter.carried == Some(lane));
+            let cost = u64::from(waiter.ask.cost);
+            let freshness = if carried && heard >= cost { Freshness::JustHeard } else { Freshness::Required };
+            let outcome = if let Some(answer) = self.gate(now, &waiter.ask) {
+                Some(answer)
+            } else if self.spend(now, &waiter.ask, freshness) {
+                heard = heard.saturating_sub(cost);
+                Some(Answer::Allow)
+            } else {
+                self.refusal(now, &waiter.ask)
+            };
+            if let Some(answer) = outcome {
+                self.waiting.outcomes.insert(id, answer);
+            } else {
+                if carried {
+                    waiter.carried = None;
+                }
+                self.waiting.open.insert(id, waiter);
+            }
+        }
+    }
+}

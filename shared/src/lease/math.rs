@@ -1,0 +1,69 @@
+//! Integer arithmetic of amounts: it rounds as its names say and is held at the ends of its range.
+
+/// floor(a × b ÷ c), or zero where `c` is zero.
+pub(crate) fn mul_div(a: u64, b: u64, c: u64) -> u64 {
+    let product = u128::from(a).saturating_mul(u128::from(b));
+    product.checked_div(u128::from(c)).map_or(0, |n| u64::try_from(n).unwrap_or(u64::MAX))
+}
+
+/// ceil(a × b ÷ c), or zero where `c` is zero.
+pub(crate) fn mul_div_up(a: u64, b: u64, c: u64) -> u64 {
+    if c == 0 {
+        return 0;
+    }
+    let product = u128::from(a).saturating_mul(u128::from(b));
+    u64::try_from(product.div_ceil(u128::from(c))).unwrap_or(u64::MAX)
+}
+
+/// What a rate in thousandths per second makes in `ms`, rounded up.
+pub(crate) fn in_ms(rate_milli: u64, ms: u64) -> u64 {
+    mul_div_up(rate_milli, ms, 1_000_000)
+}
+
+/// A rate that is measured as it goes: requests counted, folded in a few times a second.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Rate {
+    milli: u64,
+    recent: u64,
+    since: crate::time::Timestamp,
+}
+
+impl Rate {
+    /// How often counts become a rate, in milliseconds.
+    const FOLD_MS: u64 = 100;
+    /// The memory of the rate, in milliseconds.
+    const MEMORY_MS: u64 = 1_000;
+
+    /// Counts `n` at `now`.
+    pub(crate) fn count(&mut self, now: crate::time::Timestamp, n: u64) {
+        let passed = now.ms_since(self.since);
+        if passed >= Self::FOLD_MS {
+            self.fold(now, passed);
+        }
+        self.recent = self.recent.saturating_add(n);
+    }
+
+    fn fold(&mut self, now: crate::time::Timestamp, passed: u64) {
+        let fresh = mul_div(self.recent, 1_000_000, passed);
+        self.milli = if self.milli == 0 && passed > Self::MEMORY_MS {
+            // The first count after silence says nothing about a rate yet.
+            0
+        } else if self.milli == 0 {
+            fresh
+        } else {
+            let old = mul_div(self.milli, Self::MEMORY_MS, Self::MEMORY_MS.saturating_add(passed));
+            old.saturating_add(mul_div(fresh, passed, Self::MEMORY_MS.saturating_add(passed)))
+        };
+        self.recent = 0;
+        self.since = now;
+    }
+
+    /// Thousandths per second at `now`.
+    pub(crate) fn milli(&mut self, now: crate::time::Timestamp) -> u64 {
+        let passed = now.ms_since(self.since);
+        if passed >= Self::FOLD_MS {
+            self.fold(now, passed);
+        }
+        self.milli
+    }
+}

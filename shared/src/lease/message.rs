@@ -1,0 +1,370 @@
+//! The messages between a holder and its home.
+//!
+//! A contact reports, returns and asks; a reply acknowledges and issues. Either may come twice, late
+//! or never. Unknown fields are tolerated, so that releases can differ; amounts are below 2^53.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cell::CellKey;
+use crate::decision::Denial;
+use crate::ids::{AgentId, Incarnation, KeyId};
+use crate::policy::Status;
+use crate::time::{Minute, Period, Timestamp};
+
+/// One instance that holds leases: random, and never used again after its memory is gone.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HolderId(u128);
+
+impl HolderId {
+    /// An id from 128 random bits.
+    #[must_use]
+    pub const fn from_bits(bits: u128) -> Self {
+        Self(bits)
+    }
+
+    /// Which of `count` sub-homes of its region this holder belongs to.
+    #[must_use]
+    pub fn sub_home(self, count: u32) -> u32 {
+        let of = u128::from(count.max(1));
+        u32::try_from((self.0 >> 64).rem_euclid(of)).unwrap_or(0)
+    }
+
+    /// Reads 32 hex digits.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let hex = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        hex.then(|| u128::from_str_radix(text, 16).ok().map(Self)).flatten()
+    }
+}
+
+impl fmt::Display for HolderId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for HolderId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", self.0 >> 96)
+    }
+}
+
+impl Serialize for HolderId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for HolderId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("holder: accepted are 32 hex digits"))
+    }
+}
+
+/// Units served of one cell, as a batch reports them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    /// Which cell; its day is the permit's.
+    #[serde(flatten)]
+    pub key: CellKey,
+    /// How many more.
+    pub units: u64,
+}
+
+/// What was served, frozen under a number until it is acknowledged.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batch {
+    /// Rises by one with each batch of a holder; zero is no batch.
+    pub seq: u64,
+    /// What was served; a cell may have several lines.
+    #[serde(default)]
+    pub lines: Vec<Line>,
+    /// How many of those units came without a lease, under an overage without a cap.
+    #[serde(default)]
+    pub open: BTreeMap<Period, u64>,
+}
+
+/// What goes back unused. It left the holder's hands before this was written.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Returns {
+    /// Units of each period.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub units: BTreeMap<Period, u64>,
+    /// Permits of each minute.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub permits: BTreeMap<Minute, u64>,
+    /// Units of limited agents.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub agents: Vec<AgentReturn>,
+}
+
+/// Units of a limited agent that go back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentReturn {
+    /// Of which period.
+    pub period: Period,
+    /// Of which agent.
+    pub agent: AgentId,
+    /// How many.
+    pub units: u64,
+}
+
+impl Returns {
+    /// Whether nothing goes back.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.units.is_empty() && self.permits.is_empty() && self.agents.is_empty()
+    }
+
+    pub(crate) fn add_units(&mut self, period: Period, units: u64) {
+        if units > 0 {
+            let sum = self.units.entry(period).or_insert(0);
+            *sum = sum.saturating_add(units);
+        }
+    }
+
+    pub(crate) fn add_permits(&mut self, minute: Minute, permits: u64) {
+        if permits > 0 {
+            let sum = self.permits.entry(minute).or_insert(0);
+            *sum = sum.saturating_add(permits);
+        }
+    }
+
+    pub(crate) fn add_agent(&mut self, period: Period, agent: &AgentId, units: u64) {
+        if units > 0 {
+            self.agents.push(AgentReturn { period, agent: agent.clone(), units });
+        }
+    }
+}
+
+/// Waiting requests that are alike.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Need {
+    /// For which agent, where the policy has limits for agents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentId>,
+    /// What each of them costs; each is admitted whole or not at all.
+    pub cost: u32,
+    /// How many of them wait.
+    pub count: u32,
+}
+
+impl Need {
+    /// What all of them cost.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        u64::from(self.cost).saturating_mul(u64::from(self.count))
+    }
+}
+
+/// What a holder has in hand as it writes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Units of the current period.
+    pub units: u64,
+    /// Permits of the current minute.
+    pub permits: u64,
+    /// Permits of the next minute.
+    pub next: u64,
+}
+
+/// From a holder to its home. The same bytes are sent until they are answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contact {
+    /// Who writes.
+    pub holder: HolderId,
+    /// Whether it is a sub-home, whose storage outlives its process.
+    #[serde(default)]
+    pub child: bool,
+    /// Each lane of a holder is strictly sequential.
+    pub lane: u8,
+    /// Rises by one with each contact of the lane, from one.
+    pub nonce: u64,
+    /// The life of the home that the leases are of; `None` until the first reply.
+    #[serde(default)]
+    pub incarnation: Option<Incarnation>,
+    /// What was served.
+    #[serde(default)]
+    pub batch: Batch,
+    /// What goes back.
+    #[serde(default)]
+    pub returns: Returns,
+    /// The waiting requests, in the order of their arrival.
+    #[serde(default)]
+    pub needs: Vec<Need>,
+    /// Whether more than the need is welcome.
+    #[serde(default)]
+    pub renew: bool,
+    /// Whether this holder has had no reply yet.
+    #[serde(default)]
+    pub first: bool,
+    /// Requests in a thousand seconds.
+    #[serde(default)]
+    pub rate: u64,
+    /// What is in hand.
+    #[serde(default)]
+    pub held: Held,
+    /// Units out with isolates that a sub-home has not heard of lately: nobody is spending them.
+    #[serde(default)]
+    pub stranded: u64,
+    /// The version of the terms that the holder knows; zero is none.
+    #[serde(default)]
+    pub terms: u64,
+}
+
+/// The part of the policy that a holder enforces by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    /// The policy's version.
+    pub version: u64,
+    /// Whether requests are served at all.
+    pub status: Status,
+    /// The keys that are not revoked.
+    pub keys: Vec<KeyId>,
+    /// Requests per minute.
+    pub rpm: u32,
+    /// Whether each request is decided by the home.
+    pub strict: bool,
+    /// Whether an agent must be admitted before it is served.
+    pub agents_limited: bool,
+    /// The agents with a limit of their own.
+    pub capped: Vec<AgentId>,
+    /// How many sub-homes stand between isolates and the home; zero is none.
+    pub sub_homes: u32,
+}
+
+/// A denial that holds for a while.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Why.
+    pub denial: Denial,
+    /// For which agent; `None` for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentId>,
+    /// For requests of this cost or more.
+    pub cost: u32,
+    /// For how long from the contact's first sending.
+    pub for_ms: u64,
+}
+
+/// Permits of the minute after the current one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextPermits {
+    /// Of which minute.
+    pub minute: Minute,
+    /// How many.
+    pub count: u64,
+    /// How long after the reply was written they may be spent.
+    pub from_ms: u64,
+    /// How long after the contact was sent they may no longer be spent.
+    pub until_ms: u64,
+}
+
+/// An agent that the home knows, with units of its own where it is limited.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentGrant {
+    /// Which agent.
+    pub agent: AgentId,
+    /// Units under its limit; zero where it has none.
+    pub units: u64,
+}
+
+/// What a home issues, and how to go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// The home's life.
+    pub incarnation: Incarnation,
+    /// The issuer's own clock when this was written: of two replies the later one knows better.
+    #[serde(default)]
+    pub written: Timestamp,
+    /// The home's time when this was written, or a little earlier.
+    pub now: Timestamp,
+    /// How much earlier it may be, in milliseconds: a sub-home knows the home's time by hearsay.
+    #[serde(default)]
+    pub now_slack_ms: u64,
+    /// The units' period.
+    pub period: Period,
+    /// Units issued.
+    pub units: u64,
+    /// For how long the units may be spent, from the first sending.
+    pub valid_ms: u64,
+    /// The permits' minute.
+    pub minute: Minute,
+    /// Permits issued.
+    pub permits: u64,
+    /// For how long the permits may be spent, from the first sending.
+    pub minute_ms: u64,
+    /// Permits of the next minute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<NextPermits>,
+    /// Agents admitted, and units of limited ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub agents: Vec<AgentGrant>,
+    /// For how long everything held may be spent without a further contact, from the first sending.
+    pub fresh_ms: u64,
+    /// What was denied.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refusals: Vec<Refusal>,
+    /// For how long to stay away; zero is not at all.
+    #[serde(default)]
+    pub hold_ms: u64,
+    /// How often to report.
+    pub report_ms: u64,
+    /// How many lanes may be used.
+    pub lanes: u8,
+    /// After how long without requests everything goes back.
+    pub idle_ms: u64,
+    /// Everything must go back: the allowance was cut below what is issued.
+    #[serde(default)]
+    pub recall: bool,
+    /// Whether much is left.
+    #[serde(default)]
+    pub ample: bool,
+    /// Whether units are unlimited, so that permits alone are enough.
+    #[serde(default)]
+    pub open: bool,
+    /// The period's allowance; zero where it is open.
+    pub allowance: u64,
+    /// Units that may be at risk in isolates under one issuer.
+    pub risk: u64,
+    /// The highest batch of this holder that is durable.
+    pub ack: u64,
+    /// The terms, where the holder's are older.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terms: Option<Terms>,
+}
+
+/// What a home answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Body {
+    /// Too busy: send the same contact again after that many milliseconds. Nothing was changed.
+    Shed {
+        /// How long to wait.
+        hold_ms: u64,
+    },
+    /// The home does not know this holder's leases: they are void.
+    Resync {
+        /// The home's present life.
+        incarnation: Incarnation,
+    },
+    /// The contact was taken.
+    Lease(Box<Lease>),
+}
+
+/// From a home to a holder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reply {
+    /// To whom.
+    pub holder: HolderId,
+    /// On which lane.
+    pub lane: u8,
+    /// To which contact.
+    pub nonce: u64,
+    /// What.
+    pub body: Body,
+}

@@ -1,0 +1,206 @@
+//! What a sub-home issues to its isolates, from its stock alone.
+
+use std::collections::BTreeMap;
+
+use super::SubHome;
+use crate::decision::Denial;
+use crate::home::contact::{IDLE_MS, IDLE_TIGHT_MS, lanes};
+use crate::home::crowd::HOLD;
+use crate::home::denial::DENY_AGENT_MS;
+use crate::home::offer::{self, Offer, Room, Short, Situation};
+use crate::ids::AgentId;
+use crate::lease::FRESH_MS;
+use crate::lease::message::{Contact, Lease, NextPermits, Refusal};
+use crate::policy::Status;
+use crate::random::Stream;
+use crate::time::{Period, Timestamp};
+
+/// The longest denial to an isolate: with the home's own and the round trips it stays within the two
+/// seconds in which a top-up is usable, in milliseconds.
+const DENY_MS_MAX: u64 = 1_200;
+
+impl SubHome {
+    /// Issues, or says by `None` that the home must be asked first.
+    pub(super) fn issue(&mut self, now: Timestamp, m: &Contact, random: &mut Stream) -> Option<Lease> {
+        self.ware.terms.as_ref()?;
+        let ware = &mut self.ware;
+        ware.stock.expire(now, &mut ware.uplink.returns);
+        let period = ware.stock.period?;
+        let active = self.is_active();
+        let fresh = self.ware.stock.is_fresh(now);
+        let situation = self.situation(now, period, m, fresh && active);
+        if !fresh && !m.needs.is_empty() {
+            return None;
+        }
+        let offer = if fresh && active { offer::offer(&situation, m, random) } else { Offer::default() };
+        let refusals = self.refusals(now, &offer.short, random)?;
+        let load = self.crowd.load();
+        let busy = load > HOLD && offer.units == 0 && refusals.is_empty();
+        let hold_ms = if busy { self.crowd.hold_slot(now) } else { 0 };
+        let lease = self.lease(now, period, &situation, &offer);
+        self.hand_out(now, period, m, &offer);
+        let refusals = if active { refusals } else { self.suspended() };
+        Some(Lease { refusals, hold_ms, lanes: lanes(load), ack: self.desk.acked(m.holder), ..lease })
+    }
+
+    fn is_active(&self) -> bool {
+        self.ware.terms.as_ref().is_some_and(|terms| terms.status == Status::Active && !terms.strict)
+    }
+
+    fn suspended(&self) -> Vec<Refusal> {
+        let suspended = self.ware.terms.as_ref().is_some_and(|terms| terms.status == Status::Suspended);
+        let refusal = Refusal { denial: Denial::Suspended, agent: None, cost: 1, for_ms: 1_000 };
+        if suspended { vec![refusal] } else { Vec::new() }
+    }
+
+    fn situation(&self, now: Timestamp, period: Period, m: &Contact, slices: bool) -> Situation {
+        let ware = &self.ware;
+        let (weight, weights) = self.crowd.weights(m.holder);
+        let current = ware.stock.slots.iter().find(|slot| slot.from <= now && now < slot.until);
+        let next = ware.stock.slots.iter().find(|slot| slot.from > now && slot.period == period);
+        Situation {
+            avail: ware.stock.units,
+            open: ware.stock.open,
+            recall: ware.stock.recalled,
+            allowance: ware.allowance,
+            // The stock's permits are ours alone: nothing of them is kept for late comers.
+            rpm: 0,
+            permits: current.map_or(0, |slot| slot.count),
+            next_permits: next.map(|slot| slot.count),
+            minute_ms: current.map_or(0, |slot| slot.until.ms_since(now)),
+            out: ware.out.get(&period).copied().unwrap_or(0),
+            risk: ware.risk,
+            row_out: self.desk.out(m.holder, period),
+            holders: self.crowd.count(),
+            weight,
+            weights,
+            sub_home: Some(ware.ample),
+            slices,
+            rooms: self.rooms(period, m),
+        }
+    }
+
+    /// What limits the agents that the contact names, as far as the stock can tell.
+    pub(super) fn rooms(&self, period: Period, m: &Contact) -> BTreeMap<AgentId, Room> {
+        let (book, terms) = (&self.ware.book, self.ware.terms.as_ref());
+        let mut rooms = BTreeMap::new();
+        for agent in m.needs.iter().filter_map(|need| need.agent.as_ref()) {
+            let capped = terms.is_some_and(|terms| terms.capped.contains(agent));
+            let limited = terms.is_some_and(|terms| terms.agents_limited) && agent.is_named();
+            let room = if limited && !book.knows(agent, period) {
+                Room::Closed(Denial::AgentLimit)
+            } else if capped {
+                Room::Units(book.units(agent, period))
+            } else {
+                Room::Free
+            };
+            rooms.insert(agent.clone(), room);
+        }
+        rooms
+    }
+
+    /// The refusals for what cannot be admitted; `None` if the home has not refused it itself.
+    fn refusals(&mut self, now: Timestamp, short: &[Short], random: &mut Stream) -> Option<Vec<Refusal>> {
+        let mut refusals = Vec::new();
+        self.refusals.retain(|running| now < running.until);
+        for short in short {
+            let running = self.refusals.iter().find(|running| {
+                // The home refuses units and permits together: it gives neither without the other.
+                let Refusal { agent, cost, .. } = &running.refusal;
+                short.cost >= *cost && (agent.is_none() || *agent == short.asking)
+            });
+            let (denial, agent) = (running?.refusal.denial, running?.refusal.agent.clone());
+            let for_ms = if agent.is_some() {
+                random.between(DENY_AGENT_MS.0, DENY_AGENT_MS.1)
+            } else {
+                let until = running?.until;
+                let slot = self.crowd.deny_slot(now, DENY_MS_MAX, random);
+                // Denials of a period do not reach far into the next one.
+                let end = self
+                    .turn_ms(now, denial)
+                    .saturating_add(random.between(0, self.crowd.count().saturating_mul(2)));
+                slot.min(end.max(until.ms_since(now).min(end)))
+            };
+            refusals.push(Refusal { denial, agent, cost: short.cost, for_ms });
+        }
+        Some(refusals)
+    }
+
+    /// How long until what was denied begins anew.
+    fn turn_ms(&self, now: Timestamp, denial: Denial) -> u64 {
+        let (home_now, _) = self.home_time(now);
+        if denial == Denial::RateLimited {
+            home_now.minute().end().ms_since(home_now)
+        } else {
+            home_now.period().end().ms_since(home_now)
+        }
+    }
+
+    fn lease(&self, now: Timestamp, period: Period, s: &Situation, offer: &Offer) -> Lease {
+        let stock = &self.ware.stock;
+        let current = stock.slots.iter().find(|slot| slot.from <= now && now < slot.until);
+        let (home_now, slack) = self.home_time(now);
+        let next =
+            stock.slots.iter().find(|slot| slot.from > now && offer.next > 0).map(|slot| NextPermits {
+                minute: slot.minute,
+                count: offer.next,
+                from_ms: slot.from.ms_since(now),
+                until_ms: slot.until.ms_since(now),
+            });
+        Lease {
+            incarnation: self.ware.incarnation.clone(),
+            written: now,
+            now: home_now,
+            now_slack_ms: slack,
+            period,
+            units: if s.open { 0 } else { offer.granted.saturating_add(offer.units) },
+            valid_ms: stock.units_until.ms_since(now),
+            minute: current.map_or_else(|| home_now.minute(), |slot| slot.minute),
+            permits: offer.granted.saturating_add(offer.permits),
+            minute_ms: s.minute_ms,
+            next,
+            agents: offer.agents.clone(),
+            fresh_ms: stock.fresh_until.ms_since(now).min(FRESH_MS),
+            refusals: Vec::new(),
+            hold_ms: 0,
+            report_ms: offer::report_ms(s.holders),
+            lanes: 1,
+            idle_ms: if self.ware.ample { IDLE_MS } else { IDLE_TIGHT_MS },
+            recall: s.recall,
+            ample: offer.ample,
+            open: s.open,
+            allowance: s.allowance,
+            risk: s.risk,
+            ack: 0,
+            terms: None,
+        }
+    }
+
+    /// Moves what is issued from the stock to the isolate.
+    fn hand_out(&mut self, now: Timestamp, period: Period, m: &Contact, offer: &Offer) {
+        let stock = &mut self.ware.stock;
+        let units = if stock.open { 0 } else { offer.granted.saturating_add(offer.units) };
+        let permits = offer.granted.saturating_add(offer.permits);
+        stock.units = stock.units.saturating_sub(units);
+        if let Some(slot) = stock.slots.iter_mut().find(|slot| slot.from <= now && now < slot.until) {
+            slot.count = slot.count.saturating_sub(permits);
+        }
+        if let Some(slot) = stock.slots.iter_mut().find(|slot| slot.from > now) {
+            slot.count = slot.count.saturating_sub(offer.next);
+        }
+        for grant in &offer.agents {
+            if let Some(entry) = self.ware.book.agents.get_mut(&grant.agent) {
+                entry.units = entry.units.saturating_sub(grant.units);
+            }
+        }
+        if units > 0 {
+            let out = self.ware.out.entry(period).or_insert(0);
+            *out = out.saturating_add(units);
+            self.desk.issued(m.holder, period, units);
+        }
+        if units.saturating_add(permits) > 0 {
+            self.pace.issued.count(now, units.max(permits));
+            self.pace.last_issue = now;
+        }
+    }
+}

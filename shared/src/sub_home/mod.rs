@@ -1,0 +1,316 @@
+//! A sub-home: a home towards the isolates of its region, and a holder towards the project's home.
+//!
+//! Many cold isolates are many messages; a sub-home makes few of them. Both halves are durable, so
+//! it does not die as an isolate does. It must never issue what it does not have in its stock.
+
+mod issue;
+mod upward;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::home::crowd::Crowd;
+use crate::home::desk::{Desk, Receipt};
+use crate::home::rows::{Writes, read};
+use crate::home::{CorruptRow, Row};
+use crate::ids::Incarnation;
+use crate::lease::book::Book;
+use crate::lease::math::Rate;
+use crate::lease::message::{Body, Contact, HolderId, Lease, Refusal, Reply, Terms};
+use crate::lease::stock::Stock;
+use crate::lease::uplink::Uplink;
+use crate::planted::planted;
+use crate::random::Stream;
+use crate::time::{Period, Timestamp};
+
+/// The most contacts that wait for the home; further ones are dropped, and sent again.
+const PARKED_MAX: usize = 4_096;
+/// How long a contact waits before it is forgotten; its holder sends it again, in milliseconds.
+const PARKED_MS_MAX: u64 = 3_000;
+
+const STOCK: &str = "stock";
+
+/// What a sub-home has, and what it knows of the project. Written with every change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Ware {
+    incarnation: Incarnation,
+    clock: Timestamp,
+    stock: Stock,
+    book: Book,
+    uplink: Uplink,
+    /// Units out with isolates.
+    out: BTreeMap<Period, u64>,
+    terms: Option<Terms>,
+    allowance: u64,
+    risk: u64,
+    ample: bool,
+    first: bool,
+}
+
+/// A contact that waits for the home.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Parked {
+    contact: Contact,
+    since: Timestamp,
+    carried: Option<u8>,
+}
+
+/// When it last wrote to the home. A crash may lose it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Pace {
+    last: Timestamp,
+    last_refill: Timestamp,
+    last_report: Timestamp,
+    last_next: Timestamp,
+    last_issue: Timestamp,
+    hold_until: Timestamp,
+    issued: Rate,
+    /// The home's time at least, ours when we heard it, and how long its contact was under way.
+    home: Option<(Timestamp, Timestamp, u64)>,
+}
+
+/// A refusal by the home that still holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Running {
+    refusal: Refusal,
+    until: Timestamp,
+}
+
+/// One sub-home. See the module's page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubHome {
+    ware: Ware,
+    desk: Desk,
+    crowd: Crowd,
+    parked: Vec<Parked>,
+    refusals: Vec<Running>,
+    pace: Pace,
+    writes: Writes,
+}
+
+impl SubHome {
+    /// A sub-home that has stored nothing yet; `id` is what the home knows it by.
+    #[must_use]
+    pub fn new(id: HolderId, incarnation: Incarnation) -> Self {
+        let ware = Ware {
+            incarnation,
+            clock: Timestamp::default(),
+            stock: Stock::default(),
+            book: Book::default(),
+            uplink: Uplink::new(id),
+            out: BTreeMap::new(),
+            terms: None,
+            allowance: 0,
+            risk: 0,
+            ample: false,
+            first: true,
+        };
+        Self {
+            ware,
+            desk: Desk::default(),
+            crowd: Crowd::default(),
+            parked: Vec::new(),
+            refusals: Vec::new(),
+            pace: Pace::default(),
+            writes: Writes::default(),
+        }
+    }
+
+    /// Reads a sub-home back from its rows; `None` if nothing was ever stored. It contacts the home
+    /// before it issues again, but settles and takes back at once.
+    ///
+    /// # Errors
+    /// When a row is not one that a sub-home has written.
+    pub fn load(rows: impl IntoIterator<Item = (String, String)>) -> Result<Option<Self>, CorruptRow> {
+        let (mut ware, mut desk): (Option<Ware>, Desk) = (None, Desk::default());
+        for (key, value) in rows {
+            let corrupt = |why: &str| CorruptRow { key: key.clone(), why: why.to_owned() };
+            let mut fields = key.splitn(3, '/');
+            match (fields.next(), fields.next(), fields.next()) {
+                (Some(STOCK), None, None) => ware = Some(read(&key, &value)?),
+                (Some("holder"), Some(id), None) => {
+                    let id = HolderId::parse(id).ok_or_else(|| corrupt("its holder is no id"))?;
+                    desk.holders.insert(id, read(&key, &value)?);
+                }
+                (Some("lane"), Some(id), Some(lane)) => {
+                    let id = HolderId::parse(id).ok_or_else(|| corrupt("its holder is no id"))?;
+                    let lane = lane.parse().map_err(|_| corrupt("its lane is no number"))?;
+                    desk.lanes.insert((id, lane), read(&key, &value)?);
+                }
+                _ => return Err(corrupt("no row has such a name")),
+            }
+        }
+        Ok(ware.map(|mut ware| {
+            ware.stock.fresh_until = Timestamp::default();
+            let fresh = Self::new(ware.uplink.id, ware.incarnation.clone());
+            Self { ware, desk, ..fresh }
+        }))
+    }
+
+    /// Takes the rows that changed. They must be written in one durable write before any contact or
+    /// reply of those changes leaves.
+    #[must_use]
+    pub fn take_writes(&mut self) -> Vec<Row> {
+        self.writes.take()
+    }
+
+    /// Takes an isolate's contact. `None`: it is parked, or nobody waits for an answer to it.
+    pub fn contact(&mut self, now: Timestamp, seed: u64, m: &Contact) -> Option<Reply> {
+        let now = self.tick(now);
+        if m.incarnation.as_ref().is_some_and(|of| *of != self.ware.incarnation) {
+            return Some(self.resync(m));
+        }
+        match self.desk.receipt(m) {
+            Receipt::Stale => return None,
+            Receipt::Gap => return Some(self.resync(m)),
+            Receipt::Again(Some(lease)) => return Some(self.reply(m, *lease)),
+            Receipt::Again(None) => {}
+            Receipt::New => {
+                self.crowd.note(now, m);
+                if m.returns.is_empty()
+                    && let Some(hold_ms) = self.crowd.shed(now)
+                {
+                    let body = Body::Shed { hold_ms };
+                    return Some(Reply { holder: m.holder, lane: m.lane, nonce: m.nonce, body });
+                }
+                self.take(now, m);
+            }
+        }
+        let answered = self.answer(now, seed, m);
+        if answered.is_none() {
+            self.park(now, m);
+        }
+        self.write(m);
+        answered.map(|lease| self.reply(m, lease))
+    }
+
+    /// Adds the report and takes back what was not used.
+    fn take(&mut self, now: Timestamp, m: &Contact) {
+        let period = self.ware.stock.period.unwrap_or_else(|| now.period());
+        if self.desk.open(m, period) {
+            self.ware.book.merge(now, &m.batch);
+            let mut totals: BTreeMap<Period, u64> = BTreeMap::new();
+            for line in &m.batch.lines {
+                let total = totals.entry(line.key.day.period()).or_insert(0);
+                *total = total.saturating_add(line.units);
+            }
+            for (period, total) in totals {
+                let leased = total.saturating_sub(m.batch.open.get(&period).copied().unwrap_or(0));
+                self.came_back(m.holder, period, leased);
+            }
+        }
+        let ware = &mut self.ware;
+        ware.stock.expire(now, &mut ware.uplink.returns);
+        for (period, units) in &m.returns.units {
+            let known = self.came_back(m.holder, *period, *units);
+            let ware = &mut self.ware;
+            if ware.stock.period == Some(*period) && now < ware.stock.units_until {
+                ware.stock.units = ware.stock.units.saturating_add(known);
+            } else {
+                ware.uplink.returns.add_units(*period, known);
+            }
+        }
+        let ware = &mut self.ware;
+        for (minute, permits) in &m.returns.permits {
+            if let Some(slot) = ware.stock.slots.iter_mut().find(|slot| slot.minute == *minute) {
+                slot.count = slot.count.saturating_add(*permits);
+            } else {
+                ware.uplink.returns.add_permits(*minute, *permits);
+            }
+        }
+        for back in &m.returns.agents {
+            match ware.book.agents.get_mut(&back.agent) {
+                Some(entry) if entry.admitted == Some(back.period) => {
+                    entry.units = entry.units.saturating_add(back.units);
+                }
+                Some(_) | None => ware.uplink.returns.add_agent(back.period, &back.agent, back.units),
+            }
+        }
+    }
+
+    fn came_back(&mut self, holder: HolderId, period: Period, units: u64) -> u64 {
+        let known = self.desk.came_back(holder, period, units);
+        if let Some(out) = self.ware.out.get_mut(&period) {
+            *out = out.saturating_sub(known);
+        }
+        known
+    }
+
+    /// Answers if it can; `None` leaves the contact to be parked.
+    fn answer(&mut self, now: Timestamp, seed: u64, m: &Contact) -> Option<Lease> {
+        let mut random = Stream::new(seed);
+        let lease = self.issue(now, m, &mut random)?;
+        self.desk.close(m, &lease);
+        self.parked.retain(|parked| (parked.contact.holder, parked.contact.lane) != (m.holder, m.lane));
+        Some(lease)
+    }
+
+    fn park(&mut self, now: Timestamp, m: &Contact) {
+        self.parked.retain(|parked| now.ms_since(parked.since) < PARKED_MS_MAX);
+        let full = self.parked.len() >= PARKED_MAX;
+        let known = self
+            .parked
+            .iter_mut()
+            .find(|parked| (parked.contact.holder, parked.contact.lane) == (m.holder, m.lane));
+        match known {
+            Some(parked) if parked.contact.nonce == m.nonce => {}
+            Some(parked) => *parked = Parked { contact: m.clone(), since: now, carried: None },
+            None if full => {}
+            None => self.parked.push(Parked { contact: m.clone(), since: now, carried: None }),
+        }
+    }
+
+    fn reply(&self, m: &Contact, lease: Lease) -> Reply {
+        let terms = self.ware.terms.clone().filter(|terms| terms.version != m.terms);
+        let body = Body::Lease(Box::new(Lease { terms, ..lease }));
+        Reply { holder: m.holder, lane: m.lane, nonce: m.nonce, body }
+    }
+
+    fn resync(&self, m: &Contact) -> Reply {
+        let body = Body::Resync { incarnation: self.ware.incarnation.clone() };
+        Reply { holder: m.holder, lane: m.lane, nonce: m.nonce, body }
+    }
+
+    fn tick(&mut self, now: Timestamp) -> Timestamp {
+        self.ware.clock = self.ware.clock.max(now);
+        self.ware.clock
+    }
+
+    fn write(&mut self, m: &Contact) {
+        self.desk.write(m, &mut self.writes);
+        self.write_ware();
+    }
+
+    fn write_ware(&mut self) {
+        if planted!(SubHomeForgets) && self.pace.last_issue.as_ms().rem_euclid(2) == 1 {
+            return;
+        }
+        self.writes.put(STOCK.to_owned(), Some(&self.ware));
+    }
+
+    /// The home's time at least, and how much later it may be; a week where it was not heard yet.
+    fn home_time(&self, now: Timestamp) -> (Timestamp, u64) {
+        const UNHEARD_MS: u64 = 7 * 86_400_000;
+        self.pace
+            .home
+            .map_or((now, UNHEARD_MS), |(home, ours, slack)| (home.plus_ms(now.ms_since(ours)), slack))
+    }
+
+    /// Whether nothing is held, owed, under way or out with isolates.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        let ware = &self.ware;
+        ware.stock.is_empty()
+            && ware.book.pending == 0
+            && !ware.uplink.has_frozen()
+            && ware.uplink.returns.is_empty()
+            && ware.uplink.is_quiet()
+    }
+
+    /// Units out with isolates in `period`, dead ones included.
+    #[must_use]
+    pub fn out(&self, period: Period) -> u64 {
+        self.ware.out.get(&period).copied().unwrap_or(0)
+    }
+}

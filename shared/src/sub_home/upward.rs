@@ -1,0 +1,287 @@
+//! A sub-home as a holder: what it asks of the home, reports to it and gives back.
+
+use std::collections::BTreeMap;
+
+use super::{Running, SubHome};
+use crate::home::offer::Room;
+use crate::lease::SUB_MARGIN_MS;
+use crate::lease::math::in_ms;
+use crate::lease::message::{Body, Contact, HolderId, Lease, Need, Reply};
+use crate::lease::stock::{Delivery, Stock};
+use crate::lease::uplink::Draft;
+use crate::lease::{DENIAL_BACK_MS_MAX, NEEDS_MAX};
+use crate::random::Stream;
+use crate::time::Timestamp;
+
+/// How many lanes it uses towards the home.
+const LANES: u8 = 2;
+/// The least time between two contacts, in milliseconds.
+const GAP_MS: u64 = 20;
+/// The least time between two that only refill the stock, in milliseconds.
+const REFILL_GAP_MS: u64 = 200;
+/// How often it reports, in milliseconds.
+const REPORT_MS: u64 = 500;
+/// How long before its end freshness is renewed, in milliseconds: its isolates need some of it.
+const FRESH_AHEAD_MS: u64 = 6_000;
+/// How long after its last issue everything goes back, in milliseconds.
+const IDLE_MS: u64 = 2_000;
+/// How long before the end of a minute permits of the next are fetched, in milliseconds.
+const NEXT_AHEAD_MS: u64 = 9_000;
+/// How often they are asked for, in milliseconds.
+const NEXT_GAP_MS: u64 = 1_000;
+
+impl SubHome {
+    /// What is to be sent to the home now.
+    pub fn contacts(&mut self, now: Timestamp) -> Vec<Contact> {
+        let now = self.tick(now);
+        let ware = &mut self.ware;
+        ware.stock.expire(now, &mut ware.uplink.returns);
+        ware.uplink.limit = LANES;
+        let mut out = ware.uplink.resends(now);
+        if self.is_idle(now) {
+            let ware = &mut self.ware;
+            ware.stock.drain(&mut ware.uplink.returns);
+            ware.book.drain(None, &mut ware.uplink.returns);
+        }
+        if self.due_at(now).is_some_and(|at| now >= at) {
+            let asked = self.parked.iter().any(|parked| parked.carried.is_none());
+            let lane = if asked { self.ware.uplink.free_lane() } else { Some(0) };
+            if let Some(lane) = lane.filter(|lane| self.ware.uplink.is_free(*lane)) {
+                out.extend(self.write_up(now, lane));
+            }
+        }
+        if !out.is_empty() {
+            self.write_ware();
+        }
+        out
+    }
+
+    /// When [`SubHome::contacts`] has something to do next, if nothing else happens.
+    #[must_use]
+    pub fn wake_at(&mut self, now: Timestamp) -> Option<Timestamp> {
+        let idle = (!self.ware.stock.is_empty()).then(|| self.pace.last_issue.plus_ms(IDLE_MS));
+        [self.due_at(now), self.ware.uplink.resend_at(), idle].into_iter().flatten().min()
+    }
+
+    fn is_idle(&self, now: Timestamp) -> bool {
+        now >= self.pace.last_issue.plus_ms(IDLE_MS) && self.parked.is_empty()
+    }
+
+    /// Units ahead of need that it wants to have.
+    fn target(&mut self, now: Timestamp) -> u64 {
+        let rate = self.pace.issued.milli(now);
+        in_ms(rate, if self.ware.ample { 2_000 } else { 1_000 })
+    }
+
+    fn due_at(&mut self, now: Timestamp) -> Option<Timestamp> {
+        let gate = self.pace.last.plus_ms(GAP_MS).max(self.pace.hold_until);
+        if self.parked.iter().any(|parked| parked.carried.is_none()) {
+            return self.ware.uplink.free_lane().map(|_| gate);
+        }
+        if !self.ware.uplink.is_free(0) {
+            return None;
+        }
+        let target = self.target(now);
+        let idle = self.is_idle(now);
+        let ware = &self.ware;
+        let (units, permits) = (ware.stock.units, ware.stock.permits(now));
+        let low = if ware.stock.open { permits } else { units.min(permits) };
+        let refill = (!idle && low.saturating_mul(2) < target && self.refusals.is_empty())
+            .then(|| self.pace.last_refill.plus_ms(REFILL_GAP_MS));
+        let report = (ware.book.pending > 0 || ware.uplink.has_frozen())
+            .then(|| self.pace.last_report.plus_ms(REPORT_MS));
+        let back = (!ware.uplink.returns.is_empty()).then(|| self.pace.last.plus_ms(REFILL_GAP_MS));
+        let surplus = (units > target.saturating_mul(2).saturating_add(2))
+            .then(|| self.pace.last_refill.plus_ms(REPORT_MS));
+        let fresh = (!idle).then(|| {
+            let ahead = ware.stock.fresh_until.as_ms().saturating_sub(FRESH_AHEAD_MS);
+            Timestamp::from_ms(ahead).max(self.pace.last.plus_ms(REFILL_GAP_MS))
+        });
+        let ends = ware.stock.slots.first().map(|slot| slot.until);
+        let next = ends.filter(|_| !idle && ware.stock.next_permits(now) == 0).map(|until| {
+            let ahead = Timestamp::from_ms(until.as_ms().saturating_sub(NEXT_AHEAD_MS));
+            ahead.max(self.pace.last_next.plus_ms(NEXT_GAP_MS))
+        });
+        [refill, report, back, surplus, fresh, next].into_iter().flatten().min().map(|at| at.max(gate))
+    }
+
+    fn write_up(&mut self, now: Timestamp, lane: u8) -> Option<Contact> {
+        let needs = self.take_needs(lane, now);
+        let target = self.target(now);
+        let rate = self.pace.issued.milli(now);
+        let renew = !self.is_idle(now);
+        let stranded = self.stranded();
+        let ware = &mut self.ware;
+        let most = target.saturating_mul(2).saturating_add(2);
+        if needs.is_empty()
+            && ware.stock.units > most
+            && let Some(period) = ware.stock.period
+        {
+            ware.uplink.returns.add_units(period, ware.stock.units.saturating_sub(target));
+            ware.stock.units = target;
+        }
+        if !needs.is_empty() && !ware.stock.open {
+            // Permits without units keep the minute from others who have units.
+            let units = ware.stock.units;
+            if let Some(slot) = ware.stock.slots.iter_mut().find(|slot| slot.from <= now && now < slot.until)
+            {
+                ware.uplink.returns.add_permits(slot.minute, slot.count.saturating_sub(units));
+                slot.count = slot.count.min(units);
+            }
+        }
+        let draft = Draft {
+            child: true,
+            needs,
+            renew,
+            first: ware.first,
+            rate,
+            held: ware.stock.held(now),
+            stranded,
+            terms: ware.terms.as_ref().map_or(0, |terms| terms.version),
+        };
+        let pace = &mut self.pace;
+        (pace.last, pace.last_report) = (now, now);
+        if renew {
+            pace.last_refill = now;
+        }
+        if ware.stock.next_permits(now) == 0 {
+            pace.last_next = now;
+        }
+        ware.uplink.send(now, lane, draft, &mut ware.book)
+    }
+
+    /// Units out with isolates that were not heard of lately.
+    fn stranded(&self) -> u64 {
+        let Some(period) = self.ware.stock.period else { return 0 };
+        let live: u64 = self.crowd.present().map(|holder| self.desk.out(*holder, period)).sum();
+        self.out(period).saturating_sub(live)
+    }
+
+    /// What all parked contacts need beyond what is in stock; they are carried by `lane` from now.
+    fn take_needs(&mut self, lane: u8, now: Timestamp) -> Vec<Need> {
+        let mut needs: Vec<Need> = Vec::new();
+        let stock = &self.ware.stock;
+        let mut units = if stock.open { u64::MAX } else { stock.units };
+        let mut permits = stock.permits(now);
+        let mut rooms = BTreeMap::new();
+        for parked in self.parked.iter().filter(|parked| parked.carried.is_none()) {
+            rooms.extend(stock.period.map(|period| self.rooms(period, &parked.contact)).unwrap_or_default());
+        }
+        for parked in self.parked.iter_mut().filter(|parked| parked.carried.is_none()) {
+            for need in &parked.contact.needs {
+                // The stock will serve in the same order.
+                let cost = u64::from(need.cost.max(1));
+                let room = need.agent.as_ref().and_then(|agent| rooms.get_mut(agent));
+                let of_agent = match &room {
+                    Some(Room::Units(left)) => left.div_euclid(cost),
+                    Some(Room::Closed(_)) => 0,
+                    Some(Room::Free) | None => u64::MAX,
+                };
+                let whole = units.min(permits).div_euclid(cost);
+                let met = u64::from(need.count).min(whole).min(of_agent);
+                if let Some(Room::Units(left)) = room {
+                    *left = left.saturating_sub(met.saturating_mul(cost));
+                }
+                units = units.saturating_sub(met.saturating_mul(cost));
+                permits = permits.saturating_sub(met.saturating_mul(cost));
+                let count = need.count.saturating_sub(u32::try_from(met).unwrap_or(u32::MAX));
+                let full = needs.len() >= NEEDS_MAX;
+                match needs.iter_mut().find(|n| n.cost == need.cost && n.agent == need.agent) {
+                    Some(sum) => sum.count = sum.count.saturating_add(count),
+                    None if full || count == 0 => {}
+                    None => needs.push(Need { count, ..need.clone() }),
+                }
+            }
+            parked.carried = Some(lane);
+        }
+        needs
+    }
+
+    /// Takes the home's reply, and answers the parked contacts that can be answered now. `seed` feeds
+    /// its jitter.
+    pub fn receive(&mut self, now: Timestamp, seed: u64, reply: Reply) -> Vec<Reply> {
+        let now = self.tick(now);
+        if reply.holder != self.ware.uplink.id {
+            return Vec::new();
+        }
+        match reply.body {
+            Body::Shed { hold_ms } => {
+                if self.ware.uplink.shed(now, reply.lane, reply.nonce, hold_ms) {
+                    self.pace.hold_until = now.plus_ms(hold_ms);
+                    self.write_ware();
+                }
+                Vec::new()
+            }
+            Body::Resync { incarnation } => {
+                if self.ware.uplink.land(now, reply.lane, reply.nonce, SUB_MARGIN_MS).is_some() {
+                    let mut random = Stream::new(seed);
+                    let high = u128::from(random.bits()) << 64;
+                    let id = HolderId::from_bits(high | u128::from(random.bits()));
+                    self.ware.uplink.resync(id, incarnation);
+                    self.ware.stock = Stock::default();
+                    self.ware.book.forget_admissions();
+                    for parked in &mut self.parked {
+                        parked.carried = None;
+                    }
+                    self.write_ware();
+                }
+                Vec::new()
+            }
+            Body::Lease(lease) => {
+                let landing = self.ware.uplink.land(now, reply.lane, reply.nonce, SUB_MARGIN_MS);
+                let Some(at) = landing else { return Vec::new() };
+                self.admit(at, &lease);
+                self.answer_parked(now, seed, reply.lane)
+            }
+        }
+    }
+
+    fn admit(&mut self, at: Delivery, lease: &Lease) {
+        let now = at.received;
+        let ware = &mut self.ware;
+        ware.first = false;
+        ware.uplink.acknowledged(lease.ack);
+        ware.uplink.incarnation = Some(lease.incarnation.clone());
+        if let Some(terms) = &lease.terms
+            && ware.terms.as_ref().is_none_or(|known| known.version < terms.version)
+        {
+            ware.terms = Some(terms.clone());
+        }
+        (ware.allowance, ware.risk, ware.ample) = (lease.allowance, lease.risk, lease.ample);
+        ware.stock.admit(at, lease, &mut ware.uplink.returns);
+        ware.book.admit(lease.period, &lease.agents, &mut ware.uplink.returns);
+        ware.book.drain(ware.stock.period, &mut ware.uplink.returns);
+        self.pace.home = Some((lease.now, now, now.ms_since(at.sent)));
+        if lease.hold_ms > 0 {
+            self.pace.hold_until = at.sent.plus_ms(lease.hold_ms);
+        }
+        if lease.units > 0 || lease.refusals.is_empty() {
+            self.refusals.retain(|running| running.refusal.agent.is_some() && now < running.until);
+        }
+        let earliest = Timestamp::from_ms(now.as_ms().saturating_sub(DENIAL_BACK_MS_MAX));
+        let from = at.sent.max(earliest);
+        for refusal in &lease.refusals {
+            let until = from.plus_ms(refusal.for_ms);
+            self.refusals.push(Running { refusal: refusal.clone(), until });
+        }
+    }
+
+    fn answer_parked(&mut self, now: Timestamp, seed: u64, lane: u8) -> Vec<Reply> {
+        for parked in &mut self.parked {
+            if parked.carried == Some(lane) {
+                parked.carried = None;
+            }
+        }
+        let mut random = Stream::new(seed);
+        let mut replies = Vec::new();
+        for parked in self.parked.clone() {
+            let m = &parked.contact;
+            if let Some(lease) = self.answer(now, random.bits(), m) {
+                self.desk.write(m, &mut self.writes);
+                replies.push(self.reply(m, lease));
+            }
+        }
+        self.write_ware();
+        replies
+    }
+}

@@ -1,0 +1,179 @@
+//! The auditor: it sees every request served and every cell billed, and knows nothing of leases.
+//!
+//! It must never call the code under test to learn what is right; of the policy it reads the numbers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use shared::cell::CellKey;
+use shared::ids::AgentId;
+use shared::policy::{Overage, Policy};
+use shared::time::{Minute, Period, Timestamp};
+
+use crate::aggregator::Aggregator;
+
+/// How long what was cut may still be spent: ten seconds, and one for what was under way.
+const CUT_MS: u64 = 11_000;
+
+/// What a run did, for the figures and for shrinking.
+pub type Verdict = Result<(), String>;
+
+/// The auditor's own books.
+#[derive(Debug, Clone, Default)]
+pub struct Auditor {
+    served: BTreeMap<Period, u64>,
+    cells: BTreeMap<CellKey, u64>,
+    agents: BTreeMap<(Period, AgentId), u64>,
+    minutes: BTreeMap<Minute, u64>,
+    policies: Vec<(Timestamp, Policy)>,
+    /// Units that dead isolates had not settled, or that a rollback may have lost.
+    pub lost_at_most: u64,
+    /// Whether anything died that could lose units.
+    pub deaths: bool,
+    /// Whether the home's storage was rolled back.
+    pub rolled_back: bool,
+}
+
+/// One request that was served.
+#[derive(Debug, Clone)]
+pub struct Serve {
+    /// When, by the home's clock.
+    pub at: Timestamp,
+    /// What it is counted as.
+    pub key: CellKey,
+    /// Its cost.
+    pub units: u64,
+    /// Served from an isolate's reserve, which is outside the claims about limits.
+    pub reserve: bool,
+}
+
+impl Auditor {
+    /// The home has a new policy.
+    pub fn installed(&mut self, at: Timestamp, policy: &Policy) {
+        if self.policies.last().is_none_or(|(_, last)| last.version < policy.version) {
+            self.policies.push((at, policy.clone()));
+        }
+    }
+
+    /// Units served in a period.
+    #[must_use]
+    pub fn served(&self, period: Period) -> u64 {
+        self.served.get(&period).copied().unwrap_or(0)
+    }
+
+    /// All units served.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.served.values().sum()
+    }
+
+    /// Checks one serve against every limit, and books it.
+    ///
+    /// # Errors
+    /// Says which invariant it breaks.
+    pub fn serve(&mut self, serve: &Serve) -> Verdict {
+        let (at, period, minute) = (serve.at, serve.at.period(), serve.at.minute());
+        let total = self.served.entry(period).or_insert(0);
+        *total += serve.units;
+        let total = *total;
+        *self.cells.entry(serve.key.clone()).or_insert(0) += serve.units;
+        let of_agent = self.agents.entry((period, serve.key.agent.clone())).or_insert(0);
+        *of_agent += serve.units;
+        let of_agent = *of_agent;
+        if serve.reserve {
+            return Ok(());
+        }
+        let in_minute = self.minutes.entry(minute).or_insert(0);
+        *in_minute += serve.units;
+        let in_minute = *in_minute;
+        let lately = self.in_force(Timestamp::from_ms(at.as_ms().saturating_sub(CUT_MS)));
+        let allowance = lately.iter().map(|policy| self.allowance(policy, period)).max().flatten();
+        let open = lately.iter().any(|policy| policy.allowance.overage == Overage::Open);
+        if let Some(allowance) = allowance.filter(|allowance| !open && total > *allowance) {
+            return Err(format!("I1: {total} units served of {allowance} in {period}"));
+        }
+        // Permits may have been issued in the last sixth of the minute before.
+        let this_minute = self.in_force(Timestamp::from_ms(minute.start().as_ms().saturating_sub(CUT_MS)));
+        let rpm = this_minute.iter().map(|policy| u64::from(policy.rpm)).max().unwrap_or(0);
+        if in_minute > rpm {
+            return Err(format!("I9: {in_minute} requests of {rpm} in the minute from {}", minute.start()));
+        }
+        let limit = lately.iter().map(|policy| policy.leases.agents.get(&serve.key.agent)).max().flatten();
+        if let Some(limit) = limit.filter(|limit| of_agent > limit.get()) {
+            return Err(format!("agent limit: {} has {of_agent} of {limit}", serve.key.agent));
+        }
+        let agents_max = lately.iter().filter_map(|policy| policy.agents_max).max();
+        let agents = self.agents.keys().filter(|(of, agent)| *of == period && agent.is_named()).count();
+        // A rolled back home knows only the agents that were reported: it may admit further ones.
+        if !self.rolled_back && agents_max.is_some_and(|max| u32::try_from(agents).unwrap_or(u32::MAX) > max)
+        {
+            return Err(format!("agents: {agents} in {period}, permitted {agents_max:?}"));
+        }
+        Ok(())
+    }
+
+    /// The policies that were in force at some time since `from`.
+    fn in_force(&self, from: Timestamp) -> Vec<&Policy> {
+        let first = self.policies.iter().rposition(|(at, _)| *at <= from).unwrap_or(0);
+        self.policies.iter().skip(first).map(|(_, policy)| policy).collect()
+    }
+
+    /// The most that may be served in a period under a policy: `None` sorts below every number, so
+    /// open overage is asked for apart.
+    fn allowance(&self, policy: &Policy, period: Period) -> Option<u64> {
+        let parts = &policy.allowance;
+        let mut lots = parts.lots.get() + parts.credits.get();
+        let mut month = parts.period;
+        while month < period {
+            lots = lots.saturating_sub(self.served(month).saturating_sub(parts.included_in(month).get()));
+            month = month.next();
+        }
+        let cap = match parts.overage {
+            Overage::Stop => 0,
+            Overage::Capped { units } => units.get(),
+            Overage::Open => return None,
+        };
+        Some(parts.included_in(period).get() + lots + cap)
+    }
+
+    /// Checks what is billed against what was served.
+    ///
+    /// # Errors
+    /// Says which cell is billed beyond what was served, or told wrongly.
+    pub fn billed(&self, aggregator: &Aggregator) -> Verdict {
+        for (key, billed) in aggregator.cells() {
+            let served = self.cells.get(&key).copied().unwrap_or(0);
+            if billed > served {
+                return Err(format!("I2: {billed} billed, {served} served of {key:?}"));
+            }
+        }
+        let mut seen = BTreeSet::new();
+        for (period, quota, percent) in &aggregator.told {
+            let eighty = seen.contains(&(*period, *quota, 80));
+            if !seen.insert((*period, *quota, *percent)) || (*percent == 100 && !eighty) {
+                return Err(format!("I6: {percent} % of {quota} in {period} told twice or out of order"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks the end, after everything was healed and drained.
+    ///
+    /// # Errors
+    /// Says which cell was served and not billed, beyond what deaths explain.
+    pub fn settled(&self, aggregator: &Aggregator) -> Verdict {
+        self.billed(aggregator)?;
+        let billed = aggregator.cells();
+        let mut missing = 0;
+        for (key, served) in &self.cells {
+            let billed = billed.get(key).copied().unwrap_or(0);
+            missing += served - billed;
+            if billed < *served && !self.deaths {
+                return Err(format!("I3: {served} served, {billed} billed of {key:?}"));
+            }
+        }
+        if missing > self.lost_at_most {
+            return Err(format!("I3: {missing} units unbilled, deaths explain {}", self.lost_at_most));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,172 @@
+//! Faults that come by themselves, and healing.
+
+use shared::policy::Overage;
+use shared::units::Units;
+
+use super::{Event, World};
+
+/// A fault that is due.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Fault {
+    Death(usize),
+    HomeCrash,
+    SubCrash(usize),
+    AggregatorCrash,
+    Partition,
+    PolicyChange,
+    Snapshot,
+    Rollback,
+    Rehome,
+}
+
+impl World {
+    pub(super) fn schedule_faults(&mut self) {
+        for isolate in 0..self.isolates.len() {
+            self.again(Fault::Death(isolate));
+        }
+        for sub in 0..self.subs.len() {
+            self.again(Fault::SubCrash(sub));
+        }
+        for fault in [
+            Fault::HomeCrash,
+            Fault::AggregatorCrash,
+            Fault::Partition,
+            Fault::PolicyChange,
+            Fault::Snapshot,
+            Fault::Rollback,
+            Fault::Rehome,
+        ] {
+            self.again(fault);
+        }
+    }
+
+    /// When this fault comes next.
+    fn again(&mut self, fault: Fault) {
+        let faults = &self.config.faults;
+        let mean_ms = match fault {
+            Fault::Death(_) => faults.death_ms,
+            Fault::HomeCrash => faults.home_crash_ms,
+            Fault::SubCrash(_) => faults.sub_crash_ms,
+            Fault::AggregatorCrash => faults.aggregator_crash_ms,
+            Fault::Partition => faults.partition_ms,
+            Fault::PolicyChange => faults.policy_ms,
+            Fault::Snapshot => faults.rollback_ms / 4,
+            Fault::Rollback => faults.rollback_ms,
+            Fault::Rehome => faults.rehome_ms,
+        };
+        if mean_ms > 0 {
+            let wait = self.random.between(1, mean_ms * 2);
+            self.after_ms(wait, Event::Fault(fault));
+        }
+    }
+
+    pub(super) fn fault(&mut self, fault: Fault) {
+        if self.healed {
+            return;
+        }
+        match fault {
+            Fault::Death(isolate) => self.kill_isolate(isolate),
+            Fault::HomeCrash => self.crash_home(),
+            Fault::SubCrash(sub) => self.crash_sub(sub),
+            Fault::AggregatorCrash => self.aggregator.crash(),
+            Fault::Partition => self.partition(),
+            Fault::PolicyChange => self.change_policy(),
+            Fault::Snapshot => {
+                let disk = self.home.disk.clone();
+                self.home.snapshots.push(disk);
+            }
+            Fault::Rollback => self.roll_back(),
+            Fault::Rehome => self.rehome(),
+        }
+        self.again(fault);
+    }
+
+    /// Cuts one way somewhere for a while.
+    fn partition(&mut self) {
+        // Some last longer than anything held stays fresh.
+        let longest = if self.random.between(0, 3) == 0 { 25_000 } else { 6_000 };
+        let until = self.now_us + self.random.between(200, longest) * 1_000;
+        let isolate = usize::try_from(self.random.between(0, 999_999)).unwrap_or(0) % self.isolates.len();
+        match self.random.between(0, 4) {
+            0 => self.isolates[isolate].up_cut_us = until,
+            1 => self.isolates[isolate].down_cut_us = until,
+            2 => self.home.cut_us = until,
+            side if !self.subs.is_empty() => {
+                let sub = isolate % self.subs.len();
+                if side == 3 {
+                    self.subs[sub].up_cut_us = until;
+                } else {
+                    self.subs[sub].down_cut_us = until;
+                }
+            }
+            _ => {
+                for isolate in &mut self.isolates {
+                    isolate.down_cut_us = until;
+                }
+            }
+        }
+        self.note(|| "partition".to_owned());
+    }
+
+    fn change_policy(&mut self) {
+        if self.config.faults.deep_cuts {
+            let served = self.auditor.served(self.now().period());
+            let policy = &mut self.aggregator.policy;
+            policy.version += 1;
+            let all = policy.allowance.included.get() > served * 2;
+            policy.allowance.included = Units::new(if all { served } else { self.config.included });
+            self.push_policy();
+            return;
+        }
+        let included = self.config.included;
+        let cuts = self.config.faults.cuts;
+        let draw = self.random.between(0, 6);
+        let part = self.random.between(0, included);
+        let rpm = u32::try_from(self.random.between(1, u64::from(self.config.rpm) * 2)).unwrap_or(60);
+        let policy = &mut self.aggregator.policy;
+        policy.version += 1;
+        let parts = &mut policy.allowance;
+        match draw {
+            0 => parts.credits = Units::new(parts.credits.get() + part / 4 + 1),
+            1 | 6 if cuts => parts.included = Units::new(part),
+            1 | 6 => parts.included = Units::new(parts.included.get() + part),
+            2 if cuts => policy.rpm = rpm,
+            2 => policy.rpm = policy.rpm.max(rpm),
+            3 if cuts && parts.overage != Overage::Open => {
+                parts.overage = Overage::Capped { units: Units::new(part / 2) };
+            }
+            4 if cuts => parts.overage = Overage::Stop,
+            _ => parts.next_included = Units::new(parts.next_included.get() + part / 3),
+        }
+        self.push_policy();
+    }
+
+    fn rehome(&mut self) {
+        let most = u64::try_from(self.subs.len()).unwrap_or(0);
+        let count = self.random.between(0, most);
+        let policy = &mut self.aggregator.policy;
+        policy.version += 1;
+        policy.leases.sub_homes = u32::try_from(count).unwrap_or(0);
+        self.note(|| format!("{count} sub-homes from now"));
+        self.push_policy();
+        self.move_seats();
+    }
+
+    /// Requests end, faults end, and everybody comes back.
+    pub(super) fn heal(&mut self) {
+        self.note(|| "heal".to_owned());
+        (self.healed, self.asking) = (true, false);
+        self.home.cut_us = 0;
+        for isolate in &mut self.isolates {
+            (isolate.up_cut_us, isolate.down_cut_us) = (0, 0);
+        }
+        for sub in &mut self.subs {
+            (sub.up_cut_us, sub.down_cut_us) = (0, 0);
+        }
+        self.home_up();
+        for k in 0..self.subs.len() {
+            self.sub_up(k);
+        }
+        self.push_policy();
+    }
+}

@@ -1,0 +1,294 @@
+//! One run: nodes, messages and time, driven by a queue of events.
+
+mod center;
+mod clock;
+mod faults;
+pub mod meters;
+mod network;
+mod region;
+mod seats;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+
+use shared::decision::Ask;
+use shared::lease::message::{Contact, HolderId, Reply};
+use shared::random::Stream;
+use shared::time::Timestamp;
+use shared::wire::Flush;
+
+use crate::aggregator::{Aggregator, Receipt};
+use crate::audit::{Auditor, Verdict};
+use crate::bugs::Planted;
+use crate::config::Config;
+
+use center::HomeNode;
+use faults::Fault;
+use meters::Meters;
+use region::SubNode;
+use seats::Isolate;
+
+/// How long a healed world may take until everything is settled, in milliseconds.
+const DRAIN_MS_MAX: u64 = 60_000;
+/// The most lines of a trace.
+const TRACE_MAX: usize = 400_000;
+
+/// Where a contact goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// The project's home.
+    Home,
+    /// One of its sub-homes.
+    Sub(usize),
+}
+
+/// Who waits for a reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Addressee {
+    Seat { isolate: usize, serial: u64 },
+    Sub(usize),
+}
+
+#[derive(Debug)]
+enum Event {
+    Ask { isolate: usize, life: u64 },
+    WakeSeat { isolate: usize, serial: u64 },
+    WakeSub(usize),
+    WakeHome,
+    Contact(Target, Box<Contact>),
+    Reply(Target, Box<Reply>),
+    Strict(Box<Ask>),
+    Flush(Box<Flush>),
+    Receipt(Box<Receipt>),
+    FlushTimeout(u64),
+    PolicyPush,
+    Fault(Fault),
+    ReviveIsolate(usize),
+    HomeUp,
+    SubUp(usize),
+}
+
+/// A run.
+#[derive(Debug)]
+pub struct World {
+    config: Config,
+    planted: Planted,
+    random: Stream,
+    start_ms: u64,
+    now_us: u64,
+    count: u64,
+    queue: BinaryHeap<Reverse<(u64, u64)>>,
+    events: BTreeMap<u64, Event>,
+    home: HomeNode,
+    subs: Vec<SubNode>,
+    isolates: Vec<Isolate>,
+    aggregator: Aggregator,
+    auditor: Auditor,
+    routes: BTreeMap<HolderId, Addressee>,
+    healed: bool,
+    asking: bool,
+    serials: u64,
+    /// What happened, counted.
+    pub meters: Meters,
+    trace: Option<Vec<String>>,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The violation, if there was one.
+    pub verdict: Verdict,
+    /// What happened, counted.
+    pub meters: Meters,
+    /// What happened, line by line, if it was asked for.
+    pub trace: Vec<String>,
+    /// Units served.
+    pub served: u64,
+}
+
+impl World {
+    /// A world before its first event.
+    #[must_use]
+    pub fn new(config: Config, planted: Planted, traced: bool) -> Self {
+        planted.plant();
+        let mut random = Stream::new(config.seed);
+        let start_ms = clock::start_ms(&config);
+        let policy = center::policy(&config);
+        let mut world = Self {
+            planted,
+            start_ms,
+            now_us: start_ms * 1_000,
+            count: 0,
+            queue: BinaryHeap::new(),
+            events: BTreeMap::new(),
+            home: HomeNode::new(&config),
+            subs: Vec::new(),
+            isolates: Vec::new(),
+            aggregator: Aggregator::new(policy, planted.shell),
+            auditor: Auditor::default(),
+            routes: BTreeMap::new(),
+            healed: false,
+            asking: true,
+            serials: 0,
+            meters: Meters::new(start_ms),
+            trace: traced.then(Vec::new),
+            random: Stream::new(random.bits()),
+            config,
+        };
+        world.install_policy();
+        for k in 0..world.config.sub_homes {
+            world.add_sub_home(k);
+        }
+        for isolate in 0..world.config.isolates {
+            world.add_isolate(isolate);
+        }
+        world.schedule_faults();
+        world
+    }
+
+    /// Runs to the end: requests under faults, then healing, draining, equality.
+    #[must_use]
+    pub fn run(mut self) -> Outcome {
+        let verdict = self.play();
+        let served = self.auditor.total();
+        Outcome { verdict, meters: self.meters, trace: self.trace.unwrap_or_default(), served }
+    }
+
+    fn play(&mut self) -> Verdict {
+        let end_us = (self.start_ms + self.config.duration_ms) * 1_000;
+        self.play_until(end_us)?;
+        self.heal();
+        let last_us = end_us + DRAIN_MS_MAX * 1_000;
+        while !self.is_drained() {
+            if self.now_us >= last_us || self.queue.is_empty() {
+                return Err(format!("not drained: {}", self.undrained()));
+            }
+            let step = self.now_us + 200_000;
+            self.play_until(step)?;
+        }
+        self.auditor.settled(&self.aggregator)?;
+        self.check_out()
+    }
+
+    fn play_until(&mut self, end_us: u64) -> Verdict {
+        while let Some(Reverse((at, number))) = self.queue.peek().copied() {
+            if at > end_us {
+                break;
+            }
+            self.queue.pop();
+            self.now_us = at;
+            if let Some(event) = self.events.remove(&number) {
+                self.step(event)?;
+            }
+        }
+        self.now_us = end_us;
+        Ok(())
+    }
+
+    fn step(&mut self, event: Event) -> Verdict {
+        match event {
+            Event::Ask { isolate, life } => self.ask(isolate, life),
+            Event::WakeSeat { isolate, serial } => self.wake_seat(isolate, serial),
+            Event::WakeSub(k) => {
+                self.wake_sub(k);
+                Ok(())
+            }
+            Event::WakeHome => {
+                self.wake_home();
+                Ok(())
+            }
+            Event::Contact(Target::Home, contact) => self.contact_home(&contact),
+            Event::Contact(Target::Sub(k), contact) => {
+                self.contact_sub(k, &contact);
+                Ok(())
+            }
+            Event::Reply(from, reply) => self.deliver(from, *reply),
+            Event::Strict(ask) => self.decide_at_home(&ask),
+            Event::Flush(flush) => self.ingest(&flush),
+            Event::Receipt(receipt) => {
+                self.take_receipt(&receipt);
+                Ok(())
+            }
+            Event::FlushTimeout(seq) => {
+                self.flush_timed_out(seq);
+                Ok(())
+            }
+            Event::PolicyPush => {
+                self.push_policy();
+                Ok(())
+            }
+            Event::Fault(fault) => {
+                self.fault(fault);
+                Ok(())
+            }
+            Event::ReviveIsolate(isolate) => {
+                self.revive_isolate(isolate);
+                Ok(())
+            }
+            Event::HomeUp => {
+                self.home_up();
+                Ok(())
+            }
+            Event::SubUp(k) => {
+                self.sub_up(k);
+                Ok(())
+            }
+        }
+    }
+
+    fn at(&mut self, at_us: u64, event: Event) {
+        self.count += 1;
+        self.events.insert(self.count, event);
+        self.queue.push(Reverse((at_us, self.count)));
+    }
+
+    fn after_ms(&mut self, ms: u64, event: Event) {
+        self.at(self.now_us + ms * 1_000, event);
+    }
+
+    /// The true time, which is the home's clock.
+    fn now(&self) -> Timestamp {
+        Timestamp::from_ms(self.now_us / 1_000)
+    }
+
+    fn chance(&mut self, permille: u64) -> bool {
+        permille > 0 && !self.healed && self.random.between(0, 999) < permille
+    }
+
+    fn note(&mut self, line: impl FnOnce() -> String) {
+        if let Some(trace) = self.trace.as_mut().filter(|trace| trace.len() < TRACE_MAX) {
+            let ms = self.now_us / 1_000 - self.start_ms;
+            trace.push(format!("{:>4}.{:03} {}", ms / 1_000, ms % 1_000, line()));
+        }
+    }
+
+    fn is_drained(&self) -> bool {
+        self.isolates.iter().all(Isolate::is_drained)
+            && self.subs.iter().all(SubNode::is_drained)
+            && self.home.is_drained()
+            && self.events.values().all(|event| !matches!(event, Event::Receipt(_) | Event::Flush(_)))
+    }
+
+    fn undrained(&self) -> String {
+        let seats: Vec<usize> =
+            self.isolates.iter().enumerate().filter(|(_, i)| !i.is_drained()).map(|(n, _)| n).collect();
+        let subs: Vec<usize> =
+            self.subs.iter().enumerate().filter(|(_, s)| !s.is_drained()).map(|(n, _)| n).collect();
+        format!("isolates {seats:?}, sub-homes {subs:?}, home {}", self.home.is_drained())
+    }
+
+    /// Where nothing died, nothing is out.
+    fn check_out(&self) -> Verdict {
+        if self.auditor.deaths {
+            return Ok(());
+        }
+        let Some(home) = &self.home.home else { return Ok(()) };
+        for period in clock::periods(&self.config) {
+            let out = home.outstanding(period).out;
+            if out.get() > 0 {
+                return Err(format!("{out} units of {period} are still out, and nothing died"));
+            }
+        }
+        Ok(())
+    }
+}

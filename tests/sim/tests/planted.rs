@@ -1,0 +1,40 @@
+//! Every planted bug is caught within 1,000 seeds, and the seeds that once failed stay clean.
+#![cfg(feature = "planted")]
+
+use shared::planted::Bug;
+use sim::bugs::{Planted, ShellBug};
+use sim::run::many;
+
+const SEEDS_MAX: u64 = 1_000;
+
+fn first_caught(planted: Planted) -> Option<(u64, String)> {
+    many(1, SEEDS_MAX, 0, planted, 1).failures.into_iter().next()
+}
+
+#[test]
+fn every_bug_of_the_core_is_caught() {
+    let missed: Vec<Bug> = Bug::ALL
+        .iter()
+        .copied()
+        .filter(|bug| {
+            let caught = first_caught(Planted { core: Some(*bug), ..Planted::default() });
+            eprintln!("{bug:?}: {caught:?}");
+            caught.is_none()
+        })
+        .collect();
+    assert_eq!(missed, []);
+}
+
+#[test]
+fn every_bug_of_a_shell_is_caught() {
+    let missed: Vec<ShellBug> = ShellBug::ALL
+        .iter()
+        .copied()
+        .filter(|bug| {
+            let caught = first_caught(Planted { shell: Some(*bug), ..Planted::default() });
+            eprintln!("{bug:?}: {caught:?}");
+            caught.is_none()
+        })
+        .collect();
+    assert_eq!(missed, []);
+}

@@ -1,0 +1,36 @@
+//! `cargo xtask bench`: the edge beside what one would write instead, measured in one run.
+//!
+//! It must never run beside other work: its figures are ratios, but a busy machine blurs them all.
+
+use std::process::Command;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::process::run_visible;
+use crate::{edge, native, tools};
+
+/// What `cargo xtask bench` takes.
+#[derive(Debug, Default, Args)]
+#[command(disable_help_flag = true)]
+pub(crate) struct Options {
+    /// Passed on to the benchmark, such as `--quick`; `--help` lists them
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+    arguments: Vec<String>,
+}
+
+/// Builds optimised programs and the bundle, then measures.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let workerd = tools::workerd()?;
+    let bundle = edge::build()?;
+    let programs = native::build(
+        "aggregator and benchmark, optimised",
+        &["--release", "--package", "aggregator", "--bin", "meter", "--package", "bench"],
+    )?;
+    let mut bench = Command::new(programs.get("bench")?);
+    bench.args(&options.arguments);
+    bench.env("METER_TEST_BUNDLE", &bundle.folder);
+    bench.env("METER_TEST_WORKERD", &workerd);
+    bench.env("METER_TEST_BIN_DIR", programs.folder_of("meter")?);
+    run_visible("the benchmark", &mut bench)
+}

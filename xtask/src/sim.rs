@@ -1,0 +1,76 @@
+//! `cargo xtask sim`: the lease core under every fault, from seeds that replay exactly.
+//!
+//! It must never hide a seed: what fails is printed with the command that shows it again.
+#![expect(clippy::print_stdout, reason = "the seed is part of this command's result")]
+
+use std::process::Command;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::clock::seconds_since_1970;
+use crate::native;
+use crate::process::{ask, run_visible};
+
+/// How many fresh seeds every change must pass: more than the rarest planted bug needs, in under two minutes.
+const FRESH_SEEDS: u64 = 5_000;
+
+/// What `cargo xtask sim` takes.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// The first seed; a run of the same seed and commit is the same to the last event
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How many seeds to run, one after the other
+    #[arg(long, default_value_t = 1)]
+    seeds: u64,
+    /// How many run at once; as many as there are processors at first
+    #[arg(long)]
+    jobs: Option<u64>,
+    /// Print every event of the seed
+    #[arg(long)]
+    trace: bool,
+    /// Print figures instead of checking: contacts, waits and losses of one scenario, or of `all`
+    #[arg(long, value_name = "NAME")]
+    scenario: Option<String>,
+    /// Write the scenario's figures as one HTML page with plots
+    #[arg(long, value_name = "FILE", requires = "scenario")]
+    page: Option<String>,
+}
+
+/// Runs the simulator, optimised.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let mut sim = simulator()?;
+    if let Some(scenario) = &options.scenario {
+        sim.args(["--scenario", scenario]);
+        sim.args(options.page.iter().flat_map(|page| ["--page", page]));
+        return run_visible("the simulator", &mut sim);
+    }
+    sim.args(["--seed", &options.seed.to_string(), "--seeds", &options.seeds.to_string()]);
+    if let Some(jobs) = options.jobs {
+        sim.args(["--jobs", &jobs.to_string()]);
+    }
+    if options.trace {
+        sim.arg("--trace");
+    }
+    run_visible("the simulator", &mut sim)
+}
+
+/// What every change must pass: seeds that nobody has seen, and every planted bug caught.
+pub(crate) fn check() -> Result<()> {
+    let seed = seconds_since_1970();
+    println!("seeds from {seed}; `cargo xtask sim --seed <SEED> --trace` shows one again");
+    run(&Options { seed, seeds: FRESH_SEEDS, jobs: None, trace: false, scenario: None, page: None })?;
+    let mut planted = native::cargo("test");
+    planted.args(["--release", "--package", "sim", "--features", "planted", "--test", "planted"]);
+    run_visible("planted bugs", &mut planted)
+}
+
+fn simulator() -> Result<Command> {
+    let programs = native::build("simulator, optimised", &["--release", "--package", "sim"])?;
+    let mut sim = Command::new(programs.get("sim")?);
+    if let Some(commit) = ask(Command::new("git").args(["rev-parse", "--short", "HEAD"])) {
+        sim.args(["--commit", commit.trim()]);
+    }
+    Ok(sim)
+}

@@ -9,9 +9,9 @@ use shared::ids::ProjectId;
 pub enum Role {
     /// Everything that a project's members may do.
     Owner,
-    /// Reads the project and manages its keys.
+    /// Reads the project, manages its keys and what it may spend.
     Admin,
-    /// Reads the project and what concerns money.
+    /// Reads the project and manages what it may spend.
     Finance,
     /// Reads the project.
     Viewer,
@@ -88,6 +88,10 @@ impl Scope {
                 Role::Owner | Role::Admin => true,
                 Role::Finance | Role::Viewer => false,
             },
+            (Permission::ManageBilling, Self::Project { role, .. }) => match role {
+                Role::Owner | Role::Admin | Role::Finance => true,
+                Role::Viewer => false,
+            },
             (Permission::Operate, Self::Project { .. }) => false,
         }
     }
@@ -100,6 +104,8 @@ pub enum Permission {
     Read,
     /// Makes and revokes a project's keys.
     ManageKeys,
+    /// Sets what a project may spend beyond its plan.
+    ManageBilling,
     /// Makes projects, sets their limits, hands out tokens.
     Operate,
 }
@@ -112,15 +118,16 @@ mod tests {
     fn each_role_may_do_exactly_this() {
         let id = |text| ProjectId::parse(text).unwrap();
         let cases = [
-            (Role::Owner, [true, true, false]),
-            (Role::Admin, [true, true, false]),
-            (Role::Finance, [true, false, false]),
-            (Role::Viewer, [true, false, false]),
+            (Role::Owner, [true, true, true, false]),
+            (Role::Admin, [true, true, true, false]),
+            (Role::Finance, [true, false, true, false]),
+            (Role::Viewer, [true, false, false, false]),
         ];
         for (role, expected) in cases {
             let scope = Scope::Project { project: id("own"), role };
-            let got =
-                [Permission::Read, Permission::ManageKeys, Permission::Operate].map(|what| scope.may(what));
+            let rights =
+                [Permission::Read, Permission::ManageKeys, Permission::ManageBilling, Permission::Operate];
+            let got = rights.map(|what| scope.may(what));
             assert_eq!(got, expected, "{role}");
             assert!(scope.reaches(&id("own")) && !scope.reaches(&id("other")));
             assert!(Scope::Operator.may(Permission::Operate) && Scope::Operator.reaches(&id("other")));

@@ -7,10 +7,11 @@ use shared::key::KeySecrets;
 use shared::policy::SignedPolicy;
 use shared::sign::SigningKeys;
 
+use crate::book::Book;
 use crate::clock::Clock;
 use crate::http::{Readiness, Timeouts};
+use crate::metrics::Metrics;
 use crate::policy::Basis;
-use crate::project::Project;
 use crate::store::Intake;
 use crate::store::Store;
 
@@ -33,6 +34,8 @@ pub struct Parts {
     pub signing_keys: SigningKeys,
     /// Where flushes queue for the books.
     pub intake: Intake,
+    /// What this process has done.
+    pub metrics: Metrics,
     /// How long requests may take to arrive.
     pub timeouts: Timeouts,
     /// What the store last said about its readiness.
@@ -46,13 +49,13 @@ impl App {
         Self(Arc::new(parts))
     }
 
-    /// The project's policy of this month, signed.
+    /// The project's policy as of now, signed.
     ///
     /// # Errors
     /// When there is no policy key, or the catalogue lacks the plan.
-    pub fn signed_policy(&self, project: &Project, keys: Vec<KeyId>) -> Result<SignedPolicy, String> {
-        let period = self.clock.now().period();
-        let policy = self.basis.compile(project, keys, period).map_err(|error| error.to_string())?;
+    pub fn signed_policy(&self, book: &Book, keys: Vec<KeyId>) -> Result<SignedPolicy, String> {
+        let policy = self.basis.compile(&book.project, &book.ledger, keys, self.clock.now());
+        let policy = policy.map_err(|error| error.to_string())?;
         SignedPolicy::sign(&policy, &self.signing_keys)
     }
 }

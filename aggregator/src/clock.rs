@@ -12,7 +12,8 @@ pub struct Clock(Source);
 
 #[derive(Debug, Clone)]
 enum Source {
-    System,
+    /// The machine's clock, moved forward by so many milliseconds.
+    System(Arc<AtomicU64>),
     Manual(Arc<AtomicU64>),
 }
 
@@ -20,7 +21,7 @@ impl Clock {
     /// The machine's clock.
     #[must_use]
     pub fn system() -> Self {
-        Self(Source::System)
+        Self(Source::System(Arc::default()))
     }
 
     /// A clock that stands still until it is set, for tests of what time does.
@@ -33,15 +34,24 @@ impl Clock {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         match &self.0 {
-            Source::System => system_now(),
+            Source::System(offset_ms) => system_now().plus_ms(offset_ms.load(Ordering::SeqCst)),
             Source::Manual(ms) => Timestamp::from_ms(ms.load(Ordering::SeqCst)),
+        }
+    }
+
+    /// Moves the machine's clock, as this process tells it, forward by so much in all. A manual clock
+    /// is set instead and stays as it is.
+    pub fn shift(&self, offset_ms: u64) {
+        match &self.0 {
+            Source::System(offset) => offset.store(offset_ms, Ordering::SeqCst),
+            Source::Manual(_) => {}
         }
     }
 
     /// Sets a manual clock; the machine's clock is not ours to set and stays as it is.
     pub fn set(&self, now: Timestamp) {
         match &self.0 {
-            Source::System => {}
+            Source::System(_) => {}
             Source::Manual(ms) => ms.store(now.as_ms(), Ordering::SeqCst),
         }
     }

@@ -78,6 +78,8 @@ pub struct Config {
     pub signing_keys: SigningKeys,
     /// Where customers get more quota.
     pub upgrade_url: String,
+    /// Whether this is a meter for tests and demonstrations, whose clock may be moved.
+    pub test: bool,
     /// Which log lines are written.
     pub log_filter: String,
     /// How they are written.
@@ -114,6 +116,11 @@ impl Config {
         });
         let signing_keys = reader.value("METER_SIGNING_KEYS", "", SigningKeys::parse);
         let upgrade_url = reader.value("METER_UPGRADE_URL", "https://palveron.com/pricing", upgrade_url);
+        let test = reader.value("METER_TEST", "0", |text| match text {
+            "0" => Ok(false),
+            "1" => Ok(true),
+            _ => Err(format!("got {text:?}, accepted are 0 and 1")),
+        });
         let log_filter = reader.value("METER_LOG", "info", |text| Ok(text.to_owned()));
         let log_format = reader.value("METER_LOG_FORMAT", "text", |text| match text {
             "text" => Ok(LogFormat::Text),
@@ -121,14 +128,14 @@ impl Config {
             _ => Err(format!("got {text:?}, accepted are text and json")),
         });
         let problems = reader.problems;
-        match (listen, database, edge_url, key_secrets, signing_keys, upgrade_url, log_filter, log_format) {
+        let (Some(upgrade_url), Some(test)) = (upgrade_url, test) else { return Err(ConfigError(problems)) };
+        match (listen, database, edge_url, key_secrets, signing_keys, log_filter, log_format) {
             (
                 Some(listen),
                 Some(database),
                 Some(edge_url),
                 Some(key_secrets),
                 Some(signing_keys),
-                Some(upgrade_url),
                 Some(log_filter),
                 Some(log_format),
             ) => Ok(Self {
@@ -138,6 +145,7 @@ impl Config {
                 key_secrets,
                 signing_keys,
                 upgrade_url,
+                test,
                 log_filter,
                 log_format,
             }),
@@ -183,12 +191,14 @@ impl fmt::Display for Config {
             key_secrets,
             signing_keys,
             upgrade_url,
+            test,
             log_filter,
             log_format: _,
         } = self;
         write!(f, "METER_LISTEN={listen} DATABASE_URL=sqlite://{} EDGE_URL={edge_url} ", database.display())?;
         write!(f, "METER_KEY_SECRETS={key_secrets:?} METER_SIGNING_KEYS={signing_keys:?} ")?;
-        write!(f, "METER_UPGRADE_URL={upgrade_url} METER_LOG={log_filter}")
+        write!(f, "METER_UPGRADE_URL={upgrade_url} METER_LOG={log_filter}")?;
+        if *test { write!(f, " METER_TEST=1") } else { Ok(()) }
     }
 }
 
@@ -278,6 +288,7 @@ mod tests {
             ("METER_KEY_SECRETS", "1:hunter2"),
             ("METER_SIGNING_KEYS", "edge:e1:hunter2"),
             ("METER_UPGRADE_URL", "palveron.com"),
+            ("METER_TEST", "yes"),
             ("METER_LOG_FORMAT", "xml"),
         ];
         for (name, value) in cases {

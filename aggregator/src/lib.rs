@@ -1,20 +1,25 @@
 //! The aggregator of Palveron Meter: the books of all projects, and the policies that follow from them.
 //!
 //! `http` and `jobs` meet only through `store`; what is decided is decided by pure functions
-//! (`access`, `batch`, `policy`, `usage`). SQL must stay in `store`, the environment in `config`,
+//! (`access`, `batch`, `book`, `ledger`, `policy`, `usage`). SQL must stay in `store`, the environment in `config`,
 //! the clock in `clock`, and randomness in `random`.
 
 pub mod access;
 pub mod app;
 pub mod batch;
+pub mod billing;
+pub mod book;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod http;
 pub mod jobs;
+pub mod ledger;
+pub mod metrics;
 pub mod policy;
 pub mod project;
 pub mod random;
 pub mod store;
 pub mod token;
 pub mod usage;
+pub mod usage_groups;

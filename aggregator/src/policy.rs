@@ -1,18 +1,23 @@
 //! Compiles a project and the plan catalogue into the policy that the edge enforces.
 //!
-//! The document depends on nothing but the project's row and keys, which never change without
-//! raising the policy version, on the period, and on the [`Basis`], whose change raises every
-//! version. Two documents of one (version, period) are therefore the same text, wherever and
+//! The document depends on nothing but the project's row, keys and entries, which never change without
+//! raising the policy version, on the oldest open period, and on the [`Basis`], whose change raises
+//! every version. Two documents of one (version, period) are therefore the same text, wherever and
 //! whenever they were compiled; this file must never take in anything else.
 
 use sha2::{Digest, Sha256};
 use shared::ids::KeyId;
-use shared::plan::{Catalogue, OverageRule, Terms};
-use shared::policy::{AllowanceParts, LeaseRules, Overage, Policy};
-use shared::time::Period;
+use shared::plan::{Catalogue, Plan, Terms};
+use shared::policy::{AllowanceParts, LeaseRules, Policy, Status};
+use shared::time::Timestamp;
 use shared::units::Units;
 
+use crate::ledger::parts::parts;
+use crate::ledger::state::Ledger;
 use crate::project::Project;
+
+/// Changes when a release compiles the same project to another text.
+const FORM: &str = "ledger";
 
 /// What all policies are compiled from, beside the project itself.
 #[derive(Debug, Clone)]
@@ -42,6 +47,7 @@ impl Basis {
     pub fn fingerprint(&self) -> String {
         let catalogue = serde_json::to_string(&self.catalogue).unwrap_or_default();
         let digest = Sha256::new().chain_update(catalogue).chain_update("\n").chain_update(&self.upgrade_url);
+        let digest = digest.chain_update("\n").chain_update(FORM);
         base16ct::lower::encode_string(&digest.finalize())
     }
 
@@ -53,34 +59,57 @@ impl Basis {
         self.catalogue.terms(project.plan).ok_or(NoSuchPlan(project.plan.as_str()))
     }
 
-    /// The policy of `project` in `period`; `keys` are those that are not revoked.
+    /// What is in force for a project at an instant.
+    ///
+    /// # Errors
+    /// When the catalogue lacks the plan.
+    pub fn in_force(
+        &self,
+        project: &Project,
+        ledger: &Ledger,
+        now: Timestamp,
+    ) -> Result<InForce, NoSuchPlan> {
+        let timeline = ledger.timeline();
+        let plan = timeline.terms_at(now).plan;
+        let terms = self.catalogue.terms(plan).ok_or(NoSuchPlan(plan.as_str()))?;
+        let quota = timeline.quota(now.period(), now).included();
+        Ok(InForce {
+            plan,
+            status: timeline.status_at(now),
+            rpm: project.rpm(terms),
+            included: project.included_own.unwrap_or(quota),
+            agents_max: terms.agents_max,
+        })
+    }
+
+    /// The policy of `project` as of `now`; `keys` are those that are not revoked.
     ///
     /// # Errors
     /// When the catalogue lacks the plan.
     pub fn compile(
         &self,
         project: &Project,
+        ledger: &Ledger,
         mut keys: Vec<KeyId>,
-        period: Period,
+        now: Timestamp,
     ) -> Result<Policy, NoSuchPlan> {
-        let terms = self.terms(project)?;
-        let included = project.included(terms);
+        let InForce { plan, status, rpm, agents_max, included: _ } = self.in_force(project, ledger, now)?;
+        let parts = parts(ledger, now);
         keys.sort();
         Ok(Policy {
             project: project.id.clone(),
             version: project.policy_version,
-            plan: project.plan,
-            status: project.status,
+            plan,
+            status,
             allowance: AllowanceParts {
-                period,
-                included,
-                lots: Units::ZERO,
-                credits: Units::ZERO,
-                next_included: included,
-                overage: overage(terms.overage, project.auto_overage),
+                // The month is billed by its largest quota, but an operator who lowers a project's own
+                // limit means it to hold now.
+                included: project.included_own.unwrap_or(parts.included),
+                next_included: project.included_own.unwrap_or(parts.next_included),
+                ..parts
             },
-            rpm: project.rpm(terms),
-            agents_max: terms.agents_max,
+            rpm,
+            agents_max,
             keys,
             upgrade_url: self.upgrade_url.clone(),
             leases: LeaseRules::default(),
@@ -88,21 +117,28 @@ impl Basis {
     }
 }
 
-/// Overage is served only where the plan offers it and the customer has turned it on.
-fn overage(rule: OverageRule, auto_overage: bool) -> Overage {
-    match (rule, auto_overage) {
-        (OverageRule::Stop, _) | (OverageRule::Optional, false) => Overage::Stop,
-        (OverageRule::Optional, true) => Overage::Open,
-    }
+/// What is in force for a project at an instant, by its ledger and its own limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InForce {
+    /// The plan.
+    pub plan: Plan,
+    /// Whether it is served.
+    pub status: Status,
+    /// Requests per minute.
+    pub rpm: u32,
+    /// Units of this month.
+    pub included: Units,
+    /// How many agents may be used.
+    pub agents_max: Option<u32>,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::book::opening;
     use shared::ids::ProjectId;
-    use shared::plan::Plan;
-    use shared::policy::Status;
-    use shared::time::Timestamp;
+    use shared::policy::Overage;
+    use shared::time::Period;
 
     fn project(plan: Plan) -> Project {
         Project {
@@ -111,10 +147,11 @@ mod tests {
             rpm_own: None,
             included_own: None,
             status: Status::Active,
+            catalogue: 1,
             auto_overage: false,
             rpm_max: 60,
             policy_version: 7,
-            created: Timestamp::from_ms(0),
+            created: Period::parse("2026-11").unwrap().start(),
         }
     }
 
@@ -122,14 +159,18 @@ mod tests {
         Basis::new("https://example.com/more".to_owned()).unwrap()
     }
 
+    fn compile(project: &Project, keys: Vec<KeyId>, now: Timestamp) -> Policy {
+        let ledger = opening(project, &basis().catalogue).unwrap();
+        basis().compile(project, &ledger, keys, now).unwrap()
+    }
+
     #[test]
-    fn every_plan_stops_hard_unless_it_offers_overage_and_it_is_on() {
+    fn every_plan_stops_hard_unless_it_has_a_rate_and_overage_is_on() {
         let november = Period::parse("2026-11").unwrap();
         for plan in Plan::ALL {
             for auto_overage in [false, true] {
-                let project = Project { auto_overage, ..project(plan) };
-                let policy = basis().compile(&project, vec![], november).unwrap();
-                let open = auto_overage && plan != Plan::Community;
+                let policy = compile(&Project { auto_overage, ..project(plan) }, vec![], november.start());
+                let open = auto_overage && matches!(plan, Plan::Pro | Plan::Business);
                 let expected = if open { Overage::Open } else { Overage::Stop };
                 assert_eq!(policy.allowance.overage, expected, "{plan} {auto_overage}");
             }
@@ -140,17 +181,18 @@ mod tests {
     fn a_document_is_the_same_for_one_version_and_period() {
         let november = Period::parse("2026-11").unwrap();
         let keys = |ids: [&str; 2]| ids.map(|id| KeyId::parse(id).unwrap()).to_vec();
-        let compile = |ids, period| basis().compile(&project(Plan::Pro), keys(ids), period).unwrap();
-        assert_eq!(compile(["bbbb", "aaaa"], november), compile(["aaaa", "bbbb"], november));
-        let december = compile(["aaaa", "bbbb"], november.next());
-        assert_eq!(december.version, 7, "a new month is no new version");
-        assert_eq!(december.allowance.period, november.next());
+        let policy = |ids, now| compile(&project(Plan::Pro), keys(ids), now);
+        assert_eq!(
+            policy(["bbbb", "aaaa"], november.start()),
+            policy(["aaaa", "bbbb"], november.end()),
+            "November is open until it is closed"
+        );
     }
 
     #[test]
     fn own_limits_win_over_the_plans() {
         let own = Project { rpm_own: Some(7), included_own: Some(Units::new(8)), ..project(Plan::Community) };
-        let policy = basis().compile(&own, vec![], Period::parse("2026-11").unwrap()).unwrap();
+        let policy = compile(&own, vec![], own.created);
         assert_eq!((policy.rpm, policy.allowance.included), (7, Units::new(8)));
         assert_eq!(policy.allowance.next_included, Units::new(8));
     }

@@ -25,6 +25,8 @@ pub struct Project {
     pub included_own: Option<Units>,
     /// Whether it is served.
     pub status: Status,
+    /// The version of the catalogue that its terms are of.
+    pub catalogue: u32,
     /// Whether the customer asked for overage where the plan offers it.
     pub auto_overage: bool,
     /// The largest requests per minute it ever had, which bounds what is plausible.

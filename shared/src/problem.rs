@@ -98,6 +98,10 @@ codes! {
     HomeUnavailable => "home_unavailable", 503, "The limits cannot be checked at present";
     /// The service is starting or its store cannot be reached.
     NotReady => "not_ready", 503, "The service is not ready";
+    /// The plan has no overage to turn on.
+    OverageNotOffered => "overage_not_offered", 409, "The plan has no overage";
+    /// An Idempotency-Key came again with another body.
+    IdempotencyKeyReused => "idempotency_key_reused", 422, "The Idempotency-Key was used for another request";
 }
 
 impl ErrorCode {

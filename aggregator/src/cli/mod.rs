@@ -3,6 +3,9 @@
 //!
 //! No command may print a secret, except the one that has just made it.
 
+mod backup;
+mod billing;
+mod clock;
 mod key;
 mod print;
 mod project;
@@ -21,7 +24,7 @@ use crate::store::{Store, WhenMissing};
 /// Palveron Meter: usage books, limits and policies.
 ///
 /// Configured by environment: DATABASE_URL, METER_LISTEN, EDGE_URL, METER_KEY_SECRETS,
-/// METER_SIGNING_KEYS, METER_UPGRADE_URL, METER_LOG, METER_LOG_FORMAT.
+/// METER_SIGNING_KEYS, METER_UPGRADE_URL, METER_LOG, METER_LOG_FORMAT, METER_TEST.
 #[derive(Debug, Parser)]
 #[command(name = "meter", version, max_term_width = 100)]
 pub struct Cli {
@@ -42,6 +45,18 @@ enum Command {
     /// Make, list and revoke the tokens of people and programs that administer projects
     #[command(subcommand)]
     Token(token::Command),
+    /// Give units that cost nothing
+    #[command(subcommand)]
+    Credit(billing::Credit),
+    /// Show what a month used, what paid for it and what it costs
+    Statement(billing::Show),
+    /// Move the clock of a meter for tests
+    #[command(subcommand)]
+    Clock(clock::Command),
+    /// Copy the books into a new file while they are in use
+    Backup(backup::Copy),
+    /// Make the database from a backup; never over one that is there
+    Restore(backup::Copy),
 }
 
 impl Command {
@@ -51,7 +66,14 @@ impl Command {
             Self::Serve
             | Self::Project(project::Command::Create(_))
             | Self::Token(token::Command::Create(_)) => WhenMissing::Create,
-            Self::Project(_) | Self::Key(_) | Self::Token(_) => WhenMissing::Refuse,
+            Self::Project(_)
+            | Self::Key(_)
+            | Self::Token(_)
+            | Self::Credit(_)
+            | Self::Statement(_)
+            | Self::Clock(_)
+            | Self::Backup(_)
+            | Self::Restore(_) => WhenMissing::Refuse,
         }
     }
 }
@@ -86,6 +108,11 @@ fn start(cli: Cli) -> anyhow::Result<()> {
             Command::Project(command) => project::run(command, context(config, missing).await?).await,
             Command::Key(command) => key::run(command, context(config, missing).await?).await,
             Command::Token(command) => token::run(command, context(config, missing).await?).await,
+            Command::Credit(command) => billing::credit(command, context(config, missing).await?).await,
+            Command::Statement(show) => billing::show(show, context(config, missing).await?).await,
+            Command::Clock(command) => clock::run(command, context(config, missing).await?).await,
+            Command::Backup(copy) => backup::backup(copy, context(config, missing).await?).await,
+            Command::Restore(copy) => backup::restore(copy, config).await,
         }
     })
 }
@@ -93,5 +120,9 @@ fn start(cli: Cli) -> anyhow::Result<()> {
 async fn context(config: Config, missing: WhenMissing) -> anyhow::Result<Context> {
     let store = Store::open(&config.database, missing).await?;
     let basis = Basis::new(config.upgrade_url.clone()).map_err(anyhow::Error::msg)?;
-    Ok(Context { config, store, clock: Clock::system(), basis })
+    let clock = Clock::system();
+    if config.test {
+        clock.shift(store.clock_offset_ms().await?);
+    }
+    Ok(Context { config, store, clock, basis })
 }

@@ -9,8 +9,9 @@ use shared::units::Units;
 
 use super::Context;
 use super::print::{self, Format};
+use crate::book::Book;
 use crate::http::ProjectView;
-use crate::project::{NewProject, Project, ProjectChange, RPM_MAX, Setting};
+use crate::project::{NewProject, ProjectChange, RPM_MAX, Setting};
 
 /// Projects that are read at once while listing.
 const PAGE: u32 = 500;
@@ -78,7 +79,7 @@ pub(super) async fn run(command: Command, context: Context) -> anyhow::Result<()
         Command::Set(set) => self::set(set, &context).await,
         Command::List(format) => list(format, &context).await,
         Command::Show(show) => {
-            let project = context.store.project(&show.id).await?.ok_or_else(|| unknown(&show.id))?;
+            let project = context.store.book(&show.id).await?.ok_or_else(|| unknown(&show.id))?;
             print_one(show.format, project, &context)
         }
     }
@@ -117,11 +118,11 @@ async fn list(format: Format, context: &Context) -> anyhow::Result<()> {
     let mut views = Vec::new();
     let mut after = String::new();
     loop {
-        let page = context.store.projects(&after, PAGE).await?;
+        let page = context.store.books(&after, PAGE).await?;
         let Some(last) = page.last() else { break };
-        after = last.id.to_string();
-        for project in page {
-            views.push(ProjectView::new(project, &context.basis)?);
+        after = last.project.id.to_string();
+        for book in page {
+            views.push(ProjectView::new(book, &context.basis, context.clock.now())?);
         }
     }
     if views.is_empty() {
@@ -133,8 +134,9 @@ async fn list(format: Format, context: &Context) -> anyhow::Result<()> {
     print::result(format, &views, |views| views.iter().map(ProjectView::line).collect::<Vec<_>>().join("\n"))
 }
 
-fn print_one(format: Format, project: Project, context: &Context) -> anyhow::Result<()> {
-    print::result(format, &ProjectView::new(project, &context.basis)?, ProjectView::line)
+fn print_one(format: Format, book: Book, context: &Context) -> anyhow::Result<()> {
+    let view = ProjectView::new(book, &context.basis, context.clock.now())?;
+    print::result(format, &view, ProjectView::line)
 }
 
 /// What to say about a project that is not there.
@@ -151,7 +153,7 @@ fn rpm(text: &str) -> Result<u32, String> {
     rpm.ok_or_else(|| format!("accepted are 1 to {RPM_MAX}"))
 }
 
-fn units(text: &str) -> Result<Units, String> {
+pub(super) fn units(text: &str) -> Result<Units, String> {
     let units = text.parse().ok().filter(|units| *units <= Units::MAX.get());
     units.map(Units::new).ok_or_else(|| format!("accepted are 0 to {}", Units::MAX))
 }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use anyhow::{Context as _, anyhow};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
 use tracing_subscriber::EnvFilter;
 
 use crate::app::{App, Parts};
@@ -13,7 +14,8 @@ use crate::clock::Clock;
 use crate::config::{Config, LogFormat};
 use crate::http::{self, Readiness, Timeouts};
 use crate::jobs::edge_client::EdgeClient;
-use crate::jobs::policy_push;
+use crate::jobs::{audit, clock_offset, month_close, policy_push};
+use crate::metrics::Metrics;
 use crate::policy::Basis;
 use crate::store::Intake;
 use crate::store::{Store, WhenMissing};
@@ -29,6 +31,9 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     let store =
         Store::open(&config.database, WhenMissing::Create).await.with_context(|| database(&config))?;
     let clock = Clock::system();
+    if config.test {
+        clock.shift(store.clock_offset_ms().await?);
+    }
     let raised = store.rebase_policies(&basis.fingerprint(), clock.now()).await?;
     if raised > 0 {
         tracing::info!(
@@ -40,6 +45,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
         intake: Intake::start(store.clone(), clock.clone()),
         timeouts: Timeouts::default(),
         readiness: Readiness::default(),
+        metrics: Metrics::default(),
         signing_keys: config.signing_keys.clone(),
         store,
         clock,
@@ -49,9 +55,15 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     tracing::info!(%config, "configuration");
     tracing::info!(listen = %address, "meter listens on http://{address}");
-    let push = tokio::spawn(policy_push::run(app.clone(), edge));
+    let mut jobs = JoinSet::new();
+    jobs.spawn(policy_push::run(app.clone(), edge));
+    jobs.spawn(month_close::run(app.clone()));
+    jobs.spawn(audit::run(app.clone()));
+    if config.test {
+        jobs.spawn(clock_offset::run(app.store.clone(), app.clock.clone()));
+    }
     http::serve(listener, http::router(app.clone()), app.timeouts, stop_signal()?).await;
-    push.abort();
+    jobs.shutdown().await;
     app.store.close().await;
     tracing::info!("meter has stopped");
     Ok(())

@@ -12,6 +12,7 @@ use shared::ids::ProjectId;
 use shared::key::bearer;
 
 use super::failure::Failure;
+use super::query::Query;
 use crate::access::{Permission, Scope};
 use crate::app::App;
 use crate::project::Project;
@@ -49,6 +50,25 @@ impl Caller {
         }
         let project = app.store.project(&id).await?.ok_or_else(Failure::project_unknown)?;
         if scope.may(permission) { Ok(project) } else { Err(Failure::forbidden(scope.role_name())) }
+    }
+}
+
+impl Caller {
+    /// The project that the query names: a token's own unless it says otherwise; operators have to name one.
+    pub(super) async fn named_project(
+        &self,
+        app: &App,
+        query: &Query,
+        permission: Permission,
+    ) -> Result<Project, Failure> {
+        let own = match &self.0.scope {
+            Scope::Operator => None,
+            Scope::Project { project, .. } => Some(project.as_str()),
+        };
+        let named = query.get("project").or(own).ok_or_else(|| {
+            Failure::field("project", "nothing", "a project id, which operators have to name")
+        })?;
+        self.project(app, named, permission).await
     }
 }
 

@@ -16,10 +16,10 @@ use super::failure::Failure;
 use crate::app::App;
 
 /// The largest body of an administrator's call; they are a few hundred bytes.
-const JSON_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const JSON_BYTES_MAX: usize = 64 * 1024;
 
 /// Reads a body of at most `bytes_max` within the time that bodies may take.
-pub(super) async fn read(
+pub(crate) async fn read(
     app: &App,
     headers: &HeaderMap,
     body: Body,
@@ -51,7 +51,7 @@ pub(super) async fn read(
 }
 
 /// Refuses a body that does not say it is JSON.
-pub(super) fn require_json(headers: &HeaderMap) -> Result<(), Failure> {
+pub(crate) fn require_json(headers: &HeaderMap) -> Result<(), Failure> {
     let media_type =
         headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let (essence, parameters) = media_type.split_once(';').unwrap_or((media_type, ""));

@@ -22,14 +22,15 @@ pub(super) async fn flush(State(app): State<App>, request: Request) -> Result<Js
     let flush = authenticated(&app, &head, body).await?;
     let (project_id, mode, source) = (flush.project.clone(), flush.mode, flush.source.clone());
     let merged = app.intake.merge(flush).await?.ok_or_else(Failure::project_unknown)?;
+    app.metrics.ingested(merged.cells, merged.doubted);
+    app.metrics.crossed(merged.crossings);
     if merged.doubted > 0 {
         tracing::warn!(
             project.id = %project_id, mode = %mode, source = %source, cells = merged.doubted,
             "implausible cells were quarantined and not merged"
         );
     }
-    let policy =
-        app.signed_policy(&merged.project, merged.keys).map_err(|error| Failure::internal(&error))?;
+    let policy = app.signed_policy(&merged.book, merged.keys).map_err(|error| Failure::internal(&error))?;
     // No home issues against an escrow yet, so none asks what is merged of its earlier lives.
     Ok(Json(FlushAck { watermark: merged.watermark, policy, merged: Vec::new() }))
 }

@@ -4,16 +4,19 @@
 
 mod access;
 mod admin;
+mod billing;
 mod body;
 mod failure;
 mod health;
 mod ingest;
 mod limits;
+mod metrics;
 mod query;
 mod routes;
 mod server;
 mod usage;
 
+pub(crate) use admin::credits::{REASON, is_idempotency_key, is_reason};
 pub use admin::{KeyView, ProjectView, TokenView};
 pub use health::Readiness;
 pub use limits::{HEADERS_BYTES_MAX, URI_BYTES_MAX};

@@ -2,11 +2,11 @@
 
 use axum::Router;
 use axum::http::Method;
-use axum::routing::{MethodRouter, delete, get, patch, post};
+use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use shared::problem::ErrorCode;
 
 use super::failure::Failure;
-use super::{admin, health, ingest, limits, usage};
+use super::{admin, billing, health, ingest, limits, metrics, usage};
 use crate::access::Permission;
 use crate::app::App;
 
@@ -46,14 +46,20 @@ const fn route(method: Method, path: &'static str, who: Who, handler: fn() -> Me
 
 const READ: Who = Who::InProject(Permission::Read);
 const KEYS: Who = Who::InProject(Permission::ManageKeys);
+const BILLING: Who = Who::InProject(Permission::ManageBilling);
 const OPERATE: Who = Who::InProject(Permission::Operate);
 
 /// Every endpoint.
 pub static ROUTES: &[Route] = &[
     route(Method::GET, "/healthz", Who::Anyone, || get(health::alive)),
     route(Method::GET, "/readyz", Who::Anyone, || get(health::ready)),
+    route(Method::GET, "/metrics", Who::Anyone, || get(metrics::show)),
     route(Method::POST, shared::wire::INGEST_PATH, Who::Signed, || post(ingest::flush)),
     route(Method::GET, "/api/v1/usage", READ, || get(usage::report)),
+    route(Method::GET, "/api/v1/billing/plan", READ, || get(billing::plan)),
+    route(Method::PUT, "/api/v1/billing/plan", BILLING, || put(billing::set_plan)),
+    route(Method::GET, "/api/v1/billing/top-ups", READ, || get(billing::top_ups)),
+    route(Method::GET, "/api/v1/explain", READ, || get(billing::explain)),
     route(Method::GET, "/api/v1/admin/projects", Who::Operator, || get(admin::projects::list)),
     route(Method::POST, "/api/v1/admin/projects", Who::Operator, || post(admin::projects::create)),
     route(Method::GET, "/api/v1/admin/projects/{project}", READ, || get(admin::projects::show)),
@@ -63,6 +69,7 @@ pub static ROUTES: &[Route] = &[
     route(Method::DELETE, "/api/v1/admin/projects/{project}/keys/{name}", KEYS, || {
         delete(admin::keys::revoke)
     }),
+    route(Method::POST, "/api/v1/admin/projects/{project}/credits", OPERATE, || post(admin::credits::give)),
     route(Method::GET, "/api/v1/admin/projects/{project}/tokens", OPERATE, || get(admin::tokens::list)),
     route(Method::POST, "/api/v1/admin/projects/{project}/tokens", OPERATE, || post(admin::tokens::create)),
     route(Method::DELETE, "/api/v1/admin/projects/{project}/tokens/{name}", OPERATE, || {

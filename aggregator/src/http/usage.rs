@@ -2,37 +2,64 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::Uri;
+use axum::http::{HeaderMap, Uri, header};
+use axum::response::{IntoResponse, Response};
 use shared::ids::Mode;
 use shared::time::Day;
 
 use super::access::Caller;
 use super::failure::Failure;
 use super::query::Query;
-use crate::access::{Permission, Scope};
+use crate::access::Permission;
 use crate::app::App;
 use crate::usage::{DAYS_MAX, Span, SpanError, Usage};
+use crate::usage_groups::{GroupBy, Groups};
 
 const DATE: &str = "a date such as 2026-05-01";
 
 /// Answers the report of a token's own project, or of any project for operators.
-pub(super) async fn report(caller: Caller, State(app): State<App>, uri: Uri) -> Result<Json<Usage>, Failure> {
-    let query = Query::parse(uri.query(), &["from", "to", "mode", "project"])?;
-    let own = match &caller.0.scope {
-        Scope::Operator => None,
-        Scope::Project { project, .. } => Some(project.as_str()),
-    };
-    let named = query.get("project").or(own);
-    let named = named
-        .ok_or_else(|| Failure::field("project", "nothing", "a project id, which operators have to name"))?;
-    let project = caller.project(&app, named, Permission::Read).await?;
+pub(super) async fn report(
+    caller: Caller,
+    State(app): State<App>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Failure> {
+    let query = Query::parse(uri.query(), &["from", "to", "mode", "project", "group_by", "format"])?;
+    let project = caller.named_project(&app, &query, Permission::Read).await?;
     let mode = match query.get("mode") {
         None => Mode::Live,
         Some(text) => Mode::parse(text).map_err(|_| Failure::field("mode", text, "live or test"))?,
     };
+    let by = match query.get("group_by") {
+        None => None,
+        Some(_) => Some(query.required("group_by", "day, agent or kind", GroupBy::parse)?),
+    };
+    let csv = wants_csv(&query, &headers)?;
     let span = span(&query)?;
     let sums = app.store.usage(&project.id, mode, span).await?;
-    Ok(Json(Usage::report(project.id, mode, span, sums)))
+    let usage = Usage::report(project.id, mode, span, sums);
+    Ok(match (by, csv) {
+        (None, false) => Json(usage).into_response(),
+        (Some(by), false) => Json(Groups::new(&usage, by)).into_response(),
+        (by, true) => {
+            let groups = Groups::new(&usage, by.unwrap_or(GroupBy::Day));
+            ([(header::CONTENT_TYPE, "text/csv; charset=utf-8; header=present")], groups.to_csv())
+                .into_response()
+        }
+    })
+}
+
+/// CSV where the query says so; else where CSV is the one thing that is accepted.
+fn wants_csv(query: &Query, headers: &HeaderMap) -> Result<bool, Failure> {
+    match query.get("format") {
+        Some("csv") => Ok(true),
+        Some("json") => Ok(false),
+        Some(other) => Err(Failure::field("format", other, "json or csv")),
+        None => {
+            let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+            Ok(accept.is_some_and(|accept| accept.trim().eq_ignore_ascii_case("text/csv")))
+        }
+    }
 }
 
 fn span(query: &Query) -> Result<Span, Failure> {

@@ -1,4 +1,7 @@
 //! What runs beside requests. Jobs meet handlers only through the store.
 
+pub mod audit;
+pub mod clock_offset;
 pub mod edge_client;
+pub mod month_close;
 pub mod policy_push;

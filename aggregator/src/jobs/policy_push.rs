@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use super::edge_client::EdgeClient;
 use crate::app::App;
+use crate::metrics::Pushed;
 use crate::store::{DuePush, StoreError};
 
 /// How soon changes of other processes, such as `meter` commands, are seen.
@@ -79,10 +80,12 @@ async fn due(app: &App, in_flight: &BTreeSet<(ProjectId, u64)>) -> Result<Vec<Du
 async fn push_one(app: App, edge: EdgeClient, push: DuePush) -> DuePush {
     let result = match deliver(&app, &edge, &push).await {
         Ok(version) => {
+            app.metrics.pushed(Pushed::Arrived);
             tracing::debug!(project.id = %push.project, policy.version = version, "the edge has the policy");
             app.store.push_arrived(&push.project, version).await
         }
         Err(error) => {
+            app.metrics.pushed(Pushed::Failed);
             let wait_ms = backoff_ms(push.attempts);
             tracing::warn!(
                 project.id = %push.project, policy.version = push.version, attempt = push.attempts, wait_ms, error,
@@ -102,20 +105,20 @@ async fn push_one(app: App, edge: EdgeClient, push: DuePush) -> DuePush {
 /// Sends the newest policy and says which version has arrived.
 async fn deliver(app: &App, edge: &EdgeClient, push: &DuePush) -> Result<u64, String> {
     let parts = app.store.policy_parts(&push.project).await.map_err(|error| error.to_string())?;
-    let (project, keys) = parts.ok_or("the project is gone")?;
-    let signed = app.signed_policy(&project, keys)?;
+    let (book, keys) = parts.ok_or("the project is gone")?;
+    let signed = app.signed_policy(&book, keys)?;
     let body = serde_json::to_vec(&signed).map_err(|error| error.to_string())?;
     let (status, body) = edge.post_json(POLICY_PATH, body).await.map_err(|error| error.to_string())?;
     if status != StatusCode::OK {
         return Err(format!("the edge answered {status}"));
     }
     // An edge that names no version has nonetheless said that it has what was sent.
-    let installed =
-        serde_json::from_slice::<Installed>(&body).map_or(project.policy_version, |answer| answer.version);
+    let installed = serde_json::from_slice::<Installed>(&body)
+        .map_or(book.project.policy_version, |answer| answer.version);
     if installed < push.version {
         return Err(format!("the edge has version {installed}"));
     }
-    Ok(installed.min(project.policy_version))
+    Ok(installed.min(book.project.policy_version))
 }
 
 /// How long to wait after that many failures before this one.

@@ -1,16 +1,21 @@
 //! Cells in the books: merged by `max`, so that no message can be counted twice or take anything back.
 
-use shared::cell::Cell;
-use shared::ids::{KeyId, ProjectId};
-use shared::time::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+
+use shared::cell::{Cell, CellKey};
+use shared::ids::{AgentId, KeyId, Mode, ProjectId};
+use shared::kind::Kind;
+use shared::time::{Period, Timestamp};
+use shared::units::Units;
 use shared::wire::Flush;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 
-use super::rows::{instant, int, ms, number};
-use super::{Store, StoreError, keys, projects};
+use super::rows::{day, id, instant, int, ms, name, number, units};
+use super::{Store, StoreError, keys, ledger, projects};
 use crate::batch::{Batch, Doubt};
-use crate::project::Project;
+use crate::book::Book;
+use crate::ledger::entry::Usage;
 
 /// Cells in one statement: few enough that the statement stays far below SQLite's 32,766 values.
 const MERGE_ROWS_MAX: usize = 500;
@@ -20,12 +25,18 @@ const MERGE_ROWS_MAX: usize = 500;
 pub struct Merged {
     /// The highest `seq` of the incarnation whose cells are durable.
     pub watermark: u64,
-    /// The project, for its policy.
-    pub project: Project,
+    /// The project's book, for its policy.
+    pub book: Book,
     /// Its keys that are not revoked.
     pub keys: Vec<KeyId>,
+    /// Cells that were merged.
+    pub cells: usize,
     /// Cells that were set aside.
     pub doubted: usize,
+    /// Crossings that fired.
+    pub crossings: usize,
+    /// Whether the policy has a new version.
+    pub raised: bool,
 }
 
 /// What is known of a source's storage.
@@ -49,7 +60,11 @@ impl Store {
         for flush in flushes {
             answers.push(merge_one(&mut tx, flush, now).await?);
         }
-        tx.commit().await?;
+        if answers.iter().flatten().any(|merged: &Merged| merged.raised) {
+            self.commit_policy_change(tx).await?;
+        } else {
+            tx.commit().await?;
+        }
         Ok(answers)
     }
 
@@ -130,15 +145,108 @@ async fn merge_one(
 ) -> Result<Option<Merged>, StoreError> {
     let Some(project) = projects::find(tx, &flush.project).await? else { return Ok(None) };
     let Batch { cells, doubted } = Batch::prepare(&flush.cells, project.rpm_max, now.day());
+    let mut moved = BTreeMap::new();
     for rows in cells.chunks(MERGE_ROWS_MAX) {
+        add_growth(tx, flush, rows, &mut moved).await?;
         merge_cells(tx, flush, rows).await?;
+    }
+    for (period, added) in &moved {
+        ledger::add_usage(tx, &flush.project, flush.mode, *period, *added).await?;
     }
     for (cell, reason) in &doubted {
         set_aside(tx, flush, cell, (*reason, now)).await?;
     }
     let watermark = touch_source(tx, flush, now).await?;
+    let Some(book) = ledger::load(tx, &flush.project).await? else { return Ok(None) };
+    let periods: BTreeSet<Period> = moved.into_keys().collect();
+    let before = book.project.policy_version;
+    let (book, crossings) = match flush.mode {
+        Mode::Live if !periods.is_empty() => tell_ledger(tx, book, &periods, now).await?,
+        Mode::Live | Mode::Test => (book, 0),
+    };
     let keys = keys::active(tx, &flush.project).await?;
-    Ok(Some(Merged { watermark, project, keys, doubted: doubted.len() }))
+    let raised = book.project.policy_version > before;
+    let (cells, doubted) = (cells.len(), doubted.len());
+    Ok(Some(Merged { watermark, book, keys, cells, doubted, crossings, raised }))
+}
+
+/// Cells of closed periods become adjustments; levels that open ones have reached are crossed.
+async fn tell_ledger(
+    tx: &mut SqliteConnection,
+    mut book: Book,
+    periods: &BTreeSet<Period>,
+    now: Timestamp,
+) -> Result<(Book, usize), StoreError> {
+    let stored = book.next_number();
+    for period in periods {
+        book = book.adjusted(*period, now).map_err(StoreError::Refused)?;
+    }
+    let (mut book, crossings) = ledger::keep(tx, book, stored, periods, now).await?;
+    if book.next_number() > stored {
+        // An adjustment may have taken from lots, which homes are told of.
+        book.project.policy_version = projects::raise_policy(tx, &book.project.id, now).await?;
+    }
+    Ok((book, crossings))
+}
+
+/// Adds what these cells are beyond those that are stored to the sums of their periods.
+async fn add_growth(
+    tx: &mut SqliteConnection,
+    flush: &Flush,
+    cells: &[Cell],
+    moved: &mut BTreeMap<Period, Usage>,
+) -> Result<(), StoreError> {
+    let stored = stored(tx, flush, cells).await?;
+    for cell in cells {
+        let old = stored.get(&cell.key).copied().unwrap_or_default();
+        let (units, anchors) =
+            (cell.counts.units.saturating_sub(old.units), cell.counts.anchors.saturating_sub(old.anchors));
+        if units > Units::ZERO || anchors > Units::ZERO {
+            let sum = moved.entry(cell.key.day.period()).or_default();
+            sum.units = sum.units.saturating_add(units);
+            sum.anchors = sum.anchors.saturating_add(anchors);
+        }
+    }
+    Ok(())
+}
+
+/// What is billed of these cells as they are stored; those that are not are absent.
+async fn stored(
+    tx: &mut SqliteConnection,
+    flush: &Flush,
+    cells: &[Cell],
+) -> Result<BTreeMap<CellKey, Usage>, StoreError> {
+    let mut statement = QueryBuilder::<Sqlite>::new("WITH wanted (day, agent, kind) AS (");
+    statement.push_values(cells, |mut row, cell| {
+        row.push_bind(cell.key.day.number())
+            .push_bind(cell.key.agent.as_str())
+            .push_bind(cell.key.kind.as_str());
+    });
+    // CROSS JOIN keeps this order: one look-up by primary key for each wanted cell.
+    statement
+        .push(
+            ") SELECT cell.day, cell.agent, cell.kind, cell.units, cell.anchors FROM wanted CROSS JOIN cell
+               ON cell.day = wanted.day AND cell.agent = wanted.agent AND cell.kind = wanted.kind
+             WHERE cell.project = ",
+        )
+        .push_bind(flush.project.as_str())
+        .push(" AND cell.mode = ")
+        .push_bind(flush.mode.as_str())
+        .push(" AND cell.source = ")
+        .push_bind(flush.source.as_str())
+        .push(" AND cell.incarnation = ")
+        .push_bind(flush.incarnation.as_str());
+    let rows = statement.build().fetch_all(tx).await?;
+    rows.iter()
+        .map(|row| {
+            let key = CellKey {
+                day: day(row, "day")?,
+                kind: name(row, "kind", Kind::parse)?,
+                agent: id(row, "agent", AgentId::parse)?,
+            };
+            Ok((key, Usage { units: units(row, "units")?, anchors: units(row, "anchors")? }))
+        })
+        .collect()
 }
 
 async fn merge_cells(tx: &mut SqliteConnection, flush: &Flush, cells: &[Cell]) -> Result<(), StoreError> {

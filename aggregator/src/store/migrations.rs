@@ -13,8 +13,10 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: [Migration; 1] =
-    [Migration { number: 1, sql: include_str!("migrations/0001_first_light.sql") }];
+const MIGRATIONS: [Migration; 2] = [
+    Migration { number: 1, sql: include_str!("migrations/0001_first_light.sql") },
+    Migration { number: 2, sql: include_str!("migrations/0002_ledger.sql") },
+];
 
 /// Runs what has not run yet, all in one transaction.
 pub(super) async fn apply(pool: &SqlitePool) -> Result<(), StoreError> {
@@ -83,8 +85,10 @@ mod tests {
     use sqlx::sqlite::SqlitePoolOptions;
 
     /// A released migration's line here never changes.
-    const LOCKED: [(i64, &str); 1] =
-        [(1, "527bd0f5167c77624005e4a4d267d4ef3d3260fdc4f89112e7de0637a7ba2a6c")];
+    const LOCKED: [(i64, &str); 2] = [
+        (1, "527bd0f5167c77624005e4a4d267d4ef3d3260fdc4f89112e7de0637a7ba2a6c"),
+        (2, "48ada289b151ba9e1ef7bbcc56bcffe498c57e0cca5ad7148cb61039979a93bf"),
+    ];
 
     #[test]
     fn released_migrations_are_as_they_were_released() {
@@ -105,6 +109,51 @@ mod tests {
         apply(&pool).await.unwrap();
         let applied = applied(&mut pool.acquire().await.unwrap()).await.unwrap();
         assert_eq!(applied.len(), MIGRATIONS.len());
+    }
+
+    #[tokio::test]
+    async fn projects_and_cells_of_the_release_before_get_ledgers_and_sums() {
+        let folder = std::env::temp_dir().join(format!("meter-upgrade-{}", crate::random::id().unwrap()));
+        std::fs::create_dir(&folder).unwrap();
+        let path = folder.join("meter.db");
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+        let old = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
+        let mut connection = old.acquire().await.unwrap();
+        create_table(&mut connection).await.unwrap();
+        sqlx::raw_sql(MIGRATIONS[0].sql).execute(&mut *connection).await.unwrap();
+        record(&mut connection, 1, &hash(MIGRATIONS[0].sql)).await.unwrap();
+        // Made on 2026-11-23; 20,759 is 2026-11-02, 20,788 is 2026-12-01.
+        sqlx::raw_sql(
+            "INSERT INTO project VALUES ('demo', 'pro', NULL, 70, 1, 0, 600, 4, 1795435200000);
+             INSERT INTO cell VALUES ('demo', 'live', 20759, 'a', 'verify', 'home', 'aaaaaaaa', 5, 0, 0, 1),
+                                     ('demo', 'live', 20787, 'b', 'verify', 'home', 'aaaaaaaa', 6, 0, 0, 0),
+                                     ('demo', 'test', 20787, 'b', 'verify', 'home', 'aaaaaaaa', 9, 0, 0, 0),
+                                     ('demo', 'live', 20788, 'b', 'verify', 'home', 'aaaaaaaa', 7, 0, 0, 0);",
+        )
+        .execute(&mut *connection)
+        .await
+        .unwrap();
+        drop(connection);
+        old.close().await;
+        for _ in 0..2 {
+            let store = crate::store::Store::open(&path, crate::store::WhenMissing::Refuse).await.unwrap();
+            let demo = shared::ids::ProjectId::parse("demo").unwrap();
+            let lines = store.ledger_as_text(&demo).await.unwrap();
+            assert_eq!(lines.len(), 5, "{lines:?}");
+            assert!(lines[0].contains("\"opened\"") && lines[0].contains("\"included\":70"), "{lines:?}");
+            assert!(lines[1].contains("suspended"), "{lines:?}");
+            assert_eq!(
+                lines[2..],
+                [
+                    "usage live 2026-11 units=11 anchors=1",
+                    "usage live 2026-12 units=7 anchors=0",
+                    "usage test 2026-11 units=9 anchors=0",
+                ]
+            );
+            assert_eq!(store.audit(&demo).await.unwrap(), Some(vec![]));
+            store.close().await;
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 
     #[tokio::test]

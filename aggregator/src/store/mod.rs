@@ -4,14 +4,17 @@
 //! in any other state. There is one connection that writes, so that writers queue here instead of
 //! meeting in the database, and a few that only read.
 
+mod billing;
 mod cells;
 mod intake;
 mod keys;
+mod ledger;
 mod migrations;
 mod outbox;
 mod projects;
 mod rows;
 mod tokens;
+mod upkeep;
 mod usage;
 
 use std::path::Path;
@@ -24,12 +27,16 @@ use sqlx::sqlite::{
 use sqlx::{Row, Sqlite, SqliteConnection, Transaction};
 use tokio::sync::Notify;
 
+pub use billing::{Credited, Once};
 pub use cells::{Merged, SourceState};
 pub use intake::{Intake, IntakeError};
 pub use keys::KeyCreated;
 pub use outbox::DuePush;
 pub use tokens::Token;
 
+use shared::plan::Catalogue;
+
+use crate::ledger::refusal::Refusal;
 use crate::random::NoRandomness;
 
 /// How long one connection waits for another process that writes, such as a `meter` command.
@@ -64,6 +71,12 @@ pub enum StoreError {
     /// The database and this release do not fit together.
     #[error("{0}")]
     Migration(String),
+    /// A ledger cannot be replayed or refuses what must be written.
+    #[error("the ledger refuses: {0}")]
+    Refused(Refusal),
+    /// An entry cannot be written as JSON.
+    #[error("an entry cannot be written: {0}")]
+    Unwritable(String),
     /// There is no database where one was expected.
     #[error(
         "there is no database at {0}; set DATABASE_URL to the right file, or make one with `meter serve`"
@@ -91,6 +104,8 @@ impl StoreError {
             Self::Database(_)
             | Self::Unreadable { .. }
             | Self::Unsafe(_)
+            | Self::Refused(_)
+            | Self::Unwritable(_)
             | Self::Migration(_)
             | Self::Missing(_)
             | Self::NoRandomness(_) => false,
@@ -137,6 +152,8 @@ impl Store {
         let writer = pool(1).connect_with(options.clone()).await?;
         refuse_unsafe(&mut *writer.acquire().await?).await?;
         migrations::apply(&writer).await?;
+        let catalogue = Catalogue::from_json(Catalogue::DEFAULT_JSON).map_err(StoreError::Migration)?;
+        ledger::open_missing(&writer, &catalogue).await?;
         let readers = pool(READERS_MAX).connect_with(options.pragma("query_only", "ON")).await?;
         Ok(Self { writer, readers, policy_changed: Arc::new(Notify::new()) })
     }

@@ -7,11 +7,14 @@ use shared::time::Timestamp;
 use sqlx::{Row, SqliteConnection};
 
 use super::rows::{id, ms, number, small};
-use super::{Store, StoreError, keys, projects};
-use crate::project::Project;
+use super::{Store, StoreError, keys, ledger};
+use crate::book::Book;
 
 /// The name of the setting that holds what all policies were last compiled from.
 const BASIS: &str = "policy_basis";
+
+/// More changes than any project sees between a backup and its restoration.
+const VERSIONS_PER_RESTORE: u64 = 1_000_000;
 
 /// A policy that is to be pushed now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,15 +103,15 @@ impl Store {
         Ok(())
     }
 
-    /// A project with the keys that are not revoked, as of one instant.
+    /// A project's book with the keys that are not revoked, as of one instant.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn policy_parts(&self, id: &ProjectId) -> Result<Option<(Project, Vec<KeyId>)>, StoreError> {
+    pub async fn policy_parts(&self, id: &ProjectId) -> Result<Option<(Book, Vec<KeyId>)>, StoreError> {
         let mut tx = self.read().await?;
-        let Some(project) = projects::find(&mut tx, id).await? else { return Ok(None) };
+        let Some(book) = ledger::load(&mut tx, id).await? else { return Ok(None) };
         let keys = keys::active(&mut tx, id).await?;
-        Ok(Some((project, keys)))
+        Ok(Some((book, keys)))
     }
 
     /// Raises every policy's version if policies are compiled from something else than before.
@@ -128,6 +131,20 @@ impl Store {
         queue_all(&mut tx, now).await?;
         self.commit_policy_change(tx).await?;
         Ok(raised)
+    }
+
+    /// Raises every policy's version above those that the edge may have from after the backup.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn outrun_policies(&self, now: Timestamp) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        sqlx::query("UPDATE project SET policy_version = policy_version + ?")
+            .bind(super::rows::int(VERSIONS_PER_RESTORE))
+            .execute(&mut *tx)
+            .await?;
+        queue_all(&mut tx, now).await?;
+        self.commit_policy_change(tx).await
     }
 }
 

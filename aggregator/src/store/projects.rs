@@ -1,5 +1,7 @@
 //! Projects. Every change that the edge must know raises the policy version in its own transaction.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use shared::ids::ProjectId;
 use shared::plan::Plan;
 use shared::policy::Status;
@@ -8,7 +10,9 @@ use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
 use super::rows::{flag, id, instant, int, ms, name, number, optional, small, units};
-use super::{Store, StoreError, outbox};
+use super::{Store, StoreError, ledger, outbox};
+use crate::book::{Book, opening};
+use crate::ledger::entry::EntryNumber;
 use crate::policy::Basis;
 use crate::project::{NewProject, Project, ProjectChange};
 
@@ -19,7 +23,9 @@ const FIRST_VERSION: u64 = 1;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Changed {
     /// The project as it is now.
-    pub(crate) project: Project,
+    pub(crate) book: Book,
+    /// How many crossings a larger or smaller quota made due.
+    pub(crate) crossings: usize,
     /// Whether anything differs from before.
     pub(crate) differs: bool,
 }
@@ -34,13 +40,14 @@ impl Store {
         new: NewProject,
         basis: &Basis,
         now: Timestamp,
-    ) -> Result<Option<Project>, StoreError> {
+    ) -> Result<Option<Book>, StoreError> {
         let mut project = Project {
             id: new.id,
             plan: new.plan,
             rpm_own: new.rpm.own(),
             included_own: new.included.own(),
             status: Status::Active,
+            catalogue: basis.catalogue.version,
             auto_overage: false,
             rpm_max: 1,
             policy_version: FIRST_VERSION,
@@ -49,13 +56,15 @@ impl Store {
         if let Ok(terms) = basis.terms(&project) {
             project.rpm_max = project.rpm(terms);
         }
+        let ledger = opening(&project, &basis.catalogue).map_err(StoreError::Refused)?;
         let mut tx = self.write().await?;
         if !insert(&mut tx, &project).await? {
             return Ok(None);
         }
+        ledger::append(&mut tx, &project.id, &ledger, EntryNumber(1)).await?;
         outbox::queue(&mut tx, &project.id, project.policy_version, now).await?;
         self.commit_policy_change(tx).await?;
-        Ok(Some(project))
+        Ok(Some(Book { project, ledger, totals: BTreeMap::new(), fired: BTreeSet::new() }))
     }
 
     /// Changes a project and queues its new policy; `None` if there is no such project.
@@ -68,8 +77,8 @@ impl Store {
         change: ProjectChange,
         basis: &Basis,
         now: Timestamp,
-    ) -> Result<Option<Project>, StoreError> {
-        Ok(self.change_project_telling(id, change, basis, now).await?.map(|changed| changed.project))
+    ) -> Result<Option<Book>, StoreError> {
+        Ok(self.change_project_telling(id, change, basis, now).await?.map(|changed| changed.book))
     }
 
     /// As [`Store::change_project`], and says whether anything differed.
@@ -81,14 +90,18 @@ impl Store {
         now: Timestamp,
     ) -> Result<Option<Changed>, StoreError> {
         let mut tx = self.write().await?;
-        let Some(project) = find(&mut tx, id).await? else { return Ok(None) };
-        let Some(mut next) = project.changed(change, &basis.catalogue) else {
-            return Ok(Some(Changed { project, differs: false }));
+        let Some(book) = ledger::load(&mut tx, id).await? else { return Ok(None) };
+        let Some(next) = book.project.changed(change, &basis.catalogue) else {
+            return Ok(Some(Changed { book, crossings: 0, differs: false }));
         };
-        update(&mut tx, &next).await?;
-        next.policy_version = raise_policy(&mut tx, id, now).await?;
+        let stored = book.next_number();
+        let book = book.changed(next, &basis.catalogue, now).map_err(StoreError::Refused)?;
+        update(&mut tx, &book.project).await?;
+        let (mut book, crossings) =
+            ledger::keep(&mut tx, book, stored, &BTreeSet::from([now.period()]), now).await?;
+        book.project.policy_version = raise_policy(&mut tx, id, now).await?;
         self.commit_policy_change(tx).await?;
-        Ok(Some(Changed { project: next, differs: true }))
+        Ok(Some(Changed { book, crossings, differs: true }))
     }
 
     /// The project of that id.
@@ -99,21 +112,64 @@ impl Store {
         find(&mut *self.readers.acquire().await?, id).await
     }
 
-    /// At most `limit` projects whose ids come after `after`, in the order of their ids.
+    /// The books of at most `limit` projects whose ids come after `after`, in the order of their ids.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn projects(&self, after: &str, limit: u32) -> Result<Vec<Project>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT id, plan, rpm, included, suspended, auto_overage, rpm_max, policy_version, created_ms
-             FROM project WHERE id > ? ORDER BY id LIMIT ?",
-        )
+    pub async fn books(&self, after: &str, limit: u32) -> Result<Vec<Book>, StoreError> {
+        let mut tx = self.read().await?;
+        let mut books = Vec::new();
+        for id in ids(&mut tx, after, limit).await? {
+            books.extend(ledger::load(&mut tx, &id).await?);
+        }
+        Ok(books)
+    }
+
+    /// The ids of at most `limit` projects that come after `after`, in order.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn project_ids(&self, after: &str, limit: u32) -> Result<Vec<ProjectId>, StoreError> {
+        ids(&mut *self.readers.acquire().await?, after, limit).await
+    }
+}
+
+async fn ids(
+    connection: &mut SqliteConnection,
+    after: &str,
+    limit: u32,
+) -> Result<Vec<ProjectId>, StoreError> {
+    let rows = sqlx::query("SELECT id FROM project WHERE id > ? ORDER BY id LIMIT ?")
         .bind(after)
         .bind(limit)
-        .fetch_all(&self.readers)
+        .fetch_all(connection)
         .await?;
-        rows.iter().map(read).collect()
-    }
+    rows.iter().map(|row| id(row, "id", ProjectId::parse)).collect()
+}
+
+/// Projects of a release that kept no ledgers.
+pub(super) async fn without_ledger(connection: &mut SqliteConnection) -> Result<Vec<Project>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT id, plan, rpm, included, suspended, catalogue, auto_overage, rpm_max, policy_version, created_ms
+         FROM project WHERE first_open IS NULL",
+    )
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(read).collect()
+}
+
+/// Notes whether the customer has overage on, for those who list projects.
+pub(super) async fn set_auto_overage(
+    tx: &mut SqliteConnection,
+    id: &ProjectId,
+    on: bool,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE project SET auto_overage = ? WHERE id = ?")
+        .bind(on)
+        .bind(id.as_str())
+        .execute(tx)
+        .await?;
+    Ok(())
 }
 
 /// Raises the project's policy version, queues the push, and returns the version.
@@ -138,7 +194,7 @@ pub(super) async fn find(
     id: &ProjectId,
 ) -> Result<Option<Project>, StoreError> {
     let row = sqlx::query(
-        "SELECT id, plan, rpm, included, suspended, auto_overage, rpm_max, policy_version, created_ms
+        "SELECT id, plan, rpm, included, suspended, catalogue, auto_overage, rpm_max, policy_version, created_ms
          FROM project WHERE id = ?",
     )
     .bind(id.as_str())
@@ -150,8 +206,8 @@ pub(super) async fn find(
 /// Inserts the project; false if its id is taken.
 async fn insert(tx: &mut SqliteConnection, project: &Project) -> Result<bool, StoreError> {
     let done = sqlx::query(
-        "INSERT INTO project (id, plan, rpm, included, suspended, auto_overage, rpm_max, policy_version, created_ms)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+        "INSERT INTO project (id, plan, rpm, included, suspended, catalogue, auto_overage, rpm_max, policy_version, created_ms)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT (id) DO NOTHING",
     )
     .bind(project.id.as_str())
@@ -159,6 +215,7 @@ async fn insert(tx: &mut SqliteConnection, project: &Project) -> Result<bool, St
     .bind(project.rpm_own)
     .bind(project.included_own.map(|included| int(included.get())))
     .bind(is_suspended(project.status))
+    .bind(project.catalogue)
     .bind(project.auto_overage)
     .bind(project.rpm_max)
     .bind(int(project.policy_version))
@@ -170,12 +227,13 @@ async fn insert(tx: &mut SqliteConnection, project: &Project) -> Result<bool, St
 
 async fn update(tx: &mut SqliteConnection, project: &Project) -> Result<(), StoreError> {
     sqlx::query(
-        "UPDATE project SET plan = ?, rpm = ?, included = ?, suspended = ?, rpm_max = ? WHERE id = ?",
+        "UPDATE project SET plan = ?, rpm = ?, included = ?, suspended = ?, catalogue = ?, rpm_max = ? WHERE id = ?",
     )
     .bind(project.plan.as_str())
     .bind(project.rpm_own)
     .bind(project.included_own.map(|included| int(included.get())))
     .bind(is_suspended(project.status))
+    .bind(project.catalogue)
     .bind(project.rpm_max)
     .bind(project.id.as_str())
     .execute(tx)
@@ -197,6 +255,7 @@ fn read(row: &SqliteRow) -> Result<Project, StoreError> {
         rpm_own: optional(row, "rpm", small)?,
         included_own: optional(row, "included", units)?,
         status: if flag(row, "suspended")? { Status::Suspended } else { Status::Active },
+        catalogue: small(row, "catalogue")?,
         auto_overage: flag(row, "auto_overage")?,
         rpm_max: small(row, "rpm_max")?,
         policy_version: number(row, "policy_version")?,

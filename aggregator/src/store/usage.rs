@@ -1,5 +1,7 @@
 //! The sums that a usage report is built from.
 
+use std::collections::BTreeMap;
+
 use shared::ids::{AgentId, Mode, ProjectId};
 use shared::kind::Kind;
 use shared::time::Day;
@@ -8,6 +10,7 @@ use sqlx::SqliteConnection;
 
 use super::rows::{day, id, name, units};
 use super::{Store, StoreError};
+use crate::ledger::forecast::PACE_DAYS;
 use crate::usage::{Span, Sums};
 
 /// Which cells are summed.
@@ -39,6 +42,27 @@ impl Store {
             tokens_in,
             tokens_out,
         })
+    }
+
+    /// Live units of each day that the forecast's pace is taken from, today included.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn daily_units(
+        &self,
+        project: &ProjectId,
+        today: Day,
+    ) -> Result<BTreeMap<Day, Units>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT day, SUM(units) AS units FROM cell
+             WHERE project = ? AND mode = 'live' AND day BETWEEN ? AND ? GROUP BY day",
+        )
+        .bind(project.as_str())
+        .bind(today.number().saturating_sub(PACE_DAYS))
+        .bind(today.number())
+        .fetch_all(&self.readers)
+        .await?;
+        rows.iter().map(|row| Ok((day(row, "day")?, units(row, "units")?))).collect()
     }
 }
 

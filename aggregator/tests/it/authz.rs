@@ -13,8 +13,13 @@ use crate::support::{Answer, Meter, project_id};
 const TABLE: &str = "
     GET    /healthz                                          open  200
     GET    /readyz                                           open  200
+    GET    /metrics                                          open  200
     POST   /ingest                                           open  401
     GET    /api/v1/usage                                     own   200 200 200 200 200
+    GET    /api/v1/billing/plan                              own   200 200 200 200 200
+    PUT    /api/v1/billing/plan                              own   200 200 200 200 403
+    GET    /api/v1/billing/top-ups                           own   200 200 200 200 200
+    GET    /api/v1/explain                                   own   200 200 200 200 200
     GET    /api/v1/admin/projects                            all   200 403 403 403 403
     POST   /api/v1/admin/projects                            all   201 403 403 403 403
     GET    /api/v1/admin/projects/{project}                  own   200 200 200 200 200
@@ -22,6 +27,7 @@ const TABLE: &str = "
     GET    /api/v1/admin/projects/{project}/keys             own   200 200 200 200 200
     POST   /api/v1/admin/projects/{project}/keys             own   201 201 201 403 403
     DELETE /api/v1/admin/projects/{project}/keys/{name}      own   200 200 200 403 403
+    POST   /api/v1/admin/projects/{project}/credits          own   201 403 403 403 403
     GET    /api/v1/admin/projects/{project}/tokens           own   200 403 403 403 403
     POST   /api/v1/admin/projects/{project}/tokens           own   201 403 403 403 403
     DELETE /api/v1/admin/projects/{project}/tokens/{name}    own   200 403 403 403 403
@@ -74,11 +80,16 @@ impl World {
         if path == "/api/v1/usage" {
             path.push_str(&format!("?from=2026-11-01&to=2026-11-30&project={project}"));
         }
+        if path.starts_with("/api/v1/billing/") || path == "/api/v1/explain" {
+            path.push_str(&format!("?project={project}"));
+        }
         let new_id = aggregator::random::id().unwrap();
         let body = match (row.method, row.path.rsplit('/').next().unwrap()) {
             ("POST", "projects") => format!(r#"{{"id":"{new_id}","plan":"pro"}}"#),
             ("PATCH", _) => r#"{"rpm":61}"#.to_owned(),
             ("POST", "keys") => r#"{"mode":"test"}"#.to_owned(),
+            ("POST", "credits") => r#"{"units":5,"reason":"a test"}"#.to_owned(),
+            ("PUT", _) => r#"{"auto_overage":false}"#.to_owned(),
             ("POST", "tokens") => r#"{"role":"viewer"}"#.to_owned(),
             ("POST", _) => "{}".to_owned(),
             _ => String::new(),

@@ -109,7 +109,7 @@ async fn accepted_bodies_do_what_they_say() {
     assert_eq!(
         made.body,
         concat!(
-            r#"{"id":"x","plan":"pro","rpm":600,"included":9007199254740991,"suspended":false,"auto_overage":false,"#,
+            r#"{"id":"x","plan":"pro","rpm":600,"included":9007199254740991,"suspended":false,"catalogue":1,"auto_overage":false,"#,
             r#""own":{"rpm":null,"included":9007199254740991},"policy_version":1,"created_at":"2026-11-23T12:00:00Z"}"#
         )
     );

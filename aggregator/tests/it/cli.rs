@@ -276,3 +276,67 @@ async fn sigterm_ends_it_well_and_nothing_secret_was_logged() {
     }
     assert!(log.contains(r#""project.id":"canary""#), "logs are structured: {log}");
 }
+
+#[test]
+fn credits_and_statements_are_given_by_commands() {
+    let folder = Folder::new();
+    stdout(&folder, "project create demo --plan pro");
+    let give = "credit give --project demo --units 500 --reason outage --idempotency-key one --json";
+    let lot = json(&folder, give);
+    assert_eq!((&lot["units"], &lot["left"], &lot["reason"]), (&500.into(), &500.into(), &"outage".into()));
+    assert_eq!(json(&folder, give), lot, "given once");
+    let other = stderr(&run(&folder, &give.replace("500", "501")));
+    assert!(other.contains("--idempotency-key was used"), "{other}");
+    let period = aggregator::clock::Clock::system().now().period();
+    let statement = json(&folder, &format!("statement --project demo --period {period} --json"));
+    assert_eq!((&statement["quota"], &statement["provisional"]), (&10_000.into(), &true.into()));
+    assert!(
+        stdout(&folder, &format!("statement --project demo --period {period}")).contains("total      0 eur")
+    );
+    for (words, expected) in [
+        ("credit give --project demo --units 0 --reason x", "--units"),
+        ("credit give --project nobody --units 1 --reason x", "there is no project nobody"),
+        ("statement --project nobody --period 2026-05", "there is no project nobody"),
+        ("statement --project demo --period 2026-13", "a month such as"),
+    ] {
+        let refused = stderr(&run(&folder, words));
+        assert!(refused.contains(expected), "{words}: {refused}");
+    }
+}
+
+#[test]
+fn a_backup_is_restored_elsewhere_and_overwrites_nothing() {
+    let (folder, other) = (Folder::new(), Folder::new());
+    stdout(&folder, "project create demo --plan pro");
+    let copy = folder.path().join("copy.db").display().to_string();
+    stdout(&folder, &format!("backup {copy}"));
+    let again = stderr(&run(&folder, &format!("backup {copy}")));
+    assert!(again.contains("is there already"), "{again}");
+    let over = stderr(&run(&folder, &format!("restore {copy}")));
+    assert!(over.contains("is there already"), "{over}");
+    stdout(&other, &format!("restore {copy}"));
+    let (restored, kept) =
+        (json(&other, "project show demo --json"), json(&folder, "project show demo --json"));
+    assert_eq!((&restored["plan"], &restored["created_at"]), (&kept["plan"], &kept["created_at"]));
+    assert_eq!(restored["policy_version"], 1_000_001, "above what the edge may have");
+    let junk = Folder::new();
+    std::fs::write(junk.path().join("junk"), "x".repeat(5_000)).unwrap();
+    let refused = stderr(&run(&junk, "restore junk"));
+    assert!(refused.contains("is no backup") && !junk.database().exists(), "{refused}");
+}
+
+#[tokio::test]
+async fn the_clock_moves_only_in_a_meter_for_tests_and_the_server_follows() {
+    let folder = Folder::new();
+    stdout(&folder, "project create demo --plan pro");
+    let refused = stderr(&run(&folder, "clock advance 3d"));
+    assert!(refused.contains("METER_TEST=1"), "{refused}");
+    let server = Process::spawn(meter(&folder, "serve").env("METER_TEST", "1"));
+    // Into the month after next, so that this month is due to be closed.
+    let moved = meter(&folder, "clock advance 70d --json").env("METER_TEST", "1").output().unwrap();
+    assert!(moved.status.success(), "{moved:?}");
+    let period = aggregator::clock::Clock::system().now().period();
+    let words = format!("statement --project demo --period {period} --json");
+    until("the server closes the month", async || json(&folder, &words)["provisional"] == false).await;
+    server.kill();
+}

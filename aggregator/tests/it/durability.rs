@@ -94,6 +94,8 @@ async fn acknowledged_flushes_survive_kill_9() {
             assert!(stored <= *acknowledged + 1, "round {round}: nobody sent more: {cell}");
             *acknowledged = stored;
         }
+        let findings = store.audit(&project_id("demo")).await.unwrap().unwrap();
+        assert!(findings.is_empty(), "round {round}: {findings:?}");
         store.close().await;
     }
 }

@@ -15,6 +15,7 @@ mod cli;
 mod durability;
 mod errors;
 mod ingest;
+mod ledger;
 mod limits;
 mod policies;
 mod support;

@@ -110,8 +110,8 @@ async fn a_policy_says_what_the_project_has() {
         ..ProjectChange::default()
     };
     meter.app.store.change_project(&project_id("demo"), change, &basis(), noon()).await.unwrap().unwrap();
-    let (project, keys) = meter.app.store.policy_parts(&project_id("demo")).await.unwrap().unwrap();
-    let policy = meter.app.signed_policy(&project, keys).unwrap().open(&signing_keys()).unwrap();
+    let (book, keys) = meter.app.store.policy_parts(&project_id("demo")).await.unwrap().unwrap();
+    let policy = meter.app.signed_policy(&book, keys).unwrap().open(&signing_keys()).unwrap();
     assert_eq!((policy.rpm, policy.status, policy.version), (7, Status::Suspended, 3));
     assert_eq!((policy.keys, policy.agents_max), (vec![key], Some(250)));
     assert_eq!((policy.allowance.included, policy.allowance.overage), (Units::new(100_000), Overage::Stop));

@@ -9,6 +9,7 @@ use aggregator::access::{Role, Scope};
 use aggregator::app::{App, Parts};
 use aggregator::clock::Clock;
 use aggregator::http::{self, Readiness, Timeouts};
+use aggregator::metrics::Metrics;
 use aggregator::policy::Basis;
 use aggregator::project::{NewProject, Setting};
 use aggregator::store::Intake;
@@ -101,6 +102,7 @@ impl Meter {
             signing_keys: signing_keys(),
             timeouts,
             readiness: Readiness::default(),
+            metrics: Metrics::default(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -115,3 +115,31 @@ async fn another_tenants_project_cannot_be_told_from_one_that_is_not_there() {
     let unnamed = meter.get("/api/v1/usage?from=2026-05-01&to=2026-05-31", &operator).await;
     unnamed.refuses("project", "operators name the project");
 }
+
+#[tokio::test]
+async fn reports_are_grouped_and_come_as_csv() {
+    let meter = Meter::start().await;
+    meter.project("demo", Plan::Community).await;
+    let body = r#"{"project":"demo","mode":"live","source":"home","incarnation":"aaaaaaaa","seq":1,"cells":[{"day":"2026-11-22","kind":"verify","agent":"b","units":2},{"day":"2026-11-23","kind":"mcp_tool_call","agent":"a","units":5}]}"#;
+    assert_eq!(meter.flush(body).await.status, 200);
+    let viewer = meter.member("demo", Role::Viewer).await;
+    let path = "/api/v1/usage?from=2026-11-22&to=2026-11-23";
+    // what is added to the path => the body
+    let table = [
+        ("&group_by=agent&format=csv", "agent,units\r\na,5\r\nb,2\r\n"),
+        ("&format=csv", "day,units\r\n2026-11-22,2\r\n2026-11-23,5\r\n"),
+        (
+            "&group_by=kind",
+            r#"{"project":"demo","mode":"live","from":"2026-11-22","to":"2026-11-23","group_by":"kind","total":7,"groups":[{"key":"verify","units":2},{"key":"mcp_tool_call","units":5},{"key":"extension_event","units":0}],"next":null}"#,
+        ),
+    ];
+    for (more, expected) in table {
+        assert_eq!(meter.get(&format!("{path}{more}"), &viewer).await.body, expected, "{more}");
+    }
+    let authorization = format!("Bearer {viewer}");
+    let headers = [("authorization", authorization.as_str()), ("accept", "text/csv")];
+    let csv = meter.send("GET", path, &headers, "").await;
+    assert!(csv.header("content-type").unwrap().starts_with("text/csv") && csv.body.starts_with("day,units"));
+    meter.get(&format!("{path}&group_by=hour"), &viewer).await.refuses("group_by", "hour");
+    meter.get(&format!("{path}&format=xml"), &viewer).await.refuses("format", "xml");
+}

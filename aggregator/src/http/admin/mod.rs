@@ -1,5 +1,6 @@
 //! The administrators' interface: projects, their keys and tokens.
 
+pub(super) mod credits;
 pub(super) mod keys;
 pub(super) mod projects;
 pub(super) mod tokens;

@@ -8,15 +8,17 @@ use shared::ids::ProjectId;
 use shared::plan::Plan;
 use shared::policy::Status;
 use shared::problem::ErrorCode;
+use shared::time::Timestamp;
 use shared::units::Units;
 
 use crate::app::App;
+use crate::book::Book;
 use crate::http::access::{Operate, Operator, Permitted, Read};
 use crate::http::body::Fields;
 use crate::http::failure::Failure;
 use crate::http::query::Query;
 use crate::policy::Basis;
-use crate::project::{NewProject, Project, ProjectChange, RPM_MAX, Setting};
+use crate::project::{NewProject, ProjectChange, RPM_MAX, Setting};
 
 /// Projects in one answer.
 const PAGE_MAX: u32 = 100;
@@ -31,6 +33,7 @@ pub struct ProjectView {
     rpm: u32,
     included: Units,
     suspended: bool,
+    catalogue: u32,
     auto_overage: bool,
     own: OwnLimits,
     policy_version: u64,
@@ -49,13 +52,15 @@ impl ProjectView {
     ///
     /// # Errors
     /// When the catalogue lacks the plan.
-    pub fn new(project: Project, basis: &Basis) -> Result<Self, crate::policy::NoSuchPlan> {
-        let terms = basis.terms(&project)?;
+    pub fn new(book: Book, basis: &Basis, now: Timestamp) -> Result<Self, crate::policy::NoSuchPlan> {
+        let Book { project, ledger, .. } = book;
+        let in_force = basis.in_force(&project, &ledger, now)?;
         Ok(Self {
-            plan: project.plan,
-            rpm: project.rpm(terms),
-            included: project.included(terms),
-            suspended: project.status == Status::Suspended,
+            plan: in_force.plan,
+            rpm: in_force.rpm,
+            included: in_force.included,
+            suspended: in_force.status == Status::Suspended,
+            catalogue: project.catalogue,
             auto_overage: project.auto_overage,
             own: OwnLimits { rpm: project.rpm_own, included: project.included_own },
             policy_version: project.policy_version,
@@ -91,12 +96,12 @@ pub(crate) async fn list(
 ) -> Result<Json<ProjectPage>, Failure> {
     let query = Query::parse(uri.query(), &["after"])?;
     let mut projects =
-        app.store.projects(query.get("after").unwrap_or_default(), PAGE_MAX.saturating_add(1)).await?;
+        app.store.books(query.get("after").unwrap_or_default(), PAGE_MAX.saturating_add(1)).await?;
     let page = usize::try_from(PAGE_MAX).unwrap_or(usize::MAX);
     let more = projects.len() > page;
     projects.truncate(page);
-    let next = projects.last().filter(|_| more).map(|project| project.id.clone());
-    let projects = projects.into_iter().map(|project| view(&app, project)).collect::<Result<_, _>>()?;
+    let next = projects.last().filter(|_| more).map(|book| book.project.id.clone());
+    let projects = projects.into_iter().map(|book| view(&app, book)).collect::<Result<_, _>>()?;
     Ok(Json(ProjectPage { projects, next }))
 }
 
@@ -113,19 +118,20 @@ pub(crate) async fn create(
         rpm: rpm(&mut fields)?.unwrap_or(Setting::Plan),
         included: included(&mut fields)?.unwrap_or(Setting::Plan),
     };
-    let project = app.store.create_project(new, &app.basis, app.clock.now()).await?.ok_or_else(|| {
+    let book = app.store.create_project(new, &app.basis, app.clock.now()).await?.ok_or_else(|| {
         Failure::new(
             ErrorCode::ProjectExists,
             "There is already a project of that id. Choose another, or change it with PATCH.",
         )
     })?;
-    tracing::info!(project.id = %project.id, token.id = token.id, plan = %project.plan, "project created");
-    Ok((StatusCode::CREATED, view(&app, project)?.into()))
+    tracing::info!(project.id = %book.project.id, token.id = token.id, plan = %book.project.plan, "project created");
+    Ok((StatusCode::CREATED, view(&app, book)?.into()))
 }
 
 /// Shows a project.
 pub(crate) async fn show(on: Permitted<Read>, State(app): State<App>) -> Result<Json<ProjectView>, Failure> {
-    view(&app, on.project).map(Json)
+    let book = app.store.book(&on.project.id).await?.ok_or_else(Failure::project_unknown)?;
+    view(&app, book).map(Json)
 }
 
 /// Changes a project's plan, limits or status.
@@ -144,11 +150,12 @@ pub(crate) async fn change(
     let changed =
         app.store.change_project_telling(&on.project.id, change, &app.basis, app.clock.now()).await?;
     let changed = changed.ok_or_else(Failure::project_unknown)?;
+    app.metrics.crossed(changed.crossings);
     if changed.differs {
-        let version = changed.project.policy_version;
+        let version = changed.book.project.policy_version;
         tracing::info!(project.id = %on.project.id, token.id = on.token.id, policy.version = version, "project changed");
     }
-    view(&app, changed.project).map(Json)
+    view(&app, changed.book).map(Json)
 }
 
 /// Suspended or active.
@@ -171,6 +178,6 @@ fn included(fields: &mut Fields) -> Result<Option<Setting<Units>>, Failure> {
     Ok(included.map(|included| included.map_or(Setting::Plan, Setting::Own)))
 }
 
-fn view(app: &App, project: Project) -> Result<ProjectView, Failure> {
-    ProjectView::new(project, &app.basis).map_err(|error| Failure::internal(&error))
+fn view(app: &App, book: Book) -> Result<ProjectView, Failure> {
+    ProjectView::new(book, &app.basis, app.clock.now()).map_err(|error| Failure::internal(&error))
 }

@@ -1,0 +1,172 @@
+//! A project's book: its row, its ledger and the sums of its cells, and what a change to it writes.
+//!
+//! Pure: the store reads a book, asks what is to be written, and writes it in the same transaction.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use shared::plan::{Catalogue, Plan};
+use shared::policy::Status;
+use shared::time::{Period, Timestamp};
+use shared::units::Units;
+
+use crate::ledger::close::{self, Final};
+use crate::ledger::crossing::{Crossing, Levels, Position, crossings};
+use crate::ledger::entry::{EntryNumber, OverageSetting, Posting, Usage};
+use crate::ledger::lots;
+use crate::ledger::month::Seen;
+use crate::ledger::plan;
+use crate::ledger::refusal::Refusal;
+use crate::ledger::state::Ledger;
+use crate::ledger::terms::PlanTerms;
+use crate::project::Project;
+
+/// Why an operator's suspension is in the ledger.
+const BY_OPERATOR: &str = "by the operator";
+
+/// One project as the books have it, all from one state of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Book {
+    /// The project's row.
+    pub project: Project,
+    /// Its ledger.
+    pub ledger: Ledger,
+    /// The sums of its live cells.
+    pub totals: BTreeMap<Period, Usage>,
+    /// The crossings that have fired.
+    pub fired: BTreeSet<Crossing>,
+}
+
+/// A crossing that is due, and what was seen when it became so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Crossed {
+    /// Which.
+    pub crossing: Crossing,
+    /// The quota that it is a percentage of.
+    pub quota: Units,
+    /// The units that reached it.
+    pub used: Units,
+}
+
+impl Book {
+    /// What is known beside the entries.
+    #[must_use]
+    pub fn seen(&self, now: Timestamp) -> Seen<'_> {
+        Seen { totals: &self.totals, now }
+    }
+
+    /// Writes postings behind the last entry.
+    ///
+    /// # Errors
+    /// When the ledger refuses them.
+    pub fn append(mut self, now: Timestamp, postings: Vec<Posting>) -> Result<Self, Refusal> {
+        self.ledger = self.ledger.append(now, postings)?;
+        Ok(self)
+    }
+
+    /// What every write ends with: a lot whose price went back gives up what it has left.
+    ///
+    /// # Errors
+    /// When an amount is too large.
+    pub fn settled(mut self, now: Timestamp) -> Result<Self, Refusal> {
+        self.ledger = lots::reclaim(self.ledger, Seen { totals: &self.totals, now })?;
+        Ok(self)
+    }
+
+    /// The crossings of an open period that are due and have not fired, in rising order.
+    #[must_use]
+    pub fn due(&self, period: Period, now: Timestamp) -> Vec<Crossed> {
+        // Units from before the project's first period belong to no quota; later cells of a closed one
+        // are an adjustment, and nobody is warned of a month that is over and billed.
+        if period < self.ledger.first_open() {
+            return vec![];
+        }
+        let quota = self.ledger.timeline().quota(period, now);
+        let used = self.seen(now).usage(period).units;
+        let at =
+            Position { period, quota_version: quota.version, quota: quota.included(), used, denied: false };
+        let crossed = |crossing| Crossed { crossing, quota: at.quota, used };
+        crossings(at, &Levels::default(), &self.fired).into_iter().map(crossed).collect()
+    }
+
+    /// Takes in cells of a closed period as a numbered adjustment; nothing where it is open.
+    ///
+    /// # Errors
+    /// When the ledger refuses it.
+    pub fn adjusted(self, period: Period, now: Timestamp) -> Result<Self, Refusal> {
+        if self.ledger.closed(period).is_none() {
+            return Ok(self);
+        }
+        let postings = close::adjust(&self.ledger, self.seen(now), period)?;
+        self.append(now, postings)
+    }
+
+    /// Closes every period that is due by the clock alone, the oldest first.
+    ///
+    /// # Errors
+    /// When the ledger refuses it.
+    pub fn closed(mut self, now: Timestamp) -> Result<Self, Refusal> {
+        loop {
+            let period = self.ledger.first_open();
+            if now < close::closes_by(period) {
+                return Ok(self);
+            }
+            let postings = close::close(&self.ledger, self.seen(now), period, Final::default())?;
+            self = self.append(now, postings)?;
+        }
+    }
+
+    /// Brings plan and standing to what `next`, the project's new row, asks for.
+    ///
+    /// # Errors
+    /// When the ledger refuses it.
+    pub fn changed(self, next: Project, catalogue: &Catalogue, now: Timestamp) -> Result<Self, Refusal> {
+        let before = self.project.clone();
+        let mut book = Self { project: next, ..self };
+        if (before.plan, before.included_own) != (book.project.plan, book.project.included_own) {
+            let terms = terms(catalogue, book.project.plan, book.project.included_own)?;
+            book.project.catalogue = terms.catalogue;
+            let postings = plan::change(&book.ledger, now, terms, None)?;
+            book = book.append(now, postings)?;
+        }
+        if before.status != book.project.status {
+            let postings = standing(book.project.status);
+            book = book.append(now, postings)?;
+        }
+        Ok(book)
+    }
+
+    /// The number that the next entry gets.
+    #[must_use]
+    pub fn next_number(&self) -> EntryNumber {
+        self.ledger.next_number()
+    }
+}
+
+/// The ledger that a project begins with.
+///
+/// # Errors
+/// When the catalogue lacks the plan.
+pub fn opening(project: &Project, catalogue: &Catalogue) -> Result<Ledger, Refusal> {
+    let at = project.created;
+    let ledger = Ledger::open(at, terms(catalogue, project.plan, project.included_own)?)?;
+    let overage = if project.auto_overage { OverageSetting::On { cap: None } } else { OverageSetting::Off };
+    let postings = plan::set_overage(&ledger, at, overage)?;
+    let ledger = ledger.append(at, postings)?;
+    match project.status {
+        Status::Active => Ok(ledger),
+        Status::Suspended => ledger.append(at, standing(Status::Suspended)),
+    }
+}
+
+/// The plan's terms, with the project's own quota where it has one.
+fn terms(catalogue: &Catalogue, plan: Plan, included_own: Option<Units>) -> Result<PlanTerms, Refusal> {
+    let terms = PlanTerms::of(catalogue, plan)?;
+    Ok(PlanTerms { included: included_own.unwrap_or(terms.included), ..terms })
+}
+
+fn standing(status: Status) -> Vec<Posting> {
+    match status {
+        Status::Active => plan::resume(),
+        Status::Suspended => plan::suspend(BY_OPERATOR.to_owned()),
+    }
+}

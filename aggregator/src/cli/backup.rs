@@ -1,0 +1,84 @@
+//! `meter backup` and `meter restore`: a copy of the books while they are in use, and back.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use serde::Serialize;
+
+use super::Context;
+use super::print::{self, Format};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::store::{Store, WhenMissing};
+
+#[derive(Debug, Args)]
+pub(super) struct Copy {
+    /// The backup's file
+    file: PathBuf,
+    #[command(flatten)]
+    format: Format,
+}
+
+#[derive(Debug, Serialize)]
+struct Copied {
+    file: String,
+    bytes: u64,
+}
+
+/// Writes the books, as of one instant, into a new file.
+pub(super) async fn backup(copy: Copy, context: Context) -> anyhow::Result<()> {
+    refuse_existing(&copy.file)?;
+    context.store.backup(&copy.file).await.with_context(|| copy.file.display().to_string())?;
+    sync(&copy.file)?;
+    told(copy.format, &copy.file)
+}
+
+/// Makes the database from a backup; never where there is one.
+pub(super) async fn restore(copy: Copy, config: Config) -> anyhow::Result<()> {
+    let target = &config.database;
+    refuse_existing(target)?;
+    for suffix in ["-wal", "-shm"] {
+        let mut beside = target.clone().into_os_string();
+        beside.push(suffix);
+        refuse_existing(Path::new(&beside))?;
+    }
+    let mut half = target.clone().into_os_string();
+    half.push(".restoring");
+    let half = PathBuf::from(half);
+    refuse_existing(&half)?;
+    std::fs::copy(&copy.file, &half).with_context(|| copy.file.display().to_string())?;
+    let checked = Store::check_backup(&half).await;
+    if let Err(error) = checked {
+        std::fs::remove_file(&half)?;
+        bail!("{} is no backup of a meter: {error}", copy.file.display());
+    }
+    sync(&half)?;
+    // A link fails where a rename would overwrite what was made meanwhile.
+    std::fs::hard_link(&half, target).with_context(|| target.display().to_string())?;
+    std::fs::remove_file(&half)?;
+    // Opening it brings it up to this release and refuses it if it is of a newer one.
+    let store = Store::open(target, WhenMissing::Refuse).await?;
+    store.outrun_policies(Clock::system().now()).await?;
+    store.close().await;
+    told(copy.format, target)
+}
+
+fn refuse_existing(file: &Path) -> anyhow::Result<()> {
+    if file.exists() {
+        bail!(
+            "{} is there already and is not overwritten; name another file or move it away",
+            file.display()
+        );
+    }
+    Ok(())
+}
+
+fn sync(file: &Path) -> anyhow::Result<()> {
+    Ok(std::fs::File::open(file)?.sync_all()?)
+}
+
+fn told(format: Format, file: &Path) -> anyhow::Result<()> {
+    let copied = Copied { file: file.display().to_string(), bytes: std::fs::metadata(file)?.len() };
+    print::result(format, &copied, |copied| format!("{}: {} bytes", copied.file, copied.bytes))
+}

@@ -1,0 +1,129 @@
+//! `/api/v1/billing/…` and `/api/v1/explain`: where a project stands, what paid for what, and why.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::Uri;
+use shared::problem::ErrorCode;
+use shared::time::Period;
+
+use super::access::Caller;
+use super::body::Fields;
+use super::failure::Failure;
+use super::query::Query;
+use crate::access::Permission;
+use crate::app::App;
+use crate::billing::{Explanation, PlanView, TopUps};
+use crate::book::Book;
+use crate::ledger::entry::OverageSetting;
+use crate::ledger::money::Money;
+use crate::ledger::refusal::Refusal;
+use crate::ledger::timeline::OverageState;
+
+const MONTH: &str = "a month such as 2026-05";
+
+/// The largest cap in minor units: what JavaScript still counts exactly.
+const CAP_MINOR_MAX: u64 = (1 << 53) - 1;
+
+/// `GET /api/v1/billing/plan`.
+pub(super) async fn plan(
+    caller: Caller,
+    State(app): State<App>,
+    uri: Uri,
+) -> Result<Json<PlanView>, Failure> {
+    let query = Query::parse(uri.query(), &["project"])?;
+    let project = caller.named_project(&app, &query, Permission::Read).await?;
+    let book = app.store.book(&project.id).await?.ok_or_else(Failure::project_unknown)?;
+    view(&app, &book).await
+}
+
+/// `PUT /api/v1/billing/plan`: auto-overage and its cap.
+pub(super) async fn set_plan(
+    caller: Caller,
+    State(app): State<App>,
+    uri: Uri,
+    fields: Fields,
+) -> Result<Json<PlanView>, Failure> {
+    let query = Query::parse(uri.query(), &["project"])?;
+    let project = caller.named_project(&app, &query, Permission::ManageBilling).await?;
+    let now = app.clock.now();
+    let book = app.store.book(&project.id).await?.ok_or_else(Failure::project_unknown)?;
+    let setting = setting(fields, &book, book.ledger.timeline().setting_at(now))?;
+    let is_on = setting != OverageSetting::Off;
+    if is_on && book.ledger.timeline().overage_at(now) == OverageState::NotOffered {
+        return Err(Failure::new(
+            ErrorCode::OverageNotOffered,
+            "The project's plan has no overage. Change the plan, or buy a top-up pack where the plan has them.",
+        ));
+    }
+    let book = app.store.set_overage(&project.id, setting, now).await?;
+    let book = book.ok_or_else(Failure::project_unknown)?.map_err(|refusal| refused(&refusal))?;
+    tracing::info!(project.id = %project.id, token.id = caller.0.id, auto_overage = is_on, "overage set");
+    view(&app, &book).await
+}
+
+/// `GET /api/v1/billing/top-ups`: every lot, and what it paid for.
+pub(super) async fn top_ups(
+    caller: Caller,
+    State(app): State<App>,
+    uri: Uri,
+) -> Result<Json<TopUps>, Failure> {
+    let query = Query::parse(uri.query(), &["project"])?;
+    let project = caller.named_project(&app, &query, Permission::Read).await?;
+    let book = app.store.book(&project.id).await?.ok_or_else(Failure::project_unknown)?;
+    TopUps::new(&book, app.clock.now()).map(Json).map_err(|refusal| refused(&refusal))
+}
+
+/// `GET /api/v1/explain`: why the next request would be denied, and why a month is billed as it is.
+pub(super) async fn explain(
+    caller: Caller,
+    State(app): State<App>,
+    uri: Uri,
+) -> Result<Json<Explanation>, Failure> {
+    let query = Query::parse(uri.query(), &["project", "period"])?;
+    let project = caller.named_project(&app, &query, Permission::Read).await?;
+    let now = app.clock.now();
+    let period = match query.get("period") {
+        None => now.period(),
+        Some(_) => query.required("period", MONTH, Period::parse)?,
+    };
+    let book = app.store.book(&project.id).await?.ok_or_else(Failure::project_unknown)?;
+    Explanation::new(&book, period, now).map(Json).map_err(|refusal| refused(&refusal))
+}
+
+async fn view(app: &App, book: &Book) -> Result<Json<PlanView>, Failure> {
+    let now = app.clock.now();
+    let daily = app.store.daily_units(&book.project.id, now.day()).await?;
+    let crossed = app.store.crossed(&book.project.id, now.period()).await?;
+    PlanView::new(book, &daily, crossed, now).map(Json).map_err(|refusal| refused(&refusal))
+}
+
+/// What is asked for; fields that are absent stay as they are.
+fn setting(fields: Fields, book: &Book, before: OverageSetting) -> Result<OverageSetting, Failure> {
+    let mut fields = fields.only(&["auto_overage", "overage_cap"])?;
+    let accepts = format!("0 to {CAP_MINOR_MAX} minor units, or null for no cap");
+    let on: Option<bool> = fields.optional("auto_overage", "true or false")?;
+    let cap: Option<Option<u64>> = fields.optional("overage_cap", &accepts)?;
+    if let Some(Some(cap)) = cap
+        && cap > CAP_MINOR_MAX
+    {
+        return Err(Failure::field("overage_cap", &cap.to_string(), &accepts));
+    }
+    let (was_on, old_cap) = match before {
+        OverageSetting::Off => (false, None),
+        OverageSetting::On { cap } => (true, cap),
+    };
+    let is_on = on.unwrap_or(was_on);
+    if let Some(Some(cap)) = cap
+        && !is_on
+    {
+        return Err(Failure::field("overage_cap", &cap.to_string(), "a cap only while auto_overage is true"));
+    }
+    let money = |minor: u64| Money::new(i128::from(minor), book.ledger.currency());
+    let cap = cap.map_or(old_cap, |cap| cap.map(money));
+    Ok(if is_on { OverageSetting::On { cap } } else { OverageSetting::Off })
+}
+
+/// A refusal of the ledger where what was sent had been checked.
+pub(super) fn refused(refusal: &Refusal) -> Failure {
+    Failure::internal(refusal)
+}

@@ -1,0 +1,88 @@
+//! The forecast: on which day the units will end, if the customer goes on like this.
+//!
+//! A forecast is shown, never enforced or billed. Whole numbers throughout: the pace is a sum over
+//! days, and the last division is rounded down, so that the day named is never later than the true one.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use shared::time::Day;
+use shared::units::Units;
+
+/// How many complete days the pace is taken from; a week evens out weekends.
+pub const PACE_DAYS: u32 = 7;
+
+/// When the units end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Forecast {
+    /// On this day, at this pace.
+    EndsOn(Day),
+    /// Not within the month.
+    Lasts,
+    /// They have ended.
+    Ended,
+    /// Nothing has been used on the days that the pace is taken from.
+    NoPace,
+}
+
+/// Forecasts from the units of each day, up to today, and what is left; `None` left is without a limit.
+///
+/// The pace is that of the last seven complete days, or of as many as the project has; in its first
+/// day, that of today.
+#[must_use]
+pub fn forecast(daily: &BTreeMap<Day, Units>, today: Day, first: Day, left: Option<Units>) -> Forecast {
+    let Some(left) = left else { return Forecast::Lasts };
+    if left == Units::ZERO {
+        return Forecast::Ended;
+    }
+    let age = today.number().saturating_sub(first.number());
+    let (days, from, until) = match age.min(PACE_DAYS) {
+        0 => (1, today, today.next()),
+        days => (days, Day::from_number(today.number().saturating_sub(days)).unwrap_or(first), today),
+    };
+    let used = daily
+        .range(from..until.max(from))
+        .fold(Units::ZERO, |sum, (_, units)| sum.saturating_add(*units))
+        .get();
+    let span = u128::from(left.get()).saturating_mul(u128::from(days));
+    let Some(whole_days) = span.checked_div(u128::from(used)) else { return Forecast::NoPace };
+    let number = u32::try_from(whole_days).unwrap_or(u32::MAX).saturating_add(today.number());
+    match Day::from_number(number) {
+        Some(day) if day <= today.period().last_day() => Forecast::EndsOn(day),
+        Some(_) | None => Forecast::Lasts,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_day_follows_from_the_pace_of_the_last_week() {
+        let day = |text: &str| Day::parse(text).unwrap();
+        let steady: BTreeMap<Day, Units> =
+            (3..10).map(|n| (day(&format!("2026-11-{n:02}")), Units::new(100))).collect();
+        let first = day("2026-01-01");
+        // 100 a day on the 3rd to the 9th; today is the 10th.
+        for (left, expected) in [
+            (Some(99), Forecast::EndsOn(day("2026-11-10"))),
+            (Some(100), Forecast::EndsOn(day("2026-11-11"))),
+            (Some(2_050), Forecast::EndsOn(day("2026-11-30"))),
+            (Some(2_100), Forecast::Lasts),
+            (Some(0), Forecast::Ended),
+            (None, Forecast::Lasts),
+        ] {
+            let left = left.map(Units::new);
+            assert_eq!(forecast(&steady, day("2026-11-10"), first, left), expected, "{left:?}");
+        }
+        let left = Some(Units::new(500));
+        assert_eq!(forecast(&steady, day("2026-11-25"), first, left), Forecast::NoPace);
+        // A project of today: 200 so far today, 500 left, so two whole days more.
+        let new = BTreeMap::from([(day("2026-11-10"), Units::new(200))]);
+        let today = day("2026-11-10");
+        assert_eq!(forecast(&new, today, today, left), Forecast::EndsOn(day("2026-11-12")));
+        // Two days old: 100 on the 8th and 9th each.
+        assert_eq!(forecast(&steady, today, day("2026-11-08"), left), Forecast::EndsOn(day("2026-11-15")));
+    }
+}

@@ -1,0 +1,110 @@
+//! Changes of plan and standing.
+//!
+//! Upgrades take effect at once, downgrades and cancellations at the end of paid time (design §5).
+//! Nothing takes effect in a closed period: an instant that lies there is held at the first open one.
+
+use shared::time::Timestamp;
+
+use super::entry::{Fact, OverageSetting, Posting};
+use super::refusal::Refusal;
+use super::state::Ledger;
+use super::terms::PlanTerms;
+
+/// What changing to other terms is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// A larger plan, or more units on the same: at once.
+    Up,
+    /// The same terms: a planned downgrade is dropped.
+    Same,
+    /// Anything else: when what was paid for is over.
+    Down,
+}
+
+/// What changing from one plan to another is.
+#[must_use]
+pub fn direction(from: &PlanTerms, to: &PlanTerms) -> Direction {
+    if from == to {
+        Direction::Same
+    } else if (to.plan, to.included) > (from.plan, from.included) {
+        Direction::Up
+    } else {
+        Direction::Down
+    }
+}
+
+/// Changes the plan: at once if it is an upgrade, else when the paid time ends, or at once where
+/// nothing is paid for any more. Nothing is written where nothing changes.
+///
+/// # Errors
+/// When the terms are in another currency than the ledger.
+pub fn change(
+    ledger: &Ledger,
+    now: Timestamp,
+    terms: PlanTerms,
+    paid_until: Option<Timestamp>,
+) -> Result<Vec<Posting>, Refusal> {
+    if terms.currency != ledger.currency() {
+        return Err(Refusal::CurrencyDiffers);
+    }
+    let timeline = ledger.timeline();
+    let now = ledger.held(now);
+    let effective = match direction(timeline.subscribed_at(now), &terms) {
+        Direction::Up | Direction::Same => now,
+        Direction::Down => paid_until.map_or(now, |until| until.max(now)),
+    };
+    // Compared for ever, not for an instant: a change that was planned before must give way too.
+    if *timeline.subscribed_at(effective) == terms && *timeline.subscribed_at(Timestamp::MAX) == terms {
+        return Ok(vec![]);
+    }
+    Ok(vec![Posting::of(Fact::PlanChanged { terms, effective })])
+}
+
+/// Turns auto-overage on or off, or changes its cap. Nothing is written where nothing changes.
+///
+/// # Errors
+/// When the cap is negative or in another currency than the plan.
+pub fn set_overage(
+    ledger: &Ledger,
+    now: Timestamp,
+    setting: OverageSetting,
+) -> Result<Vec<Posting>, Refusal> {
+    if let OverageSetting::On { cap: Some(cap) } = setting {
+        if cap.minor() < 0 {
+            return Err(Refusal::NotPositive { field: "cap" });
+        }
+        if cap.currency() != ledger.currency() {
+            return Err(Refusal::CurrencyDiffers);
+        }
+    }
+    let same = ledger.timeline().setting_at(ledger.held(now)) == setting;
+    Ok(if same { vec![] } else { vec![Posting::of(Fact::OverageChanged(setting))] })
+}
+
+/// Notes that a payment failed at `since`; only the first failure starts the grace.
+#[must_use]
+pub fn past_due(ledger: &Ledger, now: Timestamp, since: Timestamp, fallback: PlanTerms) -> Vec<Posting> {
+    if ledger.timeline().is_past_due(ledger.held(now)) {
+        return vec![];
+    }
+    let since = since.max(ledger.open_from());
+    vec![Posting::of(Fact::PastDue { since, fallback })]
+}
+
+/// Notes that the payment came: the plan and the overage setting are as before.
+#[must_use]
+pub fn recovered(ledger: &Ledger, now: Timestamp) -> Vec<Posting> {
+    if ledger.timeline().is_past_due(ledger.held(now)) { vec![Posting::of(Fact::Recovered)] } else { vec![] }
+}
+
+/// Suspends the project.
+#[must_use]
+pub fn suspend(reason: String) -> Vec<Posting> {
+    vec![Posting::of(Fact::Suspended { reason })]
+}
+
+/// Resumes the project.
+#[must_use]
+pub fn resume() -> Vec<Posting> {
+    vec![Posting::of(Fact::Resumed)]
+}

@@ -1,0 +1,94 @@
+//! What this process has done so far, as numbers. They begin at zero with the process and are never read
+//! by anything that decides.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The numbers of a process.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    ingested_cells: AtomicU64,
+    quarantined_cells: AtomicU64,
+    crossings: AtomicU64,
+    pushes: AtomicU64,
+    pushes_failed: AtomicU64,
+    closed_periods: AtomicU64,
+    ledger_imbalance: AtomicU64,
+}
+
+impl Metrics {
+    /// Notes a merged flush.
+    pub fn ingested(&self, cells: usize, quarantined: usize) {
+        add(&self.ingested_cells, cells);
+        add(&self.quarantined_cells, quarantined);
+    }
+
+    /// Notes crossings that fired.
+    pub fn crossed(&self, crossings: usize) {
+        add(&self.crossings, crossings);
+    }
+
+    /// Notes a policy push that arrived or did not.
+    pub fn pushed(&self, outcome: Pushed) {
+        match outcome {
+            Pushed::Arrived => add(&self.pushes, 1),
+            Pushed::Failed => add(&self.pushes_failed, 1),
+        }
+    }
+
+    /// Notes periods that were closed.
+    pub fn closed(&self, periods: usize) {
+        add(&self.closed_periods, periods);
+    }
+
+    /// Sets what the last audit found.
+    pub fn audited(&self, findings: usize) {
+        self.ledger_imbalance.store(u64::try_from(findings).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// The numbers in the text format of Prometheus.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let values = [
+            ("meter_ingested_cells_total", "Cells that were merged.", "counter", &self.ingested_cells),
+            (
+                "meter_quarantined_cells_total",
+                "Cells that were set aside.",
+                "counter",
+                &self.quarantined_cells,
+            ),
+            ("meter_crossings_total", "Thresholds that were crossed.", "counter", &self.crossings),
+            ("meter_policy_pushes_total", "Policies that the edge took.", "counter", &self.pushes),
+            (
+                "meter_policy_push_failures_total",
+                "Pushes that did not arrive.",
+                "counter",
+                &self.pushes_failed,
+            ),
+            ("meter_closed_periods_total", "Periods that were closed.", "counter", &self.closed_periods),
+            (
+                "meter_ledger_imbalance",
+                "Findings of the last audit of all ledgers.",
+                "gauge",
+                &self.ledger_imbalance,
+            ),
+        ];
+        let line = |(name, help, kind, value): (&str, &str, &str, &AtomicU64)| {
+            let value = value.load(Ordering::Relaxed);
+            format!("# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n")
+        };
+        values.map(line).concat()
+    }
+}
+
+/// What became of a policy push.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pushed {
+    /// The edge has it.
+    Arrived,
+    /// It will be sent again.
+    Failed,
+}
+
+fn add(counter: &AtomicU64, count: usize) {
+    counter.fetch_add(u64::try_from(count).unwrap_or(u64::MAX), Ordering::Relaxed);
+}

@@ -1,0 +1,209 @@
+//! What customers, operators and the calendar write into ledgers, each in one transaction.
+
+use std::collections::BTreeSet;
+
+use shared::ids::ProjectId;
+use shared::time::{Period, Timestamp};
+use shared::units::Units;
+use sqlx::{Row, Sqlite, SqliteConnection, Transaction};
+
+use super::rows::{id, int, ms, number};
+use super::{Store, StoreError, ledger, projects};
+use crate::book::Book;
+use crate::ledger::audit::audit;
+use crate::ledger::close::CLOSE_WITHIN_MS;
+use crate::ledger::entry::{EntryNumber, LotId, OverageSetting, Posting};
+use crate::ledger::lots;
+use crate::ledger::plan;
+use crate::ledger::refusal::Refusal;
+
+/// A caller's own name for a call, and the hash of what was sent: the same call again changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Once {
+    /// The name.
+    pub key: String,
+    /// The SHA-256 of the body.
+    pub body: [u8; 32],
+}
+
+/// What came of giving a credit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credited {
+    /// The lot, now or when the same call was made before.
+    Lot(Box<Book>, LotId),
+    /// There is no such project.
+    ProjectUnknown,
+    /// The call's name was used for another body.
+    KeyReused,
+    /// The ledger refuses it.
+    Refused(Refusal),
+}
+
+impl Store {
+    /// Sets auto-overage and its cap; `None` if there is no such project.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn set_overage(
+        &self,
+        project: &ProjectId,
+        setting: OverageSetting,
+        now: Timestamp,
+    ) -> Result<Option<Result<Book, Refusal>>, StoreError> {
+        let mut tx = self.write().await?;
+        let Some(book) = ledger::load(&mut tx, project).await? else { return Ok(None) };
+        let postings = match plan::set_overage(&book.ledger, now, setting) {
+            Ok(postings) if postings.is_empty() => return Ok(Some(Ok(book))),
+            Ok(postings) => postings,
+            Err(refusal) => return Ok(Some(Err(refusal))),
+        };
+        projects::set_auto_overage(&mut tx, project, setting != OverageSetting::Off).await?;
+        self.keep_postings(tx, book, postings, now).await.map(Ok).map(Some)
+    }
+
+    /// Gives a project units as a lot that cost nothing.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn give_credit(
+        &self,
+        project: &ProjectId,
+        (units, reason): (Units, String),
+        once: Option<&Once>,
+        now: Timestamp,
+    ) -> Result<Credited, StoreError> {
+        let mut tx = self.write().await?;
+        let Some(book) = ledger::load(&mut tx, project).await? else { return Ok(Credited::ProjectUnknown) };
+        if let Some(once) = once
+            && let Some((body, lot)) = answered(&mut tx, project, &once.key).await?
+        {
+            let same = body == once.body;
+            return Ok(if same { Credited::Lot(Box::new(book), lot) } else { Credited::KeyReused });
+        }
+        let lot = LotId(book.next_number());
+        let postings = match lots::credit(&book.ledger, units, reason) {
+            Ok(postings) => postings,
+            Err(refusal) => return Ok(Credited::Refused(refusal)),
+        };
+        if let Some(once) = once {
+            remember(&mut tx, project, once, lot, now).await?;
+        }
+        let book = self.keep_postings(tx, book, postings, now).await?;
+        Ok(Credited::Lot(Box::new(book), lot))
+    }
+
+    /// Appends postings, raises the policy's version and commits.
+    async fn keep_postings(
+        &self,
+        mut tx: Transaction<'static, Sqlite>,
+        book: Book,
+        postings: Vec<Posting>,
+        now: Timestamp,
+    ) -> Result<Book, StoreError> {
+        let (stored, project) = (book.next_number(), book.project.id.clone());
+        let book = book.append(now, postings).map_err(StoreError::Refused)?;
+        ledger::keep(&mut tx, book, stored, &BTreeSet::from([now.period()]), now).await?;
+        projects::raise_policy(&mut tx, &project, now).await?;
+        let book = ledger::load(&mut tx, &project).await?;
+        self.commit_policy_change(tx).await?;
+        book.ok_or(sqlx::Error::RowNotFound.into())
+    }
+
+    /// At most `limit` projects that have a period to close.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn due_closes(&self, now: Timestamp, limit: u32) -> Result<Vec<ProjectId>, StoreError> {
+        // A period is over for more than 72 h exactly when it is before the one of 72 h ago.
+        let before = Timestamp::from_ms(now.as_ms().saturating_sub(CLOSE_WITHIN_MS)).period();
+        let rows = sqlx::query("SELECT id FROM project WHERE first_open < ? ORDER BY first_open, id LIMIT ?")
+            .bind(before.to_string())
+            .bind(limit)
+            .fetch_all(&self.readers)
+            .await?;
+        rows.iter().map(|row| id(row, "id", ProjectId::parse)).collect()
+    }
+
+    /// Closes every period of a project that is due, and says which; again it closes nothing.
+    ///
+    /// # Errors
+    /// When the store fails or the ledger refuses.
+    pub async fn close_periods(
+        &self,
+        project: &ProjectId,
+        now: Timestamp,
+    ) -> Result<Vec<Period>, StoreError> {
+        let mut tx = self.write().await?;
+        let Some(book) = ledger::load(&mut tx, project).await? else { return Ok(vec![]) };
+        let (stored, first) = (book.next_number(), book.ledger.first_open());
+        let book = book.closed(now).map_err(StoreError::Refused)?;
+        let open = book.ledger.first_open();
+        let closed: Vec<Period> = std::iter::successors(Some(first), |period| Some(period.next()))
+            .take_while(|period| *period < open)
+            .collect();
+        if closed.is_empty() {
+            return Ok(closed);
+        }
+        ledger::keep(&mut tx, book, stored, &BTreeSet::new(), now).await?;
+        projects::raise_policy(&mut tx, project, now).await?;
+        self.commit_policy_change(tx).await?;
+        Ok(closed)
+    }
+
+    /// Replays a project's entries and cells, and says what does not fit together; nothing is a clean
+    /// ledger. `None` if there is no such project.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn audit(&self, project: &ProjectId) -> Result<Option<Vec<String>>, StoreError> {
+        let mut tx = self.read().await?;
+        let book = match ledger::load(&mut tx, project).await {
+            Ok(Some(book)) => book,
+            Ok(None) => return Ok(None),
+            // Entries that cannot be replayed are what an audit is for.
+            Err(StoreError::Refused(refusal)) => return Ok(Some(vec![refusal.to_string()])),
+            Err(error) => return Err(error),
+        };
+        let cells = ledger::sums_of_cells(&mut tx, project).await?;
+        let findings = audit(book.ledger.entries(), book.ledger.balances(), &cells);
+        let mut findings: Vec<String> = findings.iter().map(|finding| format!("{finding:?}")).collect();
+        if cells != book.totals {
+            findings.push(format!("the sums are {:?} and their cells {cells:?}", book.totals));
+        }
+        Ok(Some(findings))
+    }
+}
+
+/// The body and the lot of an earlier call of that name.
+async fn answered(
+    tx: &mut SqliteConnection,
+    project: &ProjectId,
+    key: &str,
+) -> Result<Option<(Vec<u8>, LotId)>, StoreError> {
+    let row = sqlx::query("SELECT sha256, lot_number FROM idempotency WHERE project = ? AND key = ?")
+        .bind(project.as_str())
+        .bind(key)
+        .fetch_optional(tx)
+        .await?;
+    row.map(|row| Ok((row.try_get("sha256")?, LotId(EntryNumber(number(&row, "lot_number")?))))).transpose()
+}
+
+async fn remember(
+    tx: &mut SqliteConnection,
+    project: &ProjectId,
+    once: &Once,
+    lot: LotId,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO idempotency (project, key, sha256, lot_number, created_ms) VALUES (?, ?, ?, ?, ?)",
+    )
+    .bind(project.as_str())
+    .bind(&once.key)
+    .bind(once.body.as_slice())
+    .bind(int(lot.0.0))
+    .bind(ms(now))
+    .execute(tx)
+    .await?;
+    Ok(())
+}

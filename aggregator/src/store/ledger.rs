@@ -1,0 +1,276 @@
+//! Entries, crossings and period sums on disk. Entries and crossings are only ever inserted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use shared::ids::{Mode, ProjectId};
+use shared::plan::Catalogue;
+use shared::time::{Period, Timestamp};
+use sqlx::sqlite::{SqlitePool, SqliteRow};
+use sqlx::{Row, SqliteConnection};
+
+use super::rows::{instant, int, ms, name, number, small, units};
+use super::{Store, StoreError, projects};
+use crate::book::{Book, Crossed, opening};
+use crate::ledger::crossing::Crossing;
+use crate::ledger::entry::{Entry, EntryNumber, Usage};
+use crate::ledger::state::Ledger;
+
+impl Store {
+    /// The book of a project, `None` if there is no such project.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn book(&self, id: &ProjectId) -> Result<Option<Book>, StoreError> {
+        load(&mut *self.read().await?, id).await
+    }
+
+    /// What was seen when the levels of a period were crossed, in the order of the levels.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn crossed(
+        &self,
+        id: &ProjectId,
+        period: Period,
+    ) -> Result<Vec<(Crossed, Timestamp)>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT period, quota_version, percent, quota, used, at_ms FROM crossing_event
+             WHERE project = ? AND period = ? ORDER BY quota_version, percent",
+        )
+        .bind(id.as_str())
+        .bind(period.to_string())
+        .fetch_all(&self.readers)
+        .await?;
+        rows.iter()
+            .map(|row| {
+                let (quota, used) = (units(row, "quota")?, units(row, "used")?);
+                Ok((Crossed { crossing: crossing(row)?, quota, used }, instant(row, "at_ms")?))
+            })
+            .collect()
+    }
+
+    /// Entries, crossings and sums of a project as one line of text each, in order: the ledger's exact
+    /// state, for audits.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn ledger_as_text(&self, id: &ProjectId) -> Result<Vec<String>, StoreError> {
+        let mut tx = self.read().await?;
+        let text = |row: &SqliteRow, column| row.try_get::<String, _>(column);
+        let mut lines = Vec::new();
+        for row in entry_rows(&mut tx, id).await? {
+            let (fact, movements) = (text(&row, "fact")?, text(&row, "movements")?);
+            lines.push(format!(
+                "entry {} {} {fact} {movements}",
+                number(&row, "number")?,
+                instant(&row, "at_ms")?
+            ));
+        }
+        for Crossing { period, quota_version, percent } in fired(&mut tx, id).await? {
+            lines.push(format!("crossing {period} v{quota_version} {percent}"));
+        }
+        for mode in [Mode::Live, Mode::Test] {
+            for (period, Usage { units, anchors }) in totals(&mut tx, id, mode).await? {
+                lines.push(format!("usage {mode} {period} units={units} anchors={anchors}"));
+            }
+        }
+        Ok(lines)
+    }
+}
+
+/// Opens the ledgers of projects that were made by a release without one, as of their making.
+pub(super) async fn open_missing(writer: &SqlitePool, catalogue: &Catalogue) -> Result<(), StoreError> {
+    let mut tx = writer.begin_with("BEGIN IMMEDIATE").await?;
+    for project in projects::without_ledger(&mut tx).await? {
+        let ledger = opening(&project, catalogue).map_err(StoreError::Refused)?;
+        append(&mut tx, &project.id, &ledger, EntryNumber(1)).await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+pub(super) async fn load(
+    connection: &mut SqliteConnection,
+    id: &ProjectId,
+) -> Result<Option<Book>, StoreError> {
+    let Some(project) = projects::find(connection, id).await? else { return Ok(None) };
+    let entries = entry_rows(connection, id).await?.iter().map(entry).collect::<Result<_, _>>()?;
+    let ledger = Ledger::replay(entries).map_err(StoreError::Refused)?;
+    let totals = totals(connection, id, Mode::Live).await?;
+    let fired = fired(connection, id).await?;
+    Ok(Some(Book { project, ledger, totals, fired }))
+}
+
+/// Writes what a book has beyond `stored`, the entry number that was next when it was read, and the
+/// crossings of `periods` that are due. Says how many fired.
+pub(super) async fn keep(
+    tx: &mut SqliteConnection,
+    book: Book,
+    stored: EntryNumber,
+    periods: &BTreeSet<Period>,
+    now: Timestamp,
+) -> Result<(Book, usize), StoreError> {
+    let mut book = book.settled(now).map_err(StoreError::Refused)?;
+    let id = book.project.id.clone();
+    append(tx, &id, &book.ledger, stored).await?;
+    let due: Vec<Crossed> = periods.iter().flat_map(|period| book.due(*period, now)).collect();
+    for crossed in &due {
+        insert_crossing(tx, &id, crossed, now).await?;
+        book.fired.insert(crossed.crossing);
+    }
+    Ok((book, due.len()))
+}
+
+/// Inserts the entries from `from` on; another writer's entry of that number makes it fail.
+pub(super) async fn append(
+    tx: &mut SqliteConnection,
+    id: &ProjectId,
+    ledger: &Ledger,
+    from: EntryNumber,
+) -> Result<(), StoreError> {
+    let new = ledger.entries().iter().filter(|entry| entry.number >= from);
+    for Entry { number, at, fact, movements } in new {
+        let json = |error: serde_json::Error| StoreError::Unwritable(error.to_string());
+        sqlx::query("INSERT INTO entry (project, number, at_ms, fact, movements) VALUES (?, ?, ?, ?, ?)")
+            .bind(id.as_str())
+            .bind(int(number.0))
+            .bind(ms(*at))
+            .bind(serde_json::to_string(fact).map_err(json)?)
+            .bind(serde_json::to_string(movements).map_err(json)?)
+            .execute(&mut *tx)
+            .await?;
+    }
+    sqlx::query("UPDATE project SET first_open = ? WHERE id = ? AND first_open IS NOT ?")
+        .bind(ledger.first_open().to_string())
+        .bind(id.as_str())
+        .bind(ledger.first_open().to_string())
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+/// Moves a period's sums by what a merge added to its cells.
+pub(super) async fn add_usage(
+    tx: &mut SqliteConnection,
+    id: &ProjectId,
+    mode: Mode,
+    period: Period,
+    added: Usage,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO usage (project, mode, period, units, anchors) VALUES (?, ?, ?, ?, ?)
+         ON CONFLICT (project, mode, period) DO UPDATE SET
+             units = units + excluded.units, anchors = anchors + excluded.anchors",
+    )
+    .bind(id.as_str())
+    .bind(mode.as_str())
+    .bind(period.to_string())
+    .bind(int(added.units.get()))
+    .bind(int(added.anchors.get()))
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+async fn entry_rows(connection: &mut SqliteConnection, id: &ProjectId) -> Result<Vec<SqliteRow>, StoreError> {
+    let rows =
+        sqlx::query("SELECT number, at_ms, fact, movements FROM entry WHERE project = ? ORDER BY number")
+            .bind(id.as_str())
+            .fetch_all(connection)
+            .await?;
+    Ok(rows)
+}
+
+fn entry(row: &SqliteRow) -> Result<Entry, StoreError> {
+    Ok(Entry {
+        number: EntryNumber(number(row, "number")?),
+        at: instant(row, "at_ms")?,
+        fact: json(row, "fact")?,
+        movements: json(row, "movements")?,
+    })
+}
+
+fn json<T: serde::de::DeserializeOwned>(row: &SqliteRow, column: &'static str) -> Result<T, StoreError> {
+    let stored: String = row.try_get(column)?;
+    serde_json::from_str(&stored).map_err(|_| StoreError::Unreadable { column, got: stored })
+}
+
+pub(super) async fn totals(
+    connection: &mut SqliteConnection,
+    id: &ProjectId,
+    mode: Mode,
+) -> Result<BTreeMap<Period, Usage>, StoreError> {
+    let rows = sqlx::query("SELECT period, units, anchors FROM usage WHERE project = ? AND mode = ?")
+        .bind(id.as_str())
+        .bind(mode.as_str())
+        .fetch_all(connection)
+        .await?;
+    rows.iter().map(period_sum).collect()
+}
+
+/// The sums of the live cells themselves, which `totals` must equal.
+pub(super) async fn sums_of_cells(
+    connection: &mut SqliteConnection,
+    id: &ProjectId,
+) -> Result<BTreeMap<Period, Usage>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT strftime('%Y-%m', day * 86400, 'unixepoch') AS period, SUM(units) AS units, SUM(anchors) AS anchors
+         FROM cell WHERE project = ? AND mode = 'live' GROUP BY 1",
+    )
+    .bind(id.as_str())
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(period_sum).collect()
+}
+
+fn period_sum(row: &SqliteRow) -> Result<(Period, Usage), StoreError> {
+    let usage = Usage { units: units(row, "units")?, anchors: units(row, "anchors")? };
+    Ok((name(row, "period", Period::parse)?, usage))
+}
+
+async fn fired(connection: &mut SqliteConnection, id: &ProjectId) -> Result<BTreeSet<Crossing>, StoreError> {
+    let rows = sqlx::query("SELECT period, quota_version, percent FROM crossing WHERE project = ?")
+        .bind(id.as_str())
+        .fetch_all(connection)
+        .await?;
+    rows.iter().map(crossing).collect()
+}
+
+fn crossing(row: &SqliteRow) -> Result<Crossing, StoreError> {
+    let percent = small(row, "percent")?;
+    Ok(Crossing {
+        period: name(row, "period", Period::parse)?,
+        quota_version: small(row, "quota_version")?,
+        percent: u8::try_from(percent)
+            .map_err(|_| StoreError::Unreadable { column: "percent", got: percent.to_string() })?,
+    })
+}
+
+async fn insert_crossing(
+    tx: &mut SqliteConnection,
+    id: &ProjectId,
+    Crossed { crossing, quota, used }: &Crossed,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query("INSERT INTO crossing (project, period, quota_version, percent) VALUES (?, ?, ?, ?)")
+        .bind(id.as_str())
+        .bind(crossing.period.to_string())
+        .bind(crossing.quota_version)
+        .bind(crossing.percent)
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query(
+        "INSERT INTO crossing_event (project, period, quota_version, percent, at_ms, quota, used)
+         VALUES (?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(id.as_str())
+    .bind(crossing.period.to_string())
+    .bind(crossing.quota_version)
+    .bind(crossing.percent)
+    .bind(ms(now))
+    .bind(int(quota.get()))
+    .bind(int(used.get()))
+    .execute(tx)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,151 @@
+//! The usage report by one dimension, as JSON and as CSV.
+
+use std::fmt;
+
+use serde::Serialize;
+use shared::ids::{Mode, ProjectId};
+use shared::kind::Kind;
+use shared::time::Day;
+use shared::units::Units;
+
+use crate::usage::Usage;
+
+/// What units are added up by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GroupBy {
+    /// Each day, also those without units.
+    Day,
+    /// Each agent, those with most units first.
+    Agent,
+    /// Each kind.
+    Kind,
+}
+
+impl GroupBy {
+    /// The dimension of that name, if there is one.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "day" => Some(Self::Day),
+            "agent" => Some(Self::Agent),
+            "kind" => Some(Self::Kind),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for GroupBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Day => "day",
+            Self::Agent => "agent",
+            Self::Kind => "kind",
+        })
+    }
+}
+
+/// The body of `GET /api/v1/usage?group_by=…`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Groups {
+    project: ProjectId,
+    mode: Mode,
+    from: Day,
+    to: Day,
+    group_by: GroupBy,
+    total: Units,
+    groups: Vec<Group>,
+    next: Option<String>,
+}
+
+/// The units of one day, agent or kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Group {
+    key: String,
+    units: Units,
+}
+
+impl Groups {
+    /// Adds a report up by one dimension.
+    #[must_use]
+    pub fn new(usage: &Usage, by: GroupBy) -> Self {
+        let groups = match by {
+            GroupBy::Day => {
+                usage.days.iter().map(|day| Group { key: day.date.to_string(), units: day.units }).collect()
+            }
+            GroupBy::Agent => {
+                let group = |agent: &crate::usage::UsageAgent| Group {
+                    key: agent.agent.as_str().to_owned(),
+                    units: agent.units,
+                };
+                usage.agents.iter().map(group).collect()
+            }
+            GroupBy::Kind => {
+                let of = |kind: Kind| {
+                    let units = usage.days.iter().filter_map(|day| day.kinds.get(&kind));
+                    let units = units.fold(Units::ZERO, |sum, units| sum.saturating_add(*units));
+                    Group { key: kind.as_str().to_owned(), units }
+                };
+                Kind::ALL.map(of).into()
+            }
+        };
+        Self {
+            project: usage.project.clone(),
+            mode: usage.mode,
+            from: usage.from,
+            to: usage.to,
+            group_by: by,
+            total: usage.total,
+            groups,
+            next: None,
+        }
+    }
+
+    /// The groups as CSV (RFC 4180), with a head.
+    #[must_use]
+    pub fn to_csv(&self) -> String {
+        let head = format!("{},units\r\n", self.group_by);
+        let line = |Group { key, units }: &Group| format!("{},{units}\r\n", quoted(key));
+        std::iter::once(head).chain(self.groups.iter().map(line)).collect()
+    }
+}
+
+/// A field, in quotes where it would be taken for several.
+fn quoted(text: &str) -> String {
+    if text.contains([',', '"', '\r', '\n']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::usage::{Span, Sums};
+    use shared::ids::AgentId;
+
+    #[test]
+    fn groups_add_up_and_agents_with_commas_stay_one_field() {
+        let day = |text| Day::parse(text).unwrap();
+        let agent = |text: &str, units| (AgentId::parse(text).unwrap(), Units::new(units));
+        let sums = Sums {
+            by_day: vec![
+                (day("2026-05-03"), Kind::Verify, Units::new(4)),
+                (day("2026-05-03"), Kind::McpToolCall, Units::new(1)),
+            ],
+            by_agent: vec![agent("a,\"b\"", 2), agent("c", 3)],
+            ..Sums::default()
+        };
+        let span = Span::new(day("2026-05-02"), day("2026-05-03")).unwrap();
+        let usage = Usage::report(ProjectId::parse("demo").unwrap(), Mode::Live, span, sums);
+        for (by, csv) in [
+            (GroupBy::Day, "day,units\r\n2026-05-02,0\r\n2026-05-03,5\r\n"),
+            (GroupBy::Agent, "agent,units\r\nc,3\r\n\"a,\"\"b\"\"\",2\r\n"),
+            (GroupBy::Kind, "kind,units\r\nverify,4\r\nmcp_tool_call,1\r\nextension_event,0\r\n"),
+        ] {
+            assert_eq!(Groups::new(&usage, by).to_csv(), csv);
+            assert_eq!(GroupBy::parse(&by.to_string()), Some(by));
+        }
+    }
+}

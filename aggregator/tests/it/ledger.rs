@@ -1,0 +1,287 @@
+//! The ledger over HTTP: crossings, late cells, plans, overage, credits and what is shown of them.
+
+use aggregator::access::Role;
+use aggregator::jobs::{audit, month_close};
+use aggregator::ledger::close::CLOSE_WITHIN_MS;
+use shared::plan::Plan;
+use shared::time::Timestamp;
+use shared::wire::FlushAck;
+
+use crate::support::{Answer, Meter, noon, project_id, signing_keys};
+
+/// A cell: (incarnation, day, agent, units so far).
+type Report<'a> = (&'a str, &'a str, &'a str, u64);
+
+fn body(seq: u64, reports: &[Report<'_>]) -> String {
+    let cells: Vec<String> = reports
+        .iter()
+        .map(|(_, day, agent, units)| {
+            format!(r#"{{"day":"{day}","kind":"verify","agent":"{agent}","units":{units}}}"#)
+        })
+        .collect();
+    format!(
+        r#"{{"project":"demo","mode":"live","source":"home","incarnation":"{}","seq":{seq},"cells":[{}]}}"#,
+        reports[0].0,
+        cells.join(",")
+    )
+}
+
+async fn send(meter: &Meter, reports: &[Report<'_>]) -> Answer {
+    let answer = meter.flush(&body(1, reports)).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer
+}
+
+async fn meter(plan: Plan) -> Meter {
+    let meter = Meter::start().await;
+    meter.project("demo", plan).await;
+    meter
+}
+
+async fn lines(meter: &Meter, kind: &str) -> Vec<String> {
+    let all = meter.app.store.ledger_as_text(&project_id("demo")).await.unwrap();
+    all.into_iter().filter(|line| line.starts_with(kind)).collect()
+}
+
+async fn is_clean(meter: &Meter) {
+    let findings = meter.app.store.audit(&project_id("demo")).await.unwrap().unwrap();
+    assert!(findings.is_empty(), "{findings:?}");
+}
+
+#[tokio::test]
+async fn any_order_repetition_and_splitting_of_batches_gives_the_same_ledger() {
+    let reports: [Report<'_>; 6] = [
+        ("aaaaaaaa", "2026-11-03", "a", 400),
+        ("aaaaaaaa", "2026-11-03", "a", 700),
+        ("bbbbbbbb", "2026-11-03", "a", 90),
+        ("aaaaaaaa", "2026-11-04", "b", 25),
+        ("bbbbbbbb", "2026-11-09", "~none", 300),
+        ("aaaaaaaa", "2026-11-05", "c", 60),
+    ];
+    // Each line is a run: batches separated by |, reports by their place.
+    let runs = [
+        "0 1 3 5|2 4",
+        "1 0|2|3|4|5",
+        "5|4|3|2|1|0",
+        "2 4|0 1 3 5|2 4|0",
+        "4|4|4|1 3|1|0 5|2",
+        "3 5 1|4 2|0|1",
+    ];
+    let mut states = Vec::new();
+    for run in runs {
+        let meter = meter(Plan::Community).await;
+        for batch in run.split('|') {
+            let batch: Vec<Report<'_>> =
+                batch.split(' ').map(|place| reports[place.parse::<usize>().unwrap()]).collect();
+            send(&meter, &batch).await;
+        }
+        is_clean(&meter).await;
+        let before = meter.app.store.ledger_as_text(&project_id("demo")).await.unwrap();
+        meter.app.clock.set(noon().period().end().plus_ms(CLOSE_WITHIN_MS));
+        assert_eq!(month_close::close_due(&meter.app).await.unwrap(), 1);
+        let after = meter.app.store.ledger_as_text(&project_id("demo")).await.unwrap();
+        states.push((run, before, after));
+    }
+    let (_, before, after) = &states[0];
+    assert!(before.contains(&"usage live 2026-11 units=1175 anchors=0".to_owned()), "{before:?}");
+    assert!(before.contains(&"crossing 2026-11 v1 80".to_owned()), "{before:?}");
+    for (run, other_before, other_after) in &states[1..] {
+        assert_eq!((other_before, other_after), (before, after), "{run}");
+    }
+}
+
+#[tokio::test]
+async fn a_jump_over_both_levels_crosses_each_once_in_order() {
+    let meter = meter(Plan::Community).await;
+    let jump = [("aaaaaaaa", "2026-11-23", "bot", 1_300)];
+    for _ in 0..3 {
+        send(&meter, &jump).await;
+    }
+    assert_eq!(lines(&meter, "crossing").await, ["crossing 2026-11 v1 80", "crossing 2026-11 v1 100"]);
+    let owner = meter.member("demo", Role::Owner).await;
+    let plan = meter.get("/api/v1/billing/plan", &owner).await.value();
+    let percents: Vec<_> =
+        plan["crossings"].as_array().unwrap().iter().map(|crossing| crossing["percent"].clone()).collect();
+    assert_eq!(percents, [80, 100]);
+    assert_eq!(plan["crossings"][0]["used"], 1_300);
+    // A larger quota arms the levels anew: 9,000 of 10,000 is beyond 80 %.
+    meter.json("PATCH", "/api/v1/admin/projects/demo", &meter.operator().await, r#"{"plan":"pro"}"#).await;
+    send(&meter, &[("aaaaaaaa", "2026-11-23", "bot", 9_000)]).await;
+    assert_eq!(lines(&meter, "crossing").await.last().unwrap(), "crossing 2026-11 v2 80");
+    is_clean(&meter).await;
+}
+
+#[tokio::test]
+async fn levels_are_crossed_at_the_unit_and_not_before() {
+    for (units, crossed) in [(799, 0), (800, 1), (999, 1), (1_000, 2)] {
+        let meter = meter(Plan::Community).await;
+        send(&meter, &[("aaaaaaaa", "2026-11-23", "bot", units)]).await;
+        assert_eq!(lines(&meter, "crossing").await.len(), crossed, "{units}");
+    }
+}
+
+#[tokio::test]
+async fn units_of_test_keys_and_from_before_the_project_cross_and_cost_nothing() {
+    let meter = meter(Plan::Community).await;
+    let test = body(1, &[("aaaaaaaa", "2026-11-23", "bot", 5_000)]).replace("live", "test");
+    assert_eq!(meter.flush(&test).await.status, 200);
+    send(&meter, &[("aaaaaaaa", "1999-01-01", "bot", 5_000)]).await;
+    assert!(lines(&meter, "crossing").await.is_empty());
+    assert_eq!(lines(&meter, "entry").await.len(), 1);
+    is_clean(&meter).await;
+}
+
+#[tokio::test]
+async fn a_month_closes_72_hours_after_its_end_and_late_cells_are_numbered() {
+    let meter = meter(Plan::Pro).await;
+    let owner = meter.member("demo", Role::Owner).await;
+    meter.json("PUT", "/api/v1/billing/plan", &owner, r#"{"auto_overage":true}"#).await;
+    send(&meter, &[("aaaaaaaa", "2026-11-23", "bot", 12_000)]).await;
+    let closes = noon().period().end().plus_ms(CLOSE_WITHIN_MS);
+    meter.app.clock.set(Timestamp::from_ms(closes.as_ms() - 1));
+    assert_eq!(month_close::close_due(&meter.app).await.unwrap(), 0, "a millisecond too early");
+    meter.app.clock.set(closes);
+    let version = meter.version("demo").await;
+    assert_eq!(month_close::close_due(&meter.app).await.unwrap(), 1);
+    assert_eq!(month_close::close_due(&meter.app).await.unwrap(), 0, "again closes nothing");
+    assert_eq!(meter.version("demo").await, version + 1);
+    // 2,000 beyond 10,000 at 600 per 1,000; then 1,000 more, twice over the wire.
+    for _ in 0..2 {
+        let answer = send(&meter, &[("bbbbbbbb", "2026-11-30", "bot", 1_000)]).await;
+        let ack: FlushAck = serde_json::from_str(&answer.body).unwrap();
+        let policy = ack.policy.open(&signing_keys()).unwrap();
+        assert_eq!(policy.allowance.period, noon().period().next(), "stated for the oldest open month");
+    }
+    let explained = meter.get("/api/v1/explain?period=2026-11", &owner).await.value();
+    let reasons = explained["billed"]["reasons"].as_array().unwrap();
+    let amounts: Vec<_> = reasons.iter().map(|reason| reason["bill"][0]["amount"]["minor"].clone()).collect();
+    assert_eq!(amounts, ["1200", "600"], "{explained}");
+    assert_eq!(explained["billed"]["statement"]["total"]["minor"], "1800");
+    assert_eq!(explained["billed"]["statement"]["provisional"], false);
+    is_clean(&meter).await;
+    assert_eq!(audit::audit_all(&meter.app).await.unwrap(), 0);
+    let metrics = meter.get("/metrics", &owner).await.body;
+    for line in [
+        "meter_ledger_imbalance 0",
+        "meter_closed_periods_total 1",
+        "meter_crossings_total 2",
+        "meter_ingested_cells_total 3",
+        "meter_quarantined_cells_total 0",
+        "meter_policy_pushes_total 0",
+    ] {
+        assert!(metrics.lines().any(|got| got == line), "{line}: {metrics}");
+    }
+}
+
+#[tokio::test]
+async fn overage_and_its_cap_reach_the_policy() {
+    let meter = meter(Plan::Pro).await;
+    let owner = meter.member("demo", Role::Owner).await;
+    let path = "/api/v1/billing/plan";
+    // body => version after it, overage in the policy
+    let table = [
+        (r#"{"auto_overage":true,"overage_cap":1000}"#, 2, r#"{"rule":"capped","units":1666}"#),
+        (r#"{"auto_overage":true}"#, 2, r#"{"rule":"capped","units":1666}"#),
+        (r#"{"overage_cap":null}"#, 3, r#"{"rule":"open"}"#),
+        (r#"{}"#, 3, r#"{"rule":"open"}"#),
+        (r#"{"auto_overage":false}"#, 4, r#"{"rule":"stop"}"#),
+    ];
+    for (body, version, overage) in table {
+        let answer = meter.json("PUT", path, &owner, body).await;
+        assert_eq!(answer.status, 200, "{body}: {answer:?}");
+        assert_eq!(meter.version("demo").await, version, "{body}");
+        let (book, keys) = meter.app.store.policy_parts(&project_id("demo")).await.unwrap().unwrap();
+        let policy = meter.app.signed_policy(&book, keys).unwrap().open(&signing_keys()).unwrap();
+        assert_eq!(serde_json::to_string(&policy.allowance.overage).unwrap(), overage, "{body}");
+    }
+    for (body, field) in [
+        (r#"{"overage_cap":5}"#, "overage_cap"),
+        (r#"{"auto_overage":true,"overage_cap":-1}"#, "overage_cap"),
+        (r#"{"auto_overage":true,"overage_cap":9007199254740992}"#, "overage_cap"),
+        (r#"{"auto_overage":"yes"}"#, "auto_overage"),
+        (r#"{"plan":"business"}"#, "plan"),
+    ] {
+        meter.json("PUT", path, &owner, body).await.refuses(field, body);
+    }
+    assert_eq!(meter.version("demo").await, 4);
+}
+
+#[tokio::test]
+async fn overage_is_refused_where_the_plan_has_none() {
+    for (plan, offered) in
+        [(Plan::Community, false), (Plan::Pro, true), (Plan::Business, true), (Plan::Enterprise, false)]
+    {
+        let meter = meter(plan).await;
+        let owner = meter.member("demo", Role::Owner).await;
+        let answer = meter.json("PUT", "/api/v1/billing/plan", &owner, r#"{"auto_overage":true}"#).await;
+        if offered {
+            assert_eq!(answer.field("auto_overage"), "true", "{plan}");
+        } else {
+            answer.is_problem("overage_not_offered", plan.as_str());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_credit_is_given_once_and_pays_after_the_quota() {
+    let meter = meter(Plan::Community).await;
+    let operator = meter.operator().await;
+    let path = "/api/v1/admin/projects/demo/credits";
+    let authorization = format!("Bearer {operator}");
+    let headers = [
+        ("authorization", authorization.as_str()),
+        ("content-type", "application/json"),
+        ("idempotency-key", "first"),
+    ];
+    let give = r#"{"units":500,"reason":"an outage"}"#;
+    let first = meter.send("POST", path, &headers, give).await;
+    assert_eq!(first.status, 201, "{first:?}");
+    assert_eq!(meter.send("POST", path, &headers, give).await.body, first.body, "the same call again");
+    let other = meter.send("POST", path, &headers, r#"{"units":501,"reason":"an outage"}"#).await;
+    other.is_problem("idempotency_key_reused", "another body");
+    assert_eq!(lines(&meter, "entry").await.len(), 2, "one lot");
+    send(&meter, &[("aaaaaaaa", "2026-11-23", "bot", 1_200)]).await;
+    let lots = meter.get("/api/v1/billing/top-ups?project=demo", &operator).await.value();
+    let lot = &lots["lots"][0];
+    assert_eq!((&lot["kind"], &lot["reason"]), (&"credit".into(), &"an outage".into()));
+    assert_eq!((&lot["units"], &lot["left"]), (&500.into(), &300.into()));
+    assert_eq!(lot["paid_for"][0], serde_json::json!({"period":"2026-11","units":200,"provisional":true}));
+    let plan = meter.get("/api/v1/billing/plan?project=demo", &operator).await.value();
+    assert_eq!(
+        (&plan["quota"], &plan["used"], &plan["included"], &plan["remaining"], &plan["lots"]["left"]),
+        (&1_000.into(), &1_200.into(), &1_000.into(), &300.into(), &300.into())
+    );
+    assert_eq!(plan["forecast"], serde_json::json!({"outcome":"ends_on","date":"2026-11-23"}));
+    for (body, field) in [
+        (r#"{"units":0,"reason":"x"}"#, "units"),
+        (r#"{"units":5}"#, "reason"),
+        (r#"{"units":5,"reason":"  "}"#, "reason"),
+        (r#"{"units":-5,"reason":"x"}"#, "units"),
+    ] {
+        meter.json("POST", path, &operator, body).await.refuses(field, body);
+    }
+    is_clean(&meter).await;
+}
+
+#[tokio::test]
+async fn plans_and_suspension_go_through_the_ledger() {
+    let meter = meter(Plan::Community).await;
+    let operator = meter.operator().await;
+    let path = "/api/v1/admin/projects/demo";
+    // body => entries after it, included in force
+    let table = [
+        (r#"{"plan":"pro"}"#, 2, "10000"),
+        (r#"{"plan":"pro"}"#, 2, "10000"),
+        (r#"{"suspended":true}"#, 3, "10000"),
+        (r#"{"suspended":false,"plan":"community"}"#, 5, "10000"),
+        (r#"{"included":7}"#, 6, "7"),
+        (r#"{"rpm":5}"#, 6, "7"),
+        (r#"{"included":null}"#, 7, "10000"),
+    ];
+    for (body, entries, included) in table {
+        let answer = meter.json("PATCH", path, &operator, body).await;
+        assert_eq!(answer.field("included"), included, "{body}");
+        assert_eq!(lines(&meter, "entry").await.len(), entries, "{body}");
+    }
+    is_clean(&meter).await;
+}

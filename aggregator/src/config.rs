@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use axum::http::Uri;
 use shared::key::KeySecrets;
+use shared::policy::LeaseRules;
 use shared::sign::{Purpose, SigningKeys};
 
 /// How log lines are written.
@@ -63,6 +64,30 @@ impl fmt::Display for EdgeUrl {
     }
 }
 
+/// Where requests are decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decisions {
+    /// Each at its home, durably, before the answer.
+    Home,
+    /// In the isolate, by what the home has leased to it.
+    Lease,
+}
+
+impl Decisions {
+    /// What policies say about it.
+    #[must_use]
+    pub fn rules(self) -> LeaseRules {
+        LeaseRules { strict: self == Self::Home, ..LeaseRules::default() }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Home => "home",
+            Self::Lease => "lease",
+        }
+    }
+}
+
 /// All that `meter` is told by its environment.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -78,6 +103,8 @@ pub struct Config {
     pub signing_keys: SigningKeys,
     /// Where customers get more quota.
     pub upgrade_url: String,
+    /// Where requests are decided.
+    pub decisions: Decisions,
     /// Whether this is a meter for tests and demonstrations, whose clock may be moved.
     pub test: bool,
     /// Which log lines are written.
@@ -121,6 +148,11 @@ impl Config {
             "1" => Ok(true),
             _ => Err(format!("got {text:?}, accepted are 0 and 1")),
         });
+        let decisions = reader.value("METER_DECISIONS", "home", |text| match text {
+            "home" => Ok(Decisions::Home),
+            "lease" => Ok(Decisions::Lease),
+            _ => Err(format!("got {text:?}, accepted are home and lease")),
+        });
         let log_filter = reader.value("METER_LOG", "info", |text| Ok(text.to_owned()));
         let log_format = reader.value("METER_LOG_FORMAT", "text", |text| match text {
             "text" => Ok(LogFormat::Text),
@@ -128,7 +160,9 @@ impl Config {
             _ => Err(format!("got {text:?}, accepted are text and json")),
         });
         let problems = reader.problems;
-        let (Some(upgrade_url), Some(test)) = (upgrade_url, test) else { return Err(ConfigError(problems)) };
+        let (Some(upgrade_url), Some(decisions), Some(test)) = (upgrade_url, decisions, test) else {
+            return Err(ConfigError(problems));
+        };
         match (listen, database, edge_url, key_secrets, signing_keys, log_filter, log_format) {
             (
                 Some(listen),
@@ -145,6 +179,7 @@ impl Config {
                 key_secrets,
                 signing_keys,
                 upgrade_url,
+                decisions,
                 test,
                 log_filter,
                 log_format,
@@ -191,13 +226,18 @@ impl fmt::Display for Config {
             key_secrets,
             signing_keys,
             upgrade_url,
+            decisions,
             test,
             log_filter,
             log_format: _,
         } = self;
         write!(f, "METER_LISTEN={listen} DATABASE_URL=sqlite://{} EDGE_URL={edge_url} ", database.display())?;
         write!(f, "METER_KEY_SECRETS={key_secrets:?} METER_SIGNING_KEYS={signing_keys:?} ")?;
-        write!(f, "METER_UPGRADE_URL={upgrade_url} METER_LOG={log_filter}")?;
+        write!(
+            f,
+            "METER_UPGRADE_URL={upgrade_url} METER_DECISIONS={} METER_LOG={log_filter}",
+            decisions.as_str()
+        )?;
         if *test { write!(f, " METER_TEST=1") } else { Ok(()) }
     }
 }
@@ -288,6 +328,7 @@ mod tests {
             ("METER_KEY_SECRETS", "1:hunter2"),
             ("METER_SIGNING_KEYS", "edge:e1:hunter2"),
             ("METER_UPGRADE_URL", "palveron.com"),
+            ("METER_DECISIONS", "isolate"),
             ("METER_TEST", "yes"),
             ("METER_LOG_FORMAT", "xml"),
         ];

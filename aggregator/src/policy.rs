@@ -26,6 +26,8 @@ pub struct Basis {
     pub catalogue: Catalogue,
     /// Where customers get more quota.
     pub upgrade_url: String,
+    /// Where requests are decided.
+    pub leases: LeaseRules,
 }
 
 /// The catalogue lacks a plan; a catalogue that was read never does.
@@ -34,12 +36,12 @@ pub struct Basis {
 pub struct NoSuchPlan(pub &'static str);
 
 impl Basis {
-    /// The compiled-in catalogue, and where customers upgrade.
+    /// The compiled-in catalogue, where customers upgrade, and where requests are decided.
     ///
     /// # Errors
     /// When the catalogue cannot be read.
-    pub fn new(upgrade_url: String) -> Result<Self, String> {
-        Ok(Self { catalogue: Catalogue::from_json(Catalogue::DEFAULT_JSON)?, upgrade_url })
+    pub fn new(upgrade_url: String, leases: LeaseRules) -> Result<Self, String> {
+        Ok(Self { catalogue: Catalogue::from_json(Catalogue::DEFAULT_JSON)?, upgrade_url, leases })
     }
 
     /// A text that differs whenever policies compiled from the basis may differ.
@@ -47,7 +49,8 @@ impl Basis {
     pub fn fingerprint(&self) -> String {
         let catalogue = serde_json::to_string(&self.catalogue).unwrap_or_default();
         let digest = Sha256::new().chain_update(catalogue).chain_update("\n").chain_update(&self.upgrade_url);
-        let digest = digest.chain_update("\n").chain_update(FORM);
+        let leases = serde_json::to_string(&self.leases).unwrap_or_default();
+        let digest = digest.chain_update("\n").chain_update(leases).chain_update("\n").chain_update(FORM);
         base16ct::lower::encode_string(&digest.finalize())
     }
 
@@ -112,7 +115,7 @@ impl Basis {
             agents_max,
             keys,
             upgrade_url: self.upgrade_url.clone(),
-            leases: LeaseRules::default(),
+            leases: self.leases.clone(),
         })
     }
 }
@@ -156,7 +159,7 @@ mod tests {
     }
 
     fn basis() -> Basis {
-        Basis::new("https://example.com/more".to_owned()).unwrap()
+        Basis::new("https://example.com/more".to_owned(), LeaseRules::default()).unwrap()
     }
 
     fn compile(project: &Project, keys: Vec<KeyId>, now: Timestamp) -> Policy {
@@ -199,7 +202,9 @@ mod tests {
 
     #[test]
     fn the_fingerprint_follows_what_policies_say() {
-        let other = Basis::new("https://example.com/else".to_owned()).unwrap();
+        let other = Basis { upgrade_url: "https://example.com/else".to_owned(), ..basis() };
+        let strict = Basis { leases: LeaseRules { strict: true, ..LeaseRules::default() }, ..basis() };
+        assert_ne!(basis().fingerprint(), strict.fingerprint());
         assert_eq!(basis().fingerprint(), basis().fingerprint());
         assert_ne!(basis().fingerprint(), other.fingerprint());
     }

@@ -76,6 +76,7 @@ fn bump(slot: &mut u64, by: u64) {
 pub struct Load {
     stop: Arc<AtomicBool>,
     acked: Arc<AtomicU64>,
+    stopped: Arc<AtomicU64>,
     clients: JoinSet<Journal>,
 }
 
@@ -83,10 +84,16 @@ impl Load {
     /// Starts that many clients, each on a connection of its own.
     #[must_use]
     pub fn start(edge: SocketAddr, key: &str, clients: usize) -> Self {
-        let mut load = Self { stop: Arc::default(), acked: Arc::default(), clients: JoinSet::new() };
+        let mut load = Self {
+            stop: Arc::default(),
+            acked: Arc::default(),
+            stopped: Arc::default(),
+            clients: JoinSet::new(),
+        };
         for number in 0..clients {
-            let (stop, acked, key) = (Arc::clone(&load.stop), Arc::clone(&load.acked), key.to_owned());
-            load.clients.spawn(async move { client(edge, &key, number, &stop, &acked).await });
+            let (stop, key) = (Arc::clone(&load.stop), key.to_owned());
+            let (acked, stopped) = (Arc::clone(&load.acked), Arc::clone(&load.stopped));
+            load.clients.spawn(async move { client(edge, &key, number, &stop, [&acked, &stopped]).await });
         }
         load
     }
@@ -95,6 +102,12 @@ impl Load {
     #[must_use]
     pub fn acked(&self) -> u64 {
         self.acked.load(Ordering::Relaxed)
+    }
+
+    /// How many requests were answered with 402 so far.
+    #[must_use]
+    pub fn stopped_hard(&self) -> u64 {
+        self.stopped.load(Ordering::Relaxed)
     }
 
     /// Lets every client finish its request, and returns their journals as one.
@@ -111,7 +124,13 @@ impl Load {
     }
 }
 
-async fn client(edge: SocketAddr, key: &str, number: usize, stop: &AtomicBool, acked: &AtomicU64) -> Journal {
+async fn client(
+    edge: SocketAddr,
+    key: &str,
+    number: usize,
+    stop: &AtomicBool,
+    [acked, stopped]: [&AtomicU64; 2],
+) -> Journal {
     // While nobody listens: long enough to leave the restarting part the processor.
     const RECONNECT: Duration = Duration::from_millis(10);
     let mut journal = Journal::default();
@@ -138,6 +157,7 @@ async fn client(edge: SocketAddr, key: &str, number: usize, stop: &AtomicBool, a
                 connection = Some(open);
             }
             Ok(answer) => {
+                stopped.fetch_add(u64::from(answer.status == 402), Ordering::Relaxed);
                 bump(journal.others.entry(answer.status).or_default(), 1);
                 connection = Some(open);
             }

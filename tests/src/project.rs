@@ -8,12 +8,8 @@ use serde_json::Value;
 use shared::ids::{KeyId, Mode, ProjectId};
 use shared::kind::Kind;
 use shared::plan::Plan;
-use shared::policy::{AllowanceParts, LeaseRules, Overage, Policy, SignedPolicy, Status};
-use shared::units::Units;
-use shared::wire::POLICY_PATH;
 
 use crate::client::{Answer, Call};
-use crate::clock;
 use crate::poll::eventually;
 use crate::stack::Stack;
 
@@ -123,37 +119,6 @@ impl Project {
     /// When the command fails.
     pub fn set(&self, stack: &Stack, flag: &str, value: &str) -> Result<()> {
         stack.meter(&["project", "set", self.id.as_str(), flag, value]).map(|_| ())
-    }
-
-    /// Makes the home decide every request, durably, before its answer: no leases. The policy is signed
-    /// like the aggregator's, and its version is one that the aggregator never gets to.
-    ///
-    /// # Errors
-    /// When the edge does not take the policy.
-    pub async fn make_strict(&self, stack: &Stack) -> Result<()> {
-        let policy = Policy {
-            project: self.id.clone(),
-            version: 1_000_000,
-            plan: Plan::Enterprise,
-            status: Status::Active,
-            allowance: AllowanceParts {
-                period: clock::now().period(),
-                included: Units::new(1_000_000_000),
-                lots: Units::ZERO,
-                credits: Units::ZERO,
-                next_included: Units::new(1_000_000_000),
-                overage: Overage::Stop,
-            },
-            rpm: 1_000_000,
-            agents_max: None,
-            keys: vec![self.key_id.clone()],
-            upgrade_url: "https://palveron.com/pricing".to_owned(),
-            leases: LeaseRules { strict: true, ..LeaseRules::default() },
-        };
-        let signed = SignedPolicy::sign(&policy, &stack.signing_keys()?).map_err(anyhow::Error::msg)?;
-        let answer = Call::post(POLICY_PATH, serde_json::to_string(&signed)?).send(self.edge).await?;
-        ensure!(answer.status == 200, "got {}: {}", answer.status, answer.text());
-        Ok(())
     }
 
     async fn accepts(&self, key: &str) -> Result<()> {

@@ -63,6 +63,8 @@ pub struct Options {
     pub aggregator_of_edge: Option<SocketAddr>,
     /// The text of `METER_ROUTES`.
     pub routes: Option<String>,
+    /// Whether isolates decide by leases instead of asking the home.
+    pub leases: bool,
     /// Parts that the test starts by itself later.
     pub later: Vec<Part>,
 }
@@ -89,6 +91,14 @@ impl Stack {
     /// When a part is missing or does not start.
     pub async fn start() -> Result<Self> {
         Self::start_with(Options::default()).await
+    }
+
+    /// Starts a stack whose isolates decide by leases.
+    ///
+    /// # Errors
+    /// As [`Stack::start`].
+    pub async fn start_leasing() -> Result<Self> {
+        Self::start_with(Options { leases: true, ..Options::default() }).await
     }
 
     /// Starts a stack that differs from the usual one.
@@ -302,6 +312,7 @@ impl Stack {
             .env("DATABASE_URL", format!("sqlite://{}", database.display()))
             .env("EDGE_URL", format!("http://{}", self.edge))
             .env("DEMO_UPSTREAM_LISTEN", self.upstream.to_string())
+            .env("METER_DECISIONS", if self.options.leases { "lease" } else { "home" })
     }
 
     /// Waits until every running part answers.

@@ -24,7 +24,7 @@ use crate::store::{Store, WhenMissing};
 /// Palveron Meter: usage books, limits and policies.
 ///
 /// Configured by environment: DATABASE_URL, METER_LISTEN, EDGE_URL, METER_KEY_SECRETS,
-/// METER_SIGNING_KEYS, METER_UPGRADE_URL, METER_LOG, METER_LOG_FORMAT, METER_TEST.
+/// METER_SIGNING_KEYS, METER_UPGRADE_URL, METER_DECISIONS, METER_LOG, METER_LOG_FORMAT, METER_TEST.
 #[derive(Debug, Parser)]
 #[command(name = "meter", version, max_term_width = 100)]
 pub struct Cli {
@@ -119,7 +119,8 @@ fn start(cli: Cli) -> anyhow::Result<()> {
 
 async fn context(config: Config, missing: WhenMissing) -> anyhow::Result<Context> {
     let store = Store::open(&config.database, missing).await?;
-    let basis = Basis::new(config.upgrade_url.clone()).map_err(anyhow::Error::msg)?;
+    let basis =
+        Basis::new(config.upgrade_url.clone(), config.decisions.rules()).map_err(anyhow::Error::msg)?;
     let clock = Clock::system();
     if config.test {
         clock.shift(store.clock_offset_ms().await?);

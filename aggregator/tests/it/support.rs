@@ -74,7 +74,7 @@ pub(crate) fn noon() -> Timestamp {
 }
 
 pub(crate) fn basis() -> Basis {
-    Basis::new("https://palveron.com/pricing".to_owned()).unwrap()
+    Basis::new("https://palveron.com/pricing".to_owned(), shared::policy::LeaseRules::default()).unwrap()
 }
 
 /// A running aggregator.

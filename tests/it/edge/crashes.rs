@@ -1,5 +1,4 @@
-//! `kill -9` under load of a strict project: what was answered 200 is billed, and nothing twice. What
-//! holds with leases is in `leases.rs`.
+//! `kill -9` under load: what was answered 200 is billed, and nothing twice.
 
 use std::time::Duration;
 
@@ -56,7 +55,6 @@ fn assert_between(acked: &Totals, billed: &Totals, unanswered: &Totals) {
 async fn no_acknowledged_request_is_lost_or_billed_twice_when_any_part_is_killed() -> Result<()> {
     let mut stack = Stack::start().await?;
     let project = Project::ready(&stack, "crash", Limits::WIDE).await?;
-    project.make_strict(&stack).await?;
     let load = Load::start(stack.edge(), &project.key, CLIENTS);
     let rounds: [&[Part]; 8] = [
         &[Part::Edge],
@@ -118,7 +116,6 @@ async fn while_only_the_aggregator_is_killed_nobody_notices_and_the_bill_is_exac
 async fn what_was_not_flushed_before_a_crash_is_reported_without_another_request() -> Result<()> {
     let mut stack = Stack::start().await?;
     let project = Project::ready(&stack, "silent", Limits::WIDE).await?;
-    project.make_strict(&stack).await?;
     stack.kill(Part::Aggregator)?;
     for _ in 0..7 {
         assert_eq!(project.verify().await?.status, 200);

@@ -19,7 +19,7 @@ const DRAIN_MAX: Duration = Duration::from_secs(40);
 
 #[tokio::test]
 async fn most_answers_need_no_home_and_every_one_is_reported() -> Result<()> {
-    let stack = Stack::start().await?;
+    let stack = Stack::start_leasing().await?;
     let project = Project::ready(&stack, "near", Limits::WIDE).await?;
     let mut connection = Connection::open(stack.edge()).await?;
     let mut at_home = 0;
@@ -42,7 +42,6 @@ async fn most_answers_need_no_home_and_every_one_is_reported() -> Result<()> {
 async fn a_strict_project_is_always_decided_at_the_home() -> Result<()> {
     let stack = Stack::start().await?;
     let project = Project::ready(&stack, "strict", Limits::WIDE).await?;
-    project.make_strict(&stack).await?;
     for _ in 0..20 {
         let answer = project.verify().await?;
         assert_eq!((answer.status, answer.header("server-timing")), (200, Some("meter;desc=home")));
@@ -86,7 +85,7 @@ async fn kill_edge(stack: &mut Stack, load: &Load, go_on_to: u64) -> Result<u64>
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_isolate_bills_no_more_than_it_served_and_loses_little() -> Result<()> {
-    let mut stack = Stack::start().await?;
+    let mut stack = Stack::start_leasing().await?;
     let project = Project::ready(&stack, "mortal", Limits::WIDE).await?;
     let load = Load::start(stack.edge(), &project.key, CLIENTS);
     let mut lost_max = 0;
@@ -122,7 +121,7 @@ async fn a_killed_isolate_bills_no_more_than_it_served_and_loses_little() -> Res
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hard_stop_is_not_overshot_though_isolates_die() -> Result<()> {
-    let mut stack = Stack::start().await?;
+    let mut stack = Stack::start_leasing().await?;
     let limits = Limits { included: Some(8_000), ..Limits::COMMUNITY_FAST };
     let project = Project::ready(&stack, "edgeways", limits).await?;
     let load = Load::start(stack.edge(), &project.key, CLIENTS);

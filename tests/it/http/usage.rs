@@ -62,7 +62,8 @@ async fn both_dates_are_included_and_bad_ones_are_named() -> Result<()> {
         ("from=2026-05-01%2B02:00&to=2026-05-02", "from"),
         ("from=2026-05-01&from=2026-05-01&to=2026-05-02", "from"),
         ("from=2026-05-01&to=2026-05-02&mode=real", "mode"),
-        ("from=2026-05-01&to=2026-05-02&group_by=day", "group_by"),
+        ("from=2026-05-01&to=2026-05-02&group_by=hour", "group_by"),
+        ("from=2026-05-01&to=2026-05-02&page=2", "page"),
     ];
     for (query, field) in bad {
         let problem =

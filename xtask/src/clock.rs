@@ -44,14 +44,10 @@ pub(crate) fn human(time: Duration) -> String {
     format!("{} min {:02} s", seconds.div_euclid(60), seconds.rem_euclid(60))
 }
 
-/// Seconds since 1970: a number that no earlier run has used.
-pub(crate) fn seconds_since_1970() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
-}
-
 /// The first and the last day of the current UTC month, as `2026-05-01` and `2026-05-31`.
 pub(crate) fn this_month() -> (String, String) {
-    month_of(seconds_since_1970().div_euclid(86_400))
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    month_of(since_1970.as_secs().div_euclid(86_400))
 }
 
 /// The month of a day counted from 1970-01-01, by walking the calendar: years first, then months.

@@ -1,19 +1,18 @@
 //! `cargo xtask sim`: the lease core under every fault, from seeds that replay exactly.
 //!
 //! It must never hide a seed: what fails is printed with the command that shows it again.
-#![expect(clippy::print_stdout, reason = "the seed is part of this command's result")]
 
 use std::process::Command;
 
 use anyhow::Result;
 use clap::Args;
 
-use crate::clock::seconds_since_1970;
 use crate::native;
 use crate::process::{ask, run_visible};
 
-/// How many fresh seeds every change must pass: more than the rarest planted bug needs, in under two minutes.
-const FRESH_SEEDS: u64 = 5_000;
+/// How many seeds every change must pass: more than the rarest planted bug needs, in under two minutes. They are
+/// the same for everybody, so that a change is judged by what it changes; fresh ones are for `--seed`.
+const CHECKED_SEEDS: u64 = 5_000;
 
 /// What `cargo xtask sim` takes.
 #[derive(Debug, Args)]
@@ -56,11 +55,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     run_visible("the simulator", &mut sim)
 }
 
-/// What every change must pass: seeds that nobody has seen, and every planted bug caught.
+/// What every change must pass: the checked seeds, and every planted bug caught.
 pub(crate) fn check() -> Result<()> {
-    let seed = seconds_since_1970();
-    println!("seeds from {seed}; `cargo xtask sim --seed <SEED> --trace` shows one again");
-    run(&Options { seed, seeds: FRESH_SEEDS, jobs: None, trace: false, scenario: None, page: None })?;
+    run(&Options { seed: 1, seeds: CHECKED_SEEDS, jobs: None, trace: false, scenario: None, page: None })?;
     let mut planted = native::cargo("test");
     planted.args(["--release", "--package", "sim", "--features", "planted", "--test", "planted"]);
     run_visible("planted bugs", &mut planted)

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use shared::ids::ProjectId;
 use shared::time::{Period, Timestamp};
 use shared::units::Units;
-use sqlx::{Row, Sqlite, SqliteConnection, Transaction};
+use sqlx::Row;
 
 use super::rows::{id, int, ms, number};
-use super::{Store, StoreError, ledger, projects};
+use super::{Connection, Store, StoreError, Tx, ledger, projects};
 use crate::book::Book;
 use crate::ledger::audit::audit;
 use crate::ledger::close::CLOSE_WITHIN_MS;
@@ -50,7 +50,7 @@ impl Store {
         setting: OverageSetting,
         now: Timestamp,
     ) -> Result<Option<Result<Book, Refusal>>, StoreError> {
-        let mut tx = self.write().await?;
+        let mut tx = self.write_project(project).await?;
         let Some(book) = ledger::load(&mut tx, project).await? else { return Ok(None) };
         let postings = match plan::set_overage(&book.ledger, now, setting) {
             Ok(postings) if postings.is_empty() => return Ok(Some(Ok(book))),
@@ -72,7 +72,7 @@ impl Store {
         once: Option<&Once>,
         now: Timestamp,
     ) -> Result<Credited, StoreError> {
-        let mut tx = self.write().await?;
+        let mut tx = self.write_project(project).await?;
         let Some(book) = ledger::load(&mut tx, project).await? else { return Ok(Credited::ProjectUnknown) };
         if let Some(once) = once
             && let Some((body, lot)) = answered(&mut tx, project, &once.key).await?
@@ -95,7 +95,7 @@ impl Store {
     /// Appends postings, raises the policy's version and commits.
     async fn keep_postings(
         &self,
-        mut tx: Transaction<'static, Sqlite>,
+        mut tx: Tx,
         book: Book,
         postings: Vec<Posting>,
         now: Timestamp,
@@ -116,11 +116,12 @@ impl Store {
     pub async fn due_closes(&self, now: Timestamp, limit: u32) -> Result<Vec<ProjectId>, StoreError> {
         // A period is over for more than 72 h exactly when it is before the one of 72 h ago.
         let before = Timestamp::from_ms(now.as_ms().saturating_sub(CLOSE_WITHIN_MS)).period();
-        let rows = sqlx::query("SELECT id FROM project WHERE first_open < ? ORDER BY first_open, id LIMIT ?")
-            .bind(before.to_string())
-            .bind(limit)
-            .fetch_all(&self.readers)
-            .await?;
+        let rows =
+            sqlx::query("SELECT id FROM project WHERE first_open < $1 ORDER BY first_open, id LIMIT $2")
+                .bind(before.to_string())
+                .bind(i64::from(limit))
+                .fetch_all(&self.readers)
+                .await?;
         rows.iter().map(|row| id(row, "id", ProjectId::parse)).collect()
     }
 
@@ -133,7 +134,7 @@ impl Store {
         project: &ProjectId,
         now: Timestamp,
     ) -> Result<Vec<Period>, StoreError> {
-        let mut tx = self.write().await?;
+        let mut tx = self.write_project(project).await?;
         let Some(book) = ledger::load(&mut tx, project).await? else { return Ok(vec![]) };
         let (stored, first) = (book.next_number(), book.ledger.first_open());
         let book = book.closed(now).map_err(StoreError::Refused)?;
@@ -176,11 +177,11 @@ impl Store {
 
 /// The body and the lot of an earlier call of that name.
 async fn answered(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     project: &ProjectId,
     key: &str,
 ) -> Result<Option<(Vec<u8>, LotId)>, StoreError> {
-    let row = sqlx::query("SELECT sha256, lot_number FROM idempotency WHERE project = ? AND key = ?")
+    let row = sqlx::query("SELECT sha256, lot_number FROM idempotency WHERE project = $1 AND key = $2")
         .bind(project.as_str())
         .bind(key)
         .fetch_optional(tx)
@@ -189,14 +190,14 @@ async fn answered(
 }
 
 async fn remember(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     project: &ProjectId,
     once: &Once,
     lot: LotId,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO idempotency (project, key, sha256, lot_number, created_ms) VALUES (?, ?, ?, ?, ?)",
+        "INSERT INTO idempotency (project, key, sha256, lot_number, created_ms) VALUES ($1, $2, $3, $4, $5)",
     )
     .bind(project.as_str())
     .bind(&once.key)

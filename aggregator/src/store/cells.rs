@@ -8,11 +8,10 @@ use shared::kind::Kind;
 use shared::time::{Period, Timestamp};
 use shared::units::Units;
 use shared::wire::Flush;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
+use sqlx::{QueryBuilder, Row};
 
 use super::rows::{day, id, instant, int, ms, name, number, units};
-use super::{Store, StoreError, keys, ledger, projects};
+use super::{Connection, Db, DbRow, Store, StoreError, keys, ledger, projects};
 use crate::batch::{Batch, Doubt};
 use crate::book::Book;
 use crate::ledger::entry::Usage;
@@ -75,7 +74,7 @@ impl Store {
     pub async fn source(&self, flush: &Flush) -> Result<Option<SourceState>, StoreError> {
         let row = sqlx::query(
             "SELECT watermark, last_seen_ms FROM source
-             WHERE project = ? AND mode = ? AND source = ? AND incarnation = ?",
+             WHERE project = $1 AND mode = $2 AND source = $3 AND incarnation = $4",
         )
         .bind(flush.project.as_str())
         .bind(flush.mode.as_str())
@@ -97,7 +96,7 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn quarantined(&self, project: &ProjectId) -> Result<u64, StoreError> {
-        let row = sqlx::query("SELECT COUNT(*) AS cells FROM quarantine WHERE project = ?")
+        let row = sqlx::query("SELECT COUNT(*) AS cells FROM quarantine WHERE project = $1")
             .bind(project.as_str())
             .fetch_one(&self.readers)
             .await?;
@@ -111,7 +110,7 @@ impl Store {
     pub async fn cells_as_text(&self, project: &ProjectId) -> Result<Vec<String>, StoreError> {
         let rows = sqlx::query(
             "SELECT mode, day, agent, kind, source, incarnation, units, tokens_in, tokens_out, anchors
-             FROM cell WHERE project = ?
+             FROM cell WHERE project = $1
              ORDER BY mode, day, agent, kind, source, incarnation",
         )
         .bind(project.as_str())
@@ -121,7 +120,7 @@ impl Store {
     }
 }
 
-fn as_text(row: &SqliteRow) -> Result<String, StoreError> {
+fn as_text(row: &DbRow) -> Result<String, StoreError> {
     let text = |column| row.try_get::<String, _>(column);
     Ok(format!(
         "{} {} {} {} {} {} units={} tokens_in={} tokens_out={} anchors={}",
@@ -138,11 +137,7 @@ fn as_text(row: &SqliteRow) -> Result<String, StoreError> {
     ))
 }
 
-async fn merge_one(
-    tx: &mut SqliteConnection,
-    flush: &Flush,
-    now: Timestamp,
-) -> Result<Option<Merged>, StoreError> {
+async fn merge_one(tx: &mut Connection, flush: &Flush, now: Timestamp) -> Result<Option<Merged>, StoreError> {
     let Some(project) = projects::find(tx, &flush.project).await? else { return Ok(None) };
     let Batch { cells, doubted } = Batch::prepare(&flush.cells, project.rpm_max, now.day());
     let mut moved = BTreeMap::new();
@@ -172,7 +167,7 @@ async fn merge_one(
 
 /// Cells of closed periods become adjustments; levels that open ones have reached are crossed.
 async fn tell_ledger(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     mut book: Book,
     periods: &BTreeSet<Period>,
     now: Timestamp,
@@ -191,7 +186,7 @@ async fn tell_ledger(
 
 /// Adds what these cells are beyond those that are stored to the sums of their periods.
 async fn add_growth(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     flush: &Flush,
     cells: &[Cell],
     moved: &mut BTreeMap<Period, Usage>,
@@ -212,13 +207,13 @@ async fn add_growth(
 
 /// What is billed of these cells as they are stored; those that are not are absent.
 async fn stored(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     flush: &Flush,
     cells: &[Cell],
 ) -> Result<BTreeMap<CellKey, Usage>, StoreError> {
-    let mut statement = QueryBuilder::<Sqlite>::new("WITH wanted (day, agent, kind) AS (");
+    let mut statement = QueryBuilder::<Db>::new("WITH wanted (day, agent, kind) AS (");
     statement.push_values(cells, |mut row, cell| {
-        row.push_bind(cell.key.day.number())
+        row.push_bind(i64::from(cell.key.day.number()))
             .push_bind(cell.key.agent.as_str())
             .push_bind(cell.key.kind.as_str());
     });
@@ -249,8 +244,8 @@ async fn stored(
         .collect()
 }
 
-async fn merge_cells(tx: &mut SqliteConnection, flush: &Flush, cells: &[Cell]) -> Result<(), StoreError> {
-    let mut statement = QueryBuilder::<Sqlite>::new(
+async fn merge_cells(tx: &mut Connection, flush: &Flush, cells: &[Cell]) -> Result<(), StoreError> {
+    let mut statement = QueryBuilder::<Db>::new(
         "INSERT INTO cell (project, mode, source, incarnation, day, kind, agent, units, tokens_in, tokens_out, anchors) ",
     );
     statement.push_values(cells, |mut row, cell| {
@@ -258,7 +253,7 @@ async fn merge_cells(tx: &mut SqliteConnection, flush: &Flush, cells: &[Cell]) -
             .push_bind(flush.mode.as_str())
             .push_bind(flush.source.as_str())
             .push_bind(flush.incarnation.as_str())
-            .push_bind(cell.key.day.number())
+            .push_bind(i64::from(cell.key.day.number()))
             .push_bind(cell.key.kind.as_str())
             .push_bind(cell.key.agent.as_str())
             .push_bind(int(cell.counts.units.get()))
@@ -278,7 +273,7 @@ async fn merge_cells(tx: &mut SqliteConnection, flush: &Flush, cells: &[Cell]) -
 }
 
 async fn set_aside(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     flush: &Flush,
     cell: &Cell,
     (reason, now): (Doubt, Timestamp),
@@ -286,7 +281,7 @@ async fn set_aside(
     sqlx::query(
         "INSERT INTO quarantine (project, mode, source, incarnation, day, kind, agent, reason,
                                  units, tokens_in, tokens_out, anchors, first_seen_ms)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
          ON CONFLICT (project, mode, day, agent, kind, source, incarnation, reason) DO UPDATE SET
              units = max(units, excluded.units),
              tokens_in = max(tokens_in, excluded.tokens_in),
@@ -297,7 +292,7 @@ async fn set_aside(
     .bind(flush.mode.as_str())
     .bind(flush.source.as_str())
     .bind(flush.incarnation.as_str())
-    .bind(cell.key.day.number())
+    .bind(i64::from(cell.key.day.number()))
     .bind(cell.key.kind.as_str())
     .bind(cell.key.agent.as_str())
     .bind(reason.as_str())
@@ -312,9 +307,9 @@ async fn set_aside(
 }
 
 /// Notes that the source flushed, and says how far its incarnation has come.
-async fn touch_source(tx: &mut SqliteConnection, flush: &Flush, now: Timestamp) -> Result<u64, StoreError> {
+async fn touch_source(tx: &mut Connection, flush: &Flush, now: Timestamp) -> Result<u64, StoreError> {
     let row = sqlx::query(
-        "INSERT INTO source (project, mode, source, incarnation, watermark, last_seen_ms) VALUES (?, ?, ?, ?, ?, ?)
+        "INSERT INTO source (project, mode, source, incarnation, watermark, last_seen_ms) VALUES ($1, $2, $3, $4, $5, $6)
          ON CONFLICT (project, mode, source, incarnation) DO UPDATE SET
              watermark = max(watermark, excluded.watermark),
              last_seen_ms = max(last_seen_ms, excluded.last_seen_ms)

@@ -2,11 +2,10 @@
 
 use shared::ids::{KeyId, Mode, ProjectId};
 use shared::time::Timestamp;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
+use sqlx::Row;
 
 use super::rows::{id, instant, ms, optional};
-use super::{Store, StoreError, projects};
+use super::{Connection, DbRow, Store, StoreError, projects};
 use crate::project::{ACTIVE_KEYS_MAX, Key};
 use crate::random;
 
@@ -32,7 +31,7 @@ impl Store {
         mode: Mode,
         now: Timestamp,
     ) -> Result<KeyCreated, StoreError> {
-        let mut tx = self.write().await?;
+        let mut tx = self.write_project(project).await?;
         if projects::find(&mut tx, project).await?.is_none() {
             return Ok(KeyCreated::ProjectUnknown);
         }
@@ -58,7 +57,7 @@ impl Store {
         key: &KeyId,
         now: Timestamp,
     ) -> Result<Option<Key>, StoreError> {
-        let mut tx = self.write().await?;
+        let mut tx = self.write_project(project).await?;
         let Some(found) = find(&mut tx, project, key).await? else { return Ok(None) };
         if found.revoked.is_some() {
             return Ok(Some(found));
@@ -75,7 +74,7 @@ impl Store {
     /// When the store fails.
     pub async fn keys(&self, project: &ProjectId) -> Result<Vec<Key>, StoreError> {
         let rows = sqlx::query(
-            "SELECT id, mode, created_ms, revoked_ms FROM project_key WHERE project = ? ORDER BY created_ms, id",
+            "SELECT id, mode, created_ms, revoked_ms FROM project_key WHERE project = $1 ORDER BY created_ms, id",
         )
         .bind(project.as_str())
         .fetch_all(&self.readers)
@@ -86,32 +85,30 @@ impl Store {
 
 /// The ids of the project's keys that are not revoked.
 pub(super) async fn active(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     project: &ProjectId,
 ) -> Result<Vec<KeyId>, StoreError> {
-    let rows = sqlx::query("SELECT id FROM project_key WHERE project = ? AND revoked_ms IS NULL ORDER BY id")
-        .bind(project.as_str())
-        .fetch_all(connection)
-        .await?;
+    let rows =
+        sqlx::query("SELECT id FROM project_key WHERE project = $1 AND revoked_ms IS NULL ORDER BY id")
+            .bind(project.as_str())
+            .fetch_all(connection)
+            .await?;
     rows.iter().map(|row| id(row, "id", KeyId::parse)).collect()
 }
 
-async fn find(
-    tx: &mut SqliteConnection,
-    project: &ProjectId,
-    key: &KeyId,
-) -> Result<Option<Key>, StoreError> {
-    let row =
-        sqlx::query("SELECT id, mode, created_ms, revoked_ms FROM project_key WHERE project = ? AND id = ?")
-            .bind(project.as_str())
-            .bind(key.as_str())
-            .fetch_optional(tx)
-            .await?;
+async fn find(tx: &mut Connection, project: &ProjectId, key: &KeyId) -> Result<Option<Key>, StoreError> {
+    let row = sqlx::query(
+        "SELECT id, mode, created_ms, revoked_ms FROM project_key WHERE project = $1 AND id = $2",
+    )
+    .bind(project.as_str())
+    .bind(key.as_str())
+    .fetch_optional(tx)
+    .await?;
     row.as_ref().map(read).transpose()
 }
 
-async fn insert(tx: &mut SqliteConnection, project: &ProjectId, key: &Key) -> Result<(), StoreError> {
-    sqlx::query("INSERT INTO project_key (project, id, mode, created_ms) VALUES (?, ?, ?, ?)")
+async fn insert(tx: &mut Connection, project: &ProjectId, key: &Key) -> Result<(), StoreError> {
+    sqlx::query("INSERT INTO project_key (project, id, mode, created_ms) VALUES ($1, $2, $3, $4)")
         .bind(project.as_str())
         .bind(key.id.as_str())
         .bind(key.mode.as_str())
@@ -122,12 +119,12 @@ async fn insert(tx: &mut SqliteConnection, project: &ProjectId, key: &Key) -> Re
 }
 
 async fn revoke(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     project: &ProjectId,
     key: &KeyId,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    sqlx::query("UPDATE project_key SET revoked_ms = ? WHERE project = ? AND id = ?")
+    sqlx::query("UPDATE project_key SET revoked_ms = $1 WHERE project = $2 AND id = $3")
         .bind(ms(now))
         .bind(project.as_str())
         .bind(key.as_str())
@@ -136,7 +133,7 @@ async fn revoke(
     Ok(())
 }
 
-fn read(row: &SqliteRow) -> Result<Key, StoreError> {
+fn read(row: &DbRow) -> Result<Key, StoreError> {
     let mode: String = row.try_get("mode")?;
     Ok(Key {
         id: id(row, "id", KeyId::parse)?,

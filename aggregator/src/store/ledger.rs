@@ -5,11 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use shared::ids::{Mode, ProjectId};
 use shared::plan::Catalogue;
 use shared::time::{Period, Timestamp};
-use sqlx::sqlite::{SqlitePool, SqliteRow};
-use sqlx::{Row, SqliteConnection};
+use sqlx::Row;
 
 use super::rows::{instant, int, ms, name, number, small, units};
-use super::{Store, StoreError, projects};
+use super::{BEGIN_WRITE, Connection, DbPool, DbRow, Store, StoreError, projects};
 use crate::book::{Book, Crossed, opening};
 use crate::ledger::crossing::Crossing;
 use crate::ledger::entry::{Entry, EntryNumber, Usage};
@@ -35,7 +34,7 @@ impl Store {
     ) -> Result<Vec<(Crossed, Timestamp)>, StoreError> {
         let rows = sqlx::query(
             "SELECT period, quota_version, percent, quota, used, at_ms FROM crossing_event
-             WHERE project = ? AND period = ? ORDER BY quota_version, percent",
+             WHERE project = $1 AND period = $2 ORDER BY quota_version, percent",
         )
         .bind(id.as_str())
         .bind(period.to_string())
@@ -56,7 +55,7 @@ impl Store {
     /// When the store fails.
     pub async fn ledger_as_text(&self, id: &ProjectId) -> Result<Vec<String>, StoreError> {
         let mut tx = self.read().await?;
-        let text = |row: &SqliteRow, column| row.try_get::<String, _>(column);
+        let text = |row: &DbRow, column| row.try_get::<String, _>(column);
         let mut lines = Vec::new();
         for row in entry_rows(&mut tx, id).await? {
             let (fact, movements) = (text(&row, "fact")?, text(&row, "movements")?);
@@ -79,8 +78,8 @@ impl Store {
 }
 
 /// Opens the ledgers of projects that were made by a release without one, as of their making.
-pub(super) async fn open_missing(writer: &SqlitePool, catalogue: &Catalogue) -> Result<(), StoreError> {
-    let mut tx = writer.begin_with("BEGIN IMMEDIATE").await?;
+pub(super) async fn open_missing(writer: &DbPool, catalogue: &Catalogue) -> Result<(), StoreError> {
+    let mut tx = writer.begin_with(BEGIN_WRITE).await?;
     for project in projects::without_ledger(&mut tx).await? {
         let ledger = opening(&project, catalogue).map_err(StoreError::Refused)?;
         append(&mut tx, &project.id, &ledger, EntryNumber(1)).await?;
@@ -89,10 +88,7 @@ pub(super) async fn open_missing(writer: &SqlitePool, catalogue: &Catalogue) -> 
     Ok(())
 }
 
-pub(super) async fn load(
-    connection: &mut SqliteConnection,
-    id: &ProjectId,
-) -> Result<Option<Book>, StoreError> {
+pub(super) async fn load(connection: &mut Connection, id: &ProjectId) -> Result<Option<Book>, StoreError> {
     let Some(project) = projects::find(connection, id).await? else { return Ok(None) };
     let entries = entry_rows(connection, id).await?.iter().map(entry).collect::<Result<_, _>>()?;
     let ledger = Ledger::replay(entries).map_err(StoreError::Refused)?;
@@ -104,7 +100,7 @@ pub(super) async fn load(
 /// Writes what a book has beyond `stored`, the entry number that was next when it was read, and the
 /// crossings of `periods` that are due. Says how many fired.
 pub(super) async fn keep(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     book: Book,
     stored: EntryNumber,
     periods: &BTreeSet<Period>,
@@ -123,7 +119,7 @@ pub(super) async fn keep(
 
 /// Inserts the entries from `from` on; another writer's entry of that number makes it fail.
 pub(super) async fn append(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     id: &ProjectId,
     ledger: &Ledger,
     from: EntryNumber,
@@ -131,16 +127,18 @@ pub(super) async fn append(
     let new = ledger.entries().iter().filter(|entry| entry.number >= from);
     for Entry { number, at, fact, movements } in new {
         let json = |error: serde_json::Error| StoreError::Unwritable(error.to_string());
-        sqlx::query("INSERT INTO entry (project, number, at_ms, fact, movements) VALUES (?, ?, ?, ?, ?)")
-            .bind(id.as_str())
-            .bind(int(number.0))
-            .bind(ms(*at))
-            .bind(serde_json::to_string(fact).map_err(json)?)
-            .bind(serde_json::to_string(movements).map_err(json)?)
-            .execute(&mut *tx)
-            .await?;
+        sqlx::query(
+            "INSERT INTO entry (project, number, at_ms, fact, movements) VALUES ($1, $2, $3, $4, $5)",
+        )
+        .bind(id.as_str())
+        .bind(int(number.0))
+        .bind(ms(*at))
+        .bind(serde_json::to_string(fact).map_err(json)?)
+        .bind(serde_json::to_string(movements).map_err(json)?)
+        .execute(&mut *tx)
+        .await?;
     }
-    sqlx::query("UPDATE project SET first_open = ? WHERE id = ? AND first_open IS NOT ?")
+    sqlx::query("UPDATE project SET first_open = $1 WHERE id = $2 AND first_open IS DISTINCT FROM $3")
         .bind(ledger.first_open().to_string())
         .bind(id.as_str())
         .bind(ledger.first_open().to_string())
@@ -151,14 +149,14 @@ pub(super) async fn append(
 
 /// Moves a period's sums by what a merge added to its cells.
 pub(super) async fn add_usage(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     id: &ProjectId,
     mode: Mode,
     period: Period,
     added: Usage,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO usage (project, mode, period, units, anchors) VALUES (?, ?, ?, ?, ?)
+        "INSERT INTO usage (project, mode, period, units, anchors) VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT (project, mode, period) DO UPDATE SET
              units = units + excluded.units, anchors = anchors + excluded.anchors",
     )
@@ -172,16 +170,16 @@ pub(super) async fn add_usage(
     Ok(())
 }
 
-async fn entry_rows(connection: &mut SqliteConnection, id: &ProjectId) -> Result<Vec<SqliteRow>, StoreError> {
+async fn entry_rows(connection: &mut Connection, id: &ProjectId) -> Result<Vec<DbRow>, StoreError> {
     let rows =
-        sqlx::query("SELECT number, at_ms, fact, movements FROM entry WHERE project = ? ORDER BY number")
+        sqlx::query("SELECT number, at_ms, fact, movements FROM entry WHERE project = $1 ORDER BY number")
             .bind(id.as_str())
             .fetch_all(connection)
             .await?;
     Ok(rows)
 }
 
-fn entry(row: &SqliteRow) -> Result<Entry, StoreError> {
+fn entry(row: &DbRow) -> Result<Entry, StoreError> {
     Ok(Entry {
         number: EntryNumber(number(row, "number")?),
         at: instant(row, "at_ms")?,
@@ -190,17 +188,17 @@ fn entry(row: &SqliteRow) -> Result<Entry, StoreError> {
     })
 }
 
-fn json<T: serde::de::DeserializeOwned>(row: &SqliteRow, column: &'static str) -> Result<T, StoreError> {
+fn json<T: serde::de::DeserializeOwned>(row: &DbRow, column: &'static str) -> Result<T, StoreError> {
     let stored: String = row.try_get(column)?;
     serde_json::from_str(&stored).map_err(|_| StoreError::Unreadable { column, got: stored })
 }
 
 pub(super) async fn totals(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     id: &ProjectId,
     mode: Mode,
 ) -> Result<BTreeMap<Period, Usage>, StoreError> {
-    let rows = sqlx::query("SELECT period, units, anchors FROM usage WHERE project = ? AND mode = ?")
+    let rows = sqlx::query("SELECT period, units, anchors FROM usage WHERE project = $1 AND mode = $2")
         .bind(id.as_str())
         .bind(mode.as_str())
         .fetch_all(connection)
@@ -210,12 +208,12 @@ pub(super) async fn totals(
 
 /// The sums of the live cells themselves, which `totals` must equal.
 pub(super) async fn sums_of_cells(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     id: &ProjectId,
 ) -> Result<BTreeMap<Period, Usage>, StoreError> {
     let rows = sqlx::query(
         "SELECT strftime('%Y-%m', day * 86400, 'unixepoch') AS period, SUM(units) AS units, SUM(anchors) AS anchors
-         FROM cell WHERE project = ? AND mode = 'live' GROUP BY 1",
+         FROM cell WHERE project = $1 AND mode = 'live' GROUP BY 1",
     )
     .bind(id.as_str())
     .fetch_all(connection)
@@ -223,20 +221,20 @@ pub(super) async fn sums_of_cells(
     rows.iter().map(period_sum).collect()
 }
 
-fn period_sum(row: &SqliteRow) -> Result<(Period, Usage), StoreError> {
+fn period_sum(row: &DbRow) -> Result<(Period, Usage), StoreError> {
     let usage = Usage { units: units(row, "units")?, anchors: units(row, "anchors")? };
     Ok((name(row, "period", Period::parse)?, usage))
 }
 
-async fn fired(connection: &mut SqliteConnection, id: &ProjectId) -> Result<BTreeSet<Crossing>, StoreError> {
-    let rows = sqlx::query("SELECT period, quota_version, percent FROM crossing WHERE project = ?")
+async fn fired(connection: &mut Connection, id: &ProjectId) -> Result<BTreeSet<Crossing>, StoreError> {
+    let rows = sqlx::query("SELECT period, quota_version, percent FROM crossing WHERE project = $1")
         .bind(id.as_str())
         .fetch_all(connection)
         .await?;
     rows.iter().map(crossing).collect()
 }
 
-fn crossing(row: &SqliteRow) -> Result<Crossing, StoreError> {
+fn crossing(row: &DbRow) -> Result<Crossing, StoreError> {
     let percent = small(row, "percent")?;
     Ok(Crossing {
         period: name(row, "period", Period::parse)?,
@@ -247,26 +245,26 @@ fn crossing(row: &SqliteRow) -> Result<Crossing, StoreError> {
 }
 
 async fn insert_crossing(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     id: &ProjectId,
     Crossed { crossing, quota, used }: &Crossed,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    sqlx::query("INSERT INTO crossing (project, period, quota_version, percent) VALUES (?, ?, ?, ?)")
+    sqlx::query("INSERT INTO crossing (project, period, quota_version, percent) VALUES ($1, $2, $3, $4)")
         .bind(id.as_str())
         .bind(crossing.period.to_string())
-        .bind(crossing.quota_version)
-        .bind(crossing.percent)
+        .bind(i64::from(crossing.quota_version))
+        .bind(i64::from(crossing.percent))
         .execute(&mut *tx)
         .await?;
     sqlx::query(
         "INSERT INTO crossing_event (project, period, quota_version, percent, at_ms, quota, used)
-         VALUES (?, ?, ?, ?, ?, ?, ?)",
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
     )
     .bind(id.as_str())
     .bind(crossing.period.to_string())
-    .bind(crossing.quota_version)
-    .bind(crossing.percent)
+    .bind(i64::from(crossing.quota_version))
+    .bind(i64::from(crossing.percent))
     .bind(ms(now))
     .bind(int(quota.get()))
     .bind(int(used.get()))

@@ -2,10 +2,9 @@
 //! here by a test and in every database that ran it.
 
 use sha2::{Digest, Sha256};
-use sqlx::sqlite::SqlitePool;
-use sqlx::{Row, SqliteConnection};
+use sqlx::Row;
 
-use super::StoreError;
+use super::{BEGIN_WRITE, Connection, DbPool, StoreError};
 
 /// One step of the schema.
 struct Migration {
@@ -14,13 +13,13 @@ struct Migration {
 }
 
 const MIGRATIONS: [Migration; 2] = [
-    Migration { number: 1, sql: include_str!("migrations/0001_first_light.sql") },
-    Migration { number: 2, sql: include_str!("migrations/0002_ledger.sql") },
+    Migration { number: 1, sql: include_str!("migrations/sqlite/0001_first_light.sql") },
+    Migration { number: 2, sql: include_str!("migrations/sqlite/0002_ledger.sql") },
 ];
 
 /// Runs what has not run yet, all in one transaction.
-pub(super) async fn apply(pool: &SqlitePool) -> Result<(), StoreError> {
-    let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
+pub(super) async fn apply(pool: &DbPool) -> Result<(), StoreError> {
+    let mut tx = pool.begin_with(BEGIN_WRITE).await?;
     create_table(&mut tx).await?;
     let applied = applied(&mut tx).await?;
     let newest = MIGRATIONS.iter().map(|migration| migration.number).max().unwrap_or_default();
@@ -52,7 +51,7 @@ fn hash(sql: &str) -> String {
     base16ct::lower::encode_string(&Sha256::digest(sql))
 }
 
-async fn create_table(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+async fn create_table(connection: &mut Connection) -> Result<(), StoreError> {
     sqlx::query(
         "CREATE TABLE IF NOT EXISTS migration (
              number INTEGER NOT NULL PRIMARY KEY,
@@ -64,14 +63,14 @@ async fn create_table(connection: &mut SqliteConnection) -> Result<(), StoreErro
     Ok(())
 }
 
-async fn applied(connection: &mut SqliteConnection) -> Result<Vec<(i64, String)>, StoreError> {
+async fn applied(connection: &mut Connection) -> Result<Vec<(i64, String)>, StoreError> {
     let rows =
         sqlx::query("SELECT number, sha256 FROM migration ORDER BY number").fetch_all(connection).await?;
     rows.iter().map(|row| Ok((row.try_get("number")?, row.try_get("sha256")?))).collect()
 }
 
-async fn record(connection: &mut SqliteConnection, number: i64, hash: &str) -> Result<(), StoreError> {
-    sqlx::query("INSERT INTO migration (number, sha256) VALUES (?, ?)")
+async fn record(connection: &mut Connection, number: i64, hash: &str) -> Result<(), StoreError> {
+    sqlx::query("INSERT INTO migration (number, sha256) VALUES ($1, $2)")
         .bind(number)
         .bind(hash)
         .execute(connection)
@@ -98,7 +97,7 @@ mod tests {
         assert_eq!(got, locked, "add a migration with the next number instead of editing one");
     }
 
-    async fn pool() -> SqlitePool {
+    async fn pool() -> DbPool {
         SqlitePoolOptions::new().max_connections(1).connect("sqlite::memory:").await.unwrap()
     }
 

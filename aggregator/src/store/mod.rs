@@ -21,10 +21,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
-use sqlx::{Row, Sqlite, SqliteConnection, Transaction};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Row, Sqlite, Transaction};
 use tokio::sync::Notify;
 
 pub use billing::{Credited, Once};
@@ -34,6 +32,7 @@ pub use keys::KeyCreated;
 pub use outbox::DuePush;
 pub use tokens::Token;
 
+use shared::ids::ProjectId;
 use shared::plan::Catalogue;
 
 use crate::ledger::refusal::Refusal;
@@ -50,6 +49,26 @@ const READERS_MAX: u32 = 4;
 
 /// The value of `PRAGMA synchronous` that syncs the log at every commit.
 const SYNCHRONOUS_FULL: i64 = 2;
+
+/// The database. The store's files name only these five, so that what is behind them may change.
+///
+/// Values are bound and read as `i64`, text, bytes and options of these: all databases have them.
+type Db = Sqlite;
+
+/// One row of an answer.
+type DbRow = <Db as sqlx::Database>::Row;
+
+/// A connection, or what a transaction is to the statements in it.
+type Connection = <Db as sqlx::Database>::Connection;
+
+/// Some connections.
+type DbPool = sqlx::Pool<Db>;
+
+/// A transaction; dropped without a commit it changes nothing.
+type Tx = Transaction<'static, Db>;
+
+/// Takes the write lock at once, so that a transaction never fails in its middle.
+const BEGIN_WRITE: &str = "BEGIN IMMEDIATE";
 
 /// What can go wrong with the books.
 #[derive(Debug, thiserror::Error)]
@@ -125,8 +144,8 @@ pub enum WhenMissing {
 /// The books.
 #[derive(Debug, Clone)]
 pub struct Store {
-    writer: SqlitePool,
-    readers: SqlitePool,
+    writer: DbPool,
+    readers: DbPool,
     policy_changed: Arc<Notify>,
 }
 
@@ -182,18 +201,24 @@ impl Store {
         self.writer.close().await;
     }
 
-    /// A transaction that holds the write lock from its beginning, so that it never fails in its middle.
-    async fn write(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+    /// A transaction that no other writer of the books runs beside, from its beginning, so that what it
+    /// reads stays true and it never fails in its middle.
+    async fn write(&self) -> Result<Tx, StoreError> {
+        Ok(self.writer.begin_with(BEGIN_WRITE).await?)
+    }
+
+    /// As [`Store::write`], but only against writers of the same project: it must write nothing of others.
+    async fn write_project(&self, _project: &ProjectId) -> Result<Tx, StoreError> {
+        self.write().await
     }
 
     /// A transaction that sees one state of the books.
-    async fn read(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+    async fn read(&self) -> Result<Tx, StoreError> {
         Ok(self.readers.begin().await?)
     }
 
     /// Commits a change that raised a policy's version and wakes the push job.
-    async fn commit_policy_change(&self, tx: Transaction<'static, Sqlite>) -> Result<(), StoreError> {
+    async fn commit_policy_change(&self, tx: Tx) -> Result<(), StoreError> {
         tx.commit().await?;
         self.policy_changed.notify_one();
         Ok(())
@@ -201,7 +226,7 @@ impl Store {
 }
 
 /// SQLite answers a setting that it cannot keep with the one it has, so what counts is what it answers.
-async fn refuse_unsafe(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+async fn refuse_unsafe(connection: &mut Connection) -> Result<(), StoreError> {
     let journal: String = sqlx::query("PRAGMA journal_mode").fetch_one(&mut *connection).await?.try_get(0)?;
     if journal != "wal" {
         let advice = "acknowledged writes need wal; keep the file on a local disk";
@@ -219,7 +244,7 @@ async fn refuse_unsafe(connection: &mut SqliteConnection) -> Result<(), StoreErr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sqlx::Connection;
+    use sqlx::{Connection as _, SqliteConnection};
 
     #[tokio::test]
     async fn a_connection_that_may_lose_acknowledged_writes_is_refused() {

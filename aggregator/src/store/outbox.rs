@@ -4,10 +4,10 @@
 
 use shared::ids::{KeyId, ProjectId};
 use shared::time::Timestamp;
-use sqlx::{Row, SqliteConnection};
+use sqlx::Row;
 
 use super::rows::{id, ms, number, small};
-use super::{Store, StoreError, keys, ledger};
+use super::{Connection, Store, StoreError, keys, ledger};
 use crate::book::Book;
 
 /// The name of the setting that holds what all policies were last compiled from.
@@ -42,12 +42,12 @@ impl Store {
     ) -> Result<Vec<DuePush>, StoreError> {
         let rows = sqlx::query(
             "SELECT project, version, attempts FROM policy_outbox
-             WHERE due_ms <= ? OR due_ms > ?
-             ORDER BY due_ms, project LIMIT ?",
+             WHERE due_ms <= $1 OR due_ms > $2
+             ORDER BY due_ms, project LIMIT $3",
         )
         .bind(ms(now))
         .bind(ms(now.plus_ms(wait_ms_max)))
-        .bind(limit)
+        .bind(i64::from(limit))
         .fetch_all(&self.readers)
         .await?;
         rows.iter()
@@ -66,7 +66,7 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn push_arrived(&self, project: &ProjectId, version: u64) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM policy_outbox WHERE project = ? AND version <= ?")
+        sqlx::query("DELETE FROM policy_outbox WHERE project = $1 AND version <= $2")
             .bind(project.as_str())
             .bind(super::rows::int(version))
             .execute(&self.writer)
@@ -80,7 +80,7 @@ impl Store {
     /// When the store fails.
     pub async fn push_failed(&self, push: &DuePush, due: Timestamp) -> Result<(), StoreError> {
         sqlx::query(
-            "UPDATE policy_outbox SET attempts = attempts + 1, due_ms = ? WHERE project = ? AND version = ?",
+            "UPDATE policy_outbox SET attempts = attempts + 1, due_ms = $1 WHERE project = $2 AND version = $3",
         )
         .bind(ms(due))
         .bind(push.project.as_str())
@@ -95,7 +95,7 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn hurry_pushes(&self, now: Timestamp) -> Result<(), StoreError> {
-        sqlx::query("UPDATE policy_outbox SET attempts = 0, due_ms = ? WHERE due_ms > ?")
+        sqlx::query("UPDATE policy_outbox SET attempts = 0, due_ms = $1 WHERE due_ms > $2")
             .bind(ms(now))
             .bind(ms(now))
             .execute(&self.writer)
@@ -139,7 +139,7 @@ impl Store {
     /// When the store fails.
     pub async fn outrun_policies(&self, now: Timestamp) -> Result<(), StoreError> {
         let mut tx = self.write().await?;
-        sqlx::query("UPDATE project SET policy_version = policy_version + ?")
+        sqlx::query("UPDATE project SET policy_version = policy_version + $1")
             .bind(super::rows::int(VERSIONS_PER_RESTORE))
             .execute(&mut *tx)
             .await?;
@@ -150,13 +150,13 @@ impl Store {
 
 /// Queues the push of a project's policy version.
 pub(super) async fn queue(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     project: &ProjectId,
     version: u64,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO policy_outbox (project, version, attempts, due_ms) VALUES (?, ?, 0, ?)
+        "INSERT INTO policy_outbox (project, version, attempts, due_ms) VALUES ($1, $2, 0, $3)
          ON CONFLICT (project) DO UPDATE SET version = excluded.version, attempts = 0, due_ms = excluded.due_ms",
     )
     .bind(project.as_str())
@@ -167,9 +167,9 @@ pub(super) async fn queue(
     Ok(())
 }
 
-async fn queue_all(tx: &mut SqliteConnection, now: Timestamp) -> Result<(), StoreError> {
+async fn queue_all(tx: &mut Connection, now: Timestamp) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO policy_outbox (project, version, attempts, due_ms) SELECT id, policy_version, 0, ? FROM project WHERE true
+        "INSERT INTO policy_outbox (project, version, attempts, due_ms) SELECT id, policy_version, 0, $1 FROM project WHERE true
          ON CONFLICT (project) DO UPDATE SET version = excluded.version, attempts = 0, due_ms = excluded.due_ms",
     )
     .bind(ms(now))
@@ -178,18 +178,18 @@ async fn queue_all(tx: &mut SqliteConnection, now: Timestamp) -> Result<(), Stor
     Ok(())
 }
 
-async fn raise_all(tx: &mut SqliteConnection) -> Result<u64, StoreError> {
+async fn raise_all(tx: &mut Connection) -> Result<u64, StoreError> {
     let done = sqlx::query("UPDATE project SET policy_version = policy_version + 1").execute(tx).await?;
     Ok(done.rows_affected())
 }
 
-async fn basis(tx: &mut SqliteConnection) -> Result<Option<String>, StoreError> {
-    let row = sqlx::query("SELECT value FROM setting WHERE name = ?").bind(BASIS).fetch_optional(tx).await?;
+async fn basis(tx: &mut Connection) -> Result<Option<String>, StoreError> {
+    let row = sqlx::query("SELECT value FROM setting WHERE name = $1").bind(BASIS).fetch_optional(tx).await?;
     Ok(row.map(|row| row.try_get("value")).transpose()?)
 }
 
-async fn set_basis(tx: &mut SqliteConnection, fingerprint: &str) -> Result<(), StoreError> {
-    sqlx::query("INSERT INTO setting (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value")
+async fn set_basis(tx: &mut Connection, fingerprint: &str) -> Result<(), StoreError> {
+    sqlx::query("INSERT INTO setting (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value")
         .bind(BASIS)
         .bind(fingerprint)
         .execute(tx)

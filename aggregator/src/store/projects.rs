@@ -6,11 +6,9 @@ use shared::ids::ProjectId;
 use shared::plan::Plan;
 use shared::policy::Status;
 use shared::time::Timestamp;
-use sqlx::SqliteConnection;
-use sqlx::sqlite::SqliteRow;
 
 use super::rows::{flag, id, instant, int, ms, name, number, optional, small, units};
-use super::{Store, StoreError, ledger, outbox};
+use super::{Connection, DbRow, Store, StoreError, ledger, outbox};
 use crate::book::{Book, opening};
 use crate::ledger::entry::EntryNumber;
 use crate::policy::Basis;
@@ -89,7 +87,7 @@ impl Store {
         basis: &Basis,
         now: Timestamp,
     ) -> Result<Option<Changed>, StoreError> {
-        let mut tx = self.write().await?;
+        let mut tx = self.write_project(id).await?;
         let Some(book) = ledger::load(&mut tx, id).await? else { return Ok(None) };
         let Some(next) = book.project.changed(change, &basis.catalogue) else {
             return Ok(Some(Changed { book, crossings: 0, differs: false }));
@@ -134,21 +132,17 @@ impl Store {
     }
 }
 
-async fn ids(
-    connection: &mut SqliteConnection,
-    after: &str,
-    limit: u32,
-) -> Result<Vec<ProjectId>, StoreError> {
-    let rows = sqlx::query("SELECT id FROM project WHERE id > ? ORDER BY id LIMIT ?")
+async fn ids(connection: &mut Connection, after: &str, limit: u32) -> Result<Vec<ProjectId>, StoreError> {
+    let rows = sqlx::query("SELECT id FROM project WHERE id > $1 ORDER BY id LIMIT $2")
         .bind(after)
-        .bind(limit)
+        .bind(i64::from(limit))
         .fetch_all(connection)
         .await?;
     rows.iter().map(|row| id(row, "id", ProjectId::parse)).collect()
 }
 
 /// Projects of a release that kept no ledgers.
-pub(super) async fn without_ledger(connection: &mut SqliteConnection) -> Result<Vec<Project>, StoreError> {
+pub(super) async fn without_ledger(connection: &mut Connection) -> Result<Vec<Project>, StoreError> {
     let rows = sqlx::query(
         "SELECT id, plan, rpm, included, suspended, catalogue, auto_overage, rpm_max, policy_version, created_ms
          FROM project WHERE first_open IS NULL",
@@ -160,12 +154,12 @@ pub(super) async fn without_ledger(connection: &mut SqliteConnection) -> Result<
 
 /// Notes whether the customer has overage on, for those who list projects.
 pub(super) async fn set_auto_overage(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     id: &ProjectId,
     on: bool,
 ) -> Result<(), StoreError> {
-    sqlx::query("UPDATE project SET auto_overage = ? WHERE id = ?")
-        .bind(on)
+    sqlx::query("UPDATE project SET auto_overage = $1 WHERE id = $2")
+        .bind(i64::from(on))
         .bind(id.as_str())
         .execute(tx)
         .await?;
@@ -174,12 +168,12 @@ pub(super) async fn set_auto_overage(
 
 /// Raises the project's policy version, queues the push, and returns the version.
 pub(super) async fn raise_policy(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     id: &ProjectId,
     now: Timestamp,
 ) -> Result<u64, StoreError> {
     let row = sqlx::query(
-        "UPDATE project SET policy_version = policy_version + 1 WHERE id = ? RETURNING policy_version",
+        "UPDATE project SET policy_version = policy_version + 1 WHERE id = $1 RETURNING policy_version",
     )
     .bind(id.as_str())
     .fetch_one(&mut *tx)
@@ -189,13 +183,10 @@ pub(super) async fn raise_policy(
     Ok(version)
 }
 
-pub(super) async fn find(
-    connection: &mut SqliteConnection,
-    id: &ProjectId,
-) -> Result<Option<Project>, StoreError> {
+pub(super) async fn find(connection: &mut Connection, id: &ProjectId) -> Result<Option<Project>, StoreError> {
     let row = sqlx::query(
         "SELECT id, plan, rpm, included, suspended, catalogue, auto_overage, rpm_max, policy_version, created_ms
-         FROM project WHERE id = ?",
+         FROM project WHERE id = $1",
     )
     .bind(id.as_str())
     .fetch_optional(connection)
@@ -204,20 +195,20 @@ pub(super) async fn find(
 }
 
 /// Inserts the project; false if its id is taken.
-async fn insert(tx: &mut SqliteConnection, project: &Project) -> Result<bool, StoreError> {
+async fn insert(tx: &mut Connection, project: &Project) -> Result<bool, StoreError> {
     let done = sqlx::query(
         "INSERT INTO project (id, plan, rpm, included, suspended, catalogue, auto_overage, rpm_max, policy_version, created_ms)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
          ON CONFLICT (id) DO NOTHING",
     )
     .bind(project.id.as_str())
     .bind(project.plan.as_str())
-    .bind(project.rpm_own)
+    .bind(project.rpm_own.map(i64::from))
     .bind(project.included_own.map(|included| int(included.get())))
-    .bind(is_suspended(project.status))
-    .bind(project.catalogue)
-    .bind(project.auto_overage)
-    .bind(project.rpm_max)
+    .bind(i64::from(is_suspended(project.status)))
+    .bind(i64::from(project.catalogue))
+    .bind(i64::from(project.auto_overage))
+    .bind(i64::from(project.rpm_max))
     .bind(int(project.policy_version))
     .bind(ms(project.created))
     .execute(tx)
@@ -225,16 +216,16 @@ async fn insert(tx: &mut SqliteConnection, project: &Project) -> Result<bool, St
     Ok(done.rows_affected() == 1)
 }
 
-async fn update(tx: &mut SqliteConnection, project: &Project) -> Result<(), StoreError> {
+async fn update(tx: &mut Connection, project: &Project) -> Result<(), StoreError> {
     sqlx::query(
-        "UPDATE project SET plan = ?, rpm = ?, included = ?, suspended = ?, catalogue = ?, rpm_max = ? WHERE id = ?",
+        "UPDATE project SET plan = $1, rpm = $2, included = $3, suspended = $4, catalogue = $5, rpm_max = $6 WHERE id = $7",
     )
     .bind(project.plan.as_str())
-    .bind(project.rpm_own)
+    .bind(project.rpm_own.map(i64::from))
     .bind(project.included_own.map(|included| int(included.get())))
-    .bind(is_suspended(project.status))
-    .bind(project.catalogue)
-    .bind(project.rpm_max)
+    .bind(i64::from(is_suspended(project.status)))
+    .bind(i64::from(project.catalogue))
+    .bind(i64::from(project.rpm_max))
     .bind(project.id.as_str())
     .execute(tx)
     .await?;
@@ -248,7 +239,7 @@ fn is_suspended(status: Status) -> bool {
     }
 }
 
-fn read(row: &SqliteRow) -> Result<Project, StoreError> {
+fn read(row: &DbRow) -> Result<Project, StoreError> {
     Ok(Project {
         id: id(row, "id", ProjectId::parse)?,
         plan: name(row, "plan", Plan::parse)?,

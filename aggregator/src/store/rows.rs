@@ -4,11 +4,10 @@ use shared::ids::IdError;
 use shared::time::{Day, Timestamp};
 use shared::units::Units;
 use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 
-use super::StoreError;
+use super::{DbRow, StoreError};
 
-/// A number as SQLite stores it; ours are below 2^53 and always fit.
+/// A number as databases store it; ours are below 2^53 and always fit.
 pub(super) fn int(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
@@ -17,46 +16,46 @@ pub(super) fn ms(at: Timestamp) -> i64 {
     int(at.as_ms())
 }
 
-pub(super) fn number(row: &SqliteRow, column: &'static str) -> Result<u64, StoreError> {
+pub(super) fn number(row: &DbRow, column: &'static str) -> Result<u64, StoreError> {
     let stored: i64 = row.try_get(column)?;
     u64::try_from(stored).map_err(|_| StoreError::Unreadable { column, got: stored.to_string() })
 }
 
-pub(super) fn small(row: &SqliteRow, column: &'static str) -> Result<u32, StoreError> {
+pub(super) fn small(row: &DbRow, column: &'static str) -> Result<u32, StoreError> {
     let stored = number(row, column)?;
     u32::try_from(stored).map_err(|_| StoreError::Unreadable { column, got: stored.to_string() })
 }
 
-pub(super) fn units(row: &SqliteRow, column: &'static str) -> Result<Units, StoreError> {
+pub(super) fn units(row: &DbRow, column: &'static str) -> Result<Units, StoreError> {
     number(row, column).map(Units::new)
 }
 
-pub(super) fn day(row: &SqliteRow, column: &'static str) -> Result<Day, StoreError> {
+pub(super) fn day(row: &DbRow, column: &'static str) -> Result<Day, StoreError> {
     let stored = small(row, column)?;
     Day::from_number(stored).ok_or_else(|| StoreError::Unreadable { column, got: stored.to_string() })
 }
 
-pub(super) fn instant(row: &SqliteRow, column: &'static str) -> Result<Timestamp, StoreError> {
+pub(super) fn instant(row: &DbRow, column: &'static str) -> Result<Timestamp, StoreError> {
     number(row, column).map(Timestamp::from_ms)
 }
 
 /// A column that may be empty, read by one of the functions above.
 pub(super) fn optional<T>(
-    row: &SqliteRow,
+    row: &DbRow,
     column: &'static str,
-    read: fn(&SqliteRow, &'static str) -> Result<T, StoreError>,
+    read: fn(&DbRow, &'static str) -> Result<T, StoreError>,
 ) -> Result<Option<T>, StoreError> {
     let stored: Option<i64> = row.try_get(column)?;
     stored.map(|_| read(row, column)).transpose()
 }
 
-pub(super) fn flag(row: &SqliteRow, column: &'static str) -> Result<bool, StoreError> {
+pub(super) fn flag(row: &DbRow, column: &'static str) -> Result<bool, StoreError> {
     number(row, column).map(|stored| stored != 0)
 }
 
 /// A text column that is an identifier.
 pub(super) fn id<T>(
-    row: &SqliteRow,
+    row: &DbRow,
     column: &'static str,
     parse: fn(&str) -> Result<T, IdError>,
 ) -> Result<T, StoreError> {
@@ -66,7 +65,7 @@ pub(super) fn id<T>(
 
 /// A text column that is one of a few names.
 pub(super) fn name<T>(
-    row: &SqliteRow,
+    row: &DbRow,
     column: &'static str,
     parse: fn(&str) -> Option<T>,
 ) -> Result<T, StoreError> {

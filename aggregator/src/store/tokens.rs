@@ -2,11 +2,10 @@
 
 use shared::ids::ProjectId;
 use shared::time::Timestamp;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
+use sqlx::Row;
 
 use super::rows::{id, instant, ms, optional};
-use super::{Store, StoreError};
+use super::{Connection, DbRow, Store, StoreError};
 use crate::access::{Role, Scope};
 use crate::random;
 use crate::token::TokenHash;
@@ -48,7 +47,7 @@ impl Store {
     /// When the store fails.
     pub async fn active_token(&self, hash: &TokenHash) -> Result<Option<Token>, StoreError> {
         let row = sqlx::query(
-            "SELECT id, project, role, created_ms, revoked_ms FROM token WHERE hash = ? AND revoked_ms IS NULL",
+            "SELECT id, project, role, created_ms, revoked_ms FROM token WHERE hash = $1 AND revoked_ms IS NULL",
         )
         .bind(hash.as_bytes())
         .fetch_optional(&self.readers)
@@ -75,7 +74,7 @@ impl Store {
     /// When the store fails.
     pub async fn project_tokens(&self, project: &ProjectId) -> Result<Vec<Token>, StoreError> {
         let rows = sqlx::query(
-            "SELECT id, project, role, created_ms, revoked_ms FROM token WHERE project = ? ORDER BY created_ms, id",
+            "SELECT id, project, role, created_ms, revoked_ms FROM token WHERE project = $1 ORDER BY created_ms, id",
         )
         .bind(project.as_str())
         .fetch_all(&self.readers)
@@ -104,12 +103,12 @@ impl Store {
     }
 }
 
-async fn insert(tx: &mut SqliteConnection, token: &Token, hash: &TokenHash) -> Result<(), StoreError> {
+async fn insert(tx: &mut Connection, token: &Token, hash: &TokenHash) -> Result<(), StoreError> {
     let project = match &token.scope {
         Scope::Operator => None,
         Scope::Project { project, .. } => Some(project.as_str()),
     };
-    sqlx::query("INSERT INTO token (id, hash, project, role, created_ms) VALUES (?, ?, ?, ?, ?)")
+    sqlx::query("INSERT INTO token (id, hash, project, role, created_ms) VALUES ($1, $2, $3, $4, $5)")
         .bind(&token.id)
         .bind(hash.as_bytes())
         .bind(project)
@@ -120,16 +119,16 @@ async fn insert(tx: &mut SqliteConnection, token: &Token, hash: &TokenHash) -> R
     Ok(())
 }
 
-async fn find(connection: &mut SqliteConnection, id: &str) -> Result<Option<Token>, StoreError> {
-    let row = sqlx::query("SELECT id, project, role, created_ms, revoked_ms FROM token WHERE id = ?")
+async fn find(connection: &mut Connection, id: &str) -> Result<Option<Token>, StoreError> {
+    let row = sqlx::query("SELECT id, project, role, created_ms, revoked_ms FROM token WHERE id = $1")
         .bind(id)
         .fetch_optional(connection)
         .await?;
     row.as_ref().map(read).transpose()
 }
 
-async fn revoke(tx: &mut SqliteConnection, id: &str, now: Timestamp) -> Result<(), StoreError> {
-    sqlx::query("UPDATE token SET revoked_ms = ? WHERE id = ? AND revoked_ms IS NULL")
+async fn revoke(tx: &mut Connection, id: &str, now: Timestamp) -> Result<(), StoreError> {
+    sqlx::query("UPDATE token SET revoked_ms = $1 WHERE id = $2 AND revoked_ms IS NULL")
         .bind(ms(now))
         .bind(id)
         .execute(tx)
@@ -137,7 +136,7 @@ async fn revoke(tx: &mut SqliteConnection, id: &str, now: Timestamp) -> Result<(
     Ok(())
 }
 
-fn read(row: &SqliteRow) -> Result<Token, StoreError> {
+fn read(row: &DbRow) -> Result<Token, StoreError> {
     let role: String = row.try_get("role")?;
     let project: Option<String> = row.try_get("project")?;
     let scope = match (Role::parse(&role), project) {

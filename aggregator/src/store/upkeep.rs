@@ -16,7 +16,7 @@ impl Store {
     /// # Errors
     /// When the store fails or the file is there.
     pub async fn backup(&self, file: &Path) -> Result<(), StoreError> {
-        sqlx::query("VACUUM INTO ?").bind(file.display().to_string()).execute(&self.writer).await?;
+        sqlx::query("VACUUM INTO $1").bind(file.display().to_string()).execute(&self.writer).await?;
         Ok(())
     }
 
@@ -42,7 +42,7 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn clock_offset_ms(&self) -> Result<u64, StoreError> {
-        let row = sqlx::query("SELECT value FROM setting WHERE name = ?")
+        let row = sqlx::query("SELECT value FROM setting WHERE name = $1")
             .bind(CLOCK_OFFSET)
             .fetch_optional(&self.readers)
             .await?;
@@ -59,7 +59,7 @@ impl Store {
         let mut tx = self.write().await?;
         let offset_ms = self.clock_offset_ms().await?.saturating_add(by_ms);
         sqlx::query(
-            "INSERT INTO setting (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            "INSERT INTO setting (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
         )
         .bind(CLOCK_OFFSET)
         .bind(offset_ms.to_string())

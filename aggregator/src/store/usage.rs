@@ -6,10 +6,9 @@ use shared::ids::{AgentId, Mode, ProjectId};
 use shared::kind::Kind;
 use shared::time::Day;
 use shared::units::Units;
-use sqlx::SqliteConnection;
 
 use super::rows::{day, id, name, units};
-use super::{Store, StoreError};
+use super::{Connection, Store, StoreError};
 use crate::ledger::forecast::PACE_DAYS;
 use crate::usage::{Span, Sums};
 
@@ -18,8 +17,8 @@ use crate::usage::{Span, Sums};
 struct Range<'a> {
     project: &'a str,
     mode: &'a str,
-    from: u32,
-    to: u32,
+    from: i64,
+    to: i64,
 }
 
 impl Store {
@@ -31,8 +30,8 @@ impl Store {
         let range = Range {
             project: project.as_str(),
             mode: mode.as_str(),
-            from: span.from().number(),
-            to: span.to().number(),
+            from: i64::from(span.from().number()),
+            to: i64::from(span.to().number()),
         };
         let mut tx = self.read().await?;
         let (tokens_in, tokens_out) = observed(&mut tx, range).await?;
@@ -55,21 +54,21 @@ impl Store {
     ) -> Result<BTreeMap<Day, Units>, StoreError> {
         let rows = sqlx::query(
             "SELECT day, SUM(units) AS units FROM cell
-             WHERE project = ? AND mode = 'live' AND day BETWEEN ? AND ? GROUP BY day",
+             WHERE project = $1 AND mode = 'live' AND day BETWEEN $2 AND $3 GROUP BY day",
         )
         .bind(project.as_str())
-        .bind(today.number().saturating_sub(PACE_DAYS))
-        .bind(today.number())
+        .bind(i64::from(today.number().saturating_sub(PACE_DAYS)))
+        .bind(i64::from(today.number()))
         .fetch_all(&self.readers)
         .await?;
         rows.iter().map(|row| Ok((day(row, "day")?, units(row, "units")?))).collect()
     }
 }
 
-async fn by_day(tx: &mut SqliteConnection, range: Range<'_>) -> Result<Vec<(Day, Kind, Units)>, StoreError> {
+async fn by_day(tx: &mut Connection, range: Range<'_>) -> Result<Vec<(Day, Kind, Units)>, StoreError> {
     let rows = sqlx::query(
         "SELECT day, kind, SUM(units) AS units FROM cell
-         WHERE project = ? AND mode = ? AND day BETWEEN ? AND ?
+         WHERE project = $1 AND mode = $2 AND day BETWEEN $3 AND $4
          GROUP BY day, kind",
     )
     .bind(range.project)
@@ -83,10 +82,10 @@ async fn by_day(tx: &mut SqliteConnection, range: Range<'_>) -> Result<Vec<(Day,
         .collect()
 }
 
-async fn by_agent(tx: &mut SqliteConnection, range: Range<'_>) -> Result<Vec<(AgentId, Units)>, StoreError> {
+async fn by_agent(tx: &mut Connection, range: Range<'_>) -> Result<Vec<(AgentId, Units)>, StoreError> {
     let rows = sqlx::query(
         "SELECT agent, SUM(units) AS units FROM cell
-         WHERE project = ? AND mode = ? AND day BETWEEN ? AND ?
+         WHERE project = $1 AND mode = $2 AND day BETWEEN $3 AND $4
          GROUP BY agent",
     )
     .bind(range.project)
@@ -98,10 +97,10 @@ async fn by_agent(tx: &mut SqliteConnection, range: Range<'_>) -> Result<Vec<(Ag
     rows.iter().map(|row| Ok((id(row, "agent", AgentId::parse)?, units(row, "units")?))).collect()
 }
 
-async fn observed(tx: &mut SqliteConnection, range: Range<'_>) -> Result<(Units, Units), StoreError> {
+async fn observed(tx: &mut Connection, range: Range<'_>) -> Result<(Units, Units), StoreError> {
     let row = sqlx::query(
         "SELECT COALESCE(SUM(tokens_in), 0) AS tokens_in, COALESCE(SUM(tokens_out), 0) AS tokens_out FROM cell
-         WHERE project = ? AND mode = ? AND day BETWEEN ? AND ?",
+         WHERE project = $1 AND mode = $2 AND day BETWEEN $3 AND $4",
     )
     .bind(range.project)
     .bind(range.mode)

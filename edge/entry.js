@@ -19,7 +19,8 @@ const SMALL_BYTES_MAX = 1024;
 // An alarm that is overdue by that much was lost by the platform and is set again.
 const ALARM_LOST_MS = 2000;
 
-const life = meter.__worker_init_state();
+// A panic ends an instance; the next one has another number.
+const life = { criticalError: false, instanceId: 0 };
 let configured = false;
 
 function rust(turn) {
@@ -342,7 +343,7 @@ export class MeterHome extends DurableObject {
     configure(this.env);
     return rust(() => {
       if (this.#instance !== life.instanceId) {
-        this.#home = new meter.HomeObject(this.ctx);
+        this.#home = new meter.HomeObject(this.ctx.storage.sql);
         this.#instance = life.instanceId;
       }
       return act(this.#home);

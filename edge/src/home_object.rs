@@ -16,12 +16,11 @@ use shared::sign::{Purpose, Signed};
 use shared::time::Timestamp;
 use shared::wire::{Flush, FlushAck, INGEST_PATH};
 use wasm_bindgen::prelude::wasm_bindgen;
-use worker::SqlStorage;
-use worker::worker_sys::DurableObjectState;
 
 use crate::config;
 use crate::home_store;
 use crate::isolate::ContactReply;
+use crate::platform::Sql;
 use crate::step::HomeReply;
 
 /// A signed message to the aggregator, as `entry.js` sends it.
@@ -44,17 +43,17 @@ struct Round {
 #[wasm_bindgen]
 #[derive(Debug)]
 pub struct HomeObject {
-    sql: SqlStorage,
+    sql: Sql,
     home: RefCell<Option<Home>>,
 }
 
 #[wasm_bindgen]
 impl HomeObject {
-    /// The home of this object; its rows are read at the first call.
+    /// The home of the object with that SQL; its rows are read at the first call.
     #[wasm_bindgen(constructor)]
     #[must_use]
-    pub fn new(state: DurableObjectState) -> Self {
-        Self { sql: worker::State::from(state).storage().sql(), home: RefCell::new(None) }
+    pub fn new(sql: Sql) -> Self {
+        Self { sql, home: RefCell::new(None) }
     }
 
     /// Decides one question of an isolate with that holder; an empty text is none. `undefined` means
@@ -197,7 +196,7 @@ impl HomeObject {
     ) -> Result<Option<T>, String> {
         let mut slot = self.home.borrow_mut();
         if slot.is_none() {
-            *slot = Home::load(home_store::load(&self.sql).map_err(text)?, now).map_err(text)?;
+            *slot = Home::load(home_store::load(&self.sql)?, now).map_err(text)?;
         }
         if slot.is_none()
             && let Some((name, fresh)) = identity
@@ -209,7 +208,7 @@ impl HomeObject {
         let result = act(home);
         if let Err(error) = home_store::save(&self.sql, &home.take_writes()) {
             *slot = None;
-            return Err(text(error));
+            return Err(error);
         }
         Ok(Some(result))
     }

@@ -11,6 +11,7 @@ mod gate;
 mod home_object;
 mod home_store;
 mod isolate;
+mod platform;
 mod step;
 
 use shared::decision::Numbers;
@@ -21,6 +22,7 @@ use shared::time::Timestamp;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 pub use home_object::HomeObject;
+pub use platform::Sql;
 
 use config::Config;
 use gate::Head;

@@ -31,7 +31,6 @@ pub(super) fn make(wasm: &Path, name: &str) -> Result<Glue> {
         .module(true)?
         // After a panic the worker starts over with a fresh instance; see edge/entry.js.
         .reset_state_function(true)
-        .force_enable_abort_handler(true)
         .generate_output()
         .context("wasm-bindgen cannot make the glue")?;
     ensure!(

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use shared::sign::{Purpose, SigningKeys};
 
+use crate::fake_stripe::{Receiver, Settings};
+
 /// The settings of the demo upstream.
 #[derive(Debug)]
 pub struct UpstreamConfig {
@@ -41,6 +43,28 @@ impl UpstreamConfig {
         };
         Ok(Self { listen, keys })
     }
+}
+
+/// Reads the simulated Stripe's settings: `FAKE_STRIPE_LISTEN`, `FAKE_STRIPE_WEBHOOK` (where events go),
+/// `STRIPE_WEBHOOK_SECRET` (what signs them, several with commas) and `FAKE_STRIPE_STATE` (a file).
+///
+/// # Errors
+/// Says which setting is not as it must be.
+pub fn fake_stripe() -> Result<Settings> {
+    let listen = variable("FAKE_STRIPE_LISTEN").unwrap_or_else(|| "127.0.0.1:12111".to_owned());
+    let webhook = variable("FAKE_STRIPE_WEBHOOK")
+        .unwrap_or_else(|| "http://127.0.0.1:8080/api/v1/stripe/webhook".to_owned());
+    let secrets = variable("STRIPE_WEBHOOK_SECRET").unwrap_or_default();
+    let secrets: Vec<String> = secrets.split(',').filter(|one| !one.is_empty()).map(str::to_owned).collect();
+    ensure!(!secrets.is_empty(), "STRIPE_WEBHOOK_SECRET is not set: deliveries could not be signed");
+    Ok(Settings {
+        listen: listen.parse().with_context(|| {
+            format!("FAKE_STRIPE_LISTEN: got {listen:?}, accepted is an address such as 127.0.0.1:12111")
+        })?,
+        webhook: Some(Receiver::parse(&webhook).context("FAKE_STRIPE_WEBHOOK")?),
+        secrets,
+        state: variable("FAKE_STRIPE_STATE").map(PathBuf::from),
+    })
 }
 
 /// Where the parts under test are. What is missing is a failure, never a reason to skip.

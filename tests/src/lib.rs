@@ -7,6 +7,7 @@ pub mod chance;
 pub mod client;
 pub mod clock;
 pub mod config;
+pub mod fake_stripe;
 pub mod ingest;
 pub mod load;
 pub mod poll;

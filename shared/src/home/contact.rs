@@ -115,11 +115,12 @@ impl Home {
             *total = total.saturating_add(line.units);
         }
         for (period, total) in totals {
-            let open = batch.open.get(&period).copied().unwrap_or(0).min(total);
-            let leased = total.saturating_sub(open);
+            // What came from a reserve was not issued before it was served.
+            let reserve = batch.reserve.get(&period).copied().unwrap_or(0).min(total);
+            let leased = total.saturating_sub(reserve);
             let known = self.desk.came_back(holder, period, leased);
             let account = self.accounts.entry(period).or_default();
-            account.issued = account.issued.saturating_add(Units::new(open));
+            account.issued = account.issued.saturating_add(Units::new(reserve));
             // What an earlier life of the storage issued has been held against the allowance already.
             account.void = account.void.saturating_sub(Units::new(leased.saturating_sub(known)));
             self.write_account(period);
@@ -159,11 +160,8 @@ impl Home {
             Status::Active => offer::offer(&situation, m, &mut random),
         };
         let suspended = policy.status == Status::Suspended;
-        let risk_of = |allowance: u64| {
-            let all = mul_div(allowance, RISK_MILLI, 1_000);
-            all.div_euclid(u64::from(policy.leases.sub_homes.max(1)))
-        };
-        let risk = risk_of(situation.allowance);
+        let risk = situation.risk.div_euclid(u64::from(policy.leases.sub_homes.max(1)));
+        self.book_offer(now, m.holder, &offer);
         let ends = Ends { now, period_ms: now.period().end().ms_since(now), minute_ms: situation.minute_ms };
         let mut refusals = self.refusals(ends, m, &offer.short, &mut random);
         if suspended {
@@ -174,7 +172,6 @@ impl Home {
         let busy = load > super::crowd::HOLD && offer.units == 0 && refusals.is_empty() && !m.child;
         let hold_ms = if busy { self.crowd.hold_slot(now) } else { 0 };
         let lease = self.lease(now, m, &situation, &offer);
-        self.book_offer(now, m.holder, &situation, &offer);
         Ok(Lease { refusals, hold_ms, risk, lanes: lanes(load), ..lease })
     }
 
@@ -189,7 +186,7 @@ impl Home {
             until_ms: minute.next().end().ms_since(now),
         });
         let tight = !s.open && s.avail < mul_div(s.allowance, RISK_MILLI, 1_000);
-        let units = if s.open { 0 } else { offer.granted.saturating_add(offer.units) };
+        let units = offer.granted.saturating_add(offer.units);
         let permits = offer.granted.saturating_add(offer.permits);
         Lease {
             incarnation: self.meta.incarnation.clone(),
@@ -223,10 +220,10 @@ impl Home {
     }
 
     /// Notes what is issued.
-    fn book_offer(&mut self, now: Timestamp, holder: HolderId, s: &Situation, offer: &Offer) {
+    fn book_offer(&mut self, now: Timestamp, holder: HolderId, offer: &Offer) {
         let period = now.period();
         let limited = self.policy.as_ref().is_some_and(|policy| policy.agents_max.is_some());
-        let units = if s.open { 0 } else { offer.granted.saturating_add(offer.units) };
+        let units = offer.granted.saturating_add(offer.units);
         self.desk.issued(holder, period, units);
         let sliced = if planted!(SlicePermitsUncounted) { 0 } else { offer.permits };
         self.meta.window.issue(now, narrow(offer.granted.saturating_add(sliced)));
@@ -268,14 +265,14 @@ impl Home {
         let (weight, weights) = self.crowd.weights(m.holder);
         let minute = now.minute();
         let same_period = minute.next().start().period() == period;
-        let allowance_units = allowance.unwrap_or_default().get();
-        let risk = mul_div(allowance_units, RISK_MILLI, 1_000);
+        // Open overage has nothing that a dead isolate could strand.
+        let risk = allowance.map_or(Units::MAX.get(), |units| mul_div(units.get(), RISK_MILLI, 1_000));
         let next_left = u64::from(policy.rpm.saturating_sub(self.meta.window.issued_next(now)));
         Situation {
             avail: left.get(),
             open: allowance.is_none(),
             recall,
-            allowance: allowance_units,
+            allowance: allowance.unwrap_or_default().get(),
             rpm: u64::from(policy.rpm),
             permits: u64::from(self.meta.window.remaining(now, policy.rpm)),
             next_permits: same_period.then_some(next_left),

@@ -35,11 +35,14 @@ impl Home {
         let mut refusals = Vec::new();
         let (now, period) = (ends.now, ends.now.period());
         for short in short {
-            let denial = if short.denial == Denial::QuotaExhausted {
+            let denial = if short.denial != Denial::QuotaExhausted {
+                short.denial
+            } else if self.is_spent(period, Units::from(short.cost)) {
                 self.note_exhausted(now, period);
                 self.spent_denial(period, Some(m.holder))
             } else {
-                short.denial
+                // Units are left, but not before the aggregator has acknowledged more.
+                Denial::QuotaContended
             };
             let for_ms = if short.agent.is_some() {
                 random.between(DENY_AGENT_MS.0, DENY_AGENT_MS.1)
@@ -53,6 +56,13 @@ impl Home {
             refusals.push(Refusal { denial, agent: short.agent.clone(), cost: short.cost, for_ms });
         }
         refusals
+    }
+
+    /// Whether that many units are not left of the allowance.
+    fn is_spent(&self, period: Period, units: Units) -> bool {
+        let allowance = self.policy.as_ref().and_then(|policy| self.allowance(policy, period));
+        let total = self.net(period).checked_add(units);
+        allowance.is_some_and(|allowance| total.is_none_or(|total| total > allowance))
     }
 
     /// Whether a spent allowance is final, or others still hold some of it.

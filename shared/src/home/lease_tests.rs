@@ -3,6 +3,7 @@
 use super::*;
 use crate::kind::Kind;
 use crate::lease::message::{Batch, Body, Contact, HolderId, Lease, Line, Need, Reply, Returns};
+use crate::policy::Overage;
 use crate::policy::tests::community;
 use crate::sub_home::SubHome;
 use crate::wire::Merged;
@@ -43,7 +44,7 @@ fn contact(holder: u128, nonce: u64, need: u32) -> Contact {
 
 fn batch(seq: u64, units: u64) -> Batch {
     let key = CellKey { day: noon().day(), kind: Kind::Verify, agent: AgentId::none() };
-    Batch { seq, lines: vec![Line { key, units }], open: BTreeMap::new() }
+    Batch { seq, lines: vec![Line { key, units }], reserve: BTreeMap::new() }
 }
 
 fn leased(reply: Option<Reply>) -> Lease {
@@ -126,6 +127,34 @@ fn a_spent_quota_is_contended_while_others_hold_some_of_it() {
 }
 
 #[test]
+fn a_stop_after_open_overage_counts_what_was_issued_before_it() {
+    let mut home = home(|policy| policy.allowance.overage = Overage::Open);
+    assert_eq!(units(&mut home, &contact(1, 1, 990)), 990);
+    assert_eq!(units(&mut home, &contact(2, 1, 500)), 500, "open overage has no limit");
+    let mut back = contact(2, 2, 0);
+    back.returns.units.insert(noon().period(), 500);
+    units(&mut home, &back);
+    home.install(Policy { version: 2, rpm: 1_000_000, agents_max: None, ..community("demo") });
+    let lease = leased(home.contact(noon(), 1, &contact(3, 1, 50)).unwrap());
+    assert_eq!(lease.units, 10, "the first holder has not reported, and what it has is gone all the same");
+    assert!(!lease.open && !lease.recall);
+}
+
+#[test]
+fn what_came_from_a_reserve_is_charged_when_it_is_reported() {
+    let mut home = home(|policy| policy.allowance.overage = Overage::Open);
+    units(&mut home, &contact(1, 1, 10));
+    let reserve = BTreeMap::from([(noon().period(), 40)]);
+    let report = Contact { batch: Batch { reserve, ..batch(1, 45) }, ..contact(1, 2, 0) };
+    units(&mut home, &report);
+    let standing = home.outstanding(noon().period());
+    assert_eq!(
+        (standing.net, standing.settled, standing.out),
+        (Units::new(50), Units::new(45), Units::new(5))
+    );
+}
+
+#[test]
 fn what_a_month_issued_comes_back_into_that_month() {
     let mut home = home(|_| {});
     let (november, december) = (noon().period(), noon().period().end());
@@ -133,7 +162,7 @@ fn what_a_month_issued_comes_back_into_that_month() {
     home.contact(last_day.start(), 1, &contact(1, 1, 10)).unwrap();
     let key = CellKey { day: last_day, kind: Kind::Verify, agent: AgentId::none() };
     let served =
-        |seq, units| Batch { seq, lines: vec![Line { key: key.clone(), units }], open: BTreeMap::new() };
+        |seq, units| Batch { seq, lines: vec![Line { key: key.clone(), units }], reserve: BTreeMap::new() };
     let mut late = Contact { batch: served(1, 6), ..contact(1, 2, 0) };
     late.returns.units.insert(november, 4);
     home.contact(december.plus_ms(5), 1, &late).unwrap();
@@ -165,7 +194,12 @@ fn a_home_that_can_be_rolled_back_issues_a_window_beyond_what_was_acknowledged()
     assert_eq!(home.acknowledge(noon(), &life, 0, &none), Standing::Sound);
     assert_eq!(units(&mut home, &contact(1, 1, 80)), 50);
     units(&mut home, &Contact { batch: batch(1, 50), ..contact(1, 2, 0) });
-    assert_eq!(units(&mut home, &contact(1, 3, 10)), 0);
+    let lease = leased(home.contact(noon(), 1, &contact(1, 3, 10)).unwrap());
+    assert_eq!(
+        (lease.units, lease.refusals[0].denial),
+        (0, Denial::QuotaContended),
+        "the quota is not spent"
+    );
     let round = home.flush(noon()).unwrap();
     home.flushed(noon(), round.seq);
     assert_eq!(units(&mut home, &contact(1, 4, 80)), 50);

@@ -41,9 +41,9 @@ pub(crate) enum Room {
 /// Everything that an offer depends on.
 #[derive(Debug, Clone)]
 pub(crate) struct Situation {
-    /// What is left to issue; not a limit where `open`.
+    /// What is left to issue.
     pub(crate) avail: u64,
-    /// Whether units are unlimited.
+    /// Whether overage is open: units are counted, and nothing but pacing limits them.
     pub(crate) open: bool,
     /// Whether more is issued than may be: everything is called back.
     pub(crate) recall: bool,
@@ -135,7 +135,7 @@ fn admit(s: &Situation, m: &Contact) -> Offer {
         let cost = u64::from(need.cost.max(1));
         let charged = if planted!(CostAsOne) { 1 } else { cost };
         let whole = |left: u64| left.div_euclid(charged);
-        let units = if s.open { u64::MAX } else { whole(s.avail.saturating_sub(offer.granted)) };
+        let units = whole(s.avail.saturating_sub(offer.granted));
         let permits = whole(s.permits.saturating_sub(offer.granted));
         let room = need.agent.as_ref().and_then(|agent| rooms.get_mut(agent));
         let (for_agent, closed) = match &room {
@@ -182,7 +182,7 @@ fn share(s: &Situation, left: u64) -> u64 {
 
 /// Adds units and permits ahead of need.
 fn slice(s: &Situation, m: &Contact, offer: &mut Offer, permits_left: u64) {
-    let left = if s.open { u64::MAX } else { s.avail.saturating_sub(offer.granted) };
+    let left = s.avail.saturating_sub(offer.granted);
     let calm = s.out < s.risk.div_euclid(4) && offer.ample && !m.first;
     let ahead_ms = match (m.child, calm) {
         (true, _) => CHILD_MS,
@@ -215,10 +215,6 @@ fn slice(s: &Situation, m: &Contact, offer: &mut Offer, permits_left: u64) {
         }
     }
     let mut permits = target.saturating_sub(held_permits).min(share(s, permits_left));
-    if s.open {
-        (offer.units, offer.permits) = (0, permits);
-        return;
-    }
     // Never a permit without a unit, nor many more units than permits to spend them with.
     permits = permits.min(held_units.saturating_add(units).saturating_sub(held_permits));
     (offer.units, offer.permits) = (units.min(held_permits.saturating_add(permits)), permits);

@@ -28,7 +28,7 @@ pub(crate) struct Entry {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Book {
     pub(crate) agents: BTreeMap<AgentId, Entry>,
-    open: BTreeMap<Period, u64>,
+    reserve: BTreeMap<Period, u64>,
     /// Units served and not yet frozen in a batch.
     pub(crate) pending: u64,
     /// When the oldest of them was served.
@@ -63,9 +63,9 @@ impl Book {
         }
     }
 
-    /// Notes that units were served without a lease.
-    pub(crate) fn count_open(&mut self, period: Period, units: u64) {
-        let sum = self.open.entry(period).or_insert(0);
+    /// Notes that units were served from the reserve, without a lease.
+    pub(crate) fn count_reserve(&mut self, period: Period, units: u64) {
+        let sum = self.reserve.entry(period).or_insert(0);
         *sum = sum.saturating_add(units);
     }
 
@@ -75,8 +75,8 @@ impl Book {
             let CellKey { day, kind, agent } = &line.key;
             self.count(now, agent, Served { day: *day, kind: *kind, units: line.units });
         }
-        for (period, units) in &batch.open {
-            self.count_open(*period, *units);
+        for (period, units) in &batch.reserve {
+            self.count_reserve(*period, *units);
         }
     }
 
@@ -93,7 +93,7 @@ impl Book {
         }
         self.pending = 0;
         self.since = None;
-        Batch { seq, lines, open: std::mem::take(&mut self.open) }
+        Batch { seq, lines, reserve: std::mem::take(&mut self.reserve) }
     }
 
     /// Takes agents that the home admitted in `period`.

@@ -84,9 +84,9 @@ pub struct Batch {
     /// What was served; a cell may have several lines.
     #[serde(default)]
     pub lines: Vec<Line>,
-    /// How many of those units came without a lease, under an overage without a cap.
-    #[serde(default)]
-    pub open: BTreeMap<Period, u64>,
+    /// How many of those units came without a lease, from the reserve of an overage without a cap.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub reserve: BTreeMap<Period, u64>,
 }
 
 /// What goes back unused. It left the holder's hands before this was written.
@@ -331,7 +331,7 @@ pub struct Lease {
     /// Whether much is left.
     #[serde(default)]
     pub ample: bool,
-    /// Whether units are unlimited, so that permits alone are enough.
+    /// Whether overage is open: units are unlimited, and there is a reserve for when no home answers.
     #[serde(default)]
     pub open: bool,
     /// The period's allowance; zero where it is open.

@@ -147,7 +147,7 @@ impl SubHome {
                 from_ms: slot.from.ms_since(now),
                 until_ms: slot.until.ms_since(now),
             });
-        let units = if s.open { 0 } else { offer.granted.saturating_add(offer.units) };
+        let units = offer.granted.saturating_add(offer.units);
         let permits = offer.granted.saturating_add(offer.permits);
         Lease {
             incarnation: self.ware.incarnation.clone(),
@@ -183,7 +183,7 @@ impl SubHome {
     /// Moves what is issued from the stock to the isolate.
     fn hand_out(&mut self, now: Timestamp, period: Period, m: &Contact, offer: &Offer) {
         let stock = &mut self.ware.stock;
-        let units = if stock.open { 0 } else { offer.granted.saturating_add(offer.units) };
+        let units = offer.granted.saturating_add(offer.units);
         let permits = offer.granted.saturating_add(offer.permits);
         stock.units = stock.units.saturating_sub(units);
         if let Some(slot) = stock.slots.iter_mut().find(|slot| slot.from <= now && now < slot.until) {

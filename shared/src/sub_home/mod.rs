@@ -196,7 +196,7 @@ impl SubHome {
                 *total = total.saturating_add(line.units);
             }
             for (period, total) in totals {
-                let leased = total.saturating_sub(m.batch.open.get(&period).copied().unwrap_or(0));
+                let leased = total.saturating_sub(m.batch.reserve.get(&period).copied().unwrap_or(0));
                 self.came_back(m.holder, period, leased);
             }
         }

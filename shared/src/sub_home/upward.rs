@@ -85,7 +85,7 @@ impl SubHome {
         let idle = self.is_idle(now);
         let ware = &self.ware;
         let (units, permits) = (ware.stock.units, ware.stock.permits(now));
-        let low = if ware.stock.open { permits } else { units.min(permits) };
+        let low = units.min(permits);
         let refill = (!idle && low.saturating_mul(2) < target && self.refusals.is_empty())
             .then(|| self.pace.last_refill.plus_ms(REFILL_GAP_MS));
         let report = (ware.book.pending > 0 || ware.uplink.has_frozen())
@@ -120,7 +120,7 @@ impl SubHome {
             ware.uplink.returns.add_units(period, ware.stock.units.saturating_sub(target));
             ware.stock.units = target;
         }
-        if !needs.is_empty() && !ware.stock.open {
+        if !needs.is_empty() {
             // Permits without units keep the minute from others who have units.
             let units = ware.stock.units;
             if let Some(slot) = ware.stock.slots.iter_mut().find(|slot| slot.from <= now && now < slot.until)
@@ -161,7 +161,7 @@ impl SubHome {
     fn take_needs(&mut self, lane: u8, now: Timestamp) -> Vec<Need> {
         let mut needs: Vec<Need> = Vec::new();
         let stock = &self.ware.stock;
-        let mut units = if stock.open { u64::MAX } else { stock.units };
+        let mut units = stock.units;
         let mut permits = stock.permits(now);
         let mut rooms = BTreeMap::new();
         for parked in self.parked.iter().filter(|parked| parked.carried.is_none()) {

@@ -1,6 +1,12 @@
 //! The auditor: it sees every request served and every cell billed, and knows nothing of leases.
 //!
 //! It must never call the code under test to learn what is right; of the policy it reads the numbers.
+//!
+//! What it holds the product to, where limits change: units are charged to a month when they are issued, also
+//! while overage is open. So a stop or a cap that comes later binds what is served from eleven seconds after it:
+//! everything served in the month on leases is within the allowance. Apart from that is only the reserve, which
+//! isolates serve from while overage is open and no home answers: never more than [`RESERVE_MAX`] units of one
+//! isolate between two answers. A home charges those units when it hears of them, and if the isolate dies, never.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,6 +20,9 @@ use crate::aggregator::Aggregator;
 /// How long what was cut may still be spent: ten seconds, and one for what was under way.
 const CUT_MS: u64 = 11_000;
 
+/// The most units that an isolate may serve between two answers without a lease.
+const RESERVE_MAX: u64 = 100;
+
 /// What a run did, for the figures and for shrinking.
 pub type Verdict = Result<(), String>;
 
@@ -24,6 +33,11 @@ pub struct Auditor {
     cells: BTreeMap<CellKey, u64>,
     agents: BTreeMap<(Period, AgentId), u64>,
     minutes: BTreeMap<Minute, u64>,
+    /// Of what was served, what came from reserves.
+    reserve: BTreeMap<Period, u64>,
+    reserve_minutes: BTreeMap<Minute, u64>,
+    /// What each holder served from its reserve since it was last answered.
+    reserves: BTreeMap<u64, u64>,
     policies: Vec<(Timestamp, Policy)>,
     /// Units that dead isolates had not settled, or that a rollback may have lost.
     pub lost_at_most: u64,
@@ -42,8 +56,6 @@ pub struct Serve {
     pub key: CellKey,
     /// Its cost.
     pub units: u64,
-    /// Served from an isolate's reserve, which is outside the claims about limits.
-    pub reserve: bool,
 }
 
 impl Auditor {
@@ -66,25 +78,46 @@ impl Auditor {
         self.served.values().sum()
     }
 
+    /// The holder of that serial serves units from its reserve, which are outside the claims about limits.
+    ///
+    /// # Errors
+    /// When it is more than a reserve has.
+    pub fn reserve(&mut self, at: Timestamp, serial: u64, units: u64) -> Verdict {
+        *self.reserve.entry(at.period()).or_insert(0) += units;
+        *self.reserve_minutes.entry(at.minute()).or_insert(0) += units;
+        let since = self.reserves.entry(serial).or_insert(0);
+        *since += units;
+        if *since > RESERVE_MAX {
+            return Err(format!("reserve: holder {serial} served {since} of {RESERVE_MAX} units unanswered"));
+        }
+        Ok(())
+    }
+
+    /// The holder of that serial is answered.
+    pub fn answered(&mut self, serial: u64) {
+        self.reserves.remove(&serial);
+    }
+
+    /// Units of a period that were served on leases.
+    fn leased(&self, period: Period) -> u64 {
+        self.served(period).saturating_sub(self.reserve.get(&period).copied().unwrap_or(0))
+    }
+
     /// Checks one serve against every limit, and books it.
     ///
     /// # Errors
     /// Says which invariant it breaks.
     pub fn serve(&mut self, serve: &Serve) -> Verdict {
         let (at, period, minute) = (serve.at, serve.at.period(), serve.at.minute());
-        let total = self.served.entry(period).or_insert(0);
-        *total += serve.units;
-        let total = *total;
+        *self.served.entry(period).or_insert(0) += serve.units;
+        let total = self.leased(period);
         *self.cells.entry(serve.key.clone()).or_insert(0) += serve.units;
         let of_agent = self.agents.entry((period, serve.key.agent.clone())).or_insert(0);
         *of_agent += serve.units;
         let of_agent = *of_agent;
-        if serve.reserve {
-            return Ok(());
-        }
         let in_minute = self.minutes.entry(minute).or_insert(0);
         *in_minute += serve.units;
-        let in_minute = *in_minute;
+        let in_minute = in_minute.saturating_sub(self.reserve_minutes.get(&minute).copied().unwrap_or(0));
         let lately = self.in_force(Timestamp::from_ms(at.as_ms().saturating_sub(CUT_MS)));
         let allowance = lately.iter().map(|policy| self.allowance(policy, period)).max().flatten();
         let open = lately.iter().any(|policy| policy.allowance.overage == Overage::Open);
@@ -124,7 +157,7 @@ impl Auditor {
         let mut lots = parts.lots.get() + parts.credits.get();
         let mut month = parts.period;
         while month < period {
-            lots = lots.saturating_sub(self.served(month).saturating_sub(parts.included_in(month).get()));
+            lots = lots.saturating_sub(self.leased(month).saturating_sub(parts.included_in(month).get()));
             month = month.next();
         }
         let cap = match parts.overage {

@@ -82,8 +82,7 @@ impl Pace {
         self.report_ms = lease.report_ms.clamp(100, 5_000);
         self.idle_ms = lease.idle_ms.max(100);
         self.home = Some((lease.now, now, now.ms_since(at.sent).saturating_add(lease.now_slack_ms)));
-        let issued = if lease.open { lease.permits } else { lease.units.min(lease.permits) };
-        self.low = mul_div(issued, random.between(15, 55), 100);
+        self.low = mul_div(lease.units.min(lease.permits), random.between(15, 55), 100);
         if let Some(until) = minute_until.filter(|_| self.next_at.is_none_or(|at| at < now)) {
             let end = until.plus_ms(MARGIN_MS).as_ms();
             let point = end.saturating_sub(random.between(BACKGROUND_MS_MIN, NEXT_AHEAD_MS));
@@ -184,8 +183,7 @@ impl Holder {
         let gap = pace.report_ms.div_euclid(8).max(BACKGROUND_MS_MIN);
         let gate = self.hold_until.max(pace.last_background.plus_ms(gap));
         let permits = self.stock.permits(now);
-        let units = if self.stock.open { permits } else { self.stock.units };
-        let low = (pace.low > 0 && units.min(permits) < pace.low && !idle).then_some(now);
+        let low = (pace.low > 0 && self.stock.units.min(permits) < pace.low && !idle).then_some(now);
         let report = self.book.since.map(|since| since.plus_ms(pace.report_ms));
         let frozen = (self.uplink.has_frozen() || !self.uplink.returns.is_empty()).then_some(now);
         let holds = !self.stock.is_empty() && !idle;

@@ -77,6 +77,7 @@ pub struct Holder {
     pace: Pace,
     heard: Option<Heard>,
     reserve_left: u64,
+    reserve_spent: u64,
     closing: bool,
 }
 
@@ -98,6 +99,7 @@ impl Holder {
             pace: Pace::default(),
             heard: None,
             reserve_left: RESERVE_UNITS_MAX,
+            reserve_spent: 0,
             closing: false,
         }
     }
@@ -128,6 +130,12 @@ impl Holder {
     #[must_use]
     pub fn unsettled(&self) -> u64 {
         self.book.pending.saturating_add(self.uplink.frozen_units())
+    }
+
+    /// Units ever served from the reserve, without a lease.
+    #[must_use]
+    pub fn reserve_spent(&self) -> u64 {
+        self.reserve_spent
     }
 
     /// Decides one request. An allowed one is counted, unless it is a dry run.
@@ -172,8 +180,7 @@ impl Holder {
         let Some(terms) = self.terms.as_ref() else { return false };
         let cost = u64::from(ask.cost);
         let fresh = freshness == Freshness::JustHeard || self.stock.is_fresh(now);
-        let open = self.stock.open;
-        if !fresh || terms.status == Status::Suspended || (!open && self.stock.units < cost) {
+        if !fresh || terms.status == Status::Suspended || self.stock.units < cost {
             return false;
         }
         let Some(slot) = self.stock.slot(now).filter(|slot| slot.count >= cost) else { return false };
@@ -204,11 +211,7 @@ impl Holder {
             }
             None => self.book.count(now, &ask.agent, served),
         }
-        if open {
-            self.book.count_open(period, cost);
-        } else {
-            self.stock.units = self.stock.units.saturating_sub(cost);
-        }
+        self.stock.units = self.stock.units.saturating_sub(cost);
         true
     }
 

@@ -57,7 +57,7 @@ impl Holder {
         if self.stock.recalled || self.closing {
             self.give_back_all();
         }
-        self.resolve(now, Some((lane, lease.units.max(if lease.open { lease.permits } else { 0 }))));
+        self.resolve(now, Some((lane, lease.units)));
     }
 
     fn install(&mut self, terms: &Terms) {

@@ -228,11 +228,13 @@ fn a_request_that_waited_too_long_is_refused_or_served_from_the_reserve() {
 
     let mut open = holder();
     let (_, contact) = first_contact(&mut open, start());
-    let unlimited = Lease { open: true, units: 0, permits: 1, ..lease(start(), 0) };
+    let unlimited = Lease { open: true, ..lease(start(), 1) };
     open.receive(start(), reply(&contact, unlimited));
     let served = (0..150)
         .filter(|_| {
-            let Answer::Wait(waiter) = open.decide(start(), &ask(1)) else { panic!("no permit is left") };
+            let Answer::Wait(waiter) = open.decide(start(), &ask(1)) else {
+                panic!("nothing is left in hand")
+            };
             open.outcome(late, waiter) == Answer::Allow
         })
         .count();

@@ -111,7 +111,8 @@ impl Holder {
                     self.reserve_left = self.reserve_left.saturating_sub(cost);
                     let served = Served { day: at.day(), kind: waiter.ask.kind, units: cost };
                     self.book.count(now, &waiter.ask.agent, served);
-                    self.book.count_open(at.period(), cost);
+                    self.reserve_spent = self.reserve_spent.saturating_add(cost);
+                    self.book.count_reserve(at.period(), cost);
                     Answer::Allow
                 }
                 Some(_) | None => Answer::Unavailable,

@@ -158,7 +158,7 @@ impl World {
             && verdict.is_ok_and(|verdict| verdict.denial.is_none())
         {
             self.meters.at_home += 1;
-            let serve = self.serve_of(ask, false);
+            let serve = self.serve_of(ask);
             self.auditor.serve(&serve)?;
         }
         self.alarm_home();

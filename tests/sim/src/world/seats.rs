@@ -4,8 +4,8 @@ use shared::cell::CellKey;
 use shared::decision::{Ask, Denial};
 use shared::ids::{AgentId, KeyId};
 use shared::kind::Kind;
-use shared::lease::message::HolderId;
-use shared::lease::{Answer, Holder, WAIT_MS_MAX, WaiterId};
+use shared::lease::message::{Body, HolderId};
+use shared::lease::{Answer, Holder, WaiterId};
 use shared::random::Stream;
 use shared::time::Timestamp;
 
@@ -30,6 +30,7 @@ pub(super) struct Seat {
     pub(super) holder: Holder,
     waiters: Vec<Waiter>,
     wake_us: u64,
+    reserve_seen: u64,
 }
 
 /// One isolate.
@@ -104,6 +105,7 @@ impl World {
             holder: Holder::new(id, seed),
             waiters: Vec::new(),
             wake_us: u64::MAX,
+            reserve_seen: 0,
         };
         self.isolates[number].seats.push(seat);
     }
@@ -190,8 +192,7 @@ impl World {
                 self.isolates[number].first_served = true;
                 let second = self.meters.second(self.now_us);
                 *self.meters.served.entry(second).or_insert(0) += 1;
-                let reserve = waited_us.is_some_and(|us| us / 1_000 + 20 >= WAIT_MS_MAX);
-                let serve = self.serve_of(ask, reserve);
+                let serve = self.serve_of(ask);
                 self.note(|| format!("isolate {number} serves {} for {}", ask.cost, ask.agent));
                 self.auditor.serve(&serve)?;
             }
@@ -215,16 +216,17 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn serve_of(&self, ask: &Ask, reserve: bool) -> Serve {
+    pub(super) fn serve_of(&self, ask: &Ask) -> Serve {
         let at = self.now();
         let key = CellKey { day: at.day(), kind: ask.kind, agent: ask.agent.clone() };
-        Serve { at, key, units: u64::from(ask.cost), reserve }
+        Serve { at, key, units: u64::from(ask.cost) }
     }
 
     /// After any event at a holder: fetch outcomes, send what is due, set the alarm.
     pub(super) fn pump(&mut self, number: usize, seat: usize, local: Timestamp) -> Verdict {
         let place = &mut self.isolates[number].seats[seat];
         let mut concluded = Vec::new();
+        let reserve_before = place.reserve_seen;
         let contacts = place.holder.contacts(local);
         place.waiters.retain(|waiter| {
             let answer = place.holder.outcome(local, waiter.id);
@@ -234,10 +236,15 @@ impl World {
             }
             waits
         });
+        place.reserve_seen = place.holder.reserve_spent();
+        let reserve = place.reserve_seen - reserve_before;
         let (serial, target) = (place.serial, place.target);
         let wake = place.holder.wake_at(local);
         let unsettled = place.holder.unsettled();
         self.meters.unsettled_max = self.meters.unsettled_max.max(unsettled);
+        if reserve > 0 {
+            self.auditor.reserve(self.now(), serial, reserve)?;
+        }
         for (waiter, answer) in concluded {
             self.conclude(number, &waiter.ask, answer, Some(waiter.since_us))?;
         }
@@ -292,7 +299,11 @@ impl World {
     ) -> Verdict {
         let Some(seat) = self.seat(number, serial) else { return Ok(()) };
         let local = self.local(number);
+        let answers = matches!(reply.body, Body::Lease(_));
         self.isolates[number].seats[seat].holder.receive(local, reply);
+        if answers {
+            self.auditor.answered(serial);
+        }
         self.pump(number, seat, local)
     }
 

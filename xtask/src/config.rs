@@ -27,6 +27,11 @@ pub(crate) fn rustc() -> OsString {
     var_os("RUSTC").unwrap_or_else(|| "rustc".into())
 }
 
+/// Whether the caller has an account at Stripe, so that nothing is simulated.
+pub(crate) fn has_stripe_key() -> bool {
+    var_os("STRIPE_SECRET_KEY").is_some_and(|key| !key.is_empty())
+}
+
 /// Where rustup keeps its downloads; `None` where there is neither a setting nor a home folder.
 pub(crate) fn rustup_home() -> Option<PathBuf> {
     var_os("RUSTUP_HOME")

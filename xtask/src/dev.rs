@@ -1,6 +1,6 @@
 //! `cargo xtask dev`: from nothing to a running system with a demo project, in one command.
 //!
-//! Builds, starts aggregator, upstream and edge, prepares the demo project, prints what to paste, and stays until
+//! Builds, starts aggregator, upstream, edge and a simulated Stripe, prepares the demo project, prints what to paste, and stays until
 //! Ctrl-C. Everything it keeps lies in `target/dev`. It must never leave a process behind, and never touch data
 //! outside that folder.
 
@@ -64,6 +64,10 @@ impl Folder {
         self.0.join("homes")
     }
 
+    fn stripe(&self) -> PathBuf {
+        self.0.join("stripe.json")
+    }
+
     fn logs(&self) -> PathBuf {
         self.0.join("logs")
     }
@@ -79,12 +83,24 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let workerd = tools::workerd()?;
     let programs = native::build(
         "native programs",
-        &["-p", "aggregator", "--bin", "meter", "-p", "tests", "--bin", "demo-upstream"],
+        &[
+            "-p",
+            "aggregator",
+            "--bin",
+            "meter",
+            "-p",
+            "tests",
+            "--bin",
+            "demo-upstream",
+            "--bin",
+            "fake-stripe",
+        ],
     )?;
     let bundle = edge::build()?;
 
     let mut settings = prepare_folder(&folder, options.fresh)?;
     addresses.write_to(&mut settings);
+    settings.simulate_stripe(addresses.stripe.is_some().then(|| folder.stripe()).as_deref())?;
     settings.set("DATABASE_URL", folder.database_url());
     settings.save()?;
 
@@ -92,6 +108,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     addresses.check_free()?;
     let mut services = Services::new(record);
     let meter = programs.get("meter")?;
+    if let Some(stripe) = addresses.stripe {
+        let mut program = Command::new(programs.get("fake-stripe")?);
+        services.start("stripe", settings.give_to(&mut program), &folder.logs())?;
+        services.wait_for("stripe", stripe, "/healthz")?;
+    }
     services.start("aggregator", settings.give_to(Command::new(meter).arg("serve")), &folder.logs())?;
     services.start(
         "upstream",

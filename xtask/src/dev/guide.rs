@@ -15,6 +15,10 @@ pub(super) fn print(settings: &Settings, project: &Value, took: &str) {
     println!("edge        {}", get("EDGE_URL"));
     println!("aggregator  {}", get("AGGREGATOR_URL"));
     println!("upstream    {}   (a demo: it allows everything)", get("UPSTREAM_URL"));
+    match settings.get("FAKE_STRIPE_LISTEN") {
+        Ok(_) => println!("stripe      {}   (simulated: no money moves)", get("STRIPE_API_BASE")),
+        Err(_) => println!("stripe      your account: STRIPE_SECRET_KEY is set"),
+    }
     println!("settings    target/dev/env   (keys and tokens; `source` it)");
     println!("logs        target/dev/logs");
     let say =

@@ -1,4 +1,4 @@
-//! The three addresses: what they are called, how they are changed, and whether they are free.
+//! The addresses: what they are called, how they are changed, and whether they are free.
 //!
 //! It must never start anything on an address that somebody else uses.
 
@@ -8,6 +8,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use super::settings::Settings;
+use crate::config::has_stripe_key;
 
 /// The options that move the addresses.
 #[derive(Debug, Args)]
@@ -28,6 +29,15 @@ pub(crate) struct Listen {
         value_parser = address
     )]
     upstream_listen: SocketAddr,
+    /// Where the simulated Stripe listens; it is not started where STRIPE_SECRET_KEY is set
+    #[arg(
+        long,
+        env = "FAKE_STRIPE_LISTEN",
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:12111",
+        value_parser = address
+    )]
+    stripe_listen: SocketAddr,
 }
 
 /// The addresses of one run.
@@ -39,19 +49,27 @@ pub(crate) struct Addresses {
     pub(crate) aggregator: SocketAddr,
     /// The demo upstream's.
     pub(crate) upstream: SocketAddr,
+    /// The simulated Stripe's, where there is one.
+    pub(crate) stripe: Option<SocketAddr>,
 }
 
 impl Listen {
     /// Makes sure that the addresses are free and differ.
     pub(crate) fn check(&self) -> Result<Addresses> {
-        // All three are held until the last is known, so that two that are the same are noticed.
+        // All are held until the last is known, so that two that are the same are noticed.
         let edge = bind("edge", "EDGE_LISTEN", "--edge-listen", self.edge_listen)?;
         let aggregator = bind("aggregator", "METER_LISTEN", "--aggregator-listen", self.aggregator_listen)?;
         let upstream = bind("upstream", "DEMO_UPSTREAM_LISTEN", "--upstream-listen", self.upstream_listen)?;
+        let stripe = if has_stripe_key() {
+            None
+        } else {
+            Some(bind("simulated Stripe", "FAKE_STRIPE_LISTEN", "--stripe-listen", self.stripe_listen)?)
+        };
         Ok(Addresses {
             edge: edge.local_addr()?,
             aggregator: aggregator.local_addr()?,
             upstream: upstream.local_addr()?,
+            stripe: stripe.map(|stripe| stripe.local_addr()).transpose()?,
         })
     }
 }
@@ -59,9 +77,14 @@ impl Listen {
 impl Addresses {
     /// Makes sure that the addresses are free still.
     pub(crate) fn check_free(&self) -> Result<()> {
-        Listen { edge_listen: self.edge, aggregator_listen: self.aggregator, upstream_listen: self.upstream }
-            .check()?;
-        Ok(())
+        let listen = Listen {
+            edge_listen: self.edge,
+            aggregator_listen: self.aggregator,
+            upstream_listen: self.upstream,
+            // Any free port will do where nothing is to listen.
+            stripe_listen: self.stripe.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0))),
+        };
+        listen.check().map(drop)
     }
 
     /// Writes the addresses as the programs expect them.
@@ -73,6 +96,12 @@ impl Addresses {
         ] {
             settings.set(listen, address.to_string());
             settings.set(url, format!("http://{}", reachable(address)));
+        }
+        if let Some(stripe) = self.stripe {
+            settings.set("FAKE_STRIPE_LISTEN", stripe.to_string());
+            settings.set("STRIPE_API_BASE", format!("http://{}", reachable(stripe)));
+            let webhook = format!("http://{}/api/v1/stripe/webhook", reachable(self.aggregator));
+            settings.set("FAKE_STRIPE_WEBHOOK", webhook);
         }
     }
 }
@@ -109,7 +138,7 @@ mod tests {
 
     fn listen(edge: SocketAddr, aggregator: SocketAddr) -> Listen {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        Listen { edge_listen: edge, aggregator_listen: aggregator, upstream_listen: any }
+        Listen { edge_listen: edge, aggregator_listen: aggregator, upstream_listen: any, stripe_listen: any }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The three running programs: started, watched, and ended together.
+//! The running programs: started, watched, and ended together.
 //!
 //! It must never let one of them outlive xtask: they are ended on every way out, a panic included.
 

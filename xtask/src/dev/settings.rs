@@ -12,7 +12,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 /// What is written, in this order; other settings live for one run only.
-const WRITTEN: [&str; 11] = [
+const WRITTEN: [&str; 14] = [
     "EDGE_URL",
     "AGGREGATOR_URL",
     "UPSTREAM_URL",
@@ -24,9 +24,12 @@ const WRITTEN: [&str; 11] = [
     "DATABASE_URL",
     "METER_KEY_SECRETS",
     "METER_SIGNING_KEYS",
+    "STRIPE_API_BASE",
+    "STRIPE_SECRET_KEY",
+    "STRIPE_WEBHOOK_SECRET",
 ];
 /// What the programs may see; the demo's own keys and tokens are not theirs.
-const GIVEN: [&str; 9] = [
+const GIVEN: [&str; 15] = [
     "EDGE_URL",
     "AGGREGATOR_URL",
     "UPSTREAM_URL",
@@ -36,6 +39,12 @@ const GIVEN: [&str; 9] = [
     "EDGE_LISTEN",
     "METER_LISTEN",
     "DEMO_UPSTREAM_LISTEN",
+    "STRIPE_API_BASE",
+    "STRIPE_SECRET_KEY",
+    "STRIPE_WEBHOOK_SECRET",
+    "FAKE_STRIPE_LISTEN",
+    "FAKE_STRIPE_WEBHOOK",
+    "FAKE_STRIPE_STATE",
 ];
 /// Secrets are this long: as long as the output of the hash that they key.
 const SECRET_BYTES: usize = 32;
@@ -69,6 +78,23 @@ impl Settings {
         let signing = format!("edge:e1:{},policy:p1:{},upstream:u1:{}", secret()?, secret()?, secret()?);
         settings.set("METER_SIGNING_KEYS", signing);
         Ok(settings)
+    }
+
+    /// Makes the keys of the simulated Stripe where an earlier run has not, or forgets them where the caller
+    /// brings an account.
+    pub(crate) fn simulate_stripe(&mut self, simulated: Option<&Path>) -> Result<()> {
+        const OURS: [&str; 3] = ["STRIPE_API_BASE", "STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET"];
+        let Some(state) = simulated else {
+            self.values.retain(|name, _| !OURS.contains(&name.as_str()));
+            return Ok(());
+        };
+        self.set("FAKE_STRIPE_STATE", state.display().to_string());
+        for (name, prefix) in [("STRIPE_SECRET_KEY", "sk_test_"), ("STRIPE_WEBHOOK_SECRET", "whsec_")] {
+            if !self.has(name) {
+                self.set(name, format!("{prefix}{}", secret()?));
+            }
+        }
+        Ok(())
     }
 
     /// A setting that must be there.

@@ -16,6 +16,7 @@ pub mod http;
 pub mod jobs;
 pub mod ledger;
 pub mod metrics;
+pub mod once;
 pub mod policy;
 pub mod project;
 pub mod random;

@@ -101,7 +101,7 @@ codes! {
     /// The plan has no overage to turn on.
     OverageNotOffered => "overage_not_offered", 409, "The plan has no overage";
     /// An Idempotency-Key came again with another body.
-    IdempotencyKeyReused => "idempotency_key_reused", 422, "The Idempotency-Key was used for another request";
+    IdempotencyKeyReused => "idempotency_key_reused", 409, "The Idempotency-Key was used for another request";
 }
 
 impl ErrorCode {

@@ -2,7 +2,6 @@
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use sha2::{Digest, Sha256};
 use shared::ids::ProjectId;
 use shared::time::Period;
 use shared::units::Units;
@@ -11,9 +10,10 @@ use super::Context;
 use super::print::{self, Format};
 use super::project::{units, unknown};
 use crate::billing::{LotView, TopUps};
-use crate::http::{REASON, is_idempotency_key, is_reason};
+use crate::http::{REASON, is_reason};
 use crate::ledger::statement::{Statement, statement};
-use crate::store::{Credited, Once};
+use crate::once::{Answer, Once, is_key};
+use crate::store::{Begun, Credited};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Credit {
@@ -51,6 +51,9 @@ pub(super) struct Show {
     format: Format,
 }
 
+/// Whoever can run the command can read the database: their credential is no secret.
+const COMMAND_LINE: &str = "the command line";
+
 pub(super) async fn credit(Credit::Give(give): Credit, context: Context) -> anyhow::Result<()> {
     if give.units == Units::ZERO {
         bail!("--units: got 0, accepted are 1 to {}", Units::MAX);
@@ -58,23 +61,39 @@ pub(super) async fn credit(Credit::Give(give): Credit, context: Context) -> anyh
     if !is_reason(&give.reason) {
         bail!("--reason: accepted are {REASON}");
     }
-    if give.idempotency_key.as_deref().is_some_and(|key| !is_idempotency_key(key)) {
+    if give.idempotency_key.as_deref().is_some_and(|key| !is_key(key)) {
         bail!("--idempotency-key: accepted are 1 to 255 visible ASCII characters");
     }
     let body = serde_json::json!({ "units": give.units, "reason": give.reason }).to_string();
-    let once = give.idempotency_key.map(|key| Once { key, body: Sha256::digest(body).into() });
+    let target = format!("credit give {}", give.project);
+    let once = give.idempotency_key.map(|key| Once::new(COMMAND_LINE, &key, &target, body.as_bytes()));
     let now = context.clock.now();
-    let credited =
-        context.store.give_credit(&give.project, (give.units, give.reason), once.as_ref(), now).await?;
-    let (book, lot) = match credited {
+    let mut work = context.store.begin_in(&give.project).await?;
+    if let Some(once) = &once {
+        work = match work.once(once, now).await? {
+            Begun::First(work) => work,
+            Begun::Again(stored) => {
+                let answer =
+                    once.open(&stored).context("the answer of an earlier command cannot be opened")?;
+                let lot: serde_json::Value = serde_json::from_str(&answer.body)?;
+                return print::result(give.format, &lot, |lot| format!("given before: lot {}", lot["lot"]));
+            }
+            Begun::Reused => {
+                bail!("this --idempotency-key was used for another credit; nothing was given, choose another")
+            }
+        };
+    }
+    let (book, lot) = match work.give_credit(&give.project, (give.units, give.reason), now).await? {
         Credited::Lot(book, lot) => (book, lot),
         Credited::ProjectUnknown => return Err(unknown(&give.project)),
-        Credited::KeyReused => {
-            bail!("this --idempotency-key was used for another credit; nothing was given, choose another")
-        }
         Credited::Refused(refusal) => return Err(refusal.into()),
     };
     let view = TopUps::new(&book, now)?.into_lot(lot).context("a lot that was written is not there")?;
+    if let Some(once) = &once {
+        let answer = Answer { status: 201, body: serde_json::to_string(&view)? };
+        work.remember(once, &once.seal(&answer)?).await?;
+    }
+    work.commit().await?;
     print::result(give.format, &view, LotView::line)
 }
 

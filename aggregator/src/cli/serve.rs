@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::config::{Config, LogFormat};
 use crate::http::{self, Readiness, Timeouts};
 use crate::jobs::edge_client::EdgeClient;
-use crate::jobs::{audit, clock_offset, month_close, policy_push};
+use crate::jobs::{audit, clock_offset, forget, month_close, policy_push};
 use crate::metrics::Metrics;
 use crate::policy::Basis;
 use crate::store::Intake;
@@ -60,6 +60,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     jobs.spawn(policy_push::run(app.clone(), edge));
     jobs.spawn(month_close::run(app.clone()));
     jobs.spawn(audit::run(app.clone()));
+    jobs.spawn(forget::run(app.clone()));
     if config.test {
         jobs.spawn(clock_offset::run(app.store.clone(), app.clock.clone()));
     }

@@ -2,12 +2,14 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::Uri;
+use axum::http::{StatusCode, Uri};
+use axum::response::Response;
 use shared::problem::ErrorCode;
 use shared::time::Period;
 
 use super::access::Caller;
 use super::body::Fields;
+use super::call::Call;
 use super::failure::Failure;
 use super::query::Query;
 use crate::access::Permission;
@@ -41,13 +43,13 @@ pub(super) async fn set_plan(
     caller: Caller,
     State(app): State<App>,
     uri: Uri,
-    fields: Fields,
-) -> Result<Json<PlanView>, Failure> {
+    call: Call,
+) -> Result<Response, Failure> {
     let query = Query::parse(uri.query(), &["project"])?;
     let project = caller.named_project(&app, &query, Permission::ManageBilling).await?;
     let now = app.clock.now();
     let book = app.store.book(&project.id).await?.ok_or_else(Failure::project_unknown)?;
-    let setting = setting(fields, &book, book.ledger.timeline().setting_at(now))?;
+    let setting = setting(call.fields()?, &book, book.ledger.timeline().setting_at(now))?;
     let is_on = setting != OverageSetting::Off;
     if is_on && book.ledger.timeline().overage_at(now) == OverageState::NotOffered {
         return Err(Failure::new(
@@ -55,10 +57,14 @@ pub(super) async fn set_plan(
             "The project's plan has no overage. Change the plan, or buy a top-up pack where the plan has them.",
         ));
     }
-    let book = app.store.set_overage(&project.id, setting, now).await?;
+    let mut change = call.begin_in(&app, &project.id).await?;
+    let book = change.set_overage(&project.id, setting, now).await?;
     let book = book.ok_or_else(Failure::project_unknown)?.map_err(|refusal| refused(&refusal))?;
     tracing::info!(project.id = %project.id, token.id = caller.0.id, auto_overage = is_on, "overage set");
-    view(&app, &book).await
+    let daily = app.store.daily_units(&project.id, now.day()).await?;
+    let crossed = change.crossed(&project.id, now.period()).await?;
+    let view = PlanView::new(&book, &daily, crossed, now).map_err(|refusal| refused(&refusal))?;
+    change.answer(StatusCode::OK, &view).await
 }
 
 /// `GET /api/v1/billing/top-ups`: every lot, and what it paid for.

@@ -4,6 +4,8 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use shared::problem::{self, ErrorCode, Problem};
 
+use super::call;
+use crate::once::Answer;
 use crate::random::NoRandomness;
 use crate::store::IntakeError;
 use crate::store::StoreError;
@@ -11,17 +13,28 @@ use crate::store::StoreError;
 /// How long a client should wait when the store cannot be used, in seconds.
 const RETRY_AFTER_S: &str = "1";
 
-/// A problem on its way to the client.
+/// What ends a handler early: a problem, or what an earlier call was answered.
 #[derive(Debug)]
-pub(crate) struct Failure(Box<Problem>);
+pub(crate) struct Failure(Box<End>);
+
+#[derive(Debug)]
+enum End {
+    Problem(Problem),
+    Again(Answer),
+}
 
 impl Failure {
     pub(crate) fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
-        Self(Box::new(Problem::new(code, detail)))
+        Self(Box::new(End::Problem(Problem::new(code, detail))))
     }
 
     pub(crate) fn field(field: &str, got: &str, accepts: &str) -> Self {
-        Self(Box::new(Problem::field(field, got, accepts)))
+        Self(Box::new(End::Problem(Problem::field(field, got, accepts))))
+    }
+
+    /// No failure at all: the call was made before, and this is what it was answered.
+    pub(super) fn again(answer: Answer) -> Self {
+        Self(Box::new(End::Again(answer)))
     }
 
     /// The one answer to every token that is missing, garbled, unknown or revoked.
@@ -110,8 +123,16 @@ impl From<NoRandomness> for Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut answer = (status, self.0.to_json()).into_response();
+        let problem = match *self.0 {
+            End::Problem(problem) => problem,
+            End::Again(answer) => {
+                let mut answer = call::respond(answer);
+                answer.headers_mut().insert(call::REPLAYED_HEADER, HeaderValue::from_static("true"));
+                return answer;
+            }
+        };
+        let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut answer = (status, problem.to_json()).into_response();
         let mut set = |name, value| answer.headers_mut().insert(name, HeaderValue::from_static(value));
         set(header::CONTENT_TYPE, problem::CONTENT_TYPE);
         match status {

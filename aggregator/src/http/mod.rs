@@ -6,6 +6,7 @@ mod access;
 mod admin;
 mod billing;
 mod body;
+mod call;
 mod failure;
 mod health;
 mod ingest;
@@ -16,7 +17,7 @@ mod routes;
 mod server;
 mod usage;
 
-pub(crate) use admin::credits::{REASON, is_idempotency_key, is_reason};
+pub(crate) use admin::credits::{REASON, is_reason};
 pub use admin::{KeyView, ProjectView, TokenView};
 pub use health::Readiness;
 pub use limits::{HEADERS_BYTES_MAX, URI_BYTES_MAX};

@@ -3,5 +3,6 @@
 pub mod audit;
 pub mod clock_offset;
 pub mod edge_client;
+pub mod forget;
 pub mod month_close;
 pub mod policy_push;

@@ -5,60 +5,48 @@ use std::collections::BTreeSet;
 use shared::ids::ProjectId;
 use shared::time::{Period, Timestamp};
 use shared::units::Units;
-use sqlx::Row;
 
-use super::rows::{id, int, ms, number};
-use super::{Connection, Store, StoreError, Tx, ledger, projects};
+use super::rows::id;
+use super::{Store, StoreError, Work, ledger, projects};
 use crate::book::Book;
 use crate::ledger::audit::audit;
 use crate::ledger::close::CLOSE_WITHIN_MS;
-use crate::ledger::entry::{EntryNumber, LotId, OverageSetting, Posting};
+use crate::ledger::entry::{LotId, OverageSetting, Posting};
 use crate::ledger::lots;
 use crate::ledger::plan;
 use crate::ledger::refusal::Refusal;
 
-/// A caller's own name for a call, and the hash of what was sent: the same call again changes nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Once {
-    /// The name.
-    pub key: String,
-    /// The SHA-256 of the body.
-    pub body: [u8; 32],
-}
-
 /// What came of giving a credit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credited {
-    /// The lot, now or when the same call was made before.
+    /// The lot.
     Lot(Box<Book>, LotId),
     /// There is no such project.
     ProjectUnknown,
-    /// The call's name was used for another body.
-    KeyReused,
     /// The ledger refuses it.
     Refused(Refusal),
 }
 
-impl Store {
+impl Work {
     /// Sets auto-overage and its cap; `None` if there is no such project.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn set_overage(
-        &self,
+        &mut self,
         project: &ProjectId,
         setting: OverageSetting,
         now: Timestamp,
     ) -> Result<Option<Result<Book, Refusal>>, StoreError> {
-        let mut tx = self.write_project(project).await?;
-        let Some(book) = ledger::load(&mut tx, project).await? else { return Ok(None) };
+        let Some(mut book) = ledger::load(&mut self.tx, project).await? else { return Ok(None) };
         let postings = match plan::set_overage(&book.ledger, now, setting) {
             Ok(postings) if postings.is_empty() => return Ok(Some(Ok(book))),
             Ok(postings) => postings,
             Err(refusal) => return Ok(Some(Err(refusal))),
         };
-        projects::set_auto_overage(&mut tx, project, setting != OverageSetting::Off).await?;
-        self.keep_postings(tx, book, postings, now).await.map(Ok).map(Some)
+        book.project.auto_overage = setting != OverageSetting::Off;
+        projects::set_auto_overage(&mut self.tx, project, book.project.auto_overage).await?;
+        self.keep_postings(book, postings, now).await.map(Ok).map(Some)
     }
 
     /// Gives a project units as a lot that cost nothing.
@@ -66,49 +54,40 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn give_credit(
-        &self,
+        &mut self,
         project: &ProjectId,
         (units, reason): (Units, String),
-        once: Option<&Once>,
         now: Timestamp,
     ) -> Result<Credited, StoreError> {
-        let mut tx = self.write_project(project).await?;
-        let Some(book) = ledger::load(&mut tx, project).await? else { return Ok(Credited::ProjectUnknown) };
-        if let Some(once) = once
-            && let Some((body, lot)) = answered(&mut tx, project, &once.key).await?
-        {
-            let same = body == once.body;
-            return Ok(if same { Credited::Lot(Box::new(book), lot) } else { Credited::KeyReused });
-        }
+        let Some(book) = ledger::load(&mut self.tx, project).await? else {
+            return Ok(Credited::ProjectUnknown);
+        };
         let lot = LotId(book.next_number());
         let postings = match lots::credit(&book.ledger, units, reason) {
             Ok(postings) => postings,
             Err(refusal) => return Ok(Credited::Refused(refusal)),
         };
-        if let Some(once) = once {
-            remember(&mut tx, project, once, lot, now).await?;
-        }
-        let book = self.keep_postings(tx, book, postings, now).await?;
+        let book = self.keep_postings(book, postings, now).await?;
         Ok(Credited::Lot(Box::new(book), lot))
     }
 
-    /// Appends postings, raises the policy's version and commits.
-    async fn keep_postings(
-        &self,
-        mut tx: Tx,
+    /// Appends postings to a book that was loaded in this change, and raises the policy's version.
+    pub(super) async fn keep_postings(
+        &mut self,
         book: Book,
         postings: Vec<Posting>,
         now: Timestamp,
     ) -> Result<Book, StoreError> {
-        let (stored, project) = (book.next_number(), book.project.id.clone());
+        let stored = book.next_number();
         let book = book.append(now, postings).map_err(StoreError::Refused)?;
-        ledger::keep(&mut tx, book, stored, &BTreeSet::from([now.period()]), now).await?;
-        projects::raise_policy(&mut tx, &project, now).await?;
-        let book = ledger::load(&mut tx, &project).await?;
-        self.commit_policy_change(tx).await?;
-        book.ok_or(sqlx::Error::RowNotFound.into())
+        let (mut book, _) =
+            ledger::keep(&mut self.tx, book, stored, &BTreeSet::from([now.period()]), now).await?;
+        book.project.policy_version = self.raise_policy(&book.project.id.clone(), now).await?;
+        Ok(book)
     }
+}
 
+impl Store {
     /// At most `limit` projects that have a period to close.
     ///
     /// # Errors
@@ -173,38 +152,4 @@ impl Store {
         }
         Ok(Some(findings))
     }
-}
-
-/// The body and the lot of an earlier call of that name.
-async fn answered(
-    tx: &mut Connection,
-    project: &ProjectId,
-    key: &str,
-) -> Result<Option<(Vec<u8>, LotId)>, StoreError> {
-    let row = sqlx::query("SELECT sha256, lot_number FROM idempotency WHERE project = $1 AND key = $2")
-        .bind(project.as_str())
-        .bind(key)
-        .fetch_optional(tx)
-        .await?;
-    row.map(|row| Ok((row.try_get("sha256")?, LotId(EntryNumber(number(&row, "lot_number")?))))).transpose()
-}
-
-async fn remember(
-    tx: &mut Connection,
-    project: &ProjectId,
-    once: &Once,
-    lot: LotId,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO idempotency (project, key, sha256, lot_number, created_ms) VALUES ($1, $2, $3, $4, $5)",
-    )
-    .bind(project.as_str())
-    .bind(&once.key)
-    .bind(once.body.as_slice())
-    .bind(int(lot.0.0))
-    .bind(ms(now))
-    .execute(tx)
-    .await?;
-    Ok(())
 }

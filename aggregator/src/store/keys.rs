@@ -5,7 +5,7 @@ use shared::time::Timestamp;
 use sqlx::Row;
 
 use super::rows::{id, instant, ms, optional};
-use super::{Connection, DbRow, Store, StoreError, projects};
+use super::{Connection, DbRow, Store, StoreError, Work, projects};
 use crate::project::{ACTIVE_KEYS_MAX, Key};
 use crate::random;
 
@@ -20,28 +20,26 @@ pub enum KeyCreated {
     TooMany,
 }
 
-impl Store {
+impl Work {
     /// Makes a key's id and queues the policy that permits it.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn create_key(
-        &self,
+        &mut self,
         project: &ProjectId,
         mode: Mode,
         now: Timestamp,
     ) -> Result<KeyCreated, StoreError> {
-        let mut tx = self.write_project(project).await?;
-        if projects::find(&mut tx, project).await?.is_none() {
+        if projects::find(&mut self.tx, project).await?.is_none() {
             return Ok(KeyCreated::ProjectUnknown);
         }
-        if active(&mut tx, project).await?.len() >= ACTIVE_KEYS_MAX {
+        if active(&mut self.tx, project).await?.len() >= ACTIVE_KEYS_MAX {
             return Ok(KeyCreated::TooMany);
         }
         let key = Key { id: random::key_id()?, mode, created: now, revoked: None };
-        insert(&mut tx, project, &key).await?;
-        projects::raise_policy(&mut tx, project, now).await?;
-        self.commit_policy_change(tx).await?;
+        insert(&mut self.tx, project, &key).await?;
+        self.raise_policy(project, now).await?;
         Ok(KeyCreated::Key(key))
     }
 
@@ -52,20 +50,52 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn revoke_key(
+        &mut self,
+        project: &ProjectId,
+        key: &KeyId,
+        now: Timestamp,
+    ) -> Result<Option<Key>, StoreError> {
+        let Some(found) = find(&mut self.tx, project, key).await? else { return Ok(None) };
+        if found.revoked.is_some() {
+            return Ok(Some(found));
+        }
+        revoke(&mut self.tx, project, key, now).await?;
+        self.raise_policy(project, now).await?;
+        Ok(Some(Key { revoked: Some(now), ..found }))
+    }
+}
+
+impl Store {
+    /// As [`Work::create_key`], committed.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn create_key(
+        &self,
+        project: &ProjectId,
+        mode: Mode,
+        now: Timestamp,
+    ) -> Result<KeyCreated, StoreError> {
+        let mut work = self.begin_in(project).await?;
+        let made = work.create_key(project, mode, now).await?;
+        work.commit().await?;
+        Ok(made)
+    }
+
+    /// As [`Work::revoke_key`], committed.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn revoke_key(
         &self,
         project: &ProjectId,
         key: &KeyId,
         now: Timestamp,
     ) -> Result<Option<Key>, StoreError> {
-        let mut tx = self.write_project(project).await?;
-        let Some(found) = find(&mut tx, project, key).await? else { return Ok(None) };
-        if found.revoked.is_some() {
-            return Ok(Some(found));
-        }
-        revoke(&mut tx, project, key, now).await?;
-        projects::raise_policy(&mut tx, project, now).await?;
-        self.commit_policy_change(tx).await?;
-        Ok(Some(Key { revoked: Some(now), ..found }))
+        let mut work = self.begin_in(project).await?;
+        let revoked = work.revoke_key(project, key, now).await?;
+        work.commit().await?;
+        Ok(revoked)
     }
 
     /// All keys that the project ever had, the oldest first.

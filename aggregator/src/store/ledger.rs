@@ -8,7 +8,7 @@ use shared::time::{Period, Timestamp};
 use sqlx::Row;
 
 use super::rows::{instant, int, ms, name, number, small, units};
-use super::{BEGIN_WRITE, Connection, DbPool, DbRow, Store, StoreError, projects};
+use super::{BEGIN_WRITE, Connection, DbPool, DbRow, Store, StoreError, Work, projects};
 use crate::book::{Book, Crossed, opening};
 use crate::ledger::crossing::Crossing;
 use crate::ledger::entry::{Entry, EntryNumber, Usage};
@@ -32,20 +32,7 @@ impl Store {
         id: &ProjectId,
         period: Period,
     ) -> Result<Vec<(Crossed, Timestamp)>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT period, quota_version, percent, quota, used, at_ms FROM crossing_event
-             WHERE project = $1 AND period = $2 ORDER BY quota_version, percent",
-        )
-        .bind(id.as_str())
-        .bind(period.to_string())
-        .fetch_all(&self.readers)
-        .await?;
-        rows.iter()
-            .map(|row| {
-                let (quota, used) = (units(row, "quota")?, units(row, "used")?);
-                Ok((Crossed { crossing: crossing(row)?, quota, used }, instant(row, "at_ms")?))
-            })
-            .collect()
+        crossed(&mut *self.readers.acquire().await?, id, period).await
     }
 
     /// Entries, crossings and sums of a project as one line of text each, in order: the ledger's exact
@@ -75,6 +62,41 @@ impl Store {
         }
         Ok(lines)
     }
+}
+
+impl Work {
+    /// As [`Store::crossed`], this change included.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn crossed(
+        &mut self,
+        id: &ProjectId,
+        period: Period,
+    ) -> Result<Vec<(Crossed, Timestamp)>, StoreError> {
+        crossed(&mut self.tx, id, period).await
+    }
+}
+
+async fn crossed(
+    connection: &mut Connection,
+    id: &ProjectId,
+    period: Period,
+) -> Result<Vec<(Crossed, Timestamp)>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT period, quota_version, percent, quota, used, at_ms FROM crossing_event
+             WHERE project = $1 AND period = $2 ORDER BY quota_version, percent",
+    )
+    .bind(id.as_str())
+    .bind(period.to_string())
+    .fetch_all(connection)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let (quota, used) = (units(row, "quota")?, units(row, "used")?);
+            Ok((Crossed { crossing: crossing(row)?, quota, used }, instant(row, "at_ms")?))
+        })
+        .collect()
 }
 
 /// Opens the ledgers of projects that were made by a release without one, as of their making.

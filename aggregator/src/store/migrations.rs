@@ -12,9 +12,10 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: [Migration; 2] = [
+const MIGRATIONS: [Migration; 3] = [
     Migration { number: 1, sql: include_str!("migrations/sqlite/0001_first_light.sql") },
     Migration { number: 2, sql: include_str!("migrations/sqlite/0002_ledger.sql") },
+    Migration { number: 4, sql: include_str!("migrations/sqlite/0004_plans.sql") },
 ];
 
 /// Runs what has not run yet, all in one transaction.
@@ -84,9 +85,10 @@ mod tests {
     use sqlx::sqlite::SqlitePoolOptions;
 
     /// A released migration's line here never changes.
-    const LOCKED: [(i64, &str); 2] = [
+    const LOCKED: [(i64, &str); 3] = [
         (1, "527bd0f5167c77624005e4a4d267d4ef3d3260fdc4f89112e7de0637a7ba2a6c"),
         (2, "48ada289b151ba9e1ef7bbcc56bcffe498c57e0cca5ad7148cb61039979a93bf"),
+        (4, "1bacd24d9bdfbf1b4ba4fd17f592c605594cc6070423f1e958a462e2a70a40e2"),
     ];
 
     #[test]

@@ -16,6 +16,7 @@ mod rows;
 mod tokens;
 mod upkeep;
 mod usage;
+mod work;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -25,12 +26,14 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{Row, Sqlite, Transaction};
 use tokio::sync::Notify;
 
-pub use billing::{Credited, Once};
+pub use billing::Credited;
 pub use cells::{Merged, SourceState};
 pub use intake::{Intake, IntakeError};
 pub use keys::KeyCreated;
 pub use outbox::DuePush;
+pub use projects::Changed;
 pub use tokens::Token;
+pub use work::{Begun, Work};
 
 use shared::ids::ProjectId;
 use shared::plan::Catalogue;

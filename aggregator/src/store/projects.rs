@@ -8,7 +8,7 @@ use shared::policy::Status;
 use shared::time::Timestamp;
 
 use super::rows::{flag, id, instant, int, ms, name, number, optional, small, units};
-use super::{Connection, DbRow, Store, StoreError, ledger, outbox};
+use super::{Connection, DbRow, Store, StoreError, Work, ledger, outbox};
 use crate::book::{Book, opening};
 use crate::ledger::entry::EntryNumber;
 use crate::policy::Basis;
@@ -19,22 +19,22 @@ const FIRST_VERSION: u64 = 1;
 
 /// What a change to a project came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Changed {
+pub struct Changed {
     /// The project as it is now.
-    pub(crate) book: Book,
+    pub book: Book,
     /// How many crossings a larger or smaller quota made due.
-    pub(crate) crossings: usize,
+    pub crossings: usize,
     /// Whether anything differs from before.
-    pub(crate) differs: bool,
+    pub differs: bool,
 }
 
-impl Store {
+impl Work {
     /// Makes a project and queues its first policy; `None` if there is one of that id.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn create_project(
-        &self,
+        &mut self,
         new: NewProject,
         basis: &Basis,
         now: Timestamp,
@@ -55,17 +55,64 @@ impl Store {
             project.rpm_max = project.rpm(terms);
         }
         let ledger = opening(&project, &basis.catalogue).map_err(StoreError::Refused)?;
-        let mut tx = self.write().await?;
-        if !insert(&mut tx, &project).await? {
+        if !insert(&mut self.tx, &project).await? {
             return Ok(None);
         }
-        ledger::append(&mut tx, &project.id, &ledger, EntryNumber(1)).await?;
-        outbox::queue(&mut tx, &project.id, project.policy_version, now).await?;
-        self.commit_policy_change(tx).await?;
+        ledger::append(&mut self.tx, &project.id, &ledger, EntryNumber(1)).await?;
+        outbox::queue(&mut self.tx, &project.id, project.policy_version, now).await?;
+        self.note_push();
         Ok(Some(Book { project, ledger, totals: BTreeMap::new(), fired: BTreeSet::new() }))
     }
 
     /// Changes a project and queues its new policy; `None` if there is no such project.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn change_project(
+        &mut self,
+        id: &ProjectId,
+        change: ProjectChange,
+        basis: &Basis,
+        now: Timestamp,
+    ) -> Result<Option<Changed>, StoreError> {
+        let Some(book) = ledger::load(&mut self.tx, id).await? else { return Ok(None) };
+        let Some(next) = book.project.changed(change, &basis.catalogue) else {
+            return Ok(Some(Changed { book, crossings: 0, differs: false }));
+        };
+        let stored = book.next_number();
+        let book = book.changed(next, &basis.catalogue, now).map_err(StoreError::Refused)?;
+        update(&mut self.tx, &book.project).await?;
+        let (mut book, crossings) =
+            ledger::keep(&mut self.tx, book, stored, &BTreeSet::from([now.period()]), now).await?;
+        book.project.policy_version = self.raise_policy(id, now).await?;
+        Ok(Some(Changed { book, crossings, differs: true }))
+    }
+
+    /// Raises the project's policy version and queues the push.
+    pub(super) async fn raise_policy(&mut self, id: &ProjectId, now: Timestamp) -> Result<u64, StoreError> {
+        self.note_push();
+        raise_policy(&mut self.tx, id, now).await
+    }
+}
+
+impl Store {
+    /// As [`Work::create_project`], committed.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn create_project(
+        &self,
+        new: NewProject,
+        basis: &Basis,
+        now: Timestamp,
+    ) -> Result<Option<Book>, StoreError> {
+        let mut work = self.begin().await?;
+        let made = work.create_project(new, basis, now).await?;
+        work.commit().await?;
+        Ok(made)
+    }
+
+    /// As [`Work::change_project`], committed.
     ///
     /// # Errors
     /// When the store fails.
@@ -76,30 +123,10 @@ impl Store {
         basis: &Basis,
         now: Timestamp,
     ) -> Result<Option<Book>, StoreError> {
-        Ok(self.change_project_telling(id, change, basis, now).await?.map(|changed| changed.book))
-    }
-
-    /// As [`Store::change_project`], and says whether anything differed.
-    pub(crate) async fn change_project_telling(
-        &self,
-        id: &ProjectId,
-        change: ProjectChange,
-        basis: &Basis,
-        now: Timestamp,
-    ) -> Result<Option<Changed>, StoreError> {
-        let mut tx = self.write_project(id).await?;
-        let Some(book) = ledger::load(&mut tx, id).await? else { return Ok(None) };
-        let Some(next) = book.project.changed(change, &basis.catalogue) else {
-            return Ok(Some(Changed { book, crossings: 0, differs: false }));
-        };
-        let stored = book.next_number();
-        let book = book.changed(next, &basis.catalogue, now).map_err(StoreError::Refused)?;
-        update(&mut tx, &book.project).await?;
-        let (mut book, crossings) =
-            ledger::keep(&mut tx, book, stored, &BTreeSet::from([now.period()]), now).await?;
-        book.project.policy_version = raise_policy(&mut tx, id, now).await?;
-        self.commit_policy_change(tx).await?;
-        Ok(Some(Changed { book, crossings, differs: true }))
+        let mut work = self.begin_in(id).await?;
+        let changed = work.change_project(id, change, basis, now).await?;
+        work.commit().await?;
+        Ok(changed.map(|changed| changed.book))
     }
 
     /// The project of that id.

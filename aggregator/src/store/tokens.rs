@@ -5,7 +5,7 @@ use shared::time::Timestamp;
 use sqlx::Row;
 
 use super::rows::{id, instant, ms, optional};
-use super::{Connection, DbRow, Store, StoreError};
+use super::{Connection, DbRow, Store, StoreError, Work};
 use crate::access::{Role, Scope};
 use crate::random;
 use crate::token::TokenHash;
@@ -23,8 +23,34 @@ pub struct Token {
     pub revoked: Option<Timestamp>,
 }
 
-impl Store {
+impl Work {
     /// Stores a new token. The project of its scope must exist.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn create_token(
+        &mut self,
+        scope: Scope,
+        hash: &TokenHash,
+        now: Timestamp,
+    ) -> Result<Token, StoreError> {
+        let token = Token { id: random::id()?, scope, created: now, revoked: None };
+        insert(&mut self.tx, &token, hash).await?;
+        Ok(token)
+    }
+
+    /// Revokes a token at once; `None` if there is none of that id. Revoking twice keeps the first instant.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn revoke_token(&mut self, id: &str, now: Timestamp) -> Result<Option<Token>, StoreError> {
+        revoke(&mut self.tx, id, now).await?;
+        find(&mut self.tx, id).await
+    }
+}
+
+impl Store {
+    /// As [`Work::create_token`], committed.
     ///
     /// # Errors
     /// When the store fails.
@@ -34,10 +60,9 @@ impl Store {
         hash: &TokenHash,
         now: Timestamp,
     ) -> Result<Token, StoreError> {
-        let token = Token { id: random::id()?, scope, created: now, revoked: None };
-        let mut tx = self.write().await?;
-        insert(&mut tx, &token, hash).await?;
-        tx.commit().await?;
+        let mut work = self.begin().await?;
+        let token = work.create_token(scope, hash, now).await?;
+        work.commit().await?;
         Ok(token)
     }
 
@@ -95,10 +120,9 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn revoke_token(&self, id: &str, now: Timestamp) -> Result<Option<Token>, StoreError> {
-        let mut tx = self.write().await?;
-        revoke(&mut tx, id, now).await?;
-        let token = find(&mut tx, id).await?;
-        tx.commit().await?;
+        let mut work = self.begin().await?;
+        let token = work.revoke_token(id, now).await?;
+        work.commit().await?;
         Ok(token)
     }
 }

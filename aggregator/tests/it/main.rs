@@ -11,6 +11,7 @@
 
 mod authz;
 mod bodies;
+mod calls;
 mod cli;
 mod durability;
 mod errors;

@@ -275,6 +275,11 @@ impl Answer {
         field.as_str().map_or_else(|| field.to_string(), str::to_owned)
     }
 
+    /// A field of the JSON body as text; empty where there is none.
+    pub(crate) fn field_or_empty(&self, name: &str) -> String {
+        self.value().get(name).and_then(|field| field.as_str()).unwrap_or_default().to_owned()
+    }
+
     /// Checks that this is the problem of that code, with its status, type and media type.
     pub(crate) fn is_problem(&self, code: &str, what: &str) {
         let expected = shared::problem::ErrorCode::parse(code).unwrap();

@@ -3,13 +3,14 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::Response;
 use serde::Serialize;
 use shared::ids::{KeyId, Mode};
 use shared::key::ProjectKey;
 
 use crate::app::App;
 use crate::http::access::{ManageKeys, NamedInPath, Permitted, Read};
-use crate::http::body::Fields;
+use crate::http::call::Call;
 use crate::http::failure::Failure;
 use crate::project::{ACTIVE_KEYS_MAX, Key};
 use crate::store::KeyCreated;
@@ -68,10 +69,11 @@ pub(crate) async fn list(on: Permitted<Read>, State(app): State<App>) -> Result<
 pub(crate) async fn create(
     on: Permitted<ManageKeys>,
     State(app): State<App>,
-    fields: Fields,
-) -> Result<(StatusCode, Json<NewKeyView>), Failure> {
-    let mode = fields.only(&["mode"])?.optional("mode", "live or test")?.unwrap_or(Mode::Live);
-    let key = match app.store.create_key(&on.project.id, mode, app.clock.now()).await? {
+    call: Call,
+) -> Result<Response, Failure> {
+    let mode = call.fields()?.only(&["mode"])?.optional("mode", "live or test")?.unwrap_or(Mode::Live);
+    let mut change = call.begin_in(&app, &on.project.id).await?;
+    let key = match change.create_key(&on.project.id, mode, app.clock.now()).await? {
         KeyCreated::Key(key) => key,
         KeyCreated::ProjectUnknown => return Err(Failure::project_unknown()),
         KeyCreated::TooMany => {
@@ -81,7 +83,7 @@ pub(crate) async fn create(
     };
     tracing::info!(project.id = %on.project.id, token.id = on.token.id, key.id = %key.id, "key created");
     let text = app.key_secrets.mint(&ProjectKey { project: on.project.id, mode, id: key.id.clone() });
-    Ok((StatusCode::CREATED, Json(NewKeyView { view: key.into(), key: text })))
+    change.answer(StatusCode::CREATED, &NewKeyView { view: key.into(), key: text }).await
 }
 
 /// Revokes a key; the edge refuses it within seconds.
@@ -89,10 +91,12 @@ pub(crate) async fn revoke(
     on: Permitted<ManageKeys>,
     NamedInPath(name): NamedInPath,
     State(app): State<App>,
-) -> Result<Json<KeyView>, Failure> {
+    call: Call,
+) -> Result<Response, Failure> {
     let id = KeyId::parse(&name).map_err(|_| Failure::key_unknown())?;
-    let key =
-        app.store.revoke_key(&on.project.id, &id, app.clock.now()).await?.ok_or_else(Failure::key_unknown)?;
+    let mut change = call.begin_in(&app, &on.project.id).await?;
+    let key = change.revoke_key(&on.project.id, &id, app.clock.now()).await?;
+    let key = key.ok_or_else(Failure::key_unknown)?;
     tracing::info!(project.id = %on.project.id, token.id = on.token.id, key.id = %id, "key revoked");
-    Ok(Json(key.into()))
+    change.answer(StatusCode::OK, &KeyView::from(key)).await
 }

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
+use axum::response::Response;
 use serde::Serialize;
 use shared::ids::ProjectId;
 use shared::plan::Plan;
@@ -15,6 +16,7 @@ use crate::app::App;
 use crate::book::Book;
 use crate::http::access::{Operate, Operator, Permitted, Read};
 use crate::http::body::Fields;
+use crate::http::call::Call;
 use crate::http::failure::Failure;
 use crate::http::query::Query;
 use crate::policy::Basis;
@@ -109,23 +111,24 @@ pub(crate) async fn list(
 pub(crate) async fn create(
     Operator(token): Operator,
     State(app): State<App>,
-    fields: Fields,
-) -> Result<(StatusCode, Json<ProjectView>), Failure> {
-    let mut fields = fields.only(&["id", "plan", "rpm", "included"])?;
+    call: Call,
+) -> Result<Response, Failure> {
+    let mut fields = call.fields()?.only(&["id", "plan", "rpm", "included"])?;
     let new = NewProject {
         id: fields.required("id", "1 to 48 of a-z, 0-9 and inner hyphens")?,
         plan: fields.required("plan", PLANS)?,
         rpm: rpm(&mut fields)?.unwrap_or(Setting::Plan),
         included: included(&mut fields)?.unwrap_or(Setting::Plan),
     };
-    let book = app.store.create_project(new, &app.basis, app.clock.now()).await?.ok_or_else(|| {
+    let mut change = call.begin(&app).await?;
+    let book = change.create_project(new, &app.basis, app.clock.now()).await?.ok_or_else(|| {
         Failure::new(
             ErrorCode::ProjectExists,
             "There is already a project of that id. Choose another, or change it with PATCH.",
         )
     })?;
     tracing::info!(project.id = %book.project.id, token.id = token.id, plan = %book.project.plan, "project created");
-    Ok((StatusCode::CREATED, view(&app, book)?.into()))
+    change.answer(StatusCode::CREATED, &view(&app, book)?).await
 }
 
 /// Shows a project.
@@ -138,24 +141,24 @@ pub(crate) async fn show(on: Permitted<Read>, State(app): State<App>) -> Result<
 pub(crate) async fn change(
     on: Permitted<Operate>,
     State(app): State<App>,
-    fields: Fields,
-) -> Result<Json<ProjectView>, Failure> {
-    let mut fields = fields.only(&["plan", "rpm", "included", "suspended"])?;
-    let change = ProjectChange {
+    call: Call,
+) -> Result<Response, Failure> {
+    let mut fields = call.fields()?.only(&["plan", "rpm", "included", "suspended"])?;
+    let wanted = ProjectChange {
         plan: fields.optional("plan", PLANS)?,
         rpm: rpm(&mut fields)?,
         included: included(&mut fields)?,
         status: fields.optional("suspended", "true or false")?.map(status),
     };
-    let changed =
-        app.store.change_project_telling(&on.project.id, change, &app.basis, app.clock.now()).await?;
+    let mut change = call.begin_in(&app, &on.project.id).await?;
+    let changed = change.change_project(&on.project.id, wanted, &app.basis, app.clock.now()).await?;
     let changed = changed.ok_or_else(Failure::project_unknown)?;
     app.metrics.crossed(changed.crossings);
     if changed.differs {
         let version = changed.book.project.policy_version;
         tracing::info!(project.id = %on.project.id, token.id = on.token.id, policy.version = version, "project changed");
     }
-    view(&app, changed.book).map(Json)
+    change.answer(StatusCode::OK, &view(&app, changed.book)?).await
 }
 
 /// Suspended or active.

@@ -3,12 +3,13 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::Response;
 use serde::Serialize;
 
 use crate::access::{Role, Scope};
 use crate::app::App;
 use crate::http::access::{NamedInPath, Operate, Permitted};
-use crate::http::body::Fields;
+use crate::http::call::Call;
 use crate::http::failure::Failure;
 use crate::store::Token;
 use crate::token::TokenText;
@@ -74,16 +75,18 @@ pub(crate) async fn list(on: Permitted<Operate>, State(app): State<App>) -> Resu
 pub(crate) async fn create(
     on: Permitted<Operate>,
     State(app): State<App>,
-    fields: Fields,
-) -> Result<(StatusCode, Json<NewTokenView>), Failure> {
+    call: Call,
+) -> Result<Response, Failure> {
     const ROLES: &str = "owner, admin, finance or viewer";
-    let role: String = fields.only(&["role"])?.required("role", ROLES)?;
+    let role: String = call.fields()?.only(&["role"])?.required("role", ROLES)?;
     let role = Role::parse(&role).ok_or_else(|| Failure::field("role", &role, ROLES))?;
     let scope = Scope::Project { project: on.project.id.clone(), role };
+    let mut change = call.begin_in(&app, &on.project.id).await?;
     let text = TokenText::generate(&scope)?;
-    let token = app.store.create_token(scope, &text.hash(), app.clock.now()).await?;
+    let token = change.create_token(scope, &text.hash(), app.clock.now()).await?;
     tracing::info!(project.id = %on.project.id, token.id = on.token.id, made.id = token.id, role = %role, "token created");
-    Ok((StatusCode::CREATED, Json(NewTokenView { view: token.into(), token: text.expose().to_owned() })))
+    let new = NewTokenView { view: token.into(), token: text.expose().to_owned() };
+    change.answer(StatusCode::CREATED, &new).await
 }
 
 /// Revokes a token at once.
@@ -91,15 +94,16 @@ pub(crate) async fn revoke(
     on: Permitted<Operate>,
     NamedInPath(name): NamedInPath,
     State(app): State<App>,
-) -> Result<Json<TokenView>, Failure> {
+    call: Call,
+) -> Result<Response, Failure> {
     let found = app
         .store
         .token(&name)
         .await?
         .filter(|token| token.scope != Scope::Operator && token.scope.reaches(&on.project.id));
     let found = found.ok_or_else(Failure::token_unknown)?;
-    let token =
-        app.store.revoke_token(&found.id, app.clock.now()).await?.ok_or_else(Failure::token_unknown)?;
+    let mut change = call.begin_in(&app, &on.project.id).await?;
+    let token = change.revoke_token(&found.id, app.clock.now()).await?.ok_or_else(Failure::token_unknown)?;
     tracing::info!(project.id = %on.project.id, token.id = on.token.id, revoked.id = token.id, "token revoked");
-    Ok(Json(token.into()))
+    change.answer(StatusCode::OK, &TokenView::from(token)).await
 }

@@ -78,6 +78,8 @@ pub struct Parts {
     pub(crate) meter: PathBuf,
     /// The demo upstream's program.
     pub(crate) demo_upstream: PathBuf,
+    /// The simulated Stripe's program.
+    pub(crate) fake_stripe: PathBuf,
 }
 
 impl Parts {
@@ -96,8 +98,10 @@ impl Parts {
             workerd: folder("METER_TEST_WORKERD", workerd),
             meter: programs.join("meter"),
             demo_upstream: programs.join("demo-upstream"),
+            fake_stripe: programs.join("fake-stripe"),
         };
-        for file in [&parts.workerd_config, &parts.workerd, &parts.meter, &parts.demo_upstream] {
+        let programs = [&parts.meter, &parts.demo_upstream, &parts.fake_stripe];
+        for file in [&parts.workerd_config, &parts.workerd].into_iter().chain(programs) {
             ensure!(
                 file.is_file(),
                 "{} is missing: run the tests through `cargo xtask test`, which makes it",

@@ -11,13 +11,22 @@ pub(crate) struct Secrets {
     pub(crate) key_secrets: String,
     /// The text of `METER_SIGNING_KEYS`.
     pub(crate) signing_keys: String,
+    /// The key of the account at the simulated Stripe.
+    pub(crate) stripe_key: String,
+    /// With which the simulated Stripe signs.
+    pub(crate) stripe_webhook: String,
 }
 
 impl Secrets {
     /// Draws new ones.
     pub(crate) fn draw() -> Result<Self> {
         let signing_keys = format!("edge:e1:{},policy:p1:{},upstream:u1:{}", hex()?, hex()?, hex()?);
-        Ok(Self { key_secrets: format!("1:{}", hex()?), signing_keys })
+        Ok(Self {
+            key_secrets: format!("1:{}", hex()?),
+            signing_keys,
+            stripe_key: format!("sk_test_{}", hex()?),
+            stripe_webhook: format!("whsec_{}", hex()?),
+        })
     }
 
     /// Under which project keys are made.

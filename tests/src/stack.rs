@@ -40,16 +40,19 @@ pub enum Part {
     Edge,
     /// The demo governance upstream.
     Upstream,
+    /// The simulated Stripe, where [`Options::stripe`] asks for it.
+    Stripe,
 }
 
 impl Part {
-    const ALL: [Self; 3] = [Self::Aggregator, Self::Upstream, Self::Edge];
+    const ALL: [Self; 4] = [Self::Stripe, Self::Aggregator, Self::Upstream, Self::Edge];
 
     fn name(self) -> &'static str {
         match self {
             Self::Aggregator => "aggregator",
             Self::Edge => "edge",
             Self::Upstream => "upstream",
+            Self::Stripe => "stripe",
         }
     }
 }
@@ -65,6 +68,8 @@ pub struct Options {
     pub routes: Option<String>,
     /// Whether isolates decide by leases instead of asking the home.
     pub leases: bool,
+    /// Whether the aggregator has an account at a simulated Stripe, which keeps its state through a kill.
+    pub stripe: bool,
     /// Parts that the test starts by itself later.
     pub later: Vec<Part>,
 }
@@ -81,6 +86,7 @@ pub struct Stack {
     aggregator: SocketAddr,
     edge: SocketAddr,
     upstream: SocketAddr,
+    stripe: SocketAddr,
     finished: bool,
 }
 
@@ -118,14 +124,19 @@ impl Stack {
                 Some(other) => other,
                 None => ports::free()?,
             },
+            stripe: ports::free()?,
             options,
             finished: false,
         };
         fs::create_dir(stack.homes())?;
         let wanted = |part: &Part| !stack.options.later.contains(part);
-        let starts_upstream = stack.options.upstream.is_none();
-        let now: Vec<_> = Part::ALL.into_iter().filter(wanted).collect();
-        for part in now.into_iter().filter(|part| *part != Part::Upstream || starts_upstream) {
+        let is_ours = |part: &Part| match part {
+            Part::Aggregator | Part::Edge => true,
+            Part::Upstream => stack.options.upstream.is_none(),
+            Part::Stripe => stack.options.stripe,
+        };
+        let now: Vec<_> = Part::ALL.into_iter().filter(wanted).filter(is_ours).collect();
+        for part in now {
             stack.launch(part)?;
         }
         stack.ready().await?;
@@ -148,6 +159,12 @@ impl Stack {
     #[must_use]
     pub fn upstream(&self) -> SocketAddr {
         self.upstream
+    }
+
+    /// Where the simulated Stripe listens.
+    #[must_use]
+    pub fn stripe(&self) -> SocketAddr {
+        self.stripe
     }
 
     /// Under which this stack's project keys are made.
@@ -274,6 +291,7 @@ impl Stack {
             Part::Aggregator => self.aggregator_command(),
             Part::Edge => self.edge_command(),
             Part::Upstream => Command::new(&self.parts.demo_upstream),
+            Part::Stripe => Command::new(&self.parts.fake_stripe),
         };
         self.with_environment(&mut command);
         let program = Program::start(&mut command, &self.log_path(part))?;
@@ -305,6 +323,16 @@ impl Stack {
 
     fn with_environment<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         let database = self.scratch.path().join("meter.db");
+        if self.options.stripe {
+            let webhook = format!("http://{}/api/v1/stripe/webhook", self.aggregator);
+            command
+                .env("STRIPE_SECRET_KEY", &self.secrets.stripe_key)
+                .env("STRIPE_WEBHOOK_SECRET", &self.secrets.stripe_webhook)
+                .env("STRIPE_API_BASE", format!("http://{}", self.stripe))
+                .env("FAKE_STRIPE_LISTEN", self.stripe.to_string())
+                .env("FAKE_STRIPE_WEBHOOK", webhook)
+                .env("FAKE_STRIPE_STATE", self.scratch.path().join("stripe.json"));
+        }
         command
             .env("METER_KEY_SECRETS", &self.secrets.key_secrets)
             .env("METER_SIGNING_KEYS", &self.secrets.signing_keys)
@@ -317,12 +345,13 @@ impl Stack {
 
     /// Waits until every running part answers.
     async fn ready(&mut self) -> Result<()> {
-        let (aggregator, edge, upstream) = (self.aggregator, self.edge, self.upstream);
+        let (aggregator, edge, upstream, stripe) = (self.aggregator, self.edge, self.upstream, self.stripe);
         for (part, program) in &mut self.running {
             let (address, path) = match part {
                 Part::Aggregator => (aggregator, "/readyz"),
                 Part::Edge => (edge, "/healthz"),
                 Part::Upstream => (upstream, "/healthz"),
+                Part::Stripe => (stripe, "/healthz"),
             };
             let mut ended = None;
             let answer = eventually(part.name(), READY_MAX, async || {

@@ -2,16 +2,18 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use shared::ids::ProjectId;
 
 /// What a member of a project is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, JsonSchema)]
+#[schemars(rename_all = "lowercase")]
 pub enum Role {
     /// Everything that a project's members may do.
     Owner,
-    /// Reads the project, manages its keys and what it may spend.
+    /// Reads the project and its audit log, manages its keys, webhooks and what it may spend.
     Admin,
-    /// Reads the project and manages what it may spend.
+    /// Reads the project, manages what it may spend and pays for it.
     Finance,
     /// Reads the project.
     Viewer,
@@ -81,18 +83,9 @@ impl Scope {
     /// Whether this scope may do that, in a project that it reaches.
     #[must_use]
     pub fn may(&self, what: Permission) -> bool {
-        match (what, self) {
-            (_, Self::Operator) => true,
-            (Permission::Read, Self::Project { .. }) => true,
-            (Permission::ManageKeys, Self::Project { role, .. }) => match role {
-                Role::Owner | Role::Admin => true,
-                Role::Finance | Role::Viewer => false,
-            },
-            (Permission::ManageBilling, Self::Project { role, .. }) => match role {
-                Role::Owner | Role::Admin | Role::Finance => true,
-                Role::Viewer => false,
-            },
-            (Permission::Operate, Self::Project { .. }) => false,
+        match self {
+            Self::Operator => true,
+            Self::Project { role, .. } => what.roles().contains(role),
         }
     }
 }
@@ -104,10 +97,41 @@ pub enum Permission {
     Read,
     /// Makes and revokes a project's keys.
     ManageKeys,
-    /// Sets what a project may spend beyond its plan.
+    /// Sets what a project may spend beyond its plan, and pays for it.
     ManageBilling,
-    /// Makes projects, sets their limits, hands out tokens.
+    /// Sets where a project's events are told.
+    ManageWebhooks,
+    /// Makes, changes and removes a project's members.
+    ManageMembers,
+    /// Sees who changed what in a project.
+    ReadAudit,
+    /// Makes projects, sets their limits, gives credits.
     Operate,
+}
+
+impl Permission {
+    /// Every permission.
+    pub const ALL: [Self; 7] = [
+        Self::Read,
+        Self::ManageKeys,
+        Self::ManageBilling,
+        Self::ManageWebhooks,
+        Self::ManageMembers,
+        Self::ReadAudit,
+        Self::Operate,
+    ];
+
+    /// The roles of a project's members that have it; operators have every permission in every project.
+    #[must_use]
+    pub const fn roles(self) -> &'static [Role] {
+        match self {
+            Self::Read => &[Role::Owner, Role::Admin, Role::Finance, Role::Viewer],
+            Self::ManageBilling => &[Role::Owner, Role::Admin, Role::Finance],
+            Self::ManageKeys | Self::ManageWebhooks | Self::ReadAudit => &[Role::Owner, Role::Admin],
+            Self::ManageMembers => &[Role::Owner],
+            Self::Operate => &[],
+        }
+    }
 }
 
 #[cfg(test)]
@@ -118,16 +142,14 @@ mod tests {
     fn each_role_may_do_exactly_this() {
         let id = |text| ProjectId::parse(text).unwrap();
         let cases = [
-            (Role::Owner, [true, true, true, false]),
-            (Role::Admin, [true, true, true, false]),
-            (Role::Finance, [true, false, true, false]),
-            (Role::Viewer, [true, false, false, false]),
+            (Role::Owner, [true, true, true, true, true, true, false]),
+            (Role::Admin, [true, true, true, true, false, true, false]),
+            (Role::Finance, [true, false, true, false, false, false, false]),
+            (Role::Viewer, [true, false, false, false, false, false, false]),
         ];
         for (role, expected) in cases {
             let scope = Scope::Project { project: id("own"), role };
-            let rights =
-                [Permission::Read, Permission::ManageKeys, Permission::ManageBilling, Permission::Operate];
-            let got = rights.map(|what| scope.may(what));
+            let got = Permission::ALL.map(|what| scope.may(what));
             assert_eq!(got, expected, "{role}");
             assert!(scope.reaches(&id("own")) && !scope.reaches(&id("other")));
             assert!(Scope::Operator.may(Permission::Operate) && Scope::Operator.reaches(&id("other")));

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use shared::ids::ProjectId;
 use shared::plan::Plan;
@@ -21,7 +22,7 @@ use crate::ledger::statement::{LotPart, Statement, lot_history, statement};
 use crate::ledger::timeline::OverageState;
 
 /// The body of `GET /api/v1/billing/plan`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct PlanView {
     project: ProjectId,
     plan: Plan,
@@ -46,26 +47,26 @@ pub struct PlanView {
     crossings: Vec<CrossingView>,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 struct LotsView {
     left: Units,
     used: Vec<LotPart>,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 struct OverageView {
     state: &'static str,
     units: Units,
     uncovered: Units,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 struct ForecastView {
     outcome: &'static str,
     date: Option<Day>,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 struct CrossingView {
     percent: u8,
     quota_version: u32,
@@ -153,14 +154,14 @@ impl From<(Crossed, Timestamp)> for CrossingView {
 }
 
 /// The body of `GET /api/v1/billing/top-ups`: every lot, the oldest first.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct TopUps {
     project: ProjectId,
     lots: Vec<LotView>,
 }
 
 /// One lot, bought or given.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct LotView {
     lot: LotId,
     kind: &'static str,
@@ -174,14 +175,14 @@ pub struct LotView {
     history: Vec<EventView>,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 struct PaidFor {
     period: Period,
     units: Units,
     provisional: bool,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 struct EventView {
     entry: EntryNumber,
     at: String,
@@ -249,7 +250,7 @@ fn reason(book: &Book, lot: LotId) -> Option<String> {
 }
 
 /// The body of `GET /api/v1/explain`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Explanation {
     project: ProjectId,
     /// What would happen to the next request, now.
@@ -258,7 +259,7 @@ pub struct Explanation {
     billed: BilledView,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 struct NowView {
     period: Period,
     plan: Plan,
@@ -269,7 +270,7 @@ struct NowView {
     rests_on: Vec<EntryNumber>,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 struct BilledView {
     statement: Statement,
     reasons: Vec<Reason>,

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use shared::ids::{AgentId, Mode, ProjectId};
 use shared::kind::Kind;
@@ -74,7 +75,7 @@ pub struct Sums {
 }
 
 /// The body of `GET /api/v1/usage`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Usage {
     /// Whose usage.
     pub project: ProjectId,
@@ -97,7 +98,7 @@ pub struct Usage {
 }
 
 /// One day of a report.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct UsageDay {
     /// The day.
     pub date: Day,
@@ -108,7 +109,7 @@ pub struct UsageDay {
 }
 
 /// One agent of a report.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct UsageAgent {
     /// The agent.
     pub agent: AgentId,
@@ -117,7 +118,7 @@ pub struct UsageAgent {
 }
 
 /// What is counted but never billed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Observed {
     /// LLM tokens read.
     pub tokens_in: Units,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use shared::ids::{Mode, ProjectId};
 use shared::kind::Kind;
@@ -11,7 +12,7 @@ use shared::units::Units;
 use crate::usage::Usage;
 
 /// What units are added up by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum GroupBy {
     /// Each day, also those without units.
@@ -46,7 +47,7 @@ impl fmt::Display for GroupBy {
 }
 
 /// The body of `GET /api/v1/usage?group_by=…`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Groups {
     project: ProjectId,
     mode: Mode,
@@ -59,7 +60,7 @@ pub struct Groups {
 }
 
 /// The units of one day, agent or kind.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 struct Group {
     key: String,
     units: Units,

@@ -208,6 +208,7 @@ impl SourceId {
 
 /// Whether a key's units are billed. Each mode of a project has a home and an allowance of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// Counted and billed.

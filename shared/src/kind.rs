@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// What a unit was: the three things that Palveron bills (seed, first sentence).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// A verify call.

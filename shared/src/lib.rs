@@ -16,6 +16,8 @@ pub mod planted;
 pub mod policy;
 pub mod problem;
 pub mod random;
+#[cfg(feature = "schema")]
+mod schema;
 pub mod sign;
 pub mod sub_home;
 pub mod time;

@@ -12,6 +12,7 @@ use crate::units::Units;
 
 /// The plans of Palveron.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Plan {
     /// 1,000 requests a month, then a hard stop.

@@ -41,6 +41,15 @@ macro_rules! codes {
             pub const fn title(self) -> &'static str {
                 match self { $(Self::$name => $title,)* }
             }
+
+            /// The code's page, as `docs/errors/` has it: when it happens and what to do.
+            #[must_use]
+            pub const fn page(self) -> &'static str {
+                // A code without a page does not compile.
+                match self {
+                    $(Self::$name => include_str!(concat!("../../docs/errors/", $code, ".md")),)*
+                }
+            }
         }
     };
 }
@@ -114,6 +123,7 @@ impl ErrorCode {
 
 /// A problem's body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Problem {
     /// The page about this code.
     #[serde(rename = "type")]

@@ -57,6 +57,8 @@ enum Command {
     Backup(backup::Copy),
     /// Make the database from a backup; never over one that is there
     Restore(backup::Copy),
+    /// Print the interface as OpenAPI 3.1
+    Openapi,
 }
 
 impl Command {
@@ -73,7 +75,8 @@ impl Command {
             | Self::Statement(_)
             | Self::Clock(_)
             | Self::Backup(_)
-            | Self::Restore(_) => WhenMissing::Refuse,
+            | Self::Restore(_)
+            | Self::Openapi => WhenMissing::Refuse,
         }
     }
 }
@@ -113,6 +116,7 @@ fn start(cli: Cli) -> anyhow::Result<()> {
             Command::Clock(command) => clock::run(command, context(config, missing).await?).await,
             Command::Backup(copy) => backup::backup(copy, context(config, missing).await?).await,
             Command::Restore(copy) => backup::restore(copy, config).await,
+            Command::Openapi => print::text(&crate::http::document()),
         }
     })
 }

@@ -19,7 +19,12 @@ pub(super) fn result<T: Serialize>(
     text: impl FnOnce(&T) -> String,
 ) -> anyhow::Result<()> {
     let line = if format.json { serde_json::to_string(value)? } else { text(value) };
-    match writeln!(io::stdout().lock(), "{line}") {
+    self::text(&(line + "\n"))
+}
+
+/// Prints a text as it is.
+pub(super) fn text(text: &str) -> anyhow::Result<()> {
+    match write!(io::stdout().lock(), "{text}") {
         // Whoever read our output has seen enough, as `head` does.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         done => Ok(done?),

@@ -11,7 +11,9 @@ use super::access::Caller;
 use super::body::Fields;
 use super::call::Call;
 use super::failure::Failure;
+use super::field::{Field, Number, PROJECT};
 use super::query::Query;
+use super::route::{Route, Who};
 use crate::access::Permission;
 use crate::app::App;
 use crate::billing::{Explanation, PlanView, TopUps};
@@ -26,13 +28,51 @@ const MONTH: &str = "a month such as 2026-05";
 /// The largest cap in minor units: what JavaScript still counts exactly.
 const CAP_MINOR_MAX: u64 = (1 << 53) - 1;
 
+const QUERY: &[Field] = &[PROJECT];
+
+const EXPLAIN: &[Field] = &[
+    PROJECT,
+    Field::optional::<Period>("period", "a month such as 2026-05; the present one where it is absent"),
+];
+
+const SETTING: &[Field] = &[
+    Field::optional::<bool>("auto_overage", "true or false").such_as("false"),
+    Field::optional::<Option<Number<0, CAP_MINOR_MAX>>>(
+        "overage_cap",
+        "minor units, or null for no cap; only while auto_overage is true",
+    ),
+];
+
+/// The endpoints of this module.
+pub(super) fn routes() -> Vec<Route> {
+    let read = Who::InProject(Permission::Read);
+    let manage = Who::InProject(Permission::ManageBilling);
+    vec![
+        Route::get("/api/v1/billing/plan", read, "Show where a project stands", plan)
+            .query(QUERY)
+            .answers::<PlanView>(200, "Plan, quota, what was used and what is left"),
+        Route::put("/api/v1/billing/plan", manage, "Set auto-overage and its cap", set_plan)
+            .query(QUERY)
+            .body(SETTING)
+            .answers::<PlanView>(200, "Where the project stands now")
+            .refuses(&[ErrorCode::OverageNotOffered]),
+        Route::get("/api/v1/billing/top-ups", read, "List lots", top_ups)
+            .query(QUERY)
+            .answers::<TopUps>(200, "Every lot, and what it paid for"),
+        Route::get("/api/v1/explain", read, "Explain a bill", explain).query(EXPLAIN).answers::<Explanation>(
+            200,
+            "Why the next request is served or not, and why a month costs what it does",
+        ),
+    ]
+}
+
 /// `GET /api/v1/billing/plan`.
 pub(super) async fn plan(
     caller: Caller,
     State(app): State<App>,
     uri: Uri,
 ) -> Result<Json<PlanView>, Failure> {
-    let query = Query::parse(uri.query(), &["project"])?;
+    let query = Query::of(&uri, QUERY)?;
     let project = caller.named_project(&app, &query, Permission::Read).await?;
     let book = app.store.book(&project.id).await?.ok_or_else(Failure::project_unknown)?;
     view(&app, &book).await
@@ -45,7 +85,7 @@ pub(super) async fn set_plan(
     uri: Uri,
     call: Call,
 ) -> Result<Response, Failure> {
-    let query = Query::parse(uri.query(), &["project"])?;
+    let query = Query::of(&uri, QUERY)?;
     let project = caller.named_project(&app, &query, Permission::ManageBilling).await?;
     let now = app.clock.now();
     let book = app.store.book(&project.id).await?.ok_or_else(Failure::project_unknown)?;
@@ -73,7 +113,7 @@ pub(super) async fn top_ups(
     State(app): State<App>,
     uri: Uri,
 ) -> Result<Json<TopUps>, Failure> {
-    let query = Query::parse(uri.query(), &["project"])?;
+    let query = Query::of(&uri, QUERY)?;
     let project = caller.named_project(&app, &query, Permission::Read).await?;
     let book = app.store.book(&project.id).await?.ok_or_else(Failure::project_unknown)?;
     TopUps::new(&book, app.clock.now()).map(Json).map_err(|refusal| refused(&refusal))
@@ -85,7 +125,7 @@ pub(super) async fn explain(
     State(app): State<App>,
     uri: Uri,
 ) -> Result<Json<Explanation>, Failure> {
-    let query = Query::parse(uri.query(), &["project", "period"])?;
+    let query = Query::of(&uri, EXPLAIN)?;
     let project = caller.named_project(&app, &query, Permission::Read).await?;
     let now = app.clock.now();
     let period = match query.get("period") {
@@ -105,7 +145,7 @@ async fn view(app: &App, book: &Book) -> Result<Json<PlanView>, Failure> {
 
 /// What is asked for; fields that are absent stay as they are.
 fn setting(fields: Fields, book: &Book, before: OverageSetting) -> Result<OverageSetting, Failure> {
-    let mut fields = fields.only(&["auto_overage", "overage_cap"])?;
+    let mut fields = fields.of(SETTING)?;
     let accepts = format!("0 to {CAP_MINOR_MAX} minor units, or null for no cap");
     let on: Option<bool> = fields.optional("auto_overage", "true or false")?;
     let cap: Option<Option<u64>> = fields.optional("overage_cap", &accepts)?;

@@ -13,6 +13,7 @@ use serde_json::Value;
 use shared::problem::ErrorCode;
 
 use super::failure::Failure;
+use super::field::Field;
 use crate::app::App;
 
 /// The largest body of an administrator's call; they are a few hundred bytes.
@@ -115,6 +116,12 @@ impl Fields {
             }
             None => Ok(self),
         }
+    }
+
+    /// Refuses every field that is not in the table.
+    pub(crate) fn of(self, table: &[Field]) -> Result<Self, Failure> {
+        let known: Vec<&str> = table.iter().map(|field| field.name).collect();
+        self.only(&known)
     }
 
     /// A field that must be there.

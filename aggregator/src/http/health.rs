@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract;
 use axum::response::IntoResponse;
+use schemars::JsonSchema;
+use serde::Serialize;
 use shared::time::Timestamp;
 use tokio::sync::Mutex;
 
 use super::failure::Failure;
+use super::route::{Route, Who};
 use crate::app::App;
 
 /// How long one answer of the store stands: each question costs a durable write, and anybody may ask.
@@ -46,15 +49,31 @@ impl Readiness {
     }
 }
 
+/// A process's state.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct State {
+    status: &'static str,
+}
+
+/// The endpoints of this module.
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::get("/healthz", Who::Anyone, "Say whether the process lives", alive)
+            .answers::<State>(200, "It does"),
+        Route::get("/readyz", Who::Anyone, "Say whether the store takes writes", ready)
+            .answers::<State>(200, "It does"),
+    ]
+}
+
 /// `GET /healthz`: the process answers.
 pub(super) async fn alive() -> impl IntoResponse {
-    axum::Json(serde_json::json!({ "status": "ok" }))
+    axum::Json(State { status: "ok" })
 }
 
 /// `GET /readyz`: the store takes writes.
-pub(super) async fn ready(State(app): State<App>) -> Result<impl IntoResponse, Failure> {
+pub(super) async fn ready(extract::State(app): extract::State<App>) -> Result<impl IntoResponse, Failure> {
     if app.readiness.is_ready(&app).await {
-        Ok(axum::Json(serde_json::json!({ "status": "ready" })))
+        Ok(axum::Json(State { status: "ready" }))
     } else {
         Err(Failure::not_ready())
     }

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
+use shared::ids::{Incarnation, Mode, ProjectId, SourceId};
 use shared::problem::ErrorCode;
 use shared::sign::{Purpose, SIGNATURE_HEADER, SignatureError, Signed};
 use shared::units::Units;
@@ -11,10 +12,38 @@ use shared::wire::{FLUSH_CELLS_MAX, Flush, FlushAck};
 
 use super::body::{self, Fields};
 use super::failure::Failure;
+use super::field::Field;
+use super::route::{Route, Who};
 use crate::app::App;
 
 /// The largest flush: 1,000 cells with the longest agent names fit three times.
 const FLUSH_BYTES_MAX: usize = 1024 * 1024;
+
+/// A flush's fields; others are tolerated, so that releases can differ.
+const FLUSH: &[Field] = &[
+    Field::required::<ProjectId>("project", "a project id"),
+    Field::required::<Mode>("mode", "live or test"),
+    Field::required::<SourceId>("source", "a source id"),
+    Field::required::<Incarnation>("incarnation", "8 to 32 of a-z and 0-9"),
+    Field::required::<Units>("seq", "a number below 2^53"),
+    Field::required::<Vec<serde_json::Map<String, serde_json::Value>>>(
+        "cells",
+        "at most 1,000 cells, as docs/protocol.md describes them",
+    ),
+];
+
+/// The endpoints of this module.
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::post(shared::wire::INGEST_PATH, Who::Signed, "Take cells in", flush)
+            .body(FLUSH)
+            .answers::<serde_json::Value>(
+                200,
+                "The receipt and the project's policy, as docs/protocol.md describes them",
+            )
+            .refuses(&[ErrorCode::ProjectUnknown]),
+    ]
+}
 
 /// Merges a flush and answers with its receipt and the current policy.
 pub(super) async fn flush(State(app): State<App>, request: Request) -> Result<Json<FlushAck>, Failure> {

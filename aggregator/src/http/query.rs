@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use axum::http::Uri;
+
 use super::failure::Failure;
+use super::field::Field;
 
 /// A query's parameters.
 #[derive(Debug)]
@@ -22,6 +25,12 @@ impl Query {
             }
         }
         Ok(Self(parameters))
+    }
+
+    /// Reads the query of a call whose row has this table.
+    pub(super) fn of(uri: &Uri, table: &[Field]) -> Result<Self, Failure> {
+        let known: Vec<&str> = table.iter().map(|field| field.name).collect();
+        Self::parse(uri.query(), &known)
     }
 
     /// A parameter's value, if it was given.

@@ -9,13 +9,45 @@ use shared::time::Day;
 
 use super::access::Caller;
 use super::failure::Failure;
+use super::field::{Field, OneOf, PROJECT, Words};
 use super::query::Query;
+use super::route::{Route, Who};
 use crate::access::Permission;
 use crate::app::App;
 use crate::usage::{DAYS_MAX, Span, SpanError, Usage};
 use crate::usage_groups::{GroupBy, Groups};
 
 const DATE: &str = "a date such as 2026-05-01";
+
+/// How a report is written.
+#[derive(Debug)]
+enum Format {}
+
+impl Words for Format {
+    const WORDS: &'static [&'static str] = &["json", "csv"];
+}
+
+const CSV: &str = "text/csv";
+
+const QUERY: &[Field] = &[
+    Field::required::<Day>("from", DATE).such_as("\"2026-05-01\""),
+    Field::required::<Day>("to", DATE).such_as("\"2026-05-31\""),
+    Field::optional::<Mode>("mode", "live or test; live where it is absent"),
+    PROJECT,
+    Field::optional::<GroupBy>("group_by", "day, agent or kind"),
+    Field::optional::<OneOf<Format>>("format", "json or csv; json where it is absent"),
+];
+
+/// The endpoints of this module.
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::get("/api/v1/usage", Who::InProject(Permission::Read), "Report usage", report)
+            .query(QUERY)
+            .answers::<Usage>(200, "What was used, by day, kind and agent")
+            .answers::<Groups>(200, "What was used, by one of them")
+            .answers_text(200, "What was used, by one of them", CSV),
+    ]
+}
 
 /// Answers the report of a token's own project, or of any project for operators.
 pub(super) async fn report(
@@ -24,7 +56,7 @@ pub(super) async fn report(
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Failure> {
-    let query = Query::parse(uri.query(), &["from", "to", "mode", "project", "group_by", "format"])?;
+    let query = Query::of(&uri, QUERY)?;
     let project = caller.named_project(&app, &query, Permission::Read).await?;
     let mode = match query.get("mode") {
         None => Mode::Live,

@@ -3,6 +3,7 @@
 //! A bill has at most one line of each kind (I7: "at most one overage invoice line per (project,
 //! period)"). Subscriptions and packs are paid in advance and never appear here.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use shared::units::Units;
 
@@ -11,7 +12,7 @@ use super::rate::Rate;
 use super::refusal::Refusal;
 
 /// What a line is for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LineKind {
     /// Units beyond the included quota and the lots, at a rate.
@@ -21,7 +22,7 @@ pub enum LineKind {
 }
 
 /// One line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Line {
     /// What for.
     pub kind: LineKind,
@@ -32,7 +33,7 @@ pub struct Line {
 }
 
 /// A bill; without lines where nothing is owed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Bill {
     /// At most one of each kind.

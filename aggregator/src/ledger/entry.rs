@@ -13,6 +13,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use shared::time::{Period, Timestamp};
 use shared::units::Units;
@@ -22,7 +23,9 @@ use super::money::Money;
 use super::terms::PlanTerms;
 
 /// The number of an entry: 1, 2, 3 … within a project.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(transparent)]
 pub struct EntryNumber(pub u64);
 
@@ -33,7 +36,7 @@ impl fmt::Display for EntryNumber {
 }
 
 /// A lot is named by the entry that made it; a smaller id is therefore an older lot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct LotId(pub EntryNumber);
 
@@ -44,7 +47,7 @@ impl fmt::Display for LotId {
 }
 
 /// Where units are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Account {
     /// The plan's grant of a period; drawn below zero as far as the quota.
@@ -86,7 +89,7 @@ impl Account {
 }
 
 /// Units that went from one account to another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Movement {
     /// The account that is debited.
     pub from: Account,
@@ -97,7 +100,8 @@ pub struct Movement {
 }
 
 /// What a period has counted: the sums of its live cells.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Counted")]
 pub struct Usage {
     /// Units, which are billed.
     pub units: Units,

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use shared::plan::Plan;
 use shared::policy::{Overage, Status};
@@ -19,7 +20,7 @@ use super::state::Ledger;
 use super::timeline::OverageState;
 
 /// Why there is no overage.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NoOverage {
     /// The plan has none.
@@ -33,7 +34,7 @@ pub enum NoOverage {
 }
 
 /// What would happen to the next request, as the ledger knows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// The project is suspended.
@@ -145,7 +146,7 @@ fn rules(ledger: &Ledger) -> Vec<EntryNumber> {
 }
 
 /// One reason for a month's bill.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Reason {
     /// The entry that tells of it; `None` while the month is provisional.
     pub entry: Option<EntryNumber>,

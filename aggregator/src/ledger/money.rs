@@ -5,10 +5,11 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// An ISO 4217 code in lower case, such as `eur`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct Currency([u8; 3]);
 
@@ -47,9 +48,10 @@ impl fmt::Display for Currency {
 /// An amount in minor units (cents) of a currency; negative amounts are owed to the customer.
 ///
 /// It travels as text, because minor units may pass 2^53.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Money {
     #[serde(with = "as_text")]
+    #[schemars(with = "String", regex(pattern = "^-?[0-9]+$"))]
     minor: i128,
     currency: Currency,
 }

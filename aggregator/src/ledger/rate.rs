@@ -4,11 +4,12 @@
 //! parts, or a split month would cost more than a whole one (design §5: "overage = round-half-up(units
 //! × rate / 1,000) minor units").
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use shared::units::Units;
 
 /// The rate of the units up to a bound, counted from the first unit of overage.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Tier {
     /// The last unit at this rate; `None` for the last tier.
     pub up_to: Option<Units>,
@@ -17,7 +18,7 @@ pub struct Tier {
 }
 
 /// An overage rate: one tier on self-service plans, several where a contract says so.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "Vec<Tier>", into = "Vec<Tier>")]
 pub struct Rate(Vec<Tier>);
 

@@ -2,6 +2,7 @@
 //!
 //! A statement only retells entries and the month's figures; it must never compute a figure of its own.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use shared::plan::Plan;
 use shared::time::{Period, Timestamp};
@@ -15,7 +16,7 @@ use super::refusal::Refusal;
 use super::state::Ledger;
 
 /// A month's statement.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Statement {
     /// Which month.
     pub period: Period,
@@ -44,7 +45,7 @@ pub struct Statement {
 }
 
 /// What a lot paid for in a month.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct LotPart {
     /// Which lot.
     pub lot: LotId,

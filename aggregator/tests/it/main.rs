@@ -18,6 +18,7 @@ mod errors;
 mod ingest;
 mod ledger;
 mod limits;
+mod openapi;
 mod policies;
 mod support;
 mod usage;

@@ -11,10 +11,11 @@ use crate::native::cargo;
 use crate::process::ask;
 
 /// What the pure core may depend on: nothing here knows a clock, randomness, files, network, or async.
-const SHARED_MAY: [&str; 9] = [
+const SHARED_MAY: [&str; 10] = [
     "base16ct",
     "hmac",
     "percent-encoding",
+    "schemars",
     "serde",
     "serde_json",
     "sha2",

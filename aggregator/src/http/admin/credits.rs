@@ -5,16 +5,38 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use shared::units::Units;
 
+use crate::access::Permission;
 use crate::app::App;
-use crate::billing::TopUps;
+use crate::billing::{LotView, TopUps};
 use crate::http::access::{Operate, Permitted};
 use crate::http::billing::refused;
 use crate::http::call::Call;
 use crate::http::failure::Failure;
+use crate::http::field::{Field, Number, Text};
+use crate::http::route::{Route, Who};
 use crate::store::Credited;
 
 /// The longest reason; it is one sentence of an operator.
 const REASON_CHARS_MAX: usize = 200;
+
+const CREDIT: &[Field] = &[
+    Field::required::<Number<1, { Units::MAX.get() }>>("units", "1 to 9007199254740991").such_as("5"),
+    Field::required::<Text<1, REASON_CHARS_MAX>>("reason", REASON).such_as("\"an outage\""),
+];
+
+/// The endpoints of this module.
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::post(
+            "/api/v1/admin/projects/{project}/credits",
+            Who::InProject(Permission::Operate),
+            "Give units",
+            give,
+        )
+        .body(CREDIT)
+        .answers::<LotView>(201, "The lot that the units are now"),
+    ]
+}
 
 /// Gives units as a lot.
 pub(crate) async fn give(
@@ -22,7 +44,7 @@ pub(crate) async fn give(
     State(app): State<App>,
     call: Call,
 ) -> Result<Response, Failure> {
-    let mut fields = call.fields()?.only(&["units", "reason"])?;
+    let mut fields = call.fields()?.of(CREDIT)?;
     let accepts = format!("1 to {}", Units::MAX);
     let units: Units = fields.required("units", &accepts)?;
     if units == Units::ZERO {

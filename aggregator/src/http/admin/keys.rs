@@ -4,19 +4,42 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use schemars::JsonSchema;
 use serde::Serialize;
 use shared::ids::{KeyId, Mode};
 use shared::key::ProjectKey;
+use shared::problem::ErrorCode;
 
+use crate::access::Permission;
 use crate::app::App;
 use crate::http::access::{ManageKeys, NamedInPath, Permitted, Read};
 use crate::http::call::Call;
 use crate::http::failure::Failure;
+use crate::http::field::Field;
+use crate::http::route::{Route, Who};
 use crate::project::{ACTIVE_KEYS_MAX, Key};
 use crate::store::KeyCreated;
 
+const NEW: &[Field] =
+    &[Field::optional::<Mode>("mode", "live or test; live where it is absent").such_as("\"test\"")];
+
+/// The endpoints of this module.
+pub(super) fn routes() -> Vec<Route> {
+    let (read, manage) = (Who::InProject(Permission::Read), Who::InProject(Permission::ManageKeys));
+    vec![
+        Route::get("/api/v1/admin/projects/{project}/keys", read, "List keys", list)
+            .answers::<KeyList>(200, "All keys that the project ever had"),
+        Route::post("/api/v1/admin/projects/{project}/keys", manage, "Make a key", create)
+            .body(NEW)
+            .answers::<NewKeyView>(201, "The key, with the text that is shown this once"),
+        Route::delete("/api/v1/admin/projects/{project}/keys/{name}", manage, "Revoke a key", revoke)
+            .answers::<KeyView>(200, "The key, which the edge refuses within seconds")
+            .refuses(&[ErrorCode::KeyUnknown]),
+    ]
+}
+
 /// A key as administrators see it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct KeyView {
     id: KeyId,
     mode: Mode,
@@ -46,13 +69,13 @@ impl KeyView {
 }
 
 /// All keys of a project.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct KeyList {
     keys: Vec<KeyView>,
 }
 
 /// A new key; the only answer that has its text.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct NewKeyView {
     #[serde(flatten)]
     view: KeyView,
@@ -71,7 +94,7 @@ pub(crate) async fn create(
     State(app): State<App>,
     call: Call,
 ) -> Result<Response, Failure> {
-    let mode = call.fields()?.only(&["mode"])?.optional("mode", "live or test")?.unwrap_or(Mode::Live);
+    let mode = call.fields()?.of(NEW)?.optional("mode", "live or test")?.unwrap_or(Mode::Live);
     let mut change = call.begin_in(&app, &on.project.id).await?;
     let key = match change.create_key(&on.project.id, mode, app.clock.now()).await? {
         KeyCreated::Key(key) => key,

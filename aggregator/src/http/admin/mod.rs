@@ -1,10 +1,18 @@
 //! The administrators' interface: projects, their keys and tokens.
 
-pub(super) mod credits;
-pub(super) mod keys;
-pub(super) mod projects;
-pub(super) mod tokens;
+mod credits;
+mod keys;
+mod projects;
+mod tokens;
 
+pub(crate) use credits::{REASON, is_reason};
 pub use keys::KeyView;
 pub use projects::ProjectView;
 pub use tokens::TokenView;
+
+use super::route::Route;
+
+/// The endpoints of these modules.
+pub(super) fn routes() -> Vec<Route> {
+    [projects::routes(), keys::routes(), credits::routes(), tokens::routes()].concat()
+}

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
+use schemars::JsonSchema;
 use serde::Serialize;
 use shared::ids::ProjectId;
 use shared::plan::Plan;
@@ -12,13 +13,16 @@ use shared::problem::ErrorCode;
 use shared::time::Timestamp;
 use shared::units::Units;
 
+use crate::access::Permission;
 use crate::app::App;
 use crate::book::Book;
 use crate::http::access::{Operate, Operator, Permitted, Read};
 use crate::http::body::Fields;
 use crate::http::call::Call;
 use crate::http::failure::Failure;
+use crate::http::field::{Field, Number};
 use crate::http::query::Query;
+use crate::http::route::{Route, Who};
 use crate::policy::Basis;
 use crate::project::{NewProject, ProjectChange, RPM_MAX, Setting};
 
@@ -27,8 +31,51 @@ const PAGE_MAX: u32 = 100;
 
 const PLANS: &str = "community, pro, business or enterprise";
 
+const RPM_WORDS: &str = "1 to 1000000, or null for the plan's";
+
+const INCLUDED_WORDS: &str = "0 to 9007199254740991, or null for the plan's";
+
+/// Requests per minute, or the plan's.
+type Rpm = Option<Number<1, 1_000_000>>;
+
+const PAGE: &[Field] =
+    &[Field::optional::<String>("after", "the id that the page before ended with, as its `next` says")];
+
+const NEW: &[Field] = &[
+    Field::required::<ProjectId>("id", "1 to 48 of a-z, 0-9 and inner hyphens").such_as("\"demo\""),
+    Field::required::<Plan>("plan", PLANS).such_as("\"pro\""),
+    Field::optional::<Rpm>("rpm", RPM_WORDS),
+    Field::optional::<Option<Units>>("included", INCLUDED_WORDS),
+];
+
+const CHANGE: &[Field] = &[
+    Field::optional::<Plan>("plan", PLANS),
+    Field::optional::<Rpm>("rpm", RPM_WORDS).such_as("61"),
+    Field::optional::<Option<Units>>("included", INCLUDED_WORDS),
+    Field::optional::<bool>("suspended", "true or false"),
+];
+
+/// The endpoints of this module.
+pub(super) fn routes() -> Vec<Route> {
+    let (read, operate) = (Who::InProject(Permission::Read), Who::InProject(Permission::Operate));
+    vec![
+        Route::get("/api/v1/admin/projects", Who::Operator, "List projects", list)
+            .query(PAGE)
+            .answers::<ProjectPage>(200, "A page of projects, in the order of their ids"),
+        Route::post("/api/v1/admin/projects", Who::Operator, "Make a project", create)
+            .body(NEW)
+            .answers::<ProjectView>(201, "The project")
+            .refuses(&[ErrorCode::ProjectExists]),
+        Route::get("/api/v1/admin/projects/{project}", read, "Show a project", show)
+            .answers::<ProjectView>(200, "The project with the limits that are in force"),
+        Route::patch("/api/v1/admin/projects/{project}", operate, "Change a project", change)
+            .body(CHANGE)
+            .answers::<ProjectView>(200, "The project as it is now"),
+    ]
+}
+
 /// A project as administrators see it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct ProjectView {
     id: ProjectId,
     plan: Plan,
@@ -43,7 +90,7 @@ pub struct ProjectView {
 }
 
 /// Limits that are the project's own; `null` is the plan's.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct OwnLimits {
     rpm: Option<u32>,
     included: Option<Units>,
@@ -83,7 +130,7 @@ impl ProjectView {
 }
 
 /// One page of projects.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct ProjectPage {
     projects: Vec<ProjectView>,
     /// What to send as `after` for the next page.
@@ -96,7 +143,7 @@ pub(crate) async fn list(
     State(app): State<App>,
     uri: Uri,
 ) -> Result<Json<ProjectPage>, Failure> {
-    let query = Query::parse(uri.query(), &["after"])?;
+    let query = Query::of(&uri, PAGE)?;
     let mut projects =
         app.store.books(query.get("after").unwrap_or_default(), PAGE_MAX.saturating_add(1)).await?;
     let page = usize::try_from(PAGE_MAX).unwrap_or(usize::MAX);
@@ -113,7 +160,7 @@ pub(crate) async fn create(
     State(app): State<App>,
     call: Call,
 ) -> Result<Response, Failure> {
-    let mut fields = call.fields()?.only(&["id", "plan", "rpm", "included"])?;
+    let mut fields = call.fields()?.of(NEW)?;
     let new = NewProject {
         id: fields.required("id", "1 to 48 of a-z, 0-9 and inner hyphens")?,
         plan: fields.required("plan", PLANS)?,
@@ -143,7 +190,7 @@ pub(crate) async fn change(
     State(app): State<App>,
     call: Call,
 ) -> Result<Response, Failure> {
-    let mut fields = call.fields()?.only(&["plan", "rpm", "included", "suspended"])?;
+    let mut fields = call.fields()?.of(CHANGE)?;
     let wanted = ProjectChange {
         plan: fields.optional("plan", PLANS)?,
         rpm: rpm(&mut fields)?,
@@ -167,17 +214,15 @@ fn status(suspended: bool) -> Status {
 }
 
 fn rpm(fields: &mut Fields) -> Result<Option<Setting<u32>>, Failure> {
-    let accepts = format!("1 to {RPM_MAX}, or null for the plan's");
-    let rpm: Option<Option<u32>> = fields.optional("rpm", &accepts)?;
+    let rpm: Option<Option<u32>> = fields.optional("rpm", RPM_WORDS)?;
     match rpm.flatten() {
-        Some(rpm) if rpm == 0 || rpm > RPM_MAX => Err(Failure::field("rpm", &rpm.to_string(), &accepts)),
+        Some(rpm) if rpm == 0 || rpm > RPM_MAX => Err(Failure::field("rpm", &rpm.to_string(), RPM_WORDS)),
         Some(_) | None => Ok(rpm.map(|rpm| rpm.map_or(Setting::Plan, Setting::Own))),
     }
 }
 
 fn included(fields: &mut Fields) -> Result<Option<Setting<Units>>, Failure> {
-    let included: Option<Option<Units>> =
-        fields.optional("included", "0 to 9007199254740991, or null for the plan's")?;
+    let included: Option<Option<Units>> = fields.optional("included", INCLUDED_WORDS)?;
     Ok(included.map(|included| included.map_or(Setting::Plan, Setting::Own)))
 }
 

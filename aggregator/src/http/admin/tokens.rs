@@ -4,18 +4,41 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use schemars::JsonSchema;
 use serde::Serialize;
+use shared::problem::ErrorCode;
 
-use crate::access::{Role, Scope};
+use crate::access::{Permission, Role, Scope};
 use crate::app::App;
 use crate::http::access::{NamedInPath, Operate, Permitted};
 use crate::http::call::Call;
 use crate::http::failure::Failure;
+use crate::http::field::Field;
+use crate::http::route::{Route, Who};
 use crate::store::Token;
 use crate::token::TokenText;
 
+const ROLES: &str = "owner, admin, finance or viewer";
+
+const NEW: &[Field] = &[Field::required::<Role>("role", ROLES).such_as("\"viewer\"")];
+
+/// The endpoints of this module.
+pub(super) fn routes() -> Vec<Route> {
+    let operate = Who::InProject(Permission::Operate);
+    vec![
+        Route::get("/api/v1/admin/projects/{project}/tokens", operate, "List tokens", list)
+            .answers::<TokenList>(200, "All tokens that the project ever had"),
+        Route::post("/api/v1/admin/projects/{project}/tokens", operate, "Make a token", create)
+            .body(NEW)
+            .answers::<NewTokenView>(201, "The token, with the text that is shown this once"),
+        Route::delete("/api/v1/admin/projects/{project}/tokens/{name}", operate, "Revoke a token", revoke)
+            .answers::<TokenView>(200, "The token, which is refused from now on")
+            .refuses(&[ErrorCode::NotFound]),
+    ]
+}
+
 /// A token as operators see it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct TokenView {
     id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,13 +75,13 @@ impl TokenView {
 }
 
 /// All tokens of a project.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct TokenList {
     tokens: Vec<TokenView>,
 }
 
 /// A new token; the only answer that has its text.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct NewTokenView {
     #[serde(flatten)]
     view: TokenView,
@@ -77,8 +100,7 @@ pub(crate) async fn create(
     State(app): State<App>,
     call: Call,
 ) -> Result<Response, Failure> {
-    const ROLES: &str = "owner, admin, finance or viewer";
-    let role: String = call.fields()?.only(&["role"])?.required("role", ROLES)?;
+    let role: String = call.fields()?.of(NEW)?.required("role", ROLES)?;
     let role = Role::parse(&role).ok_or_else(|| Failure::field("role", &role, ROLES))?;
     let scope = Scope::Project { project: on.project.id.clone(), role };
     let mut change = call.begin_in(&app, &on.project.id).await?;

@@ -1,0 +1,117 @@
+//! Fields of bodies and parameters of queries, as data: the same table says what is known, what the OpenAPI
+//! document describes, and what tests send.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+/// A field of a body, a parameter of a query, or a header.
+#[derive(Clone, Copy)]
+pub struct Field {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether it must be there.
+    pub required: bool,
+    /// What is accepted, in words.
+    pub accepts: &'static str,
+    /// A value that is accepted, as JSON; empty where there is none to show.
+    pub example: &'static str,
+    schema: fn(&mut SchemaGenerator) -> Schema,
+}
+
+impl fmt::Debug for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.name, self.accepts)
+    }
+}
+
+impl Field {
+    /// A field that must be there.
+    pub(crate) const fn required<T: JsonSchema>(name: &'static str, accepts: &'static str) -> Self {
+        Self { name, accepts, required: true, example: "", schema: |schemas| schemas.subschema_for::<T>() }
+    }
+
+    /// A field that may be absent.
+    pub(crate) const fn optional<T: JsonSchema>(name: &'static str, accepts: &'static str) -> Self {
+        Self { name, accepts, required: false, example: "", schema: |schemas| schemas.subschema_for::<T>() }
+    }
+
+    /// Shows a value that is accepted, as JSON.
+    pub(crate) const fn such_as(self, example: &'static str) -> Self {
+        Self { example, ..self }
+    }
+
+    /// What is accepted, as a schema.
+    pub(super) fn schema(&self, schemas: &mut SchemaGenerator) -> Schema {
+        (self.schema)(schemas)
+    }
+}
+
+/// The project that a call is about, for endpoints that do not name it in their path.
+pub(crate) const PROJECT: Field = Field::optional::<shared::ids::ProjectId>(
+    "project",
+    "a project id; a project's token has its own, operators have to name one",
+)
+.such_as("\"demo\"");
+
+/// A whole number from `MIN` to `MAX`, for descriptions.
+#[derive(Debug)]
+pub(crate) enum Number<const MIN: u64, const MAX: u64> {}
+
+impl<const MIN: u64, const MAX: u64> JsonSchema for Number<MIN, MAX> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("NumberFrom{MIN}To{MAX}").into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "integer", "minimum": MIN, "maximum": MAX })
+    }
+}
+
+/// A text of `MIN` to `MAX` characters that are not only spaces and have no control among them.
+#[derive(Debug)]
+pub(crate) enum Text<const MIN: usize, const MAX: usize> {}
+
+impl<const MIN: usize, const MAX: usize> JsonSchema for Text<MIN, MAX> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("TextOf{MIN}To{MAX}").into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        // Printable ASCII is always accepted; what else is depends on Unicode's tables.
+        json_schema!({ "type": "string", "minLength": MIN, "maxLength": MAX, "pattern": "^[!-~]([ -~]*[!-~])?$" })
+    }
+}
+
+/// One of a few words, for descriptions.
+pub(crate) trait Words {
+    /// The words.
+    const WORDS: &'static [&'static str];
+}
+
+/// One of the words of `W`.
+#[derive(Debug)]
+pub(crate) struct OneOf<W>(std::marker::PhantomData<W>);
+
+impl<W: Words> JsonSchema for OneOf<W> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("OneOf{}", W::WORDS.join("Or")).into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "enum": W::WORDS })
+    }
+}

@@ -3,6 +3,7 @@
 use shared::decision::{Ask, Denial, Header, Numbers, Verdict};
 use shared::home::HomeName;
 use shared::ids::ProjectId;
+use shared::json;
 use shared::problem::ErrorCode;
 use shared::sign::{Purpose, SIGNATURE_HEADER, Signed};
 use shared::time::Timestamp;
@@ -37,7 +38,7 @@ pub(crate) fn conclude(
     now: Timestamp,
     add: impl FnOnce(&HomeName, &mut Numbers),
 ) -> Step {
-    match serde_json::from_str(reply) {
+    match json::read(reply) {
         Ok(HomeReply::Verdict(mut verdict)) => {
             add(&deciding.home, &mut verdict.numbers);
             decided(config, deciding, &verdict, now, Decided::Home)
@@ -109,7 +110,7 @@ fn identity(
 }
 
 fn json(body: &impl serde::Serialize, verdict: &Verdict, decided: Decided) -> Step {
-    match serde_json::to_string(body) {
+    match json::write(body) {
         Ok(body) => Step::Answer(Answer::json(body).with(meter_headers(verdict, decided))),
         Err(_) => Step::Answer(Failure::Internal.answer()),
     }

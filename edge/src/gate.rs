@@ -5,6 +5,7 @@
 use shared::decision::{Ask, unauthorized};
 use shared::home::HomeName;
 use shared::ids::{AgentId, Mode, ProjectId};
+use shared::json;
 use shared::kind::Kind;
 use shared::problem::{ErrorCode, Problem};
 use shared::wire::POLICY_PATH;
@@ -78,14 +79,13 @@ pub(crate) fn read_body(reading: Reading, body: &str) -> Step {
 }
 
 fn check_ask(caller: &Caller, body: &str) -> Result<Ask, Box<Problem>> {
-    // A list would be read as the object's fields in order.
+    // What is JSON, but no object, is no check either.
     if !body.trim_start().starts_with('{') {
         return Err(not_json());
     }
-    // The reader calls some wrong values a syntax error, so that JSON is told from no JSON by reading it again.
-    let is_json = || serde_json::from_str::<serde::de::IgnoredAny>(body).is_ok();
+    let is_json = || json::read::<serde::de::IgnoredAny>(body).is_ok();
     let check: CheckBody =
-        serde_json::from_str(body).map_err(|_| if is_json() { not_a_check() } else { not_json() })?;
+        json::read(body).map_err(|_| if is_json() { not_a_check() } else { not_json() })?;
     let cost = check.cost.unwrap_or(1);
     if !(1..=Ask::COST_MAX).contains(&cost) {
         return Err(Box::new(Problem::field("cost", &cost.to_string(), "a whole number from 1 to 1000")));

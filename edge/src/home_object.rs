@@ -10,6 +10,7 @@ use serde::Serialize;
 use shared::decision::Ask;
 use shared::home::{Home, HomeName};
 use shared::ids::Incarnation;
+use shared::json;
 use shared::lease::message::{Contact, HolderId};
 use shared::policy::SignedPolicy;
 use shared::sign::{Purpose, Signed};
@@ -71,7 +72,7 @@ impl HomeObject {
         now_ms: u64,
     ) -> Result<Option<String>, String> {
         let asking = HolderId::parse(holder);
-        let ask: Ask = serde_json::from_str(ask).map_err(text)?;
+        let ask: Ask = json::read(ask).map_err(text)?;
         let now = Timestamp::from_ms(now_ms);
         let verdict = self.turn(Some((name, fresh)), now, |home| home.decide_for(now, &ask, asking).ok())?;
         verdict.flatten().map(|verdict| json(&HomeReply::Verdict(verdict))).transpose()
@@ -90,7 +91,7 @@ impl HomeObject {
         seed: u64,
         now_ms: u64,
     ) -> Result<Option<String>, String> {
-        let contact: Contact = serde_json::from_str(contact).map_err(text)?;
+        let contact: Contact = json::read(contact).map_err(text)?;
         let now = Timestamp::from_ms(now_ms);
         let reply = self.turn(Some((name, fresh)), now, |home| home.contact(now, seed, &contact).ok())?;
         let reply = reply.flatten();
@@ -116,7 +117,7 @@ impl HomeObject {
     /// # Errors
     /// When the signature is not by a policy key, or the rows cannot be read or written.
     pub fn install(&self, name: &str, fresh: &str, signed: &str, now_ms: u64) -> Result<Option<u64>, String> {
-        let signed: SignedPolicy = serde_json::from_str(signed).map_err(text)?;
+        let signed: SignedPolicy = json::read(signed).map_err(text)?;
         let policy = config::with(|config| signed.open(&config.signing_keys)).map_err(text)?;
         let now = Timestamp::from_ms(now_ms);
         let version = self.turn(Some((name, fresh)), now, |home| {
@@ -131,7 +132,7 @@ impl HomeObject {
     /// # Errors
     /// As [`Self::install`].
     pub fn pulled(&self, name: &str, fresh: &str, ack: &str, now_ms: u64) -> Result<Option<u64>, String> {
-        let ack: FlushAck = serde_json::from_str(ack).map_err(text)?;
+        let ack: FlushAck = json::read(ack).map_err(text)?;
         self.install(name, fresh, &json(&ack.policy)?, now_ms)
     }
 
@@ -154,7 +155,7 @@ impl HomeObject {
     /// then counts as not sent.
     pub fn flushed(&self, seq: u64, ack: &str, now_ms: u64) -> Result<(), String> {
         let now = Timestamp::from_ms(now_ms);
-        let ack: FlushAck = serde_json::from_str(ack).map_err(text)?;
+        let ack: FlushAck = json::read(ack).map_err(text)?;
         if ack.watermark < seq {
             return Err(format!("the aggregator acknowledged flush {}, not {seq}", ack.watermark));
         }
@@ -224,7 +225,7 @@ fn message(flush: &Flush, now: Timestamp) -> Result<Message, String> {
 }
 
 fn json(value: &impl Serialize) -> Result<String, String> {
-    serde_json::to_string(value).map_err(text)
+    json::write(value).map_err(text)
 }
 
 fn text(error: impl std::fmt::Display) -> String {

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use shared::decision::{Numbers, Verdict};
 use shared::home::HomeName;
+use shared::json;
 use shared::lease::message::{HolderId, Reply};
 use shared::lease::{Answer, Holder, WaiterId};
 use shared::problem::ErrorCode;
@@ -152,7 +153,7 @@ impl Isolate {
         let Some(seat) = self.seats.get_mut(home) else { return Vec::new() };
         seat.sweep(now);
         let contacts = seat.holder.contacts(now);
-        contacts.iter().filter_map(|contact| serde_json::to_string(contact).ok()).collect()
+        contacts.iter().filter_map(|contact| json::write(contact).ok()).collect()
     }
 
     /// Takes what a home replied.

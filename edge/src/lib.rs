@@ -16,6 +16,7 @@ mod step;
 
 use shared::decision::Numbers;
 use shared::home::HomeName;
+use shared::json;
 use shared::policy::SignedPolicy;
 use shared::problem::{ErrorCode, Problem};
 use shared::time::Timestamp;
@@ -128,7 +129,7 @@ pub fn contacts(home: &str, now_ms: u64) -> Vec<String> {
 #[wasm_bindgen]
 pub fn receive(home: &str, reply: &str, now_ms: u64) -> Result<(), String> {
     let name = HomeName::parse(home).map_err(|error| error.to_string())?;
-    let reply = serde_json::from_str(reply).map_err(|error| error.to_string())?;
+    let reply = json::read(reply).map_err(|error| error.to_string())?;
     isolate::with(|isolate| isolate.receive(&name, reply, Timestamp::from_ms(now_ms)));
     Ok(())
 }
@@ -159,14 +160,14 @@ pub fn conclude(step: &str, reply: &str, now_ms: u64) -> String {
         isolate::with(|isolate| isolate.add_in_hand(home, numbers, now));
     };
     let conclude = |deciding| config::with(|config| conclude::conclude(config, deciding, reply, now, add));
-    serde_json::from_str(step).map_or_else(|_| broken_step(), conclude).to_text()
+    json::read(step).map_or_else(|_| broken_step(), conclude).to_text()
 }
 
 /// The homes that a pushed policy is for, or the answer that refuses it, as a [`Step`] in JSON.
 #[wasm_bindgen]
 #[must_use]
 pub fn policy_push(body: &str) -> String {
-    config::with(|config| match serde_json::from_str::<SignedPolicy>(body) {
+    config::with(|config| match json::read::<SignedPolicy>(body) {
         Ok(signed) => match signed.open(&config.signing_keys) {
             Ok(policy) => Step::Install { homes: gate::homes_of(&policy.project), version: policy.version },
             Err(error) => Step::problem(&Problem::new(ErrorCode::SignatureRejected, error.to_string())),

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use shared::decision::{Ask, Header, Verdict};
 use shared::home::HomeName;
+use shared::json;
 use shared::kind::Kind;
 use shared::lease::message::HolderId;
 use shared::problem::{CONTENT_TYPE, ErrorCode, Problem};
@@ -149,7 +150,7 @@ impl Step {
 
     /// The step as JSON.
     pub(crate) fn to_json(&self) -> String {
-        serde_json::to_string(self).unwrap_or_default()
+        json::write(self).unwrap_or_default()
     }
 
     /// An answer that is a problem.

@@ -78,7 +78,7 @@ impl Routes {
     /// # Errors
     /// When it is not such a list, is empty or too long, or a prefix is not a plain path.
     pub fn from_json(text: &str) -> Result<Self, String> {
-        let routes: Vec<Route> = serde_json::from_str(text).map_err(|error| format!("routes: {error}"))?;
+        let routes: Vec<Route> = crate::json::read(text).map_err(|error| format!("routes: {error}"))?;
         if routes.is_empty() || routes.len() > Self::ROUTES_MAX {
             return Err(format!("routes: got {} rows, accepted are 1 to {}", routes.len(), Self::ROUTES_MAX));
         }

@@ -8,6 +8,7 @@ pub mod cell;
 pub mod decision;
 pub mod home;
 pub mod ids;
+pub mod json;
 pub mod key;
 pub mod kind;
 pub mod lease;

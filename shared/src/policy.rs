@@ -150,7 +150,7 @@ impl SignedPolicy {
     /// # Errors
     /// When there is no policy key, or the policy cannot be written as JSON.
     pub fn sign(policy: &Policy, keys: &SigningKeys) -> Result<Self, String> {
-        let document = serde_json::to_string(policy).map_err(|error| error.to_string())?;
+        let document = crate::json::write(policy).map_err(|error| error.to_string())?;
         let key = keys.current(Purpose::Policy).ok_or("no signing key of purpose policy")?;
         let v1 = key.mac_hex(&[document.as_bytes()]);
         Ok(Self { document, k: key.id().clone(), v1 })
@@ -165,7 +165,7 @@ impl SignedPolicy {
         if !key.verifies(&[self.document.as_bytes()], &self.v1) {
             return Err(PolicyError::Signature);
         }
-        serde_json::from_str(&self.document).map_err(|error| PolicyError::Document(error.to_string()))
+        crate::json::read(&self.document).map_err(|error| PolicyError::Document(error.to_string()))
     }
 }
 

@@ -188,7 +188,7 @@ impl Problem {
     /// The body's text.
     #[must_use]
     pub fn to_json(&self) -> String {
-        serde_json::to_string(self).unwrap_or_default()
+        crate::json::write(self).unwrap_or_default()
     }
 }
 

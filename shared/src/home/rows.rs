@@ -57,7 +57,7 @@ impl Writes {
     /// Notes a row's new value; `None` deletes it.
     pub(crate) fn put<T: Serialize>(&mut self, key: String, value: Option<&T>) {
         // These types have string keys and plain numbers only, which JSON can always hold.
-        self.0.insert(key, value.and_then(|value| serde_json::to_string(value).ok()));
+        self.0.insert(key, value.and_then(|value| crate::json::write(value).ok()));
     }
 
     /// Hands everything over.
@@ -196,5 +196,5 @@ impl Home {
 
 /// Reads one row's text.
 pub(crate) fn read<T: DeserializeOwned>(key: &str, value: &str) -> Result<T, CorruptRow> {
-    serde_json::from_str(value).map_err(|error| CorruptRow { key: key.to_owned(), why: error.to_string() })
+    crate::json::read(value).map_err(|error| CorruptRow { key: key.to_owned(), why: error.to_string() })
 }

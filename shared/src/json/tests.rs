@@ -1,0 +1,173 @@
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+
+use super::{read, write};
+use crate::lease::message::{Contact, Reply};
+use crate::policy::Policy;
+use crate::random::Stream;
+use crate::wire::Flush;
+
+const CONTACT: &str = r#"{"holder":"000102030405060708090a0b0c0d0e0f","child":false,"lane":1,"nonce":7,
+    "incarnation":"0123456789","batch":{"seq":3,"lines":[{"day":"2026-11-23","kind":"verify","agent":"gr%C3%B6\"\\","units":12}],
+    "open":{"2026-11":5}},"returns":{"units":{"2026-11":9},"permits":{"29889120":4},
+    "agents":[{"period":"2026-11","agent":"bot","units":1}]},"needs":[{"cost":1,"count":2},{"agent":"b","cost":3,"count":1}],
+    "renew":true,"first":false,"rate":12000,"held":{"units":1,"permits":2,"next":0},"stranded":0,"terms":4,"later":[1.5e3,null]}"#;
+
+const REPLY: &str = r#"{"holder":"000102030405060708090a0b0c0d0e0f","lane":0,"nonce":7,"body":{"lease":{
+    "incarnation":"0123456789","written":1795435200000,"now":1795435200000,"now_slack_ms":0,"period":"2026-11","units":40,
+    "valid_ms":600000,"minute":29923920,"permits":40,"minute_ms":60000,
+    "next":{"minute":29923921,"count":5,"from_ms":1,"until_ms":2},"agents":[{"agent":"a","units":0}],"fresh_ms":10000,
+    "refusals":[{"denial":"rate_limited","cost":1,"for_ms":10}],"hold_ms":0,"report_ms":500,"lanes":2,"idle_ms":2000,
+    "recall":false,"ample":true,"open":false,"allowance":1000,"left":5,"permits_left":6,"risk":20,"ack":3,
+    "terms":{"version":4,"status":"active","plan":"pro","keys":["k001"],"rpm":60,"agents_max":null,
+    "upgrade_url":"https://palveron.com/pricing?a=\u00e4\ud83d\ude00\n","strict":false,"agents_limited":false,"capped":[],"sub_homes":0}}}}"#;
+
+const POLICY: &str = r#"{"project":"demo","version":1,"plan":"community","status":"active","allowance":{"period":"2026-11",
+    "included":1000,"lots":0,"credits":0,"next_included":1000,"overage":{"rule":"capped","units":7}},"rpm":60,"agents_max":5,
+    "keys":["k001"],"upgrade_url":"https://palveron.com/pricing","leases":{"strict":true,"agents":{"bot":10},"escrow":null}}"#;
+
+const FLUSH: &str = r#"{"project":"demo","mode":"live","source":"home","incarnation":"0123456789","seq":17,
+    "cells":[{"day":"2026-11-23","kind":"verify","agent":"bot","units":412,"tokens_in":0,"tokens_out":1,"anchors":0}],
+    "exhausted":["2026-11"]}"#;
+
+/// Both libraries read `text` alike, and write alike what they have read.
+fn alike<T>(text: &str)
+where
+    T: Serialize + for<'a> Deserialize<'a> + PartialEq + std::fmt::Debug,
+{
+    let theirs = serde_json::from_str::<T>(text).ok();
+    if let Ok(ours) = read::<T>(text) {
+        assert_eq!(Some(&ours), theirs.as_ref(), "{text}");
+        assert_eq!(write(&ours).unwrap(), serde_json::to_string(&ours).unwrap());
+    }
+}
+
+/// The text itself is read, and every text near it as the other library would.
+fn near<T>(text: &str)
+where
+    T: Serialize + for<'a> Deserialize<'a> + PartialEq + std::fmt::Debug,
+{
+    const PIECES: [&str; 20] = [
+        "",
+        "\"",
+        "\\",
+        "\\u00e4",
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        ":",
+        "0",
+        "-",
+        "1.0",
+        "1e3",
+        "null",
+        "true",
+        " ",
+        "x",
+        "{\"a\":1},",
+        "ä",
+    ];
+    read::<T>(text).unwrap();
+    alike::<T>(text);
+    let mut random = Stream::new(7);
+    let mut pick =
+        |below: usize| usize::try_from(random.between(0, u64::try_from(below).unwrap() - 1)).unwrap();
+    for _ in 0..4_000 {
+        let (from, length) = (pick(text.len()), pick(4));
+        let to = (from + length).min(text.len());
+        if let (Some(before), Some(after)) = (text.get(..from), text.get(to..)) {
+            alike::<T>(&[before, PIECES[pick(PIECES.len())], after].concat());
+        }
+    }
+}
+
+#[test]
+fn messages_and_rows_are_read_and_written_as_serde_json_does() {
+    near::<Contact>(CONTACT);
+    near::<Reply>(REPLY);
+    near::<Policy>(POLICY);
+    near::<Flush>(FLUSH);
+    near::<Reply>(
+        r#"{"holder":"000102030405060708090a0b0c0d0e0f","lane":0,"nonce":1,"body":{"shed":{"hold_ms":5}}}"#,
+    );
+}
+
+#[test]
+fn only_what_is_json_is_json() {
+    let good = [
+        "0",
+        "-1",
+        "12.5e-3",
+        "1E+2",
+        "\"\"",
+        "\" \\/\\b\\f\\n\\r\\t\\\"\\\\\\u0041\"",
+        "[]",
+        "[1, [2] ]",
+        "{}",
+        " {\"a\" : {\"b\":[true,false,null]}} ",
+        "\"\u{7f}ä\"",
+    ];
+    let bad = [
+        "",
+        " ",
+        "01",
+        "-",
+        "1.",
+        ".5",
+        "1e",
+        "+1",
+        "nul",
+        "truex",
+        "\"",
+        "\"\\",
+        "\"\\x\"",
+        "\"\\u00g0\"",
+        "\"\\u+041\"",
+        "\"\\ud800\"",
+        "\"\\ud800\\u0041\"",
+        "\"\\udc00\"",
+        "\"\n\"",
+        "[",
+        "[1",
+        "[1,]",
+        "[,1]",
+        "[1 2]",
+        "{\"a\"}",
+        "{\"a\":}",
+        "{\"a\":1,}",
+        "{,}",
+        "{a:1}",
+        "{\"a\":1 \"b\":2}",
+        "1 1",
+        "]",
+        "}",
+        "//",
+        "NaN",
+    ];
+    for text in good {
+        assert!(read::<IgnoredAny>(text).is_ok(), "{text}");
+        assert!(serde_json::from_str::<IgnoredAny>(text).is_ok(), "{text}");
+    }
+    for text in bad {
+        assert!(read::<IgnoredAny>(text).is_err(), "{text}");
+    }
+    assert!(read::<IgnoredAny>(&"[".repeat(100_000)).is_err());
+    assert_eq!(read::<String>("\"\\ud83d\\ude00\\u00e4\"").unwrap(), "😀ä");
+}
+
+#[test]
+fn an_error_says_what_is_wrong() {
+    let told = |text: &str| read::<Policy>(text).unwrap_err().to_string();
+    assert_eq!(told("{\n x}"), "line 2, byte 3: this is not JSON");
+    assert_eq!(told("{}"), "project is missing");
+    assert_eq!(
+        told(&POLICY.replace("\"rpm\":60", "\"rpm\":\"60\"")),
+        "a value is of another type than accepted"
+    );
+    assert_eq!(
+        told(&POLICY.replace("\"demo\"", "\"De mo\"")),
+        "project: got \"De mo\", accepted is 1 to 48 of a-z, 0-9 and inner hyphens"
+    );
+}

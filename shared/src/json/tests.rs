@@ -1,3 +1,5 @@
+//! The same texts as serde_json, read and written, and broken ones near them.
+
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 

@@ -14,6 +14,7 @@ use crate::process::ask;
 const SHARED_MAY: [&str; 10] = [
     "base16ct",
     "hmac",
+    "itoa",
     "percent-encoding",
     "schemars",
     "serde",

@@ -11,7 +11,7 @@ use crate::native::cargo;
 use crate::process::ask;
 
 /// What the pure core may depend on: nothing here knows a clock, randomness, files, network, or async.
-const SHARED_MAY: [&str; 10] = [
+const SHARED_MAY: &[&str] = &[
     "base16ct",
     "hmac",
     "itoa",

@@ -20,6 +20,9 @@ use crate::ledger::state::Ledger;
 use crate::ledger::terms::PlanTerms;
 use crate::project::Project;
 
+/// How far a home's clock may be ahead of ours: a month that begins later has denied nobody yet.
+const MS_AHEAD_MAX: u64 = 24 * 60 * 60 * 1_000;
+
 /// Why an operator's suspension is in the ledger.
 const BY_OPERATOR: &str = "by the operator";
 
@@ -72,9 +75,10 @@ impl Book {
         Ok(self)
     }
 
-    /// The crossings of an open period that are due and have not fired, in rising order.
+    /// The crossings of an open period that are due and have not fired, in rising order. `denied` is the
+    /// quota under which a home denied a request in it, if it did.
     #[must_use]
-    pub fn due(&self, period: Period, now: Timestamp) -> Vec<Crossed> {
+    pub fn due(&self, period: Period, denied: Option<Units>, now: Timestamp) -> Vec<Crossed> {
         // Units from before the project's first period belong to no quota; later cells of a closed one
         // are an adjustment, and nobody is warned of a month that is over and billed.
         if period < self.ledger.first_open() {
@@ -82,8 +86,11 @@ impl Book {
         }
         let quota = self.ledger.timeline().quota(period, now);
         let used = self.seen(now).usage(period).units;
-        let at =
-            Position { period, quota_version: quota.version, quota: quota.included(), used, denied: false };
+        // A denial under less than what is enforced now was one of the quota before its rise.
+        let enforced = self.project.included_own.unwrap_or(quota.included());
+        let begun = period <= now.plus_ms(MS_AHEAD_MAX).period();
+        let denied = begun && denied.is_some_and(|under| under >= enforced);
+        let at = Position { period, quota_version: quota.version, quota: quota.included(), used, denied };
         let crossed = |crossing| Crossed { crossing, quota: at.quota, used };
         crossings(at, &Levels::default(), &self.fired).into_iter().map(crossed).collect()
     }

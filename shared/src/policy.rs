@@ -71,6 +71,13 @@ impl AllowanceParts {
         }
     }
 
+    /// What test keys may spend of it: the plan's units and nothing that was paid for, because their
+    /// units are never billed.
+    #[must_use]
+    pub fn for_tests(self) -> Self {
+        Self { lots: Units::ZERO, credits: Units::ZERO, overage: Overage::Stop, ..self }
+    }
+
     /// The plan's units in `period`, which percentages of the quota refer to.
     #[must_use]
     pub fn included_in(&self, period: Period) -> Units {

@@ -36,9 +36,21 @@ pub struct Flush {
     pub seq: u64,
     /// At most [`FLUSH_CELLS_MAX`] cells.
     pub cells: Vec<Cell>,
-    /// Periods in which a request was denied for want of units: it counts as the passing of 100 %.
+    /// Periods in which a request was denied for want of units; at most [`DENIED_MAX`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub exhausted: Vec<Period>,
+    pub denied: Vec<Denied>,
+}
+
+/// The most periods that a flush tells denials of: more than a home ever has open.
+pub const DENIED_MAX: usize = 12;
+
+/// A request was denied for want of units: it counts as the passing of 100 % (design §3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Denied {
+    /// In which period.
+    pub period: Period,
+    /// The largest quota that was in force when one was denied: what a later rise gives was not denied.
+    pub quota: Units,
 }
 
 /// The receipt of a flush, sent after its cells are durable.

@@ -8,7 +8,7 @@ use shared::ids::{Incarnation, Mode, ProjectId, SourceId};
 use shared::problem::ErrorCode;
 use shared::sign::{Purpose, SIGNATURE_HEADER, SignatureError, Signed};
 use shared::units::Units;
-use shared::wire::{FLUSH_CELLS_MAX, Flush, FlushAck};
+use shared::wire::{DENIED_MAX, FLUSH_CELLS_MAX, Flush, FlushAck};
 
 use super::body::{self, Fields};
 use super::failure::Failure;
@@ -102,6 +102,10 @@ fn parse(body: &[u8]) -> Result<Flush, Failure> {
     if flush.cells.len() > FLUSH_CELLS_MAX {
         let accepts = format!("at most {FLUSH_CELLS_MAX} cells");
         return Err(Failure::field("cells", &flush.cells.len().to_string(), &accepts));
+    }
+    if flush.denied.len() > DENIED_MAX {
+        let accepts = format!("at most {DENIED_MAX} periods");
+        return Err(Failure::field("denied", &flush.denied.len().to_string(), &accepts));
     }
     if flush.seq > Units::MAX.get() {
         return Err(Failure::field("seq", &flush.seq.to_string(), "a number below 2^53"));

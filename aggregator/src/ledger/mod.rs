@@ -48,8 +48,8 @@
 //! bill makes none. A close whose floor comes from the 72-hour rule takes it from
 //! `contract::Contract::minimum_of` for the periods that `silence::fallen_periods` names.
 //!
-//! Test mode has cells and `usage` rows of its own and nothing else; its policy is
-//! [`parts::test_parts`].
+//! Test mode has cells and `usage` rows of its own and nothing else; its home takes from the policy what
+//! `AllowanceParts::for_tests` leaves.
 
 pub mod allocation;
 pub mod audit;

@@ -40,13 +40,6 @@ pub fn parts(ledger: &Ledger, now: Timestamp) -> AllowanceParts {
     }
 }
 
-/// The allowance parts of test mode: the plan's quota and nothing else, because nothing is billed.
-#[must_use]
-pub fn test_parts(ledger: &Ledger, now: Timestamp) -> AllowanceParts {
-    let live = parts(ledger, now);
-    AllowanceParts { lots: Units::ZERO, credits: Units::ZERO, overage: Overage::Stop, ..live }
-}
-
 /// What the edge enforces beyond quota and lots.
 #[must_use]
 pub fn overage(state: OverageState) -> Overage {

@@ -1,6 +1,6 @@
 //! What customers, operators and the calendar write into ledgers, each in one transaction.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use shared::ids::ProjectId;
 use shared::time::{Period, Timestamp};
@@ -81,7 +81,7 @@ impl Work {
         let stored = book.next_number();
         let book = book.append(now, postings).map_err(StoreError::Refused)?;
         let (mut book, _) =
-            ledger::keep(&mut self.tx, book, stored, &BTreeSet::from([now.period()]), now).await?;
+            ledger::keep(&mut self.tx, book, stored, &BTreeMap::from([(now.period(), None)]), now).await?;
         book.project.policy_version = self.raise_policy(&book.project.id.clone(), now).await?;
         Ok(book)
     }
@@ -124,7 +124,7 @@ impl Store {
         if closed.is_empty() {
             return Ok(closed);
         }
-        ledger::keep(&mut tx, book, stored, &BTreeSet::new(), now).await?;
+        ledger::keep(&mut tx, book, stored, &BTreeMap::new(), now).await?;
         projects::raise_policy(&mut tx, project, now).await?;
         self.commit_policy_change(tx).await?;
         Ok(closed)

@@ -1,6 +1,6 @@
 //! Cells in the books: merged by `max`, so that no message can be counted twice or take anything back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use shared::cell::{Cell, CellKey};
 use shared::ids::{AgentId, KeyId, Mode, ProjectId};
@@ -10,6 +10,7 @@ use shared::units::Units;
 use shared::wire::Flush;
 use sqlx::{QueryBuilder, Row};
 
+use super::ledger::Looks;
 use super::rows::{day, id, instant, int, ms, name, number, units};
 use super::{Connection, Db, DbRow, Store, StoreError, keys, ledger, projects};
 use crate::batch::{Batch, Doubt};
@@ -153,10 +154,14 @@ async fn merge_one(tx: &mut Connection, flush: &Flush, now: Timestamp) -> Result
     }
     let watermark = touch_source(tx, flush, now).await?;
     let Some(book) = ledger::load(tx, &flush.project).await? else { return Ok(None) };
-    let periods: BTreeSet<Period> = moved.into_keys().collect();
+    let mut looks: Looks = moved.into_keys().map(|period| (period, None)).collect();
+    for denied in &flush.denied {
+        let under = looks.entry(denied.period).or_default();
+        *under = (*under).max(Some(denied.quota));
+    }
     let before = book.project.policy_version;
     let (book, crossings) = match flush.mode {
-        Mode::Live if !periods.is_empty() => tell_ledger(tx, book, &periods, now).await?,
+        Mode::Live if !looks.is_empty() => tell_ledger(tx, book, &looks, now).await?,
         Mode::Live | Mode::Test => (book, 0),
     };
     let keys = keys::active(tx, &flush.project).await?;
@@ -169,14 +174,14 @@ async fn merge_one(tx: &mut Connection, flush: &Flush, now: Timestamp) -> Result
 async fn tell_ledger(
     tx: &mut Connection,
     mut book: Book,
-    periods: &BTreeSet<Period>,
+    looks: &Looks,
     now: Timestamp,
 ) -> Result<(Book, usize), StoreError> {
     let stored = book.next_number();
-    for period in periods {
+    for period in looks.keys() {
         book = book.adjusted(*period, now).map_err(StoreError::Refused)?;
     }
-    let (mut book, crossings) = ledger::keep(tx, book, stored, periods, now).await?;
+    let (mut book, crossings) = ledger::keep(tx, book, stored, looks, now).await?;
     if book.next_number() > stored {
         // An adjustment may have taken from lots, which homes are told of.
         book.project.policy_version = projects::raise_policy(tx, &book.project.id, now).await?;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use shared::ids::{Mode, ProjectId};
 use shared::plan::Catalogue;
 use shared::time::{Period, Timestamp};
+use shared::units::Units;
 use sqlx::Row;
 
 use super::rows::{instant, int, ms, name, number, small, units};
@@ -119,19 +120,24 @@ pub(super) async fn load(connection: &mut Connection, id: &ProjectId) -> Result<
     Ok(Some(Book { project, ledger, totals, fired }))
 }
 
+/// Which periods are looked at for crossings, and under which quota a home denied a request in them, if one
+/// did.
+pub(super) type Looks = BTreeMap<Period, Option<Units>>;
+
 /// Writes what a book has beyond `stored`, the entry number that was next when it was read, and the
-/// crossings of `periods` that are due. Says how many fired.
+/// crossings of the periods in `looks` that are due. Says how many fired.
 pub(super) async fn keep(
     tx: &mut Connection,
     book: Book,
     stored: EntryNumber,
-    periods: &BTreeSet<Period>,
+    looks: &Looks,
     now: Timestamp,
 ) -> Result<(Book, usize), StoreError> {
     let mut book = book.settled(now).map_err(StoreError::Refused)?;
     let id = book.project.id.clone();
     append(tx, &id, &book.ledger, stored).await?;
-    let due: Vec<Crossed> = periods.iter().flat_map(|period| book.due(*period, now)).collect();
+    let due: Vec<Crossed> =
+        looks.iter().flat_map(|(period, denied)| book.due(*period, *denied, now)).collect();
     for crossed in &due {
         insert_crossing(tx, &id, crossed, now).await?;
         book.fired.insert(crossed.crossing);

@@ -83,7 +83,7 @@ impl Work {
         let book = book.changed(next, &basis.catalogue, now).map_err(StoreError::Refused)?;
         update(&mut self.tx, &book.project).await?;
         let (mut book, crossings) =
-            ledger::keep(&mut self.tx, book, stored, &BTreeSet::from([now.period()]), now).await?;
+            ledger::keep(&mut self.tx, book, stored, &BTreeMap::from([(now.period(), None)]), now).await?;
         book.project.policy_version = self.raise_policy(id, now).await?;
         Ok(Some(Changed { book, crossings, differs: true }))
     }

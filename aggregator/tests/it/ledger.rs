@@ -285,3 +285,34 @@ async fn plans_and_suspension_go_through_the_ledger() {
     }
     is_clean(&meter).await;
 }
+
+#[tokio::test]
+async fn a_denial_for_want_of_units_crosses_every_level_of_the_quota_it_was_under() {
+    let meter = meter(Plan::Community).await;
+    let denied = |quota: u64, period: &str| {
+        format!(
+            r#"{{"project":"demo","mode":"live","source":"home","incarnation":"aaaaaaaa","seq":2,"cells":[],"denied":[{{"period":"{period}","quota":{quota}}}]}}"#
+        )
+    };
+    // 700 are settled; 300 more went out with isolates that died.
+    send(&meter, &[("aaaaaaaa", "2026-11-23", "bot", 700)]).await;
+    for (quota, period) in [(999, "2026-11"), (1_000, "2027-11"), (1_000, "2026-10")] {
+        assert_eq!(meter.flush(&denied(quota, period)).await.status, 200);
+        assert!(lines(&meter, "crossing").await.is_empty(), "{quota} {period}");
+    }
+    assert_eq!(meter.flush(&denied(1_000, "2026-11").replace("live", "test")).await.status, 200);
+    assert!(lines(&meter, "crossing").await.is_empty(), "of test keys");
+    for _ in 0..2 {
+        assert_eq!(meter.flush(&denied(1_000, "2026-11")).await.status, 200);
+        assert_eq!(lines(&meter, "crossing").await, ["crossing 2026-11 v1 80", "crossing 2026-11 v1 100"]);
+    }
+    // The home goes on telling of it; of the larger quota nothing was denied.
+    meter.json("PATCH", "/api/v1/admin/projects/demo", &meter.operator().await, r#"{"plan":"pro"}"#).await;
+    assert_eq!(meter.flush(&denied(1_000, "2026-11")).await.status, 200);
+    assert_eq!(lines(&meter, "crossing").await.len(), 2);
+    let many: Vec<String> = (1..=13).map(|_| r#"{"period":"2026-11","quota":1}"#.to_owned()).collect();
+    let body =
+        denied(1, "2026-11").replace(r#"[{"period":"2026-11","quota":1}]"#, &format!("[{}]", many.join(",")));
+    meter.flush(&body).await.refuses("denied", "more than any home has open");
+    is_clean(&meter).await;
+}

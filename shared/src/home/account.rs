@@ -30,6 +30,9 @@ pub(super) struct Account {
     /// The flush in which it travels that a request was denied for want of units.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) exhausted: Option<u64>,
+    /// The largest quota that was in force then.
+    #[serde(default)]
+    pub(super) denied_quota: Units,
     /// Units issued to agents that have a limit of their own, less what they gave back.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) agent_units: BTreeMap<AgentId, Units>,

@@ -77,9 +77,10 @@ impl Home {
     /// A quota denial counts as the passing of 100 %: forfeits may keep settled usage below it.
     pub(super) fn note_exhausted(&mut self, now: Timestamp, period: Period) {
         let epoch = self.meta.epoch;
+        let quota = self.policy.as_ref().map_or(Units::ZERO, |policy| policy.allowance.included_in(period));
         let account = self.accounts.entry(period).or_default();
-        if account.exhausted.is_none() {
-            account.exhausted = Some(epoch);
+        if account.exhausted.is_none() || quota > account.denied_quota {
+            (account.exhausted, account.denied_quota) = (Some(epoch), quota);
             self.pace.counted(now, true);
         }
     }

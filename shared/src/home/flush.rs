@@ -1,10 +1,11 @@
 //! When a home flushes and what: cumulative cells, numbered, until they are acknowledged.
 
 use super::Home;
+use super::account::Account;
 use crate::cell::Cell;
 use crate::ids::SourceId;
 use crate::time::{Period, Timestamp};
-use crate::wire::{FLUSH_CELLS_MAX, Flush};
+use crate::wire::{DENIED_MAX, Denied, FLUSH_CELLS_MAX, Flush};
 
 /// How long counted units wait for company before they are flushed, in milliseconds. Short enough
 /// for a near real-time dashboard, long enough that a busy home flushes once a second.
@@ -50,7 +51,7 @@ impl Home {
     }
 
     pub(super) fn has_unflushed(&self) -> bool {
-        self.cells.values().any(|cell| cell.epoch > self.meta.acked) || !self.exhausted(true).is_empty()
+        self.cells.values().any(|cell| cell.epoch > self.meta.acked) || self.has_untold_denials()
     }
 
     /// Everything that was not acknowledged yet, or `None` if there is nothing.
@@ -66,7 +67,7 @@ impl Home {
             .filter(|(_, cell)| cell.epoch > self.meta.acked)
             .map(|(key, cell)| Cell { key: key.clone(), counts: cell.counts })
             .collect();
-        if unflushed.is_empty() && self.exhausted(true).is_empty() {
+        if unflushed.is_empty() && !self.has_untold_denials() {
             return None;
         }
         // Should the shell die while it sends, this is when the flush is tried again.
@@ -108,15 +109,17 @@ impl Home {
         self.pace.due = Some(now.plus_ms(pause.min(RETRY_MS_MAX)));
     }
 
-    /// Periods in which a request was denied for want of units, or only those not yet acknowledged.
-    fn exhausted(&self, unacknowledged_only: bool) -> Vec<Period> {
-        let acked = self.meta.acked;
-        let due = |epoch: u64| !unacknowledged_only || epoch > acked;
-        self.accounts
-            .iter()
-            .filter(|(_, a)| a.exhausted.is_some_and(due))
-            .map(|(period, _)| *period)
-            .collect()
+    /// Whether a request was denied for want of units and nobody has acknowledged that yet.
+    fn has_untold_denials(&self) -> bool {
+        self.accounts.values().any(|account| account.exhausted.is_some_and(|epoch| epoch > self.meta.acked))
+    }
+
+    /// Periods in which a request was denied for want of units, the latest first kept.
+    fn denied(&self) -> Vec<Denied> {
+        let spent = self.accounts.iter().rev().filter(|(_, account)| account.exhausted.is_some());
+        let denied =
+            |(period, account): (&Period, &Account)| Denied { period: *period, quota: account.denied_quota };
+        spent.map(denied).take(DENIED_MAX).collect()
     }
 
     fn message(&self, seq: u64, cells: Vec<Cell>) -> Flush {
@@ -127,7 +130,7 @@ impl Home {
             incarnation: self.meta.incarnation.clone(),
             seq,
             cells,
-            exhausted: self.exhausted(false),
+            denied: self.denied(),
         }
     }
 }

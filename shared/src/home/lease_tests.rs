@@ -6,7 +6,7 @@ use crate::lease::message::{Batch, Body, Contact, HolderId, Lease, Line, Need, R
 use crate::policy::Overage;
 use crate::policy::tests::community;
 use crate::sub_home::SubHome;
-use crate::wire::Merged;
+use crate::wire::{Denied, Merged};
 
 fn noon() -> Timestamp {
     Day::parse("2026-11-23").unwrap().start().plus_ms(12 * 3_600_000)
@@ -123,7 +123,20 @@ fn a_spent_quota_is_contended_while_others_hold_some_of_it() {
     units(&mut home, &Contact { batch: batch(1, 1_000), ..contact(1, 2, 0) });
     let denied = leased(home.contact(noon(), 1, &contact(2, 2, 1)).unwrap());
     assert_eq!(why(denied), Some(Denial::QuotaExhausted));
-    assert_eq!(home.flush(noon()).unwrap().messages[0].exhausted, [noon().period()]);
+    let denied = |quota| vec![Denied { period: noon().period(), quota: Units::new(quota) }];
+    let round = home.flush(noon()).unwrap();
+    assert_eq!(round.messages[0].denied, denied(1_000));
+    home.flushed(noon(), round.seq);
+    assert_eq!(home.flush(noon()), None, "told once");
+    // More quota, and all of that is used up too.
+    let mut policy = home.policy.clone().unwrap();
+    policy.version += 1;
+    policy.allowance.included = Units::new(1_200);
+    home.install(policy);
+    units(&mut home, &contact(1, 3, 200));
+    let denied_again = leased(home.contact(noon(), 1, &contact(2, 3, 1)).unwrap());
+    assert_eq!(why(denied_again), Some(Denial::QuotaContended));
+    assert_eq!(home.flush(noon()).unwrap().messages[0].denied, denied(1_200));
 }
 
 #[test]

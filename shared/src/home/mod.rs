@@ -167,7 +167,10 @@ impl Home {
     /// Installs a policy if it is newer: a higher version, or the same restated for a later period.
     ///
     /// A policy of another project is never installed.
-    pub fn install(&mut self, policy: Policy) {
+    pub fn install(&mut self, mut policy: Policy) {
+        if self.meta.name.mode == Mode::Test {
+            policy.allowance = policy.allowance.for_tests();
+        }
         let rank = |policy: &Policy| (policy.version, policy.allowance.period);
         let newer = self.policy.as_ref().is_none_or(|installed| rank(&policy) > rank(installed));
         if newer && policy.project == self.meta.name.project {

@@ -57,6 +57,21 @@ fn reload(rows: &mut BTreeMap<String, String>, home: &mut Home, now: Timestamp) 
 }
 
 #[test]
+fn a_test_home_gets_the_plans_units_and_nothing_that_was_paid_for() {
+    let mut policy = community("demo");
+    policy.allowance.lots = Units::new(5_000);
+    policy.allowance.credits = Units::new(300);
+    policy.allowance.overage = Overage::Open;
+    for (mode, remaining) in [(Mode::Test, Some(1_000)), (Mode::Live, None)] {
+        let name = HomeName { project: ProjectId::parse("demo").unwrap(), mode };
+        let mut home = Home::new(name, Incarnation::parse("00000000").unwrap());
+        home.install(policy.clone());
+        let noon = Period::parse("2026-11").unwrap().start();
+        assert_eq!(home.numbers(noon).unwrap().remaining().map(Units::get), remaining, "{mode}");
+    }
+}
+
+#[test]
 fn the_61st_request_of_a_minute_is_rate_limited_and_the_next_minute_begins_anew() {
     let mut home = home_with(|_| {});
     assert_eq!(demand(&mut home, noon(), &ask("bot"), 61), (60, Some(Denial::RateLimited)));

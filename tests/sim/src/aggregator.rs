@@ -9,7 +9,7 @@ use shared::ids::{AgentId, Incarnation};
 use shared::policy::Policy;
 use shared::time::Period;
 use shared::units::Units;
-use shared::wire::{Flush, Merged};
+use shared::wire::{Denied, Flush, Merged};
 
 use crate::bugs::ShellBug;
 
@@ -79,7 +79,7 @@ impl Aggregator {
         }
         let watermark = self.store.watermarks.entry(life).or_insert(0);
         *watermark = flush.seq.max(*watermark);
-        let told = self.cross(&flush.exhausted);
+        let told = self.cross(&flush.denied);
         let receipt = self.receipt(flush, periods);
         if cut {
             self.store = before;
@@ -144,15 +144,16 @@ impl Aggregator {
     }
 
     /// The crossings that this flush makes: 80 before 100, each once.
-    fn cross(&mut self, exhausted: &[Period]) -> Vec<(Period, u64, u8)> {
+    fn cross(&mut self, denied: &[Denied]) -> Vec<(Period, u64, u8)> {
         let periods: BTreeSet<Period> = self.store.cells.keys().map(|(_, key)| key.day.period()).collect();
         let mut told = Vec::new();
-        for period in periods.iter().chain(exhausted) {
+        for period in periods.iter().chain(denied.iter().map(|denied| &denied.period)) {
             let included = self.policy.allowance.included_in(*period);
             let used = Units::new(self.billed(*period));
             for percent in [80, 100] {
                 let crossing = (*period, included.get(), percent);
-                let reached = used.reaches(percent, included) || exhausted.contains(period);
+                let reached = used.reaches(percent, included)
+                    || denied.iter().any(|denied| denied.period == *period && denied.quota >= included);
                 let known = if self.bug == Some(ShellBug::VolatileCrossings) {
                     &mut self.volatile_crossings
                 } else {

@@ -15,7 +15,7 @@ use super::super::explain::{standing, why_billed};
 use super::super::lots::may_buy;
 use super::super::money::Currency;
 use super::super::month::Seen;
-use super::super::parts::test_parts;
+use super::super::parts::parts;
 use super::super::rate::{Rate, Tier};
 use super::super::state::Ledger;
 use super::super::statement::{lot_history, statement};
@@ -117,7 +117,7 @@ fn tests_are_never_billed_and_never_touch_what_was_bought() {
     let totals = cells.totals().unwrap();
     assert_eq!(totals[&Period::parse("2026-11").unwrap()].units, Units::new(5));
     let (ledger, _, now) = play("open pro\noverage on\nbuy small as a\n");
-    let parts = test_parts(&ledger, now);
+    let parts = parts(&ledger, now).for_tests();
     assert_eq!((parts.included, parts.lots, parts.credits), (Units::new(10_000), Units::ZERO, Units::ZERO));
     assert_eq!(parts.overage, Overage::Stop);
 }

@@ -3,18 +3,17 @@
 //! Whoever calls has one turn: nothing here waits, and nothing of one request is touched by another
 //! but through these tables. They vanish with the isolate: what was not reported by then is forfeited.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use shared::decision::{Numbers, Verdict};
 use shared::home::HomeName;
 use shared::json;
 use shared::lease::message::{HolderId, Reply};
 use shared::lease::{Answer, Holder, WaiterId};
+use shared::map::Map;
 use shared::problem::ErrorCode;
 use shared::time::Timestamp;
 use shared::units::Units;
+use std::cell::RefCell;
 
 use crate::conclude::{self, Decided};
 use crate::config::Config;
@@ -78,13 +77,13 @@ struct Seat {
     used: Timestamp,
     running: Loop,
     refused: Option<(String, Timestamp)>,
-    waiting: BTreeMap<u32, Waiting>,
+    waiting: Map<u32, Waiting>,
 }
 
 /// All of them.
 #[derive(Debug, Default)]
 pub(crate) struct Isolate {
-    seats: BTreeMap<HomeName, Seat>,
+    seats: Map<HomeName, Seat>,
     /// 128 random bits of this instance.
     id: u128,
     /// Numbers seats, waiting requests and loops.
@@ -238,7 +237,7 @@ impl Isolate {
                 used: now,
                 running: Loop::default(),
                 refused: None,
-                waiting: BTreeMap::new(),
+                waiting: Map::new(),
             };
             self.seats.insert(home.clone(), seat);
         }
@@ -281,8 +280,8 @@ impl Seat {
 
     /// Forgets requests whose client went away.
     fn sweep(&mut self, now: Timestamp) {
-        while let Some(first) = self.waiting.first_entry().filter(|entry| entry.get().is_lost(now)) {
-            self.holder.abandon(first.remove().id);
+        while let Some((_, waiting)) = self.waiting.pop_first_if(|waiting| waiting.is_lost(now)) {
+            self.holder.abandon(waiting.id);
         }
     }
 }

@@ -3,10 +3,10 @@
 //! A key carries its project and id under a MAC, so that an isolate refuses forgeries without I/O
 //! (design §4). No part but the MAC is secret; whole keys must never be logged or stored.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::ids::{KeyId, Mode, ProjectId};
+use crate::map::Map;
 use crate::sign::{decode_secret, mac_hex, mac_matches};
 
 /// The MAC's length in hex digits: 128 bits.
@@ -28,7 +28,7 @@ pub struct ProjectKey {
 
 /// The versioned secrets under which keys are made; several while rotating.
 #[derive(Clone, PartialEq, Eq)]
-pub struct KeySecrets(BTreeMap<u32, Vec<u8>>);
+pub struct KeySecrets(Map<u32, Vec<u8>>);
 
 impl fmt::Debug for KeySecrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -42,7 +42,7 @@ impl KeySecrets {
     /// # Errors
     /// Says which entry is not of that form; never repeats a secret.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let mut secrets = BTreeMap::new();
+        let mut secrets = Map::new();
         for (index, entry) in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).enumerate() {
             let number = index.saturating_add(1);
             let (version, secret) = entry
@@ -65,13 +65,13 @@ impl KeySecrets {
     /// No secrets: every key is refused.
     #[must_use]
     pub fn none() -> Self {
-        Self(BTreeMap::new())
+        Self(Map::new())
     }
 
     /// Writes the key's text, with a MAC under the newest secret.
     #[must_use]
     pub fn mint(&self, key: &ProjectKey) -> String {
-        let Some((version, secret)) = self.0.last_key_value() else { return String::new() };
+        let Some((version, secret)) = self.0.iter().next_back() else { return String::new() };
         let body = format!("pk_{}_{}_{}_{version}", key.mode, key.project, key.id);
         let mut mac = mac_hex(secret, &[body.as_bytes()]);
         mac.truncate(MAC_HEX_DIGITS);

@@ -12,6 +12,7 @@ pub mod json;
 pub mod key;
 pub mod kind;
 pub mod lease;
+pub mod map;
 pub mod plan;
 pub mod planted;
 pub mod policy;

@@ -2,12 +2,11 @@
 //!
 //! Unknown fields are tolerated in both directions, so that releases can differ.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use crate::cell::Cell;
 use crate::ids::{AgentId, Incarnation, Mode, ProjectId, SourceId};
+use crate::map::Map;
 use crate::policy::SignedPolicy;
 use crate::time::Period;
 use crate::units::Units;
@@ -76,6 +75,6 @@ pub struct Merged {
     /// How many lives other than the asking one there were.
     pub lives: u32,
     /// Units of each named agent, where the policy limits agents.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub agents: BTreeMap<AgentId, Units>,
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub agents: Map<AgentId, Units>,
 }

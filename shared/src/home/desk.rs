@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::rows::Writes;
 use crate::lease::message::{Contact, HolderId, Lease};
+use crate::map::Map;
 use crate::planted::planted;
 use crate::time::Period;
 
@@ -19,7 +20,7 @@ pub(crate) struct HolderRow {
     pub(crate) seq: u64,
     /// Units issued to it and neither returned nor settled, per period.
     #[serde(default)]
-    pub(crate) out: BTreeMap<Period, u64>,
+    pub(crate) out: Map<Period, u64>,
     /// The last period it was heard in.
     pub(crate) last: Period,
 }
@@ -80,7 +81,7 @@ impl Desk {
         *lane = LaneRow { nonce: m.nonce, reply: None };
         let row = self.holders.entry(m.holder).or_insert_with(|| HolderRow {
             seq: 0,
-            out: BTreeMap::new(),
+            out: Map::new(),
             last: period,
         });
         row.last = row.last.max(period);

@@ -3,6 +3,7 @@
 use super::*;
 use crate::kind::Kind;
 use crate::lease::message::{Batch, Body, Contact, HolderId, Lease, Line, Need, Reply, Returns};
+use crate::map::Map;
 use crate::policy::Overage;
 use crate::policy::tests::community;
 use crate::sub_home::SubHome;
@@ -44,7 +45,7 @@ fn contact(holder: u128, nonce: u64, need: u32) -> Contact {
 
 fn batch(seq: u64, units: u64) -> Batch {
     let key = CellKey { day: noon().day(), kind: Kind::Verify, agent: AgentId::none() };
-    Batch { seq, lines: vec![Line { key, units }], reserve: BTreeMap::new() }
+    Batch { seq, lines: vec![Line { key, units }], reserve: Map::new() }
 }
 
 fn leased(reply: Option<Reply>) -> Lease {
@@ -157,7 +158,7 @@ fn a_stop_after_open_overage_counts_what_was_issued_before_it() {
 fn what_came_from_a_reserve_is_charged_when_it_is_reported() {
     let mut home = home(|policy| policy.allowance.overage = Overage::Open);
     units(&mut home, &contact(1, 1, 10));
-    let reserve = BTreeMap::from([(noon().period(), 40)]);
+    let reserve = Map::from([(noon().period(), 40)]);
     let report = Contact { batch: Batch { reserve, ..batch(1, 45) }, ..contact(1, 2, 0) };
     units(&mut home, &report);
     let standing = home.outstanding(noon().period());
@@ -175,7 +176,7 @@ fn what_a_month_issued_comes_back_into_that_month() {
     home.contact(last_day.start(), 1, &contact(1, 1, 10)).unwrap();
     let key = CellKey { day: last_day, kind: Kind::Verify, agent: AgentId::none() };
     let served =
-        |seq, units| Batch { seq, lines: vec![Line { key: key.clone(), units }], reserve: BTreeMap::new() };
+        |seq, units| Batch { seq, lines: vec![Line { key: key.clone(), units }], reserve: Map::new() };
     let mut late = Contact { batch: served(1, 6), ..contact(1, 2, 0) };
     late.returns.units.insert(november, 4);
     home.contact(december.plus_ms(5), 1, &late).unwrap();
@@ -203,7 +204,7 @@ fn a_home_that_can_be_rolled_back_issues_a_window_beyond_what_was_acknowledged()
     let asked = home.contact(noon(), 1, &contact(1, 1, 80)).unwrap().unwrap();
     assert!(matches!(asked.body, Body::Shed { .. }), "it asks about earlier lives first");
     let life = home.incarnation().clone();
-    let none = [Merged { period: noon().period(), units: Units::ZERO, lives: 0, agents: BTreeMap::new() }];
+    let none = [Merged { period: noon().period(), units: Units::ZERO, lives: 0, agents: Map::new() }];
     assert_eq!(home.acknowledge(noon(), &life, 0, &none), Standing::Sound);
     assert_eq!(units(&mut home, &contact(1, 1, 80)), 50);
     units(&mut home, &Contact { batch: batch(1, 50), ..contact(1, 2, 0) });
@@ -223,7 +224,7 @@ fn a_new_life_holds_the_window_of_each_earlier_one_against_the_allowance() {
     let mut home = home(|policy| policy.leases.escrow = Some(Units::new(50)));
     let life = home.incarnation().clone();
     let merged = |units, lives| {
-        [Merged { period: noon().period(), units: Units::new(units), lives, agents: BTreeMap::new() }]
+        [Merged { period: noon().period(), units: Units::new(units), lives, agents: Map::new() }]
     };
     home.acknowledge(noon(), &life, 0, &merged(0, 0));
     assert_eq!(home.acknowledge(noon(), &life, 7, &merged(300, 0)), Standing::RolledBack);
@@ -242,7 +243,7 @@ fn a_new_life_holds_the_window_of_each_earlier_one_against_the_allowance() {
 fn agents_have_limits_of_their_own() {
     let bot = AgentId::parse("bot").unwrap();
     let limit = (bot.clone(), Units::new(3));
-    let mut home = home(|policy| policy.leases.agents = BTreeMap::from([limit]));
+    let mut home = home(|policy| policy.leases.agents = Map::from([limit]));
     let needs = vec![Need { agent: Some(bot), cost: 1, count: 5 }, Need { agent: None, cost: 1, count: 2 }];
     let lease = leased(home.contact(noon(), 1, &Contact { needs, ..contact(1, 1, 0) }).unwrap());
     assert_eq!((lease.units, lease.agents[0].units), (5, 3));

@@ -4,12 +4,11 @@
 //! a rollback is suspected; it learns from the aggregator what was merged and how many lives there
 //! were, and holds W against the allowance for each of them. It must never issue before that.
 
-use std::collections::BTreeMap;
-
 use super::account::Account;
 use super::offer::NEXT_AHEAD_MS;
 use super::{Home, Pace};
 use crate::ids::Incarnation;
+use crate::map::Map;
 use crate::planted::planted;
 use crate::policy::Policy;
 use crate::time::{Period, Timestamp};
@@ -127,7 +126,7 @@ impl Home {
         self.meta.incarnation = incarnation;
         self.meta.window.close(now, NEXT_AHEAD_MS);
         (self.meta.epoch, self.meta.acked, self.meta.registered) = (1, 0, false);
-        (self.pace, self.flights) = (Pace::default(), BTreeMap::new());
+        (self.pace, self.flights) = (Pace::default(), Map::new());
         self.write_meta();
     }
 

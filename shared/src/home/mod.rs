@@ -23,6 +23,7 @@ use crate::cell::{CellKey, Counts};
 use crate::decision::{Ask, Denial, Numbers, Verdict};
 use crate::ids::{AgentId, IdError, Incarnation, Mode, ProjectId};
 use crate::lease::message::HolderId;
+use crate::map::Map;
 use crate::policy::{Policy, Status};
 use crate::time::{Day, Period, Timestamp};
 use crate::units::Units;
@@ -111,13 +112,13 @@ struct Meta {
 pub struct Home {
     meta: Meta,
     policy: Option<Policy>,
-    accounts: BTreeMap<Period, Account>,
+    accounts: Map<Period, Account>,
     cells: BTreeMap<CellKey, OpenCell>,
     desk: Desk,
     crowd: Crowd,
     pace: Pace,
     /// What was settled when each flush under way was written.
-    flights: BTreeMap<u64, BTreeMap<Period, Units>>,
+    flights: Map<u64, Map<Period, Units>>,
     writes: Writes,
 }
 
@@ -142,12 +143,12 @@ impl Home {
         Self {
             meta,
             policy: None,
-            accounts: BTreeMap::new(),
+            accounts: Map::new(),
             cells: BTreeMap::new(),
             desk: Desk::default(),
             crowd: Crowd::default(),
             pace: Pace::default(),
-            flights: BTreeMap::new(),
+            flights: Map::new(),
             writes: Writes::default(),
         }
     }
@@ -249,7 +250,7 @@ impl Home {
         let parts = &policy.allowance;
         let beyond = self
             .accounts
-            .range(parts.period..)
+            .starting(&parts.period)
             .take_while(|(month, _)| **month < period)
             .map(|(month, account)| account.net().saturating_sub(parts.included_in(*month)))
             .fold(Units::ZERO, Units::saturating_add);

@@ -9,8 +9,6 @@
 //! | `lane/<id>/<n>` | the last nonce and what was answered |
 //! | `cell/<day>/<kind>/<agent>` | a cumulative cell |
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -19,6 +17,7 @@ use crate::cell::CellKey;
 use crate::ids::AgentId;
 use crate::kind::Kind;
 use crate::lease::message::HolderId;
+use crate::map::Map;
 use crate::policy::Policy;
 use crate::time::{Day, Period, Timestamp};
 
@@ -51,7 +50,7 @@ pub struct CorruptRow {
 
 /// Rows that changed and were not handed over yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Writes(BTreeMap<String, Option<String>>);
+pub(crate) struct Writes(Map<String, Option<String>>);
 
 impl Writes {
     /// Notes a row's new value; `None` deletes it.
@@ -182,7 +181,7 @@ impl Home {
         }
         let stated = self.policy.as_ref().map_or(now.period(), |policy| policy.allowance.period);
         let keep_from = stated.min(self.oldest_open(now));
-        let accounts: Vec<Period> = self.accounts.range(..keep_from).map(|(period, _)| *period).collect();
+        let accounts: Vec<Period> = self.accounts.before(&keep_from).map(|(period, _)| *period).collect();
         if accounts.is_empty() {
             return;
         }

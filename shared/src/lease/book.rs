@@ -11,6 +11,7 @@ use super::message::{AgentGrant, Batch, Line, Returns};
 use crate::cell::CellKey;
 use crate::ids::AgentId;
 use crate::kind::Kind;
+use crate::map::Map;
 use crate::time::{Day, Period, Timestamp};
 
 /// One agent as a holder knows it.
@@ -28,7 +29,7 @@ pub(crate) struct Entry {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Book {
     pub(crate) agents: BTreeMap<AgentId, Entry>,
-    reserve: BTreeMap<Period, u64>,
+    reserve: Map<Period, u64>,
     /// Units served and not yet frozen in a batch.
     pub(crate) pending: u64,
     /// When the oldest of them was served.

@@ -3,7 +3,6 @@
 //! A contact reports, returns and asks; a reply acknowledges and issues. Either may come twice, late
 //! or never. Unknown fields are tolerated, so that releases can differ; amounts are below 2^53.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::cell::CellKey;
 use crate::decision::Denial;
 use crate::ids::{AgentId, Incarnation, KeyId};
+use crate::map::Map;
 use crate::plan::Plan;
 use crate::policy::Status;
 use crate::time::{Minute, Period, Timestamp};
@@ -85,19 +85,19 @@ pub struct Batch {
     #[serde(default)]
     pub lines: Vec<Line>,
     /// How many of those units came without a lease, from the reserve of an overage without a cap.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub reserve: BTreeMap<Period, u64>,
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub reserve: Map<Period, u64>,
 }
 
 /// What goes back unused. It left the holder's hands before this was written.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Returns {
     /// Units of each period.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub units: BTreeMap<Period, u64>,
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub units: Map<Period, u64>,
     /// Permits of each minute.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub permits: BTreeMap<Minute, u64>,
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub permits: Map<Minute, u64>,
     /// Units of limited agents.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub agents: Vec<AgentReturn>,

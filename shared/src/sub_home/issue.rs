@@ -1,7 +1,5 @@
 //! What a sub-home issues to its isolates, from its stock alone.
 
-use std::collections::BTreeMap;
-
 use super::SubHome;
 use crate::decision::Denial;
 use crate::home::contact::{IDLE_MS, IDLE_TIGHT_MS, lanes};
@@ -11,6 +9,7 @@ use crate::home::offer::{self, Offer, Room, Short, Situation};
 use crate::ids::AgentId;
 use crate::lease::FRESH_MS;
 use crate::lease::message::{Contact, Lease, NextPermits, Refusal};
+use crate::map::Map;
 use crate::policy::Status;
 use crate::random::Stream;
 use crate::time::{Period, Timestamp};
@@ -81,9 +80,9 @@ impl SubHome {
     }
 
     /// What limits the agents that the contact names, as far as the stock can tell.
-    pub(super) fn rooms(&self, period: Period, m: &Contact) -> BTreeMap<AgentId, Room> {
+    pub(super) fn rooms(&self, period: Period, m: &Contact) -> Map<AgentId, Room> {
         let (book, terms) = (&self.ware.book, self.ware.terms.as_ref());
-        let mut rooms = BTreeMap::new();
+        let mut rooms = Map::new();
         for agent in m.needs.iter().filter_map(|need| need.agent.as_ref()) {
             let capped = terms.is_some_and(|terms| terms.capped.contains(agent));
             let limited = terms.is_some_and(|terms| terms.agents_limited) && agent.is_named();

@@ -6,8 +6,6 @@
 mod issue;
 mod upward;
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use crate::home::crowd::Crowd;
@@ -20,6 +18,7 @@ use crate::lease::math::Rate;
 use crate::lease::message::{Body, Contact, HolderId, Lease, Refusal, Reply, Terms};
 use crate::lease::stock::Stock;
 use crate::lease::uplink::Uplink;
+use crate::map::Map;
 use crate::planted::planted;
 use crate::random::Stream;
 use crate::time::{Period, Timestamp};
@@ -40,7 +39,7 @@ struct Ware {
     book: Book,
     uplink: Uplink,
     /// Units out with isolates.
-    out: BTreeMap<Period, u64>,
+    out: Map<Period, u64>,
     terms: Option<Terms>,
     allowance: u64,
     risk: u64,
@@ -99,7 +98,7 @@ impl SubHome {
             stock: Stock::default(),
             book: Book::default(),
             uplink: Uplink::new(id),
-            out: BTreeMap::new(),
+            out: Map::new(),
             terms: None,
             allowance: 0,
             risk: 0,
@@ -190,7 +189,7 @@ impl SubHome {
         let period = self.ware.stock.period.unwrap_or_else(|| now.period());
         if self.desk.open(m, period) {
             self.ware.book.merge(now, &m.batch);
-            let mut totals: BTreeMap<Period, u64> = BTreeMap::new();
+            let mut totals: Map<Period, u64> = Map::new();
             for line in &m.batch.lines {
                 let total = totals.entry(line.key.day.period()).or_insert(0);
                 *total = total.saturating_add(line.units);

@@ -1,7 +1,5 @@
 //! A sub-home as a holder: what it asks of the home, reports to it and gives back.
 
-use std::collections::BTreeMap;
-
 use super::{Running, SubHome};
 use crate::home::offer::Room;
 use crate::lease::SUB_MARGIN_MS;
@@ -10,6 +8,7 @@ use crate::lease::message::{Body, Contact, HolderId, Lease, Need, Reply};
 use crate::lease::stock::{Delivery, Stock};
 use crate::lease::uplink::Draft;
 use crate::lease::{DENIAL_BACK_MS_MAX, NEEDS_MAX};
+use crate::map::Map;
 use crate::random::Stream;
 use crate::time::Timestamp;
 
@@ -163,7 +162,7 @@ impl SubHome {
         let stock = &self.ware.stock;
         let mut units = stock.units;
         let mut permits = stock.permits(now);
-        let mut rooms = BTreeMap::new();
+        let mut rooms = Map::new();
         for parked in self.parked.iter().filter(|parked| parked.carried.is_none()) {
             rooms.extend(stock.period.map(|period| self.rooms(period, &parked.contact)).unwrap_or_default());
         }

@@ -104,7 +104,7 @@ impl Aggregator {
                 period: *period,
                 units: Units::new(self.billed(*period)),
                 lives: u32::try_from(lives).unwrap_or(u32::MAX),
-                agents: self.limited_agents(*period),
+                agents: self.limited_agents(*period).into_iter().collect(),
             })
             .collect();
         Receipt {

@@ -1,13 +1,12 @@
 //! Requests that wait for the home, in the order of their arrival.
 
-use std::collections::BTreeMap;
-
 use super::{Answer, Freshness, Holder};
 use crate::decision::Ask;
 use crate::ids::AgentId;
 use crate::lease::book::Served;
 use crate::lease::message::Need;
 use crate::lease::{NEEDS_MAX, WAIT_MS_MAX};
+use crate::map::Map;
 use crate::time::{Period, Timestamp};
 
 /// Names a waiting request.
@@ -26,8 +25,8 @@ struct Waiter {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Waiting {
     last: u64,
-    open: BTreeMap<WaiterId, Waiter>,
-    outcomes: BTreeMap<WaiterId, Answer>,
+    open: Map<WaiterId, Waiter>,
+    outcomes: Map<WaiterId, Answer>,
 }
 
 impl Waiting {
@@ -95,11 +94,8 @@ impl Holder {
 
     /// Requests that waited too long are refused, or served from the reserve of an open overage.
     pub(super) fn time_out(&mut self, now: Timestamp) {
-        while let Some(waiter) = self.waiting.open.first_entry() {
-            if now < waiter.get().since.plus_ms(WAIT_MS_MAX) {
-                break;
-            }
-            let (id, waiter) = waiter.remove_entry();
+        let is_late = |waiter: &Waiter| now >= waiter.since.plus_ms(WAIT_MS_MAX);
+        while let Some((id, waiter)) = self.waiting.open.pop_first_if(is_late) {
             let cost = u64::from(waiter.ask.cost);
             let home_now = self.pace.home_time(now);
             let outcome = match home_now {

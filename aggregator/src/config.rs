@@ -107,6 +107,8 @@ pub struct Config {
     pub decisions: Decisions,
     /// Whether this is a meter for tests and demonstrations, whose clock may be moved.
     pub test: bool,
+    /// Who runs this process, for the audit log.
+    pub user: String,
     /// Which log lines are written.
     pub log_filter: String,
     /// How they are written.
@@ -153,6 +155,7 @@ impl Config {
             "lease" => Ok(Decisions::Lease),
             _ => Err(format!("got {text:?}, accepted are home and lease")),
         });
+        let user = ["USER", "LOGNAME"].into_iter().find_map(|name| (reader.get)(name)).unwrap_or_default();
         let log_filter = reader.value("METER_LOG", "info", |text| Ok(text.to_owned()));
         let log_format = reader.value("METER_LOG_FORMAT", "text", |text| match text {
             "text" => Ok(LogFormat::Text),
@@ -181,6 +184,7 @@ impl Config {
                 upgrade_url,
                 decisions,
                 test,
+                user,
                 log_filter,
                 log_format,
             }),
@@ -228,6 +232,7 @@ impl fmt::Display for Config {
             upgrade_url,
             decisions,
             test,
+            user: _,
             log_filter,
             log_format: _,
         } = self;

@@ -22,5 +22,6 @@ pub mod project;
 pub mod random;
 pub mod store;
 pub mod token;
+pub mod trail;
 pub mod usage;
 pub mod usage_groups;

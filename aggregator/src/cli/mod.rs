@@ -11,6 +11,7 @@ mod print;
 mod project;
 mod serve;
 mod token;
+mod trail;
 
 use std::process::ExitCode;
 
@@ -20,6 +21,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::policy::Basis;
 use crate::store::{Store, WhenMissing};
+use crate::trail::Actor;
 
 /// Palveron Meter: usage books, limits and policies.
 ///
@@ -50,6 +52,8 @@ enum Command {
     Credit(billing::Credit),
     /// Show what a month used, what paid for it and what it costs
     Statement(billing::Show),
+    /// Show who changed what, the newest first
+    Audit(trail::Show),
     /// Move the clock of a meter for tests
     #[command(subcommand)]
     Clock(clock::Command),
@@ -73,6 +77,7 @@ impl Command {
             | Self::Token(_)
             | Self::Credit(_)
             | Self::Statement(_)
+            | Self::Audit(_)
             | Self::Clock(_)
             | Self::Backup(_)
             | Self::Restore(_)
@@ -113,6 +118,7 @@ fn start(cli: Cli) -> anyhow::Result<()> {
             Command::Token(command) => token::run(command, context(config, missing).await?).await,
             Command::Credit(command) => billing::credit(command, context(config, missing).await?).await,
             Command::Statement(show) => billing::show(show, context(config, missing).await?).await,
+            Command::Audit(show) => trail::show(show, context(config, missing).await?).await,
             Command::Clock(command) => clock::run(command, context(config, missing).await?).await,
             Command::Backup(copy) => backup::backup(copy, context(config, missing).await?).await,
             Command::Restore(copy) => backup::restore(copy, config).await,
@@ -123,6 +129,7 @@ fn start(cli: Cli) -> anyhow::Result<()> {
 
 async fn context(config: Config, missing: WhenMissing) -> anyhow::Result<Context> {
     let store = Store::open(&config.database, missing).await?;
+    let store = store.by(Actor::Command { user: config.user.clone() });
     let basis =
         Basis::new(config.upgrade_url.clone(), config.decisions.rules()).map_err(anyhow::Error::msg)?;
     let clock = Clock::system();

@@ -18,6 +18,7 @@ use crate::app::App;
 use crate::project::Project;
 use crate::store::Token;
 use crate::token::TokenHash;
+use crate::trail::Actor;
 
 /// Who is calling: a token that is not revoked.
 #[derive(Debug)]
@@ -31,7 +32,10 @@ impl FromRequestParts<App> for Caller {
         let (Some(value), None) = (values.next(), values.next()) else { return Err(Failure::unauthorized()) };
         let text = value.to_str().ok().and_then(bearer).ok_or_else(Failure::unauthorized)?;
         let hash = TokenHash::of_client_text(text).ok_or_else(Failure::unauthorized)?;
-        app.store.active_token(&hash).await?.map(Self).ok_or_else(Failure::unauthorized)
+        let token = app.store.active_token(&hash).await?.ok_or_else(Failure::unauthorized)?;
+        // What the call changes is changed on behalf of this token: `Call` finds it here.
+        parts.extensions.insert(Actor::token(&token.id, &token.scope));
+        Ok(Self(token))
     }
 }
 

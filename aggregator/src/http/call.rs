@@ -33,6 +33,7 @@ use super::failure::Failure;
 use crate::app::App;
 use crate::once::{Answer, KEY_CHARS_MAX, Once, is_key};
 use crate::store::{Begun, Work};
+use crate::trail::Actor;
 
 /// Names a call.
 const KEY_HEADER: &str = "idempotency-key";
@@ -47,6 +48,7 @@ pub(crate) struct Call {
     body: Bytes,
     key: Option<String>,
     once: Option<Once>,
+    actor: Actor,
 }
 
 impl FromRequest<App> for Call {
@@ -57,7 +59,9 @@ impl FromRequest<App> for Call {
         let body = body::read(app, &head.headers, body, JSON_BYTES_MAX).await?;
         let key = key(&head.headers)?;
         let once = key.as_deref().map(|key| once(&head, key, &body));
-        Ok(Self { headers: head.headers, body, key, once })
+        // The permission comes first; without one there is nobody to change anything for.
+        let actor = head.extensions.get::<Actor>().cloned().ok_or_else(Failure::unauthorized)?;
+        Ok(Self { headers: head.headers, body, key, once, actor })
     }
 }
 
@@ -85,12 +89,14 @@ impl Call {
     /// Begins a change to one project, or ends the handler with the answer of the same call if it was made
     /// before.
     pub(crate) async fn begin_in(self, app: &App, project: &ProjectId) -> Result<Change, Failure> {
-        self.named(app, app.store.begin_in(project).await?).await
+        let work = app.store.by(self.actor.clone()).begin_in(project).await?;
+        self.named(app, work).await
     }
 
     /// As [`Call::begin_in`], for a change that may concern several projects.
     pub(crate) async fn begin(self, app: &App) -> Result<Change, Failure> {
-        self.named(app, app.store.begin().await?).await
+        let work = app.store.by(self.actor.clone()).begin().await?;
+        self.named(app, work).await
     }
 
     async fn named(self, app: &App, work: Work) -> Result<Change, Failure> {

@@ -22,7 +22,7 @@ mod server;
 mod told;
 mod usage;
 
-pub use admin::{KeyView, ProjectView, TokenView};
+pub use admin::{AuditView, KeyView, ProjectView, TokenView};
 pub(crate) use admin::{REASON, is_reason};
 pub use field::Field;
 pub use health::Readiness;

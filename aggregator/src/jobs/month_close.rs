@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::app::App;
 use crate::store::StoreError;
+use crate::trail::Actor;
 
 /// How often the calendar is looked at; the answer is one look into an index.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
@@ -30,8 +31,9 @@ pub async fn run(app: App) {
 /// When the store fails; what was closed before stays closed.
 pub async fn close_due(app: &App) -> Result<usize, StoreError> {
     let mut count = 0_usize;
-    for project in app.store.due_closes(app.clock.now(), BATCH_MAX).await? {
-        match app.store.close_periods(&project, app.clock.now()).await {
+    let store = app.store.by(Actor::Job("month_close"));
+    for project in store.due_closes(app.clock.now(), BATCH_MAX).await? {
+        match store.close_periods(&project, app.clock.now()).await {
             Ok(closed) => {
                 for period in &closed {
                     tracing::info!(project.id = %project, period = %period, "period closed");

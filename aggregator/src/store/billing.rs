@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::json;
 use shared::ids::ProjectId;
 use shared::time::{Period, Timestamp};
 use shared::units::Units;
@@ -15,6 +16,7 @@ use crate::ledger::entry::{LotId, OverageSetting, Posting};
 use crate::ledger::lots;
 use crate::ledger::plan;
 use crate::ledger::refusal::Refusal;
+use crate::trail::{Action, Deed};
 
 /// What came of giving a credit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +48,11 @@ impl Work {
         };
         book.project.auto_overage = setting != OverageSetting::Off;
         projects::set_auto_overage(&mut self.tx, project, book.project.auto_overage).await?;
-        self.keep_postings(book, postings, now).await.map(Ok).map(Some)
+        let was = book.ledger.timeline().setting_at(now);
+        let book = self.keep_postings(book, postings, now).await?;
+        let deed = Deed::new(project, Action::OverageSet, "overage").was(&was).became(&setting);
+        self.note(&deed, now).await?;
+        Ok(Some(Ok(book)))
     }
 
     /// Gives a project units as a lot that cost nothing.
@@ -63,11 +69,14 @@ impl Work {
             return Ok(Credited::ProjectUnknown);
         };
         let lot = LotId(book.next_number());
+        let became = json!({ "units": units, "reason": reason });
         let postings = match lots::credit(&book.ledger, units, reason) {
             Ok(postings) => postings,
             Err(refusal) => return Ok(Credited::Refused(refusal)),
         };
         let book = self.keep_postings(book, postings, now).await?;
+        let target = lot.to_string();
+        self.note(&Deed::new(project, Action::CreditGiven, &target).became(&became), now).await?;
         Ok(Credited::Lot(Box::new(book), lot))
     }
 
@@ -113,8 +122,8 @@ impl Store {
         project: &ProjectId,
         now: Timestamp,
     ) -> Result<Vec<Period>, StoreError> {
-        let mut tx = self.write_project(project).await?;
-        let Some(book) = ledger::load(&mut tx, project).await? else { return Ok(vec![]) };
+        let mut work = self.begin_in(project).await?;
+        let Some(book) = ledger::load(&mut work.tx, project).await? else { return Ok(vec![]) };
         let (stored, first) = (book.next_number(), book.ledger.first_open());
         let book = book.closed(now).map_err(StoreError::Refused)?;
         let open = book.ledger.first_open();
@@ -124,9 +133,10 @@ impl Store {
         if closed.is_empty() {
             return Ok(closed);
         }
-        ledger::keep(&mut tx, book, stored, &BTreeMap::new(), now).await?;
-        projects::raise_policy(&mut tx, project, now).await?;
-        self.commit_policy_change(tx).await?;
+        ledger::keep(&mut work.tx, book, stored, &BTreeMap::new(), now).await?;
+        work.raise_policy(project, now).await?;
+        work.note(&Deed::new(project, Action::PeriodsClosed, "periods").became(&closed), now).await?;
+        work.commit().await?;
         Ok(closed)
     }
 

@@ -1,5 +1,6 @@
 //! Project keys: their ids and when they were made and revoked. Never the keys themselves.
 
+use serde_json::json;
 use shared::ids::{KeyId, Mode, ProjectId};
 use shared::time::Timestamp;
 use sqlx::Row;
@@ -8,6 +9,7 @@ use super::rows::{id, instant, ms, optional};
 use super::{Connection, DbRow, Store, StoreError, Work, projects};
 use crate::project::{ACTIVE_KEYS_MAX, Key};
 use crate::random;
+use crate::trail::{Action, Deed};
 
 /// What came of making a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +42,8 @@ impl Work {
         let key = Key { id: random::key_id()?, mode, created: now, revoked: None };
         insert(&mut self.tx, project, &key).await?;
         self.raise_policy(project, now).await?;
+        let deed = Deed::new(project, Action::KeyCreated, key.id.as_str());
+        self.note(&deed.became(&json!({ "mode": key.mode })), now).await?;
         Ok(KeyCreated::Key(key))
     }
 
@@ -61,6 +65,8 @@ impl Work {
         }
         revoke(&mut self.tx, project, key, now).await?;
         self.raise_policy(project, now).await?;
+        let deed = Deed::new(project, Action::KeyRevoked, key.as_str()).was(&json!({ "mode": found.mode }));
+        self.note(&deed, now).await?;
         Ok(Some(Key { revoked: Some(now), ..found }))
     }
 }

@@ -12,10 +12,11 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: [Migration; 3] = [
+const MIGRATIONS: [Migration; 4] = [
     Migration { number: 1, sql: include_str!("migrations/sqlite/0001_first_light.sql") },
     Migration { number: 2, sql: include_str!("migrations/sqlite/0002_ledger.sql") },
     Migration { number: 4, sql: include_str!("migrations/sqlite/0004_plans.sql") },
+    Migration { number: 6, sql: include_str!("migrations/sqlite/0006_admin.sql") },
 ];
 
 /// Runs what has not run yet, all in one transaction.

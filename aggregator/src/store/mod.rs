@@ -14,6 +14,7 @@ mod outbox;
 mod projects;
 mod rows;
 mod tokens;
+mod trail;
 mod upkeep;
 mod usage;
 mod work;
@@ -33,6 +34,7 @@ pub use keys::KeyCreated;
 pub use outbox::DuePush;
 pub use projects::Changed;
 pub use tokens::Token;
+pub use trail::{Noted, TrailQuery};
 pub use work::{Begun, Work};
 
 use shared::ids::ProjectId;
@@ -40,6 +42,7 @@ use shared::plan::Catalogue;
 
 use crate::ledger::refusal::Refusal;
 use crate::random::NoRandomness;
+use crate::trail::Actor;
 
 /// How long one connection waits for another process that writes, such as a `meter` command.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -150,6 +153,8 @@ pub struct Store {
     writer: DbPool,
     readers: DbPool,
     policy_changed: Arc<Notify>,
+    /// On whose behalf this handle changes the books.
+    actor: Arc<Actor>,
 }
 
 impl Store {
@@ -177,7 +182,12 @@ impl Store {
         let catalogue = Catalogue::from_json(Catalogue::DEFAULT_JSON).map_err(StoreError::Migration)?;
         ledger::open_missing(&writer, &catalogue).await?;
         let readers = pool(READERS_MAX).connect_with(options.pragma("query_only", "ON")).await?;
-        Ok(Self { writer, readers, policy_changed: Arc::new(Notify::new()) })
+        Ok(Self {
+            writer,
+            readers,
+            policy_changed: Arc::new(Notify::new()),
+            actor: Arc::new(Actor::Job("meter")),
+        })
     }
 
     /// Waits until this process raised a policy's version; changes of other processes are not seen.

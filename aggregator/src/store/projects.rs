@@ -13,6 +13,7 @@ use crate::book::{Book, opening};
 use crate::ledger::entry::EntryNumber;
 use crate::policy::Basis;
 use crate::project::{NewProject, Project, ProjectChange};
+use crate::trail::{Action, Deed, ProjectNote};
 
 /// The version of a project's first policy.
 const FIRST_VERSION: u64 = 1;
@@ -61,6 +62,8 @@ impl Work {
         ledger::append(&mut self.tx, &project.id, &ledger, EntryNumber(1)).await?;
         outbox::queue(&mut self.tx, &project.id, project.policy_version, now).await?;
         self.note_push();
+        let deed = Deed::new(&project.id, Action::ProjectCreated, project.id.as_str());
+        self.note(&deed.became(&ProjectNote::from(&project)), now).await?;
         Ok(Some(Book { project, ledger, totals: BTreeMap::new(), fired: BTreeSet::new() }))
     }
 
@@ -79,12 +82,14 @@ impl Work {
         let Some(next) = book.project.changed(change, &basis.catalogue) else {
             return Ok(Some(Changed { book, crossings: 0, differs: false }));
         };
-        let stored = book.next_number();
+        let (stored, was) = (book.next_number(), ProjectNote::from(&book.project));
         let book = book.changed(next, &basis.catalogue, now).map_err(StoreError::Refused)?;
         update(&mut self.tx, &book.project).await?;
         let (mut book, crossings) =
             ledger::keep(&mut self.tx, book, stored, &BTreeMap::from([(now.period(), None)]), now).await?;
         book.project.policy_version = self.raise_policy(id, now).await?;
+        let deed = Deed::new(id, Action::ProjectChanged, id.as_str()).was(&was);
+        self.note(&deed.became(&ProjectNote::from(&book.project)), now).await?;
         Ok(Some(Changed { book, crossings, differs: true }))
     }
 

@@ -9,6 +9,7 @@ use super::{Connection, DbRow, Store, StoreError, Work};
 use crate::access::{Role, Scope};
 use crate::random;
 use crate::token::TokenHash;
+use crate::trail::{Action, Deed};
 
 /// What is known of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +37,7 @@ impl Work {
     ) -> Result<Token, StoreError> {
         let token = Token { id: random::id()?, scope, created: now, revoked: None };
         insert(&mut self.tx, &token, hash).await?;
+        self.note(&deed(&token, Action::TokenCreated), now).await?;
         Ok(token)
     }
 
@@ -44,7 +46,11 @@ impl Work {
     /// # Errors
     /// When the store fails.
     pub async fn revoke_token(&mut self, id: &str, now: Timestamp) -> Result<Option<Token>, StoreError> {
+        let was = find(&mut self.tx, id).await?;
         revoke(&mut self.tx, id, now).await?;
+        if let Some(token) = was.filter(|token| token.revoked.is_none()) {
+            self.note(&deed(&token, Action::TokenRevoked), now).await?;
+        }
         find(&mut self.tx, id).await
     }
 }
@@ -125,6 +131,17 @@ impl Store {
         work.commit().await?;
         Ok(token)
     }
+}
+
+/// What the audit log says of a token: never its hash.
+fn deed(token: &Token, action: Action) -> Deed<'_> {
+    let project = match &token.scope {
+        Scope::Operator => None,
+        Scope::Project { project, .. } => Some(project),
+    };
+    let deed = Deed { project, action, target: &token.id, was: None, became: None };
+    let role = serde_json::json!({ "role": token.scope.role_name() });
+    if action == Action::TokenRevoked { deed.was(&role) } else { deed.became(&role) }
 }
 
 async fn insert(tx: &mut Connection, token: &Token, hash: &TokenHash) -> Result<(), StoreError> {

@@ -14,7 +14,7 @@ use crate::once::{Once, REMEMBERED_MS};
 #[derive(Debug)]
 pub struct Work {
     pub(super) tx: Tx,
-    store: Store,
+    pub(super) store: Store,
     pushes: bool,
 }
 

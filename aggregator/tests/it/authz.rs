@@ -11,13 +11,13 @@ use shared::plan::Plan;
 use crate::support::{Answer, Meter, project_id};
 
 /// Two projects, and a token of each role in the first.
-struct World {
-    meter: Meter,
+pub(crate) struct World {
+    pub(crate) meter: Meter,
     tokens: Vec<(Option<Role>, String)>,
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let meter = Meter::start().await;
         for project in ["own", "other"] {
             meter.project(project, Plan::Pro).await;
@@ -30,7 +30,7 @@ impl World {
     }
 
     /// Calls an endpoint on a project, with what its row shows as examples and a name that is there.
-    async fn call(&self, route: &Route, project: &str, authorization: Option<&str>) -> Answer {
+    pub(crate) async fn call(&self, route: &Route, project: &str, authorization: Option<&str>) -> Answer {
         let mut path = route.path.replace("{project}", project);
         for name in route.names().filter(|name| *name != "project") {
             // What is there is made in the other project where the one that is asked for is missing.

@@ -21,4 +21,5 @@ mod limits;
 mod openapi;
 mod policies;
 mod support;
+mod trail;
 mod usage;

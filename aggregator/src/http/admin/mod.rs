@@ -1,10 +1,12 @@
 //! The administrators' interface: projects, their keys and tokens.
 
+mod audit;
 mod credits;
 mod keys;
 mod projects;
 mod tokens;
 
+pub use audit::AuditView;
 pub(crate) use credits::{REASON, is_reason};
 pub use keys::KeyView;
 pub use projects::ProjectView;
@@ -14,5 +16,5 @@ use super::route::Route;
 
 /// The endpoints of these modules.
 pub(super) fn routes() -> Vec<Route> {
-    [projects::routes(), keys::routes(), credits::routes(), tokens::routes()].concat()
+    [projects::routes(), keys::routes(), credits::routes(), tokens::routes(), audit::routes()].concat()
 }

@@ -36,7 +36,7 @@ const EXPLAIN: &[Field] = &[
 ];
 
 const SETTING: &[Field] = &[
-    Field::optional::<bool>("auto_overage", "true or false").such_as("false"),
+    Field::optional::<bool>("auto_overage", "true or false").such_as("true"),
     Field::optional::<Option<Number<0, CAP_MINOR_MAX>>>(
         "overage_cap",
         "minor units, or null for no cap; only while auto_overage is true",

@@ -203,7 +203,7 @@ impl Home {
             fresh_ms: FRESH_MS,
             refusals: Vec::new(),
             hold_ms: 0,
-            report_ms: offer::report_ms(s.holders),
+            report_ms: s.report_ms(offer.calm),
             lanes: 1,
             idle_ms: if tight { IDLE_TIGHT_MS } else { IDLE_MS },
             recall: s.recall && !planted!(CutIgnored),
@@ -261,7 +261,7 @@ impl Home {
         let left = allowance.map_or(Units::MAX, |allowance| allowance.saturating_sub(net));
         let left = if planted!(CutIgnored) && recall { Units::new(8) } else { left };
         let left = self.room(policy, period).map_or(left, |room| left.min(room));
-        let (weight, weights) = self.crowd.weights(m.holder);
+        let weight = self.crowd.weight(m.holder);
         let minute = now.minute();
         let same_period = minute.next().start().period() == period;
         // Open overage has nothing that a dead isolate could strand.
@@ -279,9 +279,9 @@ impl Home {
             out: account.map_or(0, |account| account.out().get()),
             risk,
             row_out: self.desk.out(m.holder, period),
-            holders: self.crowd.count(),
             weight,
-            weights,
+            everyone: self.crowd.everyone(weight),
+            issuers: 1,
             sub_home: None,
             slices: true,
             rooms: self.rooms(policy, period, m),

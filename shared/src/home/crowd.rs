@@ -27,7 +27,19 @@ const HOLD_MS_MAX: u64 = 1_000;
 struct Seen {
     at: Timestamp,
     weight: u64,
+    rate: u64,
     stranded: u64,
+}
+
+/// The holders that are present, taken together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Everyone {
+    /// How many; at least one.
+    pub(crate) holders: u64,
+    /// The sum of their weights.
+    pub(crate) weights: u64,
+    /// The sum of their rates, in thousandths per second.
+    pub(crate) rates: u64,
 }
 
 /// The volatile part of an issuer.
@@ -36,6 +48,7 @@ pub(crate) struct Crowd {
     seen: BTreeMap<HolderId, Seen>,
     order: BTreeSet<(Timestamp, HolderId)>,
     weights: u64,
+    rates: u64,
     load_milli: u64,
     load_at: Timestamp,
     second: u64,
@@ -50,12 +63,13 @@ impl Crowd {
         let (holder, rate, stranded) = (m.holder, m.rate, m.stranded);
         // The square root of the rate: shares by it keep the contacts of all together fewest.
         let weight = rate.max(1_000).saturating_mul(1_000).isqrt();
-        if let Some(old) = self.seen.insert(holder, Seen { at: now, weight, stranded }) {
+        if let Some(old) = self.seen.insert(holder, Seen { at: now, weight, rate, stranded }) {
             self.order.remove(&(old.at, holder));
-            self.weights = self.weights.saturating_sub(old.weight);
+            self.left(old);
         }
         self.order.insert((now, holder));
         self.weights = self.weights.saturating_add(weight);
+        self.rates = self.rates.saturating_add(rate);
         self.forget(now);
         let passed = now.ms_since(self.load_at);
         let faded = mul_div(self.load_milli, LOAD_MS, LOAD_MS.saturating_add(passed));
@@ -76,9 +90,14 @@ impl Crowd {
             }
             self.order.pop_first();
             if let Some(old) = self.seen.remove(&holder) {
-                self.weights = self.weights.saturating_sub(old.weight);
+                self.left(old);
             }
         }
+    }
+
+    fn left(&mut self, old: Seen) {
+        self.weights = self.weights.saturating_sub(old.weight);
+        self.rates = self.rates.saturating_sub(old.rate);
     }
 
     /// How many holders are present; at least one.
@@ -96,10 +115,14 @@ impl Crowd {
         self.seen.iter().map(|(holder, seen)| (holder, seen.stranded))
     }
 
-    /// This holder's weight and everybody's.
-    pub(crate) fn weights(&self, holder: HolderId) -> (u64, u64) {
-        let own = self.seen.get(&holder).map_or(1_000, |seen| seen.weight);
-        (own, self.weights.max(own))
+    /// This holder's weight.
+    pub(crate) fn weight(&self, holder: HolderId) -> u64 {
+        self.seen.get(&holder).map_or(1_000, |seen| seen.weight)
+    }
+
+    /// All that are present, the one of that weight among them.
+    pub(crate) fn everyone(&self, weight: u64) -> Everyone {
+        Everyone { holders: self.count(), weights: self.weights.max(weight), rates: self.rates }
     }
 
     /// Contacts per second.

@@ -3,6 +3,7 @@
 //! Whole requests first, in the order of their arrival; then a slice ahead of need, which shrinks to
 //! nothing near a limit, so that tails and small quotas are decided one by one at the home.
 
+use super::crowd::Everyone;
 use crate::decision::Denial;
 use crate::ids::AgentId;
 use crate::lease::math::{in_ms, mul_div};
@@ -15,12 +16,18 @@ use crate::random::Stream;
 const SLICE_MIN: u64 = 2;
 /// What an isolate gets before its rate is known.
 const FIRST_SLICE: u64 = 8;
-/// How far a calm issuer provides ahead, in milliseconds.
-const CALM_MS: u64 = 5_000;
+/// The most holders' reports that one issuer takes in a second: 200, one in so many milliseconds.
+const REPORT_STEP_MS: u64 = 5;
+/// The shortest and the longest time between two reports of one holder, in milliseconds.
+const REPORT_MS: (u64, u64) = (500, 5_000);
+/// The longest while it is calm: two seconds before what is held must be renewed, in milliseconds.
+pub(crate) const REPORT_CALM_MS_MAX: u64 = 8_000;
+/// While it is calm, holders report once in so many requests of all together.
+const REQUESTS_PER_REPORT: u64 = 100;
 /// How far a sub-home is provided ahead, in milliseconds.
 const CHILD_MS: u64 = 1_000;
 /// How far ahead a sub-home gets permits of the next minute, in milliseconds.
-const CHILD_NEXT_MS: u64 = 5_000;
+const CHILD_NEXT_MS: u64 = 8_000;
 /// The last sixth of a minute, in milliseconds.
 pub(crate) const NEXT_AHEAD_MS: u64 = 10_000;
 /// A holder's least bound of outstanding units.
@@ -62,12 +69,12 @@ pub(crate) struct Situation {
     pub(crate) risk: u64,
     /// Units out with this holder.
     pub(crate) row_out: u64,
-    /// Holders that are present.
-    pub(crate) holders: u64,
     /// This holder's weight.
     pub(crate) weight: u64,
-    /// Everybody's.
-    pub(crate) weights: u64,
+    /// All holders that are present.
+    pub(crate) everyone: Everyone,
+    /// Issuers that share the project's holders among them; at least one.
+    pub(crate) issuers: u64,
     /// `Some(ample)` at a sub-home.
     pub(crate) sub_home: Option<bool>,
     /// Whether slices may be issued.
@@ -104,11 +111,31 @@ pub(crate) struct Offer {
     pub(crate) short: Vec<Short>,
     /// Whether much is left.
     pub(crate) ample: bool,
+    /// Whether much is left, little is at risk and the holder is known.
+    pub(crate) calm: bool,
 }
 
-/// How often holders report: some 200 contacts per second in all, in milliseconds.
-pub(crate) fn report_ms(holders: u64) -> u64 {
-    holders.saturating_mul(5).clamp(500, 5_000)
+impl Situation {
+    /// How often holders may report while nothing is calm, in milliseconds.
+    fn busy_ms(&self) -> u64 {
+        let all = self.everyone.holders.saturating_mul(self.issuers);
+        all.saturating_mul(REPORT_STEP_MS).clamp(REPORT_MS.0, REPORT_MS.1)
+    }
+
+    /// How often this holder reports, in milliseconds.
+    ///
+    /// What a holder has not reported is lost if it dies. For a given number of reports the least is at
+    /// risk in all holders together if each waits in inverse proportion to the root of its rate.
+    pub(crate) fn report_ms(&self, calm: bool) -> u64 {
+        let Everyone { holders, weights, rates } = self.everyone;
+        let thrifty = mul_div(holders, REQUESTS_PER_REPORT * 1_000_000, rates.max(1));
+        let (mean, most) = if calm {
+            (self.busy_ms().max(thrifty), REPORT_CALM_MS_MAX)
+        } else {
+            (self.busy_ms(), REPORT_MS.1)
+        };
+        mul_div(mean, weights, holders.saturating_mul(self.weight)).clamp(REPORT_MS.0, most)
+    }
 }
 
 /// What to issue for one contact.
@@ -118,6 +145,7 @@ pub(crate) fn offer(s: &Situation, m: &Contact, random: &mut Stream) -> Offer {
     let calm_minute = mul_div(s.rpm, s.minute_ms, 120_000);
     offer.ample =
         s.sub_home.unwrap_or((s.open || s.avail > s.allowance.div_euclid(10)) && s.permits > calm_minute);
+    offer.calm = s.out < s.risk.div_euclid(4) && offer.ample && !m.first;
     if offer.short.is_empty() && m.renew && s.slices && !s.recall {
         slice(s, m, &mut offer, permits_left);
         next_minute(s, m, &mut offer, random);
@@ -175,24 +203,21 @@ fn share(s: &Situation, left: u64) -> u64 {
     if s.sub_home == Some(true) {
         left.div_euclid(4)
     } else {
-        mul_div(left, s.weight, s.weights.saturating_mul(2))
+        mul_div(left, s.weight, s.everyone.weights.saturating_mul(2))
     }
 }
 
 /// Adds units and permits ahead of need.
 fn slice(s: &Situation, m: &Contact, offer: &mut Offer, permits_left: u64) {
     let left = s.avail.saturating_sub(offer.granted);
-    let calm = s.out < s.risk.div_euclid(4) && offer.ample && !m.first;
-    let ahead_ms = match (m.child, calm) {
-        (true, _) => CHILD_MS,
-        (false, true) => CALM_MS,
-        (false, false) => report_ms(s.holders),
+    // Half as much again as lasts until the next report; while it is calm, twice as much.
+    let ahead_ms = match (m.child, offer.calm) {
+        (true, _) => CHILD_MS.saturating_mul(3).div_euclid(2),
+        (false, true) => s.report_ms(true).saturating_mul(2),
+        (false, false) => s.report_ms(false).saturating_mul(3).div_euclid(2),
     };
-    let mut target = if m.first && !m.child {
-        in_ms(m.rate, 750).max(FIRST_SLICE)
-    } else {
-        in_ms(m.rate.saturating_mul(3).div_euclid(2), ahead_ms)
-    };
+    let mut target =
+        if m.first && !m.child { in_ms(m.rate, 750).max(FIRST_SLICE) } else { in_ms(m.rate, ahead_ms) };
     if m.child {
         let need = m.needs.iter().fold(0_u64, |sum, need| sum.saturating_add(need.total()));
         target = target.max(need.saturating_mul(2));
@@ -205,7 +230,7 @@ fn slice(s: &Situation, m: &Contact, offer: &mut Offer, permits_left: u64) {
     if m.child {
         units = units.min(s.avail.div_euclid(4));
     } else {
-        let own = OUT_MIN.max(mul_div(s.risk, s.weight, s.weights));
+        let own = OUT_MIN.max(mul_div(s.risk, s.weight, s.everyone.weights));
         units = units
             .min(s.risk.saturating_sub(s.out).saturating_sub(offer.granted))
             .min(own.saturating_sub(s.row_out).saturating_sub(offer.granted));
@@ -235,9 +260,11 @@ fn next_minute(s: &Situation, m: &Contact, offer: &mut Offer, random: &mut Strea
     let wanted = if m.child {
         in_ms(m.rate, CHILD_NEXT_MS)
     } else {
-        let ahead_ms = report_ms(s.holders).min(2_000);
-        in_ms(m.rate, mul_div(ahead_ms, random.between(1_500, 3_500), 1_000))
+        // For about as long as until the next report, so that not everybody comes back at once.
+        let (least, most) = if offer.calm { (700, 1_700) } else { (1_500, 3_500) };
+        let ahead_ms = if offer.calm { s.report_ms(true) } else { s.busy_ms().min(2_000) };
+        in_ms(m.rate, mul_div(ahead_ms, random.between(least, most), 1_000))
     };
-    let each = spare.div_euclid(if offer.ample { 4 } else { s.holders.max(1) });
+    let each = spare.div_euclid(if offer.ample { 4 } else { s.everyone.holders.max(1) });
     offer.next = wanted.saturating_sub(m.held.next).min(each);
 }

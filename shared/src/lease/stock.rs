@@ -9,6 +9,10 @@ use super::message::{Held, Lease, Returns};
 use crate::planted::planted;
 use crate::time::{Day, Minute, Period, Timestamp};
 
+/// How long requests may wait for a minute whose permits are in hand, in milliseconds: the margins of two
+/// issuers at both ends, and a message's way.
+const TURN_MS_MAX: u64 = 250;
+
 /// Permits of one minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Slot {
@@ -105,6 +109,15 @@ impl Stock {
     /// Permits for later.
     pub(crate) fn next_permits(&self, now: Timestamp) -> u64 {
         self.slots.iter().filter(|slot| slot.from > now).fold(0, |sum, slot| sum.saturating_add(slot.count))
+    }
+
+    /// When permits in hand can be spent that begin shortly, where none can be now: the last moments of a
+    /// minute and the first of the next belong to the home.
+    pub(crate) fn turn(&self, now: Timestamp) -> Option<Timestamp> {
+        let next = self.slots.iter().find(|slot| slot.from > now && slot.count > 0)?;
+        let soon =
+            next.from <= now.plus_ms(TURN_MS_MAX) && next.from < self.fresh_until.min(self.units_until);
+        (soon && self.units > 0 && self.permits(now) == 0).then_some(next.from)
     }
 
     /// What is in hand, as a contact states it.

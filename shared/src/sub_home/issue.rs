@@ -54,7 +54,7 @@ impl SubHome {
 
     fn situation(&self, now: Timestamp, period: Period, m: &Contact, slices: bool) -> Situation {
         let ware = &self.ware;
-        let (weight, weights) = self.crowd.weights(m.holder);
+        let weight = self.crowd.weight(m.holder);
         let current = ware.stock.slots.iter().find(|slot| slot.from <= now && now < slot.until);
         let next = ware.stock.slots.iter().find(|slot| slot.from > now && slot.period == period);
         Situation {
@@ -70,9 +70,10 @@ impl SubHome {
             out: ware.out.get(&period).copied().unwrap_or(0),
             risk: ware.risk,
             row_out: self.desk.out(m.holder, period),
-            holders: self.crowd.count(),
             weight,
-            weights,
+            everyone: self.crowd.everyone(weight),
+            // Isolates are spread evenly, so that the others have about as many.
+            issuers: ware.terms.as_ref().map_or(1, |terms| u64::from(terms.sub_homes)).max(1),
             sub_home: Some(ware.ample),
             slices,
             rooms: self.rooms(period, m),
@@ -164,7 +165,7 @@ impl SubHome {
             fresh_ms: stock.fresh_until.ms_since(now).min(FRESH_MS),
             refusals: Vec::new(),
             hold_ms: 0,
-            report_ms: offer::report_ms(s.holders),
+            report_ms: s.report_ms(offer.calm),
             lanes: 1,
             idle_ms: if self.ware.ample { IDLE_MS } else { IDLE_TIGHT_MS },
             recall: s.recall,

@@ -18,8 +18,10 @@ const LANES: u8 = 2;
 const GAP_MS: u64 = 20;
 /// The least time between two that only refill the stock, in milliseconds.
 const REFILL_GAP_MS: u64 = 200;
-/// How often it reports, in milliseconds.
+/// How often it reports where little is left, in milliseconds.
 const REPORT_MS: u64 = 500;
+/// How often it reports where much is left, in milliseconds: what it knows is durable.
+const REPORT_CALM_MS: u64 = 2_000;
 /// How long before its end freshness is renewed, in milliseconds: its isolates need some of it.
 const FRESH_AHEAD_MS: u64 = 6_000;
 /// How long after its last issue everything goes back, in milliseconds.
@@ -87,8 +89,9 @@ impl SubHome {
         let low = units.min(permits);
         let refill = (!idle && low.saturating_mul(2) < target && self.refusals.is_empty())
             .then(|| self.pace.last_refill.plus_ms(REFILL_GAP_MS));
+        let report_ms = if ware.ample { REPORT_CALM_MS } else { REPORT_MS };
         let report = (ware.book.pending > 0 || ware.uplink.has_frozen())
-            .then(|| self.pace.last_report.plus_ms(REPORT_MS));
+            .then(|| self.pace.last_report.plus_ms(report_ms));
         let back = (!ware.uplink.returns.is_empty()).then(|| self.pace.last.plus_ms(REFILL_GAP_MS));
         let surplus = (units > target.saturating_mul(2).saturating_add(2))
             .then(|| self.pace.last_refill.plus_ms(REPORT_MS));

@@ -1,5 +1,7 @@
 //! Scenarios: projects of every size without and with faults, measured instead of searched for bugs.
 
+use std::collections::BTreeMap;
+
 use crate::bugs::Planted;
 use crate::config::{Config, Faults, OverageChoice, zipf};
 use crate::page;
@@ -8,6 +10,9 @@ use crate::world::meters::Meters;
 
 /// When the minute turns in every scenario, in seconds from its start.
 const TURN_SECONDS: u64 = 30;
+
+/// When everybody has come and the minute does not turn yet.
+const WARM: std::ops::Range<u64> = 10..TURN_SECONDS - 12;
 
 /// A project under load.
 #[derive(Debug, Clone)]
@@ -172,7 +177,7 @@ impl Figures {
     /// Peaks at home and busiest sub-home: cold, warm, at the minute's turn, in the last third.
     fn peaks(&self) -> String {
         let tail = self.scenario.seconds * 2 / 3..self.scenario.seconds;
-        let spans = [0..3, 10..TURN_SECONDS - 12, TURN_SECONDS - 12..TURN_SECONDS + 4, tail];
+        let spans = [0..3, WARM, TURN_SECONDS - 12..TURN_SECONDS + 4, tail];
         let parts: Vec<String> = spans
             .into_iter()
             .map(|span| {
@@ -182,6 +187,15 @@ impl Figures {
             })
             .collect();
         parts.join(" | ")
+    }
+
+    /// Contacts for each request in those seconds: all, and by whom they were made.
+    fn per_decision(&self, seconds: &std::ops::Range<u64>) -> String {
+        let sum = |counts: &BTreeMap<u64, u64>| counts.range(seconds.clone()).map(|(_, n)| n).sum::<u64>();
+        let m = &self.meters;
+        let (isolates, subs, asked) = (sum(&m.sent_by_isolates), sum(&m.sent_by_subs), sum(&m.asked_in));
+        let parts = [isolates + subs, isolates, subs].map(|n| thousandths(n, asked));
+        format!("{}: {} + {}", parts[0], parts[1], parts[2])
     }
 
     /// The part of what could be served that was, in hundredths of a per cent.
@@ -195,13 +209,12 @@ impl Figures {
     #[must_use]
     pub fn row(&self) -> Vec<String> {
         let m = &self.meters;
-        let contacts = if self.scenario.sub_homes == 0 { m.home_contacts() } else { m.sub_contacts() };
         vec![
             self.scenario.name.to_owned(),
             self.level.to_owned(),
             self.peaks(),
-            thousandths(contacts, m.asked),
-            thousandths(m.home_contacts(), m.asked),
+            self.per_decision(&(0..u64::MAX)),
+            self.per_decision(&WARM),
             percent(m.local * 10_000 / m.allowed().max(1)),
             percent(m.denied_local * 10_000 / (m.denied_local + m.denied_waited).max(1)),
             format!("{} / {}", quantile(&m.waits, 50), quantile(&m.waits, 99)),
@@ -219,8 +232,8 @@ pub const COLUMNS: [&str; 13] = [
     "scenario",
     "faults",
     "contacts/s home/busiest sub-home: cold | warm | minute turn | last third",
-    "contacts of isolates per decision",
-    "contacts at the home per decision",
+    "contacts per decision: all, of isolates + of sub-homes",
+    "the same while warm",
     "allowed locally",
     "denied locally",
     "wait of those that waited p50 / p99 ms",

@@ -2,6 +2,7 @@
 
 use super::Holder;
 use crate::decision::Ask;
+use crate::home::offer::REPORT_CALM_MS_MAX;
 use crate::lease::MARGIN_MS;
 use crate::lease::math::mul_div;
 use crate::lease::message::{Contact, Lease};
@@ -12,6 +13,8 @@ use crate::time::Timestamp;
 
 /// The shortest pause between two contacts that nobody waits for, in milliseconds.
 const BACKGROUND_MS_MIN: u64 = 100;
+/// The longest such pause, in milliseconds.
+const BACKGROUND_MS_MAX: u64 = 600;
 /// The least time before its end at which freshness is renewed, in milliseconds.
 const FRESH_AHEAD_MS: u64 = 2_000;
 /// The last sixth of a minute, in which permits of the next one are fetched, in milliseconds.
@@ -32,8 +35,9 @@ pub(super) struct Pace {
     last_background: Timestamp,
     /// Below this, units or permits are low.
     low: u64,
-    /// When to ask for the next minute's permits.
+    /// When to ask for the next minute's permits, and when it begins.
     next_at: Option<Timestamp>,
+    next_end: Timestamp,
     /// The home's time at least, ours when we heard it, and how much later it may be.
     home: Option<(Timestamp, Timestamp, u64)>,
     first: bool,
@@ -48,6 +52,7 @@ impl Default for Pace {
             last_background: Timestamp::default(),
             low: 0,
             next_at: None,
+            next_end: Timestamp::default(),
             home: None,
             first: true,
         }
@@ -79,12 +84,13 @@ impl Pace {
     ) {
         let now = at.received;
         self.first = false;
-        self.report_ms = lease.report_ms.clamp(100, 5_000);
+        self.report_ms = lease.report_ms.clamp(BACKGROUND_MS_MIN, REPORT_CALM_MS_MAX);
         self.idle_ms = lease.idle_ms.max(100);
         self.home = Some((lease.now, now, now.ms_since(at.sent).saturating_add(lease.now_slack_ms)));
         self.low = mul_div(lease.units.min(lease.permits), random.between(15, 55), 100);
         if let Some(until) = minute_until.filter(|_| self.next_at.is_none_or(|at| at < now)) {
             let end = until.plus_ms(MARGIN_MS).as_ms();
+            self.next_end = Timestamp::from_ms(end);
             let point = end.saturating_sub(random.between(BACKGROUND_MS_MIN, NEXT_AHEAD_MS));
             let earliest = self.next_at.map_or(now, |last| last.plus_ms(NEXT_GAP_MS)).as_ms();
             self.next_at = Some(Timestamp::from_ms(point.max(earliest))).filter(|at| at.as_ms() < end);
@@ -108,7 +114,14 @@ impl Holder {
         if self.idle_at(now).is_some_and(|at| now >= at) {
             self.give_back_all();
         }
-        if now >= self.hold_until {
+        if self.turn_at.is_some_and(|at| now >= at) {
+            self.turn_at = None;
+            self.resolve(now, None);
+        }
+        if self.waiting.has_uncarried() {
+            self.turn_at = self.stock.turn(now);
+        }
+        if now >= self.hold_until && self.turn_at.is_none() {
             while self.waiting.has_uncarried() {
                 let Some(lane) = self.uplink.free_lane() else { break };
                 out.extend(self.contact(now, lane, true));
@@ -130,7 +143,7 @@ impl Holder {
     #[must_use]
     pub fn wake_at(&mut self, now: Timestamp) -> Option<Timestamp> {
         let asking = (self.waiting.has_uncarried() && self.uplink.free_lane().is_some())
-            .then(|| self.hold_until.max(now));
+            .then(|| self.turn_at.unwrap_or(self.hold_until).max(now));
         let background = self.background_at(now);
         let idle = self.idle_at(now);
         [asking, background, idle, self.uplink.resend_at(), self.waiting.timeout()]
@@ -179,17 +192,26 @@ impl Holder {
             return None;
         }
         let pace = &self.pace;
-        let idle = now >= pace.last_request.plus_ms(pace.idle_ms.max(FRESH_AHEAD_MS));
-        let gap = pace.report_ms.div_euclid(8).max(BACKGROUND_MS_MIN);
+        let quiet = pace.last_request.plus_ms(pace.idle_ms.max(FRESH_AHEAD_MS));
+        let idle = now >= quiet;
+        let gap = pace.report_ms.div_euclid(8).clamp(BACKGROUND_MS_MIN, BACKGROUND_MS_MAX);
         let gate = self.hold_until.max(pace.last_background.plus_ms(gap));
-        let permits = self.stock.permits(now);
+        let turning = self.stock.turn(now).is_some();
+        let permits = if turning { self.stock.next_permits(now) } else { self.stock.permits(now) };
         let low = (pace.low > 0 && self.stock.units.min(permits) < pace.low && !idle).then_some(now);
-        let report = self.book.since.map(|since| since.plus_ms(pace.report_ms));
+        // Who has nothing more to serve does not wait for company.
+        let report = self.book.since.map(|since| since.plus_ms(pace.report_ms).min(quiet));
         let frozen = (self.uplink.has_frozen() || !self.uplink.returns.is_empty()).then_some(now);
         let holds = !self.stock.is_empty() && !idle;
         let fresh =
             holds.then(|| Timestamp::from_ms(self.stock.fresh_until.as_ms().saturating_sub(FRESH_AHEAD_MS)));
-        let next = pace.next_at.filter(|_| !idle && self.stock.next_permits(now) == 0);
+        // A report that comes before the minute ends brings them too.
+        let passing = report.into_iter().chain(fresh).min();
+        let before_end = |due: &Timestamp| due.plus_ms(BACKGROUND_MS_MIN) < pace.next_end;
+        let next = pace
+            .next_at
+            .filter(|_| !idle && now < pace.next_end && self.stock.next_permits(now) == 0)
+            .map(|at| passing.filter(before_end).map_or(at, |due| due.max(at)));
         let due = [low, report, frozen, fresh, next].into_iter().flatten().min()?;
         Some(due.max(gate))
     }

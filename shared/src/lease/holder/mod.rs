@@ -72,6 +72,8 @@ pub struct Holder {
     waiting: Waiting,
     refusals: Vec<Running>,
     hold_until: Timestamp,
+    /// When waiting requests can be served from what is in hand.
+    turn_at: Option<Timestamp>,
     key_checked: Option<Timestamp>,
     demand: Rate,
     pace: Pace,
@@ -94,6 +96,7 @@ impl Holder {
             waiting: Waiting::default(),
             refusals: Vec::new(),
             hold_until: Timestamp::default(),
+            turn_at: None,
             key_checked: None,
             demand: Rate::default(),
             pace: Pace::default(),

@@ -8,6 +8,12 @@ pub struct Meters {
     start_ms: u64,
     /// Requests.
     pub asked: u64,
+    /// The same per second.
+    pub asked_in: BTreeMap<u64, u64>,
+    /// Contacts that isolates sent, again ones included, per second.
+    pub sent_by_isolates: BTreeMap<u64, u64>,
+    /// Contacts that sub-homes sent, per second.
+    pub sent_by_subs: BTreeMap<u64, u64>,
     /// Served without a message.
     pub local: u64,
     /// Served after waiting.
@@ -49,16 +55,10 @@ impl Meters {
         (now_us / 1_000).saturating_sub(self.start_ms) / 1_000
     }
 
-    /// Contacts at the home in all.
-    #[must_use]
-    pub fn home_contacts(&self) -> u64 {
-        self.home.values().sum()
-    }
-
-    /// Contacts at sub-homes in all.
-    #[must_use]
-    pub fn sub_contacts(&self) -> u64 {
-        self.subs.values().sum()
+    pub(super) fn ask(&mut self, now_us: u64) {
+        self.asked += 1;
+        let second = self.second(now_us);
+        *self.asked_in.entry(second).or_insert(0) += 1;
     }
 
     /// Requests served in all.

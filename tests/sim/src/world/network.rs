@@ -43,6 +43,12 @@ impl World {
     /// Sends a contact, unless the way up is cut.
     pub(super) fn send_contact(&mut self, from: Addressee, target: Target, contact: &Contact) {
         self.routes.insert(contact.holder, from);
+        let second = self.meters.second(self.now_us);
+        let sent = match from {
+            Addressee::Seat { .. } => &mut self.meters.sent_by_isolates,
+            Addressee::Sub(_) => &mut self.meters.sent_by_subs,
+        };
+        *sent.entry(second).or_insert(0) += 1;
         let cut_until = match from {
             Addressee::Seat { isolate, .. } => self.isolates[isolate].up_cut_us,
             Addressee::Sub(k) => self.subs[k].up_cut_us,

@@ -145,7 +145,7 @@ impl World {
         let local = self.local(number);
         let seat = self.isolates[number].seats.len() - 1;
         let answer = self.isolates[number].seats[seat].holder.decide(local, &ask);
-        self.meters.asked += 1;
+        self.meters.ask(self.now_us);
         if let Answer::Wait(id) = answer {
             let waiter = Waiter { id, since_us: self.now_us, ask };
             self.isolates[number].seats[seat].waiters.push(waiter);

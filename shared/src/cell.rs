@@ -50,6 +50,56 @@ impl Counts {
     }
 }
 
+/// What is observed of requests beside their units.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observed {
+    /// LLM tokens read; never billed.
+    #[serde(default)]
+    pub tokens_in: Units,
+    /// LLM tokens written; never billed.
+    #[serde(default)]
+    pub tokens_out: Units,
+    /// Blockchain anchors; billed apart where the plan says so.
+    #[serde(default)]
+    pub anchors: Units,
+}
+
+impl Observed {
+    /// The most tokens that one report may name; no model has a context a thousandth of that.
+    pub const TOKENS_MAX: u64 = 1_000_000_000;
+    /// The most anchors that one report may name; they cost money, and one request makes few.
+    pub const ANCHORS_MAX: u64 = 1_000;
+
+    /// Whether nothing was observed.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self == Self::default()
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            tokens_in: self.tokens_in.saturating_add(other.tokens_in),
+            tokens_out: self.tokens_out.saturating_add(other.tokens_out),
+            anchors: self.anchors.saturating_add(other.anchors),
+        }
+    }
+}
+
+impl Counts {
+    /// Adds what was observed.
+    #[must_use]
+    pub fn seen(self, observed: Observed) -> Self {
+        Self {
+            units: self.units,
+            tokens_in: self.tokens_in.saturating_add(observed.tokens_in),
+            tokens_out: self.tokens_out.saturating_add(observed.tokens_out),
+            anchors: self.anchors.saturating_add(observed.anchors),
+        }
+    }
+}
+
 /// A cell as it travels.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cell {

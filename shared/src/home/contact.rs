@@ -113,6 +113,11 @@ impl Home {
             let total = totals.entry(period).or_insert(0);
             *total = total.saturating_add(line.units);
         }
+        for sight in &batch.sights {
+            if sight.key.day.number() >= oldest_day && sight.key.day.period() >= oldest {
+                self.see(now, &sight.key, sight.observed);
+            }
+        }
         for (period, total) in totals {
             // What came from a reserve was not issued before it was served.
             let reserve = batch.reserve.get(&period).copied().unwrap_or(0).min(total);

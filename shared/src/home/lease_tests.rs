@@ -45,7 +45,7 @@ fn contact(holder: u128, nonce: u64, need: u32) -> Contact {
 
 fn batch(seq: u64, units: u64) -> Batch {
     let key = CellKey { day: noon().day(), kind: Kind::Verify, agent: AgentId::none() };
-    Batch { seq, lines: vec![Line { key, units }], reserve: Map::new() }
+    Batch { seq, lines: vec![Line { key, units }], ..Batch::default() }
 }
 
 fn leased(reply: Option<Reply>) -> Lease {
@@ -176,7 +176,7 @@ fn what_a_month_issued_comes_back_into_that_month() {
     home.contact(last_day.start(), 1, &contact(1, 1, 10)).unwrap();
     let key = CellKey { day: last_day, kind: Kind::Verify, agent: AgentId::none() };
     let served =
-        |seq, units| Batch { seq, lines: vec![Line { key: key.clone(), units }], reserve: Map::new() };
+        |seq, units| Batch { seq, lines: vec![Line { key: key.clone(), units }], ..Batch::default() };
     let mut late = Contact { batch: served(1, 6), ..contact(1, 2, 0) };
     late.returns.units.insert(november, 4);
     home.contact(december.plus_ms(5), 1, &late).unwrap();

@@ -11,6 +11,7 @@ pub(crate) mod denial;
 pub(crate) mod desk;
 mod flush;
 mod lives;
+mod observed;
 pub(crate) mod offer;
 pub(crate) mod rows;
 

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::AGENTS_MAX;
-use super::message::{AgentGrant, Batch, Line, Returns};
-use crate::cell::CellKey;
+use super::message::{AgentGrant, Batch, Line, Returns, Sight};
+use crate::cell::{CellKey, Observed};
 use crate::ids::AgentId;
 use crate::kind::Kind;
 use crate::map::Map;
@@ -23,6 +23,9 @@ pub(crate) struct Entry {
     pub(crate) units: u64,
     /// Served and not yet reported.
     pub(crate) served: Vec<(Day, Kind, u64)>,
+    /// Observed and not yet reported.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    seen: Vec<(Day, Kind, Observed)>,
 }
 
 /// All agents of a holder.
@@ -32,6 +35,9 @@ pub(crate) struct Book {
     reserve: Map<Period, u64>,
     /// Units served and not yet frozen in a batch.
     pub(crate) pending: u64,
+    /// Whether something was observed and not yet frozen in a batch.
+    #[serde(default)]
+    sighted: bool,
     /// When the oldest of them was served.
     pub(crate) since: Option<Timestamp>,
 }
@@ -56,6 +62,24 @@ impl Book {
         self.counted(now, served.units);
     }
 
+    /// Adds what was observed of `agent`'s requests.
+    pub(crate) fn observe(&mut self, now: Timestamp, key: &CellKey, observed: Observed) {
+        let known = self.agents.contains_key(&key.agent) || self.agents.len() < AGENTS_MAX;
+        let agent = if known { key.agent.clone() } else { AgentId::other() };
+        let seen = &mut self.agents.entry(agent).or_default().seen;
+        match seen.iter_mut().find(|(day, kind, _)| *day == key.day && *kind == key.kind) {
+            Some((_, _, sum)) => *sum = sum.plus(observed),
+            None => seen.push((key.day, key.kind, observed)),
+        }
+        self.sighted = true;
+        self.counted(now, 0);
+    }
+
+    /// Whether nothing waits to be reported.
+    pub(crate) fn is_reported(&self) -> bool {
+        self.pending == 0 && !self.sighted
+    }
+
     /// Notes that an entry was counted on directly.
     pub(crate) fn counted(&mut self, now: Timestamp, units: u64) {
         self.pending = self.pending.saturating_add(units);
@@ -76,6 +100,9 @@ impl Book {
             let CellKey { day, kind, agent } = &line.key;
             self.count(now, agent, Served { day: *day, kind: *kind, units: line.units });
         }
+        for Sight { key, observed } in &batch.sights {
+            self.observe(now, key, *observed);
+        }
         for (period, units) in &batch.reserve {
             self.count_reserve(*period, *units);
         }
@@ -83,18 +110,22 @@ impl Book {
 
     /// Takes everything served, and forgets agents that nothing else is known of.
     pub(crate) fn freeze(&mut self, seq: u64) -> Batch {
-        let mut lines = Vec::new();
+        let (mut lines, mut sights) = (Vec::new(), Vec::new());
         for (agent, entry) in &mut self.agents {
             for (day, kind, units) in entry.served.drain(..) {
                 lines.push(Line { key: CellKey { day, kind, agent: agent.clone() }, units });
+            }
+            for (day, kind, observed) in entry.seen.drain(..) {
+                sights.push(Sight { key: CellKey { day, kind, agent: agent.clone() }, observed });
             }
         }
         if self.agents.len() >= AGENTS_MAX {
             self.agents.retain(|_, entry| entry.units > 0);
         }
         self.pending = 0;
+        self.sighted = false;
         self.since = None;
-        Batch { seq, lines, reserve: std::mem::take(&mut self.reserve) }
+        Batch { seq, lines, sights, reserve: std::mem::take(&mut self.reserve) }
     }
 
     /// Takes agents that the home admitted in `period`.

@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cell::CellKey;
+use crate::cell::{CellKey, Observed};
 use crate::decision::Denial;
 use crate::ids::{AgentId, Incarnation, KeyId};
 use crate::map::Map;
@@ -76,6 +76,17 @@ pub struct Line {
     pub units: u64,
 }
 
+/// What was observed of one cell, as a batch reports it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sight {
+    /// Which cell.
+    #[serde(flatten)]
+    pub key: CellKey,
+    /// How much more.
+    #[serde(flatten)]
+    pub observed: Observed,
+}
+
 /// What was served, frozen under a number until it is acknowledged.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Batch {
@@ -84,6 +95,9 @@ pub struct Batch {
     /// What was served; a cell may have several lines.
     #[serde(default)]
     pub lines: Vec<Line>,
+    /// What was observed beside it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sights: Vec<Sight>,
     /// How many of those units came without a lease, from the reserve of an overage without a cap.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub reserve: Map<Period, u64>,

@@ -109,7 +109,7 @@ impl Uplink {
         draft: Draft,
         book: &mut Book,
     ) -> Option<Contact> {
-        if self.frozen.is_none() && book.pending > 0 {
+        if self.frozen.is_none() && !book.is_reported() {
             self.seq = self.seq.saturating_add(1);
             self.frozen = Some(book.freeze(self.seq));
         }

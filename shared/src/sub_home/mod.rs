@@ -301,7 +301,7 @@ impl SubHome {
     pub fn is_drained(&self) -> bool {
         let ware = &self.ware;
         ware.stock.is_empty()
-            && ware.book.pending == 0
+            && ware.book.is_reported()
             && !ware.uplink.has_frozen()
             && ware.uplink.returns.is_empty()
             && ware.uplink.is_quiet()

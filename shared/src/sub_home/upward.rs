@@ -90,7 +90,7 @@ impl SubHome {
         let refill = (!idle && low.saturating_mul(2) < target && self.refusals.is_empty())
             .then(|| self.pace.last_refill.plus_ms(REFILL_GAP_MS));
         let report_ms = if ware.ample { REPORT_CALM_MS } else { REPORT_MS };
-        let report = (ware.book.pending > 0 || ware.uplink.has_frozen())
+        let report = (!ware.book.is_reported() || ware.uplink.has_frozen())
             .then(|| self.pace.last_report.plus_ms(report_ms));
         let back = (!ware.uplink.returns.is_empty()).then(|| self.pace.last.plus_ms(REFILL_GAP_MS));
         let surplus = (units > target.saturating_mul(2).saturating_add(2))

@@ -6,6 +6,7 @@
 
 mod contacts;
 mod numbers;
+mod observed;
 mod reply;
 mod waiting;
 
@@ -25,6 +26,7 @@ use crate::time::Timestamp;
 use contacts::Pace;
 use numbers::Heard;
 pub use numbers::InHand;
+pub use observed::Noted;
 pub use waiting::WaiterId;
 use waiting::Waiting;
 
@@ -123,7 +125,7 @@ impl Holder {
     #[must_use]
     pub fn is_drained(&self) -> bool {
         self.stock.is_empty()
-            && self.book.pending == 0
+            && self.book.is_reported()
             && !self.uplink.has_frozen()
             && self.uplink.returns.is_empty()
             && self.uplink.is_quiet()

@@ -4,6 +4,7 @@
 #     --socket-addr edge=127.0.0.1:8787          where clients connect
 #     --external-addr aggregator=127.0.0.1:8080  where cells are flushed to
 #     --external-addr upstream=127.0.0.1:8090    where allowed requests are forwarded to
+#     --external-addr center=127.0.0.1:8788      where the homes are, with METER_HOMES=remote
 #     --directory-path homes=/var/lib/meter      where the homes keep their rows
 #
 # Secrets come from the environment: METER_KEY_SECRETS, METER_SIGNING_KEYS.
@@ -16,6 +17,7 @@ const config :Workerd.Config = (
     (name = "homes", disk = (path = "homes", writable = true)),
     (name = "aggregator", external = (address = "127.0.0.1:8080", http = ())),
     (name = "upstream", external = (address = "127.0.0.1:8090", http = ())),
+    (name = "center", external = (address = "127.0.0.1:8788", http = ())),
   ],
   sockets = [(name = "edge", address = "127.0.0.1:8787", http = (), service = "meter")],
 );
@@ -24,6 +26,12 @@ const meter :Workerd.Worker = (
   compatibilityDate = "2026-10-01",
   modules = [
     (name = "entry.js", esModule = embed "entry.js"),
+    (name = "commit.js", esModule = embed "commit.js"),
+    (name = "home.js", esModule = embed "home.js"),
+    (name = "platform.js", esModule = embed "platform.js"),
+    (name = "reach.js", esModule = embed "reach.js"),
+    (name = "sub_home.js", esModule = embed "sub_home.js"),
+    (name = "testing.js", esModule = embed "testing.js"),
     (name = "meter.js", esModule = embed "meter.js"),
     (name = "meter_bg.wasm", wasm = embed "meter_bg.wasm"),
   ],
@@ -31,11 +39,20 @@ const meter :Workerd.Worker = (
     (name = "METER_KEY_SECRETS", fromEnvironment = "METER_KEY_SECRETS"),
     (name = "METER_SIGNING_KEYS", fromEnvironment = "METER_SIGNING_KEYS"),
     (name = "METER_ROUTES", fromEnvironment = "METER_ROUTES"),
+    (name = "METER_HOMES", fromEnvironment = "METER_HOMES"),
+    (name = "METER_REGION", fromEnvironment = "METER_REGION"),
+    (name = "METER_SUB_HOMES", fromEnvironment = "METER_SUB_HOMES"),
+    (name = "METER_TEST", fromEnvironment = "METER_TEST"),
     (name = "METER_TEST_HOME_DELAY_MS", fromEnvironment = "METER_TEST_HOME_DELAY_MS"),
     (name = "AGGREGATOR", service = "aggregator"),
     (name = "UPSTREAM", service = "upstream"),
+    (name = "HOMES", service = "center"),
     (name = "HOME", durableObjectNamespace = "MeterHome"),
+    (name = "SUB_HOME", durableObjectNamespace = "MeterSubHome"),
   ],
-  durableObjectNamespaces = [(className = "MeterHome", uniqueKey = "palveron-meter-home", enableSql = true)],
+  durableObjectNamespaces = [
+    (className = "MeterHome", uniqueKey = "palveron-meter-home", enableSql = true),
+    (className = "MeterSubHome", uniqueKey = "palveron-meter-sub-home", enableSql = true),
+  ],
   durableObjectStorage = (localDisk = "homes"),
 );

@@ -11,6 +11,8 @@ use shared::key::KeySecrets;
 use shared::policy::LeaseRules;
 use shared::sign::{Purpose, SigningKeys};
 
+use crate::policy::Basis;
+
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
@@ -69,21 +71,50 @@ impl fmt::Display for EdgeUrl {
 pub enum Decisions {
     /// Each at its home, durably, before the answer.
     Home,
-    /// In the isolate, by what the home has leased to it.
-    Lease,
+    /// In the isolate, by what the home has leased to it; through as many sub-homes as the project's
+    /// requests per minute need, or through that many.
+    Lease(Option<u32>),
 }
 
 impl Decisions {
-    /// What policies say about it.
-    #[must_use]
-    pub fn rules(self) -> LeaseRules {
-        LeaseRules { strict: self == Self::Home, ..LeaseRules::default() }
+    /// What all policies are compiled from.
+    ///
+    /// # Errors
+    /// When the compiled-in catalogue cannot be read.
+    pub fn basis(self, upgrade_url: String) -> Result<Basis, String> {
+        let sub_homes = match self {
+            Self::Home => Some(0),
+            Self::Lease(count) => count,
+        };
+        let leases = LeaseRules {
+            strict: self == Self::Home,
+            sub_homes: sub_homes.unwrap_or(0),
+            ..LeaseRules::default()
+        };
+        let basis = Basis::new(upgrade_url, leases)?;
+        Ok(Basis { sub_homes_by_rpm: sub_homes.is_none(), ..basis })
     }
 
-    fn as_str(self) -> &'static str {
+    fn parse(text: &str) -> Result<Self, String> {
+        let refused = || format!("got {text:?}, accepted are home, lease, and lease:<sub-homes> up to 256");
+        match text.split_once(':') {
+            None if text == "home" => Ok(Self::Home),
+            None if text == "lease" => Ok(Self::Lease(None)),
+            Some(("lease", count)) => {
+                let count = count.parse().ok().filter(|count| *count <= 256);
+                count.map(|count| Self::Lease(Some(count))).ok_or_else(refused)
+            }
+            Some(_) | None => Err(refused()),
+        }
+    }
+}
+
+impl fmt::Display for Decisions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Home => "home",
-            Self::Lease => "lease",
+            Self::Home => f.write_str("home"),
+            Self::Lease(None) => f.write_str("lease"),
+            Self::Lease(Some(count)) => write!(f, "lease:{count}"),
         }
     }
 }
@@ -150,11 +181,7 @@ impl Config {
             "1" => Ok(true),
             _ => Err(format!("got {text:?}, accepted are 0 and 1")),
         });
-        let decisions = reader.value("METER_DECISIONS", "home", |text| match text {
-            "home" => Ok(Decisions::Home),
-            "lease" => Ok(Decisions::Lease),
-            _ => Err(format!("got {text:?}, accepted are home and lease")),
-        });
+        let decisions = reader.value("METER_DECISIONS", "home", Decisions::parse);
         let user = ["USER", "LOGNAME"].into_iter().find_map(|name| (reader.get)(name)).unwrap_or_default();
         let log_filter = reader.value("METER_LOG", "info", |text| Ok(text.to_owned()));
         let log_format = reader.value("METER_LOG_FORMAT", "text", |text| match text {
@@ -238,11 +265,7 @@ impl fmt::Display for Config {
         } = self;
         write!(f, "METER_LISTEN={listen} DATABASE_URL=sqlite://{} EDGE_URL={edge_url} ", database.display())?;
         write!(f, "METER_KEY_SECRETS={key_secrets:?} METER_SIGNING_KEYS={signing_keys:?} ")?;
-        write!(
-            f,
-            "METER_UPGRADE_URL={upgrade_url} METER_DECISIONS={} METER_LOG={log_filter}",
-            decisions.as_str()
-        )?;
+        write!(f, "METER_UPGRADE_URL={upgrade_url} METER_DECISIONS={} METER_LOG={log_filter}", decisions)?;
         if *test { write!(f, " METER_TEST=1") } else { Ok(()) }
     }
 }

@@ -28,6 +28,8 @@ pub struct Basis {
     pub upgrade_url: String,
     /// Where requests are decided.
     pub leases: LeaseRules,
+    /// Whether a project's requests per minute say how many sub-homes it has.
+    pub sub_homes_by_rpm: bool,
 }
 
 /// The catalogue lacks a plan; a catalogue that was read never does.
@@ -41,7 +43,8 @@ impl Basis {
     /// # Errors
     /// When the catalogue cannot be read.
     pub fn new(upgrade_url: String, leases: LeaseRules) -> Result<Self, String> {
-        Ok(Self { catalogue: Catalogue::from_json(Catalogue::DEFAULT_JSON)?, upgrade_url, leases })
+        let catalogue = Catalogue::from_json(Catalogue::DEFAULT_JSON)?;
+        Ok(Self { catalogue, upgrade_url, leases, sub_homes_by_rpm: false })
     }
 
     /// A text that differs whenever policies compiled from the basis may differ.
@@ -50,6 +53,7 @@ impl Basis {
         let catalogue = serde_json::to_string(&self.catalogue).unwrap_or_default();
         let digest = Sha256::new().chain_update(catalogue).chain_update("\n").chain_update(&self.upgrade_url);
         let leases = serde_json::to_string(&self.leases).unwrap_or_default();
+        let leases = if self.sub_homes_by_rpm { format!("{leases} by rpm") } else { leases };
         let digest = digest.chain_update("\n").chain_update(leases).chain_update("\n").chain_update(FORM);
         base16ct::lower::encode_string(&digest.finalize())
     }
@@ -85,6 +89,19 @@ impl Basis {
         })
     }
 
+    /// How many sub-homes a project of that many requests per minute has: none where one home can
+    /// answer every isolate, else a region's worth each for the parts of the world.
+    fn sub_homes(&self, rpm: u32) -> u32 {
+        /// A home takes some hundred contacts a second from the isolates of such a project.
+        const DIRECT_RPM_MAX: u32 = 3_000;
+        const SUB_HOMES: u32 = 8;
+        match self.sub_homes_by_rpm {
+            true if rpm >= DIRECT_RPM_MAX => SUB_HOMES,
+            true => 0,
+            false => self.leases.sub_homes,
+        }
+    }
+
     /// The policy of `project` as of `now`; `keys` are those that are not revoked.
     ///
     /// # Errors
@@ -115,7 +132,7 @@ impl Basis {
             agents_max,
             keys,
             upgrade_url: self.upgrade_url.clone(),
-            leases: self.leases.clone(),
+            leases: LeaseRules { sub_homes: self.sub_homes(rpm), ..self.leases.clone() },
         })
     }
 }
@@ -198,6 +215,19 @@ mod tests {
         let policy = compile(&own, vec![], own.created);
         assert_eq!((policy.rpm, policy.allowance.included), (7, Units::new(8)));
         assert_eq!(policy.allowance.next_included, Units::new(8));
+    }
+
+    #[test]
+    fn fast_projects_have_sub_homes_where_their_rate_decides() {
+        let of = |basis: &Basis, rpm| {
+            let project = Project { rpm_own: Some(rpm), ..project(Plan::Business) };
+            let ledger = opening(&project, &basis.catalogue).unwrap();
+            basis.compile(&project, &ledger, vec![], project.created).unwrap().leases.sub_homes
+        };
+        let by_rpm = Basis { sub_homes_by_rpm: true, ..basis() };
+        assert_eq!([2_999, 3_000].map(|rpm| of(&by_rpm, rpm)), [0, 8]);
+        assert_eq!(of(&basis(), 60_000), 0);
+        assert_ne!(by_rpm.fingerprint(), basis().fingerprint());
     }
 
     #[test]

@@ -10,6 +10,7 @@ use shared::time::Timestamp;
 
 use crate::config::Config;
 use crate::gate::unauthorized_answer;
+use crate::internal::wall;
 use crate::step::{Answer, CheckAnswer, Deciding, Failure, HomeReply, Pair, Step, Then, pair};
 
 /// Who decided, as `Server-Timing` tells it.
@@ -106,7 +107,11 @@ fn identity(
         ("Palveron-Agent", ask.agent.as_str().to_owned()),
         ("Palveron-Key-Id", ask.key.as_str().to_owned()),
     ];
-    named.into_iter().chain(key.map(|key| (SIGNATURE_HEADER, signed.sign(key, now)))).map(pair).collect()
+    named
+        .into_iter()
+        .chain(key.map(|key| (SIGNATURE_HEADER, signed.sign(key, wall(now)))))
+        .map(pair)
+        .collect()
 }
 
 fn json(body: &impl serde::Serialize, verdict: &Verdict, decided: Decided) -> Step {

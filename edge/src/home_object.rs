@@ -1,10 +1,10 @@
 //! The home object: load, let [`Home`] decide, save, reply. Nothing else.
 //!
 //! `entry.js` wraps this in a Durable Object class and does the waiting: it pulls a policy when a
-//! reply asks for one, sends the flushes that are handed out, and sets the alarm. Every method is
-//! one turn, so its writes are committed together before any reply leaves.
+//! reply asks for one, sends the flushes that are handed out, and sets the alarm. Decisions and
+//! contacts are saved in groups, before any reply of them leaves; every other method saves by itself.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use serde::Serialize;
 use shared::decision::Ask;
@@ -46,6 +46,7 @@ struct Round {
 pub struct HomeObject {
     sql: Sql,
     home: RefCell<Option<Home>>,
+    generation: Cell<u32>,
 }
 
 #[wasm_bindgen]
@@ -54,14 +55,14 @@ impl HomeObject {
     #[wasm_bindgen(constructor)]
     #[must_use]
     pub fn new(sql: Sql) -> Self {
-        Self { sql, home: RefCell::new(None) }
+        Self { sql, home: RefCell::new(None), generation: Cell::new(0) }
     }
 
     /// Decides one question of an isolate with that holder; an empty text is none. `undefined` means
     /// that a policy must be pulled first.
     ///
     /// # Errors
-    /// When the rows cannot be read or written; nothing was decided then.
+    /// When the rows cannot be read; nothing was decided then.
     #[expect(clippy::too_many_arguments, reason = "JavaScript hands over plain values only")]
     pub fn decide(
         &self,
@@ -74,14 +75,14 @@ impl HomeObject {
         let asking = HolderId::parse(holder);
         let ask: Ask = json::read(ask).map_err(text)?;
         let now = Timestamp::from_ms(now_ms);
-        let verdict = self.turn(Some((name, fresh)), now, |home| home.decide_for(now, &ask, asking).ok())?;
+        let verdict = self.act(Some((name, fresh)), now, |home| home.decide_for(now, &ask, asking).ok())?;
         verdict.flatten().map(|verdict| json(&HomeReply::Verdict(verdict))).transpose()
     }
 
     /// Takes a holder's contact. `undefined` means that a policy must be pulled first.
     ///
     /// # Errors
-    /// When the rows cannot be read or written; the contact counts as not received then.
+    /// When the rows cannot be read; the contact counts as not received then.
     #[expect(clippy::too_many_arguments, reason = "JavaScript hands over plain values only")]
     pub fn contact(
         &self,
@@ -93,7 +94,7 @@ impl HomeObject {
     ) -> Result<Option<String>, String> {
         let contact: Contact = json::read(contact).map_err(text)?;
         let now = Timestamp::from_ms(now_ms);
-        let reply = self.turn(Some((name, fresh)), now, |home| home.contact(now, seed, &contact).ok())?;
+        let reply = self.act(Some((name, fresh)), now, |home| home.contact(now, seed, &contact).ok())?;
         let reply = reply.flatten();
         let reply = reply.map(|reply| match reply {
             Some(reply) => ContactReply::Reply(Box::new(reply)),
@@ -177,6 +178,26 @@ impl HomeObject {
         self.turn(None, now, |home| home.flush_failed(now)).map(|_| ())
     }
 
+    /// Writes everything that decisions and contacts have changed. They must not be answered before.
+    ///
+    /// # Errors
+    /// When that is not possible: memory is then ahead of the rows, and is dropped.
+    pub fn save(&self) -> Result<(), String> {
+        let mut slot = self.home.borrow_mut();
+        let Some(home) = slot.as_mut() else { return Ok(()) };
+        home_store::save(&self.sql, &home.take_writes()).map_err(|error| {
+            *slot = None;
+            self.generation.set(self.generation.get().wrapping_add(1));
+            error
+        })
+    }
+
+    /// Changes whenever the memory was dropped.
+    #[must_use]
+    pub fn generation(&self) -> u32 {
+        self.generation.get()
+    }
+
     /// When the alarm should ring, in milliseconds since the epoch.
     #[must_use]
     pub fn due(&self) -> Option<u64> {
@@ -185,11 +206,21 @@ impl HomeObject {
 }
 
 impl HomeObject {
-    /// One turn: load if need be, act, save. An object that stored nothing yet acts only when it is
-    /// told who it is (`name` and a fresh incarnation).
-    ///
-    /// When saving fails, memory is ahead of the rows: it is dropped and read again by the next turn.
+    /// One turn: load if need be, act, save.
     fn turn<T>(
+        &self,
+        identity: Option<(&str, &str)>,
+        now: Timestamp,
+        act: impl FnOnce(&mut Home) -> T,
+    ) -> Result<Option<T>, String> {
+        let result = self.act(identity, now, act)?;
+        self.save()?;
+        Ok(result)
+    }
+
+    /// The same without saving: the shell calls [`HomeObject::save`] once for many of them. An object
+    /// that stored nothing yet acts only when it is told who it is (`name` and a fresh incarnation).
+    fn act<T>(
         &self,
         identity: Option<(&str, &str)>,
         now: Timestamp,
@@ -205,13 +236,7 @@ impl HomeObject {
             let name = HomeName::parse(name).map_err(text)?;
             *slot = Some(Home::new(name, Incarnation::parse(fresh).map_err(text)?));
         }
-        let Some(home) = slot.as_mut() else { return Ok(None) };
-        let result = act(home);
-        if let Err(error) = home_store::save(&self.sql, &home.take_writes()) {
-            *slot = None;
-            return Err(error);
-        }
-        Ok(Some(result))
+        Ok(slot.as_mut().map(act))
     }
 }
 

@@ -1,5 +1,8 @@
 //! This isolate's holders, one for each home that it is asked about, and the requests that wait.
 //!
+//! Where a project has sub-homes, its holder writes to one of them instead of the home. When a policy
+//! changes that, a new holder begins at the new place while the old one gives everything back.
+//!
 //! Whoever calls has one turn: nothing here waits, and nothing of one request is touched by another
 //! but through these tables. They vanish with the isolate: what was not reported by then is forfeited.
 
@@ -17,6 +20,7 @@ use std::cell::RefCell;
 
 use crate::conclude::{self, Decided};
 use crate::config::Config;
+use crate::region::Region;
 use crate::step::{Deciding, Failure, Step};
 
 /// Homes that one isolate holds leases of; requests for further ones are decided by their home.
@@ -58,6 +62,7 @@ pub(crate) enum Turn {
 /// A request that waits.
 #[derive(Debug)]
 struct Waiting {
+    holder: HolderId,
     id: WaiterId,
     since: Timestamp,
     deciding: Deciding,
@@ -70,10 +75,21 @@ struct Loop {
     since: Timestamp,
 }
 
+/// A holder, and the object that its contacts go to.
+#[derive(Debug)]
+struct Post {
+    holder: Holder,
+    object: String,
+}
+
 /// One home's holder here.
 #[derive(Debug)]
 struct Seat {
-    holder: Holder,
+    post: Post,
+    /// Holders that moved away from other objects and still owe something.
+    leaving: Vec<Post>,
+    /// The version of the terms that the post was chosen by.
+    chosen_by: u64,
     used: Timestamp,
     running: Loop,
     refused: Option<(String, Timestamp)>,
@@ -86,6 +102,7 @@ pub(crate) struct Isolate {
     seats: Map<HomeName, Seat>,
     /// 128 random bits of this instance.
     id: u128,
+    place: Place,
     /// Numbers seats, waiting requests and loops.
     last: u32,
 }
@@ -94,9 +111,27 @@ thread_local! {
     static ISOLATE: RefCell<Isolate> = RefCell::new(Isolate::default());
 }
 
+/// Where this isolate is, and how it begins with a project that it knows nothing of.
+#[derive(Debug, Default)]
+pub(crate) struct Place {
+    /// Its region.
+    pub(crate) region: Region,
+    /// How many sub-homes are expected before a policy has said it; zero begins at the home.
+    pub(crate) sub_homes: u32,
+}
+
+impl Place {
+    fn object(&self, home: &HomeName, holder: HolderId, sub_homes: u32) -> String {
+        match sub_homes {
+            0 => home.to_string(),
+            count => self.region.sub_home(home, holder, count),
+        }
+    }
+}
+
 /// Starts with empty hands, under random bits that no other instance has.
-pub(crate) fn reset(id: u128) {
-    ISOLATE.replace(Isolate { id, ..Isolate::default() });
+pub(crate) fn reset(id: u128, place: Place) {
+    ISOLATE.replace(Isolate { id, place, ..Isolate::default() });
 }
 
 /// One turn. `f` must not call this again.
@@ -112,17 +147,18 @@ impl Isolate {
         if let Some(step) = seat.refusal(now) {
             return Turn::Step(step);
         }
-        match seat.holder.decide(now, &deciding.ask) {
+        let holder = seat.post.holder.id();
+        match seat.post.holder.decide(now, &deciding.ask) {
             Answer::Wait(id) => {
                 self.last = self.last.wrapping_add(1);
                 let token = self.last;
                 if let Some(seat) = self.seats.get_mut(&deciding.home) {
-                    seat.waiting.insert(token, Waiting { id, since: now, deciding });
+                    seat.waiting.insert(token, Waiting { holder, id, since: now, deciding });
                 }
                 Turn::Wait(token)
             }
             answer @ (Answer::Allow | Answer::Deny { .. } | Answer::AtHome | Answer::Unavailable) => {
-                Turn::Step(seat.conclude(config, deciding, answer, (now, Decided::Lease)))
+                Turn::Step(seat.conclude(config, (holder, deciding), answer, (now, Decided::Lease)))
             }
         }
     }
@@ -133,42 +169,57 @@ impl Isolate {
         let Some(seat) = self.seats.get_mut(home) else { return gone() };
         let Some(waiting) = seat.waiting.remove(&token) else { return gone() };
         if let Some(step) = seat.refusal(now) {
-            seat.holder.abandon(waiting.id);
+            seat.abandon(&waiting);
             return Turn::Step(step);
         }
-        match seat.holder.outcome(now, waiting.id) {
+        let Some(post) = seat.post_of(waiting.holder) else { return gone() };
+        match post.holder.outcome(now, waiting.id) {
             Answer::Wait(_) => {
                 seat.waiting.insert(token, waiting);
                 Turn::Wait(token)
             }
             answer @ (Answer::Allow | Answer::Deny { .. } | Answer::AtHome | Answer::Unavailable) => {
-                Turn::Step(seat.conclude(config, waiting.deciding, answer, (now, Decided::Home)))
+                let Waiting { holder, deciding, .. } = waiting;
+                Turn::Step(seat.conclude(config, (holder, deciding), answer, (now, Decided::Home)))
             }
         }
     }
 
-    /// The contacts that are to be sent to a home now, each as JSON.
+    /// The contacts that are to be sent for a home now: the object each goes to, and in a second line JSON.
     pub(crate) fn contacts(&mut self, home: &HomeName, now: Timestamp) -> Vec<String> {
         let Some(seat) = self.seats.get_mut(home) else { return Vec::new() };
         seat.sweep(now);
-        let contacts = seat.holder.contacts(now);
-        contacts.iter().filter_map(|contact| json::write(contact).ok()).collect()
+        seat.leave();
+        let mut texts = Vec::new();
+        for post in std::iter::once(&mut seat.post).chain(&mut seat.leaving) {
+            for contact in post.holder.contacts(now) {
+                if let Ok(text) = json::write(&contact) {
+                    texts.push(format!("{}\n{text}", post.object));
+                }
+            }
+        }
+        texts
     }
 
-    /// Takes what a home replied.
+    /// Takes what a home or sub-home replied.
     pub(crate) fn receive(&mut self, home: &HomeName, reply: ContactReply, now: Timestamp) {
         let id = self.next_id();
         let Some(seat) = self.seats.get_mut(home) else { return };
         match reply {
-            ContactReply::Reply(reply) => seat.holder.receive(now, *reply),
+            ContactReply::Reply(reply) => {
+                if let Some(post) = seat.post_of(reply.holder) {
+                    post.holder.receive(now, *reply);
+                }
+                seat.settle_down(home, &self.place, id);
+            }
             ContactReply::Nobody => {}
             // Whoever has leases goes on with them, and asks again.
-            ContactReply::Failed(_) if seat.holder.terms().is_some() => {}
+            ContactReply::Failed(_) if seat.post.holder.terms().is_some() => {}
             ContactReply::Failed(code) => {
                 let unknown = code == ErrorCode::ProjectUnknown.as_str();
                 let until = now.plus_ms(if unknown { UNKNOWN_MS } else { UNREADY_MS });
                 seat.refused = Some((code, until));
-                seat.holder = holder(id);
+                seat.post.holder = holder(id);
             }
         }
     }
@@ -176,8 +227,8 @@ impl Isolate {
     /// Whether somebody should look after a home's holder now: a contact is due, or no loop is alive.
     pub(crate) fn is_restless(&mut self, home: &HomeName, now: Timestamp) -> bool {
         self.seats.get_mut(home).is_some_and(|seat| {
-            let due = seat.holder.wake_at(now).is_some_and(|at| at <= now);
-            due || now.ms_since(seat.running.since) >= LOOP_HANDOVER_MS && !seat.holder.is_drained()
+            let due = seat.wake_at(now).is_some_and(|at| at <= now);
+            due || now.ms_since(seat.running.since) >= LOOP_HANDOVER_MS && !seat.is_drained()
         })
     }
 
@@ -187,7 +238,7 @@ impl Isolate {
         let number = self.last;
         let seat = self.seats.get_mut(home)?;
         let alive = now.ms_since(seat.running.since) < LOOP_HANDOVER_MS;
-        if alive || seat.holder.is_drained() {
+        if alive || seat.is_drained() {
             return None;
         }
         seat.running = Loop { number, since: now };
@@ -200,7 +251,7 @@ impl Isolate {
         if seat.running.number != number {
             return None;
         }
-        let wake = seat.holder.wake_at(now).filter(|_| !seat.holder.is_drained());
+        let wake = seat.wake_at(now).filter(|_| !seat.is_drained());
         if wake.is_none() || now.ms_since(seat.running.since) >= LOOP_MS_MAX {
             seat.running = Loop::default();
             return None;
@@ -211,7 +262,7 @@ impl Isolate {
     /// Adds to a home's numbers what this isolate has in hand: it is issued, but not used.
     pub(crate) fn add_in_hand(&mut self, home: &HomeName, numbers: &mut Numbers, now: Timestamp) {
         if let Some(seat) = self.seats.get(home) {
-            let hand = seat.holder.in_hand(now);
+            let hand = seat.post.holder.in_hand(now);
             numbers.used = numbers.used.saturating_sub(Units::new(hand.units));
             let permits = u32::try_from(hand.permits).unwrap_or(u32::MAX);
             numbers.rpm_remaining = numbers.rpm_remaining.saturating_add(permits).min(numbers.rpm);
@@ -232,8 +283,12 @@ impl Isolate {
                 self.seats.remove(&oldest);
             }
             let id = self.next_id();
+            let holder = holder(id);
+            let object = self.place.object(home, holder.id(), self.place.sub_homes);
             let seat = Seat {
-                holder: holder(id),
+                post: Post { holder, object },
+                leaving: Vec::new(),
+                chosen_by: 0,
                 used: now,
                 running: Loop::default(),
                 refused: None,
@@ -255,7 +310,7 @@ impl Seat {
     fn conclude(
         &mut self,
         config: &Config,
-        deciding: Deciding,
+        (holder, deciding): (HolderId, Deciding),
         answer: Answer,
         (now, decided): (Timestamp, Decided),
     ) -> Step {
@@ -263,11 +318,11 @@ impl Seat {
             Answer::Allow => None,
             Answer::Deny { denial, .. } => Some(denial),
             Answer::AtHome => {
-                return Step::Decide(Deciding { holder: Some(self.holder.id()), ..deciding });
+                return Step::Decide(Deciding { holder: Some(holder), ..deciding });
             }
             Answer::Wait(_) | Answer::Unavailable => return Step::Answer(Failure::Home.answer()),
         };
-        match self.holder.numbers(now) {
+        match self.post_of(holder).and_then(|post| post.holder.numbers(now)) {
             Some(numbers) => conclude::decided(config, deciding, &Verdict { denial, numbers }, now, decided),
             // Nothing is decided before the first reply.
             None => Step::Answer(Failure::Home.answer()),
@@ -275,13 +330,62 @@ impl Seat {
     }
 
     fn is_free(&self, now: Timestamp) -> bool {
-        self.holder.is_drained() && self.waiting.values().all(|waiting| waiting.is_lost(now))
+        self.is_drained() && self.waiting.values().all(|waiting| waiting.is_lost(now))
+    }
+
+    fn is_drained(&self) -> bool {
+        self.post.holder.is_drained() && self.leaving.is_empty()
+    }
+
+    fn wake_at(&mut self, now: Timestamp) -> Option<Timestamp> {
+        let posts = std::iter::once(&mut self.post).chain(&mut self.leaving);
+        posts.filter_map(|post| post.holder.wake_at(now)).min()
+    }
+
+    fn post_of(&mut self, holder: HolderId) -> Option<&mut Post> {
+        std::iter::once(&mut self.post).chain(&mut self.leaving).find(|post| post.holder.id() == holder)
+    }
+
+    /// Moves to where the newest terms say that this isolate belongs; `id` is a new holder's.
+    fn settle_down(&mut self, home: &HomeName, place: &Place, id: u128) {
+        let Some(terms) = self.post.holder.terms() else { return };
+        // A sub-home may still have older terms than those that sent us to it.
+        if terms.version <= self.chosen_by {
+            return;
+        }
+        self.chosen_by = terms.version;
+        let count = if terms.strict { 0 } else { terms.sub_homes };
+        let holder = holder(id);
+        let object = place.object(home, holder.id(), count);
+        if object != self.post.object {
+            let old = std::mem::replace(&mut self.post, Post { holder, object });
+            self.leaving.push(old);
+        }
+    }
+
+    /// Closes holders that moved away, once nobody waits in them, and drops those that owe nothing.
+    fn leave(&mut self) {
+        let waiting = &self.waiting;
+        self.leaving.retain_mut(|post| {
+            let id = post.holder.id();
+            if waiting.values().any(|waiting| waiting.holder == id) {
+                return true;
+            }
+            post.holder.close();
+            !post.holder.is_drained()
+        });
     }
 
     /// Forgets requests whose client went away.
     fn sweep(&mut self, now: Timestamp) {
-        while let Some((_, waiting)) = self.waiting.pop_first_if(|waiting| waiting.is_lost(now)) {
-            self.holder.abandon(waiting.id);
+        while let Some((_, lost)) = self.waiting.pop_first_if(|waiting| waiting.is_lost(now)) {
+            self.abandon(&lost);
+        }
+    }
+
+    fn abandon(&mut self, waiting: &Waiting) {
+        if let Some(post) = self.post_of(waiting.holder) {
+            post.holder.abandon(waiting.id);
         }
     }
 }

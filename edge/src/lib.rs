@@ -10,9 +10,12 @@ mod config;
 mod gate;
 mod home_object;
 mod home_store;
+mod internal;
 mod isolate;
 mod platform;
+mod region;
 mod step;
+mod sub_home_object;
 
 use shared::decision::Numbers;
 use shared::home::HomeName;
@@ -23,24 +26,44 @@ use shared::time::Timestamp;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 pub use home_object::HomeObject;
+pub use internal::{clock_push, move_clock, refuse_call, sign_call};
 pub use platform::Sql;
+pub use sub_home_object::SubHomeObject;
 
 use config::Config;
 use gate::Head;
-use isolate::Turn;
+use isolate::{Place, Turn};
+use region::Region;
 use step::{Failure, Step, Then};
 
 /// Reads the worker's configuration. Must succeed before anything else is called.
 ///
 /// A worker that was rebuilt after a panic must be configured again. `random` are four random words that name this
-/// instance: its holders are called after them, so they must never be used twice.
+/// instance: its holders are called after them, so they must never be used twice. `place` is the region that the
+/// deployment names, the continent of the first request, and how many sub-homes to expect, in three lines.
 ///
 /// # Errors
 /// Says which setting is wrong and what is accepted; never repeats a secret.
 #[wasm_bindgen]
-pub fn configure(key_secrets: &str, signing_keys: &str, routes: &str, random: &[u32]) -> Result<(), String> {
+pub fn configure(
+    key_secrets: &str,
+    signing_keys: &str,
+    routes: &str,
+    place: &str,
+    random: &[u32],
+) -> Result<(), String> {
     config::set(config::Config::read(key_secrets, signing_keys, routes)?);
-    isolate::reset(random.iter().fold(0, |id: u128, word| (id << 32) | u128::from(*word)));
+    let mut lines = place.lines().map(str::trim);
+    let mut next = || lines.next().unwrap_or_default();
+    let region = Region::of(next(), next());
+    let sub_homes = match next() {
+        "" => 0,
+        text => {
+            text.parse().map_err(|_| format!("METER_SUB_HOMES: got {text:?}, accepted is a whole number"))?
+        }
+    };
+    let id = random.iter().fold(0, |id: u128, word| (id << 32) | u128::from(*word));
+    isolate::reset(id, Place { region, sub_homes });
     Ok(())
 }
 
@@ -114,7 +137,7 @@ pub fn outcome(home: &str, token: u32, now_ms: u64) -> String {
     told(turn, &name, now)
 }
 
-/// The contacts that are to be sent to `home` now, each as JSON.
+/// The contacts that are to be sent for `home` now: the object each goes to, and in a second line JSON.
 #[wasm_bindgen]
 #[must_use]
 pub fn contacts(home: &str, now_ms: u64) -> Vec<String> {

@@ -13,6 +13,7 @@ pub mod key;
 pub mod kind;
 pub mod lease;
 pub mod map;
+pub mod moved;
 pub mod plan;
 pub mod planted;
 pub mod policy;

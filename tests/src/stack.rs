@@ -70,6 +70,12 @@ pub struct Options {
     pub leases: bool,
     /// Whether the aggregator has an account at a simulated Stripe, which keeps its state through a kill.
     pub stripe: bool,
+    /// How many sub-homes stand between isolates and the home, with leases.
+    pub sub_homes: u32,
+    /// Further variables of the edge.
+    pub edge_settings: Vec<(&'static str, String)>,
+    /// Whether `meter clock advance` works.
+    pub moving_clock: bool,
     /// Parts that the test starts by itself later.
     pub later: Vec<Part>,
 }
@@ -202,6 +208,11 @@ impl Stack {
         self.ready().await
     }
 
+    /// How many sub-homes the aggregator names when it is started again.
+    pub fn set_sub_homes(&mut self, count: u32) {
+        self.options.sub_homes = count;
+    }
+
     /// `kill -9`; returns when the process is gone. Its stored data stays.
     ///
     /// # Errors
@@ -318,6 +329,7 @@ impl Stack {
         if let Some(routes) = &self.options.routes {
             command.env("METER_ROUTES", routes);
         }
+        command.envs(self.options.edge_settings.iter().map(|(name, value)| (name, value)));
         command
     }
 
@@ -340,7 +352,13 @@ impl Stack {
             .env("DATABASE_URL", format!("sqlite://{}", database.display()))
             .env("EDGE_URL", format!("http://{}", self.edge))
             .env("DEMO_UPSTREAM_LISTEN", self.upstream.to_string())
-            .env("METER_DECISIONS", if self.options.leases { "lease" } else { "home" })
+            .env("METER_TEST", if self.options.moving_clock { "1" } else { "0" })
+            .env("METER_DECISIONS", self.decisions())
+    }
+
+    fn decisions(&self) -> String {
+        let Options { leases, sub_homes, .. } = &self.options;
+        if *leases { format!("lease:{sub_homes}") } else { "home".to_owned() }
     }
 
     /// Waits until every running part answers.

@@ -1,4 +1,5 @@
-//! Builds the worker's bundle: `entry.js`, `meter.js` (wasm-bindgen's glue), `meter_bg.wasm`, `workerd.capnp`.
+//! Builds the worker's bundle: `entry.js` and its sisters, `meter.js` (wasm-bindgen's glue), `meter_bg.wasm`,
+//! `workerd.capnp`.
 //!
 //! Cargo decides whether the wasm is new; the glue is made again only when the wasm or xtask itself is newer.
 //! It must never change what the glue does, beyond putting it into one file.
@@ -24,7 +25,16 @@ const PACKAGE: &str = "meter-edge";
 const GLUE: &str = "meter.js";
 const WASM: &str = "meter_bg.wasm";
 /// Files that are copied from `edge/` as they are.
-const COPIED: [&str; 2] = ["entry.js", "workerd.capnp"];
+const COPIED: [&str; 8] = [
+    "commit.js",
+    "entry.js",
+    "home.js",
+    "platform.js",
+    "reach.js",
+    "sub_home.js",
+    "testing.js",
+    "workerd.capnp",
+];
 
 /// A built worker.
 #[derive(Debug)]

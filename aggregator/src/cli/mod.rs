@@ -130,8 +130,7 @@ fn start(cli: Cli) -> anyhow::Result<()> {
 async fn context(config: Config, missing: WhenMissing) -> anyhow::Result<Context> {
     let store = Store::open(&config.database, missing).await?;
     let store = store.by(Actor::Command { user: config.user.clone() });
-    let basis =
-        Basis::new(config.upgrade_url.clone(), config.decisions.rules()).map_err(anyhow::Error::msg)?;
+    let basis = config.decisions.basis(config.upgrade_url.clone()).map_err(anyhow::Error::msg)?;
     let clock = Clock::system();
     if config.test {
         clock.shift(store.clock_offset_ms().await?);

@@ -27,8 +27,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     let edge = EdgeClient::new(config.edge_url.clone()).map_err(anyhow::Error::msg)?;
     // The port first: a second instance must not touch the books of the one that has it.
     let listener = listen(config.listen).await?;
-    let basis =
-        Basis::new(config.upgrade_url.clone(), config.decisions.rules()).map_err(anyhow::Error::msg)?;
+    let basis = config.decisions.basis(config.upgrade_url.clone()).map_err(anyhow::Error::msg)?;
     let store =
         Store::open(&config.database, WhenMissing::Create).await.with_context(|| database(&config))?;
     let clock = Clock::system();

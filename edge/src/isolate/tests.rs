@@ -28,7 +28,12 @@ fn config() -> Config {
 
 fn home(leases: LeaseRules) -> Home {
     let mut home = Home::new(name(), Incarnation::parse("0123456789").unwrap());
-    home.install(Policy {
+    home.install(policy(leases));
+    home
+}
+
+fn policy(leases: LeaseRules) -> Policy {
+    Policy {
         project: ProjectId::parse("demo").unwrap(),
         version: 1,
         plan: Plan::Business,
@@ -46,8 +51,7 @@ fn home(leases: LeaseRules) -> Home {
         keys: vec![KeyId::parse("k001").unwrap()],
         upgrade_url: "https://palveron.com/pricing".to_owned(),
         leases,
-    });
-    home
+    }
 }
 
 fn asking() -> Deciding {
@@ -56,10 +60,12 @@ fn asking() -> Deciding {
     Deciding { home: name(), ask, then: Then::Check, holder: None }
 }
 
-/// Sends what is due; returns how many contacts that were.
+/// Sends what is due; returns how many contacts were for the home itself.
 fn exchange(isolate: &mut Isolate, home: &mut Home, now: Timestamp) -> usize {
-    let contacts = isolate.contacts(&name(), now);
+    let (contacts, mut to_home) = (isolate.contacts(&name(), now), 0);
     for contact in &contacts {
+        let (object, contact) = contact.split_once('\n').unwrap();
+        to_home += usize::from(object == name().to_string());
         let contact = serde_json::from_str(contact).unwrap();
         let reply = match home.contact(now, 7, &contact).unwrap() {
             Some(reply) => ContactReply::Reply(Box::new(reply)),
@@ -69,7 +75,7 @@ fn exchange(isolate: &mut Isolate, home: &mut Home, now: Timestamp) -> usize {
         let reply = serde_json::from_str(&serde_json::to_string(&reply).unwrap()).unwrap();
         isolate.receive(&name(), reply, now);
     }
-    contacts.len()
+    to_home
 }
 
 fn answered(turn: Turn) -> HttpAnswer {
@@ -178,4 +184,44 @@ fn whoever_waits_too_long_or_asks_in_a_lost_instance_is_told_to_come_again() {
     assert_eq!(answered(isolate.outcome(&config(), &name(), token, at(1_500))).status, 503);
     assert_eq!(answered(isolate.outcome(&config(), &name(), token, at(1_501))).status, 503);
     assert_eq!(answered(Isolate::default().outcome(&config(), &name(), 1, at(0))).status, 503);
+}
+
+#[test]
+fn a_policy_with_sub_homes_moves_the_holder_and_the_old_one_gives_everything_back() {
+    let of = |sub_homes, version| {
+        let mut home = home(LeaseRules { sub_homes, ..LeaseRules::default() });
+        let policy = Policy { version, ..policy(LeaseRules { sub_homes, ..LeaseRules::default() }) };
+        home.install(policy);
+        home
+    };
+    let mut home = of(8, 2);
+    let mut isolate = Isolate::default();
+    assert_eq!(first(&mut isolate, &mut home, at(0)).status, 200);
+    // The home's reply named eight sub-homes: the next request asks one of them.
+    let Turn::Wait(_) = isolate.decide(&config(), asking(), at(1)) else { panic!("it does not wait") };
+    let contacts = isolate.contacts(&name(), at(1));
+    let objects: Vec<&str> = contacts.iter().map(|text| text.split_once('\n').unwrap().0).collect();
+    assert_eq!(objects, ["demo/live/others/0", "demo/live"]);
+    let (_, returned) = contacts[1].split_once('\n').unwrap();
+    let reply = home.contact(at(2), 7, &serde_json::from_str(returned).unwrap()).unwrap().unwrap();
+    isolate.receive(&name(), ContactReply::Reply(Box::new(reply)), at(2));
+    let of_month = home.outstanding(NOW.period());
+    assert_eq!((of_month.net, of_month.settled), (Units::new(1), Units::new(1)));
+    assert!(isolate.contacts(&name(), at(3)).is_empty(), "nothing is owed to the home any more");
+}
+
+#[test]
+fn an_isolate_that_expects_sub_homes_begins_at_one_and_comes_home_if_there_are_none() {
+    let place = Place { region: Region::of("here", ""), sub_homes: 8 };
+    let mut isolate = Isolate { place, ..Isolate::default() };
+    let Turn::Wait(token) = isolate.decide(&config(), asking(), at(0)) else { panic!("it does not wait") };
+    let contacts = isolate.contacts(&name(), at(0));
+    let (object, contact) = contacts[0].split_once('\n').unwrap();
+    assert_eq!(object, "demo/live/here/0");
+    // The sub-home passes on what the home says, terms without sub-homes among it.
+    let mut home = home(LeaseRules::default());
+    let reply = home.contact(at(1), 7, &serde_json::from_str(contact).unwrap()).unwrap().unwrap();
+    isolate.receive(&name(), ContactReply::Reply(Box::new(reply)), at(1));
+    assert_eq!(answered(isolate.outcome(&config(), &name(), token, at(1))).status, 200);
+    assert_eq!(first(&mut isolate, &mut home, at(2)).status, 200);
 }

@@ -13,6 +13,7 @@ const meter :Workerd.Config = (
     (name = "homes", disk = (path = "homes", writable = true)),
     (name = "aggregator", external = (address = "127.0.0.1:8080", http = ())),
     (name = "upstream", worker = Baselines.upstream),
+    (name = "center", external = (address = "127.0.0.1:8788", http = ())),
   ],
   sockets = [(name = "http", address = "127.0.0.1:0", http = (), service = "meter")],
 );

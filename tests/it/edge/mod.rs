@@ -1,5 +1,6 @@
 //! The worker in a real workerd, with everything behind it.
 
+mod clock;
 mod crashes;
 mod forward;
 mod input;
@@ -9,4 +10,5 @@ mod limits;
 mod outage;
 mod policy;
 mod shapes;
+mod sub_homes;
 mod usage;

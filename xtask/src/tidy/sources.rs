@@ -21,8 +21,8 @@ const RULES: [Rule; 7] = [
         needles: &["SystemTime::now", "Instant::now", "Date::now", "Date.now"],
         scope: &["shared/", "edge/", "aggregator/"],
         // The worker's shell is JavaScript, and hands the time to Rust.
-        except: &["/clock.rs", "edge/entry.js"],
-        why: "only clock.rs and the worker's entry.js read a clock; time is passed in",
+        except: &["/clock.rs", "edge/platform.js"],
+        why: "only clock.rs and the worker's platform.js read a clock; time is passed in",
     },
     Rule {
         needles: &["env::var", "env::vars"],
@@ -155,7 +155,7 @@ mod tests {
             ("shared/src/a.rs", "//! A.\n#[cfg(test)]\nmod tests { fn f() { Instant::now(); } }\n", 0),
             ("shared/src/a.rs", "// A.\n", 1),
             ("aggregator/src/clock.rs", "//! A.\nSystemTime::now()\n", 0),
-            ("edge/entry.js", "const now = Date.now();\n", 0),
+            ("edge/platform.js", "const now = Date.now();\n", 0),
             ("edge/other.js", "const now = Date.now();\n", 1),
             ("aggregator/src/main.rs", "//! A.\nstd::env::var_os(\"X\")\n", 1),
             ("aggregator/src/config.rs", "//! A.\nstd::env::var_os(\"X\")\n", 0),

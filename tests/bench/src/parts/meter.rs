@@ -105,8 +105,8 @@ impl Meter {
 
 /// Whether the bundle's worker can be told to wait before it asks a home.
 pub(crate) fn knows_home_delay(bundle: &Path) -> Result<bool> {
-    Ok(fs::read_to_string(bundle.join("entry.js"))
-        .context("the bundle has no entry.js")?
+    Ok(fs::read_to_string(bundle.join("reach.js"))
+        .context("the bundle has no reach.js")?
         .contains(HOME_DELAY))
 }
 

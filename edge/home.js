@@ -1,0 +1,140 @@
+// The home object: the Durable Object of one project and mode. Rust decides and writes; this class
+// waits for it: it pulls policies, sends flushes and sets the alarm.
+
+import { DurableObject } from 'cloudflare:workers';
+import { Commit } from './commit.js';
+import { configure, life, log, meter, now, peer, rust, seed, toWall, wall } from './platform.js';
+import { follow } from './testing.js';
+
+// An aggregator that takes longer is asked again by the next alarm.
+const AGGREGATOR_WAIT_MS = 10000;
+// An alarm that is overdue by that much was lost by the platform and is set again.
+const ALARM_LOST_MS = 2000;
+
+export class MeterHome extends DurableObject {
+  #home;
+  #instance = -1;
+  #pulling;
+  #alarm;
+  #commit = new Commit(
+    () => `${life.instanceId}/${life.criticalError}/${this.#home?.generation()}`,
+    () => {
+      this.#turn(home => home.save());
+      this.#arm();
+    },
+  );
+
+  async decide(name, ask, holder) {
+    return this.#ask(name, home => home.decide(name, incarnation(), ask, holder, now()));
+  }
+
+  async contact(name, contact) {
+    return this.#ask(name, home => home.contact(name, incarnation(), contact, seed(), now()));
+  }
+
+  async #ask(name, act) {
+    for (let pulled = false; ; pulled = true) {
+      const reply = this.#turn(act);
+      if (reply !== undefined) {
+        await this.#commit.written();
+        return reply;
+      }
+      if (pulled) return JSON.stringify({ failed: 'home_unavailable' });
+      // Everyone who waits for the policy waits for one pull; all of them are in this object.
+      const failed = await (this.#pulling ??= this.#pull(name).finally(() => { this.#pulling = undefined; }));
+      if (failed) return JSON.stringify({ failed });
+    }
+  }
+
+  async install(name, signed) {
+    return Number(this.#turn(home => home.install(name, incarnation(), signed, now())));
+  }
+
+  // Keeps the farthest that the clock was moved, for tests; see `testing.js`.
+  async clock(offset_ms) {
+    const kept = this.ctx.storage.kv.get('clock') ?? 0;
+    if (offset_ms > kept) this.ctx.storage.kv.put('clock', offset_ms);
+    return Math.max(kept, offset_ms);
+  }
+
+  async alarm() {
+    this.#alarm = undefined;
+    try {
+      if (this.env.METER_TEST === '1') await follow(this.env);
+      await this.#flush();
+    } catch (error) {
+      log('a flush failed', error);
+    }
+    this.#arm();
+  }
+
+  #turn(act) {
+    configure(this.env);
+    return rust(() => {
+      if (this.#instance !== life.instanceId) {
+        this.#home = new meter.HomeObject(this.ctx.storage.sql);
+        this.#instance = life.instanceId;
+      }
+      return act(this.#home);
+    });
+  }
+
+  // Sets the alarm to when Rust wants to flush. An alarm that should have rung long ago was lost.
+  #arm() {
+    const due = this.#turn(home => home.due());
+    if (due === undefined) return;
+    const at = toWall(due);
+    const lost = this.#alarm !== undefined && wall() > this.#alarm + ALARM_LOST_MS;
+    if (lost || this.#alarm === undefined || at < this.#alarm) {
+      this.#alarm = Math.max(at, wall());
+      this.ctx.storage.setAlarm(this.#alarm);
+    }
+  }
+
+  async #send({ path, body, signature }) {
+    return peer(this.env, 'AGGREGATOR', 'AGGREGATOR_URL').fetch(path, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', 'palveron-signature': signature },
+      body,
+      signal: AbortSignal.timeout(AGGREGATOR_WAIT_MS),
+    });
+  }
+
+  // Undefined once the policy is installed, else the code of why it is not.
+  async #pull(name) {
+    try {
+      const response = await this.#send(JSON.parse(this.#turn(home => home.pull(name, incarnation(), now()))));
+      const ack = await response.text();
+      if (response.status === 404) return 'project_unknown';
+      if (response.status !== 200) throw new Error(`the aggregator answered ${response.status}`);
+      this.#turn(home => home.pulled(name, incarnation(), ack, now()));
+      return undefined;
+    } catch (error) {
+      log('the policy could not be pulled', error);
+      return 'home_unavailable';
+    }
+  }
+
+  async #flush() {
+    const text = this.#turn(home => home.flush(now()));
+    if (text === undefined) return;
+    const { seq, messages } = JSON.parse(text);
+    try {
+      let ack;
+      for (const message of messages) {
+        const response = await this.#send(message);
+        ack = await response.text();
+        if (response.status !== 200) throw new Error(`the aggregator answered ${response.status}`);
+      }
+      this.#turn(home => home.flushed(BigInt(seq), ack, now()));
+    } catch (error) {
+      log('a flush was not acknowledged', error);
+      this.#turn(home => home.flushFailed(now()));
+    }
+  }
+}
+
+// The name of a new life of a home's storage; used only if nothing was stored yet.
+function incarnation() {
+  return crypto.randomUUID().replaceAll('-', '');
+}

@@ -1,0 +1,190 @@
+//! The sub-home object: load, let [`SubHome`] act, and hand over what is to be written and sent.
+//!
+//! `edge/sub_home.js` wraps this in a Durable Object class. Nothing may leave the object before
+//! [`SubHomeObject::save`] has written what it tells of; the shell does that once for many calls.
+
+use std::cell::{Cell, RefCell};
+
+use serde::Serialize;
+use shared::home::{HomeName, Row};
+use shared::ids::Incarnation;
+use shared::json;
+use shared::lease::message::{Contact, HolderId, Reply};
+use shared::sub_home::SubHome;
+use shared::time::Timestamp;
+use wasm_bindgen::prelude::wasm_bindgen;
+
+use crate::home_store;
+use crate::isolate::ContactReply;
+use crate::platform::Sql;
+
+/// The row that says whose sub-home this is.
+const HOME: &str = "home";
+
+/// What is known in memory.
+#[derive(Debug)]
+struct Known {
+    home: HomeName,
+    sub: SubHome,
+}
+
+/// One sub-home, in the memory of its Durable Object. What it must not forget is in its rows.
+#[wasm_bindgen]
+#[derive(Debug)]
+pub struct SubHomeObject {
+    sql: Sql,
+    known: RefCell<Option<Known>>,
+    generation: Cell<u32>,
+}
+
+#[wasm_bindgen]
+impl SubHomeObject {
+    /// The sub-home of the object with that SQL; its rows are read at the first call.
+    #[wasm_bindgen(constructor)]
+    #[must_use]
+    pub fn new(sql: Sql) -> Self {
+        Self { sql, known: RefCell::new(None), generation: Cell::new(0) }
+    }
+
+    /// Takes an isolate's contact for `home`. Answered with the contact's ticket and, in a second
+    /// line, the reply; without one the contact waits for the home. `random` are eight random words.
+    ///
+    /// # Errors
+    /// When the rows cannot be read or the contact is none; it counts as not received then.
+    pub fn contact(
+        &self,
+        home: &str,
+        random: &[u32],
+        contact: &str,
+        seed: u64,
+        now_ms: u64,
+    ) -> Result<String, String> {
+        let contact: Contact = json::read(contact).map_err(text)?;
+        let home = HomeName::parse(home).map_err(text)?;
+        let reply = self.act(Some((home, random)), |known| {
+            known.sub.contact(Timestamp::from_ms(now_ms), seed, &contact)
+        })?;
+        let ticket = format!("{}/{}/{}", contact.holder, contact.lane, contact.nonce);
+        match reply.flatten() {
+            Some(reply) => Ok(format!("{ticket}\n{}", told(&ContactReply::Reply(Box::new(reply)))?)),
+            None => Ok(ticket),
+        }
+    }
+
+    /// The home's name, and behind it the contacts that are to be sent there now, once everything is
+    /// saved. Empty where nothing was ever stored.
+    ///
+    /// # Errors
+    /// When the rows cannot be read.
+    pub fn contacts(&self, now_ms: u64) -> Result<Vec<String>, String> {
+        let told = self.act(None, |known| {
+            let contacts = known.sub.contacts(Timestamp::from_ms(now_ms));
+            let texts = contacts.iter().filter_map(|contact| json::write(contact).ok());
+            std::iter::once(known.home.to_string()).chain(texts).collect()
+        })?;
+        Ok(told.unwrap_or_default())
+    }
+
+    /// Takes what the home replied to a contact. Each answer to a contact that waited is its ticket
+    /// and the reply; one without a ticket is for all of them.
+    ///
+    /// # Errors
+    /// When the reply is not one of a home.
+    pub fn receive(&self, reply: &str, seed: u64, now_ms: u64) -> Result<Vec<String>, String> {
+        let reply: ContactReply = json::read(reply).map_err(text)?;
+        let now = Timestamp::from_ms(now_ms);
+        match reply {
+            ContactReply::Reply(reply) => {
+                let replies = self.act(None, |known| known.sub.receive(now, seed, *reply))?;
+                replies.unwrap_or_default().into_iter().map(answer).collect()
+            }
+            ContactReply::Nobody => Ok(Vec::new()),
+            failed @ ContactReply::Failed(_) => Ok(vec![format!("\n{}", told(&failed)?)]),
+        }
+    }
+
+    /// In how many milliseconds there is something to do, if nothing else happens.
+    #[must_use]
+    pub fn wake(&self, now_ms: u64) -> Option<u32> {
+        const LOOK_MS_MAX: u64 = 60_000;
+        let now = Timestamp::from_ms(now_ms);
+        let at = self.known.borrow_mut().as_mut()?.sub.wake_at(now)?;
+        u32::try_from(at.ms_since(now).min(LOOK_MS_MAX)).ok()
+    }
+
+    /// Writes everything that has changed.
+    ///
+    /// # Errors
+    /// When that is not possible: memory is then ahead of the rows, and is dropped.
+    pub fn save(&self) -> Result<(), String> {
+        let mut slot = self.known.borrow_mut();
+        let Some(known) = slot.as_mut() else { return Ok(()) };
+        home_store::save(&self.sql, &known.sub.take_writes()).map_err(|error| {
+            *slot = None;
+            self.generation.set(self.generation.get().wrapping_add(1));
+            error
+        })
+    }
+
+    /// Changes whenever the memory was dropped.
+    #[must_use]
+    pub fn generation(&self) -> u32 {
+        self.generation.get()
+    }
+}
+
+impl SubHomeObject {
+    /// Loads if need be and acts; nothing is saved.
+    fn act<T>(
+        &self,
+        identity: Option<(HomeName, &[u32])>,
+        act: impl FnOnce(&mut Known) -> T,
+    ) -> Result<Option<T>, String> {
+        let mut slot = self.known.borrow_mut();
+        if slot.is_none() {
+            *slot = self.load()?;
+        }
+        if slot.is_none()
+            && let Some((home, random)) = identity
+        {
+            *slot = Some(self.found(home, random)?);
+        }
+        Ok(slot.as_mut().map(act))
+    }
+
+    fn load(&self) -> Result<Option<Known>, String> {
+        let (mut home, mut rows) = (None, Vec::new());
+        for (key, value) in home_store::load(&self.sql)? {
+            if key == HOME {
+                home = Some(HomeName::parse(&value).map_err(text)?);
+            } else {
+                rows.push((key, value));
+            }
+        }
+        let sub = SubHome::load(rows).map_err(text)?;
+        Ok(home.zip(sub).map(|(home, sub)| Known { home, sub }))
+    }
+
+    /// A sub-home that never stored anything.
+    fn found(&self, home: HomeName, random: &[u32]) -> Result<Known, String> {
+        let bits = |words: &[u32]| words.iter().fold(0, |id: u128, word| (id << 32) | u128::from(*word));
+        let (id, life) = random.split_at_checked(4).ok_or("eight random words are needed")?;
+        let incarnation = Incarnation::parse(&format!("{:032x}", bits(life))).map_err(text)?;
+        let row = Row { key: HOME.to_owned(), value: Some(home.to_string()) };
+        home_store::save(&self.sql, &[row])?;
+        Ok(Known { home, sub: SubHome::new(HolderId::from_bits(bits(id)), incarnation) })
+    }
+}
+
+fn answer(reply: Reply) -> Result<String, String> {
+    let ticket = format!("{}/{}/{}", reply.holder, reply.lane, reply.nonce);
+    Ok(format!("{ticket}\n{}", told(&ContactReply::Reply(Box::new(reply)))?))
+}
+
+fn told(value: &impl Serialize) -> Result<String, String> {
+    json::write(value).map_err(text)
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}

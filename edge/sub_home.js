@@ -1,0 +1,124 @@
+// A sub-home object: a home towards the isolates of its region, and a holder towards the project's
+// home. Rust decides and writes; this class lets contacts wait, and sends its own to the home.
+
+import { DurableObject } from 'cloudflare:workers';
+import { Commit } from './commit.js';
+import { configure, life, log, meter, now, rust, seed, wall } from './platform.js';
+import { reach } from './reach.js';
+import { follow } from './testing.js';
+
+// How long a contact waits here for the home. Its isolate sends it again after that.
+const PARKED_MS = 900;
+// The alarm is for an object whose memory was lost; otherwise a timer comes first.
+const ALARM_MS = 5000;
+// The shortest pause between two looks at what is due.
+const NAP_MS_MIN = 5;
+const NOBODY = '"nobody"';
+
+export class MeterSubHome extends DurableObject {
+  #sub;
+  #instance = -1;
+  #alarm;
+  #timer;
+  // Who waits: the contact's holder, lane and nonce → how to answer it.
+  #parked = new Map();
+  #commit = new Commit(
+    () => `${life.instanceId}/${life.criticalError}/${this.#sub?.generation()}`,
+    () => this.#turn(sub => sub.save()),
+  );
+
+  async contact(home, contact) {
+    const told = this.#turn(sub => sub.contact(home, random(), contact, seed(), now()));
+    const [ticket, reply] = parted(told);
+    const answered = reply ? Promise.resolve(reply) : this.#park(ticket);
+    this.#pump();
+    await this.#commit.written();
+    return answered;
+  }
+
+  async alarm() {
+    this.#alarm = undefined;
+    if (this.env.METER_TEST === '1') await follow(this.env);
+    this.#pump();
+    await this.#commit.written();
+  }
+
+  #park(ticket) {
+    return new Promise(resolve => {
+      const waiting = this.#parked.get(ticket) ?? [];
+      this.#parked.set(ticket, [...waiting, resolve]);
+      scheduler.wait(PARKED_MS).then(() => this.#answer(ticket, NOBODY));
+    });
+  }
+
+  #answer(ticket, reply) {
+    for (const resolve of this.#parked.get(ticket) ?? []) resolve(reply);
+    this.#parked.delete(ticket);
+  }
+
+  #answerAll(reply) {
+    for (const ticket of [...this.#parked.keys()]) this.#answer(ticket, reply);
+  }
+
+  #turn(act) {
+    configure(this.env);
+    return rust(() => {
+      if (this.#instance !== life.instanceId) {
+        this.#sub = new meter.SubHomeObject(this.ctx.storage.sql);
+        this.#instance = life.instanceId;
+        this.#answerAll(NOBODY);
+      }
+      return act(this.#sub);
+    });
+  }
+
+  // Sends what is due, and looks again when more will be.
+  #pump() {
+    const [home, ...contacts] = this.#turn(sub => sub.contacts(now()));
+    for (const contact of contacts) this.ctx.waitUntil(this.#send(home, contact));
+    const wake = this.#turn(sub => sub.wake(now()));
+    clearTimeout(this.#timer);
+    if (wake === undefined) return;
+    this.#timer = setTimeout(() => this.#look(), Math.max(wake, NAP_MS_MIN));
+    if (this.#alarm === undefined || wall() > this.#alarm) {
+      this.#alarm = wall() + ALARM_MS;
+      this.ctx.storage.setAlarm(this.#alarm);
+    }
+  }
+
+  async #look() {
+    try {
+      this.#pump();
+      await this.#commit.written();
+    } catch (error) {
+      log('a sub-home could not go on', error);
+    }
+  }
+
+  async #send(home, contact) {
+    try {
+      // What it says must be in the rows before anybody hears of it.
+      await this.#commit.written();
+      const reply = await reach(this.env, 'HOME', home, stub => stub.contact(home, contact));
+      const told = this.#turn(sub => sub.receive(reply, seed(), now()));
+      await this.#commit.written();
+      for (const [ticket, answer] of told.map(parted)) {
+        if (ticket) this.#answer(ticket, answer);
+        else this.#answerAll(answer);
+      }
+    } catch (error) {
+      log('a contact of a sub-home was not answered', error);
+      return;
+    }
+    await this.#look();
+  }
+}
+
+// A ticket in the first line and, where there is one, a reply in the second.
+function parted(text) {
+  const end = text.indexOf('\n');
+  return end < 0 ? [text, ''] : [text.slice(0, end), text.slice(end + 1)];
+}
+
+// What a sub-home that never stored anything is called after.
+const random = () => crypto.getRandomValues(new Uint32Array(8));

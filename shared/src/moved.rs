@@ -1,0 +1,73 @@
+//! How far the clock of tests and demonstrations was moved, as a signed document.
+//!
+//! It travels as policies do and is only ever raised; a meter that is not told to expect it refuses it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::json;
+use crate::policy::{PolicyError, SignedPolicy};
+use crate::sign::{Purpose, SigningKeys};
+
+/// How far the meter's clock is ahead of the machine's, in milliseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Moved {
+    /// In all; a lower one than before changes nothing.
+    pub offset_ms: u64,
+}
+
+impl Moved {
+    /// The most that a clock may be moved, in milliseconds: a hundred years, far below 2^53.
+    pub const MS_MAX: u64 = 100 * 366 * 86_400_000;
+
+    /// Signs it with the current policy key.
+    ///
+    /// # Errors
+    /// When there is no policy key.
+    pub fn sign(self, keys: &SigningKeys) -> Result<SignedPolicy, String> {
+        let document = json::write(&self).map_err(|error| error.to_string())?;
+        let key = keys.current(Purpose::Policy).ok_or("no signing key of purpose policy")?;
+        let v1 = key.mac_hex(&[document.as_bytes()]);
+        Ok(SignedPolicy { document, k: key.id().clone(), v1 })
+    }
+
+    /// Checks the signature and reads it.
+    ///
+    /// # Errors
+    /// When no known policy key signed it, or it is no such document.
+    pub fn open(signed: &SignedPolicy, keys: &SigningKeys) -> Result<Self, PolicyError> {
+        let key = keys.find(Purpose::Policy, &signed.k).ok_or(PolicyError::Signature)?;
+        if !key.verifies(&[signed.document.as_bytes()], &signed.v1) {
+            return Err(PolicyError::Signature);
+        }
+        let moved: Self =
+            json::read(&signed.document).map_err(|error| PolicyError::Document(error.to_string()))?;
+        let accepted = moved.offset_ms <= Self::MS_MAX;
+        accepted.then_some(moved).ok_or_else(|| {
+            let ms = moved.offset_ms;
+            PolicyError::Document(format!("offset_ms: got {ms}, accepted is up to {}", Self::MS_MAX))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::tests::community;
+
+    #[test]
+    fn a_moved_clock_is_told_from_policies_and_forgeries() {
+        let keys = SigningKeys::parse(&format!("policy:p1:{}", "ab".repeat(32))).unwrap();
+        let moved = Moved { offset_ms: 259_200_000 };
+        let signed = moved.sign(&keys).unwrap();
+        assert_eq!(signed.document, r#"{"offset_ms":259200000}"#);
+        assert_eq!(Moved::open(&signed, &keys), Ok(moved));
+        assert!(signed.open(&keys).is_err(), "it is no policy");
+        let policy = SignedPolicy::sign(&community("demo"), &keys).unwrap();
+        assert!(matches!(Moved::open(&policy, &keys), Err(PolicyError::Document(_))));
+        let touched = SignedPolicy { document: signed.document.replace("25", "35"), ..signed };
+        assert_eq!(Moved::open(&touched, &keys), Err(PolicyError::Signature));
+        let far = Moved { offset_ms: u64::MAX }.sign(&keys).unwrap();
+        assert!(matches!(Moved::open(&far, &keys), Err(PolicyError::Document(_))));
+    }
+}

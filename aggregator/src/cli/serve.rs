@@ -16,7 +16,6 @@ use crate::http::{self, Readiness, Timeouts};
 use crate::jobs::edge_client::EdgeClient;
 use crate::jobs::{audit, clock_offset, forget, month_close, policy_push};
 use crate::metrics::Metrics;
-use crate::policy::Basis;
 use crate::store::Intake;
 use crate::store::{Store, WhenMissing};
 

@@ -4,7 +4,6 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 
 use axum::http::Uri;
 use shared::key::KeySecrets;
@@ -12,6 +11,7 @@ use shared::policy::LeaseRules;
 use shared::sign::{Purpose, SigningKeys};
 
 use crate::policy::Basis;
+use crate::store::Database;
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,8 +124,8 @@ impl fmt::Display for Decisions {
 pub struct Config {
     /// Where to listen.
     pub listen: SocketAddr,
-    /// The file of the books.
-    pub database: PathBuf,
+    /// Where the books are.
+    pub database: Database,
     /// Where policies are pushed to.
     pub edge_url: EdgeUrl,
     /// What project keys are made with.
@@ -169,7 +169,7 @@ impl Config {
         let listen = reader.value("METER_LISTEN", "127.0.0.1:8080", |text| {
             text.parse().map_err(|_| format!("got {text:?}, accepted is address:port such as 127.0.0.1:8080"))
         });
-        let database = reader.value("DATABASE_URL", "sqlite://meter.db", database_path);
+        let database = reader.value("DATABASE_URL", "sqlite://meter.db", Database::parse);
         let edge_url = reader.value("EDGE_URL", "http://127.0.0.1:8787", EdgeUrl::parse);
         let key_secrets = reader.value("METER_KEY_SECRETS", "", |text| {
             if text.is_empty() { Ok(None) } else { KeySecrets::parse(text).map(Some) }
@@ -263,7 +263,7 @@ impl fmt::Display for Config {
             log_filter,
             log_format: _,
         } = self;
-        write!(f, "METER_LISTEN={listen} DATABASE_URL=sqlite://{} EDGE_URL={edge_url} ", database.display())?;
+        write!(f, "METER_LISTEN={listen} DATABASE_URL={database} EDGE_URL={edge_url} ")?;
         write!(f, "METER_KEY_SECRETS={key_secrets:?} METER_SIGNING_KEYS={signing_keys:?} ")?;
         write!(f, "METER_UPGRADE_URL={upgrade_url} METER_DECISIONS={} METER_LOG={log_filter}", decisions)?;
         if *test { write!(f, " METER_TEST=1") } else { Ok(()) }
@@ -286,22 +286,6 @@ impl Reader<'_> {
             (self.get)(name).filter(|text| !text.trim().is_empty()).unwrap_or_else(|| default.to_owned());
         parse(text.trim()).map_err(|error| self.problems.push(format!("{name}: {error}"))).ok()
     }
-}
-
-fn database_path(text: &str) -> Result<PathBuf, String> {
-    let refused = |why: &str| Err(format!("{why}accepted is a file such as sqlite://meter.db"));
-    let Some(path) = text.strip_prefix("sqlite://").or_else(|| text.strip_prefix("sqlite:")) else {
-        // A database's URL may hold a password, so only its scheme is repeated.
-        let scheme = text.split_once(':').map_or("none", |(scheme, _)| scheme);
-        return refused(&format!("got the scheme {scheme:?}, "));
-    };
-    if path.is_empty() || path.contains(":memory:") {
-        return refused("a database in memory loses what it acknowledged, ");
-    }
-    if path.contains('?') {
-        return refused("settings after ? could make it unsafe, ");
-    }
-    Ok(Path::new(path).to_path_buf())
 }
 
 fn upgrade_url(text: &str) -> Result<String, String> {
@@ -333,7 +317,7 @@ mod tests {
     fn an_empty_environment_has_defaults() {
         let config = read(&[("METER_LISTEN", " ")]).unwrap();
         assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
-        assert_eq!(config.database, Path::new("meter.db"));
+        assert_eq!(config.database.to_string(), "sqlite://meter.db");
         assert_eq!(
             config.edge_url.join("/internal/policy").unwrap().to_string(),
             "http://127.0.0.1:8787/internal/policy"
@@ -348,7 +332,8 @@ mod tests {
             ("METER_LISTEN", "8080"),
             ("DATABASE_URL", "sqlite::memory:"),
             ("DATABASE_URL", "sqlite://x.db?mode=memory"),
-            ("DATABASE_URL", "postgres://user:hunter2@db/x"),
+            ("DATABASE_URL", "mysql://user:hunter2@db/x"),
+            ("DATABASE_URL", "postgres://user:hunter2@db"),
             ("EDGE_URL", "127.0.0.1:8787"),
             ("EDGE_URL", "ftp://127.0.0.1"),
             ("EDGE_URL", "http://127.0.0.1/path"),
@@ -373,8 +358,12 @@ mod tests {
     fn secrets_are_not_shown() {
         let secret = "ab".repeat(32);
         let keys = format!("edge:e1:{secret},policy:p1:{secret}");
-        let config =
-            read(&[("METER_KEY_SECRETS", &format!("1:{secret}")), ("METER_SIGNING_KEYS", &keys)]).unwrap();
+        let config = read(&[
+            ("METER_KEY_SECRETS", &format!("1:{secret}")),
+            ("METER_SIGNING_KEYS", &keys),
+            ("DATABASE_URL", "postgres://meter:abab@db/books"),
+        ])
+        .unwrap();
         assert!(config.check_signing_keys().is_ok() && config.key_secrets().is_ok());
         let shown = format!("{config} {config:?}");
         assert!(!shown.contains("abab") && shown.contains("e1"), "{shown}");

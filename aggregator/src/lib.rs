@@ -12,6 +12,7 @@ pub mod book;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod growth;
 pub mod http;
 pub mod jobs;
 pub mod ledger;

@@ -10,7 +10,7 @@ use super::Context;
 use super::print::{self, Format};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::store::{Store, WhenMissing};
+use crate::store::{Database, Store, WhenMissing};
 
 #[derive(Debug, Args)]
 pub(super) struct Copy {
@@ -18,6 +18,17 @@ pub(super) struct Copy {
     file: PathBuf,
     #[command(flatten)]
     format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Told {
+    #[command(flatten)]
+    format: Format,
+}
+
+#[derive(Debug, Serialize)]
+struct Outrun {
+    policies: &'static str,
 }
 
 #[derive(Debug, Serialize)]
@@ -36,7 +47,12 @@ pub(super) async fn backup(copy: Copy, context: Context) -> anyhow::Result<()> {
 
 /// Makes the database from a backup; never where there is one.
 pub(super) async fn restore(copy: Copy, config: Config) -> anyhow::Result<()> {
-    let target = &config.database;
+    let Database::Sqlite(target) = &config.database else {
+        bail!(
+            "the books are on Postgres: restore them with `pg_restore`, then run `meter restored`, \
+             so that the edge takes their policies"
+        );
+    };
     refuse_existing(target)?;
     for suffix in ["-wal", "-shm"] {
         let mut beside = target.clone().into_os_string();
@@ -58,10 +74,18 @@ pub(super) async fn restore(copy: Copy, config: Config) -> anyhow::Result<()> {
     std::fs::hard_link(&half, target).with_context(|| target.display().to_string())?;
     std::fs::remove_file(&half)?;
     // Opening it brings it up to this release and refuses it if it is of a newer one.
-    let store = Store::open(target, WhenMissing::Refuse).await?;
+    let store = Store::open(&config.database, WhenMissing::Refuse).await?;
     store.outrun_policies(Clock::system().now()).await?;
     store.close().await;
     told(copy.format, target)
+}
+
+/// Tells a meter that its database was restored by the database's own means.
+pub(super) async fn restored(told: Told, context: Context) -> anyhow::Result<()> {
+    context.store.outrun_policies(context.clock.now()).await?;
+    print::result(told.format, &Outrun { policies: "outrun" }, |_| {
+        "every policy has a version above those that the edge may have".to_owned()
+    })
 }
 
 fn refuse_existing(file: &Path) -> anyhow::Result<()> {

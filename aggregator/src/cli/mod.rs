@@ -63,6 +63,8 @@ enum Command {
     Restore(backup::Copy),
     /// Print the interface as OpenAPI 3.1
     Openapi,
+    /// Tell a meter that its Postgres database was restored, so that the edge takes its policies
+    Restored(backup::Told),
 }
 
 impl Command {
@@ -81,6 +83,7 @@ impl Command {
             | Self::Clock(_)
             | Self::Backup(_)
             | Self::Restore(_)
+            | Self::Restored(_)
             | Self::Openapi => WhenMissing::Refuse,
         }
     }
@@ -123,6 +126,7 @@ fn start(cli: Cli) -> anyhow::Result<()> {
             Command::Backup(copy) => backup::backup(copy, context(config, missing).await?).await,
             Command::Restore(copy) => backup::restore(copy, config).await,
             Command::Openapi => print::text(&crate::http::document()),
+            Command::Restored(told) => backup::restored(told, context(config, missing).await?).await,
         }
     })
 }

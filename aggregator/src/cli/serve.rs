@@ -94,7 +94,7 @@ async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 fn database(config: &Config) -> String {
-    format!("the database {} cannot be used; DATABASE_URL names another", config.database.display())
+    format!("the database {} cannot be used; DATABASE_URL names another", config.database)
 }
 
 /// Ready when the process is told to stop.

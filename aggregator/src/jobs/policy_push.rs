@@ -3,19 +3,17 @@
 //! A policy that arrives twice or late changes nothing there, because versions only rise. What is
 //! still to be pushed is in the store, so nothing is forgotten when this process dies.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use serde::Deserialize;
-use shared::ids::ProjectId;
 use shared::wire::POLICY_PATH;
 use tokio::task::JoinSet;
 
 use super::edge_client::EdgeClient;
 use crate::app::App;
 use crate::metrics::Pushed;
-use crate::store::{DuePush, StoreError};
+use crate::store::DuePush;
 
 /// How soon changes of other processes, such as `meter` commands, are seen.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
@@ -25,6 +23,10 @@ const BACKOFF_MS_MIN: u64 = 250;
 
 /// The longest wait after a failure.
 const BACKOFF_MS_MAX: u64 = 30_000;
+
+/// How long a push belongs to the server that took it: longer than any push takes, and as long as a failed
+/// one may wait, so that a longer wait tells of a clock that was set back.
+const LEASE_MS: u64 = BACKOFF_MS_MAX;
 
 /// How many pushes run at once, so that slow homes do not hold up other projects'.
 const PUSHES_MAX: usize = 16;
@@ -41,14 +43,13 @@ pub async fn run(app: App, edge: EdgeClient) {
     if let Err(error) = app.store.hurry_pushes(app.clock.now()).await {
         tracing::warn!(error = %error, "the waiting policy pushes were not hurried");
     }
-    let mut running: JoinSet<DuePush> = JoinSet::new();
-    let mut in_flight: BTreeSet<(ProjectId, u64)> = BTreeSet::new();
+    let mut running: JoinSet<()> = JoinSet::new();
     loop {
-        match due(&app, &in_flight).await {
+        let free = u32::try_from(PUSHES_MAX.saturating_sub(running.len())).unwrap_or(0);
+        match app.store.take_pushes(app.clock.now(), LEASE_MS, free).await {
             Ok(pushes) => {
                 for push in pushes {
                     // A newer version may overtake an older one that hangs; the same is sent once.
-                    in_flight.insert((push.project.clone(), push.version));
                     running.spawn(push_one(app.clone(), edge.clone(), push));
                 }
             }
@@ -57,27 +58,15 @@ pub async fn run(app: App, edge: EdgeClient) {
         tokio::select! {
             () = app.store.policy_changed() => {}
             () = tokio::time::sleep(POLL_INTERVAL) => {}
-            Some(done) = running.join_next() => match done {
-                Ok(push) => { in_flight.remove(&(push.project, push.version)); }
-                // A push that died is tried again from the store.
-                Err(error) => { tracing::error!(error = %error, "a policy push died"); in_flight.clear(); }
+            Some(done) = running.join_next() => if let Err(error) = done {
+                // A push that died is taken again when its lease has ended.
+                tracing::error!(error = %error, "a policy push died");
             },
         }
     }
 }
 
-/// What is due and not being sent already, as far as there is room.
-async fn due(app: &App, in_flight: &BTreeSet<(ProjectId, u64)>) -> Result<Vec<DuePush>, StoreError> {
-    let free = PUSHES_MAX.saturating_sub(in_flight.len());
-    // Those in flight are still due in the store, so that many more are asked for.
-    let limit = u32::try_from(free.saturating_add(in_flight.len())).unwrap_or(u32::MAX);
-    let mut pushes = app.store.due_pushes(app.clock.now(), BACKOFF_MS_MAX, limit).await?;
-    pushes.retain(|push| !in_flight.contains(&(push.project.clone(), push.version)));
-    pushes.truncate(free);
-    Ok(pushes)
-}
-
-async fn push_one(app: App, edge: EdgeClient, push: DuePush) -> DuePush {
+async fn push_one(app: App, edge: EdgeClient, push: DuePush) {
     let result = match deliver(&app, &edge, &push).await {
         Ok(version) => {
             app.metrics.pushed(Pushed::Arrived);
@@ -95,11 +84,9 @@ async fn push_one(app: App, edge: EdgeClient, push: DuePush) -> DuePush {
         }
     };
     if let Err(error) = result {
+        // It is taken again when its lease has ended.
         tracing::error!(project.id = %push.project, error = %error, "the outcome of a policy push was not noted");
-        // It is still due; without this pause a broken store would have the edge pushed at full speed.
-        tokio::time::sleep(Duration::from_millis(BACKOFF_MS_MAX)).await;
     }
-    push
 }
 
 /// Sends the newest policy and says which version has arrived.

@@ -8,7 +8,7 @@ use shared::time::{Period, Timestamp};
 use shared::units::Units;
 
 use super::rows::id;
-use super::{Store, StoreError, Work, ledger, projects};
+use super::{Store, StoreError, Work, ledger, projects, rollups};
 use crate::book::Book;
 use crate::ledger::audit::audit;
 use crate::ledger::close::CLOSE_WITHIN_MS;
@@ -160,6 +160,7 @@ impl Store {
         if cells != book.totals {
             findings.push(format!("the sums are {:?} and their cells {cells:?}", book.totals));
         }
+        findings.extend(rollups::findings(&mut tx, project).await?);
         Ok(Some(findings))
     }
 }

@@ -8,8 +8,8 @@ use shared::time::{Period, Timestamp};
 use shared::units::Units;
 use sqlx::Row;
 
-use super::rows::{instant, int, ms, name, number, small, units};
-use super::{BEGIN_WRITE, Connection, DbPool, DbRow, Store, StoreError, Work, projects};
+use super::rows::{day, instant, int, ms, name, number, small, units};
+use super::{Connection, DbRow, Store, StoreError, Work, projects};
 use crate::book::{Book, Crossed, opening};
 use crate::ledger::crossing::Crossing;
 use crate::ledger::entry::{Entry, EntryNumber, Usage};
@@ -34,6 +34,17 @@ impl Store {
         period: Period,
     ) -> Result<Vec<(Crossed, Timestamp)>, StoreError> {
         crossed(&mut *self.readers.acquire().await?, id, period).await
+    }
+
+    /// Opens the ledgers of projects that were made by a release without one, as of their making.
+    pub(super) async fn open_missing_ledgers(&self, catalogue: &Catalogue) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        for project in projects::without_ledger(&mut tx).await? {
+            let ledger = opening(&project, catalogue).map_err(StoreError::Refused)?;
+            append(&mut tx, &project.id, &ledger, EntryNumber(1)).await?;
+        }
+        tx.commit().await?;
+        Ok(())
     }
 
     /// Entries, crossings and sums of a project as one line of text each, in order: the ledger's exact
@@ -98,17 +109,6 @@ async fn crossed(
             Ok((Crossed { crossing: crossing(row)?, quota, used }, instant(row, "at_ms")?))
         })
         .collect()
-}
-
-/// Opens the ledgers of projects that were made by a release without one, as of their making.
-pub(super) async fn open_missing(writer: &DbPool, catalogue: &Catalogue) -> Result<(), StoreError> {
-    let mut tx = writer.begin_with(BEGIN_WRITE).await?;
-    for project in projects::without_ledger(&mut tx).await? {
-        let ledger = opening(&project, catalogue).map_err(StoreError::Refused)?;
-        append(&mut tx, &project.id, &ledger, EntryNumber(1)).await?;
-    }
-    tx.commit().await?;
-    Ok(())
 }
 
 pub(super) async fn load(connection: &mut Connection, id: &ProjectId) -> Result<Option<Book>, StoreError> {
@@ -186,7 +186,7 @@ pub(super) async fn add_usage(
     sqlx::query(
         "INSERT INTO usage (project, mode, period, units, anchors) VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT (project, mode, period) DO UPDATE SET
-             units = units + excluded.units, anchors = anchors + excluded.anchors",
+             units = usage.units + excluded.units, anchors = usage.anchors + excluded.anchors",
     )
     .bind(id.as_str())
     .bind(mode.as_str())
@@ -240,13 +240,19 @@ pub(super) async fn sums_of_cells(
     id: &ProjectId,
 ) -> Result<BTreeMap<Period, Usage>, StoreError> {
     let rows = sqlx::query(
-        "SELECT strftime('%Y-%m', day * 86400, 'unixepoch') AS period, SUM(units) AS units, SUM(anchors) AS anchors
-         FROM cell WHERE project = $1 AND mode = 'live' GROUP BY 1",
+        "SELECT day, CAST(SUM(units) AS BIGINT) AS units, CAST(SUM(anchors) AS BIGINT) AS anchors
+         FROM cell WHERE project = $1 AND mode = 'live' GROUP BY day",
     )
     .bind(id.as_str())
     .fetch_all(connection)
     .await?;
-    rows.iter().map(period_sum).collect()
+    let mut sums: BTreeMap<Period, Usage> = BTreeMap::new();
+    for row in rows {
+        let sum = sums.entry(day(&row, "day")?.period()).or_default();
+        sum.units = sum.units.saturating_add(units(&row, "units")?);
+        sum.anchors = sum.anchors.saturating_add(units(&row, "anchors")?);
+    }
+    Ok(sums)
 }
 
 fn period_sum(row: &DbRow) -> Result<(Period, Usage), StoreError> {

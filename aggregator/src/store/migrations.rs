@@ -4,33 +4,60 @@
 use sha2::{Digest, Sha256};
 use sqlx::Row;
 
-use super::{BEGIN_WRITE, Connection, DbPool, StoreError};
+use super::dialect::Dialect;
+use super::{Connection, StoreError};
 
-/// One step of the schema.
+/// One step of the schema, as each database spells it.
 struct Migration {
     number: i64,
-    sql: &'static str,
+    #[cfg(test)]
+    file: &'static str,
+    sqlite: &'static str,
+    postgres: &'static str,
 }
 
-const MIGRATIONS: [Migration; 4] = [
-    Migration { number: 1, sql: include_str!("migrations/sqlite/0001_first_light.sql") },
-    Migration { number: 2, sql: include_str!("migrations/sqlite/0002_ledger.sql") },
-    Migration { number: 4, sql: include_str!("migrations/sqlite/0004_plans.sql") },
-    Migration { number: 6, sql: include_str!("migrations/sqlite/0006_admin.sql") },
+impl Migration {
+    fn sql(&self, dialect: Dialect) -> &'static str {
+        match dialect {
+            Dialect::Sqlite => self.sqlite,
+            Dialect::Postgres => self.postgres,
+        }
+    }
+}
+
+/// The migration of that number and file name, from both folders.
+macro_rules! migration {
+    ($number:literal, $file:literal) => {
+        Migration {
+            number: $number,
+            #[cfg(test)]
+            file: $file,
+            sqlite: include_str!(concat!("migrations/sqlite/", $file)),
+            postgres: include_str!(concat!("migrations/postgres/", $file)),
+        }
+    };
+}
+
+const MIGRATIONS: [Migration; 5] = [
+    migration!(1, "0001_first_light.sql"),
+    migration!(2, "0002_ledger.sql"),
+    migration!(3, "0003_rollups.sql"),
+    migration!(4, "0004_plans.sql"),
+    migration!(6, "0006_admin.sql"),
 ];
 
-/// Runs what has not run yet, all in one transaction.
-pub(super) async fn apply(pool: &DbPool) -> Result<(), StoreError> {
-    let mut tx = pool.begin_with(BEGIN_WRITE).await?;
-    create_table(&mut tx).await?;
-    let applied = applied(&mut tx).await?;
+/// Runs what has not run yet, all in one transaction, which is the caller's to commit.
+pub(super) async fn apply(tx: &mut Connection) -> Result<(), StoreError> {
+    create_table(tx).await?;
+    let applied = applied(tx).await?;
     let newest = MIGRATIONS.iter().map(|migration| migration.number).max().unwrap_or_default();
     if let Some((number, _)) = applied.iter().find(|(number, _)| *number > newest) {
         return Err(StoreError::Migration(format!(
             "the database was made by a newer release (it has migration {number}, this release knows {newest}); start that release"
         )));
     }
-    for Migration { number, sql } in MIGRATIONS {
+    for migration in MIGRATIONS {
+        let (number, sql) = (migration.number, migration.sql(Dialect::of(tx)));
         let hash = hash(sql);
         match applied.iter().find(|(done, _)| *done == number) {
             Some((_, stored)) if *stored == hash => {}
@@ -41,11 +68,10 @@ pub(super) async fn apply(pool: &DbPool) -> Result<(), StoreError> {
             }
             None => {
                 sqlx::raw_sql(sql).execute(&mut *tx).await?;
-                record(&mut tx, number, &hash).await?;
+                record(tx, number, &hash).await?;
             }
         }
     }
-    tx.commit().await?;
     Ok(())
 }
 
@@ -54,14 +80,21 @@ fn hash(sql: &str) -> String {
 }
 
 async fn create_table(connection: &mut Connection) -> Result<(), StoreError> {
-    sqlx::query(
-        "CREATE TABLE IF NOT EXISTS migration (
-             number INTEGER NOT NULL PRIMARY KEY,
-             sha256 TEXT    NOT NULL
-         ) STRICT",
-    )
-    .execute(connection)
-    .await?;
+    let sql = match Dialect::of(connection) {
+        Dialect::Sqlite => {
+            "CREATE TABLE IF NOT EXISTS migration (
+                 number INTEGER NOT NULL PRIMARY KEY,
+                 sha256 TEXT    NOT NULL
+             ) STRICT"
+        }
+        Dialect::Postgres => {
+            "CREATE TABLE IF NOT EXISTS migration (
+                 number BIGINT NOT NULL PRIMARY KEY,
+                 sha256 TEXT   NOT NULL
+             )"
+        }
+    };
+    sqlx::query(sql).execute(connection).await?;
     Ok(())
 }
 
@@ -82,35 +115,36 @@ async fn record(connection: &mut Connection, number: i64, hash: &str) -> Result<
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use sqlx::sqlite::SqlitePoolOptions;
+    use sqlx::Connection as _;
 
-    /// A released migration's line here never changes.
-    const LOCKED: [(i64, &str); 3] = [
-        (1, "527bd0f5167c77624005e4a4d267d4ef3d3260fdc4f89112e7de0637a7ba2a6c"),
-        (2, "48ada289b151ba9e1ef7bbcc56bcffe498c57e0cca5ad7148cb61039979a93bf"),
-        (4, "1bacd24d9bdfbf1b4ba4fd17f592c605594cc6070423f1e958a462e2a70a40e2"),
-    ];
+    use super::*;
+    use crate::store::{Database, Store, WhenMissing};
+
+    /// A released migration's line here never changes; `sha256sum sqlite/* postgres/*` writes the others.
+    const LOCKED: &str = include_str!("migrations/SHA256SUMS");
 
     #[test]
     fn released_migrations_are_as_they_were_released() {
-        let got: Vec<_> =
-            MIGRATIONS.iter().map(|migration| (migration.number, hash(migration.sql))).collect();
-        let locked: Vec<_> = LOCKED.iter().map(|(number, hash)| (*number, (*hash).to_owned())).collect();
-        assert_eq!(got, locked, "add a migration with the next number instead of editing one");
+        let lines = |dialect: Dialect, folder: &str| {
+            let lines = MIGRATIONS
+                .map(|migration| format!("{}  {folder}/{}\n", hash(migration.sql(dialect)), migration.file));
+            lines.concat()
+        };
+        let got = lines(Dialect::Sqlite, "sqlite") + &lines(Dialect::Postgres, "postgres");
+        assert_eq!(got, LOCKED, "add a migration with the next number instead of editing one");
     }
 
-    async fn pool() -> DbPool {
-        SqlitePoolOptions::new().max_connections(1).connect("sqlite::memory:").await.unwrap()
+    async fn memory() -> Connection {
+        sqlx::any::install_default_drivers();
+        Connection::connect("sqlite::memory:").await.unwrap()
     }
 
     #[tokio::test]
     async fn applying_twice_changes_nothing() {
-        let pool = pool().await;
-        apply(&pool).await.unwrap();
-        apply(&pool).await.unwrap();
-        let applied = applied(&mut pool.acquire().await.unwrap()).await.unwrap();
-        assert_eq!(applied.len(), MIGRATIONS.len());
+        let mut connection = memory().await;
+        apply(&mut connection).await.unwrap();
+        apply(&mut connection).await.unwrap();
+        assert_eq!(applied(&mut connection).await.unwrap().len(), MIGRATIONS.len());
     }
 
     #[tokio::test]
@@ -118,12 +152,11 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("meter-upgrade-{}", crate::random::id().unwrap()));
         std::fs::create_dir(&folder).unwrap();
         let path = folder.join("meter.db");
-        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path).create_if_missing(true);
-        let old = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
-        let mut connection = old.acquire().await.unwrap();
-        create_table(&mut connection).await.unwrap();
-        sqlx::raw_sql(MIGRATIONS[0].sql).execute(&mut *connection).await.unwrap();
-        record(&mut connection, 1, &hash(MIGRATIONS[0].sql)).await.unwrap();
+        sqlx::any::install_default_drivers();
+        let mut old = Connection::connect(&format!("sqlite://{}?mode=rwc", path.display())).await.unwrap();
+        create_table(&mut old).await.unwrap();
+        sqlx::raw_sql(MIGRATIONS[0].sqlite).execute(&mut old).await.unwrap();
+        record(&mut old, 1, &hash(MIGRATIONS[0].sqlite)).await.unwrap();
         // Made on 2026-11-23; 20,759 is 2026-11-02, 20,788 is 2026-12-01.
         sqlx::raw_sql(
             "INSERT INTO project VALUES ('demo', 'pro', NULL, 70, 1, 0, 600, 4, 1795435200000);
@@ -132,13 +165,12 @@ mod tests {
                                      ('demo', 'test', 20787, 'b', 'verify', 'home', 'aaaaaaaa', 9, 0, 0, 0),
                                      ('demo', 'live', 20788, 'b', 'verify', 'home', 'aaaaaaaa', 7, 0, 0, 0);",
         )
-        .execute(&mut *connection)
+        .execute(&mut old)
         .await
         .unwrap();
-        drop(connection);
-        old.close().await;
+        old.close().await.unwrap();
         for _ in 0..2 {
-            let store = crate::store::Store::open(&path, crate::store::WhenMissing::Refuse).await.unwrap();
+            let store = Store::open(&Database::Sqlite(path.clone()), WhenMissing::Refuse).await.unwrap();
             let demo = shared::ids::ProjectId::parse("demo").unwrap();
             let lines = store.ledger_as_text(&demo).await.unwrap();
             assert_eq!(lines.len(), 5, "{lines:?}");
@@ -162,12 +194,10 @@ mod tests {
     async fn a_database_of_another_history_is_refused() {
         for (number, hash, expected) in [(1, "other", "is not the one that made"), (99, "x", "newer release")]
         {
-            let pool = pool().await;
-            let mut connection = pool.acquire().await.unwrap();
+            let mut connection = memory().await;
             create_table(&mut connection).await.unwrap();
             record(&mut connection, number, hash).await.unwrap();
-            drop(connection);
-            let error = apply(&pool).await.unwrap_err().to_string();
+            let error = apply(&mut connection).await.unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         }
     }

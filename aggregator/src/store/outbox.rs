@@ -4,7 +4,7 @@
 
 use shared::ids::{KeyId, ProjectId};
 use shared::time::Timestamp;
-use sqlx::Row;
+use sqlx::{AssertSqlSafe, Row};
 
 use super::rows::{id, ms, number, small};
 use super::{Connection, Store, StoreError, keys, ledger};
@@ -28,28 +28,41 @@ pub struct DuePush {
 }
 
 impl Store {
-    /// At most `limit` pushes that are due, those waiting longest first.
+    /// Takes at most `limit` pushes that are due, those waiting longest first: nobody else is given them for
+    /// `lease_ms`, after which whoever took them is taken for dead.
     ///
-    /// A push that waits longer than `wait_ms_max` was put off by a clock that has been set back since.
+    /// A push that waits longer than `lease_ms` was put off by a clock that has been set back since.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn due_pushes(
+    pub async fn take_pushes(
         &self,
         now: Timestamp,
-        wait_ms_max: u64,
+        lease_ms: u64,
         limit: u32,
     ) -> Result<Vec<DuePush>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT project, version, attempts FROM policy_outbox
-             WHERE due_ms <= $1 OR due_ms > $2
-             ORDER BY due_ms, project LIMIT $3",
-        )
-        .bind(ms(now))
-        .bind(ms(now.plus_ms(wait_ms_max)))
-        .bind(i64::from(limit))
-        .fetch_all(&self.readers)
-        .await?;
+        let until = ms(now.plus_ms(lease_ms));
+        let any = sqlx::query("SELECT 1 FROM policy_outbox WHERE due_ms <= $1 OR due_ms > $2 LIMIT 1")
+            .bind(ms(now))
+            .bind(until)
+            .fetch_optional(&self.readers)
+            .await?;
+        if any.is_none() {
+            return Ok(Vec::new());
+        }
+        let sql = format!(
+            "UPDATE policy_outbox SET due_ms = $2 WHERE project IN (
+                 SELECT project FROM policy_outbox WHERE due_ms <= $1 OR due_ms > $2
+                 ORDER BY due_ms, project LIMIT $3 {}
+             ) RETURNING project, version, attempts",
+            self.dialect.skip_locked()
+        );
+        let rows = sqlx::query(AssertSqlSafe(sql))
+            .bind(ms(now))
+            .bind(until)
+            .bind(i64::from(limit))
+            .fetch_all(&self.writer)
+            .await?;
         rows.iter()
             .map(|row| {
                 Ok(DuePush {
@@ -59,6 +72,17 @@ impl Store {
                 })
             })
             .collect()
+    }
+
+    /// Every push that waits, due or taken or neither, with its version.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn waiting_pushes(&self) -> Result<Vec<(ProjectId, u64)>, StoreError> {
+        let rows = sqlx::query("SELECT project, version FROM policy_outbox ORDER BY project")
+            .fetch_all(&self.readers)
+            .await?;
+        rows.iter().map(|row| Ok((id(row, "project", ProjectId::parse)?, number(row, "version")?))).collect()
     }
 
     /// Forgets a push whose version, or a newer one, has arrived.
@@ -95,11 +119,12 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn hurry_pushes(&self, now: Timestamp) -> Result<(), StoreError> {
-        sqlx::query("UPDATE policy_outbox SET attempts = 0, due_ms = $1 WHERE due_ms > $2")
+        let mut tx = self.write().await?;
+        sqlx::query("UPDATE policy_outbox SET attempts = 0, due_ms = $1 WHERE due_ms > $1")
             .bind(ms(now))
-            .bind(ms(now))
-            .execute(&self.writer)
+            .execute(&mut *tx)
             .await?;
+        tx.commit().await?;
         Ok(())
     }
 

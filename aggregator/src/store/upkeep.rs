@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{Connection, Row, SqliteConnection};
+use sqlx::Row;
 
-use super::{Store, StoreError};
+use super::dialect::Dialect;
+use super::{Store, StoreError, sqlite};
 
 /// The name of the setting that holds how far the clock was moved.
 const CLOCK_OFFSET: &str = "clock_offset_ms";
@@ -14,10 +14,14 @@ impl Store {
     /// Writes the books, as of one instant, into a file that is not there yet.
     ///
     /// # Errors
-    /// When the store fails or the file is there.
+    /// When the store fails, the file is there, or the books are on a server.
     pub async fn backup(&self, file: &Path) -> Result<(), StoreError> {
-        sqlx::query("VACUUM INTO $1").bind(file.display().to_string()).execute(&self.writer).await?;
-        Ok(())
+        match self.dialect {
+            Dialect::Sqlite => sqlite::backup(&self.writer, file).await,
+            Dialect::Postgres => Err(StoreError::NotOnPostgres(
+                "copy them with `pg_dump --format=custom`, or archive the server's log for any instant",
+            )),
+        }
     }
 
     /// Checks that a file is a whole database of a meter.
@@ -25,16 +29,8 @@ impl Store {
     /// # Errors
     /// When it is not.
     pub async fn check_backup(file: &Path) -> Result<(), StoreError> {
-        let options = SqliteConnectOptions::new().filename(file).read_only(true);
-        let mut connection = SqliteConnection::connect_with(&options).await?;
-        let answer: String =
-            sqlx::query("PRAGMA integrity_check").fetch_one(&mut connection).await?.try_get(0)?;
-        if answer != "ok" {
-            return Err(StoreError::Unsafe(answer));
-        }
-        sqlx::query("SELECT number FROM migration LIMIT 1").fetch_one(&mut connection).await?;
-        connection.close().await?;
-        Ok(())
+        sqlx::any::install_default_drivers();
+        sqlite::check_backup(file).await
     }
 
     /// How far the clock was moved forward, in milliseconds.

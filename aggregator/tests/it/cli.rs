@@ -6,6 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use shared::key::KeySecrets;
 
+use crate::backend;
 use crate::support::{Folder, SECRET_EDGE, SECRET_KEYS, SECRET_POLICY, raw, request, until};
 
 /// `meter` with the environment of a test and nothing of ours.
@@ -14,7 +15,7 @@ fn meter(folder: &Folder, words: &str) -> Command {
     command
         .args(words.split_whitespace())
         .env_clear()
-        .env("DATABASE_URL", format!("sqlite://{}", folder.database().display()))
+        .env("DATABASE_URL", folder.database_url())
         .env("METER_LISTEN", "127.0.0.1:0")
         // A port that nobody listens on: nothing in these tests reaches an edge.
         .env("EDGE_URL", "http://127.0.0.1:9")
@@ -137,7 +138,7 @@ fn refusals_say_what_to_do_next() {
     let folder = Folder::new();
     let missing = stderr(&run(&folder, "project list"));
     assert!(missing.contains("there is no database at") && missing.contains("DATABASE_URL"), "{missing}");
-    assert!(!folder.database().exists(), "a mistyped path makes no database");
+    assert!(!folder.has_database_file(), "a mistyped path makes no database");
     stdout(&folder, "project create demo --plan community");
     // command => words that the refusal has
     let table = "
@@ -307,6 +308,9 @@ fn credits_and_statements_are_given_by_commands() {
 #[test]
 fn a_backup_is_restored_elsewhere_and_overwrites_nothing() {
     let (folder, other) = (Folder::new(), Folder::new());
+    if backend::server().is_some() {
+        return refuses_copies_on_postgres(&folder);
+    }
     stdout(&folder, "project create demo --plan pro");
     let copy = folder.path().join("copy.db").display().to_string();
     stdout(&folder, &format!("backup {copy}"));
@@ -322,7 +326,19 @@ fn a_backup_is_restored_elsewhere_and_overwrites_nothing() {
     let junk = Folder::new();
     std::fs::write(junk.path().join("junk"), "x".repeat(5_000)).unwrap();
     let refused = stderr(&run(&junk, "restore junk"));
-    assert!(refused.contains("is no backup") && !junk.database().exists(), "{refused}");
+    assert!(refused.contains("is no backup") && !junk.has_database_file(), "{refused}");
+}
+
+/// A server is copied by its own means, which the refusals name.
+fn refuses_copies_on_postgres(folder: &Folder) {
+    stdout(folder, "project create demo --plan pro");
+    let copy = folder.path().join("copy.db").display().to_string();
+    let refused = stderr(&run(folder, &format!("backup {copy}")));
+    assert!(refused.contains("pg_dump"), "{refused}");
+    let refused = stderr(&run(folder, &format!("restore {copy}")));
+    assert!(refused.contains("pg_restore") && refused.contains("meter restored"), "{refused}");
+    stdout(folder, "restored");
+    assert_eq!(json(folder, "project show demo --json")["policy_version"], 1_000_001);
 }
 
 #[tokio::test]

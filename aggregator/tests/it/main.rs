@@ -10,6 +10,7 @@
 )]
 
 mod authz;
+mod backend;
 mod bodies;
 mod calls;
 mod cli;

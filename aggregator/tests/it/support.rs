@@ -13,7 +13,7 @@ use aggregator::metrics::Metrics;
 use aggregator::policy::Basis;
 use aggregator::project::{NewProject, Setting};
 use aggregator::store::Intake;
-use aggregator::store::{KeyCreated, Store, WhenMissing};
+use aggregator::store::{Database, KeyCreated, Store, WhenMissing};
 use aggregator::token::TokenText;
 use shared::ids::{KeyId, Mode, ProjectId};
 use shared::key::KeySecrets;
@@ -25,6 +25,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::backend;
+
 /// Where every test's clock begins: in the middle of a month.
 pub(crate) const NOON: &str = "2026-11-23";
 
@@ -35,29 +37,45 @@ pub(crate) const SECRET_EDGE: &str = "e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1
 pub(crate) const SECRET_POLICY: &str = "b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1";
 pub(crate) const SECRET_KEYS: &str = "c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1";
 
-/// A folder that is gone with the test.
-pub(crate) struct Folder(PathBuf);
+/// A folder and a database that are gone with the test.
+pub(crate) struct Folder {
+    path: PathBuf,
+    name: String,
+    database_url: String,
+}
 
 impl Folder {
     pub(crate) fn new() -> Self {
-        let path = std::env::temp_dir().join(format!("meter-test-{}", aggregator::random::id().unwrap()));
+        let name = format!("meter-test-{}", aggregator::random::id().unwrap());
+        let path = std::env::temp_dir().join(&name);
         std::fs::create_dir(&path).unwrap();
-        Self(path)
+        let database_url = backend::create(&path, &name);
+        Self { path, name, database_url }
     }
 
     pub(crate) fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
-    pub(crate) fn database(&self) -> PathBuf {
-        self.0.join("meter.db")
+    pub(crate) fn database(&self) -> Database {
+        backend::parse(&self.database_url)
+    }
+
+    pub(crate) fn database_url(&self) -> &str {
+        &self.database_url
+    }
+
+    /// Whether somebody has made a database file; on Postgres nobody does.
+    pub(crate) fn has_database_file(&self) -> bool {
+        self.path.join("meter.db").exists()
     }
 }
 
 impl Drop for Folder {
     fn drop(&mut self) {
         // A folder that stays behind fails no test.
-        drop(std::fs::remove_dir_all(&self.0));
+        drop(std::fs::remove_dir_all(&self.path));
+        backend::remove(&self.name);
     }
 }
 

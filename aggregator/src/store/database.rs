@@ -1,0 +1,143 @@
+//! Where the books are. What it shows never holds a password.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
+
+use sqlx::error::DatabaseError;
+use sqlx::postgres::{PgConnectOptions, PgDatabaseError};
+
+/// Where the books are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Database {
+    /// In an SQLite file.
+    Sqlite(PathBuf),
+    /// On a Postgres server.
+    Postgres(PostgresUrl),
+}
+
+/// A URL of a Postgres database; shown, it is only where that is.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PostgresUrl {
+    whole: String,
+    shown: String,
+}
+
+impl PostgresUrl {
+    /// The whole URL, which may hold a password.
+    pub(super) fn expose(&self) -> &str {
+        &self.whole
+    }
+}
+
+impl fmt::Display for PostgresUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+impl fmt::Debug for PostgresUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PostgresUrl({})", self.shown)
+    }
+}
+
+impl Database {
+    /// Reads `sqlite://meter.db` or `postgres://user:password@host:5432/meter`.
+    ///
+    /// # Errors
+    /// Says what is accepted.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("sqlite://").or_else(|| text.strip_prefix("sqlite:")) {
+            return sqlite(path);
+        }
+        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            return postgres(text);
+        }
+        // A database's URL may hold a password, so only its scheme is repeated.
+        let scheme = text.split_once(':').map_or("none", |(scheme, _)| scheme);
+        Err(format!("got the scheme {scheme:?}, {ACCEPTED}"))
+    }
+}
+
+const ACCEPTED: &str = "accepted is a file such as sqlite://meter.db or a server such as postgres://user:password@host:5432/meter";
+
+fn sqlite(path: &str) -> Result<Database, String> {
+    if path.is_empty() || path.contains(":memory:") {
+        return Err(format!("a database in memory loses what it acknowledged, {ACCEPTED}"));
+    }
+    if path.contains('?') {
+        return Err(format!("settings after ? could make it unsafe, {ACCEPTED}"));
+    }
+    Ok(Database::Sqlite(Path::new(path).to_path_buf()))
+}
+
+fn postgres(text: &str) -> Result<Database, String> {
+    // What the driver says may repeat the password.
+    let options = PgConnectOptions::from_str(text).map_err(|_| format!("this is no URL, {ACCEPTED}"))?;
+    let Some(database) = options.get_database() else {
+        return Err(format!("it names no database, {ACCEPTED}"));
+    };
+    let shown = format!("postgres://{}:{}/{database}", options.get_host(), options.get_port());
+    Ok(Database::Postgres(PostgresUrl { whole: text.to_owned(), shown }))
+}
+
+impl fmt::Display for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "sqlite://{}", path.display()),
+            Self::Postgres(url) => url.fmt(f),
+        }
+    }
+}
+
+/// Whether the database may take later what it refuses now.
+pub(super) fn is_passing(error: &dyn DatabaseError) -> bool {
+    // SQLite's primary result codes: busy, locked, I/O error, disk full, cannot open.
+    const SQLITE: [u32; 5] = [5, 6, 10, 13, 14];
+    // Postgres' classes: connection, transaction taken back, resources, lock or state, intervention, system.
+    const POSTGRES: [&str; 6] = ["08", "40", "53", "55", "57", "58"];
+    // A server that is a standby now, and a transaction that waited too long for us.
+    const POSTGRES_STATES: [&str; 2] = ["25006", "25P03"];
+    let code = error.code().unwrap_or_default();
+    if error.try_downcast_ref::<PgDatabaseError>().is_some() {
+        return POSTGRES.iter().any(|class| code.starts_with(class)) || POSTGRES_STATES.contains(&&*code);
+    }
+    // The low byte of an extended code is its primary code.
+    code.parse::<u32>().is_ok_and(|code| SQLITE.contains(&(code & 0xff)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shown_database_keeps_its_password() {
+        for (text, shown) in [
+            ("sqlite://meter.db", "sqlite://meter.db"),
+            ("sqlite:a b.db", "sqlite://a b.db"),
+            ("postgres://user:hunter2@db:5433/books?sslmode=require", "postgres://db:5433/books"),
+            ("postgresql://user@db/books?password=hunter2", "postgres://db:5432/books"),
+        ] {
+            let database = Database::parse(text).unwrap();
+            assert_eq!(database.to_string(), shown);
+            assert!(!format!("{database:?}").contains("hunter2"), "{database:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_safe_database_is_refused_without_its_password() {
+        for (text, why) in [
+            ("sqlite::memory:", "loses what it acknowledged"),
+            ("sqlite://", "loses what it acknowledged"),
+            ("sqlite://x.db?mode=memory", "could make it unsafe"),
+            ("mysql://user:hunter2@db/books", "the scheme \"mysql\""),
+            ("postgres://user:hunter2@db:port/books", "no URL"),
+            ("postgres://user:hunter2@db", "names no database"),
+        ] {
+            let error = Database::parse(text).unwrap_err();
+            assert!(error.contains(why) && error.contains("accepted is"), "{text}: {error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The books in an SQLite file: how it is opened, checked, copied. Never without its log being synced.
+
+use std::path::Path;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::{Connection as _, Row};
+
+use super::{ACQUIRE_TIMEOUT, Connection, DbPool, Pools, StoreError, WhenMissing};
+
+/// Enough for reports to run beside the writer; readers never block it.
+const READERS_MAX: u32 = 4;
+
+/// The value of `PRAGMA synchronous` that syncs the log at every commit.
+const SYNCHRONOUS_FULL: i64 = 2;
+
+/// Where a plain sync leaves data in the drive's cache (macOS), `fullfsync` asks for more. Foreign keys and
+/// a wait of five seconds for other processes that write are the driver's defaults.
+const SAFE: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA fullfsync = ON;";
+
+/// What a path keeps in a URL.
+const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
+
+/// One connection that writes, so that writers queue here instead of meeting in the database, and a few
+/// that only read.
+pub(super) async fn open(path: &Path, missing: WhenMissing) -> Result<Pools, StoreError> {
+    if missing == WhenMissing::Refuse && !path.exists() {
+        return Err(StoreError::Missing(path.display().to_string()));
+    }
+    let pool = |size| AnyPoolOptions::new().max_connections(size).acquire_timeout(ACQUIRE_TIMEOUT);
+    let writer: DbPool = pool(1)
+        .after_connect(|connection, _| {
+            Box::pin(async move { sqlx::raw_sql(SAFE).execute(connection).await.map(drop) })
+        })
+        .connect_with(options(path, "rwc")?)
+        .await?;
+    refuse_unsafe(&mut *writer.acquire().await?).await?;
+    let readers = pool(READERS_MAX)
+        .after_connect(|connection, _| {
+            Box::pin(async move {
+                sqlx::raw_sql(SAFE).execute(&mut *connection).await?;
+                sqlx::raw_sql("PRAGMA query_only = ON").execute(connection).await.map(drop)
+            })
+        })
+        .connect_lazy_with(options(path, "rw")?);
+    Ok(Pools { writer, readers })
+}
+
+fn options(path: &Path, mode: &str) -> Result<AnyConnectOptions, StoreError> {
+    let path = std::path::absolute(path).map_err(sqlx::Error::Io)?;
+    let path = percent_encode(path.as_os_str().as_encoded_bytes(), KEPT);
+    Ok(format!("sqlite://{path}?mode={mode}").parse()?)
+}
+
+/// SQLite answers a setting that it cannot keep with the one it has, so what counts is what it answers.
+async fn refuse_unsafe(connection: &mut Connection) -> Result<(), StoreError> {
+    let journal: String = sqlx::query("PRAGMA journal_mode").fetch_one(&mut *connection).await?.try_get(0)?;
+    if journal != "wal" {
+        let advice = "acknowledged writes need wal; keep the file on a local disk";
+        return Err(StoreError::Unsafe(format!("its journal mode is {journal}; {advice}")));
+    }
+    let synchronous: i64 = sqlx::query("PRAGMA synchronous").fetch_one(&mut *connection).await?.try_get(0)?;
+    if synchronous < SYNCHRONOUS_FULL {
+        return Err(StoreError::Unsafe(format!(
+            "synchronous is {synchronous}, accepted is {SYNCHRONOUS_FULL} (FULL)"
+        )));
+    }
+    Ok(())
+}
+
+/// Writes the books, as of one instant, into a file that is not there yet.
+pub(super) async fn backup(writer: &DbPool, file: &Path) -> Result<(), StoreError> {
+    sqlx::query("VACUUM INTO $1").bind(file.display().to_string()).execute(writer).await?;
+    Ok(())
+}
+
+/// Checks that a file is a whole database of a meter.
+pub(super) async fn check_backup(file: &Path) -> Result<(), StoreError> {
+    let mut connection = Connection::connect_with(&options(file, "ro")?).await?;
+    let answer: String =
+        sqlx::query("PRAGMA integrity_check").fetch_one(&mut connection).await?.try_get(0)?;
+    if answer != "ok" {
+        return Err(StoreError::Unsafe(answer));
+    }
+    sqlx::query("SELECT number FROM migration LIMIT 1").fetch_one(&mut connection).await?;
+    connection.close().await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder() -> std::path::PathBuf {
+        let folder = std::env::temp_dir().join(format!("meter store 50%25 {}", crate::random::id().unwrap()));
+        std::fs::create_dir(&folder).unwrap();
+        folder
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_may_lose_acknowledged_writes_is_refused() {
+        sqlx::any::install_default_drivers();
+        let folder = folder();
+        let cases = [
+            ("wal", "full", None),
+            ("wal", "extra", None),
+            ("wal", "normal", Some("synchronous is 1")),
+            ("wal", "off", Some("synchronous is 0")),
+            ("memory", "full", Some("journal mode is memory")),
+            ("delete", "full", Some("journal mode is delete")),
+        ];
+        for (number, (journal, synchronous, expected)) in cases.into_iter().enumerate() {
+            let options = options(&folder.join(number.to_string()), "rwc").unwrap();
+            let mut connection = Connection::connect_with(&options).await.unwrap();
+            let settings = format!("PRAGMA journal_mode = {journal}; PRAGMA synchronous = {synchronous}");
+            sqlx::raw_sql(sqlx::AssertSqlSafe(settings)).execute(&mut connection).await.unwrap();
+            let refused = refuse_unsafe(&mut connection).await.err().map(|error| error.to_string());
+            match (&refused, expected) {
+                (None, None) => {}
+                (Some(error), Some(expected)) => assert!(error.contains(expected), "{error}"),
+                (None, Some(_)) | (Some(_), None) => panic!("{number}: {refused:?}, expected {expected:?}"),
+            }
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[tokio::test]
+    async fn every_connection_of_an_opened_store_is_safe() {
+        sqlx::any::install_default_drivers();
+        let folder = folder();
+        let file = folder.join("m.db");
+        let Pools { writer, readers } = open(&file, WhenMissing::Create).await.unwrap();
+        assert!(file.exists(), "the file has the name that it was given");
+        sqlx::raw_sql("CREATE TABLE t (x INTEGER)").execute(&writer).await.unwrap();
+        refuse_unsafe(&mut writer.acquire().await.unwrap()).await.unwrap();
+        refuse_unsafe(&mut readers.acquire().await.unwrap()).await.unwrap();
+        let refused = sqlx::query("DELETE FROM t").execute(&readers).await;
+        assert!(refused.is_err(), "a reader must not write");
+        readers.close().await;
+        writer.close().await;
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}

@@ -1,0 +1,46 @@
+//! Which database the suite runs on: an SQLite file for each test, or, where `METER_TEST_POSTGRES` names a
+//! server, a Postgres database for each. `cargo xtask test` runs the suite on both.
+
+use std::path::Path;
+
+use aggregator::store::Database;
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+
+/// The server's own database, or nothing if the suite runs on SQLite.
+#[expect(clippy::disallowed_methods, reason = "this is what chooses the suite's database")]
+pub(crate) fn server() -> Option<String> {
+    std::env::var("METER_TEST_POSTGRES").ok().filter(|url| !url.is_empty())
+}
+
+/// The URL of a database for one test, in `folder` or on the server.
+pub(crate) fn create(folder: &Path, name: &str) -> String {
+    let Some(server) = server() else { return format!("sqlite://{}", folder.join("meter.db").display()) };
+    run(&server, format!("CREATE DATABASE \"{name}\""));
+    let (host, _) = server.rsplit_once('/').unwrap();
+    format!("{host}/{name}")
+}
+
+/// Removes the database of that name from the server.
+pub(crate) fn remove(name: &str) {
+    if let Some(server) = server() {
+        run(&server, format!("DROP DATABASE IF EXISTS \"{name}\" WITH (FORCE)"));
+    }
+}
+
+pub(crate) fn parse(url: &str) -> Database {
+    Database::parse(url).unwrap()
+}
+
+/// Runs a statement from whatever a test is in: a thread of its own may wait.
+pub(crate) fn run(url: &str, statement: String) {
+    let url = url.to_owned();
+    let done = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut connection = PgConnection::connect(&url).await.unwrap();
+            sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await.unwrap();
+            connection.close().await.unwrap();
+        });
+    });
+    done.join().unwrap();
+}

@@ -3,11 +3,12 @@
 use std::fmt;
 
 use schemars::JsonSchema;
+use serde::Serialize;
 use shared::ids::ProjectId;
 
 /// What a member of a project is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, JsonSchema)]
-#[schemars(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Everything that a project's members may do.
     Owner,

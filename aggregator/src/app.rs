@@ -9,7 +9,7 @@ use shared::sign::SigningKeys;
 
 use crate::book::Book;
 use crate::clock::Clock;
-use crate::http::{Readiness, Timeouts};
+use crate::http::{Readiness, Streams, Timeouts};
 use crate::metrics::Metrics;
 use crate::policy::Basis;
 use crate::store::Intake;
@@ -40,6 +40,8 @@ pub struct Parts {
     pub timeouts: Timeouts,
     /// What the store last said about its readiness.
     pub readiness: Readiness,
+    /// The live streams that this process shows.
+    pub streams: Streams,
 }
 
 impl App {

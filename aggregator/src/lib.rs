@@ -16,6 +16,7 @@ pub mod growth;
 pub mod http;
 pub mod jobs;
 pub mod ledger;
+pub mod member;
 pub mod metrics;
 pub mod once;
 pub mod policy;

@@ -66,6 +66,20 @@ impl Basis {
         self.catalogue.terms(project.plan).ok_or(NoSuchPlan(project.plan.as_str()))
     }
 
+    /// How many members the plan that is in force permits; `None` is any number.
+    ///
+    /// # Errors
+    /// When the catalogue lacks the plan.
+    pub fn members_max(
+        &self,
+        project: &Project,
+        ledger: &Ledger,
+        now: Timestamp,
+    ) -> Result<Option<u32>, NoSuchPlan> {
+        let plan = self.in_force(project, ledger, now)?.plan;
+        self.catalogue.terms(plan).map(|terms| terms.members_max).ok_or(NoSuchPlan(plan.as_str()))
+    }
+
     /// What is in force for a project at an instant.
     ///
     /// # Errors

@@ -12,6 +12,12 @@ pub const RPM_MAX: u32 = 1_000_000;
 /// The most keys a project may have that are not revoked: all of them travel in its policy.
 pub const ACTIVE_KEYS_MAX: usize = 100;
 
+/// The longest time that a key which was rotated out goes on being accepted: a week of work to replace it.
+pub const OVERLAP_S_MAX: u64 = 7 * 86_400;
+
+/// How long it is where nobody says so.
+pub const OVERLAP_S: u64 = 86_400;
+
 /// One project.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Project {
@@ -123,4 +129,6 @@ pub struct Key {
     pub created: Timestamp,
     /// When it was revoked.
     pub revoked: Option<Timestamp>,
+    /// When it is revoked by itself, because another took its place.
+    pub expires: Option<Timestamp>,
 }

@@ -107,6 +107,16 @@ codes! {
     HomeUnavailable => "home_unavailable", 503, "The limits cannot be checked at present";
     /// The service is starting or its store cannot be reached.
     NotReady => "not_ready", 503, "The service is not ready";
+    /// The plan permits no further member.
+    MemberLimit => "member_limit", 403, "The plan's members are all in use";
+    /// The project has a member of that name.
+    MemberExists => "member_exists", 409, "There is already such a member";
+    /// The project would be left without an owner.
+    LastOwner => "last_owner", 409, "A project keeps an owner";
+    /// A month cannot be corrected as asked.
+    CorrectionRefused => "correction_refused", 409, "The month cannot be corrected so";
+    /// The process shows as many live streams as it can.
+    TooManyStreams => "too_many_streams", 429, "Too many live streams are open";
     /// The plan has no overage to turn on.
     OverageNotOffered => "overage_not_offered", 409, "The plan has no overage";
     /// An Idempotency-Key came again with another body.

@@ -13,7 +13,7 @@ use crate::billing::{LotView, TopUps};
 use crate::http::{REASON, is_reason};
 use crate::ledger::statement::{Statement, statement};
 use crate::once::{Answer, Once, is_key};
-use crate::store::{Begun, Credited};
+use crate::store::{Begun, Corrected, Credited};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Credit {
@@ -35,6 +35,24 @@ pub(super) struct Give {
     /// A name for this command: given again with it, nothing more is given
     #[arg(long)]
     idempotency_key: Option<String>,
+    #[command(flatten)]
+    format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Correct {
+    /// The project
+    #[arg(long)]
+    project: ProjectId,
+    /// A closed month such as 2026-05
+    #[arg(long, value_parser = period)]
+    period: Period,
+    /// How many units are taken back
+    #[arg(long, allow_negative_numbers = true, value_parser = units)]
+    units: Units,
+    /// Why, for everybody who reads the ledger
+    #[arg(long)]
+    reason: String,
     #[command(flatten)]
     format: Format,
 }
@@ -95,6 +113,24 @@ pub(super) async fn credit(Credit::Give(give): Credit, context: Context) -> anyh
     }
     work.commit().await?;
     print::result(give.format, &view, LotView::line)
+}
+
+pub(super) async fn correct(correct: Correct, context: Context) -> anyhow::Result<()> {
+    let Correct { project, period, units, reason, format } = correct;
+    if units == Units::ZERO {
+        bail!("--units: got 0, accepted are 1 to {}", Units::MAX);
+    }
+    if !is_reason(&reason) {
+        bail!("--reason: accepted are {REASON}");
+    }
+    let now = context.clock.now();
+    match context.store.correct(&project, (period, units, reason), now).await? {
+        Corrected::Book(book) => {
+            print::result(format, &statement(&book.ledger, book.seen(now), period)?, text)
+        }
+        Corrected::ProjectUnknown => Err(unknown(&project)),
+        Corrected::Refused(refusal) => Err(refusal.into()),
+    }
 }
 
 pub(super) async fn show(show: Show, context: Context) -> anyhow::Result<()> {

@@ -9,8 +9,8 @@ use shared::key::ProjectKey;
 use super::print::{self, Format};
 use super::{Context, project};
 use crate::http::KeyView;
-use crate::project::ACTIVE_KEYS_MAX;
-use crate::store::KeyCreated;
+use crate::project::{ACTIVE_KEYS_MAX, OVERLAP_S, OVERLAP_S_MAX};
+use crate::store::{KeyCreated, KeyRotated};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -18,6 +18,8 @@ pub(super) enum Command {
     Create(Create),
     /// List a project's keys, revoked ones too
     List(List),
+    /// Make a key in the place of another, which goes on being accepted for a while
+    Rotate(Rotate),
     /// Revoke a key; the edge refuses it within seconds
     Revoke(Revoke),
 }
@@ -55,6 +57,21 @@ pub(super) struct Revoke {
     format: Format,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct Rotate {
+    /// The project
+    #[arg(long)]
+    project: ProjectId,
+    /// The id of the key that is replaced
+    #[arg(long)]
+    key: KeyId,
+    /// For how many seconds that one is still accepted, a week at most
+    #[arg(long, default_value_t = OVERLAP_S, value_parser = clap::value_parser!(u64).range(0..=OVERLAP_S_MAX))]
+    overlap: u64,
+    #[command(flatten)]
+    format: Format,
+}
+
 #[derive(Serialize)]
 struct NewKey {
     project: ProjectId,
@@ -67,6 +84,7 @@ pub(super) async fn run(command: Command, context: Context) -> anyhow::Result<()
     match command {
         Command::Create(create) => self::create(create, &context).await,
         Command::List(list) => self::list(list, &context).await,
+        Command::Rotate(rotate) => self::rotate(rotate, &context).await,
         Command::Revoke(revoke) => self::revoke(revoke, &context).await,
     }
 }
@@ -77,18 +95,39 @@ async fn create(create: Create, context: &Context) -> anyhow::Result<()> {
     let key = match context.store.create_key(&create.project, mode, context.clock.now()).await? {
         KeyCreated::Key(key) => key,
         KeyCreated::ProjectUnknown => return Err(project::unknown(&create.project)),
-        KeyCreated::TooMany => {
-            return Err(anyhow!(
-                "{} has {ACTIVE_KEYS_MAX} keys that are not revoked; revoke one first",
-                create.project
-            ));
-        }
+        KeyCreated::TooMany => return Err(too_many(&create.project)),
     };
     let text = secrets.mint(&ProjectKey { project: create.project.clone(), mode, id: key.id.clone() });
     print::remark(create.format, "Keep this key now: it is shown this once.");
     print::result(create.format, &NewKey { project: create.project, id: key.id, mode, key: text }, |new| {
         new.key.clone()
     })
+}
+
+async fn rotate(rotate: Rotate, context: &Context) -> anyhow::Result<()> {
+    let Rotate { project, key, overlap, format } = rotate;
+    let secrets = context.config.key_secrets()?;
+    let overlap_ms = overlap.saturating_mul(1_000);
+    let rotated = context.store.rotate_key(&project, (&key, overlap_ms), context.clock.now()).await?;
+    let (new, expires) = match rotated {
+        KeyRotated::Key(new, expires) => (new, expires),
+        KeyRotated::Unknown => {
+            return Err(anyhow!(
+                "{project} has no key {key} that is not revoked; `meter key list --project {project}` shows those it has"
+            ));
+        }
+        KeyRotated::TooMany => return Err(too_many(&project)),
+    };
+    let text = secrets.mint(&ProjectKey { project: project.clone(), mode: new.mode, id: new.id.clone() });
+    print::remark(
+        format,
+        &format!("Keep this key now: it is shown this once. {key} is accepted until {expires}."),
+    );
+    print::result(format, &NewKey { project, id: new.id, mode: new.mode, key: text }, |new| new.key.clone())
+}
+
+fn too_many(project: &ProjectId) -> anyhow::Error {
+    anyhow!("{project} has {ACTIVE_KEYS_MAX} keys that are not revoked; revoke one first")
 }
 
 async fn list(list: List, context: &Context) -> anyhow::Result<()> {

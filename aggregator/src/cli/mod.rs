@@ -7,9 +7,11 @@ mod backup;
 mod billing;
 mod clock;
 mod key;
+mod member;
 mod print;
 mod project;
 mod serve;
+mod tail;
 mod token;
 mod trail;
 
@@ -41,7 +43,10 @@ enum Command {
     /// Make, change and show projects
     #[command(subcommand)]
     Project(project::Command),
-    /// Make, list and revoke the keys of a project
+    /// Add, change and remove the people of a project
+    #[command(subcommand)]
+    Member(member::Command),
+    /// Make, list, rotate and revoke the keys of a project
     #[command(subcommand)]
     Key(key::Command),
     /// Make, list and revoke the tokens of people and programs that administer projects
@@ -50,8 +55,12 @@ enum Command {
     /// Give units that cost nothing
     #[command(subcommand)]
     Credit(billing::Credit),
+    /// Take units of a closed month back, for a reason
+    Correct(billing::Correct),
     /// Show what a month used, what paid for it and what it costs
     Statement(billing::Show),
+    /// Show what happens in a project, as it happens
+    Tail(tail::Tail),
     /// Show who changed what, the newest first
     Audit(trail::Show),
     /// Move the clock of a meter for tests
@@ -76,9 +85,12 @@ impl Command {
             | Self::Token(token::Command::Create(_)) => WhenMissing::Create,
             Self::Project(_)
             | Self::Key(_)
+            | Self::Member(_)
             | Self::Token(_)
             | Self::Credit(_)
+            | Self::Correct(_)
             | Self::Statement(_)
+            | Self::Tail(_)
             | Self::Audit(_)
             | Self::Clock(_)
             | Self::Backup(_)
@@ -117,10 +129,13 @@ fn start(cli: Cli) -> anyhow::Result<()> {
         match cli.command {
             Command::Serve => serve::run(config).await,
             Command::Project(command) => project::run(command, context(config, missing).await?).await,
+            Command::Member(command) => member::run(command, context(config, missing).await?).await,
             Command::Key(command) => key::run(command, context(config, missing).await?).await,
             Command::Token(command) => token::run(command, context(config, missing).await?).await,
             Command::Credit(command) => billing::credit(command, context(config, missing).await?).await,
+            Command::Correct(correct) => billing::correct(correct, context(config, missing).await?).await,
             Command::Statement(show) => billing::show(show, context(config, missing).await?).await,
+            Command::Tail(tail) => tail::run(tail, context(config, missing).await?).await,
             Command::Audit(show) => trail::show(show, context(config, missing).await?).await,
             Command::Clock(command) => clock::run(command, context(config, missing).await?).await,
             Command::Backup(copy) => backup::backup(copy, context(config, missing).await?).await,

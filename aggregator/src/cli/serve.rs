@@ -12,9 +12,9 @@ use tracing_subscriber::EnvFilter;
 use crate::app::{App, Parts};
 use crate::clock::Clock;
 use crate::config::{Config, LogFormat};
-use crate::http::{self, Readiness, Timeouts};
+use crate::http::{self, Readiness, Streams, Timeouts};
 use crate::jobs::edge_client::EdgeClient;
-use crate::jobs::{audit, clock_offset, forget, month_close, policy_push};
+use crate::jobs::{audit, clock_offset, forget, key_expiry, month_close, policy_push, stream_age};
 use crate::metrics::Metrics;
 use crate::store::Intake;
 use crate::store::{Store, WhenMissing};
@@ -44,6 +44,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
         intake: Intake::start(store.clone(), clock.clone()),
         timeouts: Timeouts::default(),
         readiness: Readiness::default(),
+        streams: Streams::default(),
         metrics: Metrics::default(),
         signing_keys: config.signing_keys.clone(),
         store,
@@ -57,12 +58,20 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     let mut jobs = JoinSet::new();
     jobs.spawn(policy_push::run(app.clone(), edge));
     jobs.spawn(month_close::run(app.clone()));
+    jobs.spawn(key_expiry::run(app.clone()));
+    jobs.spawn(stream_age::run(app.clone()));
     jobs.spawn(audit::run(app.clone()));
     jobs.spawn(forget::run(app.clone()));
     if config.test {
         jobs.spawn(clock_offset::run(app.store.clone(), app.clock.clone()));
     }
-    http::serve(listener, http::router(app.clone()), app.timeouts, stop_signal()?).await;
+    let (stop, watched) = (stop_signal()?, app.clone());
+    let stop = async move {
+        stop.await;
+        // Live streams have no end of their own.
+        watched.streams.end();
+    };
+    http::serve(listener, http::router(app.clone()), app.timeouts, stop).await;
     jobs.shutdown().await;
     app.store.close().await;
     tracing::info!("meter has stopped");

@@ -108,6 +108,6 @@ async fn list(list: List, context: &Context) -> anyhow::Result<()> {
     })
 }
 
-fn role(text: &str) -> Result<Role, String> {
+pub(super) fn role(text: &str) -> Result<Role, String> {
     Role::parse(text).ok_or_else(|| "accepted are owner, admin, finance and viewer".to_owned())
 }

@@ -116,6 +116,10 @@ pub(super) struct Read;
 #[derive(Debug)]
 pub(super) struct ManageKeys;
 
+/// Makes, changes and removes its members.
+#[derive(Debug)]
+pub(super) struct ManageMembers;
+
 /// Sets its limits and hands out its tokens.
 #[derive(Debug)]
 pub(super) struct Operate;
@@ -126,6 +130,10 @@ impl Right for Read {
 
 impl Right for ManageKeys {
     const PERMISSION: Permission = Permission::ManageKeys;
+}
+
+impl Right for ManageMembers {
+    const PERMISSION: Permission = Permission::ManageMembers;
 }
 
 impl Right for Operate {

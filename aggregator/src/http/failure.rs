@@ -67,6 +67,13 @@ impl Failure {
         )
     }
 
+    pub(crate) fn member_unknown() -> Self {
+        Self::new(
+            ErrorCode::NotFound,
+            "The project has no such member. GET …/members lists the ids of those it has.",
+        )
+    }
+
     pub(crate) fn forbidden(role: &str) -> Self {
         Self::new(
             ErrorCode::Forbidden,
@@ -139,7 +146,7 @@ impl IntoResponse for Failure {
             StatusCode::UNAUTHORIZED => {
                 set(header::WWW_AUTHENTICATE, "Bearer");
             }
-            StatusCode::SERVICE_UNAVAILABLE => {
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
                 set(header::RETRY_AFTER, RETRY_AFTER_S);
             }
             // What is left of the request must not be taken for the next one.

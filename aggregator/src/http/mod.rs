@@ -19,10 +19,11 @@ mod query;
 mod route;
 mod routes;
 mod server;
+mod streams;
 mod told;
 mod usage;
 
-pub use admin::{AuditView, KeyView, ProjectView, TokenView};
+pub use admin::{AuditView, KeyView, MemberView, ProjectView, TokenView};
 pub(crate) use admin::{REASON, is_reason};
 pub use field::Field;
 pub use health::Readiness;
@@ -31,4 +32,5 @@ pub use openapi::document;
 pub use route::{Answer, Content, Route, Who};
 pub use routes::{router, routes};
 pub use server::{Timeouts, serve};
+pub use streams::{STREAMS_MAX, Streams};
 pub use told::{TOLD, ThresholdReached, Told};

@@ -7,7 +7,7 @@ use shared::problem::ErrorCode;
 
 use super::failure::Failure;
 use super::route::{Route, Who};
-use super::{admin, billing, health, ingest, limits, metrics, openapi, pages, usage};
+use super::{admin, billing, health, ingest, limits, metrics, openapi, pages, streams, usage};
 use crate::app::App;
 
 /// Every endpoint, in the order of the modules that have them.
@@ -25,7 +25,16 @@ pub fn routes() -> Vec<Route> {
             .answers_text(200, "When it happens and what to do", "text/plain")
             .refuses(&[ErrorCode::NotFound]),
     ];
-    [own, health::routes(), ingest::routes(), usage::routes(), billing::routes(), admin::routes()].concat()
+    [
+        own,
+        health::routes(),
+        ingest::routes(),
+        usage::routes(),
+        streams::routes(),
+        billing::routes(),
+        admin::routes(),
+    ]
+    .concat()
 }
 
 /// The router of every endpoint, with problems for all that is none.

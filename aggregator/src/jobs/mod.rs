@@ -4,5 +4,7 @@ pub mod audit;
 pub mod clock_offset;
 pub mod edge_client;
 pub mod forget;
+pub mod key_expiry;
 pub mod month_close;
 pub mod policy_push;
+pub mod stream_age;

@@ -11,7 +11,7 @@ use super::rows::id;
 use super::{Store, StoreError, Work, ledger, projects, rollups};
 use crate::book::Book;
 use crate::ledger::audit::audit;
-use crate::ledger::close::CLOSE_WITHIN_MS;
+use crate::ledger::close::{self, CLOSE_WITHIN_MS};
 use crate::ledger::entry::{LotId, OverageSetting, Posting};
 use crate::ledger::lots;
 use crate::ledger::plan;
@@ -29,7 +29,42 @@ pub enum Credited {
     Refused(Refusal),
 }
 
+/// What came of correcting a closed month.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Corrected {
+    /// The book as it is now.
+    Book(Box<Book>),
+    /// There is no such project.
+    ProjectUnknown,
+    /// The ledger refuses it.
+    Refused(Refusal),
+}
+
 impl Work {
+    /// Takes units of a closed month back, for a reason; what they cost is taken off the bill.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn correct(
+        &mut self,
+        project: &ProjectId,
+        (period, units, reason): (Period, Units, String),
+        now: Timestamp,
+    ) -> Result<Corrected, StoreError> {
+        let Some(book) = ledger::load(&mut self.tx, project).await? else {
+            return Ok(Corrected::ProjectUnknown);
+        };
+        let became = json!({ "units": units, "reason": reason });
+        let postings = match close::correct(&book.ledger, period, units, reason) {
+            Ok(postings) => postings,
+            Err(refusal) => return Ok(Corrected::Refused(refusal)),
+        };
+        let book = self.keep_postings(book, postings, now).await?;
+        let target = period.to_string();
+        self.note(&Deed::new(project, Action::BillCorrected, &target).became(&became), now).await?;
+        Ok(Corrected::Book(Box::new(book)))
+    }
+
     /// Sets auto-overage and its cap; `None` if there is no such project.
     ///
     /// # Errors
@@ -97,6 +132,22 @@ impl Work {
 }
 
 impl Store {
+    /// As [`Work::correct`], committed.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn correct(
+        &self,
+        project: &ProjectId,
+        correction: (Period, Units, String),
+        now: Timestamp,
+    ) -> Result<Corrected, StoreError> {
+        let mut work = self.begin_in(project).await?;
+        let corrected = work.correct(project, correction, now).await?;
+        work.commit().await?;
+        Ok(corrected)
+    }
+
     /// At most `limit` projects that have a period to close.
     ///
     /// # Errors

@@ -22,7 +22,48 @@ pub enum KeyCreated {
     TooMany,
 }
 
+/// What came of rotating a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyRotated {
+    /// The key that takes its place, and when the old one stops being accepted.
+    Key(Key, Timestamp),
+    /// There is no such key, or it is revoked.
+    Unknown,
+    /// The project has [`ACTIVE_KEYS_MAX`] keys that are not revoked.
+    TooMany,
+}
+
 impl Work {
+    /// Makes a key in the place of another, which goes on being accepted for a while.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn rotate_key(
+        &mut self,
+        project: &ProjectId,
+        (key, overlap_ms): (&KeyId, u64),
+        now: Timestamp,
+    ) -> Result<KeyRotated, StoreError> {
+        let Some(old) = find(&mut self.tx, project, key).await?.filter(|old| old.revoked.is_none()) else {
+            return Ok(KeyRotated::Unknown);
+        };
+        // An overlap that is running is not made longer by rotating once more.
+        let wanted = now.plus_ms(overlap_ms);
+        let expires = old.expires.map_or(wanted, |before| before.min(wanted));
+        let new = match self.create_key(project, old.mode, now).await? {
+            KeyCreated::Key(new) => new,
+            KeyCreated::ProjectUnknown => return Ok(KeyRotated::Unknown),
+            KeyCreated::TooMany => return Ok(KeyRotated::TooMany),
+        };
+        expire(&mut self.tx, project, key, expires).await?;
+        let became = json!({ "by": new.id, "expires_at": expires.to_string() });
+        self.note(&Deed::new(project, Action::KeyRotated, key.as_str()).became(&became), now).await?;
+        if expires <= now {
+            self.revoke_key(project, key, now).await?;
+        }
+        Ok(KeyRotated::Key(new, expires))
+    }
+
     /// Makes a key's id and queues the policy that permits it.
     ///
     /// # Errors
@@ -39,7 +80,7 @@ impl Work {
         if active(&mut self.tx, project).await?.len() >= ACTIVE_KEYS_MAX {
             return Ok(KeyCreated::TooMany);
         }
-        let key = Key { id: random::key_id()?, mode, created: now, revoked: None };
+        let key = Key { id: random::key_id()?, mode, created: now, revoked: None, expires: None };
         insert(&mut self.tx, project, &key).await?;
         self.raise_policy(project, now).await?;
         let deed = Deed::new(project, Action::KeyCreated, key.id.as_str());
@@ -104,13 +145,51 @@ impl Store {
         Ok(revoked)
     }
 
+    /// As [`Work::rotate_key`], committed.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn rotate_key(
+        &self,
+        project: &ProjectId,
+        (key, overlap_ms): (&KeyId, u64),
+        now: Timestamp,
+    ) -> Result<KeyRotated, StoreError> {
+        let mut work = self.begin_in(project).await?;
+        let rotated = work.rotate_key(project, (key, overlap_ms), now).await?;
+        work.commit().await?;
+        Ok(rotated)
+    }
+
+    /// At most `limit` keys that were rotated out and whose time has come.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn expired_keys(
+        &self,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<(ProjectId, KeyId)>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT project, id FROM project_key WHERE expires_ms <= $1 AND revoked_ms IS NULL
+             ORDER BY expires_ms, project, id LIMIT $2",
+        )
+        .bind(ms(now))
+        .bind(i64::from(limit))
+        .fetch_all(&self.readers)
+        .await?;
+        rows.iter()
+            .map(|row| Ok((id(row, "project", ProjectId::parse)?, id(row, "id", KeyId::parse)?)))
+            .collect()
+    }
+
     /// All keys that the project ever had, the oldest first.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn keys(&self, project: &ProjectId) -> Result<Vec<Key>, StoreError> {
         let rows = sqlx::query(
-            "SELECT id, mode, created_ms, revoked_ms FROM project_key WHERE project = $1 ORDER BY created_ms, id",
+            "SELECT id, mode, created_ms, revoked_ms, expires_ms FROM project_key WHERE project = $1 ORDER BY created_ms, id",
         )
         .bind(project.as_str())
         .fetch_all(&self.readers)
@@ -134,7 +213,7 @@ pub(super) async fn active(
 
 async fn find(tx: &mut Connection, project: &ProjectId, key: &KeyId) -> Result<Option<Key>, StoreError> {
     let row = sqlx::query(
-        "SELECT id, mode, created_ms, revoked_ms FROM project_key WHERE project = $1 AND id = $2",
+        "SELECT id, mode, created_ms, revoked_ms, expires_ms FROM project_key WHERE project = $1 AND id = $2",
     )
     .bind(project.as_str())
     .bind(key.as_str())
@@ -169,6 +248,21 @@ async fn revoke(
     Ok(())
 }
 
+async fn expire(
+    tx: &mut Connection,
+    project: &ProjectId,
+    key: &KeyId,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE project_key SET expires_ms = $1 WHERE project = $2 AND id = $3")
+        .bind(ms(at))
+        .bind(project.as_str())
+        .bind(key.as_str())
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
 fn read(row: &DbRow) -> Result<Key, StoreError> {
     let mode: String = row.try_get("mode")?;
     Ok(Key {
@@ -177,5 +271,6 @@ fn read(row: &DbRow) -> Result<Key, StoreError> {
             .map_err(|error| StoreError::Unreadable { column: "mode", got: error.got })?,
         created: instant(row, "created_ms")?,
         revoked: optional(row, "revoked_ms", instant)?,
+        expires: optional(row, "expires_ms", instant)?,
     })
 }

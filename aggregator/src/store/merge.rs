@@ -10,7 +10,7 @@ use sqlx::AssertSqlSafe;
 use super::dialect::{Dialect, Type};
 use super::ledger::Looks;
 use super::rows::{int, json_rows, ms, number, units};
-use super::{Connection, Store, StoreError, keys, ledger, projects, rollups};
+use super::{Connection, Store, StoreError, keys, ledger, projects, rollups, stream};
 use crate::batch::{Batch, Doubt};
 use crate::book::Book;
 use crate::growth::Growth;
@@ -95,6 +95,7 @@ async fn merge_one(tx: &mut Connection, flush: &Flush, now: Timestamp) -> Result
     }
     let watermark = touch_source(tx, flush, now).await?;
     let Some(book) = ledger::load(tx, &flush.project).await? else { return Ok(None) };
+    stream::tell_flush(tx, flush, &growth.periods, &book, now).await?;
     let mut looks: Looks = growth.periods.into_keys().map(|period| (period, None)).collect();
     for denied in &flush.denied {
         let under = looks.entry(denied.period).or_default();

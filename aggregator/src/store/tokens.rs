@@ -18,6 +18,8 @@ pub struct Token {
     pub id: String,
     /// What it reaches.
     pub scope: Scope,
+    /// The member whose it is; `None` is a program's.
+    pub member: Option<String>,
     /// When it was made.
     pub created: Timestamp,
     /// When it was revoked.
@@ -35,10 +37,50 @@ impl Work {
         hash: &TokenHash,
         now: Timestamp,
     ) -> Result<Token, StoreError> {
-        let token = Token { id: random::id()?, scope, created: now, revoked: None };
+        let token = Token { id: random::id()?, scope, member: None, created: now, revoked: None };
+        self.keep_token(token, hash, now).await
+    }
+
+    /// Stores a new token of a member.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn create_member_token(
+        &mut self,
+        scope: Scope,
+        (member, hash): (&str, &TokenHash),
+        now: Timestamp,
+    ) -> Result<Token, StoreError> {
+        let member = Some(member.to_owned());
+        let token = Token { id: random::id()?, scope, member, created: now, revoked: None };
+        self.keep_token(token, hash, now).await
+    }
+
+    async fn keep_token(
+        &mut self,
+        token: Token,
+        hash: &TokenHash,
+        now: Timestamp,
+    ) -> Result<Token, StoreError> {
         insert(&mut self.tx, &token, hash).await?;
         self.note(&deed(&token, Action::TokenCreated), now).await?;
         Ok(token)
+    }
+
+    /// Revokes every token of a member.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn revoke_member_tokens(
+        &mut self,
+        project: &ProjectId,
+        member: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        for token in revoke_of_member(&mut self.tx, project, member, now).await? {
+            self.note(&deed(&token, Action::TokenRevoked), now).await?;
+        }
+        Ok(())
     }
 
     /// Revokes a token at once; `None` if there is none of that id. Revoking twice keeps the first instant.
@@ -78,7 +120,7 @@ impl Store {
     /// When the store fails.
     pub async fn active_token(&self, hash: &TokenHash) -> Result<Option<Token>, StoreError> {
         let row = sqlx::query(
-            "SELECT id, project, role, created_ms, revoked_ms FROM token WHERE hash = $1 AND revoked_ms IS NULL",
+            "SELECT id, project, role, member, created_ms, revoked_ms FROM token WHERE hash = $1 AND revoked_ms IS NULL",
         )
         .bind(hash.as_bytes())
         .fetch_optional(&self.readers)
@@ -92,7 +134,7 @@ impl Store {
     /// When the store fails.
     pub async fn all_tokens(&self) -> Result<Vec<Token>, StoreError> {
         let rows = sqlx::query(
-            "SELECT id, project, role, created_ms, revoked_ms FROM token ORDER BY created_ms, id",
+            "SELECT id, project, role, member, created_ms, revoked_ms FROM token ORDER BY created_ms, id",
         )
         .fetch_all(&self.readers)
         .await?;
@@ -105,7 +147,7 @@ impl Store {
     /// When the store fails.
     pub async fn project_tokens(&self, project: &ProjectId) -> Result<Vec<Token>, StoreError> {
         let rows = sqlx::query(
-            "SELECT id, project, role, created_ms, revoked_ms FROM token WHERE project = $1 ORDER BY created_ms, id",
+            "SELECT id, project, role, member, created_ms, revoked_ms FROM token WHERE project = $1 ORDER BY created_ms, id",
         )
         .bind(project.as_str())
         .fetch_all(&self.readers)
@@ -149,22 +191,45 @@ async fn insert(tx: &mut Connection, token: &Token, hash: &TokenHash) -> Result<
         Scope::Operator => None,
         Scope::Project { project, .. } => Some(project.as_str()),
     };
-    sqlx::query("INSERT INTO token (id, hash, project, role, created_ms) VALUES ($1, $2, $3, $4, $5)")
-        .bind(&token.id)
-        .bind(hash.as_bytes())
-        .bind(project)
-        .bind(token.scope.role_name())
-        .bind(ms(token.created))
-        .execute(tx)
-        .await?;
+    sqlx::query(
+        "INSERT INTO token (id, hash, project, role, created_ms, member) VALUES ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(&token.id)
+    .bind(hash.as_bytes())
+    .bind(project)
+    .bind(token.scope.role_name())
+    .bind(ms(token.created))
+    .bind(token.member.as_deref())
+    .execute(tx)
+    .await?;
     Ok(())
 }
 
+/// Revokes every token of a member, and says which those were.
+async fn revoke_of_member(
+    tx: &mut Connection,
+    project: &ProjectId,
+    member: &str,
+    now: Timestamp,
+) -> Result<Vec<Token>, StoreError> {
+    let rows = sqlx::query(
+        "UPDATE token SET revoked_ms = $1 WHERE project = $2 AND member = $3 AND revoked_ms IS NULL
+         RETURNING id, project, role, member, created_ms, revoked_ms",
+    )
+    .bind(ms(now))
+    .bind(project.as_str())
+    .bind(member)
+    .fetch_all(tx)
+    .await?;
+    rows.iter().map(read).collect()
+}
+
 async fn find(connection: &mut Connection, id: &str) -> Result<Option<Token>, StoreError> {
-    let row = sqlx::query("SELECT id, project, role, created_ms, revoked_ms FROM token WHERE id = $1")
-        .bind(id)
-        .fetch_optional(connection)
-        .await?;
+    let row =
+        sqlx::query("SELECT id, project, role, member, created_ms, revoked_ms FROM token WHERE id = $1")
+            .bind(id)
+            .fetch_optional(connection)
+            .await?;
     row.as_ref().map(read).transpose()
 }
 
@@ -188,6 +253,7 @@ fn read(row: &DbRow) -> Result<Token, StoreError> {
     Ok(Token {
         id: row.try_get("id")?,
         scope,
+        member: row.try_get("member")?,
         created: instant(row, "created_ms")?,
         revoked: optional(row, "revoked_ms", instant)?,
     })

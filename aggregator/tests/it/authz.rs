@@ -5,10 +5,14 @@
 use std::collections::BTreeSet;
 
 use aggregator::access::{Role, Scope};
-use aggregator::http::{Field, Route, Who, routes};
+use aggregator::clock::Clock;
+use aggregator::http::{Content, Field, Route, Timeouts, Who, routes};
+use aggregator::jobs::month_close;
+use aggregator::store::MemberKept;
 use shared::plan::Plan;
+use shared::time::Day;
 
-use crate::support::{Answer, Meter, project_id};
+use crate::support::{Answer, Folder, Meter, noon, project_id};
 
 /// Two projects, and a token of each role in the first.
 pub(crate) struct World {
@@ -18,10 +22,18 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn new() -> Self {
-        let meter = Meter::start().await;
+        let september = Day::parse("2026-09-10").unwrap().start();
+        let meter = Meter::start_with(Folder::new(), Clock::manual(september), Timeouts::default()).await;
         for project in ["own", "other"] {
             meter.project(project, Plan::Pro).await;
+            let body = format!(
+                r#"{{"project":"{project}","mode":"live","source":"home","incarnation":"aaaaaaaa","seq":1,"cells":[{{"day":"2026-09-10","kind":"verify","agent":"a","units":100}}]}}"#
+            );
+            assert_eq!(meter.flush(&body).await.status, 200);
         }
+        // September is closed by now, so that it can be corrected.
+        meter.app.clock.set(noon());
+        month_close::close_due(&meter.app).await.unwrap();
         let mut tokens = vec![(None, meter.operator().await)];
         for role in Role::ALL {
             tokens.push((Some(role), meter.member("own", role).await));
@@ -29,13 +41,32 @@ impl World {
         Self { meter, tokens }
     }
 
-    /// Calls an endpoint on a project, with what its row shows as examples and a name that is there.
+    /// Calls an endpoint on a project, with what its row shows as examples and names that are there.
     pub(crate) async fn call(&self, route: &Route, project: &str, authorization: Option<&str>) -> Answer {
-        let mut path = route.path.replace("{project}", project);
-        for name in route.names().filter(|name| *name != "project") {
-            // What is there is made in the other project where the one that is asked for is missing.
-            let there = if project == "missing" { "other" } else { project };
-            path = path.replace(&format!("{{{name}}}"), &self.named(route, there).await);
+        let (path, body) = self.request(route, project).await;
+        let mut headers = vec![("content-type", "application/json")];
+        headers.extend(authorization.map(|value| ("authorization", value)));
+        let mut answer = self.meter.send(route.method.as_str(), &path, &headers, &body).await;
+        answer.headers.retain(|(name, _)| name != "date");
+        answer
+    }
+
+    /// The path and the body of such a call.
+    pub(crate) async fn request(&self, route: &Route, project: &str) -> (String, String) {
+        // What is there is made in the other project where the one that is asked for is missing.
+        let there = if project == "missing" { "other" } else { project };
+        let (mut path, mut made, mut kind) = (String::new(), Vec::new(), "");
+        for part in route.path.split('/').skip(1) {
+            let value = match part.strip_prefix('{') {
+                None => part.to_owned(),
+                Some("project}") => project.to_owned(),
+                Some(_) => {
+                    made.push(self.named(route, kind, (there, &made)).await);
+                    made.last().unwrap().clone()
+                }
+            };
+            kind = part;
+            path = format!("{path}/{value}");
         }
         let pairs = route.query.iter().filter(|field| field.required || field.name == "project");
         let pairs = pairs.map(|field| match field.name {
@@ -46,22 +77,25 @@ impl World {
         if !query.is_empty() {
             path = format!("{path}?{}", query.join("&"));
         }
-        let body = route.body.map_or_else(String::new, body);
-        let mut headers = vec![("content-type", "application/json")];
-        headers.extend(authorization.map(|value| ("authorization", value)));
-        let mut answer = self.meter.send(route.method.as_str(), &path, &headers, &body).await;
-        answer.headers.retain(|(name, _)| name != "date");
-        answer
+        (path, route.body.map_or_else(String::new, body))
     }
 
-    /// Something of a project that a path's last name can stand for, made anew for each call.
-    async fn named(&self, route: &Route, project: &str) -> String {
-        let before_name = route.path.split("/{").collect::<Vec<_>>();
-        match before_name[before_name.len() - 2].rsplit('/').next().unwrap() {
+    /// Something of a project that a name in a path can stand for, made anew for each call. `kind` is what stands
+    /// before the name, `made` what the path's earlier names stand for.
+    async fn named(&self, route: &Route, kind: &str, (project, _made): (&str, &[String])) -> String {
+        match kind {
             "keys" => self.meter.key(project).await.to_string(),
             "tokens" => {
                 let viewer = Scope::Project { project: project_id(project), role: Role::Viewer };
                 self.meter.token(viewer).await.0
+            }
+            "members" => {
+                let mut work = self.meter.app.store.begin_in(&project_id(project)).await.unwrap();
+                let new = (aggregator::random::id().unwrap(), Role::Viewer);
+                let kept = work.add_member(&project_id(project), new, None, noon()).await.unwrap();
+                work.commit().await.unwrap();
+                let MemberKept::Member(member) = kept else { panic!("{kept:?}") };
+                member.id
             }
             "errors" => "not_found".to_owned(),
             other => panic!("{route:?}: World::named makes no name of {other} yet"),
@@ -78,15 +112,17 @@ fn example(field: &Field) -> serde_json::Value {
 fn body(fields: &[Field]) -> String {
     let shown = fields.iter().filter(|field| field.required || !field.example.is_empty());
     let pairs = shown.map(|field| match field.name {
-        "id" => (field.name.to_owned(), aggregator::random::id().unwrap().into()),
+        "id" | "name" => (field.name.to_owned(), aggregator::random::id().unwrap().into()),
         _ if field.example.is_empty() => (field.name.to_owned(), serde_json::Value::Null),
         name => (name.to_owned(), example(field)),
     });
     serde_json::Value::Object(pairs.collect()).to_string()
 }
 
+/// Endpoints that need a token; a live stream has no end that this client could wait for.
 fn guarded() -> impl Iterator<Item = Route> {
-    routes().into_iter().filter(|route| route.who.needs_token())
+    let streams = |route: &Route| matches!(route.answers[0].content, Content::Text("text/event-stream"));
+    routes().into_iter().filter(move |route| route.who.needs_token() && !streams(route))
 }
 
 #[tokio::test]

@@ -2,29 +2,12 @@
 
 use std::sync::Arc;
 
-use aggregator::http::routes;
+use aggregator::http::{Route, routes};
 use aggregator::once::REMEMBERED_MS;
 use shared::plan::Plan;
 
-use crate::support::{Answer, Meter, noon};
-
-/// Each call that changes something, with a body it accepts and another one. `{key}` and `{token}` stand for
-/// the ids of those that the test has made. Whoever adds such an endpoint adds its line.
-const CALLS: &[(&str, &str, &str, &str)] = &[
-    ("POST", "/api/v1/admin/projects", r#"{"id":"new","plan":"pro"}"#, r#"{"id":"newer","plan":"pro"}"#),
-    ("PATCH", "/api/v1/admin/projects/{project}", r#"{"rpm":7}"#, r#"{"rpm":8}"#),
-    ("POST", "/api/v1/admin/projects/{project}/keys", r#"{"mode":"live"}"#, r#"{"mode":"test"}"#),
-    ("DELETE", "/api/v1/admin/projects/{project}/keys/{name}", "", "{}"),
-    (
-        "POST",
-        "/api/v1/admin/projects/{project}/credits",
-        r#"{"units":5,"reason":"x"}"#,
-        r#"{"units":6,"reason":"x"}"#,
-    ),
-    ("POST", "/api/v1/admin/projects/{project}/tokens", r#"{"role":"owner"}"#, r#"{"role":"viewer"}"#),
-    ("DELETE", "/api/v1/admin/projects/{project}/tokens/{name}", "", "{}"),
-    ("PUT", "/api/v1/billing/plan", r#"{"auto_overage":true}"#, r#"{"auto_overage":false}"#),
-];
+use crate::authz::World;
+use crate::support::{Answer, Meter, noon, project_id};
 
 async fn call(meter: &Meter, method: &str, path: &str, (token, key): (&str, &str), body: &str) -> Answer {
     let authorization = format!("Bearer {token}");
@@ -58,32 +41,33 @@ async fn prepared(path: &str) -> (Meter, String, String) {
 
 #[tokio::test]
 async fn every_call_that_changes_something_takes_effect_once() {
-    for route in routes() {
-        if !route.changes() {
-            continue;
-        }
-        let line =
-            CALLS.iter().find(|(method, path, ..)| *method == route.method.as_str() && *path == route.path);
-        let (method, path, body, other) = line.unwrap_or_else(|| panic!("{route:?} has no line in CALLS"));
-        let (meter, operator, path) = prepared(path).await;
-        let first = call(&meter, method, &path, (&operator, "k1"), body).await;
-        assert!((200..300).contains(&first.status), "{route:?}: {first:?}");
+    let world = World::new().await;
+    let meter = &world.meter;
+    let own = project_id("own");
+    for route in routes().into_iter().filter(Route::changes) {
+        let operator = meter.operator().await;
+        let (path, body) = world.request(&route, "own").await;
+        let method = route.method.as_str();
+        // Another text is another call, also where it means the same.
+        let other = format!("{body} ");
+        let first = call(meter, method, &path, (&operator, "k1"), &body).await;
+        assert_eq!(first.status, route.answers[0].status, "{route:?}: {first:?}");
         assert_eq!(first.header("idempotency-replayed"), None, "{route:?}");
-        let entries = meter.app.store.ledger_as_text(&crate::support::project_id("demo")).await.unwrap();
-        let version = meter.version("demo").await;
+        let entries = meter.app.store.ledger_as_text(&own).await.unwrap();
+        let version = meter.version("own").await;
         for _ in 0..2 {
-            let again = call(&meter, method, &path, (&operator, "k1"), body).await;
+            let again = call(meter, method, &path, (&operator, "k1"), &body).await;
             assert_eq!((again.status, &again.body), (first.status, &first.body), "{route:?}");
             assert_eq!(again.header("idempotency-replayed"), Some("true"), "{route:?}");
             assert_eq!(again.header("content-type"), Some("application/json"), "{route:?}");
         }
-        let reused = call(&meter, method, &path, (&operator, "k1"), other).await;
+        let reused = call(meter, method, &path, (&operator, "k1"), &other).await;
         reused.is_problem("idempotency_key_reused", &format!("{route:?}"));
-        let after = meter.app.store.ledger_as_text(&crate::support::project_id("demo")).await.unwrap();
-        assert_eq!((after, meter.version("demo").await), (entries, version), "{route:?}: nothing changed");
+        let after = meter.app.store.ledger_as_text(&own).await.unwrap();
+        assert_eq!((after, meter.version("own").await), (entries, version), "{route:?}: nothing changed");
         // A name is its credential's alone: to another one it says nothing.
         let another = meter.operator().await;
-        let fresh = call(&meter, method, &path, (&another, "k1"), other).await;
+        let fresh = call(meter, method, &path, (&another, "k1"), &other).await;
         assert_eq!(fresh.header("idempotency-replayed"), None, "{route:?}: {fresh:?}");
         assert_ne!(fresh.field_or_empty("code"), "idempotency_key_reused", "{route:?}");
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use aggregator::access::{Role, Scope};
 use aggregator::app::{App, Parts};
 use aggregator::clock::Clock;
-use aggregator::http::{self, Readiness, Timeouts};
+use aggregator::http::{self, Readiness, Streams, Timeouts};
 use aggregator::metrics::Metrics;
 use aggregator::policy::Basis;
 use aggregator::project::{NewProject, Setting};
@@ -120,6 +120,7 @@ impl Meter {
             signing_keys: signing_keys(),
             timeouts,
             readiness: Readiness::default(),
+            streams: Streams::default(),
             metrics: Metrics::default(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

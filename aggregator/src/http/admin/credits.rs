@@ -17,7 +17,7 @@ use crate::http::route::{Route, Who};
 use crate::store::Credited;
 
 /// The longest reason; it is one sentence of an operator.
-const REASON_CHARS_MAX: usize = 200;
+pub(super) const REASON_CHARS_MAX: usize = 200;
 
 const CREDIT: &[Field] = &[
     Field::required::<Number<1, { Units::MAX.get() }>>("units", "1 to 9007199254740991").such_as("5"),

@@ -15,13 +15,17 @@ use crate::app::App;
 use crate::http::access::{ManageKeys, NamedInPath, Permitted, Read};
 use crate::http::call::Call;
 use crate::http::failure::Failure;
-use crate::http::field::Field;
+use crate::http::field::{Field, Number};
 use crate::http::route::{Route, Who};
-use crate::project::{ACTIVE_KEYS_MAX, Key};
-use crate::store::KeyCreated;
+use crate::project::{ACTIVE_KEYS_MAX, Key, OVERLAP_S, OVERLAP_S_MAX};
+use crate::store::{KeyCreated, KeyRotated};
 
 const NEW: &[Field] =
     &[Field::optional::<Mode>("mode", "live or test; live where it is absent").such_as("\"test\"")];
+
+const OVERLAP: &str = "0 to 604800 seconds; a day where it is absent";
+
+const ROTATE: &[Field] = &[Field::optional::<Number<0, OVERLAP_S_MAX>>("overlap_s", OVERLAP).such_as("3600")];
 
 /// The endpoints of this module.
 pub(super) fn routes() -> Vec<Route> {
@@ -32,6 +36,13 @@ pub(super) fn routes() -> Vec<Route> {
         Route::post("/api/v1/admin/projects/{project}/keys", manage, "Make a key", create)
             .body(NEW)
             .answers::<NewKeyView>(201, "The key, with the text that is shown this once"),
+        Route::post("/api/v1/admin/projects/{project}/keys/{name}/rotate", manage, "Rotate a key", rotate)
+            .body(ROTATE)
+            .answers::<RotatedKeyView>(
+                201,
+                "The key that takes its place, with the text that is shown this once",
+            )
+            .refuses(&[ErrorCode::KeyUnknown]),
         Route::delete("/api/v1/admin/projects/{project}/keys/{name}", manage, "Revoke a key", revoke)
             .answers::<KeyView>(200, "The key, which the edge refuses within seconds")
             .refuses(&[ErrorCode::KeyUnknown]),
@@ -45,6 +56,8 @@ pub struct KeyView {
     mode: Mode,
     created_at: String,
     revoked_at: Option<String>,
+    /// When it is revoked by itself, because another took its place.
+    expires_at: Option<String>,
 }
 
 impl From<Key> for KeyView {
@@ -54,6 +67,7 @@ impl From<Key> for KeyView {
             mode: key.mode,
             created_at: key.created.to_string(),
             revoked_at: key.revoked.map(|at| at.to_string()),
+            expires_at: key.expires.map(|at| at.to_string()),
         }
     }
 }
@@ -62,9 +76,11 @@ impl KeyView {
     /// The key in one line, for people.
     #[must_use]
     pub fn line(&self) -> String {
-        let Self { id, mode, created_at, revoked_at } = self;
+        let Self { id, mode, created_at, revoked_at, expires_at } = self;
         let revoked = revoked_at.as_ref().map_or_else(String::new, |at| format!(", revoked {at}"));
-        format!("{id}: {mode}, made {created_at}{revoked}")
+        let expires = expires_at.as_ref().filter(|_| revoked_at.is_none());
+        let expires = expires.map_or_else(String::new, |at| format!(", until {at}"));
+        format!("{id}: {mode}, made {created_at}{revoked}{expires}")
     }
 }
 
@@ -80,6 +96,17 @@ pub(crate) struct NewKeyView {
     #[serde(flatten)]
     view: KeyView,
     key: String,
+}
+
+/// A key in the place of another.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct RotatedKeyView {
+    #[serde(flatten)]
+    new: NewKeyView,
+    /// The key that it replaces.
+    replaces: KeyId,
+    /// Until when that one is accepted.
+    replaced_until: String,
 }
 
 /// Lists a project's keys, revoked ones too.
@@ -99,14 +126,43 @@ pub(crate) async fn create(
     let key = match change.create_key(&on.project.id, mode, app.clock.now()).await? {
         KeyCreated::Key(key) => key,
         KeyCreated::ProjectUnknown => return Err(Failure::project_unknown()),
-        KeyCreated::TooMany => {
-            let accepts = format!("at most {ACTIVE_KEYS_MAX} keys that are not revoked; revoke one first");
-            return Err(Failure::field("keys", "one more", &accepts));
-        }
+        KeyCreated::TooMany => return Err(too_many()),
     };
     tracing::info!(project.id = %on.project.id, token.id = on.token.id, key.id = %key.id, "key created");
     let text = app.key_secrets.mint(&ProjectKey { project: on.project.id, mode, id: key.id.clone() });
     change.answer(StatusCode::CREATED, &NewKeyView { view: key.into(), key: text }).await
+}
+
+/// Makes a key in the place of another, which goes on being accepted for a while.
+pub(crate) async fn rotate(
+    on: Permitted<ManageKeys>,
+    NamedInPath(name): NamedInPath,
+    State(app): State<App>,
+    call: Call,
+) -> Result<Response, Failure> {
+    let overlap_s: Option<u64> = call.fields()?.of(ROTATE)?.optional("overlap_s", OVERLAP)?;
+    let overlap_s = overlap_s.unwrap_or(OVERLAP_S);
+    if overlap_s > OVERLAP_S_MAX {
+        return Err(Failure::field("overlap_s", &overlap_s.to_string(), OVERLAP));
+    }
+    let id = KeyId::parse(&name).map_err(|_| Failure::key_unknown())?;
+    let mut change = call.begin_in(&app, &on.project.id).await?;
+    let rotated =
+        change.rotate_key(&on.project.id, (&id, overlap_s.saturating_mul(1_000)), app.clock.now()).await?;
+    let (key, expires) = match rotated {
+        KeyRotated::Key(key, expires) => (key, expires),
+        KeyRotated::Unknown => return Err(Failure::key_unknown()),
+        KeyRotated::TooMany => return Err(too_many()),
+    };
+    tracing::info!(project.id = %on.project.id, token.id = on.token.id, key.id = %id, new.id = %key.id, "key rotated");
+    let minted = ProjectKey { project: on.project.id, mode: key.mode, id: key.id.clone() };
+    let text = app.key_secrets.mint(&minted);
+    let new = RotatedKeyView {
+        new: NewKeyView { view: key.into(), key: text },
+        replaces: id,
+        replaced_until: expires.to_string(),
+    };
+    change.answer(StatusCode::CREATED, &new).await
 }
 
 /// Revokes a key; the edge refuses it within seconds.
@@ -122,4 +178,9 @@ pub(crate) async fn revoke(
     let key = key.ok_or_else(Failure::key_unknown)?;
     tracing::info!(project.id = %on.project.id, token.id = on.token.id, key.id = %id, "key revoked");
     change.answer(StatusCode::OK, &KeyView::from(key)).await
+}
+
+fn too_many() -> Failure {
+    let accepts = format!("at most {ACTIVE_KEYS_MAX} keys that are not revoked; revoke one first");
+    Failure::field("keys", "one more", &accepts)
 }

@@ -1,14 +1,17 @@
 //! The administrators' interface: projects, their keys and tokens.
 
 mod audit;
+mod corrections;
 mod credits;
 mod keys;
+mod members;
 mod projects;
 mod tokens;
 
 pub use audit::AuditView;
 pub(crate) use credits::{REASON, is_reason};
 pub use keys::KeyView;
+pub use members::MemberView;
 pub use projects::ProjectView;
 pub use tokens::TokenView;
 
@@ -16,5 +19,14 @@ use super::route::Route;
 
 /// The endpoints of these modules.
 pub(super) fn routes() -> Vec<Route> {
-    [projects::routes(), keys::routes(), credits::routes(), tokens::routes(), audit::routes()].concat()
+    [
+        projects::routes(),
+        keys::routes(),
+        credits::routes(),
+        tokens::routes(),
+        corrections::routes(),
+        members::routes(),
+        audit::routes(),
+    ]
+    .concat()
 }

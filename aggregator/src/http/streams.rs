@@ -1,0 +1,211 @@
+//! `GET /api/v1/events`: what happens in a project, as server-sent events. A watcher that comes back with
+//! `Last-Event-ID` gets what it missed, from whichever process it reaches: the events are in the store.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, Uri};
+use axum::response::Sse;
+use axum::response::sse::{Event, KeepAlive};
+use futures_util::stream::{self, Stream};
+use serde_json::json;
+use shared::ids::ProjectId;
+use shared::problem::ErrorCode;
+use shared::time::Timestamp;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use super::access::Caller;
+use super::failure::Failure;
+use super::field::{Field, Number, PROJECT};
+use super::query::Query;
+use super::route::{Route, Who};
+use crate::access::Permission;
+use crate::app::App;
+use crate::store::{Shown, StoreError};
+
+/// Streams that one process shows at once: each looks into the store several times a second.
+pub const STREAMS_MAX: usize = 256;
+
+/// How soon an event is shown, also one that another process wrote.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
+
+/// How often a silent stream says that it lives: below the minute after which proxies give up.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// How often it is looked whether the watcher may still watch.
+const CHECK_INTERVAL_MS: u64 = 5_000;
+
+/// How long a stream lasts before its watcher has to come back: connections are spread over the processes anew.
+const LIFE_MS_MAX: u64 = 3_600_000;
+
+/// Events that are read at once.
+const PAGE: u32 = 100;
+
+/// How soon a watcher should come back, in milliseconds.
+const RETRY_MS: u64 = 1_000;
+
+const NUMBER_MAX: u64 = (1 << 53) - 1;
+
+const AFTER: &str =
+    "the number of an event: those after it are shown first; without it, only what happens from now on";
+
+const QUERY: &[Field] = &[PROJECT, Field::optional::<Number<0, NUMBER_MAX>>("after", AFTER)];
+
+/// The endpoints of this module.
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::get("/api/v1/events", Who::InProject(Permission::Read), "Watch a project", watch)
+            .query(QUERY)
+            .answers_text(200, "Server-sent events, until either side ends them", "text/event-stream")
+            .refuses(&[ErrorCode::TooManyStreams]),
+    ]
+}
+
+/// How many streams there are, and whether they have to end.
+#[derive(Debug)]
+pub struct Streams {
+    places: Arc<Semaphore>,
+    ending: watch::Sender<bool>,
+}
+
+impl Default for Streams {
+    fn default() -> Self {
+        Self { places: Arc::new(Semaphore::new(STREAMS_MAX)), ending: watch::Sender::new(false) }
+    }
+}
+
+impl Streams {
+    /// Ends every stream, and those that begin later: the process stops.
+    pub fn end(&self) {
+        self.ending.send_replace(true);
+    }
+
+    /// How many are open.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        STREAMS_MAX.saturating_sub(self.places.available_permits())
+    }
+}
+
+/// Shows a project's events.
+async fn watch(
+    caller: Caller,
+    State(app): State<App>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Failure> {
+    let query = Query::of(&uri, QUERY)?;
+    let after =
+        match (headers.get("last-event-id"), query.get("after")) {
+            (Some(id), _) => Some(id.to_str().ok().and_then(event_number).ok_or_else(|| {
+                Failure::field("Last-Event-ID", "something else", "the number of an event")
+            })?),
+            (None, Some(_)) => Some(query.required("after", AFTER, event_number)?),
+            (None, None) => None,
+        };
+    let project = caller.named_project(&app, &query, Permission::Read).await?;
+    let place = Arc::clone(&app.streams.places).try_acquire_owned().map_err(|_| {
+        let detail = format!("{STREAMS_MAX} live streams are open here. Come back in a few seconds.");
+        Failure::new(ErrorCode::TooManyStreams, detail)
+    })?;
+    let newest = app.store.newest_shown(&project.id).await?;
+    let now = app.clock.now();
+    let watcher = Watcher {
+        ending: app.streams.ending.subscribe(),
+        after: after.unwrap_or(newest),
+        project: project.id,
+        token: caller.0.id,
+        waiting: VecDeque::from([Event::default()
+            .comment("watching")
+            .retry(Duration::from_millis(RETRY_MS))]),
+        began: now,
+        checked: now,
+        app,
+        _place: place,
+    };
+    let events = stream::unfold(watcher, |mut watcher| async move {
+        watcher.next().await.map(|event| (Ok(event), watcher))
+    });
+    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT).text("alive")))
+}
+
+fn event_number(text: &str) -> Option<u64> {
+    text.parse().ok().filter(|number| *number <= NUMBER_MAX)
+}
+
+struct Watcher {
+    app: App,
+    project: ProjectId,
+    token: String,
+    /// The number of the last event that was shown.
+    after: u64,
+    waiting: VecDeque<Event>,
+    began: Timestamp,
+    checked: Timestamp,
+    ending: watch::Receiver<bool>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Watcher {
+    /// The next event, as soon as there is one; `None` ends the stream, and the watcher comes back.
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some(event) = self.waiting.pop_front() {
+                return Some(event);
+            }
+            match self.read().await {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(error) => {
+                    tracing::warn!(project.id = %self.project, error = %error, "a live stream cannot be read");
+                    return None;
+                }
+            }
+            if self.waiting.is_empty() {
+                tokio::select! {
+                    () = tokio::time::sleep(POLL_INTERVAL) => {}
+                    _ = self.ending.wait_for(|ending| *ending) => return None,
+                }
+            }
+        }
+    }
+
+    /// Reads what is new; false ends the stream.
+    async fn read(&mut self) -> Result<bool, StoreError> {
+        let now = self.app.clock.now();
+        if *self.ending.borrow() || now.ms_since(self.began) > LIFE_MS_MAX {
+            return Ok(false);
+        }
+        if now.ms_since(self.checked) > CHECK_INTERVAL_MS {
+            self.checked = now;
+            let token = self.app.store.token(&self.token).await?;
+            if token.is_none_or(|token| token.revoked.is_some() || !token.scope.reaches(&self.project)) {
+                return Ok(false);
+            }
+        }
+        let shown = self.app.store.shown(&self.project, self.after, PAGE).await?;
+        if let Some(first) = shown.first()
+            && first.number > self.after.saturating_add(1)
+        {
+            self.waiting.push_back(gap(self.after, first.number));
+        }
+        for event in shown {
+            self.after = event.number;
+            self.waiting.push_back(frame(&event));
+        }
+        Ok(true)
+    }
+}
+
+/// Tells that events were forgotten before the watcher came for them.
+fn gap(after: u64, next: u64) -> Event {
+    Event::default().event("stream.gap").data(json!({ "after": after, "next": next }).to_string())
+}
+
+fn frame(shown: &Shown) -> Event {
+    let data = format!(r#"{{"type":"{}","timestamp":"{}","data":{}}}"#, shown.kind, shown.at, shown.data);
+    Event::default().id(shown.number.to_string()).event(&shown.kind).data(data)
+}

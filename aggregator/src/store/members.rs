@@ -1,0 +1,190 @@
+//! Members of projects. A removed member's row stays, so that the audit log's ids keep their meaning.
+
+use serde_json::json;
+use shared::ids::ProjectId;
+use shared::time::Timestamp;
+use sqlx::Row;
+
+use super::rows::{instant, ms, name, optional};
+use super::{Connection, DbRow, Store, StoreError, Work};
+use crate::access::Role;
+use crate::member::Member;
+use crate::random;
+use crate::trail::{Action, Deed};
+
+/// What came of adding or changing a member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MemberKept {
+    /// The member as it is now.
+    Member(Member),
+    /// The project has no such member.
+    Unknown,
+    /// Another member has that name.
+    NameTaken,
+    /// The plan permits no more members than these.
+    TooMany(u32),
+    /// Nobody else is an owner.
+    LastOwner,
+}
+
+impl Work {
+    /// Adds a member, if the plan permits one more.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn add_member(
+        &mut self,
+        project: &ProjectId,
+        (name, role): (String, Role),
+        members_max: Option<u32>,
+        now: Timestamp,
+    ) -> Result<MemberKept, StoreError> {
+        let active = active(&mut self.tx, project).await?;
+        if active.iter().any(|member| member.name == name) {
+            return Ok(MemberKept::NameTaken);
+        }
+        if let Some(max) = members_max
+            && active.len() >= usize::try_from(max).unwrap_or(usize::MAX)
+        {
+            return Ok(MemberKept::TooMany(max));
+        }
+        let member = Member { id: random::id()?, name, role, created: now, removed: None };
+        insert(&mut self.tx, project, &member).await?;
+        let became = json!({ "name": member.name, "role": role.as_str() });
+        self.note(&Deed::new(project, Action::MemberAdded, &member.id).became(&became), now).await?;
+        Ok(MemberKept::Member(member))
+    }
+
+    /// Gives a member another role, which its tokens have at once.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn change_member(
+        &mut self,
+        project: &ProjectId,
+        (id, role): (&str, Role),
+        now: Timestamp,
+    ) -> Result<MemberKept, StoreError> {
+        let active = active(&mut self.tx, project).await?;
+        let Some(member) = active.iter().find(|member| member.id == id).cloned() else {
+            return Ok(MemberKept::Unknown);
+        };
+        if member.role == role {
+            return Ok(MemberKept::Member(member));
+        }
+        if is_last_owner(&active, &member) {
+            return Ok(MemberKept::LastOwner);
+        }
+        set_role(&mut self.tx, project, id, role).await?;
+        let (was, became) = (json!({ "role": member.role.as_str() }), json!({ "role": role.as_str() }));
+        let deed = Deed::new(project, Action::MemberChanged, id).was(&was).became(&became);
+        self.note(&deed, now).await?;
+        Ok(MemberKept::Member(Member { role, ..member }))
+    }
+
+    /// Removes a member and revokes its tokens. Removing again finds nobody.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn remove_member(
+        &mut self,
+        project: &ProjectId,
+        id: &str,
+        now: Timestamp,
+    ) -> Result<MemberKept, StoreError> {
+        let active = active(&mut self.tx, project).await?;
+        let Some(member) = active.iter().find(|member| member.id == id).cloned() else {
+            return Ok(MemberKept::Unknown);
+        };
+        if is_last_owner(&active, &member) {
+            return Ok(MemberKept::LastOwner);
+        }
+        remove(&mut self.tx, project, id, now).await?;
+        self.revoke_member_tokens(project, id, now).await?;
+        let was = json!({ "name": member.name, "role": member.role.as_str() });
+        self.note(&Deed::new(project, Action::MemberRemoved, id).was(&was), now).await?;
+        Ok(MemberKept::Member(Member { removed: Some(now), ..member }))
+    }
+
+    /// The member of that id who was not removed.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn member(&mut self, project: &ProjectId, id: &str) -> Result<Option<Member>, StoreError> {
+        let active = active(&mut self.tx, project).await?;
+        Ok(active.into_iter().find(|member| member.id == id))
+    }
+}
+
+impl Store {
+    /// The project's members who were not removed, in the order in which they were added.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn members(&self, project: &ProjectId) -> Result<Vec<Member>, StoreError> {
+        active(&mut *self.readers.acquire().await?, project).await
+    }
+}
+
+/// A project that has owners keeps one: else nobody in it could add another.
+fn is_last_owner(active: &[Member], member: &Member) -> bool {
+    member.role == Role::Owner && active.iter().filter(|other| other.role == Role::Owner).count() == 1
+}
+
+async fn active(connection: &mut Connection, project: &ProjectId) -> Result<Vec<Member>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT id, name, role, created_ms, removed_ms FROM member
+         WHERE project = $1 AND removed_ms IS NULL ORDER BY created_ms, id",
+    )
+    .bind(project.as_str())
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(read).collect()
+}
+
+async fn insert(tx: &mut Connection, project: &ProjectId, member: &Member) -> Result<(), StoreError> {
+    sqlx::query("INSERT INTO member (project, id, name, role, created_ms) VALUES ($1, $2, $3, $4, $5)")
+        .bind(project.as_str())
+        .bind(&member.id)
+        .bind(&member.name)
+        .bind(member.role.as_str())
+        .bind(ms(member.created))
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+async fn set_role(tx: &mut Connection, project: &ProjectId, id: &str, role: Role) -> Result<(), StoreError> {
+    for statement in [
+        "UPDATE member SET role = $1 WHERE project = $2 AND id = $3",
+        "UPDATE token SET role = $1 WHERE project = $2 AND member = $3",
+    ] {
+        sqlx::query(statement).bind(role.as_str()).bind(project.as_str()).bind(id).execute(&mut *tx).await?;
+    }
+    Ok(())
+}
+
+async fn remove(
+    tx: &mut Connection,
+    project: &ProjectId,
+    id: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE member SET removed_ms = $1 WHERE project = $2 AND id = $3")
+        .bind(ms(now))
+        .bind(project.as_str())
+        .bind(id)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+fn read(row: &DbRow) -> Result<Member, StoreError> {
+    Ok(Member {
+        id: row.try_get("id")?,
+        name: row.try_get("name")?,
+        role: name(row, "role", Role::parse)?,
+        created: instant(row, "created_ms")?,
+        removed: optional(row, "removed_ms", instant)?,
+    })
+}

@@ -1,0 +1,137 @@
+//! What watchers are shown, on disk: each project's events have numbers 1, 2, 3 … in the order of their commits,
+//! because writers of one project wait for one another.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use shared::ids::{Mode, ProjectId};
+use shared::time::{Period, Timestamp};
+use shared::wire::Flush;
+use sqlx::Row;
+
+use super::rows::{instant, int, ms, number};
+use super::{Connection, DbRow, Store, StoreError};
+use crate::book::Book;
+use crate::ledger::entry::Usage;
+
+/// Units were counted.
+const USAGE_COUNTED: &str = "usage.counted";
+
+/// Requests were denied because nothing was left to spend.
+const USAGE_DENIED: &str = "usage.denied";
+
+/// One event of a project's stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// Its place in the project's stream.
+    pub number: u64,
+    /// When it happened.
+    pub at: Timestamp,
+    /// What kind of event it is.
+    pub kind: String,
+    /// What it says, as JSON.
+    pub data: String,
+}
+
+/// Adds an event to the project's stream, in the transaction of what it tells of.
+pub(super) async fn tell(
+    tx: &mut Connection,
+    project: &ProjectId,
+    kind: &str,
+    data: &Value,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO stream (project, number, at_ms, type, data)
+         SELECT $1, (SELECT COALESCE(MAX(number), 0) + 1 FROM stream WHERE project = $1), $2, $3, $4",
+    )
+    .bind(project.as_str())
+    .bind(ms(now))
+    .bind(kind)
+    .bind(data.to_string())
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Tells what a flush brought: units that were counted, and months in which requests were denied.
+pub(super) async fn tell_flush(
+    tx: &mut Connection,
+    flush: &Flush,
+    moved: &BTreeMap<Period, Usage>,
+    book: &Book,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let Flush { project, mode, .. } = flush;
+    for (period, added) in moved {
+        let used = match mode {
+            Mode::Live => book.totals.get(period).map(|total| total.units),
+            // Nothing limits or bills what test keys use in all.
+            Mode::Test => None,
+        };
+        let data =
+            json!({ "project": project, "mode": mode, "period": period, "added": added.units, "used": used });
+        tell(tx, project, USAGE_COUNTED, &data, now).await?;
+    }
+    for denied in &flush.denied {
+        let data =
+            json!({ "project": project, "mode": mode, "period": denied.period, "quota": denied.quota });
+        tell(tx, project, USAGE_DENIED, &data, now).await?;
+    }
+    Ok(())
+}
+
+impl Store {
+    /// At most `limit` events of a project after one, in order.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn shown(&self, project: &ProjectId, after: u64, limit: u32) -> Result<Vec<Shown>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT number, at_ms, type, data FROM stream WHERE project = $1 AND number > $2 ORDER BY number LIMIT $3",
+        )
+        .bind(project.as_str())
+        .bind(int(after))
+        .bind(i64::from(limit))
+        .fetch_all(&self.readers)
+        .await?;
+        rows.iter().map(read).collect()
+    }
+
+    /// The number of the project's newest event; 0 where there is none yet.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn newest_shown(&self, project: &ProjectId) -> Result<u64, StoreError> {
+        let row = sqlx::query("SELECT COALESCE(MAX(number), 0) AS number FROM stream WHERE project = $1")
+            .bind(project.as_str())
+            .fetch_one(&self.readers)
+            .await?;
+        number(&row, "number")
+    }
+
+    /// Forgets events from before an instant, and says how many those were. The newest of each project stays, so
+    /// that numbers never begin anew.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn forget_shown(&self, before: Timestamp) -> Result<u64, StoreError> {
+        let done = sqlx::query(
+            "DELETE FROM stream WHERE at_ms < $1
+             AND number < (SELECT MAX(newest.number) FROM stream AS newest WHERE newest.project = stream.project)",
+        )
+        .bind(ms(before))
+        .execute(&self.writer)
+        .await?;
+        Ok(done.rows_affected())
+    }
+}
+
+fn read(row: &DbRow) -> Result<Shown, StoreError> {
+    Ok(Shown {
+        number: number(row, "number")?,
+        at: instant(row, "at_ms")?,
+        kind: row.try_get("type")?,
+        data: row.try_get("data")?,
+    })
+}

@@ -1,0 +1,173 @@
+//! `GET /api/v1/events`: what happens is shown as it happens, once, and to those who come back from where they were.
+
+use std::time::Duration;
+
+use aggregator::access::{Role, Scope};
+use aggregator::jobs::stream_age::KEPT_MS;
+use shared::plan::Plan;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::support::{DEADLINE, Meter, project_id, request};
+
+/// An open stream and what it has shown.
+struct Watcher {
+    stream: TcpStream,
+    text: String,
+    ended: bool,
+}
+
+impl Watcher {
+    async fn new(meter: &Meter, token: &str, more: &str, headers: &[(&str, &str)]) -> Self {
+        let mut stream = TcpStream::connect(meter.address).await.unwrap();
+        let authorization = format!("Bearer {token}");
+        let mut all = vec![("authorization", authorization.as_str())];
+        all.extend(headers);
+        let head = request("GET", &format!("/api/v1/events{more}"), &all, "");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        Self { stream, text: String::new(), ended: false }
+    }
+
+    /// Reads until something is shown, or the stream ends.
+    async fn until(&mut self, shown: &str) {
+        let reading = tokio::time::timeout(DEADLINE, async {
+            while !self.text.contains(shown) && !self.ended {
+                self.read().await;
+            }
+        });
+        reading.await.unwrap_or_else(|_| panic!("{shown} is not shown: {}", self.text));
+    }
+
+    async fn end(&mut self) {
+        let reading = tokio::time::timeout(DEADLINE, async {
+            while !self.ended {
+                self.read().await;
+            }
+        });
+        reading.await.unwrap_or_else(|_| panic!("the stream does not end: {}", self.text));
+    }
+
+    async fn read(&mut self) {
+        let mut chunk = [0; 4_096];
+        match self.stream.read(&mut chunk).await {
+            Ok(0) | Err(_) => self.ended = true,
+            Ok(count) => self.text.push_str(&String::from_utf8_lossy(&chunk[..count])),
+        }
+    }
+
+    /// The numbers of the events that were shown, in order.
+    fn numbers(&self) -> Vec<u64> {
+        self.text.lines().filter_map(|line| line.strip_prefix("id: ")?.trim().parse().ok()).collect()
+    }
+}
+
+async fn demo() -> (Meter, String) {
+    let meter = Meter::start().await;
+    meter.project("demo", Plan::Community).await;
+    meter.project("other", Plan::Community).await;
+    let token = meter.member("demo", Role::Viewer).await;
+    (meter, token)
+}
+
+async fn count(meter: &Meter, project: &str, seq: u64) {
+    let body = format!(
+        r#"{{"project":"{project}","mode":"live","source":"home","incarnation":"aaaaaaaa","seq":{seq},"cells":[{{"day":"2026-11-23","kind":"verify","agent":"a","units":{}}}]}}"#,
+        seq * 3
+    );
+    assert_eq!(meter.flush(&body).await.status, 200);
+}
+
+#[tokio::test]
+async fn usage_is_shown_as_it_is_counted_and_only_its_own() {
+    let (meter, token) = demo().await;
+    count(&meter, "demo", 1).await;
+    let mut watcher = Watcher::new(&meter, &token, "", &[]).await;
+    watcher.until(": watching").await;
+    assert!(watcher.text.to_lowercase().contains("content-type: text/event-stream"), "{}", watcher.text);
+    count(&meter, "other", 1).await;
+    count(&meter, "demo", 2).await;
+    // The same again counts nothing and shows nothing.
+    count(&meter, "demo", 2).await;
+    count(&meter, "demo", 3).await;
+    watcher.until("\"used\":9").await;
+    assert_eq!(watcher.numbers(), [2, 3], "what was before is not shown: {}", watcher.text);
+    let expected = concat!(
+        "id: 2\nevent: usage.counted\n",
+        r#"data: {"type":"usage.counted","timestamp":"2026-11-23T12:00:00Z","data":{"added":3,"mode":"live","#,
+        r#""period":"2026-11","project":"demo","used":6}}"#,
+        "\n\n"
+    );
+    assert!(watcher.text.replace("\r\n", "\n").contains(expected), "{}", watcher.text);
+    assert!(!watcher.text.contains("other"), "{}", watcher.text);
+}
+
+#[tokio::test]
+async fn whoever_comes_back_gets_what_was_missed_and_is_told_of_what_is_gone() {
+    let (meter, token) = demo().await;
+    for seq in 1..=250 {
+        count(&meter, "demo", seq).await;
+    }
+    let mut back = Watcher::new(&meter, &token, "", &[("last-event-id", "3")]).await;
+    back.until("\nid: 250").await;
+    assert_eq!(back.numbers(), (4..=250).collect::<Vec<u64>>(), "more than a page, each once, in order");
+    let mut after = Watcher::new(&meter, &token, "?after=248", &[]).await;
+    after.until("\nid: 250").await;
+    assert_eq!(after.numbers(), [249, 250]);
+    let later = meter.app.clock.now().plus_ms(KEPT_MS + 1);
+    let before = shared::time::Timestamp::from_ms(later.as_ms() - KEPT_MS);
+    assert_eq!(meter.app.store.forget_shown(before).await.unwrap(), 249, "the newest stays");
+    let mut late = Watcher::new(&meter, &token, "?after=3", &[]).await;
+    late.until("\nid: 250").await;
+    assert!(
+        late.text.contains("event: stream.gap") && late.text.contains(r#"{"after":3,"next":250}"#),
+        "{}",
+        late.text
+    );
+    count(&meter, "demo", 251).await;
+    late.until("\nid: 251").await;
+    let bad = [("?after=x", "after"), ("?after=-1", "after"), ("?limit=3", "limit")];
+    for (query, field) in bad {
+        meter.get(&format!("/api/v1/events{query}"), &token).await.refuses(field, query);
+    }
+    let authorization = format!("Bearer {token}");
+    let garbled = [("authorization", authorization.as_str()), ("last-event-id", "newest")];
+    meter.send("GET", "/api/v1/events", &garbled, "").await.refuses("Last-Event-ID", "no number");
+}
+
+#[tokio::test]
+async fn streams_end_when_the_process_stops_and_when_the_token_is_revoked() {
+    let (mut meter, token) = demo().await;
+    let owner = Scope::Project { project: project_id("demo"), role: Role::Owner };
+    let (id, revoked) = meter.token(owner).await;
+    let mut gone = Watcher::new(&meter, &revoked, "", &[]).await;
+    let mut stopped = Watcher::new(&meter, &token, "", &[]).await;
+    gone.until(": watching").await;
+    stopped.until(": watching").await;
+    assert_eq!(meter.app.streams.open(), 2);
+    meter.app.store.revoke_token(&id, meter.app.clock.now()).await.unwrap().unwrap();
+    meter.app.clock.set(meter.app.clock.now().plus_ms(10_000));
+    gone.end().await;
+    count(&meter, "demo", 1).await;
+    stopped.until("usage.counted").await;
+    assert!(!gone.text.contains("usage.counted"));
+    meter.app.streams.end();
+    meter.stop();
+    stopped.end().await;
+    tokio::time::timeout(Duration::from_secs(5), &mut meter.server).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_process_shows_so_many_streams_and_no_more() {
+    let (meter, token) = demo().await;
+    let mut open = Vec::new();
+    for _ in 0..aggregator::http::STREAMS_MAX {
+        let mut watcher = Watcher::new(&meter, &token, "", &[]).await;
+        watcher.until(": watching").await;
+        open.push(watcher);
+    }
+    let refused = meter.get("/api/v1/events", &token).await;
+    refused.is_problem("too_many_streams", "one more");
+    assert!(refused.header("retry-after").is_some());
+    drop(open);
+    crate::support::until("the places are free again", async || meter.app.streams.open() == 0).await;
+}

@@ -54,10 +54,9 @@ impl App {
     /// The project's policy as of now, signed.
     ///
     /// # Errors
-    /// When there is no policy key, or the catalogue lacks the plan.
+    /// When there is no policy key.
     pub fn signed_policy(&self, book: &Book, keys: Vec<KeyId>) -> Result<SignedPolicy, String> {
         let policy = self.basis.compile(&book.project, &book.ledger, keys, self.clock.now());
-        let policy = policy.map_err(|error| error.to_string())?;
         SignedPolicy::sign(&policy, &self.signing_keys)
     }
 }

@@ -44,7 +44,28 @@ pub struct PlanView {
     bill: Bill,
     total: Money,
     forecast: ForecastView,
+    /// At which percentages of the quota `usage.threshold_reached` is told.
+    thresholds: Vec<u8>,
     crossings: Vec<CrossingView>,
+    limits: LimitsView,
+    /// When the project falls to community unless what is overdue is paid; `null` where nothing is.
+    falls_at: Option<String>,
+    /// Changes of plan that come by themselves, such as a cancellation at the end of paid time.
+    planned: Vec<PlannedView>,
+}
+
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+struct LimitsView {
+    rpm: u32,
+    agents_max: Option<u32>,
+    members_max: Option<u32>,
+}
+
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+struct PlannedView {
+    plan: Plan,
+    quota: Units,
+    at: String,
 }
 
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -120,7 +141,22 @@ impl PlanView {
             bill: paid.bill,
             total: paid.total,
             forecast: forecast(daily, now.day(), book.project.created.day(), remaining).into(),
+            thresholds: book.project.levels(&terms.limits).clone().into(),
             crossings: crossed.into_iter().map(CrossingView::from).collect(),
+            limits: LimitsView {
+                rpm: book.project.rpm(&terms.limits),
+                agents_max: terms.limits.agents_max,
+                members_max: terms.limits.members_max,
+            },
+            falls_at: timeline.falls_at(now).filter(|at| *at > now).map(|at| at.to_string()),
+            planned: timeline
+                .planned_after(now)
+                .map(|(at, terms)| PlannedView {
+                    plan: terms.plan,
+                    quota: terms.included,
+                    at: at.to_string(),
+                })
+                .collect(),
         })
     }
 }

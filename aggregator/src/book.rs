@@ -10,7 +10,7 @@ use shared::time::{Period, Timestamp};
 use shared::units::Units;
 
 use crate::ledger::close::{self, Final};
-use crate::ledger::crossing::{Crossing, Levels, Position, crossings};
+use crate::ledger::crossing::{Crossing, Position, crossings};
 use crate::ledger::entry::{EntryNumber, OverageSetting, Posting, Usage};
 use crate::ledger::lots;
 use crate::ledger::month::Seen;
@@ -18,7 +18,7 @@ use crate::ledger::plan;
 use crate::ledger::refusal::Refusal;
 use crate::ledger::state::Ledger;
 use crate::ledger::terms::PlanTerms;
-use crate::project::Project;
+use crate::project::{Project, ProjectChange};
 
 /// How far a home's clock may be ahead of ours: a month that begins later has denied nobody yet.
 const MS_AHEAD_MAX: u64 = 24 * 60 * 60 * 1_000;
@@ -84,7 +84,8 @@ impl Book {
         if period < self.ledger.first_open() {
             return vec![];
         }
-        let quota = self.ledger.timeline().quota(period, now);
+        let timeline = self.ledger.timeline();
+        let quota = timeline.quota(period, now);
         let used = self.seen(now).usage(period).units;
         // A denial under less than what is enforced now was one of the quota before its rise.
         let enforced = self.project.included_own.unwrap_or(quota.included());
@@ -92,7 +93,10 @@ impl Book {
         let denied = begun && denied.is_some_and(|under| under >= enforced);
         let at = Position { period, quota_version: quota.version, quota: quota.included(), used, denied };
         let crossed = |crossing| Crossed { crossing, quota: at.quota, used };
-        crossings(at, &Levels::default(), &self.fired).into_iter().map(crossed).collect()
+        crossings(at, self.project.levels(&timeline.terms_at(now).limits), &self.fired)
+            .into_iter()
+            .map(crossed)
+            .collect()
     }
 
     /// Takes in cells of a closed period as a numbered adjustment; nothing where it is open.
@@ -122,16 +126,21 @@ impl Book {
         }
     }
 
-    /// Brings plan and standing to what `next`, the project's new row, asks for.
+    /// Makes a change: to the row, and to plan and standing by entries. `catalogue` is the one whose terms a
+    /// change of plan or of the project's own quota takes.
     ///
     /// # Errors
     /// When the ledger refuses it.
-    pub fn changed(self, next: Project, catalogue: &Catalogue, now: Timestamp) -> Result<Self, Refusal> {
+    pub fn changed(
+        self,
+        change: &ProjectChange,
+        catalogue: &Catalogue,
+        now: Timestamp,
+    ) -> Result<Self, Refusal> {
         let before = self.project.clone();
-        let mut book = Self { project: next, ..self };
-        if (before.plan, before.included_own) != (book.project.plan, book.project.included_own) {
-            let terms = terms(catalogue, book.project.plan, book.project.included_own)?;
-            book.project.catalogue = terms.catalogue;
+        let mut book = Self { project: before.changed(change), ..self };
+        if change.plan.is_some() || before.included_own != book.project.included_own {
+            let terms = book.terms(catalogue, book.project.plan)?;
             let postings = plan::change(&book.ledger, now, terms, None)?;
             book = book.append(now, postings)?;
         }
@@ -139,7 +148,38 @@ impl Book {
             let postings = standing(book.project.status);
             book = book.append(now, postings)?;
         }
-        Ok(book)
+        Ok(book.following(now))
+    }
+
+    /// What brings every present and planned term to another version of the catalogue. Contracts keep what was agreed
+    /// and take the limits beside it.
+    ///
+    /// # Errors
+    /// When the catalogue lacks a plan or is in another currency.
+    pub fn migration(&self, catalogue: &Catalogue, now: Timestamp) -> Result<Vec<Posting>, Refusal> {
+        let of = |old: &PlanTerms| {
+            let new = self.terms(catalogue, old.plan)?;
+            Ok(match old.plan {
+                Plan::Enterprise => PlanTerms { catalogue: new.catalogue, limits: new.limits, ..old.clone() },
+                Plan::Community | Plan::Pro | Plan::Business => new,
+            })
+        };
+        plan::migrate(&self.ledger, now, of)
+    }
+
+    /// A plan's terms in a catalogue, with the project's own quota where it has one.
+    ///
+    /// # Errors
+    /// When the catalogue lacks the plan.
+    pub fn terms(&self, catalogue: &Catalogue, plan: Plan) -> Result<PlanTerms, Refusal> {
+        terms(catalogue, plan, self.project.included_own)
+    }
+
+    /// The book with its row as the ledger says.
+    #[must_use]
+    pub fn following(mut self, now: Timestamp) -> Self {
+        self.project = self.project.following(&self.ledger, now);
+        self
     }
 
     /// The number that the next entry gets.

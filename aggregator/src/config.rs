@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use axum::http::Uri;
 use shared::key::KeySecrets;
@@ -78,10 +79,8 @@ pub enum Decisions {
 
 impl Decisions {
     /// What all policies are compiled from.
-    ///
-    /// # Errors
-    /// When the compiled-in catalogue cannot be read.
-    pub fn basis(self, upgrade_url: String) -> Result<Basis, String> {
+    #[must_use]
+    pub fn basis(self, upgrade_url: String) -> Basis {
         let sub_homes = match self {
             Self::Home => Some(0),
             Self::Lease(count) => count,
@@ -91,8 +90,7 @@ impl Decisions {
             sub_homes: sub_homes.unwrap_or(0),
             ..LeaseRules::default()
         };
-        let basis = Basis::new(upgrade_url, leases)?;
-        Ok(Basis { sub_homes_by_rpm: sub_homes.is_none(), ..basis })
+        Basis { sub_homes_by_rpm: sub_homes.is_none(), ..Basis::new(upgrade_url, leases) }
     }
 
     fn parse(text: &str) -> Result<Self, String> {
@@ -136,6 +134,8 @@ pub struct Config {
     pub upgrade_url: String,
     /// Where requests are decided.
     pub decisions: Decisions,
+    /// The file of the plan catalogue; what is compiled in where there is none.
+    pub plans: Option<PathBuf>,
     /// Whether this is a meter for tests and demonstrations, whose clock may be moved.
     pub test: bool,
     /// Who runs this process, for the audit log.
@@ -183,6 +183,9 @@ impl Config {
         });
         let decisions = reader.value("METER_DECISIONS", "home", Decisions::parse);
         let user = ["USER", "LOGNAME"].into_iter().find_map(|name| (reader.get)(name)).unwrap_or_default();
+        let plans = reader.value("METER_PLANS", "", |text| {
+            Ok(if text.is_empty() { None } else { Some(PathBuf::from(text)) })
+        });
         let log_filter = reader.value("METER_LOG", "info", |text| Ok(text.to_owned()));
         let log_format = reader.value("METER_LOG_FORMAT", "text", |text| match text {
             "text" => Ok(LogFormat::Text),
@@ -190,7 +193,9 @@ impl Config {
             _ => Err(format!("got {text:?}, accepted are text and json")),
         });
         let problems = reader.problems;
-        let (Some(upgrade_url), Some(decisions), Some(test)) = (upgrade_url, decisions, test) else {
+        let (Some(upgrade_url), Some(decisions), Some(plans), Some(test)) =
+            (upgrade_url, decisions, plans, test)
+        else {
             return Err(ConfigError(problems));
         };
         match (listen, database, edge_url, key_secrets, signing_keys, log_filter, log_format) {
@@ -210,6 +215,7 @@ impl Config {
                 signing_keys,
                 upgrade_url,
                 decisions,
+                plans,
                 test,
                 user,
                 log_filter,
@@ -258,6 +264,7 @@ impl fmt::Display for Config {
             signing_keys,
             upgrade_url,
             decisions,
+            plans,
             test,
             user: _,
             log_filter,
@@ -266,6 +273,9 @@ impl fmt::Display for Config {
         write!(f, "METER_LISTEN={listen} DATABASE_URL={database} EDGE_URL={edge_url} ")?;
         write!(f, "METER_KEY_SECRETS={key_secrets:?} METER_SIGNING_KEYS={signing_keys:?} ")?;
         write!(f, "METER_UPGRADE_URL={upgrade_url} METER_DECISIONS={} METER_LOG={log_filter}", decisions)?;
+        if let Some(plans) = plans {
+            write!(f, " METER_PLANS={}", plans.display())?;
+        }
         if *test { write!(f, " METER_TEST=1") } else { Ok(()) }
     }
 }

@@ -9,6 +9,7 @@ pub mod app;
 pub mod batch;
 pub mod billing;
 pub mod book;
+pub mod catalogue;
 pub mod cli;
 pub mod clock;
 pub mod config;

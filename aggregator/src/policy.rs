@@ -1,4 +1,4 @@
-//! Compiles a project and the plan catalogue into the policy that the edge enforces.
+//! Compiles a project and its ledger into the policy that the edge enforces.
 //!
 //! The document depends on nothing but the project's row, keys and entries, which never change without
 //! raising the policy version, on the oldest open period, and on the [`Basis`], whose change raises
@@ -7,23 +7,22 @@
 
 use sha2::{Digest, Sha256};
 use shared::ids::KeyId;
-use shared::plan::{Catalogue, Plan, Terms};
+use shared::plan::Plan;
 use shared::policy::{AllowanceParts, LeaseRules, Policy, Status};
 use shared::time::Timestamp;
 use shared::units::Units;
 
+use crate::ledger::crossing::Levels;
 use crate::ledger::parts::parts;
 use crate::ledger::state::Ledger;
 use crate::project::Project;
 
 /// Changes when a release compiles the same project to another text.
-const FORM: &str = "ledger";
+const FORM: &str = "limits in entries";
 
 /// What all policies are compiled from, beside the project itself.
 #[derive(Debug, Clone)]
 pub struct Basis {
-    /// The plans.
-    pub catalogue: Catalogue,
     /// Where customers get more quota.
     pub upgrade_url: String,
     /// Where requests are decided.
@@ -32,75 +31,38 @@ pub struct Basis {
     pub sub_homes_by_rpm: bool,
 }
 
-/// The catalogue lacks a plan; a catalogue that was read never does.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the plan catalogue has no plan {0}")]
-pub struct NoSuchPlan(pub &'static str);
-
 impl Basis {
-    /// The compiled-in catalogue, where customers upgrade, and where requests are decided.
-    ///
-    /// # Errors
-    /// When the catalogue cannot be read.
-    pub fn new(upgrade_url: String, leases: LeaseRules) -> Result<Self, String> {
-        let catalogue = Catalogue::from_json(Catalogue::DEFAULT_JSON)?;
-        Ok(Self { catalogue, upgrade_url, leases, sub_homes_by_rpm: false })
+    /// Where customers upgrade, and where requests are decided.
+    #[must_use]
+    pub fn new(upgrade_url: String, leases: LeaseRules) -> Self {
+        Self { upgrade_url, leases, sub_homes_by_rpm: false }
     }
 
     /// A text that differs whenever policies compiled from the basis may differ.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        let catalogue = serde_json::to_string(&self.catalogue).unwrap_or_default();
-        let digest = Sha256::new().chain_update(catalogue).chain_update("\n").chain_update(&self.upgrade_url);
+        let digest = Sha256::new().chain_update(&self.upgrade_url);
         let leases = serde_json::to_string(&self.leases).unwrap_or_default();
         let leases = if self.sub_homes_by_rpm { format!("{leases} by rpm") } else { leases };
         let digest = digest.chain_update("\n").chain_update(leases).chain_update("\n").chain_update(FORM);
         base16ct::lower::encode_string(&digest.finalize())
     }
 
-    /// The terms of the project's plan.
-    ///
-    /// # Errors
-    /// When the catalogue lacks the plan.
-    pub fn terms(&self, project: &Project) -> Result<&Terms, NoSuchPlan> {
-        self.catalogue.terms(project.plan).ok_or(NoSuchPlan(project.plan.as_str()))
-    }
-
-    /// How many members the plan that is in force permits; `None` is any number.
-    ///
-    /// # Errors
-    /// When the catalogue lacks the plan.
-    pub fn members_max(
-        &self,
-        project: &Project,
-        ledger: &Ledger,
-        now: Timestamp,
-    ) -> Result<Option<u32>, NoSuchPlan> {
-        let plan = self.in_force(project, ledger, now)?.plan;
-        self.catalogue.terms(plan).map(|terms| terms.members_max).ok_or(NoSuchPlan(plan.as_str()))
-    }
-
     /// What is in force for a project at an instant.
-    ///
-    /// # Errors
-    /// When the catalogue lacks the plan.
-    pub fn in_force(
-        &self,
-        project: &Project,
-        ledger: &Ledger,
-        now: Timestamp,
-    ) -> Result<InForce, NoSuchPlan> {
+    #[must_use]
+    pub fn in_force(&self, project: &Project, ledger: &Ledger, now: Timestamp) -> InForce {
         let timeline = ledger.timeline();
-        let plan = timeline.terms_at(now).plan;
-        let terms = self.catalogue.terms(plan).ok_or(NoSuchPlan(plan.as_str()))?;
+        let terms = timeline.terms_at(now);
         let quota = timeline.quota(now.period(), now).included();
-        Ok(InForce {
-            plan,
+        InForce {
+            plan: terms.plan,
             status: timeline.status_at(now),
-            rpm: project.rpm(terms),
+            rpm: project.rpm(&terms.limits),
             included: project.included_own.unwrap_or(quota),
-            agents_max: terms.agents_max,
-        })
+            agents_max: terms.limits.agents_max,
+            members_max: terms.limits.members_max,
+            levels: project.levels(&terms.limits).clone(),
+        }
     }
 
     /// How many sub-homes a project of that many requests per minute has: none where one home can
@@ -117,24 +79,22 @@ impl Basis {
     }
 
     /// The policy of `project` as of `now`; `keys` are those that are not revoked.
-    ///
-    /// # Errors
-    /// When the catalogue lacks the plan.
+    #[must_use]
     pub fn compile(
         &self,
         project: &Project,
         ledger: &Ledger,
         mut keys: Vec<KeyId>,
         now: Timestamp,
-    ) -> Result<Policy, NoSuchPlan> {
-        let InForce { plan, status, rpm, agents_max, included: _ } = self.in_force(project, ledger, now)?;
+    ) -> Policy {
+        let in_force = self.in_force(project, ledger, now);
         let parts = parts(ledger, now);
         keys.sort();
-        Ok(Policy {
+        Policy {
             project: project.id.clone(),
             version: project.policy_version,
-            plan,
-            status,
+            plan: in_force.plan,
+            status: in_force.status,
             allowance: AllowanceParts {
                 // The month is billed by its largest quota, but an operator who lowers a project's own
                 // limit means it to hold now.
@@ -142,17 +102,17 @@ impl Basis {
                 next_included: project.included_own.unwrap_or(parts.next_included),
                 ..parts
             },
-            rpm,
-            agents_max,
+            rpm: in_force.rpm,
+            agents_max: in_force.agents_max,
             keys,
             upgrade_url: self.upgrade_url.clone(),
-            leases: LeaseRules { sub_homes: self.sub_homes(rpm), ..self.leases.clone() },
-        })
+            leases: LeaseRules { sub_homes: self.sub_homes(in_force.rpm), ..self.leases.clone() },
+        }
     }
 }
 
 /// What is in force for a project at an instant, by its ledger and its own limits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InForce {
     /// The plan.
     pub plan: Plan,
@@ -164,6 +124,10 @@ pub struct InForce {
     pub included: Units,
     /// How many agents may be used.
     pub agents_max: Option<u32>,
+    /// How many members the project may have.
+    pub members_max: Option<u32>,
+    /// At which percentages of the quota it is told.
+    pub levels: Levels,
 }
 
 #[cfg(test)]
@@ -171,6 +135,7 @@ mod tests {
     use super::*;
     use crate::book::opening;
     use shared::ids::ProjectId;
+    use shared::plan::Catalogue;
     use shared::policy::Overage;
     use shared::time::Period;
 
@@ -182,6 +147,7 @@ mod tests {
             included_own: None,
             status: Status::Active,
             catalogue: 1,
+            levels_own: None,
             auto_overage: false,
             rpm_max: 60,
             policy_version: 7,
@@ -189,13 +155,17 @@ mod tests {
         }
     }
 
+    fn catalogue() -> Catalogue {
+        Catalogue::from_json(Catalogue::DEFAULT_JSON).unwrap()
+    }
+
     fn basis() -> Basis {
-        Basis::new("https://example.com/more".to_owned(), LeaseRules::default()).unwrap()
+        Basis::new("https://example.com/more".to_owned(), LeaseRules::default())
     }
 
     fn compile(project: &Project, keys: Vec<KeyId>, now: Timestamp) -> Policy {
-        let ledger = opening(project, &basis().catalogue).unwrap();
-        basis().compile(project, &ledger, keys, now).unwrap()
+        let ledger = opening(project, &catalogue()).unwrap();
+        basis().compile(project, &ledger, keys, now)
     }
 
     #[test]
@@ -235,8 +205,8 @@ mod tests {
     fn fast_projects_have_sub_homes_where_their_rate_decides() {
         let of = |basis: &Basis, rpm| {
             let project = Project { rpm_own: Some(rpm), ..project(Plan::Business) };
-            let ledger = opening(&project, &basis.catalogue).unwrap();
-            basis.compile(&project, &ledger, vec![], project.created).unwrap().leases.sub_homes
+            let ledger = opening(&project, &catalogue()).unwrap();
+            basis.compile(&project, &ledger, vec![], project.created).leases.sub_homes
         };
         let by_rpm = Basis { sub_homes_by_rpm: true, ..basis() };
         assert_eq!([2_999, 3_000].map(|rpm| of(&by_rpm, rpm)), [0, 8]);

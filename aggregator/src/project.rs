@@ -1,13 +1,17 @@
 //! A project as the books know it: its plan, and where its limits differ from the plan's.
 
 use shared::ids::{KeyId, Mode, ProjectId};
-use shared::plan::{Catalogue, Plan, Terms};
+use shared::plan::{Catalogue, Plan};
 use shared::policy::Status;
 use shared::time::Timestamp;
 use shared::units::Units;
 
+use crate::ledger::crossing::Levels;
+use crate::ledger::state::Ledger;
+use crate::ledger::terms::Limits;
+
 /// The most requests per minute that a project may be given: far above what one home can decide.
-pub const RPM_MAX: u32 = 1_000_000;
+pub const RPM_MAX: u32 = Catalogue::RPM_MAX;
 
 /// The most keys a project may have that are not revoked: all of them travel in its policy.
 pub const ACTIVE_KEYS_MAX: usize = 100;
@@ -33,6 +37,8 @@ pub struct Project {
     pub status: Status,
     /// The version of the catalogue that its terms are of.
     pub catalogue: u32,
+    /// At which percentages of the quota it is told, where they differ from the plan's.
+    pub levels_own: Option<Levels>,
     /// Whether the customer asked for overage where the plan offers it.
     pub auto_overage: bool,
     /// The largest requests per minute it ever had, which bounds what is plausible.
@@ -46,30 +52,36 @@ pub struct Project {
 impl Project {
     /// Requests per minute in force.
     #[must_use]
-    pub fn rpm(&self, terms: &Terms) -> u32 {
-        self.rpm_own.unwrap_or(terms.rpm)
+    pub fn rpm(&self, limits: &Limits) -> u32 {
+        self.rpm_own.unwrap_or(limits.rpm)
     }
 
-    /// Units a month in force.
+    /// The levels in force, in percent of the quota.
     #[must_use]
-    pub fn included(&self, terms: &Terms) -> Units {
-        self.included_own.unwrap_or(terms.included)
+    pub fn levels<'a>(&'a self, limits: &'a Limits) -> &'a Levels {
+        self.levels_own.as_ref().unwrap_or(&limits.levels)
     }
 
-    /// The project with `change` made, or `None` if nothing would differ. The version is the store's to raise.
+    /// The project with `change` made. The version is the store's to raise, what a plan gives the ledger's to say.
     #[must_use]
-    pub fn changed(&self, change: ProjectChange, catalogue: &Catalogue) -> Option<Self> {
-        let mut next = Self {
+    pub fn changed(&self, change: &ProjectChange) -> Self {
+        Self {
             plan: change.plan.unwrap_or(self.plan),
             rpm_own: change.rpm.map_or(self.rpm_own, Setting::own),
             included_own: change.included.map_or(self.included_own, Setting::own),
             status: change.status.unwrap_or(self.status),
+            levels_own: change.levels.clone().map_or_else(|| self.levels_own.clone(), Setting::own),
             ..self.clone()
-        };
-        if let Some(terms) = catalogue.terms(next.plan) {
-            next.rpm_max = next.rpm_max.max(next.rpm(terms));
         }
-        (next != *self).then_some(next)
+    }
+
+    /// The project with what follows from its ledger: the plan it has subscribed to, of which catalogue, and the
+    /// largest requests per minute it may have had.
+    #[must_use]
+    pub fn following(self, ledger: &Ledger, now: Timestamp) -> Self {
+        let (subscribed, in_force) = (ledger.timeline().subscribed_at(now), ledger.timeline().terms_at(now));
+        let rpm_max = self.rpm_max.max(self.rpm(&subscribed.limits)).max(self.rpm(&in_force.limits));
+        Self { plan: subscribed.plan, catalogue: subscribed.catalogue, rpm_max, ..self }
     }
 }
 
@@ -106,7 +118,7 @@ pub struct NewProject {
 }
 
 /// What to change about a project; `None` leaves it as it is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProjectChange {
     /// The plan.
     pub plan: Option<Plan>,
@@ -116,6 +128,8 @@ pub struct ProjectChange {
     pub included: Option<Setting<Units>>,
     /// Whether it is served.
     pub status: Option<Status>,
+    /// At which percentages of the quota it is told.
+    pub levels: Option<Setting<Levels>>,
 }
 
 /// One key of a project; its secret part is never stored.

@@ -91,6 +91,10 @@ actions! {
     ProjectCreated => "project.created";
     /// A project's plan, limits or status were changed.
     ProjectChanged => "project.changed";
+    /// A project was brought to another version of the plan catalogue.
+    ProjectMigrated => "project.migrated";
+    /// A version of the plan catalogue was applied.
+    CatalogueApplied => "catalogue.applied";
     /// A key was made.
     KeyCreated => "key.created";
     /// A key was replaced by another and will stop being accepted.
@@ -183,6 +187,7 @@ pub struct ProjectNote {
     included: Option<u64>,
     suspended: bool,
     catalogue: u32,
+    thresholds: Option<Vec<u8>>,
     policy_version: u64,
 }
 
@@ -194,6 +199,7 @@ impl From<&Project> for ProjectNote {
             included: project.included_own.map(shared::units::Units::get),
             suspended: project.status == shared::policy::Status::Suspended,
             catalogue: project.catalogue,
+            thresholds: project.levels_own.clone().map(Vec::from),
             policy_version: project.policy_version,
         }
     }

@@ -110,7 +110,7 @@ async fn add(Add { project, name, role, format }: Add, context: &Context) -> any
     }
     let now = context.clock.now();
     let book = context.store.book(&project).await?.ok_or_else(|| unknown(&project))?;
-    let max = context.basis.members_max(&book.project, &book.ledger, now)?;
+    let max = context.basis.in_force(&book.project, &book.ledger, now).members_max;
     let mut work = context.store.begin_in(&project).await?;
     let member = member(work.add_member(&project, (name, role), max, now).await?)?;
     with_token(&project, member, (work, format), context).await

@@ -8,6 +8,7 @@ mod billing;
 mod clock;
 mod key;
 mod member;
+mod plans;
 mod print;
 mod project;
 mod serve;
@@ -28,7 +29,7 @@ use crate::trail::Actor;
 /// Palveron Meter: usage books, limits and policies.
 ///
 /// Configured by environment: DATABASE_URL, METER_LISTEN, EDGE_URL, METER_KEY_SECRETS,
-/// METER_SIGNING_KEYS, METER_UPGRADE_URL, METER_DECISIONS, METER_LOG, METER_LOG_FORMAT, METER_TEST.
+/// METER_SIGNING_KEYS, METER_UPGRADE_URL, METER_DECISIONS, METER_PLANS, METER_LOG, METER_LOG_FORMAT, METER_TEST.
 #[derive(Debug, Parser)]
 #[command(name = "meter", version, max_term_width = 100)]
 pub struct Cli {
@@ -52,6 +53,9 @@ enum Command {
     /// Make, list and revoke the tokens of people and programs that administer projects
     #[command(subcommand)]
     Token(token::Command),
+    /// Check, compare and apply versions of the plan catalogue, and bring projects to the newest
+    #[command(subcommand)]
+    Plans(plans::Command),
     /// Give units that cost nothing
     #[command(subcommand)]
     Credit(billing::Credit),
@@ -87,6 +91,7 @@ impl Command {
             | Self::Key(_)
             | Self::Member(_)
             | Self::Token(_)
+            | Self::Plans(_)
             | Self::Credit(_)
             | Self::Correct(_)
             | Self::Statement(_)
@@ -132,6 +137,7 @@ fn start(cli: Cli) -> anyhow::Result<()> {
             Command::Member(command) => member::run(command, context(config, missing).await?).await,
             Command::Key(command) => key::run(command, context(config, missing).await?).await,
             Command::Token(command) => token::run(command, context(config, missing).await?).await,
+            Command::Plans(command) => plans::run(command, context(config, missing).await?).await,
             Command::Credit(command) => billing::credit(command, context(config, missing).await?).await,
             Command::Correct(correct) => billing::correct(correct, context(config, missing).await?).await,
             Command::Statement(show) => billing::show(show, context(config, missing).await?).await,
@@ -149,7 +155,7 @@ fn start(cli: Cli) -> anyhow::Result<()> {
 async fn context(config: Config, missing: WhenMissing) -> anyhow::Result<Context> {
     let store = Store::open(&config.database, missing).await?;
     let store = store.by(Actor::Command { user: config.user.clone() });
-    let basis = config.decisions.basis(config.upgrade_url.clone()).map_err(anyhow::Error::msg)?;
+    let basis = config.decisions.basis(config.upgrade_url.clone());
     let clock = Clock::system();
     if config.test {
         clock.shift(store.clock_offset_ms().await?);

@@ -11,6 +11,7 @@ use super::Context;
 use super::print::{self, Format};
 use crate::book::Book;
 use crate::http::ProjectView;
+use crate::ledger::crossing::Levels;
 use crate::project::{NewProject, ProjectChange, RPM_MAX, Setting};
 
 /// Projects that are read at once while listing.
@@ -61,6 +62,9 @@ pub(super) struct Set {
     /// Whether the project's requests are denied
     #[arg(long)]
     suspended: Option<bool>,
+    /// At which percentages of the quota the customer is told, such as 50,80,100; `plan` for the plan's
+    #[arg(long, value_parser = levels_or_plan)]
+    thresholds: Option<Setting<Levels>>,
     #[command(flatten)]
     format: Format,
 }
@@ -89,7 +93,7 @@ async fn create(create: Create, context: &Context) -> anyhow::Result<()> {
     let own = |rpm: Option<u32>| rpm.map_or(Setting::Plan, Setting::Own);
     let included = create.included.map_or(Setting::Plan, Setting::Own);
     let new = NewProject { id: create.id.clone(), plan: create.plan, rpm: own(create.rpm), included };
-    let made = context.store.create_project(new, &context.basis, context.clock.now()).await?;
+    let made = context.store.create_project(new, context.clock.now()).await?;
     let id = &create.id;
     let project = made.with_context(|| {
         format!("there is already a project {id}; change it with `meter project set {id}`")
@@ -104,13 +108,14 @@ async fn set(set: Set, context: &Context) -> anyhow::Result<()> {
         rpm: set.rpm,
         included: set.included,
         status: set.suspended.map(|suspended| if suspended { Status::Suspended } else { Status::Active }),
+        levels: set.thresholds,
     };
     if change == ProjectChange::default() {
         return Err(anyhow!(
-            "nothing to set; give at least one of --plan, --rpm, --included and --suspended"
+            "nothing to set; give at least one of --plan, --rpm, --included, --suspended and --thresholds"
         ));
     }
-    let changed = context.store.change_project(&set.id, change, &context.basis, context.clock.now()).await?;
+    let changed = context.store.change_project(&set.id, change, context.clock.now()).await?;
     print_one(set.format, changed.ok_or_else(|| unknown(&set.id))?, context)
 }
 
@@ -122,7 +127,7 @@ async fn list(format: Format, context: &Context) -> anyhow::Result<()> {
         let Some(last) = page.last() else { break };
         after = last.project.id.to_string();
         for book in page {
-            views.push(ProjectView::new(book, &context.basis, context.clock.now())?);
+            views.push(ProjectView::new(book, &context.basis, context.clock.now()));
         }
     }
     if views.is_empty() {
@@ -135,7 +140,7 @@ async fn list(format: Format, context: &Context) -> anyhow::Result<()> {
 }
 
 fn print_one(format: Format, book: Book, context: &Context) -> anyhow::Result<()> {
-    let view = ProjectView::new(book, &context.basis, context.clock.now())?;
+    let view = ProjectView::new(book, &context.basis, context.clock.now());
     print::result(format, &view, ProjectView::line)
 }
 
@@ -144,7 +149,7 @@ pub(super) fn unknown(id: &ProjectId) -> anyhow::Error {
     anyhow!("there is no project {id}; `meter project list` shows those there are")
 }
 
-fn plan(text: &str) -> Result<Plan, String> {
+pub(super) fn plan(text: &str) -> Result<Plan, String> {
     Plan::parse(text).ok_or_else(|| "accepted are community, pro, business and enterprise".to_owned())
 }
 
@@ -164,4 +169,13 @@ fn rpm_or_plan(text: &str) -> Result<Setting<u32>, String> {
 
 fn units_or_plan(text: &str) -> Result<Setting<Units>, String> {
     if text == "plan" { Ok(Setting::Plan) } else { units(text).map(Setting::Own) }
+}
+
+fn levels_or_plan(text: &str) -> Result<Setting<Levels>, String> {
+    if text == "plan" {
+        return Ok(Setting::Plan);
+    }
+    let percents: Result<Vec<u8>, _> = text.split(',').map(str::parse).collect();
+    let accepted = || "accepted are 1 to 10 percentages from 1 to 100 such as 50,80,100".to_owned();
+    Levels::new(percents.map_err(|_| accepted())?).map(Setting::Own).map_err(|_| accepted())
 }

@@ -16,8 +16,7 @@ use crate::http::{self, Readiness, Streams, Timeouts};
 use crate::jobs::edge_client::EdgeClient;
 use crate::jobs::{audit, clock_offset, forget, key_expiry, month_close, policy_push, stream_age};
 use crate::metrics::Metrics;
-use crate::store::Intake;
-use crate::store::{Store, WhenMissing};
+use crate::store::{Applied, Intake, Store, WhenMissing};
 
 pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     start_log(&config)?;
@@ -26,18 +25,19 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     let edge = EdgeClient::new(config.edge_url.clone()).map_err(anyhow::Error::msg)?;
     // The port first: a second instance must not touch the books of the one that has it.
     let listener = listen(config.listen).await?;
-    let basis = config.decisions.basis(config.upgrade_url.clone()).map_err(anyhow::Error::msg)?;
+    let basis = config.decisions.basis(config.upgrade_url.clone());
     let store =
         Store::open(&config.database, WhenMissing::Create).await.with_context(|| database(&config))?;
     let clock = Clock::system();
     if config.test {
         clock.shift(store.clock_offset_ms().await?);
     }
+    apply_plans(&config, &store, &clock).await?;
     let raised = store.rebase_policies(&basis.fingerprint(), clock.now()).await?;
     if raised > 0 {
         tracing::info!(
             projects = raised,
-            "the plans or the upgrade address changed; every policy has a new version"
+            "what policies are compiled from changed; every policy has a new version"
         );
     }
     let app = App::new(Parts {
@@ -75,6 +75,22 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     jobs.shutdown().await;
     app.store.close().await;
     tracing::info!("meter has stopped");
+    Ok(())
+}
+
+/// Applies the catalogue file, if there is one and it is newer than what was applied.
+async fn apply_plans(config: &Config, store: &Store, clock: &Clock) -> anyhow::Result<()> {
+    let Some(file) = &config.plans else { return Ok(()) };
+    let catalogue = super::plans::read(Some(file)).context("METER_PLANS")?;
+    match store.apply_catalogue(&catalogue, clock.now()).await? {
+        Applied::Now => tracing::info!(version = catalogue.version, "plan catalogue applied"),
+        Applied::Before => {}
+        Applied::Outrun(newest) => tracing::warn!(
+            version = catalogue.version,
+            newest,
+            "METER_PLANS names a catalogue that is not newer than what was applied; it is not used"
+        ),
+    }
     Ok(())
 }
 

@@ -18,10 +18,12 @@ use crate::access::Permission;
 use crate::app::App;
 use crate::billing::{Explanation, PlanView, TopUps};
 use crate::book::Book;
+use crate::ledger::crossing::Levels;
 use crate::ledger::entry::OverageSetting;
 use crate::ledger::money::Money;
 use crate::ledger::refusal::Refusal;
 use crate::ledger::timeline::OverageState;
+use crate::project::{ProjectChange, Setting};
 
 const MONTH: &str = "a month such as 2026-05";
 
@@ -35,7 +37,11 @@ const EXPLAIN: &[Field] = &[
     Field::optional::<Period>("period", "a month such as 2026-05; the present one where it is absent"),
 ];
 
+/// What is accepted as levels.
+pub(super) const LEVELS_WORDS: &str = "1 to 10 percentages from 1 to 100, or null for the plan's";
+
 const SETTING: &[Field] = &[
+    Field::optional::<Option<Vec<u8>>>("thresholds", LEVELS_WORDS).such_as("[50,80,100]"),
     Field::optional::<bool>("auto_overage", "true or false").such_as("true"),
     Field::optional::<Option<Number<0, CAP_MINOR_MAX>>>(
         "overage_cap",
@@ -51,7 +57,7 @@ pub(super) fn routes() -> Vec<Route> {
         Route::get("/api/v1/billing/plan", read, "Show where a project stands", plan)
             .query(QUERY)
             .answers::<PlanView>(200, "Plan, quota, what was used and what is left"),
-        Route::put("/api/v1/billing/plan", manage, "Set auto-overage and its cap", set_plan)
+        Route::put("/api/v1/billing/plan", manage, "Set auto-overage, its cap and thresholds", set_plan)
             .query(QUERY)
             .body(SETTING)
             .answers::<PlanView>(200, "Where the project stands now")
@@ -89,7 +95,9 @@ pub(super) async fn set_plan(
     let project = caller.named_project(&app, &query, Permission::ManageBilling).await?;
     let now = app.clock.now();
     let book = app.store.book(&project.id).await?.ok_or_else(Failure::project_unknown)?;
-    let setting = setting(call.fields()?, &book, book.ledger.timeline().setting_at(now))?;
+    let mut fields = call.fields()?.of(SETTING)?;
+    let levels = levels(&mut fields)?;
+    let setting = setting(fields, &book, book.ledger.timeline().setting_at(now))?;
     let is_on = setting != OverageSetting::Off;
     if is_on && book.ledger.timeline().overage_at(now) == OverageState::NotOffered {
         return Err(Failure::new(
@@ -98,12 +106,19 @@ pub(super) async fn set_plan(
         ));
     }
     let mut change = call.begin_in(&app, &project.id).await?;
-    let book = change.set_overage(&project.id, setting, now).await?;
-    let book = book.ok_or_else(Failure::project_unknown)?.map_err(|refusal| refused(&refusal))?;
+    let mut crossings = 0_usize;
+    if levels.is_some() {
+        let wanted = ProjectChange { levels, ..ProjectChange::default() };
+        let changed = change.change_project(&project.id, wanted, now).await?;
+        crossings = changed.ok_or_else(Failure::project_unknown)?.crossings;
+    }
+    let posted = change.set_overage(&project.id, setting, now).await?;
+    let posted = posted.ok_or_else(Failure::project_unknown)?.map_err(|refusal| refused(&refusal))?;
+    app.metrics.crossed(crossings.saturating_add(posted.crossings));
     tracing::info!(project.id = %project.id, token.id = caller.0.id, auto_overage = is_on, "overage set");
     let daily = app.store.daily_units(&project.id, now.day()).await?;
     let crossed = change.crossed(&project.id, now.period()).await?;
-    let view = PlanView::new(&book, &daily, crossed, now).map_err(|refusal| refused(&refusal))?;
+    let view = PlanView::new(&posted.book, &daily, crossed, now).map_err(|refusal| refused(&refusal))?;
     change.answer(StatusCode::OK, &view).await
 }
 
@@ -143,9 +158,14 @@ async fn view(app: &App, book: &Book) -> Result<Json<PlanView>, Failure> {
     PlanView::new(book, &daily, crossed, now).map(Json).map_err(|refusal| refused(&refusal))
 }
 
+/// The project's own levels that are asked for, `Setting::Plan` for null.
+pub(super) fn levels(fields: &mut Fields) -> Result<Option<Setting<Levels>>, Failure> {
+    let levels: Option<Option<Levels>> = fields.optional("thresholds", LEVELS_WORDS)?;
+    Ok(levels.map(|levels| levels.map_or(Setting::Plan, Setting::Own)))
+}
+
 /// What is asked for; fields that are absent stay as they are.
-fn setting(fields: Fields, book: &Book, before: OverageSetting) -> Result<OverageSetting, Failure> {
-    let mut fields = fields.of(SETTING)?;
+fn setting(mut fields: Fields, book: &Book, before: OverageSetting) -> Result<OverageSetting, Failure> {
     let accepts = format!("0 to {CAP_MINOR_MAX} minor units, or null for no cap");
     let on: Option<bool> = fields.optional("auto_overage", "true or false")?;
     let cap: Option<Option<u64>> = fields.optional("overage_cap", &accepts)?;

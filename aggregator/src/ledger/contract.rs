@@ -5,12 +5,13 @@
 //! `silence.rs`.
 
 use serde::{Deserialize, Serialize};
-use shared::plan::{OverageRule, Plan};
+use shared::plan::{Catalogue, OverageRule, Plan};
 use shared::time::{Day, Period};
 use shared::units::Units;
 
 use super::money::Currency;
 use super::rate::Rate;
+use super::refusal::Refusal;
 use super::terms::PlanTerms;
 
 /// The terms of a contract (design §5: "volume, overage rate (tiers), minimum, term, SLA text").
@@ -34,18 +35,18 @@ pub struct Contract {
 
 impl Contract {
     /// The contract as plan terms, for the ledger; overage is then turned on by an entry.
-    #[must_use]
-    pub fn terms(&self, catalogue: u32) -> PlanTerms {
-        PlanTerms {
-            plan: Plan::Enterprise,
-            catalogue,
+    ///
+    /// # Errors
+    /// When the catalogue, which gives the limits beside units, lacks the plan.
+    pub fn terms(&self, catalogue: &Catalogue) -> Result<PlanTerms, Refusal> {
+        let enterprise = PlanTerms::of(catalogue, Plan::Enterprise)?;
+        Ok(PlanTerms {
             included: self.volume,
             overage: OverageRule::Optional,
             rate: Some(self.rate.clone()),
-            top_ups: true,
-            anchor_price: 0,
             currency: self.currency,
-        }
+            ..enterprise
+        })
     }
 
     /// The minimum of a period: in a month that the term covers in part, by days and rounded down, so

@@ -155,6 +155,9 @@ pub enum Fact {
         since: Timestamp,
         /// Community, as the catalogue had it.
         fallback: PlanTerms,
+        /// How long the project keeps its plan, in milliseconds.
+        #[serde(default = "seven_days_ms")]
+        grace_ms: u64,
     },
     /// The payment came after all.
     Recovered,
@@ -246,6 +249,11 @@ pub enum Fact {
         /// What is taken off the bill.
         bill: Bill,
     },
+}
+
+/// The grace of entries that were written before they carried it.
+fn seven_days_ms() -> u64 {
+    super::timeline::GRACE_MS
 }
 
 /// A fact that is to be written, and the units it moves.

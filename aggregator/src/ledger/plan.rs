@@ -60,6 +60,33 @@ pub fn change(
     Ok(vec![Posting::of(Fact::PlanChanged { terms, effective })])
 }
 
+/// Brings a project to another version of the catalogue: the terms that it has now and those that are
+/// planned, each as `of` gives them anew. Nothing is written where nothing differs.
+///
+/// # Errors
+/// When `of` refuses, or the new terms are in another currency than the ledger.
+pub fn migrate(
+    ledger: &Ledger,
+    now: Timestamp,
+    of: impl Fn(&PlanTerms) -> Result<PlanTerms, Refusal>,
+) -> Result<Vec<Posting>, Refusal> {
+    let now = ledger.held(now);
+    let timeline = ledger.timeline();
+    let mut postings = Vec::new();
+    let planned = timeline.planned_after(now).map(|(effective, terms)| (*effective, terms));
+    let mut differs = false;
+    for (effective, old) in std::iter::once((now, timeline.subscribed_at(now))).chain(planned) {
+        let terms = of(old)?;
+        if terms.currency != ledger.currency() {
+            return Err(Refusal::CurrencyDiffers);
+        }
+        differs |= terms != *old;
+        // An entry drops what was planned for after it, so that the later ones are written again.
+        postings.push(Posting::of(Fact::PlanChanged { terms, effective }));
+    }
+    Ok(if differs { postings } else { vec![] })
+}
+
 /// Turns auto-overage on or off, or changes its cap. Nothing is written where nothing changes.
 ///
 /// # Errors
@@ -83,12 +110,18 @@ pub fn set_overage(
 
 /// Notes that a payment failed at `since`; only the first failure starts the grace.
 #[must_use]
-pub fn past_due(ledger: &Ledger, now: Timestamp, since: Timestamp, fallback: PlanTerms) -> Vec<Posting> {
+pub fn past_due(
+    ledger: &Ledger,
+    now: Timestamp,
+    since: Timestamp,
+    fallback: PlanTerms,
+    grace_ms: u64,
+) -> Vec<Posting> {
     if ledger.timeline().is_past_due(ledger.held(now)) {
         return vec![];
     }
     let since = since.max(ledger.open_from());
-    vec![Posting::of(Fact::PastDue { since, fallback })]
+    vec![Posting::of(Fact::PastDue { since, fallback, grace_ms })]
 }
 
 /// Notes that the payment came: the plan and the overage setting are as before.

@@ -17,6 +17,9 @@ pub enum Refusal {
     /// The currency cannot be read.
     #[error("{0}")]
     Currency(String),
+    /// Thresholds that cannot be meant; a catalogue that was read has none.
+    #[error("{0}")]
+    Levels(String),
     /// Amounts of two currencies met.
     #[error("an amount is in another currency than the ledger")]
     CurrencyDiffers,

@@ -4,15 +4,17 @@
 //! project keeps its version until migrated"). Terms are never edited; a change is a new entry.
 
 use serde::{Deserialize, Serialize};
-use shared::plan::{Catalogue, OverageRule, Plan, Terms};
+use shared::plan::{Catalogue, OverageRule, Plan};
 use shared::units::Units;
 
+use super::crossing::Levels;
 use super::money::{Currency, Money};
 use super::rate::Rate;
 use super::refusal::Refusal;
 
 /// What a plan gives and costs, for one project from one instant on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Stored")]
 pub struct PlanTerms {
     /// The plan.
     pub plan: Plan,
@@ -30,6 +32,57 @@ pub struct PlanTerms {
     pub anchor_price: u64,
     /// What all amounts are in.
     pub currency: Currency,
+    /// What it limits beside units.
+    pub limits: Limits,
+}
+
+/// What a plan limits beside units; never billed (seed, "What's not billed").
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Requests per minute.
+    pub rpm: u32,
+    /// How many agents may be used; `None` is unlimited.
+    pub agents_max: Option<u32>,
+    /// How many members a project may have; `None` is unlimited.
+    pub members_max: Option<u32>,
+    /// At which percentages of the quota the customer is told.
+    pub levels: Levels,
+}
+
+impl Limits {
+    /// Those of the first catalogue, for entries that were written before they carried their limits.
+    fn first(plan: Plan) -> Self {
+        let (rpm, agents_max, members_max) = match plan {
+            Plan::Community => (60, Some(5), Some(1)),
+            Plan::Pro => (600, Some(25), Some(5)),
+            Plan::Business => (6_000, Some(250), Some(25)),
+            Plan::Enterprise => (60_000, None, None),
+        };
+        Self { rpm, agents_max, members_max, levels: Levels::default() }
+    }
+}
+
+/// Terms as entries hold them.
+#[derive(Deserialize)]
+struct Stored {
+    plan: Plan,
+    catalogue: u32,
+    included: Units,
+    overage: OverageRule,
+    rate: Option<Rate>,
+    top_ups: bool,
+    anchor_price: u64,
+    currency: Currency,
+    limits: Option<Limits>,
+}
+
+impl From<Stored> for PlanTerms {
+    fn from(stored: Stored) -> Self {
+        let Stored { plan, catalogue, included, overage, rate, top_ups, anchor_price, currency, limits } =
+            stored;
+        let limits = limits.unwrap_or_else(|| Limits::first(plan));
+        Self { plan, catalogue, included, overage, rate, top_ups, anchor_price, currency, limits }
+    }
 }
 
 impl PlanTerms {
@@ -49,6 +102,12 @@ impl PlanTerms {
             top_ups: terms.top_ups,
             anchor_price: terms.anchor_price.unwrap_or(0),
             currency,
+            limits: Limits {
+                rpm: terms.rpm,
+                agents_max: terms.agents_max,
+                members_max: terms.members_max,
+                levels: Levels::new(catalogue.thresholds.iter().copied()).map_err(Refusal::Levels)?,
+            },
         })
     }
 
@@ -72,60 +131,23 @@ pub enum Interval {
     Year,
 }
 
-/// Months that an annual subscription pays for (design §5: "Annual = 10 × monthly").
-const MONTHS_PAID_PER_YEAR: u64 = 10;
-
 /// What a plan costs per interval; `None` where it is by contract.
 ///
 /// # Errors
-/// When the catalogue's currency cannot be read or the price is too large.
+/// When the catalogue lacks the plan, its currency cannot be read or the price is too large.
 pub fn subscription_price(
-    terms: &Terms,
-    currency: &str,
+    catalogue: &Catalogue,
+    plan: Plan,
     interval: Interval,
 ) -> Result<Option<Money>, Refusal> {
-    let currency = Currency::parse(currency).map_err(Refusal::Currency)?;
+    let currency = Currency::parse(&catalogue.currency).map_err(Refusal::Currency)?;
+    let terms = catalogue.terms(plan).ok_or(Refusal::NoSuchPlan(plan))?;
     let Some(month) = terms.price_month else { return Ok(None) };
     let minor = match interval {
         Interval::Month => Some(month),
-        Interval::Year => month.checked_mul(MONTHS_PAID_PER_YEAR),
+        Interval::Year => month.checked_mul(u64::from(catalogue.annual_months)),
     };
     minor.map(|minor| Some(Money::new(i128::from(minor), currency))).ok_or(Refusal::TooLarge)
-}
-
-/// The packs of the seed's table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Pack {
-    /// +5,000.
-    Small,
-    /// +25,000.
-    Medium,
-    /// +100,000.
-    Large,
-}
-
-impl Pack {
-    /// The additional requests of the pack (seed, table "Pack | Additional requests").
-    #[must_use]
-    pub fn units(self) -> Units {
-        match self {
-            Self::Small => Units::new(5_000),
-            Self::Medium => Units::new(25_000),
-            Self::Large => Units::new(100_000),
-        }
-    }
-
-    /// The pack of that name, if there is one.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        match text {
-            "small" => Some(Self::Small),
-            "medium" => Some(Self::Medium),
-            "large" => Some(Self::Large),
-            _ => None,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -135,12 +157,23 @@ mod tests {
     #[test]
     fn an_annual_subscription_costs_ten_months() {
         let catalogue = Catalogue::from_json(Catalogue::DEFAULT_JSON).unwrap();
-        let price = |plan, interval| {
-            subscription_price(catalogue.terms(plan).unwrap(), "eur", interval).unwrap().map(Money::minor)
-        };
+        let price =
+            |plan, interval| subscription_price(&catalogue, plan, interval).unwrap().map(Money::minor);
         assert_eq!(price(Plan::Pro, Interval::Month), Some(4_900));
         assert_eq!(price(Plan::Pro, Interval::Year), Some(49_000));
         assert_eq!(price(Plan::Community, Interval::Year), Some(0));
         assert_eq!(price(Plan::Enterprise, Interval::Year), None);
+    }
+
+    #[test]
+    fn terms_of_entries_without_limits_are_read_with_those_of_the_first_catalogue() {
+        let catalogue = Catalogue::from_json(Catalogue::DEFAULT_JSON).unwrap();
+        for plan in Plan::ALL {
+            let terms = PlanTerms::of(&catalogue, plan).unwrap();
+            let mut stored = serde_json::to_value(&terms).unwrap();
+            assert_eq!(serde_json::from_value::<PlanTerms>(stored.clone()).unwrap(), terms);
+            stored.as_object_mut().unwrap().remove("limits");
+            assert_eq!(serde_json::from_value::<PlanTerms>(stored).unwrap(), terms, "{plan}");
+        }
     }
 }

@@ -17,7 +17,8 @@ use super::money::{Currency, Money};
 use super::rate::Rate;
 use super::terms::PlanTerms;
 
-/// How long a past due project keeps its plan (design §5: "grace 7 days, overage off; then community").
+/// How long a past due project keeps its plan unless the catalogue says otherwise (design §5: "grace 7
+/// days, overage off; then community").
 pub const GRACE_MS: u64 = 7 * 24 * 60 * 60 * 1_000;
 
 /// Why overage is or is not served at an instant.
@@ -71,6 +72,7 @@ struct Arrears {
     since: Timestamp,
     until: Option<Timestamp>,
     fallback: PlanTerms,
+    grace_ms: u64,
 }
 
 impl Arrears {
@@ -79,7 +81,7 @@ impl Arrears {
     }
 
     fn falls(&self) -> Timestamp {
-        self.since.plus_ms(GRACE_MS)
+        self.since.plus_ms(self.grace_ms)
     }
 }
 
@@ -126,9 +128,12 @@ impl Timeline {
                 self.plans.push((*effective, terms.clone()));
             }
             Fact::OverageChanged(setting) => self.overage.push((at, *setting)),
-            Fact::PastDue { since, fallback } => {
-                self.arrears.push(Arrears { since: *since, until: None, fallback: fallback.clone() });
-            }
+            Fact::PastDue { since, fallback, grace_ms } => self.arrears.push(Arrears {
+                since: *since,
+                until: None,
+                fallback: fallback.clone(),
+                grace_ms: *grace_ms,
+            }),
             Fact::Recovered => {
                 for arrears in self.arrears.iter_mut().filter(|arrears| arrears.until.is_none()) {
                     arrears.until = Some(at.max(arrears.since));
@@ -156,6 +161,17 @@ impl Timeline {
     pub fn subscribed_at(&self, at: Timestamp) -> &PlanTerms {
         let in_force = self.plans.iter().rev().find(|(effective, _)| *effective <= at);
         in_force.map_or(&self.opened, |(_, terms)| terms)
+    }
+
+    /// The changes of plan that are planned for after an instant, in order.
+    pub fn planned_after(&self, at: Timestamp) -> impl Iterator<Item = &(Timestamp, PlanTerms)> {
+        self.plans.iter().filter(move |(effective, _)| *effective > at)
+    }
+
+    /// When a project that is past due falls, if it is; it may have fallen already.
+    #[must_use]
+    pub fn falls_at(&self, at: Timestamp) -> Option<Timestamp> {
+        self.arrears.iter().find(|arrears| arrears.holds(at)).map(Arrears::falls)
     }
 
     /// The terms in force at an instant: the subscribed ones, or community once the grace is over.

@@ -3,13 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use shared::ids::{Mode, ProjectId};
-use shared::plan::Catalogue;
 use shared::time::{Period, Timestamp};
 use shared::units::Units;
 use sqlx::Row;
 
 use super::rows::{day, instant, int, ms, name, number, small, units};
-use super::{Connection, DbRow, Store, StoreError, Work, projects};
+use super::{Connection, DbRow, Store, StoreError, Work, catalogues, projects};
 use crate::book::{Book, Crossed, opening};
 use crate::ledger::crossing::Crossing;
 use crate::ledger::entry::{Entry, EntryNumber, Usage};
@@ -37,10 +36,11 @@ impl Store {
     }
 
     /// Opens the ledgers of projects that were made by a release without one, as of their making.
-    pub(super) async fn open_missing_ledgers(&self, catalogue: &Catalogue) -> Result<(), StoreError> {
+    pub(super) async fn open_missing_ledgers(&self) -> Result<(), StoreError> {
         let mut tx = self.write().await?;
         for project in projects::without_ledger(&mut tx).await? {
-            let ledger = opening(&project, catalogue).map_err(StoreError::Refused)?;
+            let catalogue = catalogues::of_version(&mut tx, project.catalogue).await?;
+            let ledger = opening(&project, &catalogue).map_err(StoreError::Refused)?;
             append(&mut tx, &project.id, &ledger, EntryNumber(1)).await?;
         }
         tx.commit().await?;

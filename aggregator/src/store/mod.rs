@@ -4,6 +4,7 @@
 //! in any other state. What the two databases do differently is in `dialect`, `sqlite` and `postgres`.
 
 mod billing;
+mod catalogues;
 mod cells;
 mod database;
 mod dialect;
@@ -33,7 +34,8 @@ use sqlx::Any;
 use sqlx::postgres::PgDatabaseError;
 use tokio::sync::Notify;
 
-pub use billing::{Corrected, Credited};
+pub use billing::{Corrected, Credited, Posted};
+pub use catalogues::Applied;
 pub use cells::SourceState;
 pub use database::{Database, PostgresUrl};
 pub use intake::{Intake, IntakeError};
@@ -48,7 +50,6 @@ pub use trail::{Noted, TrailQuery};
 pub use work::{Begun, Work};
 
 use shared::ids::ProjectId;
-use shared::plan::Catalogue;
 
 use crate::ledger::refusal::Refusal;
 use crate::random::NoRandomness;
@@ -188,9 +189,9 @@ impl Store {
         };
         let mut tx = store.write().await?;
         migrations::apply(&mut tx).await?;
+        catalogues::seed(&mut tx).await?;
         tx.commit().await?;
-        let catalogue = Catalogue::from_json(Catalogue::DEFAULT_JSON).map_err(StoreError::Migration)?;
-        store.open_missing_ledgers(&catalogue).await?;
+        store.open_missing_ledgers().await?;
         Ok(store)
     }
 

@@ -7,11 +7,13 @@ use shared::plan::Plan;
 use shared::policy::Status;
 use shared::time::Timestamp;
 
+use sqlx::Row;
+
 use super::rows::{flag, id, instant, int, ms, name, number, optional, small, units};
-use super::{Connection, DbRow, Store, StoreError, Work, ledger, outbox};
+use super::{Connection, DbRow, Store, StoreError, Work, catalogues, ledger, outbox};
 use crate::book::{Book, opening};
+use crate::ledger::crossing::Levels;
 use crate::ledger::entry::EntryNumber;
-use crate::policy::Basis;
 use crate::project::{NewProject, Project, ProjectChange};
 use crate::trail::{Action, Deed, ProjectNote};
 
@@ -37,25 +39,24 @@ impl Work {
     pub async fn create_project(
         &mut self,
         new: NewProject,
-        basis: &Basis,
         now: Timestamp,
     ) -> Result<Option<Book>, StoreError> {
-        let mut project = Project {
+        let catalogue = catalogues::newest(&mut self.tx).await?;
+        let project = Project {
             id: new.id,
             plan: new.plan,
             rpm_own: new.rpm.own(),
             included_own: new.included.own(),
             status: Status::Active,
-            catalogue: basis.catalogue.version,
+            catalogue: catalogue.version,
+            levels_own: None,
             auto_overage: false,
             rpm_max: 1,
             policy_version: FIRST_VERSION,
             created: now,
         };
-        if let Ok(terms) = basis.terms(&project) {
-            project.rpm_max = project.rpm(terms);
-        }
-        let ledger = opening(&project, &basis.catalogue).map_err(StoreError::Refused)?;
+        let ledger = opening(&project, &catalogue).map_err(StoreError::Refused)?;
+        let project = project.following(&ledger, now);
         if !insert(&mut self.tx, &project).await? {
             return Ok(None);
         }
@@ -75,15 +76,20 @@ impl Work {
         &mut self,
         id: &ProjectId,
         change: ProjectChange,
-        basis: &Basis,
         now: Timestamp,
     ) -> Result<Option<Changed>, StoreError> {
         let Some(book) = ledger::load(&mut self.tx, id).await? else { return Ok(None) };
-        let Some(next) = book.project.changed(change, &basis.catalogue) else {
-            return Ok(Some(Changed { book, crossings: 0, differs: false }));
+        let (stored, before) = (book.next_number(), book.project.clone());
+        // A change of plan is a purchase of what is offered now; all else stays in the project's version.
+        let catalogue = match change.plan {
+            Some(plan) if plan != before.plan => catalogues::newest(&mut self.tx).await?,
+            Some(_) | None => catalogues::of_version(&mut self.tx, before.catalogue).await?,
         };
-        let (stored, was) = (book.next_number(), ProjectNote::from(&book.project));
-        let book = book.changed(next, &basis.catalogue, now).map_err(StoreError::Refused)?;
+        let was = ProjectNote::from(&before);
+        let book = book.changed(&change, &catalogue, now).map_err(StoreError::Refused)?;
+        if book.project == before && book.next_number() == stored {
+            return Ok(Some(Changed { book, crossings: 0, differs: false }));
+        }
         update(&mut self.tx, &book.project).await?;
         let (mut book, crossings) =
             ledger::keep(&mut self.tx, book, stored, &BTreeMap::from([(now.period(), None)]), now).await?;
@@ -105,14 +111,9 @@ impl Store {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn create_project(
-        &self,
-        new: NewProject,
-        basis: &Basis,
-        now: Timestamp,
-    ) -> Result<Option<Book>, StoreError> {
+    pub async fn create_project(&self, new: NewProject, now: Timestamp) -> Result<Option<Book>, StoreError> {
         let mut work = self.begin().await?;
-        let made = work.create_project(new, basis, now).await?;
+        let made = work.create_project(new, now).await?;
         work.commit().await?;
         Ok(made)
     }
@@ -125,11 +126,10 @@ impl Store {
         &self,
         id: &ProjectId,
         change: ProjectChange,
-        basis: &Basis,
         now: Timestamp,
     ) -> Result<Option<Book>, StoreError> {
         let mut work = self.begin_in(id).await?;
-        let changed = work.change_project(id, change, basis, now).await?;
+        let changed = work.change_project(id, change, now).await?;
         work.commit().await?;
         Ok(changed.map(|changed| changed.book))
     }
@@ -176,7 +176,7 @@ async fn ids(connection: &mut Connection, after: &str, limit: u32) -> Result<Vec
 /// Projects of a release that kept no ledgers.
 pub(super) async fn without_ledger(connection: &mut Connection) -> Result<Vec<Project>, StoreError> {
     let rows = sqlx::query(
-        "SELECT id, plan, rpm, included, suspended, catalogue, auto_overage, rpm_max, policy_version, created_ms
+        "SELECT id, plan, rpm, included, suspended, catalogue, auto_overage, rpm_max, policy_version, created_ms, thresholds
          FROM project WHERE first_open IS NULL",
     )
     .fetch_all(connection)
@@ -217,7 +217,7 @@ pub(super) async fn raise_policy(
 
 pub(super) async fn find(connection: &mut Connection, id: &ProjectId) -> Result<Option<Project>, StoreError> {
     let row = sqlx::query(
-        "SELECT id, plan, rpm, included, suspended, catalogue, auto_overage, rpm_max, policy_version, created_ms
+        "SELECT id, plan, rpm, included, suspended, catalogue, auto_overage, rpm_max, policy_version, created_ms, thresholds
          FROM project WHERE id = $1",
     )
     .bind(id.as_str())
@@ -229,8 +229,8 @@ pub(super) async fn find(connection: &mut Connection, id: &ProjectId) -> Result<
 /// Inserts the project; false if its id is taken.
 async fn insert(tx: &mut Connection, project: &Project) -> Result<bool, StoreError> {
     let done = sqlx::query(
-        "INSERT INTO project (id, plan, rpm, included, suspended, catalogue, auto_overage, rpm_max, policy_version, created_ms)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+        "INSERT INTO project (id, plan, rpm, included, suspended, catalogue, auto_overage, rpm_max, policy_version, created_ms, thresholds)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
          ON CONFLICT (id) DO NOTHING",
     )
     .bind(project.id.as_str())
@@ -243,14 +243,16 @@ async fn insert(tx: &mut Connection, project: &Project) -> Result<bool, StoreErr
     .bind(i64::from(project.rpm_max))
     .bind(int(project.policy_version))
     .bind(ms(project.created))
+    .bind(levels_text(project))
     .execute(tx)
     .await?;
     Ok(done.rows_affected() == 1)
 }
 
-async fn update(tx: &mut Connection, project: &Project) -> Result<(), StoreError> {
+pub(super) async fn update(tx: &mut Connection, project: &Project) -> Result<(), StoreError> {
     sqlx::query(
-        "UPDATE project SET plan = $1, rpm = $2, included = $3, suspended = $4, catalogue = $5, rpm_max = $6 WHERE id = $7",
+        "UPDATE project SET plan = $1, rpm = $2, included = $3, suspended = $4, catalogue = $5, rpm_max = $6, thresholds = $7
+         WHERE id = $8",
     )
     .bind(project.plan.as_str())
     .bind(project.rpm_own.map(i64::from))
@@ -258,10 +260,16 @@ async fn update(tx: &mut Connection, project: &Project) -> Result<(), StoreError
     .bind(i64::from(is_suspended(project.status)))
     .bind(i64::from(project.catalogue))
     .bind(i64::from(project.rpm_max))
+    .bind(levels_text(project))
     .bind(project.id.as_str())
     .execute(tx)
     .await?;
     Ok(())
+}
+
+/// The project's own levels as a JSON list.
+fn levels_text(project: &Project) -> Option<String> {
+    project.levels_own.as_ref().and_then(|levels| serde_json::to_string(levels).ok())
 }
 
 fn is_suspended(status: Status) -> bool {
@@ -279,9 +287,19 @@ fn read(row: &DbRow) -> Result<Project, StoreError> {
         included_own: optional(row, "included", units)?,
         status: if flag(row, "suspended")? { Status::Suspended } else { Status::Active },
         catalogue: small(row, "catalogue")?,
+        levels_own: levels(row)?,
         auto_overage: flag(row, "auto_overage")?,
         rpm_max: small(row, "rpm_max")?,
         policy_version: number(row, "policy_version")?,
         created: instant(row, "created_ms")?,
     })
+}
+
+fn levels(row: &DbRow) -> Result<Option<Levels>, StoreError> {
+    let stored: Option<String> = row.try_get("thresholds")?;
+    let read = |stored: String| {
+        serde_json::from_str(&stored)
+            .map_err(|_| StoreError::Unreadable { column: "thresholds", got: stored })
+    };
+    stored.map(read).transpose()
 }

@@ -110,7 +110,8 @@ async fn accepted_bodies_do_what_they_say() {
         made.body,
         concat!(
             r#"{"id":"x","plan":"pro","rpm":600,"included":9007199254740991,"suspended":false,"catalogue":1,"auto_overage":false,"#,
-            r#""own":{"rpm":null,"included":9007199254740991},"policy_version":1,"created_at":"2026-11-23T12:00:00Z"}"#
+            r#""agents_max":25,"members_max":5,"thresholds":[80,100],"#,
+            r#""own":{"rpm":null,"included":9007199254740991,"thresholds":null},"policy_version":1,"created_at":"2026-11-23T12:00:00Z"}"#
         )
     );
     meter.json("POST", PROJECTS, &operator, body).await.is_problem("project_exists", "again");

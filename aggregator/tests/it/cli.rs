@@ -356,3 +356,92 @@ async fn the_clock_moves_only_in_a_meter_for_tests_and_the_server_follows() {
     until("the server closes the month", async || json(&folder, &words)["provisional"] == false).await;
     server.kill();
 }
+
+#[test]
+fn plans_are_versioned_and_projects_keep_theirs_until_they_are_migrated() {
+    let folder = Folder::new();
+    stdout(&folder, "project create old --plan pro");
+    stdout(&folder, "project create small --plan community");
+    let default = shared::plan::Catalogue::DEFAULT_JSON;
+    let second = default
+        .replace("\"version\": 1", "\"version\": 2")
+        .replace("\"included\": 10000, \"rpm\": 600", "\"included\": 12000, \"rpm\": 700");
+    std::fs::write(folder.path().join("two.json"), &second).unwrap();
+    std::fs::write(folder.path().join("bad.json"), second.replace("\"rpm\": 700", "\"rpm\": 0")).unwrap();
+    assert_eq!(json(&folder, "plans check two.json --json")["version"], 2);
+    let bad = stderr(&run(&folder, "plans check bad.json"));
+    assert!(bad.contains("plans.pro.rpm: got 0, accepted is 1 to 1000000"), "{bad}");
+    assert!(stderr(&run(&folder, "plans apply bad.json")).contains("plans.pro.rpm"));
+    let diff = json(&folder, "plans diff two.json --json");
+    assert_eq!(
+        diff["differences"][0],
+        serde_json::json!({"field":"plans.pro.included","from":10_000,"to":12_000})
+    );
+    assert_eq!(diff["projects"], serde_json::json!({"community":1,"pro":1}), "{diff}");
+    assert_eq!(json(&folder, "plans apply two.json --json")["applied"], true);
+    assert_eq!(json(&folder, "plans apply two.json --json")["applied"], false, "the second time");
+    let lower = default.replace("\"grace_days\": 7", "\"grace_days\": 5");
+    std::fs::write(folder.path().join("lower.json"), lower).unwrap();
+    assert!(stderr(&run(&folder, "plans apply lower.json")).contains("accepted is more than 2"));
+    // What was there keeps its version, also when its own quota comes and goes; what is new gets the newest.
+    let shown = |id: &str| {
+        let shown = json(&folder, &format!("project show {id} --json"));
+        (shown["catalogue"].clone(), shown["included"].clone(), shown["rpm"].clone())
+    };
+    stdout(&folder, "project create new --plan pro");
+    stdout(&folder, "project set old --included 20000");
+    stdout(&folder, "project set old --included plan");
+    assert_eq!(shown("old"), (1.into(), 20_000.into(), 600.into()), "the month's largest quota");
+    assert_eq!(shown("new"), (2.into(), 12_000.into(), 700.into()));
+    let preview = json(&folder, "plans migrate --json");
+    let ids: Vec<_> = preview.as_array().unwrap().iter().map(|one| one["project"].clone()).collect();
+    assert_eq!(ids, ["old", "small"]);
+    assert_eq!(preview[0]["done"], false);
+    assert_eq!(shown("old").0, 1, "a preview changes nothing");
+    let done = json(&folder, "plans migrate --plan pro --yes --json");
+    assert_eq!((&done[0]["project"], &done[0]["done"]), (&"old".into(), &true.into()));
+    assert_eq!((shown("old").0, shown("old").2), (2.into(), 700.into()));
+    assert_eq!(shown("small").0, 1, "another plan");
+    assert_eq!(json(&folder, "plans migrate --project small --yes --json")[0]["done"], true);
+    assert_eq!(stdout(&folder, "plans migrate"), "every project is on version 2");
+    let versions = json(&folder, "plans show --json");
+    assert_eq!((&versions[0]["projects"], &versions[1]["projects"]), (&0.into(), &3.into()));
+}
+
+#[tokio::test]
+async fn a_server_applies_the_file_that_meter_plans_names() {
+    let folder = Folder::new();
+    let file = folder.path().join("plans.json");
+    let own = shared::plan::Catalogue::DEFAULT_JSON.replace("\"included\": 1000,", "\"included\": 1500,");
+    std::fs::write(&file, &own).unwrap();
+    let server = Process::spawn(meter(&folder, "serve").env("METER_PLANS", &file));
+    // A meter without projects takes the file for what it begins with.
+    assert_eq!(json(&folder, "project create demo --plan community --json")["included"], 1_500);
+    server.kill();
+    std::fs::write(&file, own.replace("1500", "1600")).unwrap();
+    let mut command = meter(&folder, "serve");
+    let server = Process::spawn(command.env("METER_PLANS", &file));
+    assert_eq!(json(&folder, "project create second --plan community --json")["included"], 1_500);
+    let log = server.kill();
+    assert!(log.contains("is not newer than what was applied"), "{log}");
+    std::fs::write(&file, "{}").unwrap();
+    let refused = stderr(&meter(&folder, "serve").env("METER_PLANS", &file).output().unwrap());
+    assert!(refused.contains("METER_PLANS") && refused.contains("plans.json"), "{refused}");
+}
+
+#[test]
+fn thresholds_are_set_by_project() {
+    let folder = Folder::new();
+    stdout(&folder, "project create demo --plan pro");
+    let set = json(&folder, "project set demo --thresholds 50,80,100 --json");
+    assert_eq!(
+        (&set["thresholds"], &set["own"]["thresholds"]),
+        (&[50, 80, 100].into(), &[50, 80, 100].into())
+    );
+    let reset = json(&folder, "project set demo --thresholds plan --json");
+    assert_eq!((&reset["thresholds"], reset["own"]["thresholds"].is_null()), (&[80, 100].into(), true));
+    for bad in ["0", "101", "x", "", "1,2,3,4,5,6,7,8,9,10,11"] {
+        let refused = stderr(&run(&folder, &format!("project set demo --thresholds={bad}")));
+        assert!(refused.contains("--thresholds"), "{bad}: {refused}");
+    }
+}

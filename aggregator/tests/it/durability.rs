@@ -14,7 +14,7 @@ use shared::plan::Plan;
 use tokio::task::JoinSet;
 
 use crate::cli::Process;
-use crate::support::{Answer, Folder, basis, project_id, raw, request, sign};
+use crate::support::{Answer, Folder, project_id, raw, request, sign};
 
 const ROUNDS: usize = 10;
 const HOMES: usize = 8;
@@ -66,7 +66,7 @@ async fn acknowledged_flushes_survive_kill_9() {
         rpm: Setting::Plan,
         included: Setting::Plan,
     };
-    store.create_project(new, &basis(), Clock::system().now()).await.unwrap().unwrap();
+    store.create_project(new, Clock::system().now()).await.unwrap().unwrap();
     store.close().await;
     let mut books: BTreeMap<String, u64> = (0..HOMES).map(|home| (format!("aaaaaaa{home}"), 0)).collect();
     for round in 1..=ROUNDS {

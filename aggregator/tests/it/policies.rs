@@ -18,7 +18,7 @@ use shared::units::Units;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::support::{Meter, basis, noon, project_id, signing_keys, until};
+use crate::support::{Meter, noon, project_id, signing_keys, until};
 
 /// Far above the longest wait between two pushes.
 const WAIT_MS_MAX: u64 = 30_000;
@@ -114,7 +114,7 @@ async fn a_policy_says_what_the_project_has() {
         status: Some(Status::Suspended),
         ..ProjectChange::default()
     };
-    meter.app.store.change_project(&project_id("demo"), change, &basis(), noon()).await.unwrap().unwrap();
+    meter.app.store.change_project(&project_id("demo"), change, noon()).await.unwrap().unwrap();
     let (book, keys) = meter.app.store.policy_parts(&project_id("demo")).await.unwrap().unwrap();
     let policy = meter.app.signed_policy(&book, keys).unwrap().open(&signing_keys()).unwrap();
     assert_eq!((policy.rpm, policy.status, policy.version), (7, Status::Suspended, 3));
@@ -158,7 +158,7 @@ async fn changes_of_another_process_are_seen() {
         rpm: Setting::Plan,
         included: Setting::Own(Units::new(5)),
     };
-    other.create_project(new, &basis(), meter.app.clock.now()).await.unwrap().unwrap();
+    other.create_project(new, meter.app.clock.now()).await.unwrap().unwrap();
     until("the policy arrives", async || {
         edge.newest().is_some_and(|policy| policy.project == project_id("elsewhere"))
     })

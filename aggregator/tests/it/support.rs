@@ -92,7 +92,7 @@ pub(crate) fn noon() -> Timestamp {
 }
 
 pub(crate) fn basis() -> Basis {
-    Basis::new("https://palveron.com/pricing".to_owned(), shared::policy::LeaseRules::default()).unwrap()
+    Basis::new("https://palveron.com/pricing".to_owned(), shared::policy::LeaseRules::default())
 }
 
 /// A running aggregator.
@@ -139,7 +139,7 @@ impl Meter {
 
     pub(crate) async fn project(&self, id: &str, plan: Plan) {
         let new = NewProject { id: project_id(id), plan, rpm: Setting::Plan, included: Setting::Plan };
-        self.app.store.create_project(new, &self.app.basis, self.app.clock.now()).await.unwrap().unwrap();
+        self.app.store.create_project(new, self.app.clock.now()).await.unwrap().unwrap();
     }
 
     pub(crate) async fn key(&self, project: &str) -> KeyId {

@@ -190,8 +190,7 @@ async fn with_token(
 /// How many members the plan in force permits.
 async fn members_max(app: &App, project: &Project) -> Result<Option<u32>, Failure> {
     let book = app.store.book(&project.id).await?.ok_or_else(Failure::project_unknown)?;
-    let max = app.basis.members_max(&book.project, &book.ledger, app.clock.now());
-    max.map_err(|error| Failure::internal(&error))
+    Ok(app.basis.in_force(&book.project, &book.ledger, app.clock.now()).members_max)
 }
 
 fn role(text: &str) -> Result<Role, Failure> {

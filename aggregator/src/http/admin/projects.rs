@@ -17,6 +17,7 @@ use crate::access::Permission;
 use crate::app::App;
 use crate::book::Book;
 use crate::http::access::{Operate, Operator, Permitted, Read};
+use crate::http::billing::{LEVELS_WORDS, levels};
 use crate::http::body::Fields;
 use crate::http::call::Call;
 use crate::http::failure::Failure;
@@ -53,6 +54,7 @@ const CHANGE: &[Field] = &[
     Field::optional::<Rpm>("rpm", RPM_WORDS).such_as("61"),
     Field::optional::<Option<Units>>("included", INCLUDED_WORDS),
     Field::optional::<bool>("suspended", "true or false"),
+    Field::optional::<Option<Vec<u8>>>("thresholds", LEVELS_WORDS).such_as("[50,80,100]"),
 ];
 
 /// The endpoints of this module.
@@ -84,6 +86,12 @@ pub struct ProjectView {
     suspended: bool,
     catalogue: u32,
     auto_overage: bool,
+    /// How many agents may be used in a month; `null` is unlimited.
+    agents_max: Option<u32>,
+    /// How many members the project may have; `null` is unlimited.
+    members_max: Option<u32>,
+    /// At which percentages of the quota `usage.threshold_reached` is told.
+    thresholds: Vec<u8>,
     own: OwnLimits,
     policy_version: u64,
     created_at: String,
@@ -94,28 +102,34 @@ pub struct ProjectView {
 struct OwnLimits {
     rpm: Option<u32>,
     included: Option<Units>,
+    thresholds: Option<Vec<u8>>,
 }
 
 impl ProjectView {
     /// The project with the limits that are in force.
-    ///
-    /// # Errors
-    /// When the catalogue lacks the plan.
-    pub fn new(book: Book, basis: &Basis, now: Timestamp) -> Result<Self, crate::policy::NoSuchPlan> {
+    #[must_use]
+    pub fn new(book: Book, basis: &Basis, now: Timestamp) -> Self {
         let Book { project, ledger, .. } = book;
-        let in_force = basis.in_force(&project, &ledger, now)?;
-        Ok(Self {
+        let in_force = basis.in_force(&project, &ledger, now);
+        Self {
             plan: in_force.plan,
             rpm: in_force.rpm,
             included: in_force.included,
             suspended: in_force.status == Status::Suspended,
             catalogue: project.catalogue,
             auto_overage: project.auto_overage,
-            own: OwnLimits { rpm: project.rpm_own, included: project.included_own },
+            agents_max: in_force.agents_max,
+            members_max: in_force.members_max,
+            thresholds: in_force.levels.into(),
+            own: OwnLimits {
+                rpm: project.rpm_own,
+                included: project.included_own,
+                thresholds: project.levels_own.map(Vec::from),
+            },
             policy_version: project.policy_version,
             created_at: project.created.to_string(),
             id: project.id,
-        })
+        }
     }
 
     /// The project in one line, for people.
@@ -150,7 +164,7 @@ pub(crate) async fn list(
     let more = projects.len() > page;
     projects.truncate(page);
     let next = projects.last().filter(|_| more).map(|book| book.project.id.clone());
-    let projects = projects.into_iter().map(|book| view(&app, book)).collect::<Result<_, _>>()?;
+    let projects = projects.into_iter().map(|book| view(&app, book)).collect();
     Ok(Json(ProjectPage { projects, next }))
 }
 
@@ -168,20 +182,20 @@ pub(crate) async fn create(
         included: included(&mut fields)?.unwrap_or(Setting::Plan),
     };
     let mut change = call.begin(&app).await?;
-    let book = change.create_project(new, &app.basis, app.clock.now()).await?.ok_or_else(|| {
+    let book = change.create_project(new, app.clock.now()).await?.ok_or_else(|| {
         Failure::new(
             ErrorCode::ProjectExists,
             "There is already a project of that id. Choose another, or change it with PATCH.",
         )
     })?;
     tracing::info!(project.id = %book.project.id, token.id = token.id, plan = %book.project.plan, "project created");
-    change.answer(StatusCode::CREATED, &view(&app, book)?).await
+    change.answer(StatusCode::CREATED, &view(&app, book)).await
 }
 
 /// Shows a project.
 pub(crate) async fn show(on: Permitted<Read>, State(app): State<App>) -> Result<Json<ProjectView>, Failure> {
     let book = app.store.book(&on.project.id).await?.ok_or_else(Failure::project_unknown)?;
-    view(&app, book).map(Json)
+    Ok(Json(view(&app, book)))
 }
 
 /// Changes a project's plan, limits or status.
@@ -196,16 +210,17 @@ pub(crate) async fn change(
         rpm: rpm(&mut fields)?,
         included: included(&mut fields)?,
         status: fields.optional("suspended", "true or false")?.map(status),
+        levels: levels(&mut fields)?,
     };
     let mut change = call.begin_in(&app, &on.project.id).await?;
-    let changed = change.change_project(&on.project.id, wanted, &app.basis, app.clock.now()).await?;
+    let changed = change.change_project(&on.project.id, wanted, app.clock.now()).await?;
     let changed = changed.ok_or_else(Failure::project_unknown)?;
     app.metrics.crossed(changed.crossings);
     if changed.differs {
         let version = changed.book.project.policy_version;
         tracing::info!(project.id = %on.project.id, token.id = on.token.id, policy.version = version, "project changed");
     }
-    change.answer(StatusCode::OK, &view(&app, changed.book)?).await
+    change.answer(StatusCode::OK, &view(&app, changed.book)).await
 }
 
 /// Suspended or active.
@@ -226,6 +241,6 @@ fn included(fields: &mut Fields) -> Result<Option<Setting<Units>>, Failure> {
     Ok(included.map(|included| included.map_or(Setting::Plan, Setting::Own)))
 }
 
-fn view(app: &App, book: Book) -> Result<ProjectView, Failure> {
-    ProjectView::new(book, &app.basis, app.clock.now()).map_err(|error| Failure::internal(&error))
+fn view(app: &App, book: Book) -> ProjectView {
+    ProjectView::new(book, &app.basis, app.clock.now())
 }

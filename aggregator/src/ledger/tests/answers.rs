@@ -175,7 +175,8 @@ fn a_contract_is_rated_by_its_tiers() {
         currency: Currency::parse("eur").unwrap(),
         sla: "99.95 %".to_owned(),
     };
-    let terms = contract.terms(1);
+    let catalogue = Catalogue::from_json(Catalogue::DEFAULT_JSON).unwrap();
+    let terms = contract.terms(&catalogue).unwrap();
     let price = |units| terms.offered_rate().unwrap().price_minor(Units::new(units));
     assert_eq!(terms.included, Units::new(1_000_000));
     // 150,000 at the first tier's price, 100,000 × 0.2 at the second's.

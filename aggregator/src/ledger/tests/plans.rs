@@ -306,3 +306,56 @@ fn paid_time_that_is_over_never_changes_the_past() {
         ",
     );
 }
+
+#[test]
+fn the_grace_is_as_long_as_the_catalogue_said_when_the_payment_failed() {
+    check(
+        "
+        at 2026-11-10T08:00:00Z
+        open pro
+        past-due grace 3
+        next-change 2026-11-13T08:00:00Z
+        at 2026-11-13T07:59:59.999Z
+        expect plan pro
+        at 2026-11-13T08:00:00.000Z
+        expect plan community
+        ",
+    );
+    check(
+        "
+        at 2026-11-10T08:00:00Z
+        open pro
+        past-due grace 0             # none: the plan falls with the payment
+        expect plan community quota 10000
+        ",
+    );
+}
+
+#[test]
+fn a_migration_keeps_what_is_planned_and_writes_nothing_where_nothing_differs() {
+    check(
+        "
+        at 2026-11-05
+        open pro
+        plan community paid-until 2026-12-05
+        migrate pro included 12000   # more units: at once, and the cancellation stays
+        expect quota 12000 version 2
+        next-change 2026-12-05
+        same migrate pro included 12000
+        at 2026-12-05
+        expect plan community
+        ",
+    );
+    check(
+        "
+        at 2026-11-05
+        open pro
+        use 11000
+        migrate pro included 8000    # fewer: the month keeps the larger quota
+        expect quota 10000 version 1 included 10000
+        crossed v1:80 v1:100
+        at 2026-12-01
+        expect quota 8000 version 1
+        ",
+    );
+}

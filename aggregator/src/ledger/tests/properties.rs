@@ -23,6 +23,7 @@ use super::super::plan;
 use super::super::rate::{Rate, Tier};
 use super::super::refusal::Refusal;
 use super::super::state::Ledger;
+use super::super::timeline::GRACE_MS;
 use super::script::{eur, instant, terms};
 
 const RPM: u32 = 6_000;
@@ -329,7 +330,7 @@ impl World {
                 let how = [OverageSetting::Off, on(None), on(Some(eur(1_234)))][usize::from(*how)];
                 plan::set_overage(ledger, now, how)
             }
-            Step::PastDue => Ok(plan::past_due(ledger, now, now, terms("community"))),
+            Step::PastDue => Ok(plan::past_due(ledger, now, now, terms("community"), GRACE_MS)),
             Step::Recover => Ok(plan::recovered(ledger, now)),
             Step::Close(floor) => {
                 let last = Final { forfeited: Units::new(3), floor: Units::new(*floor) };

@@ -5,11 +5,12 @@
 //! open pro                                              the project begins
 //! plan business [paid-until 2026-12-20]                 change of plan
 //! terms pro rate 700 | terms pro included 20000 [paid-until …]   terms of another catalogue
+//! migrate pro included 12000                            all terms to another catalogue, in which pro has these
 //! overage on | overage off | overage cap 1000           cap in minor units
 //! use 12000 [on 2026-11-03] | anchors 40                cells of today, or of a day
 //! buy small [as a] [for 2500] | credit 100 as c         lots; a pack costs 0.5 a unit unless told
 //! refund a 1250 | dispute a open|won|lost [1250]        in all, not in addition
-//! past-due [since 2026-11-01] | recover | suspend | resume
+//! past-due [since 2026-11-01] [grace 3] | recover | suspend | resume
 //! close 2026-11 [floor 500] [forfeited 7] | late 2026-11 50 | correct 2026-11 20 | levels 50 100 | denied
 //! refused <any of these>                                it must be refused
 //! same <any of these>                                   it is known already: nothing must be written
@@ -25,7 +26,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use shared::cell::{Cell, CellKey, Counts};
 use shared::ids::{AgentId, Incarnation, Mode, SourceId};
 use shared::kind::Kind;
-use shared::plan::{Catalogue, Plan};
+use shared::plan::{Catalogue, Pack, Plan};
 use shared::policy::Overage;
 use shared::time::{Day, Period, Timestamp};
 use shared::units::Units;
@@ -45,7 +46,8 @@ use super::super::rate::Rate;
 use super::super::refusal::Refusal;
 use super::super::state::Ledger;
 use super::super::statement::statement;
-use super::super::terms::{Pack, PlanTerms};
+use super::super::terms::PlanTerms;
+use super::super::timeline::GRACE_MS;
 
 /// More than any script uses in a day.
 const RPM: u32 = 1_000_000;
@@ -227,7 +229,8 @@ impl World {
             ["past-due", ref rest @ ..] => {
                 let since = option(rest, "since").map_or(self.now, instant);
                 let fallback = self.terms("community");
-                self.write(plan::past_due(self.ledger(), self.now, since, fallback))?;
+                let grace_ms = option(rest, "grace").map_or(GRACE_MS, |days| number(days) * 86_400_000);
+                self.write(plan::past_due(self.ledger(), self.now, since, fallback, grace_ms))?;
             }
             ["recover"] => self.write(plan::recovered(self.ledger(), self.now))?,
             ["suspend"] => self.write(plan::suspend("fraud".to_owned()))?,
@@ -260,6 +263,14 @@ impl World {
                 let until = option(rest, "paid-until").map(instant);
                 self.write(plan::change(self.ledger(), self.now, terms, until)?)?;
             }
+            ["migrate", plan, "included", n] => {
+                let plan = Plan::parse(plan).unwrap();
+                let of = |old: &PlanTerms| {
+                    let included = if old.plan == plan { units(n) } else { old.included };
+                    Ok(PlanTerms { included, catalogue: 2, ..old.clone() })
+                };
+                self.write(plan::migrate(self.ledger(), self.now, of)?)?;
+            }
             ["levels", ref percents @ ..] => {
                 self.levels = Levels::new(percents.iter().map(|text| text.parse().unwrap())).unwrap();
             }
@@ -273,11 +284,11 @@ impl World {
         let next = LotId(self.ledger().next_number());
         match *words {
             ["buy", pack, ref rest @ ..] => {
-                let pack = Pack::parse(pack).unwrap();
+                let pack = self.catalogue.pack(Pack::parse(pack).unwrap()).unwrap();
                 let name = option(rest, "as").map_or_else(|| next.to_string(), ToOwned::to_owned);
-                let half = i128::from(pack.units().get()).div_euclid(2);
+                let half = i128::from(pack.units.get()).div_euclid(2);
                 let paid = eur(option(rest, "for").map_or(half, |text| i128::from(number(text))));
-                let purchase = Purchase { order: name.clone(), units: pack.units(), paid };
+                let purchase = Purchase { order: name.clone(), units: pack.units, paid };
                 self.write(lots::buy(self.ledger(), purchase)?)?;
                 self.names.entry(name).or_insert(next);
             }

@@ -1,0 +1,302 @@
+//! `meter plans`: the plan catalogue's versions, and bringing projects to the newest.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use serde::Serialize;
+use shared::ids::ProjectId;
+use shared::plan::{Catalogue, Plan};
+
+use super::Context;
+use super::print::{self, Format};
+use super::project::{plan, unknown};
+use crate::book::Book;
+use crate::catalogue::{Difference, differences, terms_differences};
+use crate::ledger::entry::Fact;
+use crate::store::Applied;
+
+/// Projects that are read at once.
+const PAGE: u32 = 500;
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Show the newest version and those before it
+    Show(Format),
+    /// Check a catalogue file
+    Check(File),
+    /// Show what a file would change, and for how many projects
+    Diff(File),
+    /// Make a file the newest version: for new projects and changes of plan from now on
+    Apply(File),
+    /// Bring projects to the newest version; without --yes only say what would change
+    Migrate(Migrate),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct File {
+    /// The file; METER_PLANS, or else what is compiled in, where it is left out
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Migrate {
+    /// Only this project
+    #[arg(long)]
+    project: Option<ProjectId>,
+    /// Only projects on this plan
+    #[arg(long, value_parser = plan)]
+    plan: Option<Plan>,
+    /// Do it
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    format: Format,
+}
+
+pub(super) async fn run(command: Command, context: Context) -> anyhow::Result<()> {
+    match command {
+        Command::Show(format) => show(format, &context).await,
+        Command::Check(file) => check(file, &context),
+        Command::Diff(file) => diff(file, &context).await,
+        Command::Apply(file) => apply(file, &context).await,
+        Command::Migrate(migrate) => self::migrate(migrate, &context).await,
+    }
+}
+
+/// The catalogue of a file, or what is compiled in where there is none.
+pub(super) fn read(file: Option<&Path>) -> anyhow::Result<Catalogue> {
+    let Some(file) = file else {
+        return Catalogue::from_json(Catalogue::DEFAULT_JSON).map_err(anyhow::Error::msg);
+    };
+    let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
+    Catalogue::from_json(&text).map_err(|problem| anyhow::anyhow!("{}: {problem}", file.display()))
+}
+
+fn named<'a>(file: &'a File, context: &'a Context) -> Option<&'a Path> {
+    file.file.as_deref().or(context.config.plans.as_deref())
+}
+
+async fn show(format: Format, context: &Context) -> anyhow::Result<()> {
+    #[derive(Serialize)]
+    struct Version {
+        version: u32,
+        applied_at: String,
+        projects: usize,
+        catalogue: Catalogue,
+    }
+    let on = projects_by_version(context).await?;
+    let versions: Vec<Version> = context
+        .store
+        .catalogues()
+        .await?
+        .into_iter()
+        .map(|(catalogue, applied)| Version {
+            version: catalogue.version,
+            applied_at: applied.to_string(),
+            projects: on.get(&catalogue.version).copied().unwrap_or(0),
+            catalogue,
+        })
+        .collect();
+    print::result(format, &versions, |versions| {
+        let line =
+            |v: &Version| format!("version {}, applied {}: {} projects", v.version, v.applied_at, v.projects);
+        versions.iter().map(line).collect::<Vec<_>>().join("\n")
+    })
+}
+
+#[derive(Serialize)]
+struct Checked {
+    file: Option<String>,
+    version: u32,
+    problems: Vec<String>,
+}
+
+fn check(file: File, context: &Context) -> anyhow::Result<()> {
+    let path = named(&file, context);
+    let catalogue = match path {
+        // All problems at once, where the file can be read as a catalogue at all.
+        Some(path) => {
+            let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+            serde_json::from_str::<Catalogue>(&text).with_context(|| path.display().to_string())?
+        }
+        None => read(None)?,
+    };
+    let problems = catalogue.problems();
+    let name = path.map(|path| path.display().to_string());
+    if !problems.is_empty() {
+        bail!("{}", problems.join("\n"));
+    }
+    let checked = Checked { file: name, version: catalogue.version, problems };
+    print::result(file.format, &checked, |checked| {
+        format!("version {}: nothing to put right", checked.version)
+    })
+}
+
+#[derive(Serialize)]
+struct Diff {
+    from: u32,
+    to: u32,
+    differences: Vec<Difference>,
+    /// Projects on each plan that would differ once they are migrated.
+    projects: BTreeMap<Plan, usize>,
+}
+
+async fn diff(file: File, context: &Context) -> anyhow::Result<()> {
+    let new = read(named(&file, context))?;
+    let old = context.store.newest_catalogue().await?;
+    let mut projects: BTreeMap<Plan, usize> = BTreeMap::new();
+    for_each_book(context, |book| {
+        let now = context.clock.now();
+        if !book.migration(&new, now)?.is_empty() {
+            let count = projects.entry(book.ledger.timeline().subscribed_at(now).plan).or_default();
+            *count = count.saturating_add(1);
+        }
+        Ok(())
+    })
+    .await?;
+    let diff = Diff { from: old.version, to: new.version, differences: differences(&old, &new), projects };
+    print::result(file.format, &diff, |diff| {
+        let mut lines = vec![format!("version {} → {}", diff.from, diff.to)];
+        lines.extend(diff.differences.iter().map(ToString::to_string));
+        let count =
+            |(plan, count): (&Plan, &usize)| format!("{count} projects on {plan} would differ when migrated");
+        lines.extend(diff.projects.iter().map(count));
+        lines.join("\n")
+    })
+}
+
+async fn apply(file: File, context: &Context) -> anyhow::Result<()> {
+    #[derive(Serialize)]
+    struct Told {
+        version: u32,
+        applied: bool,
+    }
+    let catalogue = read(named(&file, context))?;
+    let told = match context.store.apply_catalogue(&catalogue, context.clock.now()).await? {
+        Applied::Now => Told { version: catalogue.version, applied: true },
+        Applied::Before => Told { version: catalogue.version, applied: false },
+        Applied::Outrun(newest) => bail!(
+            "version: got {}, accepted is more than {newest}, which is applied and differs; projects are on it",
+            catalogue.version
+        ),
+    };
+    print::remark(file.format, "Projects keep the version they have. Next: `meter plans migrate`.");
+    print::result(file.format, &told, |told| {
+        let did = if told.applied { "is the newest now" } else { "was the newest already" };
+        format!("version {} {did}", told.version)
+    })
+}
+
+#[derive(Serialize)]
+struct Migrated {
+    project: ProjectId,
+    plan: Plan,
+    from: u32,
+    to: u32,
+    differences: Vec<Difference>,
+    /// Why it stays as it is, where the ledger refuses.
+    refused: Option<String>,
+    done: bool,
+}
+
+async fn migrate(migrate: Migrate, context: &Context) -> anyhow::Result<()> {
+    let newest = context.store.newest_catalogue().await?;
+    let now = context.clock.now();
+    let mut all: Vec<Migrated> = Vec::new();
+    if let Some(id) = &migrate.project {
+        let book = context.store.book(id).await?.ok_or_else(|| unknown(id))?;
+        all.extend(preview(&book, &newest, context));
+    } else {
+        for_each_book(context, |book| {
+            all.extend(preview(book, &newest, context));
+            Ok(())
+        })
+        .await?;
+    }
+    all.retain(|one| migrate.plan.is_none_or(|plan| plan == one.plan));
+    if migrate.yes {
+        for one in all.iter_mut().filter(|one| one.refused.is_none()) {
+            let mut work = context.store.begin_in(&one.project).await?;
+            match work.migrate_project(&one.project, now).await? {
+                Some(Ok(posted)) => one.done = posted.differs,
+                Some(Err(refusal)) => one.refused = Some(refusal.to_string()),
+                None => {}
+            }
+            work.commit().await?;
+        }
+    } else {
+        print::remark(migrate.format, "Nothing was changed. With --yes, this is what happens:");
+    }
+    print::result(migrate.format, &all, |all| {
+        if all.is_empty() {
+            return format!("every project is on version {}", newest.version);
+        }
+        all.iter().map(line).collect::<Vec<_>>().join("\n")
+    })
+}
+
+fn line(one: &Migrated) -> String {
+    let head = format!("{} ({}): version {} → {}", one.project, one.plan, one.from, one.to);
+    let state = match (&one.refused, one.done) {
+        (Some(why), _) => format!(", stays as it is: {why}"),
+        (None, true) => ", done".to_owned(),
+        (None, false) => String::new(),
+    };
+    let mut lines = vec![head + &state];
+    lines.extend(one.differences.iter().map(|difference| format!("  {difference}")));
+    lines.join("\n")
+}
+
+/// What migrating one project would change; nothing where nothing differs.
+fn preview(book: &Book, newest: &Catalogue, context: &Context) -> Option<Migrated> {
+    let now = context.clock.now();
+    let before = book.ledger.timeline().subscribed_at(now);
+    let told = |differences, refused| Migrated {
+        project: book.project.id.clone(),
+        plan: before.plan,
+        from: before.catalogue,
+        to: newest.version,
+        differences,
+        refused,
+        done: false,
+    };
+    match book.migration(newest, now) {
+        Ok(postings) if postings.is_empty() => None,
+        Ok(postings) => {
+            let after = postings.into_iter().find_map(|posting| match posting.fact {
+                Fact::PlanChanged { terms, .. } => Some(terms),
+                _ => None,
+            })?;
+            Some(told(terms_differences(before, &after), None))
+        }
+        Err(refusal) => Some(told(vec![], Some(refusal.to_string()))),
+    }
+}
+
+async fn projects_by_version(context: &Context) -> anyhow::Result<BTreeMap<u32, usize>> {
+    let mut on: BTreeMap<u32, usize> = BTreeMap::new();
+    for_each_book(context, |book| {
+        let count = on.entry(book.project.catalogue).or_default();
+        *count = count.saturating_add(1);
+        Ok(())
+    })
+    .await?;
+    Ok(on)
+}
+
+async fn for_each_book(
+    context: &Context,
+    mut see: impl FnMut(&Book) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut after = String::new();
+    loop {
+        let page = context.store.books(&after, PAGE).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = last.project.id.to_string();
+        page.iter().try_for_each(&mut see)?;
+    }
+}

@@ -14,6 +14,7 @@ use crate::metrics::Metrics;
 use crate::policy::Basis;
 use crate::store::Intake;
 use crate::store::Store;
+use crate::webhook;
 
 /// The aggregator's shared parts; clones are the same.
 #[derive(Debug, Clone)]
@@ -32,6 +33,8 @@ pub struct Parts {
     pub key_secrets: KeySecrets,
     /// What is signed with between machines.
     pub signing_keys: SigningKeys,
+    /// Where webhooks may go, and what their secrets are sealed with.
+    pub webhooks: webhook::Settings,
     /// Where flushes queue for the books.
     pub intake: Intake,
     /// What this process has done.

@@ -2,6 +2,7 @@
 //!
 //! Nothing else in this crate may look at the environment.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,6 +14,9 @@ use shared::sign::{Purpose, SigningKeys};
 
 use crate::policy::Basis;
 use crate::store::Database;
+use crate::webhook::Settings;
+use crate::webhook::seal::SealKeys;
+use crate::webhook::target::Rules;
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,6 +144,10 @@ pub struct Config {
     pub test: bool,
     /// Who runs this process, for the audit log.
     pub user: String,
+    /// Where webhooks may go.
+    pub webhook_rules: Rules,
+    /// What webhooks' secrets are sealed with, where it is set.
+    pub webhook_seal: Option<KeySecrets>,
     /// Which log lines are written.
     pub log_filter: String,
     /// How they are written.
@@ -186,6 +194,10 @@ impl Config {
         let plans = reader.value("METER_PLANS", "", |text| {
             Ok(if text.is_empty() { None } else { Some(PathBuf::from(text)) })
         });
+        let webhook_rules = webhook_rules(&mut reader);
+        let webhook_seal = reader.value("METER_SECRET_KEY", "", |text| {
+            if text.is_empty() { Ok(None) } else { KeySecrets::parse(text).map(Some) }
+        });
         let log_filter = reader.value("METER_LOG", "info", |text| Ok(text.to_owned()));
         let log_format = reader.value("METER_LOG_FORMAT", "text", |text| match text {
             "text" => Ok(LogFormat::Text),
@@ -196,6 +208,9 @@ impl Config {
         let (Some(upgrade_url), Some(decisions), Some(plans), Some(test)) =
             (upgrade_url, decisions, plans, test)
         else {
+            return Err(ConfigError(problems));
+        };
+        let (Some(webhook_rules), Some(webhook_seal)) = (webhook_rules, webhook_seal) else {
             return Err(ConfigError(problems));
         };
         match (listen, database, edge_url, key_secrets, signing_keys, log_filter, log_format) {
@@ -218,6 +233,8 @@ impl Config {
                 plans,
                 test,
                 user,
+                webhook_rules,
+                webhook_seal,
                 log_filter,
                 log_format,
             }),
@@ -233,6 +250,15 @@ impl Config {
         self.key_secrets.as_ref().ok_or_else(|| {
             ConfigError(vec!["METER_KEY_SECRETS is not set; accepted is 1:<64 hex digits>, as `openssl rand -hex 32` prints them".to_owned()])
         })
+    }
+
+    /// What is settled about webhooks.
+    #[must_use]
+    pub fn webhooks(&self) -> Settings {
+        let none = KeySecrets::none();
+        let project_keys = self.key_secrets.as_ref().unwrap_or(&none);
+        let keys = SealKeys::new(self.webhook_seal.as_ref(), project_keys);
+        Settings { rules: self.webhook_rules.clone(), keys }
     }
 
     /// Checks that there are the signing keys that a server needs.
@@ -267,6 +293,8 @@ impl fmt::Display for Config {
             plans,
             test,
             user: _,
+            webhook_rules,
+            webhook_seal,
             log_filter,
             log_format: _,
         } = self;
@@ -275,6 +303,11 @@ impl fmt::Display for Config {
         write!(f, "METER_UPGRADE_URL={upgrade_url} METER_DECISIONS={} METER_LOG={log_filter}", decisions)?;
         if let Some(plans) = plans {
             write!(f, " METER_PLANS={}", plans.display())?;
+        }
+        let ports: Vec<String> = webhook_rules.ports.iter().map(u16::to_string).collect();
+        write!(f, " METER_WEBHOOKS_PORTS={} METER_SECRET_KEY={webhook_seal:?}", ports.join(","))?;
+        if webhook_rules.loopback {
+            write!(f, " METER_WEBHOOKS_ALLOW_LOOPBACK=1")?;
         }
         if *test { write!(f, " METER_TEST=1") } else { Ok(()) }
     }
@@ -296,6 +329,20 @@ impl Reader<'_> {
             (self.get)(name).filter(|text| !text.trim().is_empty()).unwrap_or_else(|| default.to_owned());
         parse(text.trim()).map_err(|error| self.problems.push(format!("{name}: {error}"))).ok()
     }
+}
+
+fn webhook_rules(reader: &mut Reader<'_>) -> Option<Rules> {
+    let ports = reader.value("METER_WEBHOOKS_PORTS", "443,8443", |text| {
+        let ports = text.split(',').map(|port| port.trim().parse::<u16>().ok().filter(|port| *port > 0));
+        let accepted = || format!("got {text:?}, accepted are ports such as 443,8443");
+        ports.collect::<Option<BTreeSet<u16>>>().ok_or_else(accepted)
+    });
+    let loopback = reader.value("METER_WEBHOOKS_ALLOW_LOOPBACK", "0", |text| match text {
+        "0" => Ok(false),
+        "1" => Ok(true),
+        _ => Err(format!("got {text:?}, accepted are 0 and 1")),
+    });
+    Some(Rules { ports: ports?, loopback: loopback? })
 }
 
 fn upgrade_url(text: &str) -> Result<String, String> {
@@ -353,6 +400,9 @@ mod tests {
             ("METER_UPGRADE_URL", "palveron.com"),
             ("METER_DECISIONS", "isolate"),
             ("METER_TEST", "yes"),
+            ("METER_SECRET_KEY", "1:hunter2"),
+            ("METER_WEBHOOKS_PORTS", "443,0"),
+            ("METER_WEBHOOKS_ALLOW_LOOPBACK", "yes"),
             ("METER_LOG_FORMAT", "xml"),
         ];
         for (name, value) in cases {

@@ -1,8 +1,8 @@
 //! The aggregator of Palveron Meter: the books of all projects, and the policies that follow from them.
 //!
 //! `http` and `jobs` meet only through `store`; what is decided is decided by pure functions
-//! (`access`, `batch`, `book`, `ledger`, `policy`, `usage`). SQL must stay in `store`, the environment in `config`,
-//! the clock in `clock`, and randomness in `random`.
+//! (`access`, `batch`, `book`, `ledger`, `policy`, `usage`, `webhook`). SQL must stay in `store`, the environment
+//! in `config`, the clock in `clock`, and randomness in `random`.
 
 pub mod access;
 pub mod app;
@@ -28,3 +28,4 @@ pub mod token;
 pub mod trail;
 pub mod usage;
 pub mod usage_groups;
+pub mod webhook;

@@ -12,6 +12,9 @@ pub struct Metrics {
     pushes: AtomicU64,
     pushes_failed: AtomicU64,
     closed_periods: AtomicU64,
+    deliveries: AtomicU64,
+    deliveries_failed: AtomicU64,
+    webhooks_disabled: AtomicU64,
     ledger_imbalance: AtomicU64,
 }
 
@@ -32,6 +35,15 @@ impl Metrics {
         match outcome {
             Pushed::Arrived => add(&self.pushes, 1),
             Pushed::Failed => add(&self.pushes_failed, 1),
+        }
+    }
+
+    /// Notes an attempt to deliver an event, or what came of many.
+    pub fn told(&self, outcome: Told) {
+        match outcome {
+            Told::Arrived => add(&self.deliveries, 1),
+            Told::Failed => add(&self.deliveries_failed, 1),
+            Told::Disabled => add(&self.webhooks_disabled, 1),
         }
     }
 
@@ -65,6 +77,19 @@ impl Metrics {
                 &self.pushes_failed,
             ),
             ("meter_closed_periods_total", "Periods that were closed.", "counter", &self.closed_periods),
+            ("meter_webhook_deliveries_total", "Events that a receiver took.", "counter", &self.deliveries),
+            (
+                "meter_webhook_failures_total",
+                "Attempts to deliver an event that failed.",
+                "counter",
+                &self.deliveries_failed,
+            ),
+            (
+                "meter_webhooks_disabled_total",
+                "Webhooks that were disabled because nothing arrived.",
+                "counter",
+                &self.webhooks_disabled,
+            ),
             (
                 "meter_ledger_imbalance",
                 "Findings of the last audit of all ledgers.",
@@ -87,6 +112,17 @@ pub enum Pushed {
     Arrived,
     /// It will be sent again.
     Failed,
+}
+
+/// What became of telling a customer something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// The receiver took it.
+    Arrived,
+    /// It did not.
+    Failed,
+    /// It never will: its webhook was disabled.
+    Disabled,
 }
 
 fn add(counter: &AtomicU64, count: usize) {

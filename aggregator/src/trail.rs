@@ -111,6 +111,18 @@ actions! {
     MemberChanged => "member.changed";
     /// A member was removed, with all tokens.
     MemberRemoved => "member.removed";
+    /// A webhook was made.
+    WebhookCreated => "webhook.created";
+    /// A webhook was changed, turned off or on.
+    WebhookChanged => "webhook.changed";
+    /// A webhook was deleted.
+    WebhookDeleted => "webhook.deleted";
+    /// A webhook got a new secret.
+    WebhookRotated => "webhook.rotated";
+    /// A test was sent to a webhook.
+    WebhookTested => "webhook.tested";
+    /// Deliveries to a webhook were begun anew.
+    WebhookReplayed => "webhook.replayed";
     /// Auto-overage or its cap were set.
     OverageSet => "overage.set";
     /// Units were given.

@@ -7,7 +7,7 @@ use std::fmt;
 
 use crate::ids::{KeyId, Mode, ProjectId};
 use crate::map::Map;
-use crate::sign::{decode_secret, mac_hex, mac_matches};
+use crate::sign::{decode_secret, mac_bytes, mac_hex, mac_matches};
 
 /// The MAC's length in hex digits: 128 bits.
 const MAC_HEX_DIGITS: usize = 32;
@@ -66,6 +66,13 @@ impl KeySecrets {
     #[must_use]
     pub fn none() -> Self {
         Self(Map::new())
+    }
+
+    /// For each version, the oldest first, a key for another purpose, which `label` names: HMAC-SHA256 of the label.
+    #[must_use]
+    pub fn derive(&self, label: &str) -> Vec<(u32, [u8; 32])> {
+        let key = |(version, secret): (&u32, &Vec<u8>)| (*version, mac_bytes(secret, &[label.as_bytes()]));
+        self.0.iter().map(key).collect()
     }
 
     /// Writes the key's text, with a MAC under the newest secret.

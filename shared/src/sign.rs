@@ -31,10 +31,16 @@ fn mac(secret: &[u8], parts: &[&[u8]]) -> Hmac<Sha256> {
     mac
 }
 
+/// HMAC-SHA256 of the parts.
+#[must_use]
+pub(crate) fn mac_bytes(secret: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+    mac(secret, parts).finalize().into_bytes().into()
+}
+
 /// HMAC-SHA256 of the parts as 64 lowercase hex digits.
 #[must_use]
 pub(crate) fn mac_hex(secret: &[u8], parts: &[&[u8]]) -> String {
-    base16ct::lower::encode_string(&mac(secret, parts).finalize().into_bytes())
+    base16ct::lower::encode_string(&mac_bytes(secret, parts))
 }
 
 /// Whether `hex` begins the HMAC of the parts; compares in constant time.

@@ -26,6 +26,23 @@ impl Timestamp {
         if ms > Self::MAX.0 { Self::MAX } else { Self(ms) }
     }
 
+    /// Reads an instant as it is written below, or a date, which is its first instant.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let Some((day, time)) = text.split_once('T') else { return Day::parse(text).map(Day::start) };
+        let (clock, fraction) =
+            time.strip_suffix('Z')?.split_once('.').unwrap_or((time.strip_suffix('Z')?, "000"));
+        let (hours, rest) = clock.split_once(':')?;
+        let (minutes, seconds) = rest.split_once(':')?;
+        let part = |text, len, end: u32| digits(text, len).filter(|part| *part < end).map(u64::from);
+        let (hours, minutes, seconds) = (part(hours, 2, 24)?, part(minutes, 2, 60)?, part(seconds, 2, 60)?);
+        let ms = part(fraction, 3, 1_000)?;
+        let in_day = [(hours, 3_600_000), (minutes, MS_PER_MINUTE), (seconds, MS_PER_SECOND), (ms, 1)];
+        let in_day =
+            in_day.iter().fold(0_u64, |sum, (part, unit)| sum.saturating_add(part.saturating_mul(*unit)));
+        Some(Day::parse(day)?.start().plus_ms(in_day))
+    }
+
     /// Milliseconds since the epoch.
     #[must_use]
     pub const fn as_ms(self) -> u64 {

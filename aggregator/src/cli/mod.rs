@@ -15,6 +15,7 @@ mod serve;
 mod tail;
 mod token;
 mod trail;
+mod webhooks;
 
 use std::process::ExitCode;
 
@@ -29,7 +30,8 @@ use crate::trail::Actor;
 /// Palveron Meter: usage books, limits and policies.
 ///
 /// Configured by environment: DATABASE_URL, METER_LISTEN, EDGE_URL, METER_KEY_SECRETS,
-/// METER_SIGNING_KEYS, METER_UPGRADE_URL, METER_DECISIONS, METER_PLANS, METER_LOG, METER_LOG_FORMAT, METER_TEST.
+/// METER_SIGNING_KEYS, METER_SECRET_KEY, METER_UPGRADE_URL, METER_DECISIONS, METER_PLANS, METER_WEBHOOKS_PORTS,
+/// METER_WEBHOOKS_ALLOW_LOOPBACK, METER_LOG, METER_LOG_FORMAT, METER_TEST.
 #[derive(Debug, Parser)]
 #[command(name = "meter", version, max_term_width = 100)]
 pub struct Cli {
@@ -56,6 +58,9 @@ enum Command {
     /// Check, compare and apply versions of the plan catalogue, and bring projects to the newest
     #[command(subcommand)]
     Plans(plans::Command),
+    /// Make, change and test a project's webhooks, and see what became of deliveries
+    #[command(subcommand, alias = "webhook")]
+    Webhooks(webhooks::Command),
     /// Give units that cost nothing
     #[command(subcommand)]
     Credit(billing::Credit),
@@ -92,6 +97,7 @@ impl Command {
             | Self::Member(_)
             | Self::Token(_)
             | Self::Plans(_)
+            | Self::Webhooks(_)
             | Self::Credit(_)
             | Self::Correct(_)
             | Self::Statement(_)
@@ -138,6 +144,7 @@ fn start(cli: Cli) -> anyhow::Result<()> {
             Command::Key(command) => key::run(command, context(config, missing).await?).await,
             Command::Token(command) => token::run(command, context(config, missing).await?).await,
             Command::Plans(command) => plans::run(command, context(config, missing).await?).await,
+            Command::Webhooks(command) => webhooks::run(command, context(config, missing).await?).await,
             Command::Credit(command) => billing::credit(command, context(config, missing).await?).await,
             Command::Correct(correct) => billing::correct(correct, context(config, missing).await?).await,
             Command::Statement(show) => billing::show(show, context(config, missing).await?).await,

@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::config::{Config, LogFormat};
 use crate::http::{self, Readiness, Streams, Timeouts};
 use crate::jobs::edge_client::EdgeClient;
+use crate::jobs::webhooks::{self, Resolver, Sender};
 use crate::jobs::{audit, clock_offset, forget, key_expiry, month_close, policy_push, stream_age};
 use crate::metrics::Metrics;
 use crate::store::{Applied, Intake, Store, WhenMissing};
@@ -47,6 +48,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
         streams: Streams::default(),
         metrics: Metrics::default(),
         signing_keys: config.signing_keys.clone(),
+        webhooks: config.webhooks(),
         store,
         clock,
         basis,
@@ -62,6 +64,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     jobs.spawn(stream_age::run(app.clone()));
     jobs.spawn(audit::run(app.clone()));
     jobs.spawn(forget::run(app.clone()));
+    jobs.spawn(webhooks::run(app.clone(), Sender::new(config.webhook_rules.clone(), Resolver::System)));
     if config.test {
         jobs.spawn(clock_offset::run(app.store.clone(), app.clock.clone()));
     }

@@ -74,6 +74,20 @@ impl Failure {
         )
     }
 
+    pub(crate) fn webhook_unknown() -> Self {
+        Self::new(
+            ErrorCode::NotFound,
+            "The project has no such webhook. GET /api/v1/webhooks lists the ids of those it has.",
+        )
+    }
+
+    pub(crate) fn delivery_unknown() -> Self {
+        Self::new(
+            ErrorCode::NotFound,
+            "The webhook has no such delivery. GET …/deliveries lists the ids of those it has.",
+        )
+    }
+
     pub(crate) fn forbidden(role: &str) -> Self {
         Self::new(
             ErrorCode::Forbidden,

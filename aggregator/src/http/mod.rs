@@ -22,6 +22,7 @@ mod server;
 mod streams;
 mod told;
 mod usage;
+mod webhooks;
 
 pub use admin::{AuditView, KeyView, MemberView, ProjectView, TokenView};
 pub(crate) use admin::{REASON, is_reason};
@@ -33,4 +34,6 @@ pub use route::{Answer, Content, Route, Who};
 pub use routes::{router, routes};
 pub use server::{Timeouts, serve};
 pub use streams::{STREAMS_MAX, Streams};
-pub use told::{TOLD, ThresholdReached, Told};
+pub use told::{TOLD, Told};
+pub use webhooks::{DeliveryView, WebhookView};
+pub(crate) use webhooks::{REPLAY_MAX, SINCE, WithSecret};

@@ -7,7 +7,7 @@ use shared::problem::ErrorCode;
 
 use super::failure::Failure;
 use super::route::{Route, Who};
-use super::{admin, billing, health, ingest, limits, metrics, openapi, pages, streams, usage};
+use super::{admin, billing, health, ingest, limits, metrics, openapi, pages, streams, usage, webhooks};
 use crate::app::App;
 
 /// Every endpoint, in the order of the modules that have them.
@@ -32,6 +32,7 @@ pub fn routes() -> Vec<Route> {
         usage::routes(),
         streams::routes(),
         billing::routes(),
+        webhooks::routes(),
         admin::routes(),
     ]
     .concat()

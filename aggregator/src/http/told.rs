@@ -1,10 +1,11 @@
 //! What the meter tells by itself: the events of webhooks and of the live stream, with what they carry.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::Serialize;
-use shared::ids::ProjectId;
-use shared::time::Period;
-use shared::units::Units;
+
+use crate::webhook::event::{
+    Data, EventType, InvoiceReady, KeyRevoked, PeriodClosed, PlanChanged, QuotaExhausted, ReporterSilent,
+    ThresholdReached, TopupCredited, WebhookDisabled, WebhookTest,
+};
 
 /// One type of event.
 #[derive(Clone, Copy)]
@@ -34,17 +35,42 @@ impl Told {
 }
 
 /// Every event that a webhook may be sent.
-pub static TOLD: &[Told] = &[Told::new::<ThresholdReached>(
-    "usage.threshold_reached",
-    "Usage reached 80 or 100 percent of the month's quota",
-)];
+pub static TOLD: &[Told] = &[
+    Told::new::<Data<ThresholdReached>>(
+        EventType::ThresholdReached.as_str(),
+        "Usage reached 80 or 100 percent of the month's quota",
+    ),
+    Told::new::<Data<QuotaExhausted>>(
+        EventType::QuotaExhausted.as_str(),
+        "Quota, lots and overage are used up: requests are denied",
+    ),
+    Told::new::<Data<TopupCredited>>(EventType::TopupCredited.as_str(), "Units were bought or given"),
+    Told::new::<Data<PlanChanged>>(EventType::PlanChanged.as_str(), "The plan or its quota changes"),
+    Told::new::<Data<PeriodClosed>>(EventType::PeriodClosed.as_str(), "A month was closed and rated"),
+    Told::new::<Data<KeyRevoked>>(EventType::KeyRevoked.as_str(), "A project key was revoked"),
+    Told::new::<Data<ReporterSilent>>(
+        EventType::ReporterSilent.as_str(),
+        "A reporter was silent for so long that the contracted minimum is billed",
+    ),
+    Told::new::<Data<InvoiceReady>>(EventType::InvoiceReady.as_str(), "An invoice can be paid"),
+    Told::new::<Data<WebhookDisabled>>(
+        EventType::WebhookDisabled.as_str(),
+        "Another webhook of the project was disabled, because it was gone or failed for days",
+    ),
+    Told::new::<Data<WebhookTest>>(
+        EventType::WebhookTest.as_str(),
+        "Somebody asked for a test; it goes to the webhook that is tested only",
+    ),
+];
 
-/// The data of `usage.threshold_reached`.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct ThresholdReached {
-    project: ProjectId,
-    period: Period,
-    threshold: u8,
-    quota: Units,
-    used: Units,
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_event_is_described() {
+        let told: Vec<&str> = TOLD.iter().map(|told| told.name).collect();
+        let events: Vec<&str> = EventType::ALL.iter().map(|kind| kind.as_str()).collect();
+        assert_eq!(told, events);
+    }
 }

@@ -8,3 +8,4 @@ pub mod key_expiry;
 pub mod month_close;
 pub mod policy_push;
 pub mod stream_age;
+pub mod webhooks;

@@ -6,10 +6,11 @@ use shared::time::Timestamp;
 use sqlx::Row;
 
 use super::rows::{id, instant, ms, optional};
-use super::{Connection, DbRow, Store, StoreError, Work, projects};
+use super::{Connection, DbRow, Store, StoreError, Work, events, projects};
 use crate::project::{ACTIVE_KEYS_MAX, Key};
 use crate::random;
 use crate::trail::{Action, Deed};
+use crate::webhook::event::{Event, KeyRevoked};
 
 /// What came of making a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,6 +106,8 @@ impl Work {
             return Ok(Some(found));
         }
         revoke(&mut self.tx, project, key, now).await?;
+        let event = Event::KeyRevoked(KeyRevoked { key: key.clone(), mode: found.mode });
+        events::announce(&mut self.tx, project, &event, now).await?;
         self.raise_policy(project, now).await?;
         let deed = Deed::new(project, Action::KeyRevoked, key.as_str()).was(&json!({ "mode": found.mode }));
         self.note(&deed, now).await?;

@@ -8,11 +8,12 @@ use shared::units::Units;
 use sqlx::Row;
 
 use super::rows::{day, instant, int, ms, name, number, small, units};
-use super::{Connection, DbRow, Store, StoreError, Work, catalogues, projects};
+use super::{Connection, DbRow, Store, StoreError, Work, catalogues, events, projects};
 use crate::book::{Book, Crossed, opening};
 use crate::ledger::crossing::Crossing;
 use crate::ledger::entry::{Entry, EntryNumber, Usage};
 use crate::ledger::state::Ledger;
+use crate::webhook::event::Event;
 
 impl Store {
     /// The book of a project, `None` if there is no such project.
@@ -125,7 +126,7 @@ pub(super) async fn load(connection: &mut Connection, id: &ProjectId) -> Result<
 pub(super) type Looks = BTreeMap<Period, Option<Units>>;
 
 /// Writes what a book has beyond `stored`, the entry number that was next when it was read, and the
-/// crossings of the periods in `looks` that are due. Says how many fired.
+/// crossings of the periods in `looks` that are due, each with the event that tells of it. Says how many fired.
 pub(super) async fn keep(
     tx: &mut Connection,
     book: Book,
@@ -140,12 +141,19 @@ pub(super) async fn keep(
         looks.iter().flat_map(|(period, denied)| book.due(*period, *denied, now)).collect();
     for crossed in &due {
         insert_crossing(tx, &id, crossed, now).await?;
+        events::announce(tx, &id, &Event::of_crossing(*crossed), now).await?;
         book.fired.insert(crossed.crossing);
+    }
+    if looks.contains_key(&now.period())
+        && let Some(end) = Event::of_exhaustion(&book, now).map_err(StoreError::Refused)?
+    {
+        events::announce(tx, &id, &end, now).await?;
     }
     Ok((book, due.len()))
 }
 
-/// Inserts the entries from `from` on; another writer's entry of that number makes it fail.
+/// Inserts the entries from `from` on, each with the event that tells of it; another writer's entry of that number
+/// makes it fail.
 pub(super) async fn append(
     tx: &mut Connection,
     id: &ProjectId,
@@ -153,7 +161,8 @@ pub(super) async fn append(
     from: EntryNumber,
 ) -> Result<(), StoreError> {
     let new = ledger.entries().iter().filter(|entry| entry.number >= from);
-    for Entry { number, at, fact, movements } in new {
+    for entry in new {
+        let Entry { number, at, fact, movements } = entry;
         let json = |error: serde_json::Error| StoreError::Unwritable(error.to_string());
         sqlx::query(
             "INSERT INTO entry (project, number, at_ms, fact, movements) VALUES ($1, $2, $3, $4, $5)",
@@ -165,6 +174,9 @@ pub(super) async fn append(
         .bind(serde_json::to_string(movements).map_err(json)?)
         .execute(&mut *tx)
         .await?;
+        if let Some(event) = Event::of_entry(entry) {
+            events::announce(tx, id, &event, *at).await?;
+        }
     }
     sqlx::query("UPDATE project SET first_open = $1 WHERE id = $2 AND first_open IS DISTINCT FROM $3")
         .bind(ledger.first_open().to_string())

@@ -80,6 +80,9 @@ impl Store {
         } else {
             tx.commit().await?;
         }
+        if answers.iter().flatten().any(|merged| merged.crossings > 0) {
+            self.deliveries_due.notify_one();
+        }
         Ok(answers)
     }
 }

@@ -38,11 +38,12 @@ macro_rules! migration {
     };
 }
 
-const MIGRATIONS: [Migration; 5] = [
+const MIGRATIONS: [Migration; 6] = [
     migration!(1, "0001_first_light.sql"),
     migration!(2, "0002_ledger.sql"),
     migration!(3, "0003_rollups.sql"),
     migration!(4, "0004_plans.sql"),
+    migration!(5, "0005_webhooks.sql"),
     migration!(6, "0006_admin.sql"),
 ];
 

@@ -7,7 +7,9 @@ mod billing;
 mod catalogues;
 mod cells;
 mod database;
+mod deliveries;
 mod dialect;
+mod events;
 mod intake;
 mod keys;
 mod ledger;
@@ -25,6 +27,7 @@ mod tokens;
 mod trail;
 mod upkeep;
 mod usage;
+mod webhooks;
 mod work;
 
 use std::sync::Arc;
@@ -38,6 +41,7 @@ pub use billing::{Corrected, Credited, Posted};
 pub use catalogues::Applied;
 pub use cells::SourceState;
 pub use database::{Database, PostgresUrl};
+pub use deliveries::{Attempt, Attempted, Claim, Delivery, Due, Lane, Page};
 pub use intake::{Intake, IntakeError};
 pub use keys::{KeyCreated, KeyRotated};
 pub use members::MemberKept;
@@ -47,6 +51,7 @@ pub use projects::Changed;
 pub use stream::Shown;
 pub use tokens::Token;
 pub use trail::{Noted, TrailQuery};
+pub use webhooks::{Asked, EndpointCreated, NewEndpoint};
 pub use work::{Begun, Work};
 
 use shared::ids::ProjectId;
@@ -165,6 +170,7 @@ pub struct Store {
     writer: DbPool,
     readers: DbPool,
     policy_changed: Arc<Notify>,
+    deliveries_due: Arc<Notify>,
     /// On whose behalf this handle changes the books.
     actor: Arc<Actor>,
 }
@@ -184,7 +190,8 @@ impl Store {
             dialect,
             writer,
             readers,
-            policy_changed: Arc::new(Notify::new()),
+            policy_changed: Arc::default(),
+            deliveries_due: Arc::default(),
             actor: Arc::new(Actor::Job("meter")),
         };
         let mut tx = store.write().await?;
@@ -248,10 +255,11 @@ impl Store {
         Ok(self.readers.begin_with(self.dialect.begin_read()).await?)
     }
 
-    /// Commits a change that raised a policy's version and wakes the push job.
+    /// Commits a change that raised a policy's version and wakes the jobs that tell the edge and customers.
     async fn commit_policy_change(&self, tx: Tx) -> Result<(), StoreError> {
         tx.commit().await?;
         self.policy_changed.notify_one();
+        self.deliveries_due.notify_one();
         Ok(())
     }
 }

@@ -86,7 +86,7 @@ impl Work {
         Ok(())
     }
 
-    /// Makes everything durable, and wakes the push job where a policy has a new version.
+    /// Makes everything durable, and wakes the jobs that tell the edge and customers.
     ///
     /// # Errors
     /// When the store fails; then nothing was written.
@@ -94,7 +94,10 @@ impl Work {
         if self.pushes {
             self.store.commit_policy_change(self.tx).await
         } else {
-            Ok(self.tx.commit().await?)
+            self.tx.commit().await?;
+            // Hardly any change tells customers nothing, and looking for what is due is cheap.
+            self.store.deliveries_due.notify_one();
+            Ok(())
         }
     }
 

@@ -97,6 +97,8 @@ impl World {
                 let MemberKept::Member(member) = kept else { panic!("{kept:?}") };
                 member.id
             }
+            "webhooks" => self.meter.webhook(project, "https://example.com/").await.0,
+            "deliveries" => self.meter.delivery(project).await,
             "errors" => "not_found".to_owned(),
             other => panic!("{route:?}: World::named makes no name of {other} yet"),
         }

@@ -26,3 +26,4 @@ mod streams;
 mod support;
 mod trail;
 mod usage;
+mod webhooks;

@@ -13,8 +13,12 @@ use aggregator::metrics::Metrics;
 use aggregator::policy::Basis;
 use aggregator::project::{NewProject, Setting};
 use aggregator::store::Intake;
-use aggregator::store::{Database, KeyCreated, Store, WhenMissing};
+use aggregator::store::{Asked, Database, EndpointCreated, KeyCreated, NewEndpoint, Store, WhenMissing};
 use aggregator::token::TokenText;
+use aggregator::webhook::Settings;
+use aggregator::webhook::endpoint::{Filter, Format};
+use aggregator::webhook::seal::SealKeys;
+use aggregator::webhook::target::Rules;
 use shared::ids::{KeyId, Mode, ProjectId};
 use shared::key::KeySecrets;
 use shared::plan::Plan;
@@ -91,6 +95,15 @@ pub(crate) fn noon() -> Timestamp {
     Day::parse(NOON).unwrap().start().plus_ms(12 * 3_600_000)
 }
 
+/// Webhooks as in development: receivers on this machine, secrets sealed with a key of their own.
+fn webhooks() -> Settings {
+    let keys = KeySecrets::parse(&format!("1:{SECRET_KEYS}")).unwrap();
+    Settings {
+        rules: Rules { loopback: true, ..Rules::default() },
+        keys: SealKeys::new(Some(&keys), &KeySecrets::none()),
+    }
+}
+
 pub(crate) fn basis() -> Basis {
     Basis::new("https://palveron.com/pricing".to_owned(), shared::policy::LeaseRules::default())
 }
@@ -109,7 +122,17 @@ impl Meter {
         Self::start_with(Folder::new(), Clock::manual(noon()), Timeouts::default()).await
     }
 
+    /// A meter that keeps to these rules about where webhooks may go.
+    pub(crate) async fn start_ruled(rules: Rules) -> Self {
+        let settings = Settings { rules, ..webhooks() };
+        Self::start_as(Folder::new(), Clock::manual(noon()), Timeouts::default(), settings).await
+    }
+
     pub(crate) async fn start_with(folder: Folder, clock: Clock, timeouts: Timeouts) -> Self {
+        Self::start_as(folder, clock, timeouts, webhooks()).await
+    }
+
+    async fn start_as(folder: Folder, clock: Clock, timeouts: Timeouts, webhooks: Settings) -> Self {
         let store = Store::open(&folder.database(), WhenMissing::Create).await.unwrap();
         let app = App::new(Parts {
             intake: Intake::start(store.clone(), clock.clone()),
@@ -118,6 +141,7 @@ impl Meter {
             basis: basis(),
             key_secrets: KeySecrets::parse(&format!("1:{SECRET_KEYS}")).unwrap(),
             signing_keys: signing_keys(),
+            webhooks,
             timeouts,
             readiness: Readiness::default(),
             streams: Streams::default(),
@@ -148,6 +172,36 @@ impl Meter {
             KeyCreated::Key(key) => key.id,
             refused @ (KeyCreated::ProjectUnknown | KeyCreated::TooMany) => panic!("{refused:?}"),
         }
+    }
+
+    /// The project's newest webhook, made if there is none: its id, and its secret if it was made.
+    pub(crate) async fn webhook(&self, project: &str, url: &str) -> (String, String) {
+        let (id, now) = (project_id(project), self.app.clock.now());
+        if let Some(there) = self.app.store.webhooks(&id).await.unwrap().pop() {
+            return (there.id, String::new());
+        }
+        let new = NewEndpoint {
+            url: url.to_owned(),
+            events: Filter::All,
+            format: Format::Standard,
+            description: String::new(),
+        };
+        let mut work = self.app.store.begin_in(&id).await.unwrap();
+        let made = work.create_webhook(&id, new, &self.app.webhooks.keys, now).await.unwrap();
+        work.commit().await.unwrap();
+        let EndpointCreated::Endpoint(endpoint, secret) = made else { panic!("{made:?}") };
+        (endpoint.id, secret.expose())
+    }
+
+    /// A new delivery to the project's newest webhook.
+    pub(crate) async fn delivery(&self, project: &str) -> String {
+        let id = project_id(project);
+        let (webhook, _) = self.webhook(project, "https://example.com/").await;
+        let mut work = self.app.store.begin_in(&id).await.unwrap();
+        let asked = work.test_webhook(&id, &webhook, self.app.clock.now()).await.unwrap();
+        work.commit().await.unwrap();
+        let Asked::Done(delivery) = asked else { panic!("{asked:?}") };
+        delivery
     }
 
     /// Makes a token: its id and its text.

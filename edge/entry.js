@@ -9,6 +9,7 @@ import { reach, served } from './reach.js';
 import { tested } from './testing.js';
 
 export { MeterHome } from './home.js';
+export { Meter } from './service.js';
 export { MeterSubHome } from './sub_home.js';
 
 // How often a waiting request looks for its outcome: soon at first, seldom under load.
@@ -109,9 +110,31 @@ async function install(env, step, policy) {
   }
 }
 
+// What the upstream says beside its answer: LLM tokens and anchors, which Rust counts.
+const OBSERVED = ['palveron-tokens-in', 'palveron-tokens-out', 'palveron-anchors'];
+
+// Tells Rust what became of a forwarded request, if that matters: units that wait for the answer, or
+// what the upstream has observed. Nobody waits for it.
+function conclude(env, ctx, [ticket, agent, key], status, seen) {
+  const [tokens_in, tokens_out, anchors] = OBSERVED.map(name => seen?.[name] ?? '');
+  const text = rust(() => meter.answered(ticket, agent, key, status, tokens_in, tokens_out, anchors, now()));
+  if (text[0] === '+') ctx.waitUntil(background(env, ctx, text.slice(1)));
+  else if (text) ctx.waitUntil(observe(env, JSON.parse(text)));
+}
+
+// The home's word on an observation; it has failed if there is none.
+async function observe(env, step) {
+  try {
+    return await reach(env, 'HOME', step.home, stub => stub.observe(step.home, JSON.stringify(step)));
+  } catch (error) {
+    log('an observation was not noted', error);
+    return JSON.stringify({ failed: 'home_unavailable' });
+  }
+}
+
 // What the home or the lease allowed; `told` holds our answer's headers and the caller's signed identity.
-async function forward(env, request, told) {
-  const [, policy, limit, timing, project, agent, key, signature] = told;
+async function forward(env, ctx, request, told) {
+  const [, policy, limit, timing, project, agent, key, signature, ticket, would_deny] = told;
   const headers = new Headers(request.headers);
   for (const name of [...headers.keys()]) {
     if (name.startsWith('palveron-') || name === 'authorization') headers.delete(name);
@@ -122,21 +145,31 @@ async function forward(env, request, told) {
   headers.set('Palveron-Signature', signature);
   const url = target(request);
   let response;
+  // A ticket that ends with 0 holds nothing.
+  let status = 0, seen, matters = !ticket.endsWith(' 0');
   try {
     const upstream = await peer(env, 'UPSTREAM', 'UPSTREAM_URL').fetch(url.slice(url.indexOf('/', 8)), {
       method: request.method, headers, body: request.body, redirect: 'manual',
     });
     response = new Response(upstream.body, upstream);
+    status = upstream.status;
   } catch (error) {
     log('the governance service did not answer', error);
     response = failure('upstream_unavailable');
   }
   for (const name of [...response.headers.keys()]) {
-    if (name.startsWith('palveron-')) response.headers.delete(name);
+    if (!name.startsWith('palveron-')) continue;
+    (seen ??= {})[name] = response.headers.get(name);
+    matters = true;
+    response.headers.delete(name);
   }
-  response.headers.set('RateLimit-Policy', policy);
-  response.headers.set('RateLimit', limit);
+  if (matters) conclude(env, ctx, [ticket, agent, key], status, seen);
+  if (policy) {
+    response.headers.set('RateLimit-Policy', policy);
+    response.headers.set('RateLimit', limit);
+  }
   response.headers.set('Server-Timing', timing);
+  if (would_deny) response.headers.set('Palveron-Would-Deny', would_deny);
   return response;
 }
 
@@ -166,6 +199,12 @@ async function serve(request, env, ctx) {
         text = rust(() => meter.check(authorization, agent, composed(body), now()));
         break;
       }
+      case 'o': {
+        const body = await bodyText(request, Number(text.slice(1)));
+        if (body === undefined) return failure('body_too_large');
+        text = rust(() => meter.observeBody(authorization, agent, composed(body), now()));
+        break;
+      }
       case 'c': {
         const told = text.split('\n');
         if (told[0] !== 'c') ctx.waitUntil(background(env, ctx, told[0].slice(2)));
@@ -177,7 +216,7 @@ async function serve(request, env, ctx) {
       case 'f': {
         const told = text.split('\n');
         if (told[0] !== 'f') ctx.waitUntil(background(env, ctx, told[0].slice(2)));
-        return forward(env, request, told);
+        return forward(env, ctx, request, told);
       }
       case 'w':
         text = await wait(env, ctx, text);
@@ -190,6 +229,11 @@ async function serve(request, env, ctx) {
           case 'decide': {
             const reply = await decide(env, step);
             text = rust(() => meter.conclude(text, reply, now()));
+            break;
+          }
+          case 'observe': {
+            const reply = await observe(env, step);
+            text = rust(() => meter.observed(JSON.stringify(step), reply));
             break;
           }
           case 'read_policy': {

@@ -10,12 +10,15 @@ import { follow } from './testing.js';
 const AGGREGATOR_WAIT_MS = 10000;
 // An alarm that is overdue by that much was lost by the platform and is set again.
 const ALARM_LOST_MS = 2000;
+// How soon an alarm that has failed rings again.
+const ALARM_AGAIN_MS = 1000;
 
 export class MeterHome extends DurableObject {
   #home;
   #instance = -1;
   #pulling;
   #alarm;
+  #panicking = false;
   #commit = new Commit(
     () => `${life.instanceId}/${life.criticalError}/${this.#home?.generation()}`,
     () => {
@@ -26,6 +29,10 @@ export class MeterHome extends DurableObject {
 
   async decide(name, ask, holder) {
     return this.#ask(name, home => home.decide(name, incarnation(), ask, holder, now()));
+  }
+
+  async observe(name, observing) {
+    return this.#ask(name, home => home.observe(name, incarnation(), observing, now()));
   }
 
   async contact(name, contact) {
@@ -57,13 +64,30 @@ export class MeterHome extends DurableObject {
     return Math.max(kept, offset_ms);
   }
 
+  // Panics, for tests: at once, or when the alarm rings next.
+  async panic(when) {
+    if (this.env.METER_TEST !== '1') return;
+    if (when === 'home') this.#turn(() => meter.panicForTest());
+    this.#panicking = true;
+  }
+
   async alarm() {
     this.#alarm = undefined;
     try {
-      if (this.env.METER_TEST === '1') await follow(this.env);
+      if (this.env.METER_TEST === '1') {
+        await follow(this.env);
+        if (this.#panicking) {
+          this.#panicking = false;
+          this.#turn(() => meter.panicForTest());
+        }
+      }
       await this.#flush();
     } catch (error) {
+      // Its memory may be gone, and with it when it wanted to flush: it looks again soon.
       log('a flush failed', error);
+      this.#alarm = wall() + ALARM_AGAIN_MS;
+      this.ctx.storage.setAlarm(this.#alarm);
+      return;
     }
     this.#arm();
   }

@@ -34,7 +34,7 @@ export function configure(env, cf) {
     if (configured) return;
     meter.configure(
       env.METER_KEY_SECRETS ?? '', env.METER_SIGNING_KEYS ?? '', env.METER_ROUTES ?? '',
-      `${env.METER_REGION ?? ''}\n${cf?.continent ?? ''}\n${env.METER_SUB_HOMES ?? ''}`,
+      [env.METER_REGION, cf?.continent, env.METER_SUB_HOMES, env.METER_BILL, env.METER_SHADOW].map(text => text ?? '').join('\n'),
       crypto.getRandomValues(new Uint32Array(4)),
     );
     if (offset_ms > 0) meter.moveClock(BigInt(offset_ms));

@@ -12,12 +12,12 @@ const CALL_BYTES_MAX = 1024 * 1024;
 const CALL_PATH = '/internal/contact';
 // What may be called from another process, by the binding of the object's class.
 const CALLS = {
-  HOME: new Set(['decide', 'contact', 'install', 'clock']),
+  HOME: new Set(['decide', 'contact', 'observe', 'install', 'clock']),
   SUB_HOME: new Set(['contact']),
 };
 
 // The object of that name, as something that has the class's methods.
-function object(env, binding, name) {
+export function object(env, binding, name) {
   if (env.METER_HOMES !== 'remote') return env[binding].getByName(name);
   return new Proxy({}, { get: (_, method) => (...args) => remote(env, [binding, name, method, ...args]) });
 }

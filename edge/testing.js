@@ -2,7 +2,7 @@
 // moves it forward. One object keeps how far; every process follows it.
 
 import { answer, bodyText, configure, meter, moveClock, rust, wall } from './platform.js';
-import { reach } from './reach.js';
+import { object } from './reach.js';
 
 // The object that keeps the offset; no project can have this name.
 const CLOCK = '~clock';
@@ -17,7 +17,7 @@ let followed_at = -Infinity;
 export async function follow(env) {
   if (wall() - followed_at < FOLLOW_MS) return;
   configure(env);
-  moveClock(await reach(env, 'HOME', CLOCK, stub => stub.clock(0)));
+  moveClock(await object(env, 'HOME', CLOCK).clock(0));
   followed_at = wall();
 }
 
@@ -26,7 +26,16 @@ export async function tested(request, env) {
   const { pathname } = new URL(request.url);
   if (pathname === CLOCK_PATH && request.method === 'POST') return clock(request, env);
   await follow(env);
+  const panic = request.headers.get('palveron-test-panic');
+  if (panic) await explode(env, panic);
   return undefined;
+}
+
+// `request`, or `home <name>`, or `alarm <name>`: what is to panic.
+async function explode(env, what) {
+  const [where, home] = what.split(' ');
+  if (where === 'request') rust(() => meter.panicForTest());
+  else await object(env, 'HOME', home).panic(where);
 }
 
 async function clock(request, env) {
@@ -34,7 +43,7 @@ async function clock(request, env) {
   const signed = await bodyText(request, CLOCK_BYTES_MAX);
   const step = JSON.parse(rust(() => meter.clockPush(signed ?? '')));
   if (step.do === 'answer') return answer(step);
-  const offset_ms = await reach(env, 'HOME', CLOCK, stub => stub.clock(step.offset_ms));
+  const offset_ms = await object(env, 'HOME', CLOCK).clock(step.offset_ms);
   moveClock(offset_ms);
   return Response.json({ offset_ms });
 }

@@ -1,6 +1,6 @@
 //! From the home's verdict to the client's answer, or to the forwarded request.
 
-use shared::decision::{Ask, Denial, Header, Numbers, Verdict};
+use shared::decision::{Ask, Denial, Header, Verdict};
 use shared::home::HomeName;
 use shared::ids::ProjectId;
 use shared::json;
@@ -37,15 +37,55 @@ pub(crate) fn conclude(
     deciding: Deciding,
     reply: &str,
     now: Timestamp,
-    add: impl FnOnce(&HomeName, &mut Numbers),
+    complete: impl FnOnce(&mut Deciding, &mut Verdict),
 ) -> Step {
+    let mut deciding = deciding;
     match json::read(reply) {
         Ok(HomeReply::Verdict(mut verdict)) => {
-            add(&deciding.home, &mut verdict.numbers);
+            complete(&mut deciding, &mut verdict);
             decided(config, deciding, &verdict, now, Decided::Home)
         }
-        Ok(HomeReply::Failed(code)) => failed(&code),
-        Err(_) => Step::Answer(Failure::Home.answer()),
+        Ok(HomeReply::Failed(code)) => refused(config, deciding, &code, now),
+        Ok(HomeReply::Observed(_)) | Err(_) => {
+            refused(config, deciding, ErrorCode::HomeUnavailable.as_str(), now)
+        }
+    }
+}
+
+/// A home that cannot be asked; the code of why. In shadow mode nobody is denied for that.
+pub(crate) fn refused(config: &Config, deciding: Deciding, code: &str, now: Timestamp) -> Step {
+    let Deciding { home, ask, then, .. } = deciding;
+    match then {
+        Then::Forward { method, path } if config.shadow && code == ErrorCode::HomeUnavailable.as_str() => {
+            let [policy, limit] = [("RateLimit-Policy", String::new()), ("RateLimit", String::new())];
+            let timing = ("Server-Timing", Decided::Home.timing().to_owned());
+            Step::Forward {
+                headers: [policy, limit, timing].into_iter().map(pair).collect(),
+                identity: identity(config, &home.project, &ask, [&method, &path], now),
+                ticket: ticket(&home, &ask, 0),
+                would_deny: code.to_owned(),
+            }
+        }
+        Then::Forward { .. } | Then::Check | Then::Quota => failed(code),
+    }
+}
+
+/// What `answered` will be told of a forwarded request.
+fn ticket(home: &HomeName, ask: &Ask, token: u32) -> String {
+    let (project, mode, kind) = (home.project.as_str(), home.mode.as_str(), ask.kind.as_str());
+    [project, "/", mode, " ", kind, " ", &token.to_string()].concat()
+}
+
+/// Whether shadow mode tells of this denial instead of denying: limits are shadowed, keys and what an
+/// operator has stopped are not.
+fn is_limit(denial: Denial) -> bool {
+    match denial {
+        Denial::AgentLimit
+        | Denial::AgentQuota
+        | Denial::RateLimited
+        | Denial::QuotaExhausted
+        | Denial::QuotaContended => true,
+        Denial::KeyRevoked | Denial::Suspended => false,
     }
 }
 
@@ -57,12 +97,14 @@ pub(crate) fn decided(
     now: Timestamp,
     decided: Decided,
 ) -> Step {
-    let Deciding { home, ask, then, .. } = deciding;
+    let Deciding { home, ask, then, token, .. } = deciding;
     if verdict.denial == Some(Denial::KeyRevoked) {
         return Step::Answer(unauthorized_answer());
     }
+    let shadowed = verdict.denial.filter(|denial| config.shadow && is_limit(*denial));
+    let would_deny = shadowed.map(|denial| denial.code().as_str());
     match then {
-        Then::Forward { method, path } => match verdict.problem() {
+        Then::Forward { method, path } => match verdict.problem().filter(|_| would_deny.is_none()) {
             Some(problem) => {
                 let headers = verdict.retry_after().into_iter().chain(meter_headers(verdict, decided));
                 Step::Answer(Answer::problem(&problem).with(headers))
@@ -70,19 +112,25 @@ pub(crate) fn decided(
             None => Step::Forward {
                 headers: meter_headers(verdict, decided).into_iter().map(pair).collect(),
                 identity: identity(config, &home.project, &ask, [&method, &path], now),
+                ticket: ticket(&home, &ask, token),
+                would_deny: would_deny.unwrap_or_default().to_owned(),
             },
         },
         Then::Check => {
             let numbers = &verdict.numbers;
             let answer = CheckAnswer {
-                allowed: verdict.denial.is_none(),
-                code: verdict.denial.map_or("ok", |denial| denial.code().as_str()),
+                allowed: verdict.denial.is_none() || would_deny.is_some(),
+                code: match would_deny {
+                    Some(_) => "ok",
+                    None => verdict.denial.map_or("ok", |denial| denial.code().as_str()),
+                },
                 kind: ask.kind,
                 cost: ask.cost,
                 remaining: numbers.remaining(),
                 limit: numbers.allowance,
                 resets_at: numbers.period.end().to_string(),
                 retry_after_ms: verdict.retry_after_ms(),
+                would_deny,
             };
             json(&answer, verdict, decided)
         }
@@ -155,9 +203,15 @@ mod tests {
 
     fn deciding(then: Then) -> Deciding {
         let agent = AgentId::parse("bot").unwrap();
-        let ask =
-            Ask { key: KeyId::parse("k001").unwrap(), kind: Kind::Verify, agent, cost: 1, dry_run: false };
-        Deciding { home: HomeName::parse("demo/live").unwrap(), ask, then, holder: None }
+        let ask = Ask {
+            key: KeyId::parse("k001").unwrap(),
+            kind: Kind::Verify,
+            agent,
+            cost: 1,
+            dry_run: false,
+            held: false,
+        };
+        Deciding::new(HomeName::parse("demo/live").unwrap(), ask, then)
     }
 
     fn forwarding() -> Then {
@@ -186,7 +240,8 @@ mod tests {
     #[test]
     fn an_allowed_request_is_forwarded_with_a_signed_identity() {
         let step = conclude(&config(), deciding(forwarding()), &reply("null"), NOW, |_, _| {});
-        let Step::Forward { headers, identity } = step else { panic!("{step:?}") };
+        let Step::Forward { headers, identity, ticket, would_deny } = step else { panic!("{step:?}") };
+        assert_eq!((ticket.as_str(), would_deny.as_str()), ("demo/live verify 0", ""));
         assert_eq!(value(&headers, "Server-Timing"), Some("meter;desc=home"));
         assert_eq!(value(&headers, "RateLimit"), Some("\"rpm\";r=7;t=60, \"month\";r=0;t=648000"));
         assert_eq!(value(&identity, "Palveron-Agent"), Some("bot"));
@@ -246,5 +301,27 @@ mod tests {
         );
         assert!(body(r#""rate_limited""#).contains(r#""allowed":false,"code":"rate_limited""#));
         assert!(body(r#""rate_limited""#).contains(r#""retry_after_ms":60000"#));
+    }
+
+    #[test]
+    fn in_shadow_mode_limits_are_told_of_and_keys_and_suspensions_still_refused() {
+        let config = config().with_rules("", "1").unwrap();
+        let step = |then, reply: &str| conclude(&config, deciding(then), reply, NOW, |_, _| {});
+        for (denial, code) in [("rate_limited", "rate_limited"), ("quota_exhausted", "quota_exhausted")] {
+            let reply = reply(&format!("{denial:?}"));
+            let Step::Forward { would_deny, .. } = step(forwarding(), &reply) else { panic!("{denial}") };
+            assert_eq!(would_deny, code);
+            let Step::Answer(answer) = step(Then::Check, &reply) else { panic!("{denial}") };
+            assert!(answer.body.starts_with(r#"{"allowed":true,"code":"ok""#), "{}", answer.body);
+            assert!(answer.body.ends_with(&format!(r#""would_deny":"{code}"}}"#)), "{}", answer.body);
+        }
+        let Step::Forward { would_deny, .. } = step(forwarding(), r#"{"failed":"home_unavailable"}"#) else {
+            panic!("a home that is away denies nobody")
+        };
+        assert_eq!(would_deny, "home_unavailable");
+        for (denial, status) in [(r#""key_revoked""#, 401), (r#""suspended""#, 403)] {
+            let Step::Answer(answer) = step(forwarding(), &reply(denial)) else { panic!("{denial}") };
+            assert_eq!(answer.status, status);
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 
 use shared::key::{KeySecrets, ProjectKey, bearer};
-use shared::kind::Routes;
+use shared::kind::{Bill, Routes};
 use shared::sign::{Purpose, SigningKeys};
 
 /// Keys whose verification is remembered; some hundred bytes each.
@@ -19,6 +19,10 @@ pub(crate) struct Config {
     pub(crate) signing_keys: SigningKeys,
     /// Which paths are forwarded and what they are counted as.
     pub(crate) routes: Routes,
+    /// When requests are counted whose route does not say it.
+    pub(crate) bill: Bill,
+    /// Whether limits are told of, but nobody is denied for them.
+    pub(crate) shadow: bool,
     /// Texts that were verified before. Only right ones are kept, so that nobody can fill it.
     verified: RefCell<HashMap<String, ProjectKey>>,
 }
@@ -43,7 +47,34 @@ impl Config {
             "" => Routes::default(),
             json => Routes::from_json(json).map_err(|error| format!("METER_ROUTES: {error}"))?,
         };
-        Ok(Self { key_secrets, signing_keys, routes, verified: RefCell::default() })
+        Ok(Self {
+            key_secrets,
+            signing_keys,
+            routes,
+            bill: Bill::default(),
+            shadow: false,
+            verified: RefCell::default(),
+        })
+    }
+
+    /// The settings of a worker that only verifies keys and asks: it flushes, forwards and installs nothing.
+    pub(crate) fn for_keys(key_secrets: KeySecrets) -> Self {
+        Self { key_secrets, ..Self::unset() }
+    }
+
+    /// Takes when requests are counted, and whether anybody is denied.
+    pub(crate) fn with_rules(self, bill: &str, shadow: &str) -> Result<Self, String> {
+        let bill = match bill {
+            "" | "allowed" => Bill::Allowed,
+            "answered" => Bill::Answered,
+            _ => return Err(format!("METER_BILL: got {bill:?}, accepted are allowed and answered")),
+        };
+        let shadow = match shadow {
+            "" | "0" => false,
+            "1" => true,
+            _ => return Err(format!("METER_SHADOW: got {shadow:?}, accepted are 0 and 1")),
+        };
+        Ok(Self { bill, shadow, ..self })
     }
 
     fn unset() -> Self {
@@ -51,6 +82,8 @@ impl Config {
             key_secrets: KeySecrets::none(),
             signing_keys: SigningKeys::default(),
             routes: Routes::default(),
+            bill: Bill::default(),
+            shadow: false,
             verified: RefCell::default(),
         }
     }

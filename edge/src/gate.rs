@@ -2,16 +2,20 @@
 //!
 //! Forged and unknown keys end here: they never create a home and never reach the aggregator.
 
+use shared::cell::Observed;
 use shared::decision::{Ask, unauthorized};
 use shared::home::HomeName;
 use shared::ids::{AgentId, Mode, ProjectId};
 use shared::json;
-use shared::kind::Kind;
+use shared::kind::{Bill, Kind, Route};
 use shared::problem::{ErrorCode, Problem};
+use shared::units::Units;
 use shared::wire::POLICY_PATH;
 
 use crate::config::Config;
-use crate::step::{Answer, Caller, CheckBody, Deciding, Reading, Step, Then, pair};
+use crate::step::{
+    Answer, Caller, CheckBody, Deciding, Failure, ObserveBody, Observing, Reading, Step, Then, pair,
+};
 
 /// All header names and values together, as common servers limit them.
 const HEADER_BYTES_MAX: u32 = 16 * 1024;
@@ -45,17 +49,18 @@ pub(crate) struct Head<'a> {
 pub(crate) fn gate(config: &Config, head: &Head<'_>) -> Step {
     let target = path_and_query(head.url);
     let path = target.split_once('?').map_or(target, |(path, _)| path);
-    match (path, config.routes.kind_of(path)) {
+    match (path, config.routes.route_of(path)) {
         ("/healthz", _) => only("GET", head, || Step::Answer(Answer::json(r#"{"status":"ok"}"#.to_owned()))),
         ("/v1/quota", _) => only("GET", head, || quota(config, head)),
         ("/v1/check", _) => only("POST", head, || check(config, head)),
         (POLICY_PATH, _) => only("POST", head, || {
             sized(head, POLICY_BYTES_MAX, || Step::ReadPolicy { bytes_max: POLICY_BYTES_MAX })
         }),
-        (_, Some(kind)) => only("POST", head, || forward(config, head, kind, target)),
+        ("/v1/observe", _) => only("POST", head, || observe(config, head)),
+        (_, Some(route)) => only("POST", head, || forward(config, head, route, target)),
         (_, None) => Step::problem(&Problem::new(
             ErrorCode::NotFound,
-            "Accepted paths are /v1/verify, /v1/mcp/…, /v1/extension/…, /v1/check and /v1/quota.",
+            "Accepted paths are /v1/verify, /v1/mcp/…, /v1/extension/…, /v1/check, /v1/observe and /v1/quota.",
         )),
     }
 }
@@ -73,7 +78,7 @@ pub(crate) fn check_body(config: &Config, head: &Head<'_>, body: &str) -> Step {
 /// Continues `/v1/check`, whose caller is known, with its body.
 pub(crate) fn read_body(reading: Reading, body: &str) -> Step {
     match check_ask(&reading.caller, body) {
-        Ok(ask) => Step::Decide(Deciding { home: reading.caller.home, ask, then: Then::Check, holder: None }),
+        Ok(ask) => Step::Decide(Deciding::new(reading.caller.home, ask, Then::Check)),
         Err(problem) => Step::problem(&problem),
     }
 }
@@ -94,7 +99,7 @@ fn check_ask(caller: &Caller, body: &str) -> Result<Ask, Box<Problem>> {
         Some(text) => agent_of("agent", text)?,
         None => caller.agent.clone(),
     };
-    Ok(Ask { key: caller.key.clone(), kind: check.kind, agent, cost, dry_run: check.dry_run })
+    Ok(Ask { key: caller.key.clone(), kind: check.kind, agent, cost, dry_run: check.dry_run, held: false })
 }
 
 fn not_json() -> Box<Problem> {
@@ -108,14 +113,66 @@ fn not_a_check() -> Box<Problem> {
     Box::new(Problem { field: Some("body".to_owned()), ..Problem::new(ErrorCode::FieldRejected, detail) })
 }
 
-fn forward(config: &Config, head: &Head<'_>, kind: Kind, target: &str) -> Step {
+fn forward(config: &Config, head: &Head<'_>, route: &Route, target: &str) -> Step {
     sized(head, FORWARD_BYTES_MAX, || {
         with_caller(config, head, |caller| {
-            let ask = Ask { key: caller.key, kind, agent: caller.agent, cost: 1, dry_run: false };
+            let held = route.bill.unwrap_or(config.bill) == Bill::Answered;
+            let ask =
+                Ask { key: caller.key, kind: route.kind, agent: caller.agent, cost: 1, dry_run: false, held };
             let then = Then::Forward { method: head.method.to_owned(), path: target.to_owned() };
-            Step::Decide(Deciding { home: caller.home, ask, then, holder: None })
+            Step::Decide(Deciding::new(caller.home, ask, then))
         })
     })
+}
+
+fn observe(config: &Config, head: &Head<'_>) -> Step {
+    sized(head, CHECK_BYTES_MAX, || {
+        with_caller(config, head, |caller| {
+            Step::ReadObservation(Reading { bytes_max: CHECK_BYTES_MAX, caller })
+        })
+    })
+}
+
+/// Continues `/v1/observe` with its body.
+pub(crate) fn observation(config: &Config, head: &Head<'_>, body: &str) -> Result<Observing, Step> {
+    let mut seen = None;
+    let step = with_caller(config, head, |caller| match read_observation(caller, body) {
+        Ok(observing) => {
+            seen = Some(observing);
+            Step::Answer(Failure::Internal.answer())
+        }
+        Err(problem) => Step::problem(&problem),
+    });
+    seen.ok_or(step)
+}
+
+fn read_observation(caller: Caller, body: &str) -> Result<Observing, Box<Problem>> {
+    let is_object = body.trim_start().starts_with('{');
+    let told: ObserveBody = json::read(body).ok().filter(|_| is_object).ok_or_else(not_an_observation)?;
+    let most = |field: &str, got: u64, max: u64| match got <= max {
+        true => Ok(Units::new(got)),
+        false => {
+            let accepted = format!("a whole number from 0 to {max}");
+            Err(Box::new(Problem::field(field, &got.to_string(), &accepted)))
+        }
+    };
+    let observed = Observed {
+        tokens_in: most("tokens_in", told.tokens_in, Observed::TOKENS_MAX)?,
+        tokens_out: most("tokens_out", told.tokens_out, Observed::TOKENS_MAX)?,
+        anchors: most("anchors", told.anchors, Observed::ANCHORS_MAX)?,
+    };
+    let agent = match told.agent.as_deref() {
+        Some(text) => agent_of("agent", text)?,
+        None => caller.agent,
+    };
+    let kind = told.kind.unwrap_or(Kind::Verify);
+    Ok(Observing { home: caller.home, key: caller.key, kind, agent, observed })
+}
+
+fn not_an_observation() -> Box<Problem> {
+    let detail = "The body must be a JSON object of tokens_in, tokens_out and anchors (whole numbers) and, if wanted, \
+                  kind (verify, mcp_tool_call or extension_event) and agent (text).";
+    Box::new(Problem { field: Some("body".to_owned()), ..Problem::new(ErrorCode::FieldRejected, detail) })
 }
 
 fn check(config: &Config, head: &Head<'_>) -> Step {
@@ -127,8 +184,15 @@ fn check(config: &Config, head: &Head<'_>) -> Step {
 /// The numbers are read by a decision that counts nothing, so that a revoked key is refused alike.
 fn quota(config: &Config, head: &Head<'_>) -> Step {
     with_caller(config, head, |caller| {
-        let ask = Ask { key: caller.key, kind: Kind::Verify, agent: AgentId::none(), cost: 1, dry_run: true };
-        Step::Decide(Deciding { home: caller.home, ask, then: Then::Quota, holder: None })
+        let ask = Ask {
+            key: caller.key,
+            kind: Kind::Verify,
+            agent: AgentId::none(),
+            cost: 1,
+            dry_run: true,
+            held: false,
+        };
+        Step::Decide(Deciding::new(caller.home, ask, Then::Quota))
     })
 }
 

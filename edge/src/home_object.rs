@@ -22,7 +22,7 @@ use crate::config;
 use crate::home_store;
 use crate::isolate::ContactReply;
 use crate::platform::Sql;
-use crate::step::HomeReply;
+use crate::step::{HomeReply, Observing};
 
 /// A signed message to the aggregator, as `entry.js` sends it.
 #[derive(Debug, Serialize)]
@@ -77,6 +77,24 @@ impl HomeObject {
         let now = Timestamp::from_ms(now_ms);
         let verdict = self.act(Some((name, fresh)), now, |home| home.decide_for(now, &ask, asking).ok())?;
         verdict.flatten().map(|verdict| json(&HomeReply::Verdict(verdict))).transpose()
+    }
+
+    /// Notes what a client observed. `undefined` means that a policy must be pulled first.
+    ///
+    /// # Errors
+    /// When the rows cannot be read; nothing was noted then.
+    pub fn observe(
+        &self,
+        name: &str,
+        fresh: &str,
+        observing: &str,
+        now_ms: u64,
+    ) -> Result<Option<String>, String> {
+        let Observing { key, kind, agent, observed, .. } = json::read(observing).map_err(text)?;
+        let now = Timestamp::from_ms(now_ms);
+        let noted = self
+            .act(Some((name, fresh)), now, |home| home.observe(now, &key, (kind, &agent), observed).ok())?;
+        noted.flatten().map(|denial| json(&HomeReply::Observed(denial))).transpose()
     }
 
     /// Takes a holder's contact. `undefined` means that a policy must be pulled first.

@@ -71,6 +71,13 @@ pub fn move_clock(offset_ms: u64) {
     MOVED.set(Moved { offset_ms });
 }
 
+/// Panics, for the tests of what a panic may do. `testing.js` calls it, with METER_TEST=1 only.
+#[expect(clippy::panic, reason = "it is what this is for")]
+#[wasm_bindgen(js_name = panicForTest)]
+pub fn panic_for_test() {
+    panic!("a test asked for it");
+}
+
 /// The machine's time at the meter's `now`.
 pub(crate) fn wall(now: Timestamp) -> Timestamp {
     Timestamp::from_ms(now.as_ms().saturating_sub(MOVED.get().offset_ms))

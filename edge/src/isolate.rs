@@ -11,7 +11,7 @@ use shared::decision::{Numbers, Verdict};
 use shared::home::HomeName;
 use shared::json;
 use shared::lease::message::{HolderId, Reply};
-use shared::lease::{Answer, Holder, WaiterId};
+use shared::lease::{Answer, HeldUnits, Holder, Noted, WaiterId};
 use shared::map::Map;
 use shared::problem::ErrorCode;
 use shared::time::Timestamp;
@@ -21,7 +21,7 @@ use std::cell::RefCell;
 use crate::conclude::{self, Decided};
 use crate::config::Config;
 use crate::region::Region;
-use crate::step::{Deciding, Failure, Step};
+use crate::step::{Deciding, Failure, Observing, Step};
 
 /// Homes that one isolate holds leases of; requests for further ones are decided by their home.
 const SEATS_MAX: usize = 1_000;
@@ -35,6 +35,8 @@ const NAP_MS: (u64, u64) = (5, 500);
 const UNKNOWN_MS: u64 = 1_000;
 /// For how long a home without a policy is not asked again, in milliseconds.
 const UNREADY_MS: u64 = 250;
+/// An upstream that has not answered for so long will not, in milliseconds.
+const HELD_MS_MAX: u64 = 600_000;
 /// A request whose outcome was not fetched for so long is gone, in milliseconds.
 const LOST_MS: u64 = 10_000;
 
@@ -94,6 +96,20 @@ struct Seat {
     running: Loop,
     refused: Option<(String, Timestamp)>,
     waiting: Map<u32, Waiting>,
+    held: Map<u32, Held>,
+}
+
+/// Units of a request that was allowed and is counted once its upstream answers.
+#[derive(Debug)]
+struct Held {
+    holder: HolderId,
+    units: HeldUnits,
+    since: Timestamp,
+}
+
+/// The answer to a request that nothing is known of here any more.
+fn gone() -> Turn {
+    Turn::Step(Step::Answer(Failure::Home.answer()))
 }
 
 /// All of them.
@@ -144,8 +160,8 @@ impl Isolate {
     pub(crate) fn decide(&mut self, config: &Config, deciding: Deciding, now: Timestamp) -> Turn {
         let Some(seat) = self.seat(&deciding.home, now) else { return Turn::Step(Step::Decide(deciding)) };
         seat.used = now;
-        if let Some(step) = seat.refusal(now) {
-            return Turn::Step(step);
+        if let Some(code) = seat.refusal(now) {
+            return Turn::Step(conclude::refused(config, deciding, &code, now));
         }
         let holder = seat.post.holder.id();
         match seat.post.holder.decide(now, &deciding.ask) {
@@ -158,6 +174,9 @@ impl Isolate {
                 Turn::Wait(token)
             }
             answer @ (Answer::Allow | Answer::Deny { .. } | Answer::AtHome | Answer::Unavailable) => {
+                let held = seat.post.holder.take_held(None);
+                let deciding = self.hold(holder, held, deciding, now);
+                let Some(seat) = self.seats.get_mut(&deciding.home) else { return gone() };
                 Turn::Step(seat.conclude(config, (holder, deciding), answer, (now, Decided::Lease)))
             }
         }
@@ -165,12 +184,11 @@ impl Isolate {
 
     /// What became of a request that waited.
     pub(crate) fn outcome(&mut self, config: &Config, home: &HomeName, token: u32, now: Timestamp) -> Turn {
-        let gone = || Turn::Step(Step::Answer(Failure::Home.answer()));
         let Some(seat) = self.seats.get_mut(home) else { return gone() };
         let Some(waiting) = seat.waiting.remove(&token) else { return gone() };
-        if let Some(step) = seat.refusal(now) {
+        if let Some(code) = seat.refusal(now) {
             seat.abandon(&waiting);
-            return Turn::Step(step);
+            return Turn::Step(conclude::refused(config, waiting.deciding, &code, now));
         }
         let Some(post) = seat.post_of(waiting.holder) else { return gone() };
         match post.holder.outcome(now, waiting.id) {
@@ -179,7 +197,10 @@ impl Isolate {
                 Turn::Wait(token)
             }
             answer @ (Answer::Allow | Answer::Deny { .. } | Answer::AtHome | Answer::Unavailable) => {
+                let held = post.holder.take_held(Some(waiting.id));
                 let Waiting { holder, deciding, .. } = waiting;
+                let deciding = self.hold(holder, held, deciding, now);
+                let Some(seat) = self.seats.get_mut(home) else { return gone() };
                 Turn::Step(seat.conclude(config, (holder, deciding), answer, (now, Decided::Home)))
             }
         }
@@ -222,6 +243,53 @@ impl Isolate {
                 seat.post.holder = holder(id);
             }
         }
+    }
+
+    /// Keeps what an allowed request holds, under a token that the request then carries.
+    fn hold(
+        &mut self,
+        holder: HolderId,
+        units: Option<HeldUnits>,
+        deciding: Deciding,
+        now: Timestamp,
+    ) -> Deciding {
+        let Some(units) = units else { return deciding };
+        self.last = self.last.wrapping_add(1);
+        let token = self.last;
+        if let Some(seat) = self.seats.get_mut(&deciding.home) {
+            seat.held.insert(token, Held { holder, units, since: now });
+        }
+        Deciding { token, ..deciding }
+    }
+
+    /// Keeps what the home has issued for a request that it has allowed and that is counted later;
+    /// says under which token. The home has counted the others itself.
+    pub(crate) fn hold_at_home(&mut self, deciding: &Deciding, verdict: &Verdict, now: Timestamp) -> u32 {
+        let held = deciding.ask.held && verdict.denial.is_none();
+        let Some(holder) = deciding.holder.filter(|_| held) else { return 0 };
+        self.last = self.last.wrapping_add(1);
+        let token = self.last;
+        let Some(seat) = self.seats.get_mut(&deciding.home) else { return 0 };
+        let Some(post) = seat.post_of(holder) else { return 0 };
+        let units = post.holder.held_at_home(&deciding.ask, verdict.numbers.now.day());
+        seat.held.insert(token, Held { holder, units, since: now });
+        token
+    }
+
+    /// An upstream has answered the request of that token, or will not.
+    pub(crate) fn conclude_held(&mut self, home: &HomeName, token: u32, is_answered: bool, now: Timestamp) {
+        let Some(seat) = self.seats.get_mut(home) else { return };
+        let Some(Held { holder, units, .. }) = seat.held.remove(&token) else { return };
+        let Some(post) = seat.post_of(holder) else { return };
+        if is_answered { post.holder.served(now, units) } else { post.holder.give_back(units) }
+    }
+
+    /// Notes what was observed, with the next report of the home's holder if that can be.
+    pub(crate) fn observe(&mut self, observing: &Observing, now: Timestamp) -> Noted {
+        let Observing { home, key, kind, agent, observed } = observing;
+        let Some(seat) = self.seat(home, now) else { return Noted::AtHome };
+        seat.used = now;
+        seat.post.holder.observe(now, key, (*kind, agent), *observed)
     }
 
     /// Whether somebody should look after a home's holder now: a contact is due, or no loop is alive.
@@ -293,6 +361,7 @@ impl Isolate {
                 running: Loop::default(),
                 refused: None,
                 waiting: Map::new(),
+                held: Map::new(),
             };
             self.seats.insert(home.clone(), seat);
         }
@@ -301,10 +370,10 @@ impl Isolate {
 }
 
 impl Seat {
-    /// The answer while the home cannot be asked at all.
-    fn refusal(&self, now: Timestamp) -> Option<Step> {
+    /// The code of why the home cannot be asked at all.
+    fn refusal(&self, now: Timestamp) -> Option<String> {
         let (code, until) = self.refused.as_ref()?;
-        (now < *until).then(|| conclude::failed(code))
+        (now < *until).then(|| code.clone())
     }
 
     fn conclude(
@@ -320,7 +389,9 @@ impl Seat {
             Answer::AtHome => {
                 return Step::Decide(Deciding { holder: Some(holder), ..deciding });
             }
-            Answer::Wait(_) | Answer::Unavailable => return Step::Answer(Failure::Home.answer()),
+            Answer::Wait(_) | Answer::Unavailable => {
+                return conclude::refused(config, deciding, ErrorCode::HomeUnavailable.as_str(), now);
+            }
         };
         match self.post_of(holder).and_then(|post| post.holder.numbers(now)) {
             Some(numbers) => conclude::decided(config, deciding, &Verdict { denial, numbers }, now, decided),
@@ -334,7 +405,7 @@ impl Seat {
     }
 
     fn is_drained(&self) -> bool {
-        self.post.holder.is_drained() && self.leaving.is_empty()
+        self.post.holder.is_drained() && self.leaving.is_empty() && self.held.is_empty()
     }
 
     fn wake_at(&mut self, now: Timestamp) -> Option<Timestamp> {
@@ -365,10 +436,11 @@ impl Seat {
 
     /// Closes holders that moved away, once nobody waits in them, and drops those that owe nothing.
     fn leave(&mut self) {
-        let waiting = &self.waiting;
+        let (waiting, held) = (&self.waiting, &self.held);
         self.leaving.retain_mut(|post| {
             let id = post.holder.id();
-            if waiting.values().any(|waiting| waiting.holder == id) {
+            let owes = held.values().any(|held| held.holder == id);
+            if owes || waiting.values().any(|waiting| waiting.holder == id) {
                 return true;
             }
             post.holder.close();
@@ -376,8 +448,14 @@ impl Seat {
         });
     }
 
-    /// Forgets requests whose client went away.
+    /// Forgets requests whose client went away, and gives back what upstreams never answered.
     fn sweep(&mut self, now: Timestamp) {
+        let is_over = |held: &Held| now.ms_since(held.since) > HELD_MS_MAX;
+        while let Some((_, held)) = self.held.pop_first_if(is_over) {
+            if let Some(post) = self.post_of(held.holder) {
+                post.holder.give_back(held.units);
+            }
+        }
         while let Some((_, lost)) = self.waiting.pop_first_if(|waiting| waiting.is_lost(now)) {
             self.abandon(&lost);
         }

@@ -12,12 +12,14 @@ mod home_object;
 mod home_store;
 mod internal;
 mod isolate;
+pub mod library;
+mod observe;
 mod platform;
 mod region;
 mod step;
 mod sub_home_object;
 
-use shared::decision::Numbers;
+use shared::decision::Verdict;
 use shared::home::HomeName;
 use shared::json;
 use shared::policy::SignedPolicy;
@@ -26,7 +28,8 @@ use shared::time::Timestamp;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 pub use home_object::HomeObject;
-pub use internal::{clock_push, move_clock, refuse_call, sign_call};
+pub use internal::{clock_push, move_clock, panic_for_test, refuse_call, sign_call};
+pub use observe::{answered, observe_body, observed};
 pub use platform::Sql;
 pub use sub_home_object::SubHomeObject;
 
@@ -34,13 +37,14 @@ use config::Config;
 use gate::Head;
 use isolate::{Place, Turn};
 use region::Region;
-use step::{Failure, Step, Then};
+use step::{Deciding, Failure, Step, Then};
 
 /// Reads the worker's configuration. Must succeed before anything else is called.
 ///
 /// A worker that was rebuilt after a panic must be configured again. `random` are four random words that name this
-/// instance: its holders are called after them, so they must never be used twice. `place` is the region that the
-/// deployment names, the continent of the first request, and how many sub-homes to expect, in three lines.
+/// instance: its holders are called after them, so they must never be used twice. `settings` are lines: the region that
+/// the deployment names, the continent of the first request, how many sub-homes to expect, `METER_BILL`, and
+/// `METER_SHADOW`.
 ///
 /// # Errors
 /// Says which setting is wrong and what is accepted; never repeats a secret.
@@ -49,11 +53,11 @@ pub fn configure(
     key_secrets: &str,
     signing_keys: &str,
     routes: &str,
-    place: &str,
+    settings: &str,
     random: &[u32],
 ) -> Result<(), String> {
-    config::set(config::Config::read(key_secrets, signing_keys, routes)?);
-    let mut lines = place.lines().map(str::trim);
+    let config = config::Config::read(key_secrets, signing_keys, routes)?;
+    let mut lines = settings.lines().map(str::trim);
     let mut next = || lines.next().unwrap_or_default();
     let region = Region::of(next(), next());
     let sub_homes = match next() {
@@ -62,6 +66,7 @@ pub fn configure(
             text.parse().map_err(|_| format!("METER_SUB_HOMES: got {text:?}, accepted is a whole number"))?
         }
     };
+    config::set(config.with_rules(next(), next())?);
     let id = random.iter().fold(0, |id: u128, word| (id << 32) | u128::from(*word));
     isolate::reset(id, Place { region, sub_homes });
     Ok(())
@@ -112,6 +117,8 @@ pub fn check_now(
     config::with(|config| match gate::gate(config, &head) {
         Step::ReadBody(reading) => lease(config, gate::read_body(reading, body), now_ms),
         step @ (Step::Answer(_)
+        | Step::ReadObservation(_)
+        | Step::Observe(_)
         | Step::Decide(_)
         | Step::Forward { .. }
         | Step::ReadPolicy { .. }
@@ -179,10 +186,14 @@ pub fn nap(home: &str, number: u32, now_ms: u64) -> Option<u32> {
 #[must_use]
 pub fn conclude(step: &str, reply: &str, now_ms: u64) -> String {
     let now = Timestamp::from_ms(now_ms);
-    let add = |home: &HomeName, numbers: &mut Numbers| {
-        isolate::with(|isolate| isolate.add_in_hand(home, numbers, now));
+    let complete = |deciding: &mut Deciding, verdict: &mut Verdict| {
+        isolate::with(|isolate| {
+            isolate.add_in_hand(&deciding.home, &mut verdict.numbers, now);
+            deciding.token = isolate.hold_at_home(deciding, verdict, now);
+        });
     };
-    let conclude = |deciding| config::with(|config| conclude::conclude(config, deciding, reply, now, add));
+    let conclude =
+        |deciding| config::with(|config| conclude::conclude(config, deciding, reply, now, complete));
     json::read(step).map_or_else(|_| broken_step(), conclude).to_text()
 }
 
@@ -217,6 +228,8 @@ fn lease(config: &Config, step: Step, now_ms: u64) -> String {
         }
         Step::Answer(_)
         | Step::ReadBody(_)
+        | Step::ReadObservation(_)
+        | Step::Observe(_)
         | Step::Decide(_)
         | Step::Forward { .. }
         | Step::ReadPolicy { .. }

@@ -1,7 +1,8 @@
 //! What `entry.js` is told to do next, as JSON.
 
 use serde::{Deserialize, Serialize};
-use shared::decision::{Ask, Header, Verdict};
+use shared::cell::Observed;
+use shared::decision::{Ask, Denial, Header, Verdict};
 use shared::home::HomeName;
 use shared::json;
 use shared::kind::Kind;
@@ -16,6 +17,10 @@ pub(crate) enum Step {
     Answer(Answer),
     /// Read the body, at most `bytes_max`, and call `check`.
     ReadBody(Reading),
+    /// Read the body, at most `bytes_max`, and call `observeBody`.
+    ReadObservation(Reading),
+    /// Tell the home and call `observed`.
+    Observe(Observing),
     /// Ask the home and call `conclude`.
     Decide(Deciding),
     /// Forward the request and add `headers` to what comes back.
@@ -24,6 +29,10 @@ pub(crate) enum Step {
         headers: Vec<Pair>,
         /// Headers of the forwarded request.
         identity: Vec<Pair>,
+        /// What to hand to `answered` with the upstream's answer.
+        ticket: String,
+        /// The code that it would have been denied with, in shadow mode; else empty.
+        would_deny: String,
     },
     /// Read the body and call `policy_push`.
     ReadPolicy {
@@ -60,6 +69,50 @@ pub(crate) struct Deciding {
     /// The holder of the isolate that asks, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) holder: Option<HolderId>,
+    /// Under what the isolate keeps the units of a request that is counted later; zero is nothing.
+    #[serde(skip)]
+    pub(crate) token: u32,
+}
+
+impl Deciding {
+    pub(crate) fn new(home: HomeName, ask: Ask, then: Then) -> Self {
+        Self { home, ask, then, holder: None, token: 0 }
+    }
+}
+
+/// What a client observed, for a home. `entry.js` hands it to the home as it got it.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Observing {
+    pub(crate) home: HomeName,
+    pub(crate) key: shared::ids::KeyId,
+    pub(crate) kind: Kind,
+    pub(crate) agent: shared::ids::AgentId,
+    pub(crate) observed: Observed,
+}
+
+/// The body of `POST /v1/observe`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ObserveBody {
+    #[serde(default)]
+    pub(crate) kind: Option<Kind>,
+    #[serde(default)]
+    pub(crate) agent: Option<String>,
+    #[serde(default)]
+    pub(crate) tokens_in: u64,
+    #[serde(default)]
+    pub(crate) tokens_out: u64,
+    #[serde(default)]
+    pub(crate) anchors: u64,
+}
+
+/// The answer to `POST /v1/observe`: what was noted.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct ObserveAnswer<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) agent: &'a shared::ids::AgentId,
+    #[serde(flatten)]
+    pub(crate) observed: Observed,
 }
 
 /// A header's name and value.
@@ -104,6 +157,8 @@ pub(crate) enum Then {
 pub(crate) enum HomeReply {
     /// The home decided.
     Verdict(Verdict),
+    /// The home has noted what was observed, or why not.
+    Observed(Option<Denial>),
     /// The home cannot decide; the code of why.
     Failed(String),
 }
@@ -132,6 +187,9 @@ pub(crate) struct CheckAnswer {
     pub(crate) limit: Option<shared::units::Units>,
     pub(crate) resets_at: String,
     pub(crate) retry_after_ms: Option<u64>,
+    /// In shadow mode, the code that it would have been denied with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) would_deny: Option<&'static str>,
 }
 
 impl Step {
@@ -139,12 +197,20 @@ impl Step {
     /// answers a check; their texts follow in lines of a fixed order, so that nothing has to be parsed.
     pub(crate) fn to_text(&self) -> String {
         match self {
-            Self::Forward { headers, identity } => lines("f", headers.iter().chain(identity), None),
+            Self::Forward { headers, identity, ticket, would_deny } => {
+                let mut text = lines("f", headers.iter().chain(identity), Some(ticket));
+                text.push('\n');
+                text.push_str(would_deny);
+                text
+            }
             Self::Answer(Answer { status: 200, headers, body }) => lines("c", headers.iter(), Some(body)),
             Self::ReadBody(reading) => format!("b{}", reading.bytes_max),
-            Self::Answer(_) | Self::Decide(_) | Self::ReadPolicy { .. } | Self::Install { .. } => {
-                self.to_json()
-            }
+            Self::ReadObservation(reading) => format!("o{}", reading.bytes_max),
+            Self::Answer(_)
+            | Self::Observe(_)
+            | Self::Decide(_)
+            | Self::ReadPolicy { .. }
+            | Self::Install { .. } => self.to_json(),
         }
     }
 

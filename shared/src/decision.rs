@@ -23,6 +23,9 @@ pub struct Ask {
     /// Whether to decide without counting.
     #[serde(default)]
     pub dry_run: bool,
+    /// Whether it is counted only once the upstream has answered it.
+    #[serde(default)]
+    pub held: bool,
 }
 
 impl Ask {

@@ -52,6 +52,20 @@ pub struct Route {
     pub prefix: String,
     /// What such a request is counted as.
     pub kind: Kind,
+    /// When it is counted; where nothing is said, as the deployment says.
+    #[serde(default)]
+    pub bill: Option<Bill>,
+}
+
+/// When a request is counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Bill {
+    /// When it is allowed, before it is forwarded.
+    #[default]
+    Allowed,
+    /// When the governance service has answered it, with a status below 500.
+    Answered,
 }
 
 /// Which paths the gateway forwards and what they are counted as.
@@ -60,7 +74,7 @@ pub struct Routes(Vec<Route>);
 
 impl Default for Routes {
     fn default() -> Self {
-        let route = |prefix: &str, kind| Route { prefix: prefix.to_owned(), kind };
+        let route = |prefix: &str, kind| Route { prefix: prefix.to_owned(), kind, bill: None };
         Self(vec![
             route("/v1/verify", Kind::Verify),
             route("/v1/mcp", Kind::McpToolCall),
@@ -96,11 +110,14 @@ impl Routes {
     /// The kind of a request to `path` (without its query); the longest matching prefix decides.
     #[must_use]
     pub fn kind_of(&self, path: &str) -> Option<Kind> {
-        self.0
-            .iter()
-            .filter(|route| is_under(path, &route.prefix))
-            .max_by_key(|route| route.prefix.len())
-            .map(|route| route.kind)
+        self.route_of(path).map(|route| route.kind)
+    }
+
+    /// The row of a request to `path` (without its query); the longest matching prefix decides.
+    #[must_use]
+    pub fn route_of(&self, path: &str) -> Option<&Route> {
+        let matching = self.0.iter().filter(|route| is_under(path, &route.prefix));
+        matching.max_by_key(|route| route.prefix.len())
     }
 }
 

@@ -8,6 +8,7 @@ pub mod client;
 pub mod clock;
 pub mod config;
 pub mod fake_stripe;
+pub mod fleet;
 pub mod ingest;
 pub mod load;
 pub mod poll;

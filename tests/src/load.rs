@@ -77,6 +77,7 @@ pub struct Load {
     stop: Arc<AtomicBool>,
     acked: Arc<AtomicU64>,
     stopped: Arc<AtomicU64>,
+    answered: Arc<AtomicU64>,
     clients: JoinSet<Journal>,
 }
 
@@ -88,12 +89,15 @@ impl Load {
             stop: Arc::default(),
             acked: Arc::default(),
             stopped: Arc::default(),
+            answered: Arc::default(),
             clients: JoinSet::new(),
         };
         for number in 0..clients {
             let (stop, key) = (Arc::clone(&load.stop), key.to_owned());
             let (acked, stopped) = (Arc::clone(&load.acked), Arc::clone(&load.stopped));
-            load.clients.spawn(async move { client(edge, &key, number, &stop, [&acked, &stopped]).await });
+            let answered = Arc::clone(&load.answered);
+            load.clients
+                .spawn(async move { client(edge, &key, number, &stop, [&acked, &stopped, &answered]).await });
         }
         load
     }
@@ -102,6 +106,12 @@ impl Load {
     #[must_use]
     pub fn acked(&self) -> u64 {
         self.acked.load(Ordering::Relaxed)
+    }
+
+    /// How many requests were answered at all so far.
+    #[must_use]
+    pub fn answered(&self) -> u64 {
+        self.answered.load(Ordering::Relaxed)
     }
 
     /// How many requests were answered with 402 so far.
@@ -129,7 +139,7 @@ async fn client(
     key: &str,
     number: usize,
     stop: &AtomicBool,
-    [acked, stopped]: [&AtomicU64; 2],
+    [acked, stopped, answered]: [&AtomicU64; 3],
 ) -> Journal {
     // While nobody listens: long enough to leave the restarting part the processor.
     const RECONNECT: Duration = Duration::from_millis(10);
@@ -150,7 +160,9 @@ async fn client(
                 }
             },
         };
-        match open.send(&governed(key, kind, &agent)).await {
+        let sent = open.send(&governed(key, kind, &agent)).await;
+        answered.fetch_add(u64::from(sent.is_ok()), Ordering::Relaxed);
+        match sent {
             Ok(answer) if answer.status == 200 => {
                 bump(journal.acked.entry((kind, agent)).or_default(), 1);
                 acked.fetch_add(1, Ordering::Relaxed);

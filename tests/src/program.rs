@@ -1,6 +1,7 @@
 //! One running part: started with a log of its own, killed or asked to stop, never left behind.
 
 use std::fs::{self, OpenOptions};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -26,6 +27,15 @@ impl Program {
     pub(crate) fn start(command: &mut Command, log: &Path) -> Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(log)?;
         command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+        let child =
+            command.spawn().with_context(|| format!("cannot start {}", command.get_program().display()))?;
+        Ok(Self { child, log: log.to_path_buf() })
+    }
+
+    /// The same for a program that serves the connections of a socket, which it gets as its input.
+    pub(crate) fn start_with_socket(command: &mut Command, log: &Path, socket: OwnedFd) -> Result<Self> {
+        let file = OpenOptions::new().create(true).append(true).open(log)?;
+        command.stdin(socket).stdout(file.try_clone()?).stderr(file);
         let child =
             command.spawn().with_context(|| format!("cannot start {}", command.get_program().display()))?;
         Ok(Self { child, log: log.to_path_buf() })

@@ -76,6 +76,10 @@ pub struct Options {
     pub edge_settings: Vec<(&'static str, String)>,
     /// Whether `meter clock advance` works.
     pub moving_clock: bool,
+    /// Which of `examples/` runs in the edge's place, with the meter beside it.
+    pub example: Option<&'static str>,
+    /// Whether the test makes the edge panic.
+    pub panics: bool,
     /// Parts that the test starts by itself later.
     pub later: Vec<Part>,
 }
@@ -92,6 +96,7 @@ pub struct Stack {
     aggregator: SocketAddr,
     edge: SocketAddr,
     upstream: SocketAddr,
+    gateway: SocketAddr,
     stripe: SocketAddr,
     finished: bool,
 }
@@ -126,6 +131,7 @@ impl Stack {
             secrets: Secrets::draw()?,
             aggregator: ports::free()?,
             edge: ports::free()?,
+            gateway: ports::free()?,
             upstream: match options.upstream {
                 Some(other) => other,
                 None => ports::free()?,
@@ -171,6 +177,12 @@ impl Stack {
     #[must_use]
     pub fn stripe(&self) -> SocketAddr {
         self.stripe
+    }
+
+    /// Where the example listens.
+    #[must_use]
+    pub fn gateway(&self) -> SocketAddr {
+        self.gateway
     }
 
     /// Under which this stack's project keys are made.
@@ -285,7 +297,8 @@ impl Stack {
         for part in Part::ALL.into_iter().filter(|part| self.log_path(*part).exists()) {
             let log = self.log(part)?;
             let told = ["panicked", "RuntimeError", "unreachable"].iter().find(|word| log.contains(**word));
-            ensure!(told.is_none(), "the {} has written {told:?}", part.name());
+            let wanted = self.options.panics && part == Part::Edge;
+            ensure!(told.is_some() == wanted, "the {} has written {told:?}", part.name());
         }
         self.finished = true;
         Ok(())
@@ -316,11 +329,49 @@ impl Stack {
         command
     }
 
+    /// A folder of this stack's own, made if it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub(crate) fn folder(&self, name: &str) -> Result<PathBuf> {
+        let folder = self.scratch.path().join(name);
+        fs::create_dir_all(&folder)?;
+        Ok(folder)
+    }
+
+    /// A process beside the edge that has no homes: it asks this stack's edge for them. It serves the
+    /// socket that is its input.
+    pub(crate) fn isolate_command(&self, folder: &Path) -> Command {
+        let mut homes = OsString::from("homes=");
+        homes.push(folder);
+        let mut command = Command::new(&self.parts.workerd);
+        command.arg("serve").arg(&self.parts.workerd_config).args(["--socket-fd", "edge=0"]);
+        command.arg("--external-addr").arg(format!("aggregator={}", self.aggregator));
+        command.arg("--external-addr").arg(format!("upstream={}", self.upstream));
+        command.arg("--external-addr").arg(format!("center={}", self.edge));
+        command.arg("--directory-path").arg(homes);
+        self.with_environment(&mut command);
+        command.env("METER_HOMES", "remote");
+        command
+    }
+
     fn edge_command(&self) -> Command {
         let mut homes = OsString::from("homes=");
         homes.push(self.homes());
         let mut command = Command::new(&self.parts.workerd);
-        command.arg("serve").arg(&self.parts.workerd_config);
+        command.arg("serve");
+        match self.options.example {
+            Some(name) => {
+                let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(name);
+                let mut import = OsString::from("--import-path=");
+                import.push(self.parts.workerd_config.ancestors().nth(2).unwrap_or(Path::new(".")));
+                command.arg(import).arg(folder.join("example.capnp"));
+                command.arg("--socket-addr").arg(format!("gateway={}", self.gateway));
+            }
+            None => {
+                command.arg(&self.parts.workerd_config);
+            }
+        }
         command.arg("--socket-addr").arg(format!("edge={}", self.edge));
         let aggregator = self.options.aggregator_of_edge.unwrap_or(self.aggregator);
         command.arg("--external-addr").arg(format!("aggregator={aggregator}"));

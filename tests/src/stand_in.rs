@@ -1,13 +1,17 @@
 //! Listeners that stand at a part's place to see what reaches it. They answer, but they decide nothing.
+//!
+//! A request's `x-answer-status` and `x-answer-after-ms` say with what and when.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::Result;
 use axum::Router;
 use axum::extract::{Request, State};
+use axum::http::StatusCode;
 use axum::http::request::Parts as Head;
-use axum::response::IntoResponse;
+use axum::response::{AppendHeaders, IntoResponse};
 use tokio::net::TcpListener;
 
 /// Sees every request that reaches it and answers 200 with headers that a client must or must not see.
@@ -45,6 +49,11 @@ impl StandIn {
 
 async fn see(State(stand_in): State<StandIn>, request: Request) -> impl IntoResponse {
     let (head, _) = request.into_parts();
+    let asked = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()?.parse().ok());
+    let status = StatusCode::from_u16(asked("x-answer-status").unwrap_or(200)).unwrap_or_default();
+    let wait = Duration::from_millis(asked("x-answer-after-ms").unwrap_or(0).into());
     stand_in.seen.lock().unwrap_or_else(PoisonError::into_inner).push(head);
-    ([("x-governance", "kept"), ("palveron-tokens-in", "7")], "seen")
+    tokio::time::sleep(wait).await;
+    let observed = [("palveron-tokens-in", "7"), ("palveron-tokens-out", "11"), ("palveron-anchors", "1")];
+    (status, [("x-governance", "kept")], AppendHeaders(observed), "seen")
 }

@@ -25,12 +25,13 @@ const PACKAGE: &str = "meter-edge";
 const GLUE: &str = "meter.js";
 const WASM: &str = "meter_bg.wasm";
 /// Files that are copied from `edge/` as they are.
-const COPIED: [&str; 8] = [
+const COPIED: [&str; 9] = [
     "commit.js",
     "entry.js",
     "home.js",
     "platform.js",
     "reach.js",
+    "service.js",
     "sub_home.js",
     "testing.js",
     "workerd.capnp",

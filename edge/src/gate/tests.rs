@@ -30,8 +30,11 @@ fn outcome(step: Step) -> String {
         },
         Step::Decide(Deciding { home, ask, .. }) => format!("{home} {} {} {}", ask.kind, ask.agent, ask.cost),
         Step::ReadBody(_) => "body".to_owned(),
+        Step::ReadObservation(_) => "observation".to_owned(),
         Step::ReadPolicy { .. } => "policy".to_owned(),
-        Step::Forward { .. } | Step::Install { .. } => unreachable!("the gate never answers so"),
+        Step::Forward { .. } | Step::Install { .. } | Step::Observe(_) => {
+            unreachable!("the gate never answers so")
+        }
     }
 }
 
@@ -47,6 +50,8 @@ fn requests_become_questions_or_refusals() {
         ("POST", "http://h/v1/extension/events", live.as_str(), "demo/live extension_event ~none 1"),
         ("GET", "http://h/v1/quota", live.as_str(), "demo/live verify ~none 1"),
         ("POST", "http://h/v1/check", live.as_str(), "body"),
+        ("POST", "http://h/v1/observe", live.as_str(), "observation"),
+        ("POST", "http://h/v1/observe", "", "401 unauthorized"),
         ("POST", "http://h/internal/policy", "", "policy"),
         ("GET", "http://h/healthz", "", r#"200 {"status":"ok"}"#),
         ("GET", "http://h/v1/verify", live.as_str(), "405 method_not_allowed"),
@@ -158,5 +163,52 @@ fn a_check_is_read_from_its_body() {
             panic!("a check reads its body")
         };
         assert_eq!(outcome(read_body(reading, body)), expected, "{body}");
+    }
+}
+
+#[test]
+fn an_observation_is_read_from_its_body() {
+    let config = config();
+    let live = bearer_of(&config, Mode::Live);
+    let plain = Head { agent: "from-header", ..head("POST", "http://h/v1/observe", &live) };
+    let told = |body: &str| match observation(&config, &plain, body) {
+        Ok(Observing { kind, agent, observed, .. }) => {
+            format!("{kind} {agent} {} {} {}", observed.tokens_in, observed.tokens_out, observed.anchors)
+        }
+        Err(step) => outcome(step),
+    };
+    let cases = [
+        (r#"{"tokens_in":5,"tokens_out":7}"#, "verify from-header 5 7 0"),
+        (r#"{"kind":"mcp_tool_call","agent":"b","anchors":1000}"#, "mcp_tool_call b 0 0 1000"),
+        ("{}", "verify from-header 0 0 0"),
+        (r#"{"anchors":1001}"#, "422 field_rejected"),
+        (r#"{"tokens_in":1000000001}"#, "422 field_rejected"),
+        (r#"{"tokens_in":-1}"#, "422 field_rejected"),
+        (r#"{"tokens_in":1.5}"#, "422 field_rejected"),
+        (r#"{"agent":"~x"}"#, "422 field_rejected"),
+        (r#"{"tokens":1}"#, "422 field_rejected"),
+        ("[]", "422 field_rejected"),
+        ("", "422 field_rejected"),
+    ];
+    for (body, expected) in cases {
+        assert_eq!(told(body), expected, "{body}");
+    }
+}
+
+#[test]
+fn a_route_or_the_deployment_says_when_a_request_is_counted() {
+    let table = r#"[{"prefix":"/a","kind":"verify","bill":"answered"},{"prefix":"/b","kind":"verify"}]"#;
+    let held = |bill: &str, path: &str| {
+        let mut config = config().with_rules(bill, "").unwrap();
+        config.routes = shared::kind::Routes::from_json(table).unwrap();
+        let live = bearer_of(&config, Mode::Live);
+        match gate(&config, &head("POST", &format!("http://h{path}"), &live)) {
+            Step::Decide(Deciding { ask, .. }) => ask.held,
+            step => panic!("{step:?}"),
+        }
+    };
+    let cases = [("", "/a", true), ("", "/b", false), ("answered", "/b", true), ("allowed", "/a", true)];
+    for (bill, path, expected) in cases {
+        assert_eq!(held(bill, path), expected, "{bill} {path}");
     }
 }

@@ -56,8 +56,15 @@ fn policy(leases: LeaseRules) -> Policy {
 
 fn asking() -> Deciding {
     let agent = AgentId::parse("bot").unwrap();
-    let ask = Ask { key: KeyId::parse("k001").unwrap(), kind: Kind::Verify, agent, cost: 1, dry_run: false };
-    Deciding { home: name(), ask, then: Then::Check, holder: None }
+    let ask = Ask {
+        key: KeyId::parse("k001").unwrap(),
+        kind: Kind::Verify,
+        agent,
+        cost: 1,
+        dry_run: false,
+        held: false,
+    };
+    Deciding::new(name(), ask, Then::Check)
 }
 
 /// Sends what is due; returns how many contacts were for the home itself.

@@ -114,6 +114,19 @@ impl Desk {
         }
     }
 
+    /// The same for a holder that may not have been heard of yet.
+    pub(crate) fn issued_anew(&mut self, holder: HolderId, period: Period, units: u64) {
+        let row =
+            self.holders.entry(holder).or_insert_with(|| HolderRow { seq: 0, out: Map::new(), last: period });
+        row.last = row.last.max(period);
+        self.issued(holder, period, units);
+    }
+
+    /// Writes a holder's row.
+    pub(crate) fn write_holder(&self, holder: HolderId, writes: &mut Writes) {
+        writes.put(format!("holder/{holder}"), self.holders.get(&holder));
+    }
+
     /// Notes units that came back or were settled, and says how many of them had been out.
     pub(crate) fn came_back(&mut self, holder: HolderId, period: Period, units: u64) -> u64 {
         let Some(out) = self.holders.get_mut(&holder).and_then(|row| row.out.get_mut(&period)) else {

@@ -206,7 +206,7 @@ impl Home {
         let spent = matches!(denial, Some(Denial::QuotaExhausted | Denial::QuotaContended));
         if denial.is_none() && !ask.dry_run {
             let agents_capped = policy.agents_max.is_some();
-            self.count(now, ask, agents_capped);
+            self.count(now, ask, agents_capped, asking.filter(|_| ask.held));
         }
         if spent && !ask.dry_run {
             self.note_exhausted(now, now.period());
@@ -291,7 +291,8 @@ impl Home {
         })
     }
 
-    fn count(&mut self, now: Timestamp, ask: &Ask, agents_capped: bool) {
+    /// Counts an allowed request; one that is held goes out to its holder, which will report it.
+    fn count(&mut self, now: Timestamp, ask: &Ask, agents_capped: bool, holder: Option<HolderId>) {
         let (day, period, cost) = (now.day(), now.period(), Units::from(ask.cost));
         let limited =
             self.policy.as_ref().is_some_and(|policy| policy.leases.agents.contains_key(&ask.agent));
@@ -305,8 +306,16 @@ impl Home {
             let used = account.agent_units.entry(ask.agent.clone()).or_default();
             *used = used.saturating_add(cost);
         }
-        let key = CellKey { day, kind: ask.kind, agent: ask.agent.clone() };
-        self.settle_cell(now, &key, cost);
+        match holder {
+            Some(holder) => {
+                self.desk.issued_anew(holder, period, cost.get());
+                self.desk.write_holder(holder, &mut self.writes);
+            }
+            None => {
+                let key = CellKey { day, kind: ask.kind, agent: ask.agent.clone() };
+                self.settle_cell(now, &key, cost);
+            }
+        }
         self.write_account(period);
         self.write_meta();
         self.forget(now);

@@ -98,6 +98,7 @@ mod tests {
             agent: agent.clone(),
             cost: 1,
             dry_run: false,
+            held: false,
         };
         let note = |holder: &mut Holder, at, key: &str| {
             let key = KeyId::parse(key).unwrap();

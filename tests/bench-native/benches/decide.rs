@@ -29,6 +29,7 @@ fn ask(agent: &str) -> Ask {
         agent: AgentId::parse(agent).unwrap(),
         cost: 1,
         dry_run: false,
+        held: false,
     }
 }
 

@@ -2,12 +2,16 @@
 
 mod clock;
 mod crashes;
+mod examples;
+mod fleet;
 mod forward;
 mod input;
 mod keys;
+mod late;
 mod leases;
 mod limits;
 mod outage;
+mod panics;
 mod policy;
 mod shapes;
 mod sub_homes;

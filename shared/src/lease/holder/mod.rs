@@ -5,6 +5,7 @@
 //! its clock does between two events, and it refuses instead of panicking.
 
 mod contacts;
+mod held;
 mod numbers;
 mod observed;
 mod reply;
@@ -24,6 +25,7 @@ use crate::random::Stream;
 use crate::time::Timestamp;
 
 use contacts::Pace;
+pub use held::HeldUnits;
 use numbers::Heard;
 pub use numbers::InHand;
 pub use observed::Noted;
@@ -83,6 +85,8 @@ pub struct Holder {
     reserve_left: u64,
     reserve_spent: u64,
     closing: bool,
+    /// What the last decision has spent for a request that is counted later.
+    held: Option<HeldUnits>,
 }
 
 impl Holder {
@@ -106,6 +110,7 @@ impl Holder {
             reserve_left: RESERVE_UNITS_MAX,
             reserve_spent: 0,
             closing: false,
+            held: None,
         }
     }
 
@@ -205,6 +210,14 @@ impl Holder {
             return true;
         }
         slot.count = slot.count.saturating_sub(cost);
+        if ask.held {
+            if let Some(entry) = entry.filter(|_| capped) {
+                entry.units = entry.units.saturating_sub(cost);
+            }
+            self.stock.units = self.stock.units.saturating_sub(cost);
+            self.held = Some(HeldUnits::new(ask, day, capped));
+            return true;
+        }
         let served = Served { day, kind: ask.kind, units: cost };
         match entry {
             Some(entry) => {

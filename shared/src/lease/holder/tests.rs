@@ -19,6 +19,7 @@ fn ask(cost: u32) -> Ask {
         agent: AgentId::none(),
         cost,
         dry_run: false,
+        held: false,
     }
 }
 
@@ -265,4 +266,32 @@ fn strict_projects_and_unknown_keys_are_decided_at_home() {
     assert_eq!(holder.decide(start().plus_ms(1_000), &unknown), Answer::AtHome);
     holder.terms = Some(Terms { strict: true, ..terms() });
     assert_eq!(holder.decide(start(), &ask(1)), Answer::AtHome);
+}
+
+/// Seen once under load: "402 quota_exhausted, 0 of 5 used". The replies of two lanes had crossed.
+#[test]
+fn what_one_lane_is_refused_does_not_refuse_what_another_was_granted() {
+    let mut holder = holder();
+    let wait = |holder: &mut Holder| match holder.decide(start(), &ask(1)) {
+        Answer::Wait(id) => id,
+        answer => panic!("{answer:?}"),
+    };
+    let granted = wait(&mut holder);
+    let first = holder.contacts(start()).remove(0);
+    let refused = wait(&mut holder);
+    let second = holder.contacts(start()).remove(0);
+    assert_ne!(first.lane, second.lane);
+    let reply = |contact: &Contact, lease: Lease| Reply {
+        holder: contact.holder,
+        lane: contact.lane,
+        nonce: contact.nonce,
+        body: Body::Lease(Box::new(lease)),
+    };
+    let exhausted = Refusal { denial: Denial::QuotaExhausted, agent: None, cost: 1, for_ms: 1_000 };
+    let nothing_left = Lease { refusals: vec![exhausted], ..lease(start(), 0) };
+    holder.receive(start().plus_ms(1), reply(&second, nothing_left));
+    assert!(matches!(holder.outcome(start().plus_ms(1), refused), Answer::Deny { .. }));
+    assert_eq!(holder.outcome(start().plus_ms(1), granted), Answer::Wait(granted));
+    holder.receive(start().plus_ms(2), reply(&first, lease(start(), 1)));
+    assert_eq!(holder.outcome(start().plus_ms(2), granted), Answer::Allow);
 }

@@ -1,6 +1,6 @@
 //! Requests that wait for the home, in the order of their arrival.
 
-use super::{Answer, Freshness, Holder};
+use super::{Answer, Freshness, HeldUnits, Holder};
 use crate::decision::Ask;
 use crate::ids::AgentId;
 use crate::lease::book::Served;
@@ -27,6 +27,8 @@ pub(super) struct Waiting {
     last: u64,
     open: Map<WaiterId, Waiter>,
     outcomes: Map<WaiterId, Answer>,
+    /// What allowed ones hold until their upstream has answered.
+    pub(super) held: Map<WaiterId, HeldUnits>,
 }
 
 impl Waiting {
@@ -90,6 +92,9 @@ impl Holder {
     pub fn abandon(&mut self, id: WaiterId) {
         self.waiting.open.remove(&id);
         self.waiting.outcomes.remove(&id);
+        if let Some(held) = self.waiting.held.remove(&id) {
+            self.give_back(held);
+        }
     }
 
     /// Requests that waited too long are refused, or served from the reserve of an open overage.
@@ -101,6 +106,7 @@ impl Holder {
             let outcome = match home_now {
                 Some(at)
                     if self.stock.open
+                        && !waiter.ask.held
                         && self.reserve_left >= cost
                         && self.is_free_agent(&waiter.ask.agent, at.period()) =>
                 {
@@ -132,13 +138,20 @@ impl Holder {
         let open = std::mem::take(&mut self.waiting.open);
         for (id, mut waiter) in open {
             let carried = landed.is_some_and(|(lane, _)| waiter.carried == Some(lane));
+            // What one lane was refused says nothing of what another, still under way, was granted.
+            let elsewhere = landed.is_some() && waiter.carried.is_some() && !carried;
             let cost = u64::from(waiter.ask.cost);
             let freshness = if carried && heard >= cost { Freshness::JustHeard } else { Freshness::Required };
             let outcome = if let Some(answer) = self.gate(now, &waiter.ask) {
                 Some(answer)
             } else if self.spend(now, &waiter.ask, freshness) {
                 heard = heard.saturating_sub(cost);
+                if let Some(held) = self.held.take() {
+                    self.waiting.held.insert(id, held);
+                }
                 Some(Answer::Allow)
+            } else if elsewhere {
+                None
             } else {
                 self.refusal(now, &waiter.ask)
             };

@@ -170,6 +170,7 @@ impl World {
             agent,
             cost: u32::try_from(cost).unwrap_or(1),
             dry_run: self.config.cost_max > 1 && self.random.between(0, 49) == 0,
+            held: false,
         }
     }
 

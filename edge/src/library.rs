@@ -1,0 +1,230 @@
+//! The meter inside a worker of your own, written in Rust: the same decision, by leases of its own.
+//!
+//! Nothing here does I/O: a [`Platform`] does, with whatever your worker is built on. A request waits
+//! only for what it sends itself and for its own timer, because the platforms that workers run on
+//! forbid one request to wait for another's I/O. `examples/rust-worker` shows all of it.
+
+use shared::decision::Ask;
+use shared::home::HomeName;
+use shared::ids::AgentId;
+use shared::json;
+use shared::key::KeySecrets;
+use shared::time::Timestamp;
+
+use crate::conclude;
+use crate::config::{self, Config};
+use crate::gate;
+use crate::isolate::{self, Place, Turn};
+use crate::region::Region;
+use crate::step::{Deciding, Step, Then};
+
+pub use shared::kind::Kind;
+
+/// How long a request that waits sleeps before it looks again, in milliseconds: soon at first.
+const NAP_MS: (u32, u32) = (2, 25);
+/// The most times that a request looks; a holder refuses long before.
+const LOOKS_MAX: u32 = 1_000;
+
+/// What the platform does for the meter.
+pub trait Platform {
+    /// The platform's time, in milliseconds since the epoch. It may stand still between I/O.
+    fn now_ms(&self) -> u64;
+
+    /// Waits that long.
+    fn sleep(&self, ms: u32) -> impl Future<Output = ()>;
+
+    /// Calls `contact(home, contact)` of the object of that name: of the class `MeterHome` where it is
+    /// the home itself, else of `MeterSubHome`.
+    ///
+    /// # Errors
+    /// When it did not answer. It is asked again.
+    fn contact(
+        &self,
+        object: &str,
+        home: &str,
+        contact: &str,
+    ) -> impl Future<Output = Result<String, String>>;
+
+    /// Calls `decide(home, ask, holder)` of the home.
+    ///
+    /// # Errors
+    /// When it did not answer.
+    fn decide(&self, home: &str, ask: &str, holder: &str) -> impl Future<Output = Result<String, String>>;
+}
+
+/// What is to be decided.
+#[derive(Debug, Clone)]
+pub struct Check<'a> {
+    /// The project key, `pk_live_…` or `pk_test_…`.
+    pub key: &'a str,
+    /// What it is counted as.
+    pub kind: Kind,
+    /// For which agent, if that is known.
+    pub agent: Option<&'a str>,
+    /// How many units it stands for, 1 to 1,000.
+    pub cost: u32,
+    /// Whether to decide without counting.
+    pub dry_run: bool,
+}
+
+/// What was decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// Whether it is served.
+    pub allowed: bool,
+    /// `ok`, or the code of `docs/errors` that says why not.
+    pub code: String,
+    /// Units left of the month, as far as they are known here; `None` where there is no limit.
+    pub remaining: Option<u64>,
+    /// After how long it may be tried again, where waiting helps.
+    pub retry_after_ms: Option<u64>,
+    /// The home that wants [`background`] work, to be done when the answer has left.
+    pub restless: Option<String>,
+}
+
+impl Decision {
+    fn refused(code: &str) -> Self {
+        Self { allowed: false, code: code.to_owned(), remaining: None, retry_after_ms: None, restless: None }
+    }
+}
+
+/// Reads the settings: `1:<hex>,…`, under which project keys are verified, and four random words that
+/// name this instance and were never used before. Once, before anything else.
+///
+/// # Errors
+/// Says what is wrong with the secrets; never repeats them.
+pub fn configure(key_secrets: &str, random: [u32; 4]) -> Result<(), String> {
+    config::set(Config::for_keys(KeySecrets::parse(key_secrets)?));
+    let id = random.iter().fold(0, |id: u128, word| (id << 32) | u128::from(*word));
+    isolate::reset(id, Place { region: Region::default(), sub_homes: 0 });
+    Ok(())
+}
+
+/// Decides a request, and counts it if it is allowed.
+pub async fn check(platform: &impl Platform, check: &Check<'_>) -> Decision {
+    let deciding = match question(check) {
+        Ok(deciding) => deciding,
+        Err(code) => return Decision::refused(code),
+    };
+    let home = deciding.home.clone();
+    let turn =
+        config::with(|config| isolate::with(|isolate| isolate.decide(config, deciding, now(platform))));
+    let step = match turn {
+        Turn::Step(step) => step,
+        Turn::Wait(token) => wait(platform, &home, token).await,
+    };
+    let step = match step {
+        Step::Decide(deciding) => at_home(platform, deciding).await,
+        step => step,
+    };
+    let restless = isolate::with(|isolate| isolate.is_restless(&home, now(platform)));
+    Decision { restless: restless.then(|| home.to_string()), ..decision(step) }
+}
+
+/// Reports, renews and returns what a home has issued, while there is anything to do. Run it under
+/// what keeps a worker alive when the answer has left (`ctx.wait_until`).
+pub async fn background(platform: &impl Platform, home: &str) {
+    let Ok(home) = HomeName::parse(home) else { return };
+    exchange(platform, &home).await;
+    let Some(number) = isolate::with(|isolate| isolate.begin_loop(&home, now(platform))) else { return };
+    while let Some(ms) = isolate::with(|isolate| isolate.nap(&home, number, now(platform))) {
+        platform.sleep(u32::try_from(ms).unwrap_or(NAP_MS.1)).await;
+        exchange(platform, &home).await;
+    }
+}
+
+fn now(platform: &impl Platform) -> Timestamp {
+    Timestamp::from_ms(platform.now_ms())
+}
+
+fn question(check: &Check<'_>) -> Result<Deciding, &'static str> {
+    const REFUSED: &str = "field_rejected";
+    let key = config::with(|config| config.caller(&format!("Bearer {}", check.key)));
+    let key = key.ok_or("unauthorized")?;
+    let agent = match check.agent {
+        Some(text) => AgentId::from_client(text).map_err(|_| REFUSED)?,
+        None => AgentId::none(),
+    };
+    if !(1..=Ask::COST_MAX).contains(&check.cost) {
+        return Err(REFUSED);
+    }
+    let home = HomeName { project: key.project, mode: key.mode };
+    let ask =
+        Ask { key: key.id, kind: check.kind, agent, cost: check.cost, dry_run: check.dry_run, held: false };
+    Ok(Deciding::new(home, ask, Then::Check))
+}
+
+/// Sends what is due and takes the replies.
+async fn exchange(platform: &impl Platform, home: &HomeName) {
+    let due = isolate::with(|isolate| isolate.contacts(home, now(platform)));
+    let name = home.to_string();
+    for text in due {
+        let Some((object, contact)) = text.split_once('\n') else { continue };
+        if let Ok(reply) = platform.contact(object, &name, contact).await
+            && let Ok(reply) = json::read(&reply)
+        {
+            isolate::with(|isolate| isolate.receive(home, reply, now(platform)));
+        }
+    }
+}
+
+async fn wait(platform: &impl Platform, home: &HomeName, token: u32) -> Step {
+    let mut nap = NAP_MS.0;
+    for _ in 0..LOOKS_MAX {
+        exchange(platform, home).await;
+        let turn = config::with(|config| {
+            isolate::with(|isolate| isolate.outcome(config, home, token, now(platform)))
+        });
+        match turn {
+            Turn::Step(step) => return step,
+            Turn::Wait(_) => platform.sleep(nap).await,
+        }
+        nap = nap.saturating_mul(2).min(NAP_MS.1);
+    }
+    Step::Answer(crate::step::Failure::Home.answer())
+}
+
+async fn at_home(platform: &impl Platform, deciding: Deciding) -> Step {
+    let (home, ask) = (deciding.home.to_string(), json::write(&deciding.ask).unwrap_or_default());
+    let holder = deciding.holder.map(|holder| holder.to_string()).unwrap_or_default();
+    let reply = platform.decide(&home, &ask, &holder).await.unwrap_or_default();
+    let now = now(platform);
+    config::with(|config| {
+        conclude::conclude(config, deciding, &reply, now, |deciding, verdict| {
+            isolate::with(|isolate| isolate.add_in_hand(&deciding.home, &mut verdict.numbers, now));
+        })
+    })
+}
+
+/// The parts of an answer to `/v1/check`, or of a problem, that callers branch on.
+#[derive(Debug, serde::Deserialize)]
+struct Told {
+    #[serde(default)]
+    allowed: bool,
+    code: String,
+    #[serde(default)]
+    remaining: Option<u64>,
+    #[serde(default)]
+    retry_after_ms: Option<u64>,
+}
+
+fn decision(step: Step) -> Decision {
+    let unavailable = || Decision::refused("home_unavailable");
+    let Step::Answer(answer) = step else { return unavailable() };
+    if answer == gate::unauthorized_answer() {
+        return Decision::refused("unauthorized");
+    }
+    json::read::<Told>(&answer.body).map_or_else(
+        |_| unavailable(),
+        |Told { allowed, code, remaining, retry_after_ms }| Decision {
+            allowed,
+            code,
+            remaining,
+            retry_after_ms,
+            restless: None,
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests;

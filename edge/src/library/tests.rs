@@ -1,0 +1,122 @@
+//! The library against a real home in memory, as a worker would drive it.
+
+use std::cell::{Cell, RefCell};
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use shared::home::Home;
+use shared::ids::{Incarnation, KeyId, Mode, ProjectId};
+use shared::key::ProjectKey;
+use shared::lease::message::HolderId;
+use shared::plan::Plan;
+use shared::policy::{AllowanceParts, LeaseRules, Overage, Policy, Status};
+use shared::units::Units;
+
+use super::*;
+use crate::isolate::ContactReply;
+use crate::step::HomeReply;
+
+const NOW: Timestamp = Timestamp::from_ms(1_795_435_200_000);
+
+struct Memory {
+    home: RefCell<Home>,
+    ms: Cell<u64>,
+    contacts: Cell<u32>,
+}
+
+impl Platform for Memory {
+    fn now_ms(&self) -> u64 {
+        NOW.as_ms() + self.ms.get()
+    }
+
+    async fn sleep(&self, ms: u32) {
+        self.ms.set(self.ms.get() + u64::from(ms));
+    }
+
+    async fn contact(&self, object: &str, home: &str, contact: &str) -> Result<String, String> {
+        assert_eq!((object, home), ("demo/live", "demo/live"));
+        self.contacts.set(self.contacts.get() + 1);
+        let contact = json::read(contact).map_err(|error| error.to_string())?;
+        let reply = self.home.borrow_mut().contact(now(self), 7, &contact).map_err(|e| e.to_string())?;
+        let reply = reply.map_or(ContactReply::Nobody, |reply| ContactReply::Reply(Box::new(reply)));
+        json::write(&reply).map_err(|error| error.to_string())
+    }
+
+    async fn decide(&self, _: &str, ask: &str, holder: &str) -> Result<String, String> {
+        let ask = json::read(ask).map_err(|error| error.to_string())?;
+        let verdict = self.home.borrow_mut().decide_for(now(self), &ask, HolderId::parse(holder));
+        json::write(&HomeReply::Verdict(verdict.map_err(|e| e.to_string())?)).map_err(|e| e.to_string())
+    }
+}
+
+/// Nothing here ever waits for anything, so that looking once is enough.
+fn run<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value,
+        Poll::Pending => panic!("the future waits for something"),
+    }
+}
+
+fn memory(included: u64, strict: bool) -> Memory {
+    let name = HomeName::parse("demo/live").unwrap();
+    let mut home = Home::new(name, Incarnation::parse("0123456789").unwrap());
+    home.install(Policy {
+        project: ProjectId::parse("demo").unwrap(),
+        version: 1,
+        plan: Plan::Business,
+        status: Status::Active,
+        allowance: AllowanceParts {
+            period: NOW.period(),
+            included: Units::new(included),
+            lots: Units::ZERO,
+            credits: Units::ZERO,
+            next_included: Units::new(included),
+            overage: Overage::Stop,
+        },
+        rpm: 60_000,
+        agents_max: None,
+        keys: vec![KeyId::parse("k001").unwrap()],
+        upgrade_url: "https://palveron.com/pricing".to_owned(),
+        leases: LeaseRules { strict, ..LeaseRules::default() },
+    });
+    Memory { home: RefCell::new(home), ms: Cell::new(0), contacts: Cell::new(0) }
+}
+
+fn key() -> String {
+    let secrets = format!("1:{}", "44".repeat(32));
+    configure(&secrets, [1, 2, 3, 4]).unwrap();
+    let (project, id) = (ProjectId::parse("demo").unwrap(), KeyId::parse("k001").unwrap());
+    KeySecrets::parse(&secrets).unwrap().mint(&ProjectKey { project, mode: Mode::Live, id })
+}
+
+fn asked<'a>(key: &'a str) -> Check<'a> {
+    Check { key, kind: Kind::McpToolCall, agent: Some("bot"), cost: 1, dry_run: false }
+}
+
+#[test]
+fn the_library_decides_by_leases_and_reports_in_the_background() {
+    let (memory, key) = (memory(100_000, false), key());
+    let mut restless = None;
+    for _ in 0..5 {
+        let decision = run(check(&memory, &asked(&key)));
+        assert_eq!((decision.allowed, decision.code.as_str()), (true, "ok"));
+        restless = restless.or(decision.restless);
+    }
+    assert_eq!(memory.contacts.get(), 1, "one contact is enough for five requests");
+    run(background(&memory, &restless.unwrap()));
+    let of_month = memory.home.borrow().outstanding(NOW.period());
+    assert_eq!((of_month.settled, of_month.net), (Units::new(5), Units::new(5)));
+}
+
+#[test]
+fn the_library_stops_hard_and_names_what_it_refuses() {
+    for strict in [false, true] {
+        let (memory, key) = (memory(3, strict), key());
+        let codes: Vec<String> = (0..4).map(|_| run(check(&memory, &asked(&key))).code).collect();
+        assert_eq!(codes, ["ok", "ok", "ok", "quota_exhausted"]);
+        let refused = |check: Check<'_>| run(super::check(&memory, &check)).code;
+        assert_eq!(refused(asked("pk_live_demo_k001_1_00")), "unauthorized");
+        assert_eq!(refused(Check { cost: 1_001, ..asked(&key) }), "field_rejected");
+        assert_eq!(refused(Check { agent: Some("~x"), ..asked(&key) }), "field_rejected");
+    }
+}

@@ -1,0 +1,139 @@
+//! What is known only after a request was allowed: whether the upstream answered, and what it observed.
+//!
+//! Observations and answers travel with the next report; nothing here is waited for by a client,
+//! except where a home itself must note an observation.
+
+use shared::cell::Observed;
+use shared::decision::Denial;
+use shared::home::HomeName;
+use shared::ids::{AgentId, KeyId};
+use shared::json;
+use shared::kind::Kind;
+use shared::lease::Noted;
+use shared::time::Timestamp;
+use shared::units::Units;
+use wasm_bindgen::prelude::wasm_bindgen;
+
+use crate::conclude;
+use crate::gate::{self, Head};
+use crate::isolate::{self, Turn};
+use crate::step::{Answer, Failure, HomeReply, ObserveAnswer, Observing, Step};
+use crate::{config, told};
+
+/// Statuses from here on are no answers of the governance service, or say that it failed.
+const FAILED_STATUS: u16 = 500;
+
+/// Notes the body of `POST /v1/observe`, and says what to do as `decide` does.
+#[wasm_bindgen(js_name = observeBody)]
+#[must_use]
+pub fn observe_body(authorization: &str, agent: &str, body: &str, now_ms: u64) -> String {
+    let head = Head { method: "POST", url: "", authorization, agent, header_bytes: 0, body_bytes: 0 };
+    let now = Timestamp::from_ms(now_ms);
+    let observing = match config::with(|config| gate::observation(config, &head, body)) {
+        Ok(observing) => observing,
+        Err(step) => return step.to_text(),
+    };
+    let home = observing.home.clone();
+    let step = match isolate::with(|isolate| isolate.observe(&observing, now)) {
+        Noted::Here => noted(&observing, None),
+        Noted::KeyRevoked => noted(&observing, Some(Denial::KeyRevoked)),
+        Noted::AtHome => Step::Observe(observing),
+    };
+    told(Turn::Step(step), &home, now)
+}
+
+/// Turns the home's reply to an observation into the answer.
+#[wasm_bindgen]
+#[must_use]
+pub fn observed(step: &str, reply: &str) -> String {
+    let Ok(observing) = json::read::<Observing>(step) else {
+        return Step::Answer(Failure::Internal.answer()).to_json();
+    };
+    match json::read(reply) {
+        Ok(HomeReply::Observed(denial)) => noted(&observing, denial),
+        Ok(HomeReply::Failed(code)) => conclude::failed(&code),
+        Ok(HomeReply::Verdict(_)) | Err(_) => Step::Answer(Failure::Home.answer()),
+    }
+    .to_text()
+}
+
+/// What the upstream said to a forwarded request: its status, zero if it never answered, and the
+/// texts of its headers. Answered with nothing, with `+` and a home that wants background work, or
+/// with a step in JSON that tells the home.
+#[expect(clippy::too_many_arguments, reason = "JavaScript hands over plain values only")]
+#[wasm_bindgen]
+#[must_use]
+pub fn answered(
+    ticket: &str,
+    agent: &str,
+    key: &str,
+    status: u16,
+    tokens_in: &str,
+    tokens_out: &str,
+    anchors: &str,
+    now_ms: u64,
+) -> String {
+    let now = Timestamp::from_ms(now_ms);
+    let Some((home, kind, token)) = parted(ticket) else { return String::new() };
+    let is_answered = status > 0 && status < FAILED_STATUS;
+    isolate::with(|isolate| isolate.conclude_held(&home, token, is_answered, now));
+    let observed = Observed {
+        tokens_in: count(tokens_in, Observed::TOKENS_MAX),
+        tokens_out: count(tokens_out, Observed::TOKENS_MAX),
+        anchors: count(anchors, Observed::ANCHORS_MAX),
+    };
+    if let (false, Ok(key), Ok(agent)) = (observed.is_empty(), KeyId::parse(key), AgentId::parse(agent)) {
+        let observing = Observing { home: home.clone(), key, kind, agent, observed };
+        if isolate::with(|isolate| isolate.observe(&observing, now)) == Noted::AtHome {
+            return Step::Observe(observing).to_json();
+        }
+    }
+    let restless = isolate::with(|isolate| isolate.is_restless(&home, now));
+    if restless { format!("+{home}") } else { String::new() }
+}
+
+/// `demo/live verify 17`.
+fn parted(ticket: &str) -> Option<(HomeName, Kind, u32)> {
+    let mut words = ticket.split(' ');
+    let (home, kind, token) = (words.next()?, words.next()?, words.next()?);
+    Some((HomeName::parse(home).ok()?, Kind::parse(kind)?, token.parse().ok()?))
+}
+
+/// What a header counts; one that cannot be meant counts nothing.
+fn count(text: &str, max: u64) -> Units {
+    let number: Option<u64> = text.trim().parse().ok();
+    Units::new(number.filter(|number| *number <= max).unwrap_or(0))
+}
+
+fn noted(observing: &Observing, denial: Option<Denial>) -> Step {
+    if denial.is_some() {
+        return Step::Answer(gate::unauthorized_answer());
+    }
+    let Observing { kind, agent, observed, .. } = observing;
+    match json::write(&ObserveAnswer { kind: *kind, agent, observed: *observed }) {
+        Ok(body) => Step::Answer(Answer::json(body)),
+        Err(_) => Step::Answer(Failure::Internal.answer()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_counts_what_it_can_mean_and_nothing_else() {
+        let cases = [("", 0), ("0", 0), ("17", 17), (" 17 ", 17), ("1000", 1_000), ("1001", 0), ("-1", 0)];
+        for (text, expected) in cases.into_iter().chain([("1.5", 0), ("many", 0), ("1e3", 0)]) {
+            assert_eq!(count(text, 1_000), Units::new(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_ticket_names_home_kind_and_what_is_held() {
+        let home = HomeName::parse("demo/live").unwrap();
+        assert_eq!(parted("demo/live mcp_tool_call 17"), Some((home, Kind::McpToolCall, 17)));
+        for bad in ["", "demo/live", "demo/live verify", "demo/live verify x", "demo verify 0"] {
+            assert_eq!(parted(bad), None, "{bad}");
+        }
+    }
+}

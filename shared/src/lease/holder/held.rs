@@ -1,0 +1,150 @@
+//! Units of requests that are counted only once their upstream has answered: spent, and not served yet.
+//!
+//! Whoever holds them says what became of them. Until then they are out with this holder like those
+//! of any lease, so an isolate that dies forfeits them, and they can never be spent twice.
+
+use super::{Holder, WaiterId};
+use crate::cell::CellKey;
+use crate::decision::Ask;
+use crate::ids::AgentId;
+use crate::kind::Kind;
+use crate::lease::book::Served;
+use crate::time::{Day, Timestamp};
+
+/// What one allowed request holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldUnits {
+    key: CellKey,
+    units: u64,
+    /// Whether the agent's own limit holds them too.
+    capped: bool,
+}
+
+impl HeldUnits {
+    pub(super) fn new(ask: &Ask, day: Day, capped: bool) -> Self {
+        let key = CellKey { day, kind: ask.kind, agent: ask.agent.clone() };
+        Self { key, units: u64::from(ask.cost), capped }
+    }
+
+    /// What it would be counted as.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.key.kind
+    }
+
+    /// For whom it would be counted.
+    #[must_use]
+    pub fn agent(&self) -> &AgentId {
+        &self.key.agent
+    }
+}
+
+impl Holder {
+    /// What a request that has just been allowed holds; `waiter` is its name if it waited.
+    #[must_use]
+    pub fn take_held(&mut self, waiter: Option<WaiterId>) -> Option<HeldUnits> {
+        match waiter {
+            Some(id) => self.waiting.held.remove(&id),
+            None => self.held.take(),
+        }
+    }
+
+    /// What the home has issued to this holder for a request that it decided itself, on that day.
+    #[must_use]
+    pub fn held_at_home(&self, ask: &Ask, day: Day) -> HeldUnits {
+        let capped = self.terms.as_ref().is_some_and(|terms| terms.capped.binary_search(&ask.agent).is_ok());
+        HeldUnits::new(ask, day, capped)
+    }
+
+    /// The upstream has answered: the request is served, and counted.
+    pub fn served(&mut self, now: Timestamp, held: HeldUnits) {
+        let HeldUnits { key: CellKey { day, kind, agent }, units, .. } = held;
+        self.book.count(now, &agent, Served { day, kind, units });
+    }
+
+    /// It was not answered: its units can be spent again. Its permit cannot, the request was made.
+    pub fn give_back(&mut self, held: HeldUnits) {
+        let HeldUnits { key: CellKey { day, agent, .. }, units, capped } = held;
+        let period = day.period();
+        self.uplink.returns.add_units(period, units);
+        if capped {
+            self.uplink.returns.add_agent(period, &agent, units);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::home::{Home, HomeName};
+    use crate::ids::{Incarnation, KeyId};
+    use crate::lease::Answer;
+    use crate::lease::message::HolderId;
+    use crate::policy::tests::community;
+    use crate::policy::{LeaseRules, Policy};
+    use crate::units::Units;
+
+    const NOW: Timestamp = Timestamp::from_ms(1_795_435_200_000);
+
+    fn ask() -> Ask {
+        let (key, agent) = (KeyId::parse("k001").unwrap(), AgentId::parse("bot").unwrap());
+        Ask { key, kind: Kind::Verify, agent, cost: 1, dry_run: false, held: true }
+    }
+
+    fn home(strict: bool) -> Home {
+        let name = HomeName::parse("demo/live").unwrap();
+        let mut home = Home::new(name, Incarnation::parse("0123456789").unwrap());
+        home.install(Policy { leases: LeaseRules { strict, ..LeaseRules::default() }, ..community("demo") });
+        home
+    }
+
+    fn exchange(holder: &mut Holder, home: &mut Home, at: Timestamp) {
+        for contact in holder.contacts(at) {
+            let reply = home.contact(at, 7, &contact).unwrap().unwrap();
+            holder.receive(at, reply);
+        }
+    }
+
+    /// A holder that the home allowed one request, and what that holds.
+    fn allowed(home: &mut Home, strict: bool) -> (Holder, HeldUnits) {
+        let mut holder = Holder::new(HolderId::from_bits(7), 7);
+        let Answer::Wait(id) = holder.decide(NOW, &ask()) else { panic!("it does not wait") };
+        exchange(&mut holder, home, NOW);
+        let answer = holder.outcome(NOW, id);
+        if strict {
+            assert_eq!(answer, Answer::AtHome);
+            let verdict = home.decide_for(NOW, &ask(), Some(holder.id())).unwrap();
+            assert_eq!(verdict.denial, None);
+            let held = holder.held_at_home(&ask(), verdict.numbers.now.day());
+            (holder, held)
+        } else {
+            assert_eq!(answer, Answer::Allow);
+            let held = holder.take_held(Some(id)).unwrap();
+            (holder, held)
+        }
+    }
+
+    #[test]
+    fn held_units_are_billed_once_answered_and_come_back_if_not() {
+        for strict in [false, true] {
+            for answered in [false, true] {
+                let mut home = home(strict);
+                let (mut holder, held) = allowed(&mut home, strict);
+                let before = home.outstanding(NOW.period());
+                assert_eq!(before.settled, Units::ZERO, "nothing is billed yet");
+                assert!(before.net >= Units::new(1), "but it is issued");
+                if answered {
+                    holder.served(NOW, held)
+                } else {
+                    holder.give_back(held)
+                }
+                for second in 1..20 {
+                    exchange(&mut holder, &mut home, NOW.plus_ms(second * 1_000));
+                }
+                let after = home.outstanding(NOW.period());
+                let billed = Units::new(u64::from(answered));
+                assert_eq!((after.settled, after.net), (billed, billed), "strict {strict}, {answered}");
+            }
+        }
+    }
+}

@@ -14,6 +14,7 @@ use crate::metrics::Metrics;
 use crate::policy::Basis;
 use crate::store::Intake;
 use crate::store::Store;
+use crate::stripe::account::Account;
 use crate::webhook;
 
 /// The aggregator's shared parts; clones are the same.
@@ -45,6 +46,8 @@ pub struct Parts {
     pub readiness: Readiness,
     /// The live streams that this process shows.
     pub streams: Streams,
+    /// Our account at Stripe; `None` where no payments are taken.
+    pub stripe: Option<Account>,
 }
 
 impl App {

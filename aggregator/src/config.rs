@@ -14,6 +14,9 @@ use shared::sign::{Purpose, SigningKeys};
 
 use crate::policy::Basis;
 use crate::store::Database;
+use crate::stripe::account::ReturnUrls;
+use crate::stripe::client::SecretKey;
+use crate::stripe::signature::WebhookSecrets;
 use crate::webhook::Settings;
 use crate::webhook::seal::SealKeys;
 use crate::webhook::target::Rules;
@@ -121,6 +124,21 @@ impl fmt::Display for Decisions {
     }
 }
 
+/// How Stripe is reached.
+#[derive(Debug, Clone)]
+pub struct StripeSettings {
+    /// The account's secret key.
+    pub key: SecretKey,
+    /// What its deliveries are signed with.
+    pub secrets: WebhookSecrets,
+    /// Where it is, where that is not Stripe itself.
+    pub base: Option<String>,
+    /// Where customers may be sent back to.
+    pub return_urls: ReturnUrls,
+    /// Whether it computes taxes.
+    pub automatic_tax: bool,
+}
+
 /// All that `meter` is told by its environment.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -148,6 +166,8 @@ pub struct Config {
     pub webhook_rules: Rules,
     /// What webhooks' secrets are sealed with, where it is set.
     pub webhook_seal: Option<KeySecrets>,
+    /// Our account at Stripe; `None` takes no payments.
+    pub stripe: Option<StripeSettings>,
     /// Which log lines are written.
     pub log_filter: String,
     /// How they are written.
@@ -198,6 +218,7 @@ impl Config {
         let webhook_seal = reader.value("METER_SECRET_KEY", "", |text| {
             if text.is_empty() { Ok(None) } else { KeySecrets::parse(text).map(Some) }
         });
+        let stripe = stripe(&mut reader, test);
         let log_filter = reader.value("METER_LOG", "info", |text| Ok(text.to_owned()));
         let log_format = reader.value("METER_LOG_FORMAT", "text", |text| match text {
             "text" => Ok(LogFormat::Text),
@@ -205,8 +226,8 @@ impl Config {
             _ => Err(format!("got {text:?}, accepted are text and json")),
         });
         let problems = reader.problems;
-        let (Some(upgrade_url), Some(decisions), Some(plans), Some(test)) =
-            (upgrade_url, decisions, plans, test)
+        let (Some(upgrade_url), Some(decisions), Some(plans), Some(test), Some(stripe)) =
+            (upgrade_url, decisions, plans, test, stripe)
         else {
             return Err(ConfigError(problems));
         };
@@ -235,6 +256,7 @@ impl Config {
                 user,
                 webhook_rules,
                 webhook_seal,
+                stripe,
                 log_filter,
                 log_format,
             }),
@@ -295,6 +317,7 @@ impl fmt::Display for Config {
             user: _,
             webhook_rules,
             webhook_seal,
+            stripe,
             log_filter,
             log_format: _,
         } = self;
@@ -308,6 +331,10 @@ impl fmt::Display for Config {
         write!(f, " METER_WEBHOOKS_PORTS={} METER_SECRET_KEY={webhook_seal:?}", ports.join(","))?;
         if webhook_rules.loopback {
             write!(f, " METER_WEBHOOKS_ALLOW_LOOPBACK=1")?;
+        }
+        if let Some(StripeSettings { key, secrets, base, return_urls: _, automatic_tax: _ }) = stripe {
+            let base = base.as_deref().unwrap_or("Stripe");
+            write!(f, " STRIPE_SECRET_KEY={key:?} STRIPE_WEBHOOK_SECRET={secrets:?} STRIPE_API_BASE={base}")?;
         }
         if *test { write!(f, " METER_TEST=1") } else { Ok(()) }
     }
@@ -343,6 +370,46 @@ fn webhook_rules(reader: &mut Reader<'_>) -> Option<Rules> {
         _ => Err(format!("got {text:?}, accepted are 0 and 1")),
     });
     Some(Rules { ports: ports?, loopback: loopback? })
+}
+
+/// The account at Stripe, as far as one is set. The outer `None` is a refusal.
+#[expect(clippy::option_option, reason = "not accepted and not there are two things")]
+fn stripe(reader: &mut Reader<'_>, test: Option<bool>) -> Option<Option<StripeSettings>> {
+    let key = reader.value("STRIPE_SECRET_KEY", "", |text| match text {
+        "" => Ok(None),
+        _ => SecretKey::parse(text).map(Some).and_then(|key| {
+            let moves = test == Some(true) && key.as_ref().is_some_and(SecretKey::is_live);
+            if moves {
+                Err("a live key is not accepted with METER_TEST=1, whose clock may be moved".to_owned())
+            } else {
+                Ok(key)
+            }
+        }),
+    });
+    let secrets = reader.value("STRIPE_WEBHOOK_SECRET", "", |text| match text {
+        "" => Ok(WebhookSecrets::default()),
+        _ => WebhookSecrets::parse(text),
+    });
+    let base = reader.value("STRIPE_API_BASE", "", |text| match text {
+        "" => Ok(None),
+        _ => EdgeUrl::parse(text.trim_end_matches('/')).map(|_| Some(text.to_owned())),
+    });
+    let return_urls = reader.value("STRIPE_RETURN_URLS", "http://127.0.0.1:8080/", ReturnUrls::parse);
+    let automatic_tax = reader.value("STRIPE_AUTOMATIC_TAX", "1", |text| match text {
+        "0" => Ok(false),
+        "1" => Ok(true),
+        _ => Err(format!("got {text:?}, accepted are 0 and 1")),
+    });
+    let (key, secrets, base, return_urls, automatic_tax) =
+        (key?, secrets?, base?, return_urls?, automatic_tax?);
+    let Some(key) = key else { return Some(None) };
+    if secrets.is_empty() {
+        let why =
+            "nothing, accepted are the endpoint's secrets such as whsec_…: deliveries cannot be verified";
+        reader.problems.push(format!("STRIPE_WEBHOOK_SECRET: got {why}"));
+        return None;
+    }
+    Some(Some(StripeSettings { key, secrets, base, return_urls, automatic_tax }))
 }
 
 fn upgrade_url(text: &str) -> Result<String, String> {
@@ -404,6 +471,11 @@ mod tests {
             ("METER_WEBHOOKS_PORTS", "443,0"),
             ("METER_WEBHOOKS_ALLOW_LOOPBACK", "yes"),
             ("METER_LOG_FORMAT", "xml"),
+            ("STRIPE_SECRET_KEY", "pk_live_hunter2"),
+            ("STRIPE_WEBHOOK_SECRET", "hunter2"),
+            ("STRIPE_API_BASE", "ftp://127.0.0.1"),
+            ("STRIPE_RETURN_URLS", "app.example.com"),
+            ("STRIPE_AUTOMATIC_TAX", "yes"),
         ];
         for (name, value) in cases {
             let error = read(&[(name, value)]).unwrap_err().to_string();
@@ -412,6 +484,19 @@ mod tests {
         }
         let two = read(&[("METER_LISTEN", "x"), ("EDGE_URL", "x")]).unwrap_err();
         assert_eq!(two.0.len(), 2, "all problems are told at once");
+    }
+
+    #[test]
+    fn an_account_needs_its_webhook_secret_and_a_live_one_no_test_clock() {
+        let live = [("STRIPE_SECRET_KEY", "sk_live_hunter2"), ("STRIPE_WEBHOOK_SECRET", "whsec_hunter2")];
+        let config = read(&live).unwrap();
+        let shown = format!("{config} {config:?}");
+        assert!(!shown.contains("hunter2") && shown.contains("live"), "{shown}");
+        let error = read(&live[..1]).unwrap_err().to_string();
+        assert!(error.starts_with("STRIPE_WEBHOOK_SECRET: "), "{error}");
+        let error = read(&[live[0], live[1], ("METER_TEST", "1")]).unwrap_err().to_string();
+        assert!(error.starts_with("STRIPE_SECRET_KEY: ") && !error.contains("hunter2"), "{error}");
+        assert!(read(&[]).unwrap().stripe.is_none());
     }
 
     #[test]

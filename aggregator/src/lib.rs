@@ -24,6 +24,7 @@ pub mod policy;
 pub mod project;
 pub mod random;
 pub mod store;
+pub mod stripe;
 pub mod token;
 pub mod trail;
 pub mod usage;

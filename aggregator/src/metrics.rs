@@ -16,6 +16,11 @@ pub struct Metrics {
     deliveries_failed: AtomicU64,
     webhooks_disabled: AtomicU64,
     ledger_imbalance: AtomicU64,
+    stripe_deliveries: AtomicU64,
+    stripe_alarms: AtomicU64,
+    stripe_pending: AtomicU64,
+    stripe_parked: AtomicU64,
+    stripe_drift: AtomicU64,
 }
 
 impl Metrics {
@@ -57,6 +62,27 @@ impl Metrics {
         self.ledger_imbalance.store(u64::try_from(findings).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
+    /// Notes a delivery of Stripe that was taken in.
+    pub fn stripe_delivered(&self) {
+        add(&self.stripe_deliveries, 1);
+    }
+
+    /// Notes something about a payment that a person has to look at.
+    pub fn stripe_alarm(&self) {
+        add(&self.stripe_alarms, 1);
+    }
+
+    /// Sets how many events of Stripe wait and are parked.
+    pub fn stripe_waiting(&self, pending: u64, parked: u64) {
+        self.stripe_pending.store(pending, Ordering::Relaxed);
+        self.stripe_parked.store(parked, Ordering::Relaxed);
+    }
+
+    /// Sets in how many places Stripe's books differ from ours.
+    pub fn stripe_drift(&self, findings: usize) {
+        self.stripe_drift.store(u64::try_from(findings).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
     /// The numbers in the text format of Prometheus.
     #[must_use]
     pub fn to_text(&self) -> String {
@@ -96,6 +122,16 @@ impl Metrics {
                 "gauge",
                 &self.ledger_imbalance,
             ),
+            (
+                "meter_stripe_deliveries_total",
+                "Deliveries of Stripe that were taken in.",
+                "counter",
+                &self.stripe_deliveries,
+            ),
+            ("meter_stripe_alarms_total", "Payments that needed a person.", "counter", &self.stripe_alarms),
+            ("meter_stripe_events_pending", "Events of Stripe that wait.", "gauge", &self.stripe_pending),
+            ("meter_stripe_events_parked", "Events that need a person.", "gauge", &self.stripe_parked),
+            ("meter_stripe_drift", "Where Stripe's books differ from ours.", "gauge", &self.stripe_drift),
         ];
         let line = |(name, help, kind, value): (&str, &str, &str, &AtomicU64)| {
             let value = value.load(Ordering::Relaxed);

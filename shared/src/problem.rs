@@ -117,6 +117,12 @@ codes! {
     CorrectionRefused => "correction_refused", 409, "The month cannot be corrected so";
     /// The process shows as many live streams as it can.
     TooManyStreams => "too_many_streams", 429, "Too many live streams are open";
+    /// A delivery that is said to be Stripe's is not signed by it.
+    DeliveryUnverified => "delivery_unverified", 400, "The delivery is not signed by Stripe";
+    /// The project cannot buy this now.
+    NotBillable => "not_billable", 409, "The project cannot buy this";
+    /// Payments are not set up, or Stripe cannot be reached.
+    PaymentsUnavailable => "payments_unavailable", 503, "Payments are not available at present";
     /// The plan has no overage to turn on.
     OverageNotOffered => "overage_not_offered", 409, "The plan has no overage";
     /// An Idempotency-Key came again with another body.

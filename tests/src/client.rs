@@ -46,6 +46,12 @@ impl Call {
         Self { body: body.into(), ..Self::new(Method::POST, path) }
     }
 
+    /// The same with a body.
+    #[must_use]
+    pub fn with_body(self, body: impl Into<Bytes>) -> Self {
+        Self { body: body.into(), ..self }
+    }
+
     /// Adds a header.
     #[must_use]
     pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {

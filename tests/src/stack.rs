@@ -185,6 +185,18 @@ impl Stack {
         self.gateway
     }
 
+    /// The secret key of the account at the simulated Stripe.
+    #[must_use]
+    pub fn stripe_key(&self) -> &str {
+        &self.secrets.stripe_key
+    }
+
+    /// What deliveries of the simulated Stripe are signed with.
+    #[must_use]
+    pub fn stripe_secret(&self) -> &str {
+        &self.secrets.stripe_webhook
+    }
+
     /// Under which this stack's project keys are made.
     ///
     /// # Errors
@@ -389,6 +401,8 @@ impl Stack {
         if self.options.stripe {
             let webhook = format!("http://{}/api/v1/stripe/webhook", self.aggregator);
             command
+                // Debits take days: the clock has to be moved.
+                .env("METER_TEST", "1")
                 .env("STRIPE_SECRET_KEY", &self.secrets.stripe_key)
                 .env("STRIPE_WEBHOOK_SECRET", &self.secrets.stripe_webhook)
                 .env("STRIPE_API_BASE", format!("http://{}", self.stripe))

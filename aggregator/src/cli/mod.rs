@@ -12,6 +12,7 @@ mod plans;
 mod print;
 mod project;
 mod serve;
+mod stripe;
 mod tail;
 mod token;
 mod trail;
@@ -31,7 +32,8 @@ use crate::trail::Actor;
 ///
 /// Configured by environment: DATABASE_URL, METER_LISTEN, EDGE_URL, METER_KEY_SECRETS,
 /// METER_SIGNING_KEYS, METER_SECRET_KEY, METER_UPGRADE_URL, METER_DECISIONS, METER_PLANS, METER_WEBHOOKS_PORTS,
-/// METER_WEBHOOKS_ALLOW_LOOPBACK, METER_LOG, METER_LOG_FORMAT, METER_TEST.
+/// METER_WEBHOOKS_ALLOW_LOOPBACK, STRIPE_SECRET_KEY, STRIPE_WEBHOOK_SECRET, STRIPE_API_BASE, STRIPE_RETURN_URLS,
+/// STRIPE_AUTOMATIC_TAX, METER_LOG, METER_LOG_FORMAT, METER_TEST.
 #[derive(Debug, Parser)]
 #[command(name = "meter", version, max_term_width = 100)]
 pub struct Cli {
@@ -72,6 +74,9 @@ enum Command {
     Tail(tail::Tail),
     /// Show who changed what, the newest first
     Audit(trail::Show),
+    /// Stripe: what is sold, what waits for a person, what was bought
+    #[command(subcommand)]
+    Stripe(stripe::Command),
     /// Move the clock of a meter for tests
     #[command(subcommand)]
     Clock(clock::Command),
@@ -103,6 +108,7 @@ impl Command {
             | Self::Statement(_)
             | Self::Tail(_)
             | Self::Audit(_)
+            | Self::Stripe(_)
             | Self::Clock(_)
             | Self::Backup(_)
             | Self::Restore(_)
@@ -150,6 +156,7 @@ fn start(cli: Cli) -> anyhow::Result<()> {
             Command::Statement(show) => billing::show(show, context(config, missing).await?).await,
             Command::Tail(tail) => tail::run(tail, context(config, missing).await?).await,
             Command::Audit(show) => trail::show(show, context(config, missing).await?).await,
+            Command::Stripe(command) => stripe::run(command, context(config, missing).await?).await,
             Command::Clock(command) => clock::run(command, context(config, missing).await?).await,
             Command::Backup(copy) => backup::backup(copy, context(config, missing).await?).await,
             Command::Restore(copy) => backup::restore(copy, config).await,

@@ -11,13 +11,19 @@ use tracing_subscriber::EnvFilter;
 
 use crate::app::{App, Parts};
 use crate::clock::Clock;
-use crate::config::{Config, LogFormat};
+use crate::config::{Config, LogFormat, StripeSettings};
 use crate::http::{self, Readiness, Streams, Timeouts};
 use crate::jobs::edge_client::EdgeClient;
 use crate::jobs::webhooks::{self, Resolver, Sender};
-use crate::jobs::{audit, clock_offset, forget, key_expiry, month_close, policy_push, stream_age};
+use crate::jobs::{
+    audit, clock_offset, forget, key_expiry, month_close, policy_push, policy_turn, stream_age, stripe,
+    stripe_reconcile,
+};
 use crate::metrics::Metrics;
 use crate::store::{Applied, Intake, Store, WhenMissing};
+use crate::stripe::account::Account;
+use crate::stripe::client::Stripe;
+use crate::stripe::inbox::Inbox;
 
 pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     start_log(&config)?;
@@ -41,6 +47,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
             "what policies are compiled from changed; every policy has a new version"
         );
     }
+    let stripe = account(&config, &store, &clock)?;
     let app = App::new(Parts {
         intake: Intake::start(store.clone(), clock.clone()),
         timeouts: Timeouts::default(),
@@ -53,6 +60,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
         clock,
         basis,
         key_secrets,
+        stripe,
     });
     let address = listener.local_addr()?;
     tracing::info!(%config, "configuration");
@@ -62,9 +70,12 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     jobs.spawn(month_close::run(app.clone()));
     jobs.spawn(key_expiry::run(app.clone()));
     jobs.spawn(stream_age::run(app.clone()));
+    jobs.spawn(policy_turn::run(app.clone()));
     jobs.spawn(audit::run(app.clone()));
     jobs.spawn(forget::run(app.clone()));
     jobs.spawn(webhooks::run(app.clone(), Sender::new(config.webhook_rules.clone(), Resolver::System)));
+    jobs.spawn(stripe::run(app.clone()));
+    jobs.spawn(stripe_reconcile::run(app.clone()));
     if config.test {
         jobs.spawn(clock_offset::run(app.store.clone(), app.clock.clone()));
     }
@@ -95,6 +106,15 @@ async fn apply_plans(config: &Config, store: &Store, clock: &Clock) -> anyhow::R
         ),
     }
     Ok(())
+}
+
+/// Our account at Stripe, where the operator has set one.
+fn account(config: &Config, store: &Store, clock: &Clock) -> anyhow::Result<Option<Account>> {
+    let Some(settings) = config.stripe.clone() else { return Ok(None) };
+    let api = Stripe::new(&settings.key, settings.base.as_deref()).map_err(anyhow::Error::msg)?;
+    let inbox = Inbox::start(store.clone(), clock.clone());
+    let StripeSettings { secrets, return_urls, automatic_tax, .. } = settings;
+    Ok(Some(Account { api, secrets, return_urls, automatic_tax, inbox }))
 }
 
 fn start_log(config: &Config) -> anyhow::Result<()> {

@@ -15,7 +15,7 @@
 //!
 //! A [`Change`] that is dropped without an answer is rolled back, its name included. It holds the write
 //! lock: no network call may stand between `begin` and `answer`. An endpoint that has to call somebody asks
-//! [`Call::answered`] first, uses [`Call::key`] to make that call repeatable, and begins afterwards.
+//! [`Call::answered`] first, uses [`Call::once`] to make that call repeatable, and begins afterwards.
 
 use std::ops::{Deref, DerefMut};
 
@@ -46,7 +46,6 @@ pub(crate) const REPLAYED_HEADER: &str = "idempotency-replayed";
 pub(crate) struct Call {
     headers: HeaderMap,
     body: Bytes,
-    key: Option<String>,
     once: Option<Once>,
     actor: Actor,
 }
@@ -58,10 +57,10 @@ impl FromRequest<App> for Call {
         let (head, body) = request.into_parts();
         let body = body::read(app, &head.headers, body, JSON_BYTES_MAX).await?;
         let key = key(&head.headers)?;
-        let once = key.as_deref().map(|key| once(&head, key, &body));
+        let once = key.map(|key| once(&head, &key, &body));
         // The permission comes first; without one there is nobody to change anything for.
         let actor = head.extensions.get::<Actor>().cloned().ok_or_else(Failure::unauthorized)?;
-        Ok(Self { headers: head.headers, body, key, once, actor })
+        Ok(Self { headers: head.headers, body, once, actor })
     }
 }
 
@@ -72,14 +71,12 @@ impl Call {
         Fields::parse(&self.body)
     }
 
-    /// The caller's own name for the call.
-    #[expect(dead_code, reason = "for endpoints that call somebody else before they write")]
-    pub(crate) fn key(&self) -> Option<&str> {
-        self.key.as_deref()
+    /// The caller's own name for the call, bound to who calls what.
+    pub(crate) fn once(&self) -> Option<&Once> {
+        self.once.as_ref()
     }
 
     /// Ends the handler with the answer of the same call, if it was made before; begins nothing.
-    #[expect(dead_code, reason = "for endpoints that call somebody else before they write")]
     pub(crate) async fn answered(&self, app: &App) -> Result<(), Failure> {
         let Some(once) = &self.once else { return Ok(()) };
         // The name is given back: the work is dropped here.

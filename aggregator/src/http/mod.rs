@@ -20,6 +20,7 @@ mod route;
 mod routes;
 mod server;
 mod streams;
+mod stripe;
 mod told;
 mod usage;
 mod webhooks;

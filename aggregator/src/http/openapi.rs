@@ -102,6 +102,10 @@ impl Document {
                         "type": "http", "scheme": "bearer",
                         "description": "A token of a project (pat_…) or of an operator (pot_…)"
                     },
+                    "stripe": {
+                        "type": "apiKey", "in": "header", "name": "Stripe-Signature",
+                        "description": "As Stripe signs its deliveries: t=<unix>,v1=<hex HMAC-SHA256>"
+                    },
                     "signature": {
                         "type": "apiKey", "in": "header", "name": shared::sign::SIGNATURE_HEADER,
                         "description": "t=<unix>,k=<key id>,v1=<hex HMAC-SHA256> over time, method, path and body"
@@ -278,6 +282,7 @@ fn security(who: Who) -> Value {
     match who {
         Who::Anyone => json!([]),
         Who::Signed => json!([{ "signature": [] }]),
+        Who::Stripe => json!([{ "stripe": [] }]),
         Who::Operator | Who::InProject(_) => json!([{ "token": [] }]),
     }
 }

@@ -20,6 +20,8 @@ pub enum Who {
     Anyone,
     /// Machines that sign with a shared key.
     Signed,
+    /// Stripe, which signs its deliveries.
+    Stripe,
     /// Operators, for what concerns no single project.
     Operator,
     /// Tokens that have this permission in the project that the call names.
@@ -31,7 +33,7 @@ impl Who {
     #[must_use]
     pub fn roles(self) -> &'static [Role] {
         match self {
-            Self::Anyone | Self::Signed | Self::Operator => &[],
+            Self::Anyone | Self::Signed | Self::Stripe | Self::Operator => &[],
             Self::InProject(permission) => permission.roles(),
         }
     }
@@ -40,7 +42,7 @@ impl Who {
     #[must_use]
     pub fn needs_token(self) -> bool {
         match self {
-            Self::Anyone | Self::Signed => false,
+            Self::Anyone | Self::Signed | Self::Stripe => false,
             Self::Operator | Self::InProject(_) => true,
         }
     }
@@ -217,6 +219,7 @@ impl Route {
         match self.who {
             Who::Anyone => {}
             Who::Signed => codes.extend([ErrorCode::SignatureRejected, ErrorCode::SignatureExpired]),
+            Who::Stripe => codes.extend([ErrorCode::DeliveryUnverified, ErrorCode::PaymentsUnavailable]),
             Who::Operator => codes.extend([Unauthorized, Forbidden]),
             Who::InProject(_) => codes.extend([Unauthorized, Forbidden, ProjectUnknown]),
         }

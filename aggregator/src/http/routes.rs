@@ -7,7 +7,9 @@ use shared::problem::ErrorCode;
 
 use super::failure::Failure;
 use super::route::{Route, Who};
-use super::{admin, billing, health, ingest, limits, metrics, openapi, pages, streams, usage, webhooks};
+use super::{
+    admin, billing, health, ingest, limits, metrics, openapi, pages, streams, stripe, usage, webhooks,
+};
 use crate::app::App;
 
 /// Every endpoint, in the order of the modules that have them.
@@ -33,6 +35,7 @@ pub fn routes() -> Vec<Route> {
         streams::routes(),
         billing::routes(),
         webhooks::routes(),
+        stripe::routes(),
         admin::routes(),
     ]
     .concat()

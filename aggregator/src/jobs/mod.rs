@@ -7,5 +7,8 @@ pub mod forget;
 pub mod key_expiry;
 pub mod month_close;
 pub mod policy_push;
+pub mod policy_turn;
 pub mod stream_age;
+pub mod stripe;
+pub mod stripe_reconcile;
 pub mod webhooks;

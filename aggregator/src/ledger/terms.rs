@@ -122,7 +122,7 @@ impl PlanTerms {
 }
 
 /// How often a subscription is paid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Interval {
     /// Every month.

@@ -8,7 +8,7 @@ use shared::units::Units;
 use sqlx::Row;
 
 use super::rows::{day, instant, int, ms, name, number, small, units};
-use super::{Connection, DbRow, Store, StoreError, Work, catalogues, events, projects};
+use super::{Connection, DbRow, Store, StoreError, Work, catalogues, events, projects, stripe, turns};
 use crate::book::{Book, Crossed, opening};
 use crate::ledger::crossing::Crossing;
 use crate::ledger::entry::{Entry, EntryNumber, Usage};
@@ -160,8 +160,8 @@ pub(super) async fn append(
     ledger: &Ledger,
     from: EntryNumber,
 ) -> Result<(), StoreError> {
-    let new = ledger.entries().iter().filter(|entry| entry.number >= from);
-    for entry in new {
+    let new: Vec<&Entry> = ledger.entries().iter().filter(|entry| entry.number >= from).collect();
+    for entry in &new {
         let Entry { number, at, fact, movements } = entry;
         let json = |error: serde_json::Error| StoreError::Unwritable(error.to_string());
         sqlx::query(
@@ -177,6 +177,10 @@ pub(super) async fn append(
         if let Some(event) = Event::of_entry(entry) {
             events::announce(tx, id, &event, *at).await?;
         }
+    }
+    stripe::intents::write_new(tx, id, ledger, &new).await?;
+    if let Some(last) = new.last() {
+        turns::note(tx, id, ledger, last.at).await?;
     }
     sqlx::query("UPDATE project SET first_open = $1 WHERE id = $2 AND first_open IS DISTINCT FROM $3")
         .bind(ledger.first_open().to_string())

@@ -38,13 +38,15 @@ macro_rules! migration {
     };
 }
 
-const MIGRATIONS: [Migration; 6] = [
+const MIGRATIONS: [Migration; 8] = [
     migration!(1, "0001_first_light.sql"),
     migration!(2, "0002_ledger.sql"),
     migration!(3, "0003_rollups.sql"),
     migration!(4, "0004_plans.sql"),
     migration!(5, "0005_webhooks.sql"),
     migration!(6, "0006_admin.sql"),
+    migration!(7, "0007_stripe.sql"),
+    migration!(17, "0017_policy_turn.sql"),
 ];
 
 /// Runs what has not run yet, all in one transaction, which is the caller's to commit.

@@ -23,8 +23,10 @@ mod rollups;
 mod rows;
 mod sqlite;
 mod stream;
+mod stripe;
 mod tokens;
 mod trail;
+mod turns;
 mod upkeep;
 mod usage;
 mod webhooks;
@@ -49,6 +51,10 @@ pub use merge::Merged;
 pub use outbox::DuePush;
 pub use projects::Changed;
 pub use stream::Shown;
+pub use stripe::{
+    Began, Begin, Event, EventState, Outcome, Settled, ShownIntent, ShownOrder, StripeCustomer, StripePrice,
+    Turn,
+};
 pub use tokens::Token;
 pub use trail::{Noted, TrailQuery};
 pub use webhooks::{Asked, EndpointCreated, NewEndpoint};

@@ -249,6 +249,7 @@ async fn insert(tx: &mut Connection, project: &Project) -> Result<bool, StoreErr
     Ok(done.rows_affected() == 1)
 }
 
+/// Writes a project's row.
 pub(super) async fn update(tx: &mut Connection, project: &Project) -> Result<(), StoreError> {
     sqlx::query(
         "UPDATE project SET plan = $1, rpm = $2, included = $3, suspended = $4, catalogue = $5, rpm_max = $6, thresholds = $7

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use aggregator::http::{Route, routes};
 use aggregator::once::REMEMBERED_MS;
 use shared::plan::Plan;
+use shared::problem::ErrorCode;
 
 use crate::authz::World;
 use crate::support::{Answer, Meter, noon, project_id};
@@ -44,7 +45,9 @@ async fn every_call_that_changes_something_takes_effect_once() {
     let world = World::new().await;
     let meter = &world.meter;
     let own = project_id("own");
-    for route in routes().into_iter().filter(Route::changes) {
+    // What is bought is shown once with the simulated Stripe; this meter has no account there.
+    let free = |route: &Route| route.changes() && !route.refusals.contains(&ErrorCode::PaymentsUnavailable);
+    for route in routes().into_iter().filter(free) {
         let operator = meter.operator().await;
         let (path, body) = world.request(&route, "own").await;
         let method = route.method.as_str();

@@ -23,6 +23,7 @@ mod members;
 mod openapi;
 mod policies;
 mod streams;
+mod stripe_inbox;
 mod support;
 mod trail;
 mod usage;

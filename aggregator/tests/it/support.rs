@@ -14,6 +14,7 @@ use aggregator::policy::Basis;
 use aggregator::project::{NewProject, Setting};
 use aggregator::store::Intake;
 use aggregator::store::{Asked, Database, EndpointCreated, KeyCreated, NewEndpoint, Store, WhenMissing};
+use aggregator::stripe::account::Account;
 use aggregator::token::TokenText;
 use aggregator::webhook::Settings;
 use aggregator::webhook::endpoint::{Filter, Format};
@@ -133,7 +134,25 @@ impl Meter {
     }
 
     async fn start_as(folder: Folder, clock: Clock, timeouts: Timeouts, webhooks: Settings) -> Self {
+        Self::start_parts((folder, clock, timeouts), webhooks, |_, _| None).await
+    }
+
+    /// Starts with an account at Stripe.
+    pub(crate) async fn start_taking_payments(
+        clock: Clock,
+        account: impl FnOnce(&Store, &Clock) -> Account,
+    ) -> Self {
+        let parts = (Folder::new(), clock, Timeouts::default());
+        Self::start_parts(parts, webhooks(), |store, clock| Some(account(store, clock))).await
+    }
+
+    async fn start_parts(
+        (folder, clock, timeouts): (Folder, Clock, Timeouts),
+        webhooks: Settings,
+        account: impl FnOnce(&Store, &Clock) -> Option<Account>,
+    ) -> Self {
         let store = Store::open(&folder.database(), WhenMissing::Create).await.unwrap();
+        let stripe = account(&store, &clock);
         let app = App::new(Parts {
             intake: Intake::start(store.clone(), clock.clone()),
             store,
@@ -146,6 +165,7 @@ impl Meter {
             readiness: Readiness::default(),
             streams: Streams::default(),
             metrics: Metrics::default(),
+            stripe,
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -2,5 +2,6 @@
 
 mod ingest;
 mod lifecycle;
+mod stripe;
 mod transport;
 mod usage;

@@ -1,0 +1,179 @@
+//! What Stripe shows, settled against our rows: one transaction with the ledger and the event's outcome.
+
+use std::collections::BTreeMap;
+
+use shared::ids::ProjectId;
+use shared::plan::Catalogue;
+use shared::time::Timestamp;
+
+use super::events::{EventState, Outcome, note_outcome};
+use super::{intents, keep_mirror, mirror_of, orders, settle_turn};
+use crate::book::Book;
+use crate::ledger::entry::EntryNumber;
+use crate::store::{Store, StoreError, Tx, catalogues, ledger, projects};
+use crate::stripe::intent::Intent;
+use crate::stripe::order::{OrderSeen, Ours};
+use crate::stripe::seen::Invoice;
+use crate::stripe::subscription::{self, Context, SubscriptionSeen};
+
+/// What settling came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settled {
+    /// It is written; an operator may have to be told something.
+    Done(Option<String>),
+    /// Something else of the project was settled since the object was fetched: fetch it again.
+    Overtaken,
+    /// The row that it was for is gone.
+    Gone,
+}
+
+/// Who settles, and against what.
+#[derive(Debug, Clone, Copy)]
+pub struct Turn<'a> {
+    /// The project.
+    pub project: &'a ProjectId,
+    /// What was settled for it before the object was fetched.
+    pub settled: u64,
+    /// The event that made us look, whose outcome is part of the transaction.
+    pub event: Option<&'a str>,
+    /// Whether our key moves real money.
+    pub livemode: bool,
+    /// The present instant.
+    pub now: Timestamp,
+}
+
+impl Store {
+    /// Settles an order.
+    ///
+    /// # Errors
+    /// When the store fails or the ledger refuses; then nothing is written.
+    pub async fn settle_order(
+        &self,
+        turn: Turn<'_>,
+        order: &str,
+        seen: &OrderSeen,
+    ) -> Result<Settled, StoreError> {
+        let mut tx = self.write_project(turn.project).await?;
+        let Some(book) = begin(&mut tx, turn).await? else { return Ok(Settled::Overtaken) };
+        let Some(order) = orders::find(&mut tx, order).await? else { return Ok(Settled::Gone) };
+        let stored = book.next_number();
+        let customer = order.customer.clone().unwrap_or_default();
+        let ours = Ours { livemode: turn.livemode, customer: &customer, now: turn.now };
+        let settled = order.settle(book, seen, ours).map_err(StoreError::Refused)?;
+        orders::update(&mut tx, &settled.order).await?;
+        if let Some(lot) = settled.order.lot(&settled.book) {
+            note_lot(&mut tx, &settled.order.id, turn.project, lot.0).await?;
+        }
+        self.conclude(tx, turn, (settled.book, stored), settled.alarm).await
+    }
+
+    /// Settles a project's plan by all subscriptions of its customer.
+    ///
+    /// # Errors
+    /// When the store fails or the ledger refuses; then nothing is written.
+    pub async fn settle_subscriptions(
+        &self,
+        turn: Turn<'_>,
+        seen: &[SubscriptionSeen],
+    ) -> Result<Settled, StoreError> {
+        let mut tx = self.write_project(turn.project).await?;
+        let Some(book) = begin(&mut tx, turn).await? else { return Ok(Settled::Overtaken) };
+        let (stored, before) = (book.next_number(), mirror_of(&mut tx, turn.project).await?);
+        let catalogue = catalogues::newest(&mut tx).await?;
+        let context = context(&mut tx, turn, &catalogue).await?;
+        let settled = subscription::settle(book, before, seen, context).map_err(StoreError::Refused)?;
+        if let Some(mirror) = &settled.mirror {
+            keep_mirror(&mut tx, mirror).await?;
+        }
+        self.conclude(tx, turn, (settled.book, stored), settled.alarm).await
+    }
+
+    /// Settles an intent by its invoice, and the project's standing with it.
+    ///
+    /// # Errors
+    /// When the store fails or the ledger refuses; then nothing is written.
+    pub async fn settle_intent(
+        &self,
+        turn: Turn<'_>,
+        intent: &Intent,
+        invoice: &Invoice,
+    ) -> Result<Settled, StoreError> {
+        let mut tx = self.write_project(turn.project).await?;
+        let Some(book) = begin(&mut tx, turn).await? else { return Ok(Settled::Overtaken) };
+        let found = intents::find(&mut tx, turn.project, intent.period, intent.number).await?;
+        let Some(intent) = found else { return Ok(Settled::Gone) };
+        let stored = book.next_number();
+        let before = intent.step;
+        let settled = intent.settle(invoice, turn.livemode);
+        let alarm = (settled.step != before).then(|| settled.alarm()).flatten();
+        intents::update(&mut tx, &settled, turn.now).await?;
+        let catalogue = catalogues::newest(&mut tx).await?;
+        let context = context(&mut tx, turn, &catalogue).await?;
+        let mirror = mirror_of(&mut tx, turn.project).await?;
+        let since = mirror.and_then(|mirror| mirror.overdue_since);
+        let since = [since, context.bills_overdue_since].into_iter().flatten().min();
+        let book = subscription::standing(book, since, context).map_err(StoreError::Refused)?;
+        self.conclude(tx, turn, (book, stored), alarm).await
+    }
+
+    /// Writes what the ledger gained, the event's outcome, and commits.
+    async fn conclude(
+        &self,
+        mut tx: Tx,
+        turn: Turn<'_>,
+        (book, stored): (Book, EntryNumber),
+        alarm: Option<String>,
+    ) -> Result<Settled, StoreError> {
+        let changed = book.next_number() != stored;
+        let book = book.following(turn.now);
+        if changed {
+            projects::update(&mut tx, &book.project).await?;
+        }
+        ledger::keep(&mut tx, book, stored, &BTreeMap::from([(turn.now.period(), None)]), turn.now).await?;
+        if let Some(event) = turn.event {
+            let outcome = Outcome { state: EventState::Applied, note: alarm.clone() };
+            note_outcome(&mut tx, event, &outcome).await?;
+        }
+        if changed {
+            projects::raise_policy(&mut tx, turn.project, turn.now).await?;
+            self.commit_policy_change(tx).await?;
+        } else {
+            tx.commit().await?;
+        }
+        Ok(Settled::Done(alarm))
+    }
+}
+
+/// The project's book, if it is still this turn's to settle.
+async fn begin(tx: &mut Tx, turn: Turn<'_>) -> Result<Option<Book>, StoreError> {
+    if !settle_turn(tx, turn.project, turn.settled).await? {
+        return Ok(None);
+    }
+    ledger::load(tx, turn.project).await
+}
+
+async fn context<'a>(
+    tx: &mut Tx,
+    turn: Turn<'_>,
+    catalogue: &'a Catalogue,
+) -> Result<Context<'a>, StoreError> {
+    Ok(Context {
+        catalogue,
+        bills_overdue_since: intents::overdue_since(tx, turn.project).await?,
+        livemode: turn.livemode,
+        now: turn.now,
+    })
+}
+
+/// Which order became which lot, once (I5).
+async fn note_lot(tx: &mut Tx, order: &str, project: &ProjectId, lot: EntryNumber) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO lot_order (order_id, project, lot_number) VALUES ($1, $2, $3) ON CONFLICT (order_id) DO NOTHING",
+    )
+    .bind(order)
+    .bind(project.as_str())
+    .bind(crate::store::rows::int(lot.0))
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}

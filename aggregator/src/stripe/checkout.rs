@@ -1,0 +1,478 @@
+//! Buying: an order is written down, then Stripe is asked for the page where it is paid.
+//!
+//! No call is made that is not written down with its key first. When nobody knows what became of one, the
+//! same bytes go again under the same key; another key is used only after a look proved that nothing was made.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use shared::ids::ProjectId;
+use shared::plan::{Catalogue, Plan};
+use shared::time::Timestamp;
+use shared::units::Units;
+
+use super::account::Account;
+use super::client::CallError;
+use super::goods::Good;
+use super::intent::{KEY_STANDS_MS, fields, metadata_fields};
+use super::order::{Form, Order};
+use super::seen::{Customer, Session};
+use super::subscription::Mirror;
+use super::sync;
+use super::table::OrderState;
+use crate::app::App;
+use crate::book::Book;
+use crate::ledger::lots;
+use crate::once::Once;
+use crate::store::{Began, Begin, StoreError, StripeCustomer};
+
+/// How long a session may be paid; Stripe accepts 30 minutes to 24 hours, by its own clock.
+const SESSION_MS: u64 = 23 * 60 * 60 * 1_000;
+
+/// How long a portal session is shown as valid; Stripe's are short-lived and made anew for each visit.
+const PORTAL_MS: u64 = 5 * 60 * 1_000;
+
+/// How often a call is sent while a customer waits.
+const TRIES: usize = 3;
+
+/// How far Stripe's clock and ours may differ when objects are looked up by their time.
+const CLOCKS_DIFFER_MS: u64 = 10 * 60 * 1_000;
+
+/// A wish to buy.
+#[derive(Debug)]
+pub struct Wish<'a> {
+    /// What.
+    pub good: Good,
+    /// Where the customer goes after paying.
+    pub success_url: String,
+    /// Where the customer goes after giving up.
+    pub cancel_url: String,
+    /// The caller's own name for the call.
+    pub call: Option<&'a Once>,
+}
+
+/// Where the customer pays; the body of `POST /api/v1/stripe/checkout`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Checkout {
+    /// The order's id, or that of the portal session where a live subscription is changed.
+    id: String,
+    /// `null` once it is paid or over.
+    url: Option<String>,
+    expires_at: String,
+    /// `open`, `processing`, `paid`, `failed`, `expired` or `held`.
+    state: &'static str,
+}
+
+/// Where the customer manages payments; the body of `GET /api/v1/stripe/portal`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Portal {
+    /// Short-lived; never stored or logged.
+    url: String,
+    expires_at: String,
+}
+
+/// Why nothing is sold.
+#[derive(Debug, thiserror::Error)]
+pub enum BuyError {
+    /// The project cannot buy this now.
+    #[error("{0}")]
+    NotBillable(String),
+    /// The call's name was used for another wish.
+    #[error("the Idempotency-Key was used for another request")]
+    KeyReused,
+    /// There is no such project.
+    #[error("there is no such project")]
+    ProjectUnknown,
+    /// Stripe cannot be asked, or does not do it.
+    #[error("{0}")]
+    Stripe(#[from] CallError),
+    /// The books failed.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+}
+
+impl From<sync::SyncError> for BuyError {
+    fn from(error: sync::SyncError) -> Self {
+        match error {
+            sync::SyncError::Call(error) => Self::Stripe(error),
+            sync::SyncError::Store(error) => Self::Store(error),
+            sync::SyncError::Parked(note) => Self::NotBillable(note),
+            sync::SyncError::Overtaken => Self::Stripe(CallError::Busy { status: 409 }),
+        }
+    }
+}
+
+/// Makes, or finds again, the page where the wish is paid.
+///
+/// # Errors
+/// When it cannot be bought, or Stripe cannot be asked: the same call may then be made again.
+pub async fn checkout(
+    app: &App,
+    account: &Account,
+    project: &ProjectId,
+    wish: &Wish<'_>,
+) -> Result<Checkout, BuyError> {
+    let now = app.clock.now();
+    let book = app.store.book(project).await?.ok_or(BuyError::ProjectUnknown)?;
+    let mirror = app.store.subscription_of(project).await?.filter(|mirror| mirror.plan.is_some());
+    let catalogue = app.store.newest_catalogue().await?;
+    billable(&catalogue, &book, (wish.good, mirror.as_ref()), now)?;
+    let customer = customer(app, account, project).await?;
+    let price = sync::price(app, account, wish.good).await?;
+    if let (Good::Plan(..), Some(mirror)) = (wish.good, mirror) {
+        return change_plan(app, account, &mirror, (&customer, &price), wish).await;
+    }
+    // What is being bought instead is ended first; a second round finds it ended.
+    for _ in 0..TRIES {
+        let mut order = draft(&catalogue, project, (&customer, &price), wish, now)?;
+        order.form = session_form(&order, &customer, wish, account.automatic_tax);
+        match app.store.begin_order(Begin { order, call: wish.call }, now).await? {
+            Began::New(order) => return open(app, account, *order).await.map(|order| shown(&order)),
+            Began::Again(order) if order.state == OrderState::New => {
+                return open(app, account, *order).await.map(|order| shown(&order));
+            }
+            Began::Again(order) if order.state == OrderState::Processing => {
+                return Err(under_way());
+            }
+            Began::Again(order) => return Ok(shown(&order)),
+            Began::KeyReused => return Err(BuyError::KeyReused),
+            Began::Other(other) => end(app, account, *other).await?,
+        }
+    }
+    Err(under_way())
+}
+
+fn under_way() -> BuyError {
+    BuyError::NotBillable(
+        "A payment for a plan is under way; a direct debit takes some days. Wait for it, then choose again."
+            .to_owned(),
+    )
+}
+
+fn shown(order: &Order) -> Checkout {
+    Checkout {
+        id: order.id.clone(),
+        url: order.url.clone(),
+        expires_at: order.expires.to_string(),
+        state: order.state.as_str(),
+    }
+}
+
+/// Refuses what the project's plan does not allow.
+fn billable(
+    catalogue: &Catalogue,
+    book: &Book,
+    (good, mirror): (Good, Option<&Mirror>),
+    now: Timestamp,
+) -> Result<(), BuyError> {
+    let refuse = |why: String| Err(BuyError::NotBillable(why));
+    let timeline = book.ledger.timeline();
+    let current = timeline.terms_at(now).plan;
+    if good.price(catalogue).is_none_or(|price| price.currency() != book.ledger.currency()) {
+        return refuse(format!("{good} is not sold to this project."));
+    }
+    match good {
+        _ if timeline.subscribed_at(now).plan == Plan::Enterprise => {
+            refuse("The project is under a contract, which is invoiced apart.".to_owned())
+        }
+        Good::Pack(_) if !lots::may_buy(&book.ledger, now) => {
+            refuse(format!("The plan {current} has no top-up packs. Upgrade to pro or business."))
+        }
+        Good::Plan(plan, interval)
+            if mirror.is_some_and(|m| m.plan == Some(plan) && m.interval == interval && m.ends.is_none()) =>
+        {
+            refuse(format!(
+                "The project already pays for {plan} by the {}.",
+                super::goods::interval_name(interval)
+            ))
+        }
+        Good::Pack(_) | Good::Plan(..) => Ok(()),
+    }
+}
+
+/// The order as it would be.
+fn draft(
+    catalogue: &Catalogue,
+    project: &ProjectId,
+    (customer, price_id): (&str, &str),
+    wish: &Wish<'_>,
+    now: Timestamp,
+) -> Result<Order, BuyError> {
+    let good = wish.good;
+    let price = good.price(catalogue).ok_or_else(|| BuyError::NotBillable(format!("{good} is not sold.")))?;
+    let units = match good {
+        Good::Plan(..) => Units::ZERO,
+        Good::Pack(pack) => catalogue.pack(pack).map(|terms| terms.units).unwrap_or_default(),
+    };
+    let id = format!("ord_{}", crate::random::id().map_err(StoreError::from)?);
+    Ok(Order {
+        id,
+        project: project.clone(),
+        good,
+        units,
+        price,
+        price_id: price_id.to_owned(),
+        customer: Some(customer.to_owned()),
+        attempt: 1,
+        form: Form::new(),
+        state: OrderState::New,
+        session: None,
+        url: None,
+        payment: None,
+        created: now,
+        expires: now.plus_ms(SESSION_MS),
+        note: None,
+    })
+}
+
+/// What every object of an order carries.
+fn metadata(order: &Order) -> Vec<(&'static str, String)> {
+    let kind = match order.good {
+        Good::Plan(..) => "plan",
+        Good::Pack(_) => "topup",
+    };
+    vec![
+        ("palveron_project", order.project.to_string()),
+        ("palveron_order", order.id.clone()),
+        ("palveron_kind", kind.to_owned()),
+    ]
+}
+
+fn session_form(order: &Order, customer: &str, wish: &Wish<'_>, automatic_tax: bool) -> Form {
+    let tax = if automatic_tax { "true" } else { "false" };
+    let mode = match order.good {
+        Good::Plan(..) => "subscription",
+        Good::Pack(_) => "payment",
+    };
+    let mut form = fields(&[
+        ("mode", mode),
+        ("customer", customer),
+        ("client_reference_id", &order.id),
+        ("line_items[0][price]", &order.price_id),
+        ("line_items[0][quantity]", "1"),
+        ("allowed_payment_method_types[0]", "card"),
+        ("allowed_payment_method_types[1]", "sepa_debit"),
+        ("expires_at", &order.expires.as_seconds().to_string()),
+        ("success_url", &wish.success_url),
+        ("cancel_url", &wish.cancel_url),
+        ("automatic_tax[enabled]", tax),
+        ("tax_id_collection[enabled]", "true"),
+        ("customer_update[address]", "auto"),
+        ("customer_update[name]", "auto"),
+        // The price is in one currency and SEPA takes no other.
+        ("adaptive_pricing[enabled]", "false"),
+    ]);
+    let metadata = metadata(order);
+    form.extend(metadata_fields(&metadata));
+    let carriers: &[&str] = match order.good {
+        Good::Plan(..) => &["subscription_data[metadata]"],
+        Good::Pack(_) => {
+            form.extend(fields(&[
+                // An invoice makes the receipt, and what was paid with pays for overage later.
+                ("invoice_creation[enabled]", "true"),
+                ("payment_intent_data[setup_future_usage]", "off_session"),
+            ]));
+            &["payment_intent_data[metadata]", "invoice_creation[invoice_data][metadata]"]
+        }
+    };
+    for carrier in carriers {
+        form.extend(metadata.iter().map(|(name, value)| (format!("{carrier}[{name}]"), value.clone())));
+    }
+    form
+}
+
+/// Makes the session of an order that was written down, under its key.
+///
+/// # Errors
+/// When Stripe refuses it, which ends the order, or its outcome is unknown: then it may be opened again.
+pub async fn open(app: &App, account: &Account, mut order: Order) -> Result<Order, BuyError> {
+    let mut error = CallError::Unknown("it was not sent".to_owned());
+    for _ in 0..TRIES {
+        let now = app.clock.now();
+        let forgotten = now.ms_since(order.created) >= KEY_STANDS_MS;
+        if forgotten || matches!(error, CallError::Broken { .. }) {
+            if let Some(session) = look_up(account, &order).await? {
+                return opened(app, order, &session).await;
+            }
+            app.store.order_again(&order).await?;
+            order.attempt = order.attempt.saturating_add(1);
+        }
+        let key = format!("pm:checkout:{}:{}", order.id, order.attempt);
+        match account.api.make::<Session>("/checkout/sessions", &order.form, &key).await {
+            Ok(session) => return opened(app, order, &session).await,
+            Err(refused @ CallError::Refused { .. }) => {
+                tracing::error!(order.id = %order.id, error = %refused, "Stripe refuses an order");
+                app.store.order_ended(&order.id, OrderState::Failed, &refused.to_string()).await?;
+                return Err(refused.into());
+            }
+            Err(passing) => error = passing,
+        }
+    }
+    Err(error.into())
+}
+
+async fn opened(app: &App, order: Order, session: &Session) -> Result<Order, BuyError> {
+    let opened = app.store.order_opened(&order.id, &session.id, session.url.as_deref()).await?;
+    Ok(opened.unwrap_or(order))
+}
+
+/// The session that an order has at Stripe, whatever became of our calls.
+async fn look_up(account: &Account, order: &Order) -> Result<Option<Session>, CallError> {
+    let since_ms = order.created.as_ms().saturating_sub(CLOCKS_DIFFER_MS);
+    let since = Timestamp::from_ms(since_ms).as_seconds().to_string();
+    let customer = order.customer.as_deref().unwrap_or_default();
+    let query = [("customer", customer), ("created[gte]", since.as_str())];
+    let sessions: Vec<Session> = account.api.list("/checkout/sessions", &query).await?;
+    Ok(sessions.into_iter().find(|session| session.client_reference_id.as_deref() == Some(&order.id)))
+}
+
+/// Finds out what became of an order that has no session, and makes or ends it.
+///
+/// # Errors
+/// When Stripe cannot be asked.
+pub async fn resume(app: &App, account: &Account, order: Order) -> Result<Option<Order>, BuyError> {
+    if app.clock.now() < order.expires {
+        return open(app, account, order).await.map(Some);
+    }
+    match look_up(account, &order).await? {
+        Some(session) => opened(app, order, &session).await.map(Some),
+        None => {
+            app.store.order_ended(&order.id, OrderState::Expired, "it never reached Stripe").await?;
+            Ok(None)
+        }
+    }
+}
+
+/// Ends a plan's order so that another can be made. What was paid meanwhile counts.
+async fn end(app: &App, account: &Account, order: Order) -> Result<(), BuyError> {
+    if order.state == OrderState::Processing {
+        return Err(under_way());
+    }
+    let order = match order.session {
+        Some(_) => Some(order),
+        None => resume(app, account, order).await?,
+    };
+    let Some((order, session)) = order.and_then(|order| order.session.clone().map(|id| (order, id))) else {
+        return Ok(());
+    };
+    let path = format!("/checkout/sessions/{session}/expire");
+    match account.api.set::<Session>(&path, &Form::new()).await {
+        // It may be paid or expired already; what it is now is what counts.
+        Ok(_) | Err(CallError::Refused { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(sync::order(app, account, &order, None).await?)
+}
+
+/// The project's customer at Stripe, made where there is none.
+///
+/// # Errors
+/// When Stripe cannot be asked.
+pub async fn customer(app: &App, account: &Account, project: &ProjectId) -> Result<String, BuyError> {
+    let mut error = CallError::Unknown("it was not sent".to_owned());
+    for _ in 0..TRIES {
+        let now = app.clock.now();
+        let row = app.store.stripe_customer(project, now).await?;
+        if let Some(customer) = row.customer {
+            return Ok(customer);
+        }
+        if now.ms_since(row.created) >= KEY_STANDS_MS || matches!(error, CallError::Broken { .. }) {
+            if let Some(found) = look_up_customer(account, &row).await? {
+                app.store.stripe_customer_made(project, &found).await?;
+                continue;
+            }
+            app.store.stripe_customer_again(&row).await?;
+        }
+        let row = app.store.stripe_customer(project, now).await?;
+        let form = fields(&[
+            ("name", project.as_str()),
+            ("description", "a project of Palveron"),
+            ("metadata[palveron_project]", project.as_str()),
+        ]);
+        let key = format!("pm:customer:{project}:{}", row.attempt);
+        match account.api.make::<Customer>("/customers", &form, &key).await {
+            Ok(made) => app.store.stripe_customer_made(project, &made.id).await?,
+            Err(refused @ CallError::Refused { .. }) => return Err(refused.into()),
+            Err(passing) => error = passing,
+        }
+    }
+    let row = app.store.stripe_customer(project, app.clock.now()).await?;
+    row.customer.ok_or(BuyError::Stripe(error))
+}
+
+async fn look_up_customer(account: &Account, row: &StripeCustomer) -> Result<Option<String>, CallError> {
+    let since_ms = row.created.as_ms().saturating_sub(CLOCKS_DIFFER_MS);
+    let since = Timestamp::from_ms(since_ms).as_seconds().to_string();
+    let customers: Vec<Customer> =
+        account.api.list("/customers", &[("created[gte]", since.as_str())]).await?;
+    let ours = |customer: &Customer| {
+        customer.metadata.get("palveron_project").map(String::as_str) == Some(row.project.as_str())
+    };
+    Ok(customers.into_iter().find(ours).map(|customer| customer.id))
+}
+
+/// A link to the portal's page where a change of a live subscription is confirmed: Checkout would sell a
+/// second one.
+async fn change_plan(
+    app: &App,
+    account: &Account,
+    mirror: &Mirror,
+    (customer, price): (&str, &str),
+    wish: &Wish<'_>,
+) -> Result<Checkout, BuyError> {
+    let mut form = portal_form(app, customer, &wish.cancel_url).await?;
+    let update = "flow_data[subscription_update_confirm]";
+    form.extend(fields(&[
+        ("flow_data[type]", "subscription_update_confirm"),
+        (&format!("{update}[subscription]"), &mirror.subscription),
+        (&format!("{update}[items][0][id]"), &mirror.item),
+        (&format!("{update}[items][0][price]"), price),
+        (&format!("{update}[items][0][quantity]"), "1"),
+        ("flow_data[after_completion][type]", "redirect"),
+        ("flow_data[after_completion][redirect][return_url]", &wish.success_url),
+    ]));
+    let session: PortalSession = account.api.set("/billing_portal/sessions", &form).await?;
+    Ok(Checkout {
+        id: session.id,
+        url: Some(session.url),
+        expires_at: app.clock.now().plus_ms(PORTAL_MS).to_string(),
+        state: OrderState::Open.as_str(),
+    })
+}
+
+#[derive(serde::Deserialize)]
+struct PortalSession {
+    id: String,
+    url: String,
+}
+
+async fn portal_form(app: &App, customer: &str, return_url: &str) -> Result<Form, BuyError> {
+    let mut form = fields(&[("customer", customer), ("return_url", return_url)]);
+    if let Some(configuration) = app.store.stripe_setting(super::sync_goods::PORTAL_SETTING).await? {
+        form.push(("configuration".to_owned(), configuration));
+    }
+    Ok(form)
+}
+
+/// A short-lived link to the portal, for whoever looks after the project's payments.
+///
+/// # Errors
+/// When the project has nothing to pay, or Stripe cannot be asked.
+pub async fn portal(
+    app: &App,
+    account: &Account,
+    project: &ProjectId,
+    return_url: &str,
+) -> Result<Portal, BuyError> {
+    let book = app.store.book(project).await?.ok_or(BuyError::ProjectUnknown)?;
+    let known = app.store.find_stripe_customer(project).await?.is_some_and(|row| row.customer.is_some());
+    let plan = book.ledger.timeline().subscribed_at(app.clock.now()).plan;
+    if !known && !matches!(plan, Plan::Pro | Plan::Business) {
+        let why =
+            format!("The plan {plan} is not paid by card or debit here, so there is nothing to manage.");
+        return Err(BuyError::NotBillable(why));
+    }
+    let customer = customer(app, account, project).await?;
+    let form = portal_form(app, &customer, return_url).await?;
+    let session: PortalSession = account.api.set("/billing_portal/sessions", &form).await?;
+    Ok(Portal { url: session.url, expires_at: app.clock.now().plus_ms(PORTAL_MS).to_string() })
+}

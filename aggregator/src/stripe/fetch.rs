@@ -1,0 +1,101 @@
+//! Fetches everything that Stripe has about an order, a customer's subscriptions or an invoice.
+
+use std::collections::BTreeMap;
+
+use shared::time::Timestamp;
+
+use super::client::{CallError, Stripe};
+use super::goods::Good;
+use super::order::OrderSeen;
+use super::seen::{Invoice, Page, Payment, Price, Reference, Session, SessionLine, Subscription};
+use super::subscription::SubscriptionSeen;
+use super::table::{Payable, Status};
+
+/// Asks for the payments of an invoice, which say whether a debit is under way.
+const WITH_PAYMENTS: (&str, &str) = ("expand[]", "payments.data.payment.payment_intent");
+
+impl Stripe {
+    /// Everything about the order of a Checkout session.
+    ///
+    /// # Errors
+    /// When something cannot be read.
+    pub async fn order_seen(&self, session: &str) -> Result<OrderSeen, CallError> {
+        let session: Session = self.get(&format!("/checkout/sessions/{session}"), &[]).await?;
+        let mut seen = OrderSeen {
+            session,
+            lines: Vec::new(),
+            payment: None,
+            refunds: Vec::new(),
+            disputes: Vec::new(),
+            subscription: None,
+        };
+        if seen.session.status.as_deref() == Some("complete") {
+            self.complete(&mut seen).await?;
+        }
+        Ok(seen)
+    }
+
+    async fn complete(&self, seen: &mut OrderSeen) -> Result<(), CallError> {
+        if let Some(payment) = seen.session.payment_intent.as_ref().map(Reference::id) {
+            let payment: Payment = self.get(&format!("/payment_intents/{payment}"), &[]).await?;
+            seen.refunds = self.list("/refunds", &[("payment_intent", &payment.id)]).await?;
+            seen.disputes = self.list("/disputes", &[("payment_intent", &payment.id)]).await?;
+            seen.payment = Some(payment);
+        }
+        if let Some(subscription) = seen.session.subscription.as_ref().map(Reference::id) {
+            let subscription: Subscription = self.get(&format!("/subscriptions/{subscription}"), &[]).await?;
+            seen.subscription = Some(Status::parse(&subscription.status).unwrap_or(Status::Unknown));
+        }
+        if seen.payable() == Payable::Paid {
+            let path = format!("/checkout/sessions/{}/line_items", seen.session.id);
+            let lines: Page<SessionLine> = self.get(&path, &[]).await?;
+            seen.lines = lines.data;
+        }
+        Ok(())
+    }
+
+    /// All subscriptions of a customer, with what their invoices say. `goods` are the prices that we know.
+    ///
+    /// # Errors
+    /// When something cannot be read.
+    pub async fn subscriptions_seen(
+        &self,
+        customer: &str,
+        goods: &BTreeMap<String, Good>,
+    ) -> Result<Vec<SubscriptionSeen>, CallError> {
+        let subscriptions: Vec<Subscription> =
+            self.list("/subscriptions", &[("customer", customer), ("status", "all")]).await?;
+        let mut seen = Vec::new();
+        for subscription in subscriptions {
+            let of = ("subscription", subscription.id.as_str());
+            let paid: Page<Invoice> =
+                self.get("/invoices", &[of, ("status", "paid"), ("limit", "1")]).await?;
+            let open: Vec<Invoice> = self.list("/invoices", &[of, ("status", "open")]).await?;
+            let due_since = open.iter().map(Invoice::due_since).min();
+            let price = subscription.items.data.first().map(|item| item.price.id.clone());
+            seen.push(SubscriptionSeen {
+                paid: !paid.data.is_empty(),
+                due_since: due_since.map(|since| Timestamp::from_ms(since.saturating_mul(1_000))),
+                good: price.and_then(|price| goods.get(&price).copied()),
+                subscription,
+            });
+        }
+        Ok(seen)
+    }
+
+    /// An invoice with its payments.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn invoice(&self, id: &str) -> Result<Invoice, CallError> {
+        self.get(&format!("/invoices/{id}"), &[WITH_PAYMENTS]).await
+    }
+
+    /// A price.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn price(&self, id: &str) -> Result<Price, CallError> {
+        self.get(&format!("/prices/{id}"), &[]).await
+    }
+}

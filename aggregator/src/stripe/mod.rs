@@ -1,0 +1,37 @@
+//! Stripe: what is sold there, what it says about payments, and what follows for the ledger.
+//!
+//! | file | what | pure |
+//! |---|---|---|
+//! | [`signature`], [`event`] | is a delivery Stripe's, and what is it about | yes |
+//! | [`table`] | the state machine, as data | yes |
+//! | [`seen`] | Stripe's objects, as far as we look at them | yes |
+//! | [`goods`] | plans and packs with their prices | yes |
+//! | [`order`], [`subscription`], [`intent`] | what follows from an object's present state | yes |
+//! | [`client`], [`fetch`] | the only files that talk to Stripe's library | no |
+//! | [`inbox`] | deliveries on their way into the books | no |
+//! | [`sync`] | fetch, settle, for an event or because it is time | no |
+//! | [`checkout`], [`collect`], [`sync_goods`] | what we ask of Stripe: buying, bills, prices | no |
+//!
+//! An event is never applied: it says which object to fetch, and the object's present state is settled
+//! against our own rows. Everything that follows is one transaction with the ledger's entries. What we send
+//! is written down with its key before it is sent, so that the same bytes go again when an answer is lost.
+
+pub mod account;
+pub mod checkout;
+pub mod client;
+pub mod collect;
+pub mod event;
+pub mod fetch;
+pub mod goods;
+pub mod inbox;
+pub mod intent;
+pub mod order;
+pub mod seen;
+pub mod signature;
+pub mod subscription;
+pub mod sync;
+pub mod sync_goods;
+pub mod table;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,228 @@
+//! Subscriptions: which plan a project has paid for, by all that Stripe has about its customer.
+//!
+//! All subscriptions of the customer are looked at together, each by its present state; the largest that
+//! anybody has paid for counts. What an operator set by hand stays until something changes at Stripe.
+
+use shared::ids::ProjectId;
+use shared::plan::{Catalogue, Plan};
+use shared::time::Timestamp;
+
+use super::goods::Good;
+use super::seen::Subscription;
+use super::table::{SUBSCRIPTIONS, Standing, Status, row};
+use crate::book::Book;
+use crate::ledger::plan;
+use crate::ledger::refusal::Refusal;
+use crate::ledger::terms::{Interval, PlanTerms};
+
+const MS_PER_DAY: u64 = 24 * 60 * 60 * 1_000;
+
+/// What we remember of a project's subscription: what Stripe had made of its plan when we last looked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mirror {
+    /// Whose.
+    pub project: ProjectId,
+    /// The subscription that counted.
+    pub subscription: String,
+    /// Its item, which is what a change of plan names.
+    pub item: String,
+    /// Its status.
+    pub status: Status,
+    /// The plan that it gives; `None` once it has ended.
+    pub plan: Option<Plan>,
+    /// How often it is paid.
+    pub interval: Interval,
+    /// When the paid time ends.
+    pub paid_until: Option<Timestamp>,
+    /// When it ends, where that is set.
+    pub ends: Option<Timestamp>,
+    /// Since when a payment is overdue.
+    pub overdue_since: Option<Timestamp>,
+}
+
+/// One subscription, and what its invoices say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubscriptionSeen {
+    /// The subscription.
+    pub subscription: Subscription,
+    /// Whether any of its invoices was ever paid.
+    pub paid: bool,
+    /// When the oldest invoice that is not paid became due.
+    pub due_since: Option<Timestamp>,
+    /// What its price is for; `None` where we do not know the price.
+    pub good: Option<Good>,
+}
+
+/// A project's plan after it was settled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettledPlan {
+    /// The book with what follows.
+    pub book: Book,
+    /// What is remembered.
+    pub mirror: Option<Mirror>,
+    /// What an operator has to be told.
+    pub alarm: Option<String>,
+}
+
+/// What settling needs beside what Stripe shows.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// The plans.
+    pub catalogue: &'a Catalogue,
+    /// Since when a bill of ours is overdue.
+    pub bills_overdue_since: Option<Timestamp>,
+    /// Whether our key moves real money.
+    pub livemode: bool,
+    /// The present instant.
+    pub now: Timestamp,
+}
+
+impl SubscriptionSeen {
+    fn status(&self) -> Status {
+        Status::parse(&self.subscription.status).unwrap_or(Status::Unknown)
+    }
+
+    fn standing(&self) -> Standing {
+        row(SUBSCRIPTIONS, (self.status(), self.paid)).unwrap_or(Standing::Parked)
+    }
+
+    /// Remembers it, if it gives a plan.
+    fn mirror(&self, project: &ProjectId) -> Option<Mirror> {
+        let live = matches!(self.standing(), Standing::Subscribed | Standing::PastDue);
+        let (Some(Good::Plan(plan, interval)), true) = (self.good, live) else { return None };
+        let item = self.subscription.items.data.first()?;
+        let paid_until = item.current_period_end.map(seconds);
+        let ends = self.subscription.cancel_at.map(seconds);
+        let at_end = if self.subscription.cancel_at_period_end { paid_until } else { None };
+        Some(Mirror {
+            project: project.clone(),
+            subscription: self.subscription.id.clone(),
+            item: item.id.clone(),
+            status: self.status(),
+            plan: Some(plan),
+            interval,
+            paid_until,
+            ends: ends.or(at_end),
+            overdue_since: if self.standing() == Standing::PastDue { self.due_since } else { None },
+        })
+    }
+
+    /// Why a person has to look at it; `None` where nobody has to.
+    fn doubt(&self, livemode: bool) -> Option<String> {
+        let Subscription { id, items, .. } = &self.subscription;
+        let counts = matches!(self.standing(), Standing::Subscribed | Standing::PastDue);
+        let single = items.data.len() == 1 && items.data.iter().all(|item| item.quantity.unwrap_or(1) == 1);
+        if self.standing() == Standing::Parked {
+            Some(format!(
+                "{id}: got the status {:?}, which this release does not know",
+                self.subscription.status
+            ))
+        } else if self.subscription.livemode != livemode {
+            Some(format!("{id}: livemode: got {}, accepted is {livemode}", self.subscription.livemode))
+        } else if counts && !single {
+            Some(format!("{id}: accepted is one item of quantity 1"))
+        } else if counts && !matches!(self.good, Some(Good::Plan(..))) {
+            Some(format!("{id}: its price is not one of ours"))
+        } else {
+            None
+        }
+    }
+}
+
+fn seconds(seconds: u64) -> Timestamp {
+    Timestamp::from_ms(seconds.saturating_mul(1_000))
+}
+
+/// Brings a project's plan and standing to what its customer's subscriptions and our bills come to.
+///
+/// # Errors
+/// When the ledger refuses it; then nothing may be written.
+pub fn settle(
+    book: Book,
+    before: Option<Mirror>,
+    seen: &[SubscriptionSeen],
+    context: Context<'_>,
+) -> Result<SettledPlan, Refusal> {
+    let doubts: Vec<String> = seen.iter().filter_map(|one| one.doubt(context.livemode)).collect();
+    if let Some(doubt) = doubts.first() {
+        // What cannot be understood changes nothing, in neither direction.
+        return Ok(SettledPlan { book, mirror: before, alarm: Some(doubt.clone()) });
+    }
+    let live: Vec<Mirror> = seen.iter().filter_map(|one| one.mirror(&book.project.id)).collect();
+    let best = live.iter().max_by(|a, b| (a.plan, &b.subscription).cmp(&(b.plan, &a.subscription)));
+    let mut alarm = None;
+    if live.len() > 1 {
+        alarm = Some(format!(
+            "the project pays for {} subscriptions; all but one should be refunded",
+            live.len()
+        ));
+    }
+    if book.project.plan == Plan::Enterprise {
+        let alarm =
+            best.map(|mirror| format!("{}: a contract's project has a subscription", mirror.subscription));
+        return Ok(SettledPlan { book, mirror: before, alarm });
+    }
+    let mirror = match (best, before.clone()) {
+        (Some(best), _) => Some(best.clone()),
+        (None, Some(before)) => Some(ended(before, seen)),
+        (None, None) => None,
+    };
+    let book = follow(book, before.as_ref(), mirror.as_ref(), context)?;
+    let since = mirror.as_ref().and_then(|mirror| mirror.overdue_since);
+    let since = [since, context.bills_overdue_since].into_iter().flatten().min();
+    let book = standing(book, since, context)?;
+    Ok(SettledPlan { book, mirror, alarm })
+}
+
+/// What is remembered of a subscription that gives nothing now.
+fn ended(before: Mirror, seen: &[SubscriptionSeen]) -> Mirror {
+    let own = seen.iter().find(|one| one.subscription.id == before.subscription);
+    let status = own.map_or(Status::Canceled, SubscriptionSeen::status);
+    match own.map_or(Standing::Ended, SubscriptionSeen::standing) {
+        Standing::Ended => Mirror { status, plan: None, ends: None, overdue_since: None, ..before },
+        Standing::Unchanged | Standing::Subscribed | Standing::PastDue | Standing::Parked => before,
+    }
+}
+
+/// Changes the plan where what Stripe says of it has changed.
+fn follow(
+    mut book: Book,
+    before: Option<&Mirror>,
+    after: Option<&Mirror>,
+    context: Context<'_>,
+) -> Result<Book, Refusal> {
+    let said = |mirror: Option<&Mirror>| mirror.map(|mirror| (mirror.plan, mirror.ends));
+    let Some(mirror) = after.filter(|_| said(before) != said(after)) else { return Ok(book) };
+    let was_given = before.and_then(|mirror| mirror.plan);
+    let plan = match mirror.plan {
+        Some(plan) => plan,
+        // It fell, unless an operator has given it another plan meanwhile.
+        None if was_given == Some(book.project.plan) => Plan::Community,
+        None => return Ok(book),
+    };
+    let terms = book.terms(context.catalogue, plan)?;
+    let postings = plan::change(&book.ledger, context.now, terms, None)?;
+    book = book.append(context.now, postings)?;
+    if let Some(ends) = mirror.ends {
+        let community = book.terms(context.catalogue, Plan::Community)?;
+        let postings = plan::change(&book.ledger, context.now, community, Some(ends))?;
+        book = book.append(context.now, postings)?;
+    }
+    Ok(book.following(context.now))
+}
+
+/// Brings the project's standing to what is overdue, of subscriptions and bills together.
+///
+/// # Errors
+/// When the ledger refuses it.
+pub fn standing(book: Book, overdue_since: Option<Timestamp>, context: Context<'_>) -> Result<Book, Refusal> {
+    let postings = match overdue_since {
+        Some(since) => {
+            let fallback = PlanTerms::of(context.catalogue, Plan::Community)?;
+            let grace_ms = u64::from(context.catalogue.grace_days).saturating_mul(MS_PER_DAY);
+            plan::past_due(&book.ledger, context.now, since, fallback, grace_ms)
+        }
+        None => plan::recovered(&book.ledger, context.now),
+    };
+    book.append(context.now, postings)
+}

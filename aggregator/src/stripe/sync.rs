@@ -1,0 +1,422 @@
+//! Idempotent: brings our rows to what Stripe shows, for an event or because it is time to look.
+//!
+//! Everything is fetched first and settled in one transaction; if anything else of the project was settled in
+//! between, it is fetched again, so that an older state never overwrites a newer one.
+
+use std::collections::BTreeMap;
+
+use shared::ids::ProjectId;
+use shared::time::Period;
+
+use super::account::Account;
+use super::client::CallError;
+use super::event::Envelope;
+use super::goods::Good;
+use super::intent::Intent;
+use super::order::Order;
+use super::seen::{
+    Charge, Customer, DisputeSeen, Invoice, Page, Payment, Price, Reference, Refund, Session, Subscription,
+};
+use super::table::{Concern, OrderState, PaymentObject, concern};
+use crate::app::App;
+use crate::store::{EventState, Outcome, Settled, StoreError, StripePrice, Turn};
+
+/// How often an object is fetched again because something else of its project was settled meanwhile.
+const ROUNDS_MAX: usize = 20;
+
+/// Why something was not settled.
+#[derive(Debug, thiserror::Error)]
+pub enum SyncError {
+    /// Stripe gave no answer that can be used.
+    #[error("{0}")]
+    Call(#[from] CallError),
+    /// The books failed or refuse.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// A person has to look.
+    #[error("{0}")]
+    Parked(String),
+    /// Too much is settled for the project at once.
+    #[error("other events of the project went before")]
+    Overtaken,
+}
+
+impl SyncError {
+    /// Whether trying again later may do.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            // A wrong or restricted key is mended by the operator, and then everything goes on.
+            Self::Call(CallError::Refused { status, .. }) => matches!(status, 401 | 403),
+            Self::Call(_) | Self::Overtaken => true,
+            Self::Store(error) => error.is_passing(),
+            Self::Parked(_) => false,
+        }
+    }
+}
+
+/// What an event came to, where nothing was settled with it.
+type Unsettled = Option<Outcome>;
+
+fn ignored(why: &str) -> Unsettled {
+    Some(Outcome { state: EventState::Ignored, note: Some(why.to_owned()) })
+}
+
+const NOT_OURS: &str = "it is about nothing of ours";
+
+/// Settles what an event is about. `None` is settled and noted.
+///
+/// # Errors
+/// When it could not be settled; the event then stays.
+pub async fn event(app: &App, account: &Account, event: &Envelope) -> Result<Unsettled, SyncError> {
+    if let Some(livemode) = event.livemode
+        && livemode != account.api.livemode()
+    {
+        app.metrics.stripe_alarm();
+        tracing::error!(stripe.event = %event.id, livemode, "an event of Stripe's other mode was delivered");
+        return Ok(ignored("it is of the other mode"));
+    }
+    let (Some(object), what) = (&event.object, concern(&event.kind)) else {
+        return Ok(ignored("it names no object"));
+    };
+    let found = match what {
+        Concern::Nothing => return Ok(ignored("events of this type change nothing")),
+        Concern::Session => session(app, account, event, object).await,
+        Concern::Subscription => subscription(app, account, event, object).await,
+        Concern::Invoice => invoice(app, account, event, object).await,
+        Concern::Payment(by) => payment(app, account, event, (by, object)).await,
+        Concern::Customer => customer(app, account, object).await,
+    };
+    match found {
+        Err(SyncError::Call(error)) if error.is_missing() => Ok(ignored("the object is gone at Stripe")),
+        other => other,
+    }
+}
+
+async fn session(app: &App, account: &Account, event: &Envelope, id: &str) -> Result<Unsettled, SyncError> {
+    let session: Session = account.api.get(&format!("/checkout/sessions/{id}"), &[]).await?;
+    let Some(name) = session.metadata.get("palveron_order") else { return Ok(ignored(NOT_OURS)) };
+    let Some(found) = app.store.stripe_order(name).await? else {
+        return match session.payment_status.as_str() {
+            "paid" => {
+                Err(SyncError::Parked(format!("money came for the order {name}, which we do not have")))
+            }
+            _ => Ok(ignored("it is of an order that we do not have, and unpaid")),
+        };
+    };
+    let found = match found.session {
+        // The event was faster than the answer to our own call.
+        None => app.store.order_opened(name, id, session.url.as_deref()).await?.unwrap_or(found),
+        Some(_) => found,
+    };
+    if let (Good::Plan(..), Some(_)) = (found.good, &session.subscription) {
+        order(app, account, &found, None).await?;
+        subscriptions(app, account, &found.project, Some(&event.id)).await?;
+    } else {
+        order(app, account, &found, Some(&event.id)).await?;
+    }
+    Ok(None)
+}
+
+async fn subscription(
+    app: &App,
+    account: &Account,
+    event: &Envelope,
+    id: &str,
+) -> Result<Unsettled, SyncError> {
+    let subscription: Subscription = account.api.get(&format!("/subscriptions/{id}"), &[]).await?;
+    let Some(project) = app.store.project_of_customer(subscription.customer.id()).await? else {
+        return orphan(&subscription.metadata, &format!("the subscription {id}"));
+    };
+    subscriptions(app, account, &project, Some(&event.id)).await?;
+    Ok(None)
+}
+
+/// Something of ours whose project is gone: a person has to look. What was never ours is ignored.
+fn orphan(metadata: &BTreeMap<String, String>, what: &str) -> Result<Unsettled, SyncError> {
+    match metadata.get("palveron_project") {
+        Some(project) => {
+            Err(SyncError::Parked(format!("{what} is of the project {project}, which we do not have")))
+        }
+        None => Ok(ignored(NOT_OURS)),
+    }
+}
+
+async fn invoice(app: &App, account: &Account, event: &Envelope, id: &str) -> Result<Unsettled, SyncError> {
+    let invoice = account.api.invoice(id).await?;
+    if invoice.metadata.get("palveron_kind").map(String::as_str) == Some("overage") {
+        let Some(found) = intent_of(app, &invoice).await? else {
+            return orphan(&invoice.metadata, &format!("the invoice {id}"));
+        };
+        intent(app, account, &found, Some(&event.id)).await?;
+        return Ok(None);
+    }
+    let customer = invoice.customer.as_ref().map_or("", Reference::id);
+    match (invoice.subscription(), app.store.project_of_customer(customer).await?) {
+        (Some(_), Some(project)) => {
+            subscriptions(app, account, &project, Some(&event.id)).await?;
+            Ok(None)
+        }
+        (Some(_), None) => orphan(&invoice.metadata, &format!("the invoice {id}")),
+        // A pack's own invoice is only its receipt.
+        (None, _) => Ok(ignored("it bills nothing that is still to be settled")),
+    }
+}
+
+async fn intent_of(app: &App, invoice: &Invoice) -> Result<Option<Intent>, StoreError> {
+    let text = |name: &str| invoice.metadata.get(name).map_or("", String::as_str);
+    let project = ProjectId::parse(text("palveron_project")).ok();
+    let period = Period::parse(text("palveron_period"));
+    let (Some(project), Some(period), Ok(number)) = (project, period, text("palveron_number").parse()) else {
+        return Ok(None);
+    };
+    app.store.intent(&project, period, number).await
+}
+
+async fn payment(
+    app: &App,
+    account: &Account,
+    event: &Envelope,
+    (by, id): (PaymentObject, &str),
+) -> Result<Unsettled, SyncError> {
+    let payment = match by {
+        PaymentObject::Refund => {
+            account.api.get::<Refund>(&format!("/refunds/{id}"), &[]).await?.payment_intent
+        }
+        PaymentObject::Charge => {
+            account.api.get::<Charge>(&format!("/charges/{id}"), &[]).await?.payment_intent
+        }
+        PaymentObject::Dispute => {
+            account.api.get::<DisputeSeen>(&format!("/disputes/{id}"), &[]).await?.payment_intent
+        }
+    };
+    let Some(payment) = payment.as_ref().map(Reference::id) else { return Ok(ignored(NOT_OURS)) };
+    let found = match app.store.order_of_payment(payment).await? {
+        Some(order) => order,
+        // It may have come before we have seen the session as paid.
+        None => {
+            let seen: Payment = account.api.get(&format!("/payment_intents/{payment}"), &[]).await?;
+            let Some(name) = seen.metadata.get("palveron_order") else {
+                return Ok(ignored("it is of a subscription or an invoice, where Stripe keeps the account"));
+            };
+            let Some(order) = app.store.stripe_order(name).await? else {
+                return orphan(&seen.metadata, &format!("the payment {payment}"));
+            };
+            order
+        }
+    };
+    let found = match found.session {
+        Some(_) => found,
+        None => with_session(app, account, found, payment).await?,
+    };
+    order(app, account, &found, Some(&event.id)).await?;
+    Ok(None)
+}
+
+/// An order whose session we have not heard of, with the session that its payment belongs to.
+async fn with_session(app: &App, account: &Account, order: Order, payment: &str) -> Result<Order, SyncError> {
+    let sessions: Page<Session> =
+        account.api.get("/checkout/sessions", &[("payment_intent", payment)]).await?;
+    let Some(session) = sessions.data.first() else { return Ok(order) };
+    let opened = app.store.order_opened(&order.id, &session.id, session.url.as_deref()).await?;
+    Ok(opened.unwrap_or(order))
+}
+
+async fn customer(app: &App, account: &Account, id: &str) -> Result<Unsettled, SyncError> {
+    let gone = match account.api.get::<Customer>(&format!("/customers/{id}"), &[]).await {
+        Ok(customer) => customer.deleted,
+        Err(error) if error.is_missing() => true,
+        Err(error) => return Err(error.into()),
+    };
+    if !gone {
+        return Ok(ignored("the customer is there"));
+    }
+    let Some(project) = app.store.project_of_customer(id).await? else { return Ok(ignored(NOT_OURS)) };
+    app.store.stripe_customer_deleted(id).await?;
+    app.metrics.stripe_alarm();
+    tracing::error!(project.id = %project, "the project's customer was deleted at Stripe");
+    Ok(Some(Outcome { state: EventState::Applied, note: Some("the customer was deleted".to_owned()) }))
+}
+
+/// Settles an order by everything that Stripe has about it.
+///
+/// # Errors
+/// When it could not be settled.
+pub async fn order(
+    app: &App,
+    account: &Account,
+    order: &Order,
+    event: Option<&str>,
+) -> Result<(), SyncError> {
+    let session = order.session.as_deref().ok_or_else(|| {
+        SyncError::Parked(format!("the order {} has no session at Stripe that we know of", order.id))
+    })?;
+    for _ in 0..ROUNDS_MAX {
+        let settled = settled_so_far(app, &order.project).await?;
+        let seen = account.api.order_seen(session).await?;
+        let turn = turn(app, account, &order.project, settled, event);
+        match app.store.settle_order(turn, &order.id, &seen).await? {
+            Settled::Overtaken => {}
+            Settled::Gone => return Err(SyncError::Parked(format!("the order {} is gone", order.id))),
+            Settled::Done(alarm) => {
+                told(app, &order.project, alarm);
+                let paid = seen.payment.filter(|payment| payment.status == "succeeded");
+                if let Some(method) = paid.and_then(|payment| payment.payment_method) {
+                    app.store.stripe_paid_with(&order.project, method.id()).await?;
+                }
+                return Ok(());
+            }
+        }
+    }
+    Err(SyncError::Overtaken)
+}
+
+/// Settles a project's plan by all subscriptions of its customer.
+///
+/// # Errors
+/// When it could not be settled.
+pub async fn subscriptions(
+    app: &App,
+    account: &Account,
+    project: &ProjectId,
+    event: Option<&str>,
+) -> Result<(), SyncError> {
+    for _ in 0..ROUNDS_MAX {
+        let row = app.store.find_stripe_customer(project).await?;
+        let Some((settled, customer)) = row.and_then(|row| row.customer.map(|id| (row.settled, id))) else {
+            return Err(SyncError::Parked(format!("the project {project} has no customer at Stripe")));
+        };
+        let goods = goods(app, account, &customer).await?;
+        let seen = account.api.subscriptions_seen(&customer, &goods).await?;
+        let turn = turn(app, account, project, settled, event);
+        match app.store.settle_subscriptions(turn, &seen).await? {
+            Settled::Overtaken => {}
+            Settled::Gone => return Err(SyncError::Parked(format!("the project {project} is gone"))),
+            Settled::Done(alarm) => {
+                told(app, project, alarm);
+                let live = seen.iter().filter(|one| one.paid && one.subscription.status == "active");
+                let method = live.filter_map(|one| one.subscription.default_payment_method.as_ref()).next();
+                if let Some(method) = method {
+                    app.store.stripe_paid_with(project, method.id()).await?;
+                }
+                return Ok(());
+            }
+        }
+    }
+    Err(SyncError::Overtaken)
+}
+
+/// Settles an invoice intent by its invoice.
+///
+/// # Errors
+/// When it could not be settled.
+pub async fn intent(
+    app: &App,
+    account: &Account,
+    intent: &Intent,
+    event: Option<&str>,
+) -> Result<(), SyncError> {
+    let invoice = intent.invoice.as_deref().ok_or_else(|| {
+        // The event was faster than the answer to our own call, which will be sent again and find it.
+        SyncError::Call(CallError::Busy { status: 409 })
+    })?;
+    for _ in 0..ROUNDS_MAX {
+        let settled = settled_so_far(app, &intent.project).await?;
+        let seen = account.api.invoice(invoice).await?;
+        let turn = turn(app, account, &intent.project, settled, event);
+        match app.store.settle_intent(turn, intent, &seen).await? {
+            Settled::Overtaken => {}
+            Settled::Gone => return Err(SyncError::Parked("the invoice intent is gone".to_owned())),
+            Settled::Done(alarm) => {
+                told(app, &intent.project, alarm);
+                return Ok(());
+            }
+        }
+    }
+    Err(SyncError::Overtaken)
+}
+
+async fn settled_so_far(app: &App, project: &ProjectId) -> Result<u64, StoreError> {
+    let row = app.store.stripe_customer(project, app.clock.now()).await?;
+    Ok(row.settled)
+}
+
+fn turn<'a>(
+    app: &'a App,
+    account: &Account,
+    project: &'a ProjectId,
+    settled: u64,
+    event: Option<&'a str>,
+) -> Turn<'a> {
+    let (livemode, now) = (account.api.livemode(), app.clock.now());
+    Turn { project, settled, event, livemode, now }
+}
+
+/// Tells the operator what settling came to, where a person has to look.
+fn told(app: &App, project: &ProjectId, alarm: Option<String>) {
+    if let Some(alarm) = alarm {
+        app.metrics.stripe_alarm();
+        tracing::error!(project.id = %project, alarm, "a payment at Stripe needs a person");
+    }
+}
+
+/// The goods of the prices that a customer's subscriptions have, as far as we know them.
+async fn goods(app: &App, account: &Account, customer: &str) -> Result<BTreeMap<String, Good>, SyncError> {
+    let subscriptions: Vec<Subscription> =
+        account.api.list("/subscriptions", &[("customer", customer), ("status", "all")]).await?;
+    let mut goods = BTreeMap::new();
+    for item in subscriptions.iter().flat_map(|subscription| &subscription.items.data) {
+        let id = &item.price.id;
+        let good = match app.store.good_of_price(id).await? {
+            Some(good) => Some(good),
+            None => learned(app, &account.api.price(id).await?).await?,
+        };
+        goods.extend(good.map(|good| (id.clone(), good)));
+    }
+    Ok(goods)
+}
+
+/// The good of a price that was made by an earlier catalogue of ours; such prices say so themselves.
+async fn learned(app: &App, price: &Price) -> Result<Option<Good>, StoreError> {
+    let key = price.metadata.get("palveron_good").or(price.lookup_key.as_ref());
+    let good = key.and_then(|key| Good::parse(key).or_else(|| Good::of_lookup_key(key)));
+    let amount = price.unit_amount.and_then(|amount| u64::try_from(amount).ok());
+    let (Some(good), Some(amount)) = (good, amount) else { return Ok(None) };
+    app.store.keep_price(&StripePrice { id: price.id.clone(), good, amount }, false).await?;
+    Ok(Some(good))
+}
+
+/// The price that a good is sold by, looked up at Stripe where our books have none that fits the catalogue.
+///
+/// # Errors
+/// When Stripe has none that fits, or cannot be asked.
+pub async fn price(app: &App, account: &Account, good: Good) -> Result<String, SyncError> {
+    let catalogue = app.store.newest_catalogue().await?;
+    let wanted = good.price(&catalogue).and_then(|price| u64::try_from(price.minor()).ok());
+    if let Some(price) = app.store.price_of(good).await?
+        && Some(price.amount) == wanted
+    {
+        return Ok(price.id);
+    }
+    let key = good.lookup_key();
+    let found: Page<Price> =
+        account.api.get("/prices", &[("lookup_keys[]", key.as_str()), ("active", "true")]).await?;
+    let fits = |price: &&Price| good.check(price, &catalogue, account.api.livemode()).is_ok();
+    let Some(price) = found.data.iter().find(fits) else {
+        app.metrics.stripe_alarm();
+        tracing::error!(good = %good, "Stripe has no price for it that fits the catalogue; run `meter stripe sync`");
+        return Err(SyncError::Parked(format!("{good} is not on sale at present.")));
+    };
+    let amount = wanted.unwrap_or_default();
+    app.store.keep_price(&StripePrice { id: price.id.clone(), good, amount }, true).await?;
+    Ok(price.id.clone())
+}
+
+/// Whether an order is still to be looked after.
+#[must_use]
+pub fn is_unfinished(order: &Order) -> bool {
+    match order.state {
+        OrderState::New | OrderState::Open | OrderState::Processing => true,
+        OrderState::Paid | OrderState::Failed | OrderState::Expired | OrderState::Held => false,
+    }
+}

@@ -1,0 +1,5 @@
+//! What follows from what Stripe shows, row by row, and whatever the order it comes in.
+
+mod months;
+mod rows;
+mod shop;

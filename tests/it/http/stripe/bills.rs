@@ -1,0 +1,157 @@
+//! Overage: one invoice a month, whatever happens to the calls that make it.
+
+use anyhow::Result;
+use serde_json::{Value, json};
+use shared::plan::Plan;
+use tests::client::Call;
+use tests::poll::eventually;
+use tests::stack::Part;
+
+use super::shop::Shop;
+
+const SOON: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// The invoices at Stripe that are our bills.
+async fn bills(shop: &Shop) -> Result<Vec<Value>> {
+    let all = shop.at_stripe("invoices?limit=100").await?;
+    let all = all["data"].as_array().cloned().unwrap_or_default();
+    Ok(all.into_iter().filter(|invoice| invoice["metadata"]["palveron_kind"] == "overage").collect())
+}
+
+/// A project that pays for pro by card, with overage on and 2,500 units beyond the quota.
+async fn with_overage() -> Result<Shop> {
+    let shop = Shop::open(Plan::Community).await?;
+    shop.subscribe("pro", "month").await?;
+    shop.is_quiet().await?;
+    let on = json!({ "auto_overage": true }).to_string();
+    let on =
+        Call::new("PUT".parse()?, "/api/v1/billing/plan").json().bearer(&shop.project.token).with_body(on);
+    on.send(shop.stack.aggregator()).await?.ok::<Value>()?;
+    shop.used(1, 12_500).await?;
+    Ok(shop)
+}
+
+async fn is_paid(shop: &Shop) -> Result<Value> {
+    eventually("the paid bill", SOON, async || {
+        let bills = bills(shop).await?;
+        Ok(bills.first().filter(|bill| bill["status"] == "paid").cloned())
+    })
+    .await
+}
+
+/// Beyond the month's end and the 72 hours that follow.
+const CLOSED: &str = "35d";
+
+#[tokio::test]
+async fn a_months_overage_is_one_invoice_of_the_right_amount() -> Result<()> {
+    let shop = with_overage().await?;
+    shop.later(CLOSED).await?;
+    let bill = is_paid(&shop).await?;
+    // 2,500 × 6.00 € / 1,000.
+    assert_eq!((&bill["subtotal"], &bill["currency"]), (&json!(1_500), &json!("eur")));
+    assert_eq!(bill["lines"]["data"].as_array().map(Vec::len), Some(1));
+    shop.is_quiet().await?;
+    let shown: Value = serde_json::from_str(&shop.stack.meter(&["stripe", "bills", "--json"])?)?;
+    assert_eq!((&shown[0]["step"], &shown[0]["amount"]["minor"]), (&json!("paid"), &json!("1500")));
+    assert_eq!(bills(&shop).await?.len(), 1);
+    shop.stack.finish()
+}
+
+#[tokio::test]
+async fn lost_answers_and_remembered_failures_make_no_second_line() -> Result<()> {
+    let shop = with_overage().await?;
+    for call in ["POST /v1/invoices", "POST /v1/invoiceitems"] {
+        shop.fault(&json!({ "matches": call, "drop_after": true })).await?;
+        shop.fault(&json!({ "matches": call, "status": 500 })).await?;
+        shop.fault(&json!({ "matches": call, "drop": true })).await?;
+    }
+    shop.later(CLOSED).await?;
+    let bill = is_paid(&shop).await?;
+    assert_eq!((bills(&shop).await?.len(), &bill["subtotal"]), (1, &json!(1_500)));
+    assert_eq!(bill["lines"]["data"].as_array().map(Vec::len), Some(1));
+    shop.stack.finish()
+}
+
+#[tokio::test]
+async fn a_kill_between_any_two_calls_makes_no_second_line() -> Result<()> {
+    let mut shop = with_overage().await?;
+    // Every call is acted on slowly, so that the process can be killed while it waits for the answer.
+    for _ in 0..6 {
+        shop.fault(&json!({ "matches": "POST /v1/invoice", "delay_ms": 400, "drop_after": true })).await?;
+    }
+    shop.later(CLOSED).await?;
+    for seen in 1..=3 {
+        eventually("another call", SOON, async || {
+            let made = shop.requests("POST /v1/invoices").await?.len()
+                + shop.requests("POST /v1/invoiceitems").await?.len();
+            Ok((made >= seen).then_some(()))
+        })
+        .await?;
+        shop.stack.kill(Part::Aggregator)?;
+        shop.stack.begin(&[Part::Aggregator]).await?;
+    }
+    let bill = is_paid(&shop).await?;
+    assert_eq!((bills(&shop).await?.len(), &bill["subtotal"]), (1, &json!(1_500)));
+    shop.stack.finish()
+}
+
+#[tokio::test]
+async fn keys_that_stripe_has_forgotten_make_no_second_invoice() -> Result<()> {
+    let mut shop = with_overage().await?;
+    shop.fault(&json!({ "matches": "POST /v1/invoices", "times": 1, "drop_after": true })).await?;
+    shop.fault(&json!({ "matches": "POST /v1/invoices", "times": 1, "drop": true, "delay_ms": 1_000 }))
+        .await?;
+    shop.later(CLOSED).await?;
+    eventually("the first call", SOON, async || {
+        Ok((!shop.requests("POST /v1/invoices").await?.is_empty()).then_some(()))
+    })
+    .await?;
+    shop.stack.kill(Part::Aggregator)?;
+    shop.control("DELETE", "idempotency", &Value::Null).await?;
+    // A day later nobody at Stripe remembers the key.
+    shop.later("25h").await?;
+    shop.stack.begin(&[Part::Aggregator]).await?;
+    is_paid(&shop).await?;
+    assert_eq!(bills(&shop).await?.len(), 1);
+    shop.stack.finish()
+}
+
+#[tokio::test]
+async fn an_unpaid_bill_is_past_due_until_it_is_paid() -> Result<()> {
+    let shop = with_overage().await?;
+    let customer =
+        shop.at_stripe("customers").await?["data"][0]["id"].as_str().unwrap_or_default().to_owned();
+    let card = format!("customers/{customer}/card");
+    shop.later("1d").await?;
+    shop.is_quiet().await?;
+    shop.control("POST", &card, &json!({ "works": false })).await?;
+    shop.later(CLOSED).await?;
+    eventually("an overdue bill", SOON, async || {
+        let state = shop.plan().await?["overage"]["state"].clone();
+        Ok((state == "past_due").then_some(()))
+    })
+    .await?;
+    shop.control("POST", &card, &json!({ "works": true })).await?;
+    is_paid(&shop).await?;
+    eventually("overage is served again", SOON, async || {
+        let state = shop.plan().await?["overage"]["state"].clone();
+        Ok((state == "on").then_some(()))
+    })
+    .await?;
+    shop.stack.finish()
+}
+
+#[tokio::test]
+async fn a_month_within_the_quota_makes_no_invoice() -> Result<()> {
+    let shop = Shop::open(Plan::Community).await?;
+    shop.subscribe("pro", "year").await?;
+    shop.used(1, 9_999).await?;
+    shop.later(CLOSED).await?;
+    eventually("the close", SOON, async || {
+        Ok((shop.metric("meter_closed_periods_total").await? > 0).then_some(()))
+    })
+    .await?;
+    shop.is_quiet().await?;
+    assert_eq!(bills(&shop).await?, [] as [Value; 0]);
+    shop.stack.finish()
+}

@@ -1,0 +1,184 @@
+//! Plans: bought, changed, overdue, cancelled; the tier follows what was paid, and nothing else.
+
+use anyhow::Result;
+use serde_json::{Value, json};
+use shared::plan::Plan;
+use shared::problem::ErrorCode;
+use tests::client::Call;
+use tests::poll::eventually;
+use tests::stack::{Options, Stack};
+
+use super::shop::{Shop, named};
+
+const SOON: std::time::Duration = std::time::Duration::from_secs(45);
+
+#[tokio::test]
+async fn an_upgrade_paid_on_the_hosted_page_is_live_at_the_edge() -> Result<()> {
+    let stack = Stack::start_with(Options { stripe: true, ..Options::default() }).await?;
+    let shop = Shop::on(stack, Plan::Community)?;
+    let included = async |shop: &Shop| -> Result<Value> {
+        let quota = Call::get("/v1/quota").bearer(&shop.project.key).send(shop.stack.edge()).await?;
+        Ok(quota.ok::<Value>()?["included"].clone())
+    };
+    eventually("the key at the edge", SOON, async || Ok((included(&shop).await? == 1_000).then_some(())))
+        .await?;
+    let (_, session) = shop.buy(&json!({ "plan": "pro", "interval": "month" }), None).await?;
+    let page = Call::post(&format!("/pay/{session}"), "method=card")
+        .header("content-type", "application/x-www-form-urlencoded")
+        .send(shop.stack.stripe())
+        .await?;
+    assert!(page.status < 400, "{}", page.text());
+    eventually("the tier at the edge", SOON, async || Ok((included(&shop).await? == 10_000).then_some(())))
+        .await?;
+    shop.stack.finish()
+}
+
+#[tokio::test]
+async fn a_plan_by_debit_begins_when_the_debit_has_arrived() -> Result<()> {
+    let shop = Shop::open(Plan::Community).await?;
+    let wish = json!({ "plan": "pro", "interval": "year" });
+    let (_, session) = shop.buy(&wish, None).await?;
+    shop.pay(&session, "sepa_debit").await?;
+    shop.is_quiet().await?;
+    assert_eq!(shop.plan().await?["plan"], "community");
+    shop.wish(&json!({ "plan": "business", "interval": "month" }), None)
+        .await?
+        .problem(ErrorCode::NotBillable)?;
+    shop.later("5d1h").await?;
+    shop.has_plan("pro").await?;
+    shop.stack.finish()
+}
+
+#[tokio::test]
+async fn a_plan_whose_debit_comes_back_never_begins() -> Result<()> {
+    let shop = Shop::open(Plan::Community).await?;
+    let (_, session) = shop.buy(&json!({ "plan": "pro", "interval": "month" }), None).await?;
+    shop.pay(&session, "sepa_returned").await?;
+    shop.later("6d").await?;
+    shop.is_quiet().await?;
+    assert_eq!(shop.plan().await?["plan"], "community");
+    shop.stack.finish()
+}
+
+#[tokio::test]
+async fn of_two_plans_only_the_one_that_was_chosen_last_can_be_paid() -> Result<()> {
+    let shop = Shop::open(Plan::Community).await?;
+    let (_, first) = shop.buy(&json!({ "plan": "pro", "interval": "month" }), None).await?;
+    assert_eq!(shop.buy(&json!({ "plan": "pro", "interval": "month" }), Some("k")).await?.1, first);
+    let (_, second) = shop.buy(&json!({ "plan": "business", "interval": "month" }), None).await?;
+    assert_ne!(first, second);
+    assert_eq!(shop.at_stripe(&format!("checkout/sessions/{first}")).await?["status"], "expired");
+    shop.pay(&second, "card").await?;
+    shop.has_plan("business").await?;
+    shop.stack.finish()
+}
+
+#[tokio::test]
+async fn a_live_subscription_is_changed_by_confirmation_and_never_doubled() -> Result<()> {
+    let shop = Shop::open(Plan::Community).await?;
+    shop.subscribe("pro", "month").await?;
+    shop.wish(&json!({ "plan": "pro", "interval": "month" }), None).await?.problem(ErrorCode::NotBillable)?;
+    shop.used(1, 9_500).await?;
+    let change = async |plan: &str| -> Result<()> {
+        let answer = shop.wish(&json!({ "plan": plan, "interval": "month" }), None).await?;
+        let (_, portal) = named(&answer.ok()?)?;
+        shop.control("POST", &format!("portal/{portal}"), &json!({ "action": "confirm" })).await.map(drop)
+    };
+    change("business").await?;
+    shop.has_plan("business").await?;
+    let plan = shop.plan().await?;
+    assert_eq!(plan["quota"], 100_000, "the quota is there at once");
+    let crossed: Vec<_> =
+        plan["crossings"].as_array().unwrap().iter().map(|one| one["percent"].clone()).collect();
+    assert_eq!(crossed, [json!(80)], "95 % of the smaller plan, and nothing of the larger");
+    assert_eq!(shop.at_stripe("subscriptions").await?["data"].as_array().map(Vec::len), Some(1));
+    // Back to the smaller one: only when the paid time is over.
+    change("pro").await?;
+    shop.is_quiet().await?;
+    assert_eq!(shop.plan().await?["plan"], "business");
+    shop.later("32d").await?;
+    shop.has_plan("pro").await?;
+    shop.stack.finish()
+}
+
+#[tokio::test]
+async fn cancelling_takes_effect_when_the_paid_time_is_over_and_lots_survive() -> Result<()> {
+    let shop = Shop::open(Plan::Community).await?;
+    shop.subscribe("pro", "month").await?;
+    let (_, pack) = shop.buy_pack("small").await?;
+    shop.pay(&pack, "card").await?;
+    shop.has_lots(&[(5_000, 5_000)]).await?;
+    let portal = shop.get("/api/v1/stripe/portal").await?;
+    let id = portal["url"].as_str().unwrap_or_default().rsplit('/').next().unwrap_or_default().to_owned();
+    for action in ["cancel", "resume", "cancel"] {
+        shop.control("POST", &format!("portal/{id}"), &json!({ "action": action })).await?;
+        shop.is_quiet().await?;
+        assert_eq!(shop.plan().await?["plan"], "pro", "{action}");
+    }
+    shop.later("32d").await?;
+    shop.has_plan("community").await?;
+    assert_eq!(shop.lots().await?, [(5_000, 5_000)]);
+    shop.stack.finish()
+}
+
+#[tokio::test]
+async fn a_missed_payment_has_its_grace_then_falls_and_paying_brings_it_back() -> Result<()> {
+    let shop = Shop::open(Plan::Community).await?;
+    shop.subscribe("pro", "month").await?;
+    shop.is_quiet().await?;
+    let customer =
+        shop.at_stripe("customers").await?["data"][0]["id"].as_str().unwrap_or_default().to_owned();
+    let card = format!("customers/{customer}/card");
+    shop.control("POST", &card, &json!({ "works": false })).await?;
+    shop.later("31d12h").await?;
+    shop.is_quiet().await?;
+    let state = shop.at_stripe("subscriptions?status=all").await?["data"][0]["status"].clone();
+    assert_eq!(state, "past_due");
+    assert_eq!(shop.plan().await?["plan"], "pro", "within the grace");
+    shop.later("7d12h").await?;
+    shop.has_plan("community").await?;
+    shop.control("POST", &card, &json!({ "works": true })).await?;
+    shop.has_plan("pro").await?;
+    shop.stack.finish()
+}
+
+#[tokio::test]
+async fn finance_may_open_the_portal_and_viewers_may_not() -> Result<()> {
+    let shop = Shop::open(Plan::Pro).await?;
+    for (role, may) in [("finance", true), ("viewer", false)] {
+        let token = shop.stack.meter(&["token", "create", "--project", "demo", "--role", role, "--json"])?;
+        let token: Value = serde_json::from_str(&token)?;
+        let call = Call::get("/api/v1/stripe/portal").bearer(token["token"].as_str().unwrap_or_default());
+        let answer = call.send(shop.stack.aggregator()).await?;
+        if may {
+            assert!(answer.ok::<Value>()?["url"].as_str().is_some_and(|url| url.contains("/portal/")));
+        } else {
+            answer.problem(ErrorCode::Forbidden)?;
+        }
+    }
+    shop.stack.finish()
+}
+
+#[tokio::test]
+async fn syncing_prices_shows_what_differs_and_again_nothing() -> Result<()> {
+    let shop = Shop::open(Plan::Pro).await?;
+    let run = |arguments: &[&str]| -> Result<Value> {
+        let all = [&["stripe", "sync", "--json"], arguments].concat();
+        Ok(serde_json::from_str(&shop.stack.meter(&all)?)?)
+    };
+    assert_eq!(run(&[])?, json!({ "differences": [], "applied": false }));
+    // Somebody archives a price and renames a product.
+    let price = shop.at_stripe("prices?lookup_keys[]=palveron_pro_month").await?["data"][0]["id"].clone();
+    shop.by_owner(&format!("prices/{}", price.as_str().unwrap_or_default()), "active=false").await?;
+    shop.by_owner("products/palveron_pro", "name=Other").await?;
+    let dry = run(&["--dry-run"])?;
+    assert_eq!(dry["applied"], false);
+    let lines = dry["differences"].to_string();
+    assert!(
+        lines.contains("~ product palveron_pro ") && lines.contains("+ price palveron_pro_month 4900 eur"),
+        "{lines}"
+    );
+    assert_eq!(run(&[])?["applied"], true);
+    assert_eq!(run(&[])?["differences"], json!([]));
+    shop.stack.finish()
+}

@@ -1,0 +1,216 @@
+//! A meter with an account at the simulated Stripe, and what customers, banks and the network do there.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::{Value, json};
+use sha2::Sha256;
+use tests::client::{Answer, Call};
+use tests::clock;
+use tests::poll::eventually;
+use tests::project::{Limits, Project};
+use tests::stack::{Options, Part, Stack};
+
+/// Long enough for whatever has to happen, on a machine that does other things too.
+const SOON: Duration = Duration::from_secs(45);
+
+pub(super) struct Shop {
+    pub(super) stack: Stack,
+    pub(super) project: Project,
+}
+
+impl Shop {
+    /// A shop with its prices at Stripe, and a project on that plan. There is no edge.
+    pub(super) async fn open(plan: shared::plan::Plan) -> Result<Self> {
+        let later = vec![Part::Edge, Part::Upstream];
+        let stack = Stack::start_with(Options { stripe: true, later, ..Options::default() }).await?;
+        Self::on(stack, plan)
+    }
+
+    pub(super) fn on(stack: Stack, plan: shared::plan::Plan) -> Result<Self> {
+        stack.meter(&["stripe", "sync"])?;
+        let project = Project::create(&stack, "demo", Limits { plan, rpm: None, included: None })?;
+        Ok(Self { stack, project })
+    }
+
+    /// Asks for a checkout as an admin, with an `Idempotency-Key` where one is given.
+    pub(super) async fn wish(&self, body: &Value, key: Option<&str>) -> Result<Answer> {
+        let call = Call::post("/api/v1/stripe/checkout", body.to_string()).json().bearer(&self.project.token);
+        let call = match key {
+            Some(key) => call.header("idempotency-key", key),
+            None => call,
+        };
+        call.send(self.stack.aggregator()).await
+    }
+
+    /// Buys, and says which order and which session that is.
+    pub(super) async fn buy(&self, body: &Value, key: Option<&str>) -> Result<(String, String)> {
+        named(&self.wish(body, key).await?.ok()?)
+    }
+
+    pub(super) async fn buy_pack(&self, pack: &str) -> Result<(String, String)> {
+        self.buy(&json!({ "pack": pack }), None).await
+    }
+
+    /// Subscribes by card and waits until the plan is there.
+    pub(super) async fn subscribe(&self, plan: &str, interval: &str) -> Result<()> {
+        let (_, session) = self.buy(&json!({ "plan": plan, "interval": interval }), None).await?;
+        self.pay(&session, "card").await?;
+        self.has_plan(plan).await
+    }
+
+    /// What the payer does on the hosted page.
+    pub(super) async fn pay(&self, session: &str, method: &str) -> Result<Value> {
+        self.control("POST", &format!("checkout/{session}/pay"), &json!({ "method": method })).await
+    }
+
+    /// A control call of the simulated Stripe.
+    pub(super) async fn control(&self, method: &str, path: &str, body: &Value) -> Result<Value> {
+        let path = format!("/_fake/{path}");
+        let call = if body.is_null() {
+            Call::new(method.parse()?, &path)
+        } else {
+            Call::post(&path, body.to_string())
+        };
+        call.send(self.stack.stripe()).await?.ok()
+    }
+
+    /// Makes the next calls that begin so fail in some way.
+    pub(super) async fn fault(&self, fault: &Value) -> Result<()> {
+        self.control("POST", "faults", fault).await.map(drop)
+    }
+
+    /// Everything that we sent to Stripe so far, as `METHOD /path`.
+    pub(super) async fn requests(&self, call: &str) -> Result<Vec<Value>> {
+        let all = self.control("GET", "requests", &Value::Null).await?;
+        let all = all["requests"].as_array().cloned().unwrap_or_default();
+        Ok(all.into_iter().filter(|request| request["call"] == call).collect())
+    }
+
+    /// Reads at Stripe, as the account's owner would.
+    pub(super) async fn at_stripe(&self, path: &str) -> Result<Value> {
+        Call::get(&format!("/v1/{path}"))
+            .bearer(self.stack.stripe_key())
+            .send(self.stack.stripe())
+            .await?
+            .ok()
+    }
+
+    /// Changes something at Stripe, as the account's owner would.
+    pub(super) async fn by_owner(&self, path: &str, form: &str) -> Result<Value> {
+        Call::post(&format!("/v1/{path}"), form.to_owned())
+            .bearer(self.stack.stripe_key())
+            .header("content-type", "application/x-www-form-urlencoded")
+            .send(self.stack.stripe())
+            .await?
+            .ok()
+    }
+
+    pub(super) async fn get(&self, path: &str) -> Result<Value> {
+        Call::get(path).bearer(&self.project.token).send(self.stack.aggregator()).await?.ok()
+    }
+
+    /// Where the project stands.
+    pub(super) async fn plan(&self) -> Result<Value> {
+        self.get("/api/v1/billing/plan").await
+    }
+
+    pub(super) async fn has_plan(&self, plan: &str) -> Result<()> {
+        let what = format!("the plan {plan}");
+        eventually(&what, SOON, async || Ok((self.plan().await?["plan"] == plan).then_some(()))).await
+    }
+
+    /// The lots: (units, left), the oldest first.
+    pub(super) async fn lots(&self) -> Result<Vec<(u64, u64)>> {
+        let lots = self.get("/api/v1/billing/top-ups").await?;
+        let lots = lots["lots"].as_array().cloned().unwrap_or_default();
+        let number = |lot: &Value, name: &str| lot[name].as_u64().unwrap_or_default();
+        Ok(lots.iter().map(|lot| (number(lot, "units"), number(lot, "left"))).collect())
+    }
+
+    pub(super) async fn has_lots(&self, expected: &[(u64, u64)]) -> Result<()> {
+        let what = format!("the lots {expected:?}");
+        let found =
+            eventually(&what, SOON, async || Ok((self.lots().await? == expected).then_some(()))).await;
+        match found {
+            Ok(()) => Ok(()),
+            Err(error) => Err(error.context(format!("there are {:?}", self.lots().await?))),
+        }
+    }
+
+    /// Reports that so many units were used.
+    pub(super) async fn used(&self, seq: u64, units: u64) -> Result<()> {
+        let flush = tests::ingest::flush_of("demo", seq, units);
+        let answer = tests::ingest::signed(&self.stack, &flush)?.send(self.stack.aggregator()).await?;
+        ensure!(answer.status == 200, "{}", answer.text());
+        Ok(())
+    }
+
+    /// Moves the clocks of the meter and of Stripe. The meter follows within half a second; what Stripe
+    /// delivers before that is of the meter's future, is refused, and comes again.
+    pub(super) async fn later(&self, by: &str) -> Result<()> {
+        let moved: Value = serde_json::from_str(&self.stack.meter(&["clock", "advance", by, "--json"])?)?;
+        let offset_ms = moved["offset_ms"].as_u64().context("clock advance names no offset_ms")?;
+        self.control("POST", "clock", &json!({ "offset_ms": offset_ms })).await.map(drop)
+    }
+
+    /// Waits until every delivery has arrived and every event is settled.
+    pub(super) async fn is_quiet(&self) -> Result<()> {
+        eventually("all events settled", SOON, async || {
+            let waiting = self.control("GET", "deliveries", &Value::Null).await?;
+            let metrics = self.metrics().await?;
+            let quiet = waiting["waiting"] == 0 && metrics.contains("meter_stripe_events_pending 0\n");
+            Ok(quiet.then_some(()))
+        })
+        .await
+    }
+
+    pub(super) async fn metrics(&self) -> Result<String> {
+        Ok(Call::get("/metrics").send(self.stack.aggregator()).await?.text())
+    }
+
+    /// The number of a metric.
+    pub(super) async fn metric(&self, name: &str) -> Result<u64> {
+        let metrics = self.metrics().await?;
+        let line = metrics.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
+        Ok(line.with_context(|| format!("no metric {name}"))?.parse()?)
+    }
+
+    /// What operators see as held or parked.
+    pub(super) fn parked(&self) -> Result<Value> {
+        Ok(serde_json::from_str(&self.stack.meter(&["stripe", "parked", "--json"])?)?)
+    }
+
+    /// Delivers a body signed with the endpoint's secret, as of now.
+    pub(super) async fn deliver(&self, body: &[u8]) -> Result<Answer> {
+        let header = signature(self.stack.stripe_secret(), &clock::now().as_seconds().to_string(), body);
+        self.deliver_as(body, &header).await
+    }
+
+    pub(super) async fn deliver_as(&self, body: &[u8], header: &str) -> Result<Answer> {
+        Call::post("/api/v1/stripe/webhook", body.to_vec())
+            .header("stripe-signature", header)
+            .send(self.stack.aggregator())
+            .await
+    }
+}
+
+/// The order and the session of a checkout's answer.
+pub(super) fn named(answer: &Value) -> Result<(String, String)> {
+    let text = |name: &str| answer[name].as_str().map(str::to_owned).with_context(|| format!("{answer}"));
+    let url = text("url")?;
+    let session = url.rsplit('/').next().unwrap_or_default().to_owned();
+    Ok((text("id")?, session))
+}
+
+/// The header that Stripe would send.
+pub(super) fn signature(secret: &str, time: &str, body: &[u8]) -> String {
+    let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes());
+    let mut mac = mac.expect("a key of any length will do");
+    mac.update(time.as_bytes());
+    mac.update(b".");
+    mac.update(body);
+    let hex: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("t={time},v1={hex}")
+}

@@ -32,6 +32,12 @@ impl Doubt {
             Self::InFuture => "in_future",
         }
     }
+
+    /// The reason of that name, if there is one.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::AboveRate, Self::InFuture].into_iter().find(|doubt| doubt.as_str() == text)
+    }
 }
 
 impl fmt::Display for Doubt {

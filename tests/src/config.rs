@@ -112,6 +112,42 @@ impl Parts {
     }
 }
 
+/// How many generated calls each endpoint gets, and by which seed.
+#[derive(Debug, Clone, Copy)]
+pub struct Examples {
+    /// At most so many for each endpoint and phase.
+    pub count: u32,
+    /// The same calls each time; `None` draws others, as long runs do.
+    pub seed: Option<u32>,
+}
+
+/// Reads `METER_TEST_EXAMPLES`; without it there are few calls, and always the same.
+///
+/// # Errors
+/// When it is no number.
+pub fn examples() -> Result<Examples> {
+    match variable("METER_TEST_EXAMPLES") {
+        None => Ok(Examples { count: 12, seed: Some(1) }),
+        Some(text) => Ok(Examples { count: text.parse().context("METER_TEST_EXAMPLES")?, seed: None }),
+    }
+}
+
+/// Schemathesis' program, by `METER_TEST_SCHEMATHESIS` or where `cargo xtask test` leaves it.
+///
+/// # Errors
+/// When it is not there.
+pub fn schemathesis() -> Result<PathBuf> {
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
+    let installed = target.join("tools/schemathesis/bin/schemathesis");
+    let program = variable("METER_TEST_SCHEMATHESIS").map_or(installed, PathBuf::from);
+    ensure!(
+        program.is_file(),
+        "{} is missing: run the tests through `cargo xtask test`, which installs it",
+        program.display()
+    );
+    Ok(program)
+}
+
 #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())

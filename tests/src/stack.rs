@@ -167,6 +167,12 @@ impl Stack {
         self.aggregator
     }
 
+    /// Where this stack's files are; they go with it.
+    #[must_use]
+    pub fn scratch(&self) -> &Path {
+        self.scratch.path()
+    }
+
     /// Where the upstream listens.
     #[must_use]
     pub fn upstream(&self) -> SocketAddr {

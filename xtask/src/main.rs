@@ -11,7 +11,9 @@ mod edge;
 mod native;
 mod process;
 mod progress;
+mod python;
 mod sim;
+mod soak;
 mod test;
 mod tidy;
 mod toolchain;
@@ -64,6 +66,8 @@ enum Task {
     Edge,
     /// Run the lease core under every fault, from seeds that replay exactly
     Sim(sim::Options),
+    /// Do the long runs that no test run has time for
+    Soak(soak::Options),
     /// Measure the edge beside what one would write instead
     Bench(bench::Options),
     /// Check that wrangler would deploy the bundle (dry run, no network, no account)
@@ -93,6 +97,7 @@ fn run(task: Task) -> Result<()> {
         Task::Tidy => tidy::run(),
         Task::Edge => edge::build().map(|_bundle| ()),
         Task::Sim(options) => sim::run(&options),
+        Task::Soak(options) => soak::run(&options),
         Task::Bench(options) => bench::run(&options),
         Task::Wrangler => wrangler::run_dry(),
     }

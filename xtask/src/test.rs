@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::process::run_visible;
-use crate::{edge, native, tools};
+use crate::{edge, native, python, tools};
 
 /// What `cargo xtask test` takes.
 #[derive(Debug, Default, Args)]
@@ -24,12 +24,14 @@ const PRODUCT: [&str; 3] = ["--workspace", "--exclude", "xtask"];
 pub(crate) fn run(options: &Options) -> Result<()> {
     // First, because it takes seconds and tells at once whether npm is there.
     let workerd = tools::workerd()?;
+    let schemathesis = python::schemathesis()?;
     let bundle = edge::build()?;
     let programs = native::build("programs and tests", &[&PRODUCT[..], &["--bins", "--tests"]].concat())?;
     let mut product = native::cargo("test");
     product.args(PRODUCT).args(&options.arguments);
     product.env("METER_TEST_BUNDLE", &bundle.folder);
     product.env("METER_TEST_WORKERD", &workerd);
+    product.env("METER_TEST_SCHEMATHESIS", &schemathesis);
     product.env("METER_TEST_BIN_DIR", programs.folder_of("meter")?);
     run_visible("cargo test", &mut product)?;
     let mut xtask = native::cargo("test");

@@ -11,6 +11,7 @@ mod member;
 mod plans;
 mod print;
 mod project;
+mod quarantine;
 mod serve;
 mod stripe;
 mod tail;
@@ -72,6 +73,9 @@ enum Command {
     Statement(billing::Show),
     /// Show what happens in a project, as it happens
     Tail(tail::Tail),
+    /// Decide about reports that could not be true
+    #[command(subcommand)]
+    Quarantine(quarantine::Command),
     /// Show who changed what, the newest first
     Audit(trail::Show),
     /// Stripe: what is sold, what waits for a person, what was bought
@@ -107,6 +111,7 @@ impl Command {
             | Self::Correct(_)
             | Self::Statement(_)
             | Self::Tail(_)
+            | Self::Quarantine(_)
             | Self::Audit(_)
             | Self::Stripe(_)
             | Self::Clock(_)
@@ -155,6 +160,7 @@ fn start(cli: Cli) -> anyhow::Result<()> {
             Command::Correct(correct) => billing::correct(correct, context(config, missing).await?).await,
             Command::Statement(show) => billing::show(show, context(config, missing).await?).await,
             Command::Tail(tail) => tail::run(tail, context(config, missing).await?).await,
+            Command::Quarantine(command) => quarantine::run(command, context(config, missing).await?).await,
             Command::Audit(show) => trail::show(show, context(config, missing).await?).await,
             Command::Stripe(command) => stripe::run(command, context(config, missing).await?).await,
             Command::Clock(command) => clock::run(command, context(config, missing).await?).await,

@@ -88,6 +88,13 @@ impl Failure {
         )
     }
 
+    pub(crate) fn cell_unknown() -> Self {
+        Self::new(
+            ErrorCode::NotFound,
+            "There is no such cell in the project's quarantine. GET …/quarantine lists the ids of those there are.",
+        )
+    }
+
     pub(crate) fn forbidden(role: &str) -> Self {
         Self::new(
             ErrorCode::Forbidden,

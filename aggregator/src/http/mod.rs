@@ -25,7 +25,7 @@ mod told;
 mod usage;
 mod webhooks;
 
-pub use admin::{AuditView, KeyView, MemberView, ProjectView, TokenView};
+pub use admin::{AuditView, KeyView, MemberView, ProjectView, QuarantinedView, TokenView};
 pub(crate) use admin::{REASON, is_reason};
 pub use field::Field;
 pub use health::Readiness;

@@ -10,7 +10,7 @@ use sqlx::Row;
 
 use super::rows::{id, instant, int, ms, name, number, optional, small};
 use super::webhooks::Asked;
-use super::{Connection, DbRow, Store, StoreError, Work, events, webhooks};
+use super::{Connection, DbRow, Store, StoreError, Work, events, stream, webhooks};
 use crate::trail::{Action, Deed};
 use crate::webhook::endpoint::Endpoint;
 use crate::webhook::event::{Event, EventType, Message, WebhookDisabled};
@@ -218,10 +218,12 @@ impl Store {
             return Ok(Health::Well);
         };
         let number = due.attempts.saturating_add(1);
-        if !update(&mut tx, due, due.waiting.after(&attempt.outcome, now), number).await? {
+        let state = due.waiting.after(&attempt.outcome, now);
+        if !update(&mut tx, due, state, number).await? {
             return Ok(endpoint.health);
         }
         insert_attempt(&mut tx, &due.delivery, number, attempt).await?;
+        stream::tell_attempt(&mut tx, (claim, due), (attempt, number, state), now).await?;
         let health = endpoint.health.after(&attempt.outcome, now);
         if health != endpoint.health {
             webhooks::set_health(&mut tx, &endpoint.id, health).await?;

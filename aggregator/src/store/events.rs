@@ -6,7 +6,7 @@ use shared::ids::ProjectId;
 use shared::time::Timestamp;
 
 use super::rows::{int, ms, number};
-use super::{Connection, StoreError, webhooks};
+use super::{Connection, StoreError, stream, webhooks};
 use crate::webhook::event::{Event, Message};
 use crate::webhook::health::Health;
 
@@ -19,6 +19,7 @@ pub(super) async fn announce(
 ) -> Result<bool, StoreError> {
     let message = message(project, event, now)?;
     let Some(number) = insert(tx, project, &message).await? else { return Ok(false) };
+    stream::tell_message(tx, project, &message, now).await?;
     for endpoint in webhooks::of_project(tx, project).await? {
         let disabled = matches!(endpoint.health, Health::Disabled { .. });
         if !disabled && endpoint.events.takes(message.kind) {

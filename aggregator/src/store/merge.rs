@@ -114,6 +114,27 @@ async fn merge_one(tx: &mut Connection, flush: &Flush, now: Timestamp) -> Result
     Ok(Some(Merged { watermark, book, keys, cells: count, doubted: doubted_count, crossings, raised }))
 }
 
+/// Merges cells that a person believes. Says how many crossings fired, and whether the policy has a new version.
+pub(super) async fn merge_believed(
+    tx: &mut Connection,
+    flush: &Flush,
+    now: Timestamp,
+) -> Result<(usize, bool), StoreError> {
+    let growth = grow(tx, flush, flush.cells.clone()).await?;
+    write(tx, flush, &growth).await?;
+    let Some(book) = ledger::load(tx, &flush.project).await? else { return Ok((0, false)) };
+    stream::tell_flush(tx, flush, &growth.periods, &book, now).await?;
+    let looks: Looks = growth.periods.into_keys().map(|period| (period, None)).collect();
+    let before = book.project.policy_version;
+    match flush.mode {
+        Mode::Live if !looks.is_empty() => {
+            let (book, crossings) = tell_ledger(tx, book, &looks, now).await?;
+            Ok((crossings, book.project.policy_version > before))
+        }
+        Mode::Live | Mode::Test => Ok((0, false)),
+    }
+}
+
 /// Cells of closed periods become adjustments; levels that open ones have reached are crossed.
 async fn tell_ledger(
     tx: &mut Connection,

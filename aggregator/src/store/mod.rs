@@ -19,6 +19,7 @@ mod migrations;
 mod outbox;
 mod postgres;
 mod projects;
+mod quarantine;
 mod rollups;
 mod rows;
 mod sqlite;
@@ -50,6 +51,7 @@ pub use members::MemberKept;
 pub use merge::Merged;
 pub use outbox::DuePush;
 pub use projects::Changed;
+pub use quarantine::{Decided, Quarantined};
 pub use stream::Shown;
 pub use stripe::{
     Began, Begin, Event, EventState, Outcome, Settled, ShownIntent, ShownOrder, StripeCustomer, StripePrice,

@@ -9,16 +9,22 @@ use shared::time::{Period, Timestamp};
 use shared::wire::Flush;
 use sqlx::Row;
 
+use super::deliveries::{Attempt, Claim, Due};
 use super::rows::{instant, int, ms, number};
 use super::{Connection, DbRow, Store, StoreError};
 use crate::book::Book;
 use crate::ledger::entry::Usage;
+use crate::webhook::event::Message;
+use crate::webhook::schedule::State;
 
 /// Units were counted.
 const USAGE_COUNTED: &str = "usage.counted";
 
 /// Requests were denied because nothing was left to spend.
 const USAGE_DENIED: &str = "usage.denied";
+
+/// A delivery of a webhook was tried.
+const DELIVERY_TRIED: &str = "delivery.tried";
 
 /// One event of a project's stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +85,38 @@ pub(super) async fn tell_flush(
         tell(tx, project, USAGE_DENIED, &data, now).await?;
     }
     Ok(())
+}
+
+/// Tells what webhooks are told.
+pub(super) async fn tell_message(
+    tx: &mut Connection,
+    project: &ProjectId,
+    message: &Message,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let body: Value =
+        serde_json::from_str(&message.body).map_err(|error| StoreError::Unwritable(error.to_string()))?;
+    tell(tx, project, message.kind.as_str(), body.get("data").unwrap_or(&Value::Null), now).await
+}
+
+/// Tells what came of an attempt to deliver an event.
+pub(super) async fn tell_attempt(
+    tx: &mut Connection,
+    (claim, due): (&Claim, &Due),
+    (attempt, number, state): (&Attempt, u32, State),
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let (state, next) = match state {
+        State::Waiting(waiting) => ("waiting", Some(waiting.due.to_string())),
+        State::Delivered { .. } => ("delivered", None),
+        State::GaveUp { .. } => ("gave_up", None),
+    };
+    let data = json!({
+        "project": claim.project, "webhook": claim.webhook, "delivery": due.delivery,
+        "event": due.message.kind.as_str(), "attempt": number, "outcome": attempt.outcome.as_str(),
+        "status": attempt.outcome.status(), "state": state, "next_at": next,
+    });
+    tell(tx, &claim.project, DELIVERY_TRIED, &data, now).await
 }
 
 impl Store {

@@ -100,6 +100,16 @@ impl World {
             }
             "webhooks" => self.meter.webhook(project, "https://example.com/").await.0,
             "deliveries" => self.meter.delivery(project).await,
+            "quarantine" => {
+                let incarnation = aggregator::random::id().unwrap();
+                let body = format!(
+                    r#"{{"project":"{project}","mode":"live","source":"home","incarnation":"{incarnation}","seq":1,"cells":[{{"day":"2026-11-23","kind":"verify","agent":"a","units":900000000}}]}}"#
+                );
+                assert_eq!(self.meter.flush(&body).await.status, 200);
+                let cells = self.meter.app.store.quarantine(&project_id(project)).await.unwrap();
+                let cell = cells.into_iter().find(|cell| cell.incarnation.as_str() == incarnation);
+                cell.unwrap().id
+            }
             "errors" => "not_found".to_owned(),
             other => panic!("{route:?}: World::named makes no name of {other} yet"),
         }

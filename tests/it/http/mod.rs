@@ -1,6 +1,7 @@
 //! The aggregator's own interface, in a real process.
 
 mod ingest;
+mod interface;
 mod lifecycle;
 mod stripe;
 mod transport;

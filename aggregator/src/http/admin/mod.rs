@@ -6,6 +6,7 @@ mod credits;
 mod keys;
 mod members;
 mod projects;
+mod quarantine;
 mod tokens;
 
 pub use audit::AuditView;
@@ -13,6 +14,7 @@ pub(crate) use credits::{REASON, is_reason};
 pub use keys::KeyView;
 pub use members::MemberView;
 pub use projects::ProjectView;
+pub use quarantine::QuarantinedView;
 pub use tokens::TokenView;
 
 use super::route::Route;
@@ -26,6 +28,7 @@ pub(super) fn routes() -> Vec<Route> {
         tokens::routes(),
         corrections::routes(),
         members::routes(),
+        quarantine::routes(),
         audit::routes(),
     ]
     .concat()

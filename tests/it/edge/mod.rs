@@ -15,4 +15,5 @@ mod panics;
 mod policy;
 mod shapes;
 mod sub_homes;
+mod turns;
 mod usage;

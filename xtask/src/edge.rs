@@ -4,6 +4,7 @@
 //! Cargo decides whether the wasm is new; the glue is made again only when the wasm or xtask itself is newer.
 //! It must never change what the glue does, beyond putting it into one file.
 
+pub(crate) mod example;
 mod glue;
 
 use std::fs;
@@ -12,10 +13,11 @@ use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, anyhow};
+use clap::Args;
 use serde_json::Value;
 
 use crate::config;
-use crate::process::run;
+use crate::process;
 use crate::progress::Progress;
 use crate::toolchain;
 
@@ -51,6 +53,20 @@ impl Bundle {
     }
 }
 
+/// What `cargo xtask edge` takes.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Build `examples/rust-worker` too, into target/examples
+    #[arg(long)]
+    examples: bool,
+}
+
+/// Builds what was asked for.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    build()?;
+    if options.examples { example::build() } else { Ok(()) }
+}
+
 /// Builds the worker, if anything has changed, and says how large it is.
 pub(crate) fn build() -> Result<Bundle> {
     let wasm = compile()?;
@@ -79,7 +95,7 @@ fn compile() -> Result<PathBuf> {
     let mut cargo = toolchain.cargo("build");
     cargo.args(["--package", PACKAGE, "--lib", "--profile", "edge"]);
     cargo.arg("--message-format=json-render-diagnostics");
-    let messages = run(&format!("worker, {}", toolchain.describe()), &mut cargo)?;
+    let messages = process::run(&format!("worker, {}", toolchain.describe()), &mut cargo)?;
     wasm_file(&messages).ok_or_else(|| {
         anyhow!(
             "cargo built {PACKAGE}, but no wasm file: its [lib] needs crate-type \"cdylib\" for {}",

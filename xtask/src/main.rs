@@ -63,7 +63,7 @@ enum Task {
     /// Check the repository's own rules: dependencies, file heads, documented paths and commands
     Tidy,
     /// Build the worker's bundle into target/edge
-    Edge,
+    Edge(edge::Options),
     /// Run the lease core under every fault, from seeds that replay exactly
     Sim(sim::Options),
     /// Do the long runs that no test run has time for
@@ -95,7 +95,7 @@ fn run(task: Task) -> Result<()> {
         Task::Test(options) => test::run(&options),
         Task::Ci => ci::run(),
         Task::Tidy => tidy::run(),
-        Task::Edge => edge::build().map(|_bundle| ()),
+        Task::Edge(options) => edge::run(&options),
         Task::Sim(options) => sim::run(&options),
         Task::Soak(options) => soak::run(&options),
         Task::Bench(options) => bench::run(&options),

@@ -26,6 +26,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let workerd = tools::workerd()?;
     let schemathesis = python::schemathesis()?;
     let bundle = edge::build()?;
+    edge::example::build()?;
     let programs = native::build("programs and tests", &[&PRODUCT[..], &["--bins", "--tests"]].concat())?;
     let mut product = native::cargo("test");
     product.args(PRODUCT).args(&options.arguments);

@@ -13,6 +13,25 @@ async fn ask(stack: &Stack, key: &str) -> Result<Answer> {
 }
 
 #[tokio::test]
+async fn a_worker_in_rust_decides_with_the_library_and_leases_of_its_own() -> Result<()> {
+    let options = Options { leases: true, example: Some("rust-worker"), ..Options::default() };
+    let stack = Stack::start_with(options).await?;
+    let limits = Limits { included: Some(300), ..Limits::COMMUNITY_FAST };
+    let project = Project::ready(&stack, "linked", limits).await?;
+    for left in (0..300).rev() {
+        let answer = ask(&stack, &project.key).await?;
+        assert_eq!((answer.status, answer.text()), (200, format!("HELLO, {left} left")));
+    }
+    let refused = ask(&stack, &project.key).await?;
+    assert_eq!((refused.status, refused.text().as_str()), (429, "refused: quota_exhausted"));
+    let unknown = ask(&stack, "pk_live_linked_k001_1_00").await?;
+    assert_eq!((unknown.status, unknown.text().as_str()), (401, "refused: unauthorized"));
+    let usage = project.reports(&stack, 300).await?;
+    assert_eq!(usage.by_agent(), [("helper".to_owned(), 300)].into());
+    stack.finish()
+}
+
+#[tokio::test]
 async fn a_worker_asks_the_meter_by_a_method_over_a_service_binding() -> Result<()> {
     let options = Options { leases: true, example: Some("service-binding"), ..Options::default() };
     let stack = Stack::start_with(options).await?;

@@ -10,6 +10,7 @@ use shared::sign::SigningKeys;
 use crate::book::Book;
 use crate::clock::Clock;
 use crate::http::{Readiness, Streams, Timeouts};
+use crate::jobs::clock_peers::ClockPeers;
 use crate::metrics::Metrics;
 use crate::policy::Basis;
 use crate::store::Intake;
@@ -36,6 +37,8 @@ pub struct Parts {
     pub signing_keys: SigningKeys,
     /// Where webhooks may go, and what their secrets are sealed with.
     pub webhooks: webhook::Settings,
+    /// Whose clocks move along with ours; `None` where the clock is not to be moved.
+    pub test_clock: Option<ClockPeers>,
     /// Where flushes queue for the books.
     pub intake: Intake,
     /// What this process has done.

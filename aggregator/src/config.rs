@@ -158,6 +158,8 @@ pub struct Config {
     pub decisions: Decisions,
     /// The file of the plan catalogue; what is compiled in where there is none.
     pub plans: Option<PathBuf>,
+    /// The simulated Stripe whose clock moves along with that of a meter for tests.
+    pub fake_stripe: Option<EdgeUrl>,
     /// Whether this is a meter for tests and demonstrations, whose clock may be moved.
     pub test: bool,
     /// Who runs this process, for the audit log.
@@ -225,6 +227,9 @@ impl Config {
             "json" => Ok(LogFormat::Json),
             _ => Err(format!("got {text:?}, accepted are text and json")),
         });
+        // Whether the address is right is said where Stripe is configured.
+        let fake_stripe = (get)("STRIPE_API_BASE").and_then(|text| EdgeUrl::parse(text.trim()).ok());
+        let fake_stripe = fake_stripe.filter(|_| test == Some(true));
         let problems = reader.problems;
         let (Some(upgrade_url), Some(decisions), Some(plans), Some(test), Some(stripe)) =
             (upgrade_url, decisions, plans, test, stripe)
@@ -252,6 +257,7 @@ impl Config {
                 upgrade_url,
                 decisions,
                 plans,
+                fake_stripe,
                 test,
                 user,
                 webhook_rules,
@@ -313,6 +319,7 @@ impl fmt::Display for Config {
             upgrade_url,
             decisions,
             plans,
+            fake_stripe: _,
             test,
             user: _,
             webhook_rules,

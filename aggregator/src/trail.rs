@@ -95,6 +95,8 @@ actions! {
     ProjectMigrated => "project.migrated";
     /// A version of the plan catalogue was applied.
     CatalogueApplied => "catalogue.applied";
+    /// The clock of a meter for tests was moved.
+    ClockMoved => "clock.moved";
     /// A key was made.
     KeyCreated => "key.created";
     /// A key was replaced by another and will stop being accepted.

@@ -13,6 +13,7 @@ use crate::app::{App, Parts};
 use crate::clock::Clock;
 use crate::config::{Config, LogFormat, StripeSettings};
 use crate::http::{self, Readiness, Streams, Timeouts};
+use crate::jobs::clock_peers::ClockPeers;
 use crate::jobs::edge_client::EdgeClient;
 use crate::jobs::webhooks::{self, Resolver, Sender};
 use crate::jobs::{
@@ -36,8 +37,10 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     let store =
         Store::open(&config.database, WhenMissing::Create).await.with_context(|| database(&config))?;
     let clock = Clock::system();
+    let mut test_clock = None;
     if config.test {
         clock.shift(store.clock_offset_ms().await?);
+        test_clock = Some(ClockPeers::new(&config).map_err(anyhow::Error::msg)?);
     }
     apply_plans(&config, &store, &clock).await?;
     let raised = store.rebase_policies(&basis.fingerprint(), clock.now()).await?;
@@ -61,6 +64,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
         basis,
         key_secrets,
         stripe,
+        test_clock: test_clock.clone(),
     });
     let address = listener.local_addr()?;
     tracing::info!(%config, "configuration");
@@ -76,8 +80,8 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     jobs.spawn(webhooks::run(app.clone(), Sender::new(config.webhook_rules.clone(), Resolver::System)));
     jobs.spawn(stripe::run(app.clone()));
     jobs.spawn(stripe_reconcile::run(app.clone()));
-    if config.test {
-        jobs.spawn(clock_offset::run(app.store.clone(), app.clock.clone()));
+    if let Some(peers) = test_clock {
+        jobs.spawn(clock_offset::run(app.store.clone(), app.clock.clone(), peers));
     }
     let (stop, watched) = (stop_signal()?, app.clone());
     let stop = async move {

@@ -1,18 +1,31 @@
-//! Idempotent: takes over how far `meter clock advance` moved the clock. Runs only with METER_TEST=1.
+//! Idempotent: takes over how far the clock was moved, also by a command, and tells those whose clocks move along
+//! until they know. Runs only with METER_TEST=1.
 
 use std::time::Duration;
 
+use super::clock_peers::ClockPeers;
 use crate::clock::Clock;
 use crate::store::Store;
 
-/// How soon a moved clock is followed.
+/// How soon a moved clock is followed, and how long to wait for a peer that could not be told.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Follows for ever; drop the future to stop.
-pub async fn run(store: Store, clock: Clock) {
+pub async fn run(store: Store, clock: Clock, peers: ClockPeers) {
+    let mut told = None;
     loop {
         match store.clock_offset_ms().await {
-            Ok(offset_ms) => clock.shift(offset_ms),
+            Ok(offset_ms) => {
+                clock.shift(offset_ms);
+                // A clock that was never moved has nobody to tell.
+                if offset_ms > 0 && told != Some(offset_ms) {
+                    let failures = peers.tell(offset_ms).await;
+                    for failure in &failures {
+                        tracing::warn!(offset_ms, "{failure}");
+                    }
+                    told = failures.is_empty().then_some(offset_ms);
+                }
+            }
             Err(error) => tracing::error!(error = %error, "the clock's offset cannot be read"),
         }
         tokio::time::sleep(POLL_INTERVAL).await;

@@ -14,6 +14,7 @@ const BATCH_MAX: u32 = 100;
 
 /// Closes for ever; drop the future to stop.
 pub async fn run(app: App) {
+    let mut moves = app.clock.moves();
     loop {
         match close_due(&app).await {
             // There may be more where there was one; a failure waits, or it would fail at full speed.
@@ -21,7 +22,10 @@ pub async fn run(app: App) {
             Ok(_) => {}
             Err(error) => tracing::error!(error = %error, "periods that are due were not closed"),
         }
-        tokio::time::sleep(POLL_INTERVAL).await;
+        tokio::select! {
+            () = moves.next() => {}
+            () = tokio::time::sleep(POLL_INTERVAL) => {}
+        }
     }
 }
 

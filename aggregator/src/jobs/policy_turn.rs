@@ -1,41 +1,56 @@
-//! Idempotent: makes a project's policy anew at the instant at which its plan ends or its grace is over.
-//!
-//! The ledger knows such instants by itself; only the edge has to be told.
+//! Idempotent: gives a project's policy a new version at the instant at which something comes true for it, such as
+//! a cancellation at the end of paid time or a fall at the end of a grace.
 
 use std::time::Duration;
 
 use crate::app::App;
 use crate::store::StoreError;
 
-/// How soon after its instant a change is told: the answer is one look into an index.
+/// How often the calendar is looked at: the edge has to know within two seconds.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Projects that are told before the calendar is looked at again; at a month's turn there may be many.
+/// Projects that are turned before the calendar is looked at again.
 const BATCH_MAX: u32 = 100;
 
-/// Tells for ever; drop the future to stop.
+/// Turns for ever; drop the future to stop.
 pub async fn run(app: App) {
+    let mut moves = app.clock.moves();
     loop {
         match turn_due(&app).await {
-            // There may be more where there was one; a failure waits, or it would fail at full speed.
             Ok(turned) if turned > 0 => continue,
             Ok(_) => {}
-            Err(error) => tracing::error!(error = %error, "policies whose time has come were not made"),
+            Err(error) => tracing::error!(error = %error, "planned changes did not come true"),
         }
-        tokio::time::sleep(POLL_INTERVAL).await;
+        tokio::select! {
+            () = moves.next() => {}
+            () = tokio::time::sleep(POLL_INTERVAL) => {}
+        }
     }
 }
 
-/// Makes the policies that are due, and says how many.
+/// Turns what is due now, a batch at most, and says how many projects that were.
 ///
 /// # Errors
-/// When the store fails; what was made before stays.
+/// When the store fails.
 pub async fn turn_due(app: &App) -> Result<usize, StoreError> {
-    let now = app.clock.now();
-    let due = app.store.due_turns(now, BATCH_MAX).await?;
-    for project in &due {
-        app.store.turn(project, now).await?;
-        tracing::info!(project.id = %project, "the plan or standing changed by time alone");
+    let mut count = 0_usize;
+    for project in app.store.due_turns(app.clock.now(), BATCH_MAX).await? {
+        let mut work = app.store.begin_in(&project).await?;
+        let turned = match work.turn(&project, app.clock.now()).await {
+            Ok(turned) => turned,
+            // One ledger that refuses must not hold up the others.
+            Err(error @ StoreError::Refused(_)) => {
+                tracing::error!(project.id = %project, error = %error, "a planned change cannot come true");
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        work.commit().await?;
+        if let Some(crossings) = turned {
+            app.metrics.crossed(crossings);
+            tracing::info!(project.id = %project, "a planned change came true");
+            count = count.saturating_add(1);
+        }
     }
-    Ok(due.len())
+    Ok(count)
 }

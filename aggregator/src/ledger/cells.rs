@@ -82,6 +82,11 @@ impl Cells {
         self
     }
 
+    /// Every cell that is not quarantined: who counted, in which life, which cell, and what.
+    pub fn rows(&self) -> impl Iterator<Item = (&SourceId, &Incarnation, &CellKey, Counts)> {
+        self.0.iter().map(|row| (&row.source, &row.incarnation, &row.key, row.counts))
+    }
+
     /// The usage of each period: the sums of its cells.
     ///
     /// # Errors

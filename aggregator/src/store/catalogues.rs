@@ -85,15 +85,14 @@ impl Work {
             clear(&mut self.tx).await?;
         }
         insert(&mut self.tx, catalogue, now).await?;
-        let version = |catalogue: &Catalogue| Some(catalogue.version.to_string());
         let deed = Deed {
             project: None,
             action: Action::CatalogueApplied,
             target: "plans",
-            was: version(&newest),
-            became: version(catalogue),
+            was: None,
+            became: None,
         };
-        self.note(&deed, now).await?;
+        self.note(&deed.was(&newest.version).became(&catalogue.version), now).await?;
         Ok(Applied::Now)
     }
 }

@@ -1,16 +1,17 @@
-//! When a project's plan or standing changes by time alone, so that its policy is made anew at that instant.
+//! When a project's plan or standing changes by time alone: planned changes of plan, and falls at the end of a grace.
+//! The ledger has them already, exact to the millisecond; the edge has to be told when they come true.
 
 use std::collections::BTreeMap;
 
 use shared::ids::ProjectId;
 use shared::time::Timestamp;
 
-use super::rows::{id, ms};
-use super::{Connection, Store, StoreError, ledger, projects};
+use super::rows::{id, instant, ms};
+use super::{Connection, Store, StoreError, Work, ledger, projects};
 use crate::ledger::state::Ledger;
 
 impl Store {
-    /// At most `limit` projects for which something changes by now.
+    /// At most `limit` projects for which something has come true, those waiting longest first.
     ///
     /// # Errors
     /// When the store fails.
@@ -23,20 +24,37 @@ impl Store {
                 .await?;
         rows.iter().map(|row| id(row, "project", ProjectId::parse)).collect()
     }
+}
 
-    /// Raises the policy of a project whose time has come, and notes when the next one comes.
+impl Work {
+    /// Gives a project's policy a new version where something has come true for it, with the crossings that this
+    /// makes due. Says how many those are; `None` where another did it, or nothing has come true.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn turn(&self, project: &ProjectId, now: Timestamp) -> Result<(), StoreError> {
-        let mut tx = self.write_project(project).await?;
-        let Some(book) = ledger::load(&mut tx, project).await? else { return Ok(()) };
-        note(&mut tx, project, &book.ledger, now).await?;
+    pub async fn turn(&mut self, project: &ProjectId, now: Timestamp) -> Result<Option<usize>, StoreError> {
+        if next(&mut self.tx, project).await?.is_none_or(|at| at > now) {
+            return Ok(None);
+        }
+        let Some(book) = ledger::load(&mut self.tx, project).await? else { return Ok(None) };
         let stored = book.next_number();
-        ledger::keep(&mut tx, book, stored, &BTreeMap::from([(now.period(), None)]), now).await?;
-        projects::raise_policy(&mut tx, project, now).await?;
-        self.commit_policy_change(tx).await
+        let book = book.following(now);
+        projects::update(&mut self.tx, &book.project).await?;
+        let looks = BTreeMap::from([(now.period(), None)]);
+        let (book, crossings) = ledger::keep(&mut self.tx, book, stored, &looks, now).await?;
+        note(&mut self.tx, project, &book.ledger, now).await?;
+        self.raise_policy(project, now).await?;
+        Ok(Some(crossings))
     }
+}
+
+/// When something changes next, as it was noted.
+async fn next(tx: &mut Connection, project: &ProjectId) -> Result<Option<Timestamp>, StoreError> {
+    let row = sqlx::query("SELECT at_ms FROM policy_turn WHERE project = $1")
+        .bind(project.as_str())
+        .fetch_optional(tx)
+        .await?;
+    row.map(|row| instant(&row, "at_ms")).transpose()
 }
 
 /// Notes when something changes next, in the transaction that wrote what it follows from.

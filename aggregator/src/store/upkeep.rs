@@ -2,10 +2,13 @@
 
 use std::path::Path;
 
+use shared::moved::Moved;
+use shared::time::Timestamp;
 use sqlx::Row;
 
 use super::dialect::Dialect;
-use super::{Store, StoreError, sqlite};
+use super::{Connection, Store, StoreError, Work, sqlite};
+use crate::trail::{Action, Deed};
 
 /// The name of the setting that holds how far the clock was moved.
 const CLOCK_OFFSET: &str = "clock_offset_ms";
@@ -38,30 +41,49 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn clock_offset_ms(&self) -> Result<u64, StoreError> {
-        let row = sqlx::query("SELECT value FROM setting WHERE name = $1")
-            .bind(CLOCK_OFFSET)
-            .fetch_optional(&self.readers)
-            .await?;
-        let Some(row) = row else { return Ok(0) };
-        let stored: String = row.try_get("value")?;
-        stored.parse().map_err(|_| StoreError::Unreadable { column: CLOCK_OFFSET, got: stored })
+        clock_offset_ms(&mut *self.readers.acquire().await?).await
     }
 
     /// Moves the clock forward and says how far it is moved in all.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn advance_clock(&self, by_ms: u64) -> Result<u64, StoreError> {
-        let mut tx = self.write().await?;
-        let offset_ms = self.clock_offset_ms().await?.saturating_add(by_ms);
+    pub async fn advance_clock(&self, by_ms: u64, now: Timestamp) -> Result<u64, StoreError> {
+        let mut work = self.begin().await?;
+        let offset_ms = work.advance_clock(by_ms, now).await?;
+        work.commit().await?;
+        Ok(offset_ms)
+    }
+}
+
+impl Work {
+    /// As [`Store::advance_clock`].
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn advance_clock(&mut self, by_ms: u64, now: Timestamp) -> Result<u64, StoreError> {
+        let before_ms = clock_offset_ms(&mut self.tx).await?;
+        let offset_ms = before_ms.saturating_add(by_ms).min(Moved::MS_MAX);
         sqlx::query(
             "INSERT INTO setting (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
         )
         .bind(CLOCK_OFFSET)
         .bind(offset_ms.to_string())
-        .execute(&mut *tx)
+        .execute(&mut *self.tx)
         .await?;
-        tx.commit().await?;
+        let deed =
+            Deed { project: None, action: Action::ClockMoved, target: "clock", was: None, became: None };
+        self.note(&deed.was(&before_ms).became(&offset_ms), now).await?;
         Ok(offset_ms)
     }
+}
+
+async fn clock_offset_ms(connection: &mut Connection) -> Result<u64, StoreError> {
+    let row = sqlx::query("SELECT value FROM setting WHERE name = $1")
+        .bind(CLOCK_OFFSET)
+        .fetch_optional(connection)
+        .await?;
+    let Some(row) = row else { return Ok(0) };
+    let stored: String = row.try_get("value")?;
+    stored.parse().map_err(|_| StoreError::Unreadable { column: CLOCK_OFFSET, got: stored })
 }

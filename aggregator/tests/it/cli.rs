@@ -445,3 +445,40 @@ fn thresholds_are_set_by_project() {
         assert!(refused.contains("--thresholds"), "{bad}: {refused}");
     }
 }
+
+#[tokio::test]
+async fn the_clocks_of_the_edge_and_the_simulated_stripe_move_along() {
+    use std::sync::{Arc, Mutex};
+    let folder = Folder::new();
+    stdout(&folder, "project create demo --plan pro");
+    let told: Arc<Mutex<Vec<String>>> = Arc::default();
+    let hear = |path: &'static str| {
+        let told = Arc::clone(&told);
+        axum::routing::post(move |body: String| async move {
+            told.lock().unwrap().push(format!("{path} {body}"));
+        })
+    };
+    let router = axum::Router::new()
+        .route("/internal/clock", hear("/internal/clock"))
+        .route("/_fake/clock", hear("/_fake/clock"));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let peer = format!("http://{}", listener.local_addr().unwrap());
+    let timeouts = aggregator::http::Timeouts::default();
+    tokio::spawn(aggregator::http::serve(listener, router, timeouts, std::future::pending()));
+    let mut advance = meter(&folder, "clock advance 3d --json");
+    advance.env("METER_TEST", "1").env("EDGE_URL", &peer).env("STRIPE_API_BASE", &peer);
+    let moved = tokio::task::spawn_blocking(move || advance.output()).await.unwrap().unwrap();
+    assert!(moved.status.success(), "{moved:?}");
+    let signed = told.lock().unwrap()[0].clone();
+    let (path, body) = signed.split_once(' ').unwrap();
+    assert_eq!(path, "/internal/clock");
+    let keys = shared::sign::SigningKeys::parse(&format!("policy:p1:{SECRET_POLICY}")).unwrap();
+    let opened = shared::moved::Moved::open(&serde_json::from_str(body).unwrap(), &keys).unwrap();
+    assert_eq!(opened.offset_ms, 259_200_000);
+    assert_eq!(told.lock().unwrap()[1], r#"/_fake/clock {"offset_ms":259200000}"#);
+    // Who is not there is named, and the clock is moved all the same.
+    let alone = meter(&folder, "clock advance 1s").env("METER_TEST", "1").output().unwrap();
+    assert!(alone.status.success());
+    let said = String::from_utf8(alone.stderr).unwrap() + &String::from_utf8(alone.stdout).unwrap();
+    assert!(said.contains("the edge's clock was not moved"), "{said}");
+}

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use aggregator::config::EdgeUrl;
 use aggregator::http::{self, Timeouts};
 use aggregator::jobs::edge_client::EdgeClient;
-use aggregator::jobs::policy_push;
+use aggregator::jobs::{policy_push, policy_turn};
 use aggregator::project::{ProjectChange, Setting};
 use aggregator::store::{Store, WhenMissing};
 use axum::Router;
@@ -227,4 +227,74 @@ async fn what_becomes_of_an_older_push_does_not_touch_a_newer_one() {
     assert_eq!(queued(&meter).await, [("demo".to_owned(), 2)], "the older one failed");
     meter.app.store.push_arrived(&older.project, 2).await.unwrap();
     assert!(queued(&meter).await.is_empty());
+}
+
+/// The policy as it would be sent now.
+async fn policy(meter: &Meter, project: &str) -> Policy {
+    let (book, keys) = meter.app.store.policy_parts(&project_id(project)).await.unwrap().unwrap();
+    meter.app.signed_policy(&book, keys).unwrap().open(&signing_keys()).unwrap()
+}
+
+#[tokio::test]
+async fn what_was_planned_reaches_the_edge_at_its_instant() {
+    let meter = Meter::start().await;
+    meter.project("demo", Plan::Business).await;
+    let (demo, day_ms) = (project_id("demo"), 86_400_000);
+    let mut work = meter.app.store.begin_in(&demo).await.unwrap();
+    let paid_until = noon().plus_ms(2 * day_ms);
+    work.subscribe(&demo, Plan::Pro, Some(paid_until), noon()).await.unwrap().unwrap().unwrap();
+    work.commit().await.unwrap();
+    assert_eq!(policy_turn::turn_due(&meter.app).await.unwrap(), 0, "nothing has come true");
+    let before = policy(&meter, "demo").await;
+    assert_eq!((before.plan, before.rpm), (Plan::Business, 6_000));
+    meter.app.clock.set(shared::time::Timestamp::from_ms(paid_until.as_ms() - 1));
+    assert_eq!(policy_turn::turn_due(&meter.app).await.unwrap(), 0, "a millisecond too early");
+    meter.app.clock.set(paid_until);
+    assert_eq!(policy_turn::turn_due(&meter.app).await.unwrap(), 1);
+    assert_eq!(policy_turn::turn_due(&meter.app).await.unwrap(), 0, "once");
+    let after = policy(&meter, "demo").await;
+    assert_eq!((after.plan, after.rpm, after.version), (Plan::Pro, 600, before.version + 1));
+    let row = meter.app.store.project(&demo).await.unwrap().unwrap();
+    assert_eq!(row.plan, Plan::Pro, "the row follows");
+    // A payment fails: overage ends at once, the plan a week later.
+    let mut work = meter.app.store.begin_in(&demo).await.unwrap();
+    work.past_due(&demo, paid_until, paid_until).await.unwrap().unwrap().unwrap();
+    work.commit().await.unwrap();
+    meter.app.clock.set(paid_until.plus_ms(7 * day_ms));
+    assert_eq!(policy_turn::turn_due(&meter.app).await.unwrap(), 1);
+    let fallen = policy(&meter, "demo").await;
+    assert_eq!((fallen.plan, fallen.rpm, fallen.agents_max), (Plan::Community, 60, Some(5)));
+    assert_eq!(fallen.version, after.version + 2);
+}
+
+#[tokio::test]
+async fn every_kind_of_change_is_pushed() {
+    let edge = Edge::default();
+    let (meter, push) = pushing(&edge).await;
+    meter.project("demo", Plan::Pro).await;
+    let operator = meter.operator().await;
+    let (project, plan) = ("/api/v1/admin/projects/demo", "/api/v1/billing/plan?project=demo");
+    let credits = "/api/v1/admin/projects/demo/credits";
+    // call => what the edge's policy says then
+    let table: [(&str, &str, &str, fn(&Policy) -> bool); 9] = [
+        ("PATCH", project, r#"{"plan":"business"}"#, |policy| policy.plan == Plan::Business),
+        ("PUT", plan, r#"{"auto_overage":true}"#, |policy| policy.allowance.overage == Overage::Open),
+        ("PUT", plan, r#"{"overage_cap":400}"#, |policy| {
+            policy.allowance.overage == Overage::Capped { units: Units::new(1_000) }
+        }),
+        ("PUT", plan, r#"{"auto_overage":false}"#, |policy| policy.allowance.overage == Overage::Stop),
+        ("POST", credits, r#"{"units":77,"reason":"x"}"#, |policy| {
+            policy.allowance.credits == Units::new(77)
+        }),
+        ("PATCH", project, r#"{"rpm":9}"#, |policy| policy.rpm == 9),
+        ("PATCH", project, r#"{"included":5}"#, |policy| policy.allowance.included == Units::new(5)),
+        ("PATCH", project, r#"{"suspended":true}"#, |policy| policy.status == Status::Suspended),
+        ("PATCH", project, r#"{"suspended":false}"#, |policy| policy.status == Status::Active),
+    ];
+    for (method, path, body, holds) in table {
+        let answer = meter.json(method, path, &operator, body).await;
+        assert!((200..300).contains(&answer.status), "{body}: {answer:?}");
+        until(body, async || edge.newest().is_some_and(|policy| holds(&policy))).await;
+    }
+    push.abort();
 }

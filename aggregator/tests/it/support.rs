@@ -163,6 +163,7 @@ impl Meter {
             webhooks,
             timeouts,
             readiness: Readiness::default(),
+            test_clock: Some(aggregator::jobs::clock_peers::ClockPeers::default()),
             streams: Streams::default(),
             metrics: Metrics::default(),
             stripe,

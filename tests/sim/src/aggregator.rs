@@ -1,37 +1,66 @@
-//! A model of the aggregator: it merges cells by the larger count and keeps a simple ledger.
+//! The aggregator of a run: the product's own ledger, in a process that the simulator cuts and crashes.
 //!
-//! It is written anew here, so that a mistake of the product's aggregator cannot hide itself.
+//! Cells are merged, months allocated, crossings decided and policies compiled by the product's code. A run may
+//! have the product's store beside it, which must come to the same after every flush. The auditor, which
+//! judges, uses none of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use shared::cell::CellKey;
-use shared::ids::{AgentId, Incarnation};
-use shared::policy::Policy;
-use shared::time::Period;
+use ::aggregator::book::{Book, opening};
+use ::aggregator::ledger::audit::audit;
+use ::aggregator::ledger::cells::{Batch, Cells};
+use ::aggregator::ledger::close::closes_by;
+use ::aggregator::ledger::crossing::Crossing;
+use ::aggregator::ledger::entry::{Fact, OverageSetting, Posting};
+use ::aggregator::ledger::lots;
+use ::aggregator::ledger::money::Money;
+use ::aggregator::ledger::month::month;
+use ::aggregator::ledger::plan;
+use ::aggregator::ledger::refusal::Refusal;
+use ::aggregator::ledger::state::Ledger;
+use ::aggregator::ledger::terms::PlanTerms;
+use ::aggregator::policy::Basis;
+use ::aggregator::project::{Project, ProjectChange, Setting};
+use shared::cell::{Cell, CellKey};
+use shared::ids::{AgentId, Incarnation, KeyId};
+use shared::plan::{Catalogue, Plan};
+use shared::policy::{Overage, Policy, Status};
+use shared::time::{Period, Timestamp};
 use shared::units::Units;
-use shared::wire::{Denied, Flush, Merged};
+use shared::wire::{Flush, Merged};
 
 use crate::bugs::ShellBug;
+use crate::shadow::Shadow;
+
+/// Far above what any run counts in a day; what is implausible is not what runs are about.
+const RPM_PLAUSIBLE: u32 = 1_000_000;
+
+/// Overage costs one minor unit a unit, so that amounts and units can be compared.
+const RATE_PER_1000: u64 = 1_000;
 
 /// What is stored.
-#[derive(Debug, Clone, Default)]
-struct Store {
-    cells: BTreeMap<(String, CellKey), u64>,
+#[derive(Debug, Clone)]
+struct Stored {
+    book: Book,
+    cells: Cells,
     watermarks: BTreeMap<String, u64>,
     lives: BTreeSet<String>,
-    crossings: BTreeSet<(Period, u64, u8)>,
 }
 
 /// The aggregator.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Aggregator {
-    store: Store,
+    stored: Stored,
+    catalogue: Catalogue,
+    basis: Basis,
+    keys: Vec<KeyId>,
     bug: Option<ShellBug>,
-    volatile_crossings: BTreeSet<(Period, u64, u8)>,
+    volatile: BTreeSet<Crossing>,
+    shadow: Option<Shadow>,
     /// The policy that homes are to have.
     pub policy: Policy,
-    /// Crossings told to the customer, in order.
-    pub told: Vec<(Period, u64, u8)>,
+    /// Crossings told to the customer, in order: the period, the version of its quota, and the percentage.
+    pub told: Vec<(Period, u32, u8)>,
 }
 
 /// What a flush is answered.
@@ -50,54 +79,124 @@ pub struct Receipt {
 }
 
 impl Aggregator {
-    /// An aggregator that has stored nothing.
+    /// An aggregator whose ledger gives that policy at `now`.
     #[must_use]
-    pub fn new(policy: Policy, bug: Option<ShellBug>) -> Self {
-        Self { store: Store::default(), bug, volatile_crossings: BTreeSet::new(), policy, told: Vec::new() }
+    pub fn new(policy: Policy, now: Timestamp, bug: Option<ShellBug>) -> Self {
+        let catalogue = catalogue(&policy);
+        let book = book(&policy, &catalogue, now).unwrap_or_else(|refusal| unreachable!("{refusal}"));
+        let basis = Basis::new(policy.upgrade_url.clone(), policy.leases.clone());
+        let stored =
+            Stored { book, cells: Cells::default(), watermarks: BTreeMap::new(), lives: BTreeSet::new() };
+        let keys = policy.keys.clone();
+        let (volatile, told) = (BTreeSet::new(), Vec::new());
+        let mut new = Self { stored, catalogue, basis, keys, bug, volatile, shadow: None, policy, told };
+        let wanted = new.policy.clone();
+        new.compile(now);
+        assert_eq!(new.policy, Policy { plan: Plan::Business, ..wanted }, "the ledger gives another policy");
+        new
+    }
+
+    /// Has the product's store run beside, which must come to the same.
+    pub fn shadow(&mut self) {
+        self.shadow = Some(Shadow::new(&self.stored.book, &self.catalogue, &self.basis));
+    }
+
+    fn compile(&mut self, now: Timestamp) {
+        let Book { project, ledger, .. } = &self.stored.book;
+        self.policy = self.basis.compile(project, ledger, self.keys.clone(), now);
     }
 
     /// Merges a flush. `cut`: the process dies before the store is written.
-    pub fn ingest(&mut self, flush: &Flush, periods: &[Period], cut: bool) -> Option<Receipt> {
+    ///
+    /// # Errors
+    /// When the store that runs beside comes to something else.
+    pub fn ingest(
+        &mut self,
+        flush: &Flush,
+        periods: &[Period],
+        now: Timestamp,
+        cut: bool,
+    ) -> Result<Option<Receipt>, String> {
         let life = flush.incarnation.as_str().to_owned();
-        let before = self.store.clone();
-        self.store.lives.insert(life.clone());
-        for cell in &flush.cells {
-            let count = self.store.cells.entry((life.clone(), cell.key.clone())).or_insert(0);
-            let units = cell.counts.units.get();
-            *count = match self.bug {
-                Some(ShellBug::LastWriteWins) => units,
-                Some(ShellBug::DeltaMerge) => *count + units,
-                Some(
-                    ShellBug::HomeSendsBeforePersist
-                    | ShellBug::SubHomeSendsBeforePersist
-                    | ShellBug::AckBeforePersist
-                    | ShellBug::VolatileCrossings
-                    | ShellBug::IdReused,
-                )
-                | None => units.max(*count),
-            };
-        }
-        let watermark = self.store.watermarks.entry(life).or_insert(0);
+        let before = self.stored.clone();
+        self.merge(flush);
+        self.stored.lives.insert(life.clone());
+        let watermark = self.stored.watermarks.entry(life).or_insert(0);
         *watermark = flush.seq.max(*watermark);
-        let told = self.cross(&flush.denied);
+        let told = self.cross(flush, now);
+        self.compile(now);
         let receipt = self.receipt(flush, periods);
         if cut {
-            self.store = before;
-            self.volatile_crossings.clear();
-            return (self.bug == Some(ShellBug::AckBeforePersist)).then_some(receipt);
+            self.stored = before;
+            self.volatile.clear();
+            return Ok((self.bug == Some(ShellBug::AckBeforePersist)).then_some(receipt));
         }
         self.told.extend(told);
-        Some(receipt)
+        if let Some(shadow) = &self.shadow {
+            shadow.merge(flush, now, &self.stored.book)?;
+        }
+        Ok(Some(receipt))
+    }
+
+    fn merge(&mut self, flush: &Flush) {
+        let cells = flush.cells.iter().map(|cell| self.as_merged(flush, cell)).collect();
+        let (mode, source) = (flush.mode, flush.source.clone());
+        let batch = Batch { mode, source, incarnation: flush.incarnation.clone(), cells };
+        let cells = std::mem::take(&mut self.stored.cells);
+        let cells = if self.bug == Some(ShellBug::LastWriteWins) { without(&cells, &batch) } else { cells };
+        self.stored.cells = cells.merge(&batch, RPM_PLAUSIBLE);
+        self.stored.book.totals = self.stored.cells.totals().unwrap_or_default();
+    }
+
+    /// A cell as it goes into the merge; one planted bug adds where it should take the larger.
+    fn as_merged(&self, flush: &Flush, cell: &Cell) -> Cell {
+        let mut cell = cell.clone();
+        if self.bug == Some(ShellBug::DeltaMerge) {
+            let same = |key: &CellKey, life: &Incarnation| *key == cell.key && *life == flush.incarnation;
+            let stored = self.stored.cells.rows().find(|(_, life, key, _)| same(key, life));
+            let stored = stored.map_or(Units::ZERO, |(_, _, _, counts)| counts.units);
+            cell.counts.units = cell.counts.units.saturating_add(stored);
+        }
+        cell
+    }
+
+    /// The crossings that this flush makes: 80 before 100, each once.
+    fn cross(&mut self, flush: &Flush, now: Timestamp) -> Vec<(Period, u32, u8)> {
+        let mut looks: BTreeMap<Period, Option<Units>> =
+            flush.cells.iter().map(|cell| (cell.key.day.period(), None)).collect();
+        for denied in &flush.denied {
+            let under = looks.entry(denied.period).or_default();
+            *under = (*under).max(Some(denied.quota));
+        }
+        let forgets = self.bug == Some(ShellBug::VolatileCrossings);
+        if forgets {
+            self.stored.book.fired = self.volatile.clone();
+        }
+        let mut told = Vec::new();
+        for (period, denied) in looks {
+            for crossed in self.stored.book.due(period, denied, now) {
+                let Crossing { period, quota_version, percent } = crossed.crossing;
+                self.stored.book.fired.insert(crossed.crossing);
+                told.push((period, quota_version, percent));
+            }
+        }
+        if forgets {
+            self.volatile = std::mem::take(&mut self.stored.book.fired);
+        }
+        told
     }
 
     /// The process dies; what was stored stays.
     pub fn crash(&mut self) {
-        self.volatile_crossings.clear();
+        self.volatile.clear();
+        if let Some(shadow) = &mut self.shadow {
+            shadow.crash();
+        }
     }
 
     fn receipt(&self, flush: &Flush, periods: &[Period]) -> Receipt {
         let life = flush.incarnation.as_str();
-        let lives = self.store.lives.iter().filter(|other| other.as_str() != life).count();
+        let lives = self.stored.lives.iter().filter(|other| other.as_str() != life).count();
         let merged = periods
             .iter()
             .map(|period| Merged {
@@ -110,60 +209,260 @@ impl Aggregator {
         Receipt {
             life: flush.incarnation.clone(),
             seq: flush.seq,
-            watermark: self.store.watermarks.get(life).copied().unwrap_or(0),
+            watermark: self.stored.watermarks.get(life).copied().unwrap_or(0),
             merged,
             policy: self.policy.clone(),
         }
     }
 
     fn limited_agents(&self, period: Period) -> BTreeMap<AgentId, Units> {
-        let units = |agent: &AgentId| {
-            let of = |key: &CellKey| key.day.period() == period && key.agent == *agent;
-            Units::new(self.store.cells.iter().filter(|((_, key), _)| of(key)).map(|(_, n)| n).sum())
-        };
-        let limited = self.policy.leases.agents.keys();
-        let used = self.store.cells.keys().map(|(_, key)| key).filter(|key| key.day.period() == period);
-        let named = used.map(|key| &key.agent).filter(|agent| agent.is_named());
-        limited.chain(named).map(|agent| (agent.clone(), units(agent))).collect()
+        let mut agents: BTreeMap<AgentId, Units> =
+            self.policy.leases.agents.iter().map(|(agent, _)| (agent.clone(), Units::ZERO)).collect();
+        for (_, _, key, counts) in self.stored.cells.rows() {
+            let limited = agents.contains_key(&key.agent);
+            if key.day.period() == period && (limited || key.agent.is_named()) {
+                let sum = agents.entry(key.agent.clone()).or_default();
+                *sum = sum.saturating_add(counts.units);
+            }
+        }
+        agents
     }
 
     /// Units billed in a period.
     #[must_use]
     pub fn billed(&self, period: Period) -> u64 {
-        self.store.cells.iter().filter(|((_, key), _)| key.day.period() == period).map(|(_, n)| n).sum()
+        self.stored.book.totals.get(&period).map_or(0, |usage| usage.units.get())
     }
 
     /// Units billed of every cell, all lives together.
     #[must_use]
     pub fn cells(&self) -> BTreeMap<CellKey, u64> {
         let mut all = BTreeMap::new();
-        for ((_, key), units) in &self.store.cells {
-            *all.entry(key.clone()).or_insert(0) += units;
+        for (_, _, key, counts) in self.stored.cells.rows() {
+            *all.entry(key.clone()).or_insert(0) += counts.units.get();
         }
         all
     }
+}
 
-    /// The crossings that this flush makes: 80 before 100, each once.
-    fn cross(&mut self, denied: &[Denied]) -> Vec<(Period, u64, u8)> {
-        let periods: BTreeSet<Period> = self.store.cells.keys().map(|(_, key)| key.day.period()).collect();
-        let mut told = Vec::new();
-        for period in periods.iter().chain(denied.iter().map(|denied| &denied.period)) {
-            let included = self.policy.allowance.included_in(*period);
-            let used = Units::new(self.billed(*period));
-            for percent in [80, 100] {
-                let crossing = (*period, included.get(), percent);
-                let reached = used.reaches(percent, included)
-                    || denied.iter().any(|denied| denied.period == *period && denied.quota >= included);
-                let known = if self.bug == Some(ShellBug::VolatileCrossings) {
-                    &mut self.volatile_crossings
-                } else {
-                    &mut self.store.crossings
-                };
-                if reached && known.insert(crossing) {
-                    told.push(crossing);
-                }
+/// What operators and customers do.
+impl Aggregator {
+    /// Gives units beyond the plan.
+    pub fn credit(&mut self, now: Timestamp, units: Units) {
+        self.post(now, |book| lots::credit(&book.ledger, units, "a run".to_owned()));
+    }
+
+    /// Sets the project's own quota, also below what is used.
+    pub fn set_included(&mut self, now: Timestamp, units: Units) {
+        self.change(now, ProjectChange { included: Some(Setting::Own(units)), ..ProjectChange::default() });
+    }
+
+    /// Sets the requests per minute.
+    pub fn set_rpm(&mut self, now: Timestamp, rpm: u32) {
+        self.change(now, ProjectChange { rpm: Some(Setting::Own(rpm)), ..ProjectChange::default() });
+    }
+
+    /// Enlarges the quota from now on, and keeps what was planned for next month.
+    pub fn raise(&mut self, now: Timestamp, more: Units) {
+        self.post(now, |book| {
+            let (present, planned) = (present(book, now), planned(book, now));
+            let included = present.included.saturating_add(more);
+            let mut postings = vec![changed(PlanTerms { included, ..present }, now)];
+            postings.extend(planned.map(|(at, terms)| changed(terms, at)));
+            Ok(postings)
+        });
+    }
+
+    /// Enlarges the quota of the next month.
+    pub fn raise_next(&mut self, now: Timestamp, more: Units) {
+        self.post(now, |book| {
+            let terms = planned(book, now).map_or_else(|| present(book, now), |(_, terms)| terms);
+            let included = terms.included.saturating_add(more);
+            Ok(vec![changed(PlanTerms { included, ..terms }, now.period().end())])
+        });
+    }
+
+    /// Sets what happens beyond quota and lots.
+    pub fn set_overage(&mut self, now: Timestamp, overage: Overage) {
+        self.post(now, |book| plan::set_overage(&book.ledger, now, setting(overage, &book.ledger)));
+    }
+
+    /// Sets among how many sub-homes isolates spread.
+    pub fn set_sub_homes(&mut self, now: Timestamp, count: u32) {
+        let before = self.basis.fingerprint();
+        self.basis.leases.sub_homes = count;
+        if self.basis.fingerprint() != before {
+            self.stored.book.project.policy_version += 1;
+        }
+        if let Some(shadow) = &self.shadow {
+            shadow.rebase(&self.basis, now);
+        }
+        self.compile(now);
+    }
+
+    fn post(&mut self, now: Timestamp, decide: impl Fn(&Book) -> Result<Vec<Posting>, Refusal>) {
+        let book = written(self.stored.book.clone(), now, &decide);
+        let mut book = book.unwrap_or_else(|refusal| unreachable!("{refusal}"));
+        self.note_due(&mut book, now);
+        self.stored.book = book;
+        if let Some(shadow) = &self.shadow {
+            shadow.post(now, decide);
+        }
+        self.compile(now);
+    }
+
+    fn change(&mut self, now: Timestamp, change: ProjectChange) {
+        let before = self.stored.book.clone();
+        let book = before.clone().changed(&change, &self.catalogue, now).and_then(|book| book.settled(now));
+        let mut book = book.unwrap_or_else(|refusal| unreachable!("{refusal}"));
+        if book.project != before.project || book.next_number() != before.next_number() {
+            book.project.policy_version += 1;
+            self.note_due(&mut book, now);
+        }
+        self.stored.book = book;
+        if let Some(shadow) = &self.shadow {
+            shadow.change(now, change);
+        }
+        self.compile(now);
+    }
+
+    /// Notes the crossings that a larger quota made due.
+    fn note_due(&mut self, book: &mut Book, now: Timestamp) {
+        for crossed in book.due(now.period(), None, now) {
+            let Crossing { period, quota_version, percent } = crossed.crossing;
+            book.fired.insert(crossed.crossing);
+            self.told.push((period, quota_version, percent));
+        }
+    }
+
+    /// Closes every month of the run, and checks what they come to.
+    ///
+    /// # Errors
+    /// Says which figure is not what the cells give.
+    pub fn close(&mut self, periods: &[Period]) -> Result<(), String> {
+        let last = periods.iter().copied().max().ok_or("a run without months")?;
+        let now = closes_by(last);
+        let text = |refusal: Refusal| format!("I12: {refusal}");
+        let book = self.stored.book.clone().closed(now).map_err(text)?;
+        let findings = audit(book.ledger.entries(), book.ledger.balances(), &book.totals);
+        if !findings.is_empty() {
+            return Err(format!("I12: {findings:?}"));
+        }
+        for period in periods {
+            let figures = month(&book.ledger, book.seen(now), *period).map_err(text)?;
+            let (paid, billed) = (figures.allocation, self.billed(*period));
+            let sum = paid.included.get() + paid.of_lots().get() + paid.overage.get() + paid.uncovered.get();
+            if figures.provisional || sum != billed || paid.included > figures.quota {
+                return Err(format!("I12: {billed} units of {period} are allocated as {paid:?}"));
+            }
+            let price = figures.bill.total(book.ledger.currency()).map_err(text)?.minor();
+            if figures.bill.lines.len() > 1 || price != i128::from(paid.overage.get()) {
+                return Err(format!("I7: {} units of overage in {period} cost {price}", paid.overage));
+            }
+            if paid.uncovered > Units::ZERO {
+                return Err(format!("I1: {} units of {period} were served and nothing pays", paid.uncovered));
             }
         }
-        told
+        if let Some(shadow) = &self.shadow {
+            shadow.close(now, &book)?;
+        }
+        self.stored.book = book;
+        Ok(())
     }
+}
+
+/// What a write to a ledger leaves: as the store does it.
+fn written(
+    book: Book,
+    now: Timestamp,
+    decide: impl Fn(&Book) -> Result<Vec<Posting>, Refusal>,
+) -> Result<Book, Refusal> {
+    let postings = decide(&book)?;
+    if postings.is_empty() {
+        return Ok(book);
+    }
+    let mut book = book.append(now, postings)?.following(now).settled(now)?;
+    book.project.policy_version += 1;
+    Ok(book)
+}
+
+fn changed(terms: PlanTerms, effective: Timestamp) -> Posting {
+    Posting::of(Fact::PlanChanged { terms, effective })
+}
+
+fn present(book: &Book, now: Timestamp) -> PlanTerms {
+    book.ledger.timeline().subscribed_at(now).clone()
+}
+
+fn planned(book: &Book, now: Timestamp) -> Option<(Timestamp, PlanTerms)> {
+    book.ledger.timeline().planned_after(now).next().cloned()
+}
+
+fn setting(overage: Overage, ledger: &Ledger) -> OverageSetting {
+    match overage {
+        Overage::Stop => OverageSetting::Off,
+        Overage::Capped { units } => {
+            OverageSetting::On { cap: Some(Money::new(i128::from(units.get()), ledger.currency())) }
+        }
+        Overage::Open => OverageSetting::On { cap: None },
+    }
+}
+
+/// The catalogue of a run: business gives what the run's policy says.
+fn catalogue(policy: &Policy) -> Catalogue {
+    let mut document: serde_json::Value =
+        serde_json::from_str(Catalogue::DEFAULT_JSON).unwrap_or_else(|error| unreachable!("{error}"));
+    let business = &mut document["plans"]["business"];
+    business["included"] = policy.allowance.included.get().into();
+    business["agents_max"] = policy.agents_max.into();
+    business["overage_per_1000"] = RATE_PER_1000.into();
+    Catalogue::from_json(&document.to_string()).unwrap_or_else(|error| unreachable!("{error}"))
+}
+
+/// A project of the month before, whose lots have rolled over, as a run finds it.
+fn book(policy: &Policy, catalogue: &Catalogue, now: Timestamp) -> Result<Book, Refusal> {
+    let parts = &policy.allowance;
+    let created = Timestamp::from_ms(parts.period.start().as_ms() - 1).period().start();
+    let project = Project {
+        id: policy.project.clone(),
+        plan: Plan::Business,
+        rpm_own: Some(policy.rpm),
+        included_own: None,
+        status: Status::Active,
+        catalogue: catalogue.version,
+        levels_own: None,
+        auto_overage: false,
+        rpm_max: policy.rpm,
+        policy_version: policy.version,
+        created,
+    };
+    let ledger = opening(&project, catalogue)?;
+    let project = project.following(&ledger, created);
+    let book = Book { project, ledger, totals: BTreeMap::new(), fired: BTreeSet::new() };
+    let book = book.clone().append(created, first(&book, parts.lots)?)?;
+    let book = book.closed(now)?;
+    let postings = plan::set_overage(&book.ledger, now, setting(parts.overage, &book.ledger))?;
+    let book = book.append(now, postings)?;
+    if parts.next_included == parts.included {
+        return Ok(book);
+    }
+    let terms = PlanTerms { included: parts.next_included, ..present(&book, now) };
+    book.append(now, vec![changed(terms, parts.period.end())])
+}
+
+fn first(book: &Book, lots: Units) -> Result<Vec<Posting>, Refusal> {
+    if lots == Units::ZERO { Ok(vec![]) } else { lots::credit(&book.ledger, lots, "before".to_owned()) }
+}
+
+/// The cells without those that a batch has, so that its report is the last word: a planted bug.
+fn without(cells: &Cells, batch: &Batch) -> Cells {
+    let kept = cells.rows().filter(|(source, life, key, _)| {
+        let same = **source == batch.source && **life == batch.incarnation;
+        !same || batch.cells.iter().all(|cell| cell.key != **key)
+    });
+    kept.fold(Cells::default(), |all, (source, life, key, counts)| {
+        let cells = vec![Cell { key: key.clone(), counts }];
+        let (source, incarnation) = (source.clone(), life.clone());
+        all.merge(&Batch { mode: batch.mode, source, incarnation, cells }, RPM_PLAUSIBLE)
+    })
 }

@@ -1,4 +1,4 @@
-//! The simulator: holders, sub-homes, the home and a model of the aggregator under one seed.
+//! The simulator: holders, sub-homes, the home and the ledger behind them under one seed.
 //!
 //! The code under test is the product's own. Network, clocks, storage and crashes are simulated, and
 //! an auditor that shares nothing with that code checks the invariants after every step. A run must
@@ -13,5 +13,6 @@ pub mod config;
 pub mod page;
 pub mod run;
 pub mod scenario;
+pub mod shadow;
 pub mod shrink;
 pub mod world;

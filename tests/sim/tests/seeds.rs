@@ -56,3 +56,12 @@ fn a_seed_repeats_itself_line_by_line() {
     assert!(first.len() > 100);
     assert_eq!(first, second);
 }
+
+/// Ten of the swarm, among them cuts, credits, crashes of the aggregator and the turn of the month.
+#[test]
+fn the_store_comes_to_the_same_as_the_ledger() {
+    for seed in 1..=10 {
+        let outcome = World::new(Config::swarm(seed), Planted::default(), false).with_store().run();
+        assert_eq!(outcome.verdict, Ok(()), "seed {seed}");
+    }
+}

@@ -1,6 +1,7 @@
 //! The administrators' interface: projects, their keys and tokens.
 
 mod audit;
+mod clock;
 mod corrections;
 mod credits;
 mod keys;
@@ -30,6 +31,7 @@ pub(super) fn routes() -> Vec<Route> {
         members::routes(),
         quarantine::routes(),
         audit::routes(),
+        clock::routes(),
     ]
     .concat()
 }

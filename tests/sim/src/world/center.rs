@@ -213,7 +213,8 @@ impl World {
             .filter(|period| *period <= self.now().period())
             .collect();
         let cut = self.chance(self.config.faults.cut_permille);
-        let receipt = self.aggregator.ingest(flush, &periods, cut);
+        let now = self.now();
+        let receipt = self.aggregator.ingest(flush, &periods, now, cut)?;
         self.auditor.billed(&self.aggregator)?;
         if let Some(receipt) = receipt {
             self.send_center(|| Event::Receipt(Box::new(receipt.clone())));

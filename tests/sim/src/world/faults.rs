@@ -109,34 +109,32 @@ impl World {
     }
 
     fn change_policy(&mut self) {
+        let now = self.now();
+        let included = self.config.included;
         if self.config.faults.deep_cuts {
-            let served = self.auditor.served(self.now().period());
-            let policy = &mut self.aggregator.policy;
-            policy.version += 1;
-            let all = policy.allowance.included.get() > served * 2;
-            policy.allowance.included = Units::new(if all { served } else { self.config.included });
+            let served = self.auditor.served(now.period());
+            let all = self.aggregator.policy.allowance.included.get() > served * 2;
+            self.aggregator.set_included(now, Units::new(if all { served } else { included }));
             self.push_policy();
             return;
         }
-        let included = self.config.included;
         let cuts = self.config.faults.cuts;
         let draw = self.random.between(0, 6);
         let part = self.random.between(0, included);
         let rpm = u32::try_from(self.random.between(1, u64::from(self.config.rpm) * 2)).unwrap_or(60);
-        let policy = &mut self.aggregator.policy;
-        policy.version += 1;
-        let parts = &mut policy.allowance;
+        let before = &self.aggregator.policy;
+        let open = before.allowance.overage == Overage::Open;
         match draw {
-            0 => parts.credits = Units::new(parts.credits.get() + part / 4 + 1),
-            1 | 6 if cuts => parts.included = Units::new(part),
-            1 | 6 => parts.included = Units::new(parts.included.get() + part),
-            2 if cuts => policy.rpm = rpm,
-            2 => policy.rpm = policy.rpm.max(rpm),
-            3 if cuts && parts.overage != Overage::Open => {
-                parts.overage = Overage::Capped { units: Units::new(part / 2) };
+            0 => self.aggregator.credit(now, Units::new(part / 4 + 1)),
+            1 | 6 if cuts => self.aggregator.set_included(now, Units::new(part)),
+            1 | 6 => self.aggregator.raise(now, Units::new(part)),
+            2 if cuts => self.aggregator.set_rpm(now, rpm),
+            2 => self.aggregator.set_rpm(now, rpm.max(before.rpm)),
+            3 if cuts && !open => {
+                self.aggregator.set_overage(now, Overage::Capped { units: Units::new(part / 2) });
             }
-            4 if cuts => parts.overage = Overage::Stop,
-            _ => parts.next_included = Units::new(parts.next_included.get() + part / 3),
+            4 if cuts => self.aggregator.set_overage(now, Overage::Stop),
+            _ => self.aggregator.raise_next(now, Units::new(part / 3)),
         }
         self.push_policy();
     }
@@ -144,9 +142,8 @@ impl World {
     fn rehome(&mut self) {
         let most = u64::try_from(self.subs.len()).unwrap_or(0);
         let count = self.random.between(0, most);
-        let policy = &mut self.aggregator.policy;
-        policy.version += 1;
-        policy.leases.sub_homes = u32::try_from(count).unwrap_or(0);
+        let now = self.now();
+        self.aggregator.set_sub_homes(now, u32::try_from(count).unwrap_or(0));
         self.note(|| format!("{count} sub-homes from now"));
         self.push_policy();
         self.move_seats();

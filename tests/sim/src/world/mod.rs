@@ -124,7 +124,7 @@ impl World {
             home: HomeNode::new(&config),
             subs: Vec::new(),
             isolates: Vec::new(),
-            aggregator: Aggregator::new(policy, planted.shell),
+            aggregator: Aggregator::new(policy, Timestamp::from_ms(start_ms), planted.shell),
             auditor: Auditor::default(),
             routes: BTreeMap::new(),
             healed: false,
@@ -144,6 +144,13 @@ impl World {
         }
         world.schedule_faults();
         world
+    }
+
+    /// Has the product's store run beside the ledger, which must come to the same.
+    #[must_use]
+    pub fn with_store(mut self) -> Self {
+        self.aggregator.shadow();
+        self
     }
 
     /// Runs to the end: requests under faults, then healing, draining, equality.
@@ -167,6 +174,7 @@ impl World {
             self.play_until(step)?;
         }
         self.auditor.settled(&self.aggregator)?;
+        self.aggregator.close(&clock::periods(&self.config))?;
         self.check_out()
     }
 

@@ -4,7 +4,7 @@
 // Rust runs only in synchronous turns. If one panics, the wasm instance is lost; `rust()` notices,
 // starts a new one, and whoever waited is answered within HOME_WAIT_MS.
 
-import { answer, bodyText, configure, failure, life, log, meter, now, peer, rust } from './platform.js';
+import { answer, bodyText, configure, failure, isConfigured, life, log, meter, now, peer, rust } from './platform.js';
 import { reach, served } from './reach.js';
 import { tested } from './testing.js';
 
@@ -19,14 +19,14 @@ const NAP_MS_MAX = 25;
 const SMALL_BYTES_MAX = 1024;
 
 // An address that no parser changes.
-const PLAIN = /^https?:\/\/[^/?#@\\]+(?:\/[\w~-]+)+$/;
+const PLAIN = /^https?:\/\/[^/?#@\\]+(?:\/[\w~-]+)+(?:\?[\w~=&-]*)?$/;
 
 // The address as it will be forwarded: what the gate judges and signs must be what the upstream gets,
 // so `/v1/verify/../admin` is resolved before anybody looks at it.
 function target({ url }) {
-  if (PLAIN.test(url)) return url;
-  const { origin, pathname, search } = new URL(url);
-  return origin + pathname + search;
+  if (PLAIN.test(url)) return url.slice(url.indexOf('/', 8));
+  const { pathname, search } = new URL(url);
+  return pathname + search;
 }
 
 // eslint-disable-next-line no-control-regex
@@ -133,22 +133,22 @@ async function observe(env, step) {
 }
 
 // What the home or the lease allowed; `told` holds our answer's headers and the caller's signed identity.
-async function forward(env, ctx, request, told) {
+async function forward(env, ctx, request, path, told) {
   const [, policy, limit, timing, project, agent, key, signature, ticket, would_deny] = told;
   const headers = new Headers(request.headers);
-  for (const name of [...headers.keys()]) {
-    if (name.startsWith('palveron-') || name === 'authorization') headers.delete(name);
+  for (const name of request.headers.keys()) {
+    if (name.startsWith('palveron-')) headers.delete(name);
   }
+  headers.delete('authorization');
   headers.set('Palveron-Project', project);
   headers.set('Palveron-Agent', agent);
   headers.set('Palveron-Key-Id', key);
   headers.set('Palveron-Signature', signature);
-  const url = target(request);
   let response;
   // A ticket that ends with 0 holds nothing.
   let status = 0, seen, matters = !ticket.endsWith(' 0');
   try {
-    const upstream = await peer(env, 'UPSTREAM', 'UPSTREAM_URL').fetch(url.slice(url.indexOf('/', 8)), {
+    const upstream = await peer(env, 'UPSTREAM', 'UPSTREAM_URL').fetch(path, {
       method: request.method, headers, body: request.body, redirect: 'manual',
     });
     response = new Response(upstream.body, upstream);
@@ -173,24 +173,52 @@ async function forward(env, ctx, request, told) {
   return response;
 }
 
-async function serve(request, env, ctx) {
-  let header_bytes = 0, authorization = '', agent = '', length = '0';
-  for (const [name, value] of request.headers) {
-    header_bytes += name.length + value.length;
-    if (name === 'authorization') authorization = value;
-    else if (name === 'palveron-agent') agent = composed(value);
-    else if (name === 'content-length') length = value;
+function headerBytes(headers) {
+  let bytes = 0;
+  for (const [name, value] of headers) bytes += name.length + value.length;
+  return bytes;
+}
+
+// What Rust has told about a request that needs no waiting; undefined for all others.
+function told(text, path, request, env, ctx) {
+  if (text[0] !== 'c' && text[0] !== 'f') return undefined;
+  const lines = text.split('\n');
+  if (lines[0].length > 1) ctx.waitUntil(background(env, ctx, lines[0].slice(2)));
+  if (text[0] === 'f') return forward(env, ctx, request, path, lines);
+  const [, type, policy, limit, timing] = lines;
+  return new Response(lines.at(-1), { headers: lines.length < 6 ? { 'Content-Type': type } : {
+    'Content-Type': type, 'RateLimit-Policy': policy, RateLimit: limit, 'Server-Timing': timing,
+  } });
+}
+
+// A response where nothing has to be waited for, else the promise of one.
+function serve(request, env, ctx) {
+  const { headers } = request;
+  const path = target(request);
+  const authorization = headers.get('authorization') ?? '';
+  const agent = composed(headers.get('palveron-agent') ?? '');
+  const length = headers.get('content-length') ?? '0';
+  if (path === '/v1/check' && length > 0 && length <= SMALL_BYTES_MAX) {
+    return check(request, env, ctx, [authorization, agent]);
   }
-  const url = target(request);
-  let text;
-  if (url.endsWith('/v1/check') && length > 0 && length <= SMALL_BYTES_MAX) {
-    const body = composed(await request.text());
-    const line = `${request.method} ${url}`;
-    text = rust(() => meter.checkNow(line, authorization, agent, header_bytes, body, now()));
-  } else {
-    const line = `${request.method} ${url}`;
-    text = rust(() => meter.decide(line, authorization, agent, header_bytes, count(length), now()));
-  }
+  // Nothing of a check's headers is kept or forwarded, so only what the platform accepts limits them.
+  const header_bytes = path.startsWith('/v1/check') ? 0 : headerBytes(headers);
+  const line = `${request.method} ${path}`;
+  const text = rust(() => meter.decide(line, authorization, agent, header_bytes, count(length), now()));
+  return told(text, path, request, env, ctx) ?? proceed(text, path, request, env, ctx, [authorization, agent]);
+}
+
+// A check whose few bytes of body have come with its head.
+async function check(request, env, ctx, [authorization, agent]) {
+  const path = '/v1/check';
+  const body = composed(await request.text());
+  const line = `${request.method} ${path}`;
+  const text = rust(() => meter.checkNow(line, authorization, agent, 0, body, now()));
+  return told(text, path, request, env, ctx) ?? proceed(text, path, request, env, ctx, [authorization, agent]);
+}
+
+// Does what Rust says until there is an answer.
+async function proceed(text, path, request, env, ctx, [authorization, agent]) {
   for (;;) {
     switch (text[0]) {
       case 'b': {
@@ -205,19 +233,9 @@ async function serve(request, env, ctx) {
         text = rust(() => meter.observeBody(authorization, agent, composed(body), now()));
         break;
       }
-      case 'c': {
-        const told = text.split('\n');
-        if (told[0] !== 'c') ctx.waitUntil(background(env, ctx, told[0].slice(2)));
-        const [, type, policy, limit, timing] = told;
-        return new Response(told.at(-1), { headers: told.length < 6 ? { 'Content-Type': type } : {
-          'Content-Type': type, 'RateLimit-Policy': policy, RateLimit: limit, 'Server-Timing': timing,
-        } });
-      }
-      case 'f': {
-        const told = text.split('\n');
-        if (told[0] !== 'f') ctx.waitUntil(background(env, ctx, told[0].slice(2)));
-        return forward(env, ctx, request, told);
-      }
+      case 'c':
+      case 'f':
+        return told(text, path, request, env, ctx);
       case 'w':
         text = await wait(env, ctx, text);
         break;
@@ -252,23 +270,30 @@ async function serve(request, env, ctx) {
   }
 }
 
+function failed(error) {
+  log('a request failed', error);
+  return failure('internal');
+}
+
+async function serveInternal(request, env, ctx) {
+  const internal = await served(request, env) ?? (env.METER_TEST === '1' && await tested(request, env));
+  return internal || serve(request, env, ctx);
+}
+
 export default {
-  async fetch(request, env, ctx) {
+  fetch(request, env, ctx) {
     try {
-      configure(env, request.cf);
+      if (!isConfigured()) configure(env, request.cf);
     } catch (error) {
       log('the worker is not configured', error);
       return failure('not_ready');
     }
     try {
-      if (env.METER_TEST === '1' || env.METER_HOMES === 'serve') {
-        const internal = await served(request, env) ?? (env.METER_TEST === '1' && await tested(request, env));
-        if (internal) return internal;
-      }
-      return await serve(request, env, ctx);
+      const internal = env.METER_TEST === '1' || env.METER_HOMES === 'serve';
+      const response = internal ? serveInternal(request, env, ctx) : serve(request, env, ctx);
+      return response instanceof Response ? response : response.catch(failed);
     } catch (error) {
-      log('a request failed', error);
-      return failure('internal');
+      return failed(error);
     }
   },
 };

@@ -28,8 +28,10 @@ export function rust(turn) {
   }
 }
 
+export const isConfigured = () => configured && !life.criticalError;
+
 export function configure(env, cf) {
-  if (configured && !life.criticalError) return;
+  if (isConfigured()) return;
   rust(() => {
     if (configured) return;
     meter.configure(
@@ -71,7 +73,7 @@ export const failure = code => answer(JSON.parse(rust(() => meter.failure(code))
 // A service binding where there is one, else the address of the environment.
 export function peer(env, binding, address) {
   return env[binding]
-    ? { fetch: (path, init) => env[binding].fetch(new URL(path, 'http://peer'), init) }
+    ? { fetch: (path, init) => env[binding].fetch('http://peer' + path, init) }
     : { fetch: (path, init) => fetch(env[address].replace(/\/$/, '') + path, init) };
 }
 

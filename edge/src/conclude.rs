@@ -23,7 +23,7 @@ pub(crate) enum Decided {
 }
 
 impl Decided {
-    fn timing(self) -> &'static str {
+    pub(crate) fn timing(self) -> &'static str {
         match self {
             Self::Lease => "meter;desc=lease",
             Self::Home => "meter;desc=home",
@@ -71,7 +71,7 @@ pub(crate) fn refused(config: &Config, deciding: Deciding, code: &str, now: Time
 }
 
 /// What `answered` will be told of a forwarded request.
-fn ticket(home: &HomeName, ask: &Ask, token: u32) -> String {
+pub(crate) fn ticket(home: &HomeName, ask: &Ask, token: u32) -> String {
     let (project, mode, kind) = (home.project.as_str(), home.mode.as_str(), ask.kind.as_str());
     [project, "/", mode, " ", kind, " ", &token.to_string()].concat()
 }

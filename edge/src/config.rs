@@ -1,10 +1,10 @@
 //! What the worker knows before any request: key secrets, signing keys, the prefix table.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 
 use shared::key::{KeySecrets, ProjectKey, bearer};
 use shared::kind::{Bill, Routes};
+use shared::map::Map;
 use shared::sign::{Purpose, SigningKeys};
 
 /// Keys whose verification is remembered; some hundred bytes each.
@@ -24,7 +24,7 @@ pub(crate) struct Config {
     /// Whether limits are told of, but nobody is denied for them.
     pub(crate) shadow: bool,
     /// Texts that were verified before. Only right ones are kept, so that nobody can fill it.
-    verified: RefCell<HashMap<String, ProjectKey>>,
+    verified: RefCell<Map<String, ProjectKey>>,
 }
 
 impl Config {

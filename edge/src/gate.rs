@@ -33,7 +33,7 @@ const POLICY_BYTES_MAX: u32 = 256 * 1024;
 pub(crate) struct Head<'a> {
     /// The method, in capitals.
     pub(crate) method: &'a str,
-    /// The absolute URL.
+    /// The absolute URL, or what follows its authority.
     pub(crate) url: &'a str,
     /// The `Authorization` header; empty where there is none.
     pub(crate) authorization: &'a str,
@@ -52,7 +52,7 @@ pub(crate) fn gate(config: &Config, head: &Head<'_>) -> Step {
     match (path, config.routes.route_of(path)) {
         ("/healthz", _) => only("GET", head, || Step::Answer(Answer::json(r#"{"status":"ok"}"#.to_owned()))),
         ("/v1/quota", _) => only("GET", head, || quota(config, head)),
-        ("/v1/check", _) => only("POST", head, || check(config, head)),
+        ("/v1/check", _) => only("POST", head, || check(config, head, target)),
         (POLICY_PATH, _) => only("POST", head, || {
             sized(head, POLICY_BYTES_MAX, || Step::ReadPolicy { bytes_max: POLICY_BYTES_MAX })
         }),
@@ -100,6 +100,48 @@ fn check_ask(caller: &Caller, body: &str) -> Result<Ask, Box<Problem>> {
         None => caller.agent.clone(),
     };
     Ok(Ask { key: caller.key.clone(), kind: check.kind, agent, cost, dry_run: check.dry_run, held: false })
+}
+
+/// The question of a check that is asked in the query, whose body is not read.
+fn query_ask(caller: &Caller, query: &str) -> Result<Ask, Box<Problem>> {
+    const NAMES: &str = "kind, agent, cost and dry_run, each once";
+    let (mut kind, mut agent, mut cost, mut dry_run) = (None, None, None, None);
+    for pair in query.split('&') {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let field = match name {
+            "kind" => &mut kind,
+            "agent" => &mut agent,
+            "cost" => &mut cost,
+            "dry_run" => &mut dry_run,
+            other => return Err(Box::new(Problem::field("query", other, NAMES))),
+        };
+        if field.replace(value).is_some() {
+            return Err(Box::new(Problem::field(name, value, NAMES)));
+        }
+    }
+    let refused = |name: &str, value: Option<&str>, accepts: &str| {
+        Box::new(Problem::field(name, value.unwrap_or_default(), accepts))
+    };
+    let cost = match cost {
+        Some(text) => text.parse().ok().filter(|cost| (1..=Ask::COST_MAX).contains(cost)),
+        None => Some(1),
+    }
+    .ok_or_else(|| refused("cost", cost, "a whole number from 1 to 1000"))?;
+    let dry_run = match dry_run {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(_) => return Err(refused("dry_run", dry_run, "true or false")),
+    };
+    Ok(Ask {
+        key: caller.key.clone(),
+        kind: kind
+            .and_then(Kind::parse)
+            .ok_or_else(|| refused("kind", kind, "verify, mcp_tool_call or extension_event"))?,
+        agent: agent.map_or_else(|| Ok(caller.agent.clone()), |text| agent_of("agent", text))?,
+        cost,
+        dry_run,
+        held: false,
+    })
 }
 
 fn not_json() -> Box<Problem> {
@@ -175,7 +217,15 @@ fn not_an_observation() -> Box<Problem> {
     Box::new(Problem { field: Some("body".to_owned()), ..Problem::new(ErrorCode::FieldRejected, detail) })
 }
 
-fn check(config: &Config, head: &Head<'_>) -> Step {
+fn check(config: &Config, head: &Head<'_>, target: &str) -> Step {
+    if let Some((_, query)) = target.split_once('?')
+        && query.split('&').any(|pair| pair.starts_with("kind="))
+    {
+        return with_caller(config, head, |caller| match query_ask(&caller, query) {
+            Ok(ask) => Step::Decide(Deciding::new(caller.home, ask, Then::Check)),
+            Err(problem) => Step::problem(&problem),
+        });
+    }
     sized(head, CHECK_BYTES_MAX, || {
         with_caller(config, head, |caller| Step::ReadBody(Reading { bytes_max: CHECK_BYTES_MAX, caller }))
     })
@@ -250,6 +300,9 @@ fn agent_of(field: &str, text: &str) -> Result<AgentId, Box<Problem>> {
 
 /// What follows the authority of an absolute URL; the platform has normalised it.
 fn path_and_query(url: &str) -> &str {
+    if url.starts_with('/') {
+        return url;
+    }
     let after_scheme = url.find("://").and_then(|at| url.get(at.saturating_add(3)..)).unwrap_or(url);
     after_scheme.find('/').and_then(|at| after_scheme.get(at..)).unwrap_or("/")
 }

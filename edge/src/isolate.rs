@@ -20,6 +20,7 @@ use std::cell::RefCell;
 
 use crate::conclude::{self, Decided};
 use crate::config::Config;
+use crate::quick::Allowed;
 use crate::region::Region;
 use crate::step::{Deciding, Failure, Observing, Step};
 
@@ -57,6 +58,8 @@ pub(crate) enum ContactReply {
 pub(crate) enum Turn {
     /// Do this.
     Step(Step),
+    /// Serve this request.
+    Allowed(Allowed),
     /// Ask for the outcome of that request later.
     Wait(u32),
 }
@@ -93,6 +96,8 @@ struct Seat {
     /// The version of the terms that the post was chosen by.
     chosen_by: u64,
     used: Timestamp,
+    /// When it was last looked whether somebody should look after the holder.
+    looked: Timestamp,
     running: Loop,
     refused: Option<(String, Timestamp)>,
     waiting: Map<u32, Waiting>,
@@ -169,6 +174,7 @@ impl Isolate {
                 self.last = self.last.wrapping_add(1);
                 let token = self.last;
                 if let Some(seat) = self.seats.get_mut(&deciding.home) {
+                    seat.looked = Timestamp::default();
                     seat.waiting.insert(token, Waiting { holder, id, since: now, deciding });
                 }
                 Turn::Wait(token)
@@ -177,7 +183,7 @@ impl Isolate {
                 let held = seat.post.holder.take_held(None);
                 let deciding = self.hold(holder, held, deciding, now);
                 let Some(seat) = self.seats.get_mut(&deciding.home) else { return gone() };
-                Turn::Step(seat.conclude(config, (holder, deciding), answer, (now, Decided::Lease)))
+                seat.conclude(config, (holder, deciding), answer, (now, Decided::Lease))
             }
         }
     }
@@ -201,7 +207,7 @@ impl Isolate {
                 let Waiting { holder, deciding, .. } = waiting;
                 let deciding = self.hold(holder, held, deciding, now);
                 let Some(seat) = self.seats.get_mut(home) else { return gone() };
-                Turn::Step(seat.conclude(config, (holder, deciding), answer, (now, Decided::Home)))
+                seat.conclude(config, (holder, deciding), answer, (now, Decided::Home))
             }
         }
     }
@@ -292,9 +298,14 @@ impl Isolate {
         seat.post.holder.observe(now, key, (*kind, agent), *observed)
     }
 
-    /// Whether somebody should look after a home's holder now: a contact is due, or no loop is alive.
+    /// Whether somebody should look after a home's holder now: a contact is due, or no loop is alive. Once in a
+    /// millisecond is often enough, unless a request has to wait.
     pub(crate) fn is_restless(&mut self, home: &HomeName, now: Timestamp) -> bool {
         self.seats.get_mut(home).is_some_and(|seat| {
+            if seat.looked == now {
+                return false;
+            }
+            seat.looked = now;
             let due = seat.wake_at(now).is_some_and(|at| at <= now);
             due || now.ms_since(seat.running.since) >= LOOP_HANDOVER_MS && !seat.is_drained()
         })
@@ -358,6 +369,7 @@ impl Isolate {
                 leaving: Vec::new(),
                 chosen_by: 0,
                 used: now,
+                looked: Timestamp::default(),
                 running: Loop::default(),
                 refused: None,
                 waiting: Map::new(),
@@ -382,22 +394,26 @@ impl Seat {
         (holder, deciding): (HolderId, Deciding),
         answer: Answer,
         (now, decided): (Timestamp, Decided),
-    ) -> Step {
+    ) -> Turn {
         let denial = match answer {
             Answer::Allow => None,
             Answer::Deny { denial, .. } => Some(denial),
             Answer::AtHome => {
-                return Step::Decide(Deciding { holder: Some(holder), ..deciding });
+                return Turn::Step(Step::Decide(Deciding { holder: Some(holder), ..deciding }));
             }
             Answer::Wait(_) | Answer::Unavailable => {
-                return conclude::refused(config, deciding, ErrorCode::HomeUnavailable.as_str(), now);
+                let code = ErrorCode::HomeUnavailable.as_str();
+                return Turn::Step(conclude::refused(config, deciding, code, now));
             }
         };
-        match self.post_of(holder).and_then(|post| post.holder.numbers(now)) {
-            Some(numbers) => conclude::decided(config, deciding, &Verdict { denial, numbers }, now, decided),
-            // Nothing is decided before the first reply.
-            None => Step::Answer(Failure::Home.answer()),
+        // Nothing is decided before the first reply.
+        let Some(numbers) = self.post_of(holder).and_then(|post| post.holder.numbers(now)) else {
+            return Turn::Step(Step::Answer(Failure::Home.answer()));
+        };
+        if denial.is_none() {
+            return Turn::Allowed(Allowed { deciding, numbers, now, decided });
         }
+        Turn::Step(conclude::decided(config, deciding, &Verdict { denial, numbers }, now, decided))
     }
 
     fn is_free(&self, now: Timestamp) -> bool {

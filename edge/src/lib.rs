@@ -15,6 +15,7 @@ mod isolate;
 pub mod library;
 mod observe;
 mod platform;
+mod quick;
 mod region;
 mod step;
 mod sub_home_object;
@@ -240,17 +241,15 @@ fn lease(config: &Config, step: Step, now_ms: u64) -> String {
 /// A turn as `entry.js` reads it.
 fn told(turn: Turn, home: &HomeName, now: Timestamp) -> String {
     let restless = isolate::with(|isolate| isolate.is_restless(home, now));
-    let mark = if restless { format!("+{home}") } else { String::new() };
-    match turn {
-        Turn::Wait(token) => format!("w{mark}\n{home}\n{token}"),
-        Turn::Step(step) => {
-            let mut text = step.to_text();
-            if restless && !text.starts_with('{') {
-                text.insert_str(1, &mark);
-            }
-            text
-        }
+    let mut text = match turn {
+        Turn::Wait(token) => format!("w\n{home}\n{token}"),
+        Turn::Step(step) => step.to_text(),
+        Turn::Allowed(allowed) => config::with(|config| allowed.into_text(config)),
+    };
+    if restless && !text.starts_with('{') {
+        text.insert_str(1, &format!("+{home}"));
     }
+    text
 }
 
 /// A step that this release did not write: only a mixed deployment can cause it.

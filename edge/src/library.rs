@@ -111,6 +111,7 @@ pub async fn check(platform: &impl Platform, check: &Check<'_>) -> Decision {
         config::with(|config| isolate::with(|isolate| isolate.decide(config, deciding, now(platform))));
     let step = match turn {
         Turn::Step(step) => step,
+        Turn::Allowed(allowed) => config::with(|config| allowed.into_step(config)),
         Turn::Wait(token) => wait(platform, &home, token).await,
     };
     let step = match step {
@@ -177,6 +178,7 @@ async fn wait(platform: &impl Platform, home: &HomeName, token: u32) -> Step {
         });
         match turn {
             Turn::Step(step) => return step,
+            Turn::Allowed(allowed) => return config::with(|config| allowed.into_step(config)),
             Turn::Wait(_) => platform.sleep(nap).await,
         }
         nap = nap.saturating_mul(2).min(NAP_MS.1);

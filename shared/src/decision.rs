@@ -124,26 +124,31 @@ impl Numbers {
     /// `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers).
     #[must_use]
     pub fn headers(&self) -> [Header; 2] {
-        // As long as these texts get, so that they are written in one piece.
-        const USUAL_BYTES: usize = 96;
-        let (mut policy, mut limit) =
-            (String::with_capacity(USUAL_BYTES), String::with_capacity(USUAL_BYTES));
-        let add = |text: &mut String, label: &str, value: u64| {
-            text.push_str(label);
-            text.push_str(&value.to_string());
-        };
-        add(&mut policy, "\"rpm\";q=", self.rpm.into());
-        policy.push_str(";w=60");
-        add(&mut limit, "\"rpm\";r=", self.rpm_remaining.into());
-        add(&mut limit, ";t=", self.seconds_until(self.now.minute().end()));
-        if let (Some(allowance), Some(remaining)) = (self.allowance, self.remaining()) {
-            let end = self.period.end();
-            add(&mut policy, ", \"month\";q=", allowance.get());
-            add(&mut policy, ";w=", end.ms_since(self.period.start()).div_euclid(1_000));
-            add(&mut limit, ", \"month\";r=", remaining.get());
-            add(&mut limit, ";t=", self.seconds_until(end));
-        }
+        let (mut policy, mut limit) = (String::new(), String::new());
+        self.push_policy(&mut policy);
+        self.push_limit(&mut limit);
         [("RateLimit-Policy", policy), ("RateLimit", limit)]
+    }
+
+    /// Appends the value of `RateLimit-Policy`.
+    pub fn push_policy(&self, text: &mut String) {
+        push_pair(text, "\"rpm\";q=", self.rpm.into());
+        text.push_str(";w=60");
+        if let Some(allowance) = self.allowance {
+            push_pair(text, ", \"month\";q=", allowance.get());
+            let length_ms = self.period.end().ms_since(self.period.start());
+            push_pair(text, ";w=", length_ms.div_euclid(1_000));
+        }
+    }
+
+    /// Appends the value of `RateLimit`.
+    pub fn push_limit(&self, text: &mut String) {
+        push_pair(text, "\"rpm\";r=", self.rpm_remaining.into());
+        push_pair(text, ";t=", self.seconds_until(self.now.minute().end()));
+        if let Some(remaining) = self.remaining() {
+            push_pair(text, ", \"month\";r=", remaining.get());
+            push_pair(text, ";t=", self.seconds_until(self.period.end()));
+        }
     }
 
     /// The body of `GET /v1/quota`.
@@ -159,6 +164,11 @@ impl Numbers {
             resets_at: self.period.end().to_string(),
         }
     }
+}
+
+fn push_pair(text: &mut String, label: &str, value: u64) {
+    text.push_str(label);
+    text.push_str(itoa::Buffer::new().format(value));
 }
 
 /// The body of `GET /v1/quota`.

@@ -181,12 +181,11 @@ impl AgentId {
     /// # Errors
     /// When the text is empty, too long once encoded, or begins with the reserved `~`.
     pub fn from_client(text: &str) -> Result<Self, IdError> {
-        let encoded: String = if text.bytes().all(|b| b.is_ascii_graphic()) {
-            text.to_owned()
+        let id = if text.bytes().all(|b| b.is_ascii_graphic()) {
+            Self::parse(text)?
         } else {
-            percent_encoding::utf8_percent_encode(text, NOT_VISIBLE).to_string()
+            Self::parse(&percent_encoding::utf8_percent_encode(text, NOT_VISIBLE).to_string())?
         };
-        let id = Self::parse(&encoded)?;
         if id.is_named() {
             Ok(id)
         } else {

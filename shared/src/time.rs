@@ -221,6 +221,16 @@ impl Period {
         self.next().start()
     }
 
+    /// Appends [`Self::end`] as RFC 3339 writes it. It is in most answers, so it is made without formatting.
+    pub fn push_end(self, text: &mut String) {
+        let next = self.next();
+        let mut digits = itoa::Buffer::new();
+        text.push_str(digits.format(next.year));
+        text.push_str(if next.month < 10 { "-0" } else { "-" });
+        text.push_str(digits.format(next.month));
+        text.push_str("-01T00:00:00Z");
+    }
+
     /// The following month.
     #[must_use]
     pub fn next(self) -> Self {

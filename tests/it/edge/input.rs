@@ -70,6 +70,10 @@ async fn requests_that_are_not_ours_are_refused_by_name() -> Result<()> {
         let method = if path == "/v1/quota" { "GET" } else { "POST" };
         let long = Call::new(method.parse()?, &format!("{path}?{}", "q".repeat(9_000))).bearer(key);
         refused(&stack, "a long query", &long, UriTooLong).await?;
+        // Nothing of a check's headers goes anywhere, so that they are as long as the platform accepts.
+        if path == "/v1/check" {
+            continue;
+        }
         let wide = Call::new(method.parse()?, path).bearer(key).header("x-wide", "w".repeat(20 * 1024));
         refused(&stack, "20 KiB of headers", &wide, HeadersTooLarge).await?;
     }

@@ -46,6 +46,26 @@ async fn a_check_answers_with_the_decision_and_the_numbers() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_check_may_be_asked_in_the_query() -> Result<()> {
+    let stack = Stack::start().await?;
+    let project = Project::ready(&stack, "query", Limits::WIDE).await?;
+    let ask = async |query: &str| {
+        Call::post(&format!("/v1/check?{query}"), "").bearer(&project.key).send(stack.edge()).await
+    };
+    let got: Value = ask("kind=mcp_tool_call&cost=3&agent=bot").await?.ok()?;
+    assert_eq!(
+        [&got["allowed"], &got["kind"], &got["cost"]],
+        [&json!(true), &json!("mcp_tool_call"), &json!(3)]
+    );
+    let got: Value = ask("kind=verify&dry_run=true").await?.ok()?;
+    assert_eq!(got["allowed"], json!(true));
+    ask("kind=verify&cost=0").await?.problem(ErrorCode::FieldRejected)?;
+    let usage = project.reports(&stack, 3).await?;
+    assert_eq!(usage.by_agent(), [("bot".to_owned(), 3)].into());
+    stack.finish()
+}
+
+#[tokio::test]
 async fn the_quota_shows_the_numbers_and_counts_nothing() -> Result<()> {
     let stack = Stack::start().await?;
     let project = Project::ready(&stack, "quota", Limits::COMMUNITY).await?;

@@ -46,6 +46,8 @@ impl Meter {
             ("METER_LISTEN", address.to_string()),
             ("DATABASE_URL", format!("sqlite://{}", folder.join("meter.db").display())),
             ("EDGE_URL", format!("http://{edge}")),
+            // What is measured is the lease; without it each request asks its home.
+            ("METER_DECISIONS", "lease".to_owned()),
         ];
         let mut command = Command::new(program);
         command.arg("serve").envs(environment.iter().map(|(name, value)| (name, value)));

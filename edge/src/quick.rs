@@ -1,0 +1,178 @@
+//! What is told to `entry.js` when a request is allowed, written in one piece: it comes far more often than all else.
+//!
+//! It must say exactly what [`conclude`](crate::conclude) and [`Step::to_text`](crate::step::Step::to_text) would.
+
+use shared::decision::{Ask, Numbers, Verdict};
+use shared::home::HomeName;
+use shared::sign::{Purpose, Signed};
+use shared::time::Timestamp;
+
+use crate::conclude::{self, Decided, ticket};
+use crate::config::Config;
+use crate::internal::wall;
+use crate::step::{Deciding, Step, Then};
+
+/// As long as such a text usually is.
+const USUAL_BYTES: usize = 768;
+
+/// A request that is allowed, and what it is answered with.
+#[derive(Debug)]
+pub(crate) struct Allowed {
+    pub(crate) deciding: Deciding,
+    pub(crate) numbers: Numbers,
+    pub(crate) now: Timestamp,
+    pub(crate) decided: Decided,
+}
+
+impl Allowed {
+    /// As a step.
+    pub(crate) fn into_step(self, config: &Config) -> Step {
+        let Self { deciding, numbers, now, decided } = self;
+        conclude::decided(config, deciding, &Verdict { denial: None, numbers }, now, decided)
+    }
+
+    /// As `entry.js` reads it.
+    pub(crate) fn into_text(self, config: &Config) -> String {
+        let text = lines(config, &self.deciding, &self.numbers, (self.now, self.decided));
+        text.unwrap_or_else(|| self.into_step(config).to_text())
+    }
+}
+
+/// The lines for an allowed request; `None` where it has no such lines.
+fn lines(
+    config: &Config,
+    deciding: &Deciding,
+    numbers: &Numbers,
+    (now, decided): (Timestamp, Decided),
+) -> Option<String> {
+    let mut text = String::with_capacity(USUAL_BYTES);
+    let Deciding { home, ask, then, token, .. } = deciding;
+    match then {
+        Then::Check => {
+            text.push_str("c\napplication/json");
+            push_headers(&mut text, numbers, decided);
+            push_check(&mut text, numbers, ask);
+        }
+        Then::Forward { method, path } => {
+            text.push('f');
+            push_headers(&mut text, numbers, decided);
+            push_identity(config, &mut text, (home, ask), [method, path], now);
+            text.push('\n');
+            text.push_str(&ticket(home, ask, *token));
+            // Nothing that would have been denied.
+            text.push('\n');
+        }
+        Then::Quota => return None,
+    }
+    Some(text)
+}
+
+fn push_headers(text: &mut String, numbers: &Numbers, decided: Decided) {
+    text.push('\n');
+    numbers.push_policy(text);
+    text.push('\n');
+    numbers.push_limit(text);
+    text.push('\n');
+    text.push_str(decided.timing());
+}
+
+fn push_check(text: &mut String, numbers: &Numbers, ask: &Ask) {
+    text.push_str("\n{\"allowed\":true,\"code\":\"ok\",\"kind\":\"");
+    text.push_str(ask.kind.as_str());
+    push_number(text, "\",\"cost\":", Some(ask.cost.into()));
+    push_number(text, ",\"remaining\":", numbers.remaining().map(|units| units.get()));
+    push_number(text, ",\"limit\":", numbers.allowance.map(|units| units.get()));
+    text.push_str(",\"resets_at\":\"");
+    numbers.period.push_end(text);
+    text.push_str("\",\"retry_after_ms\":null}");
+}
+
+fn push_number(text: &mut String, label: &str, number: Option<u64>) {
+    text.push_str(label);
+    match number {
+        Some(number) => text.push_str(itoa::Buffer::new().format(number)),
+        None => text.push_str("null"),
+    }
+}
+
+fn push_identity(
+    config: &Config,
+    text: &mut String,
+    (home, ask): (&HomeName, &Ask),
+    [method, path]: [&str; 2],
+    now: Timestamp,
+) {
+    let start = text.len().saturating_add(1);
+    for line in [home.project.as_str(), ask.agent.as_str(), ask.key.as_str()] {
+        text.push('\n');
+        text.push_str(line);
+    }
+    let who = text.get(start..).unwrap_or_default();
+    let signed = Signed { method, path, body: who.as_bytes() };
+    let signature = config.signing_keys.current(Purpose::Upstream).map(|key| signed.sign(key, wall(now)));
+    if let Some(signature) = signature {
+        text.push('\n');
+        text.push_str(&signature);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::ids::{AgentId, KeyId};
+    use shared::kind::Kind;
+    use shared::plan::Plan;
+    use shared::units::Units;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_ms(1_795_435_200_123);
+
+    fn config() -> Config {
+        let key = |purpose: &str, byte: &str| format!("{purpose}:k1:{}", byte.repeat(32));
+        let keys = [key("edge", "11"), key("policy", "22"), key("upstream", "33")].join(",");
+        Config::read(&format!("1:{}", "44".repeat(32)), &keys, "").unwrap()
+    }
+
+    fn deciding(then: Then, kind: Kind) -> Deciding {
+        let agent = AgentId::parse("bot%22").unwrap();
+        let ask =
+            Ask { key: KeyId::parse("k001").unwrap(), kind, agent, cost: 12, dry_run: false, held: false };
+        Deciding { token: 7, ..Deciding::new(HomeName::parse("demo/live").unwrap(), ask, then) }
+    }
+
+    fn numbers(now: Timestamp, allowance: Option<u64>) -> Numbers {
+        Numbers {
+            now,
+            period: now.period(),
+            plan: Plan::Pro,
+            included: Units::new(10_000),
+            allowance: allowance.map(Units::new),
+            used: Units::new(17),
+            rpm: 600,
+            rpm_remaining: 599,
+            agents_max: None,
+            upgrade_url: String::new(),
+        }
+    }
+
+    #[test]
+    fn it_is_what_the_long_way_says() {
+        let config = config();
+        let forward = || Then::Forward { method: "POST".to_owned(), path: "/v1/verify?x=1".to_owned() };
+        for month in 0..14 {
+            let now = NOW.plus_ms(month * 30 * 86_400_000);
+            for allowance in [None, Some(0), Some(1_000_000)] {
+                for kind in Kind::ALL {
+                    for then in [Then::Check, forward()] {
+                        let numbers = numbers(now, allowance);
+                        let question = deciding(then, kind);
+                        let text = lines(&config, &question, &numbers, (now, Decided::Lease));
+                        let decided = Decided::Lease;
+                        let allowed = Allowed { deciding: question, numbers, now, decided };
+                        assert_eq!(text, Some(allowed.into_step(&config).to_text()));
+                    }
+                }
+            }
+        }
+    }
+}

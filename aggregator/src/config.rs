@@ -211,7 +211,7 @@ impl Config {
             "1" => Ok(true),
             _ => Err(format!("got {text:?}, accepted are 0 and 1")),
         });
-        let decisions = reader.value("METER_DECISIONS", "home", Decisions::parse);
+        let decisions = reader.value("METER_DECISIONS", "lease", Decisions::parse);
         let user = ["USER", "LOGNAME"].into_iter().find_map(|name| (reader.get)(name)).unwrap_or_default();
         let plans = reader.value("METER_PLANS", "", |text| {
             Ok(if text.is_empty() { None } else { Some(PathBuf::from(text)) })

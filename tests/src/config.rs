@@ -148,6 +148,18 @@ pub fn schemathesis() -> Result<PathBuf> {
     Ok(program)
 }
 
+/// Where npm has put the library that receivers of webhooks verify with.
+pub(crate) fn webhook_library() -> Result<PathBuf> {
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
+    let folder = variable("METER_TEST_WEBHOOKS").map_or_else(|| target.join("tools/webhooks"), PathBuf::from);
+    ensure!(
+        folder.join("node_modules/standardwebhooks").is_dir(),
+        "{} is missing: run the tests through `cargo xtask test`, which makes it",
+        folder.display()
+    );
+    Ok(folder)
+}
+
 #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())

@@ -14,6 +14,7 @@ pub mod load;
 pub mod poll;
 pub mod project;
 pub mod raw;
+pub mod receiver;
 pub mod stack;
 pub mod stand_in;
 pub mod usage;

@@ -420,6 +420,7 @@ impl Stack {
             .env("METER_KEY_SECRETS", &self.secrets.key_secrets)
             .env("METER_SIGNING_KEYS", &self.secrets.signing_keys)
             .env("METER_LISTEN", self.aggregator.to_string())
+            .env("METER_WEBHOOKS_ALLOW_LOOPBACK", "1")
             .env("DATABASE_URL", format!("sqlite://{}", database.display()))
             .env("EDGE_URL", format!("http://{}", self.edge))
             .env("DEMO_UPSTREAM_LISTEN", self.upstream.to_string())

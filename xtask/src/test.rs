@@ -25,6 +25,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     // First, because it takes seconds and tells at once whether npm is there.
     let workerd = tools::workerd()?;
     let schemathesis = python::schemathesis()?;
+    let webhooks = tools::ensure("webhooks")?;
     let bundle = edge::build()?;
     edge::example::build()?;
     let programs = native::build("programs and tests", &[&PRODUCT[..], &["--bins", "--tests"]].concat())?;
@@ -33,6 +34,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     product.env("METER_TEST_BUNDLE", &bundle.folder);
     product.env("METER_TEST_WORKERD", &workerd);
     product.env("METER_TEST_SCHEMATHESIS", &schemathesis);
+    product.env("METER_TEST_WEBHOOKS", &webhooks);
     product.env("METER_TEST_BIN_DIR", programs.folder_of("meter")?);
     run_visible("cargo test", &mut product)?;
     let mut xtask = native::cargo("test");

@@ -416,6 +416,15 @@ impl Message {
     }
 }
 
+impl Message {
+    /// The `data` of the body.
+    #[must_use]
+    pub fn data(&self) -> serde_json::Value {
+        let mut body: serde_json::Value = serde_json::from_str(&self.body).unwrap_or_default();
+        body.get_mut("data").map(serde_json::Value::take).unwrap_or_default()
+    }
+}
+
 fn rfc_3339<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(at)
 }

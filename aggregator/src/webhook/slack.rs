@@ -7,9 +7,7 @@ use super::event::{EventType, Message};
 /// The body that Slack's incoming webhooks take.
 #[must_use]
 pub fn body(message: &Message) -> String {
-    let sent: Value = serde_json::from_str(&message.body).unwrap_or_default();
-    let data = sent.get("data").cloned().unwrap_or_default();
-    json!({ "text": escaped(&sentence(message.kind, &data)) }).to_string()
+    json!({ "text": escaped(&sentence(message.kind, &message.data())) }).to_string()
 }
 
 fn sentence(kind: EventType, data: &Value) -> String {

@@ -6,3 +6,4 @@ mod lifecycle;
 mod stripe;
 mod transport;
 mod usage;
+mod webhooks;

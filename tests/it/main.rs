@@ -4,3 +4,5 @@
 mod edge;
 #[cfg(test)]
 mod http;
+#[cfg(test)]
+mod store;

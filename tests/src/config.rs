@@ -160,6 +160,47 @@ pub(crate) fn webhook_library() -> Result<PathBuf> {
     Ok(folder)
 }
 
+/// The aggregator's program, as [`Parts::find`] finds it.
+///
+/// # Errors
+/// When it is missing.
+pub(crate) fn meter_program() -> Result<PathBuf> {
+    let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/debug");
+    let program = variable("METER_TEST_BIN_DIR").map_or(default, PathBuf::from).join("meter");
+    ensure!(
+        program.is_file(),
+        "{} is missing: run the tests through `cargo xtask test`, which makes it",
+        program.display()
+    );
+    Ok(program)
+}
+
+/// The folder of the newest Postgres' programs: Debian's, or where `PATH` has them.
+///
+/// # Errors
+/// When there is none.
+pub(crate) fn postgres_programs() -> Result<PathBuf> {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let debian = versions.map(|version| version.path().join("bin"));
+    let path = variable("PATH").unwrap_or_default();
+    let mut found: Vec<PathBuf> = debian.filter(|folder| folder.join("initdb").is_file()).collect();
+    found.sort();
+    found
+        .pop()
+        .or_else(|| std::env::split_paths(&path).find(|folder| folder.join("initdb").is_file()))
+        .context("there is no Postgres: run the tests through `cargo xtask test`, which installs it")
+}
+
+/// How long a test that may run as long as one likes shall run: `METER_TEST_SOAK_SECONDS`, or `default`.
+///
+/// # Errors
+/// When it is no number.
+pub fn soak_seconds(default: u64) -> Result<u64> {
+    variable("METER_TEST_SOAK_SECONDS").map_or(Ok(default), |text| {
+        text.parse().with_context(|| format!("METER_TEST_SOAK_SECONDS: got {text:?}, accepted is a number"))
+    })
+}
+
 #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())

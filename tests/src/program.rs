@@ -49,6 +49,11 @@ impl Program {
         }
     }
 
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// `kill -9`: returns when the process is gone.
     pub(crate) fn kill(&mut self) -> Result<()> {
         self.child.kill()?;

@@ -9,6 +9,7 @@ mod config;
 mod dev;
 mod edge;
 mod native;
+mod postgres;
 mod process;
 mod progress;
 mod python;

@@ -5,8 +5,9 @@
 use anyhow::Result;
 use clap::Args;
 
+use crate::postgres::Server;
 use crate::process::run_visible;
-use crate::{edge, native, python, tools};
+use crate::{edge, native, postgres, python, tools};
 
 /// What `cargo xtask test` takes.
 #[derive(Debug, Default, Args)]
@@ -26,6 +27,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let workerd = tools::workerd()?;
     let schemathesis = python::schemathesis()?;
     let webhooks = tools::ensure("webhooks")?;
+    postgres::ensure_installed()?;
     let bundle = edge::build()?;
     edge::example::build()?;
     let programs = native::build("programs and tests", &[&PRODUCT[..], &["--bins", "--tests"]].concat())?;
@@ -37,6 +39,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     product.env("METER_TEST_WEBHOOKS", &webhooks);
     product.env("METER_TEST_BIN_DIR", programs.folder_of("meter")?);
     run_visible("cargo test", &mut product)?;
+    let server = Server::start(&programs)?;
+    eprintln!("the aggregator's suite once more, on Postgres:");
+    let mut postgres = native::cargo("test");
+    postgres.args(["--package", "aggregator", "--test", "it"]).args(&options.arguments);
+    run_visible("cargo test on Postgres", postgres.env("METER_TEST_POSTGRES", &server.url))?;
+    drop(server);
     let mut xtask = native::cargo("test");
     run_visible("xtask's own tests", xtask.args(["--package", "xtask"]).args(&options.arguments))
 }

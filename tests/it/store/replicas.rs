@@ -1,0 +1,120 @@
+//! Two aggregators on one Postgres do every piece of work once.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use serde_json::Value;
+use tests::client::Call;
+use tests::clock;
+use tests::poll::eventually;
+use tests::postgres::Postgres;
+use tests::servers::Servers;
+use tests::stand_in::StandIn;
+
+const WITHIN: Duration = Duration::from_secs(60);
+
+async fn two_servers(postgres: &Postgres, edge: Option<&StandIn>) -> Result<Servers> {
+    let mut servers = Servers::on(Some(postgres.create("books")?), edge.map(StandIn::address))?;
+    servers.add().await?;
+    servers.add().await?;
+    Ok(servers)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_servers_on_one_postgres_push_each_policy_once() -> Result<()> {
+    const PROJECTS: usize = 12;
+    let (postgres, edge) = (Postgres::start().await?, StandIn::start().await?);
+    let servers = two_servers(&postgres, Some(&edge)).await?;
+    let reaches = async |count: usize| {
+        eventually("the pushes", WITHIN, async || Ok((edge.seen().len() >= count).then_some(()))).await
+    };
+    for number in 0..PROJECTS {
+        servers.meter(&["project", "create", &format!("p{number}"), "--plan", "pro"])?;
+    }
+    reaches(PROJECTS).await?;
+    // What is made last is pushed last: a second push of the others would have come before it.
+    servers.meter(&["project", "create", "last", "--plan", "pro"])?;
+    reaches(PROJECTS + 1).await?;
+    assert_eq!(edge.seen().len(), PROJECTS + 1);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_servers_on_one_postgres_close_each_month_once() -> Result<()> {
+    const PROJECTS: usize = 12;
+    let postgres = Postgres::start().await?;
+    let servers = two_servers(&postgres, None).await?;
+    for number in 0..PROJECTS {
+        servers.meter(&["project", "create", &format!("p{number}"), "--plan", "pro"])?;
+    }
+    let period = clock::now().period().to_string();
+    // Into the month after next, so that this month is due to be closed.
+    servers.meter(&["clock", "advance", "70d"])?;
+    for number in 0..PROJECTS {
+        let project = format!("p{number}");
+        let words = ["statement", "--project", &project, "--period", &period, "--json"];
+        eventually("the month's close", WITHIN, async || {
+            let statement: Value = serde_json::from_str(&servers.meter(&words)?)?;
+            Ok((statement.get("provisional") == Some(&Value::Bool(false))).then_some(()))
+        })
+        .await?;
+    }
+    let logs = servers.logs()?;
+    let closes: Vec<&str> =
+        logs.lines().filter_map(|line| line.split_once("period closed").map(|(_, what)| what)).collect();
+    let distinct: BTreeSet<&str> = closes.iter().copied().collect();
+    ensure!(closes.len() >= PROJECTS && closes.len() == distinct.len(), "a month closed twice: {closes:?}");
+    ensure!(!logs.contains("ERROR"), "{logs}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn flushes_to_two_servers_on_one_postgres_add_up_and_cross_each_level_once() -> Result<()> {
+    const HOMES: u64 = 6;
+    const FLUSHES: u64 = 20;
+    let postgres = Postgres::start().await?;
+    let mut servers = Servers::on(Some(postgres.create("books")?), None)?;
+    let addresses = [servers.add().await?, servers.add().await?];
+    let token = servers.project("demo", HOMES * FLUSHES)?;
+    let mut homes = tokio::task::JoinSet::new();
+    for home in 0..HOMES {
+        let mut flushes = Vec::new();
+        for seq in 1..=FLUSHES {
+            flushes.push(servers.signer()?.flush(&flush_of(home, seq))?);
+        }
+        homes.spawn(async move {
+            for (flush, to) in flushes.into_iter().zip(addresses.into_iter().cycle()) {
+                let answer = flush.send(to).await?;
+                ensure!(answer.status == 200, "{}", answer.text());
+            }
+            anyhow::Ok(())
+        });
+    }
+    for home in homes.join_all().await {
+        home?;
+    }
+    let mut crossings = 0.0;
+    for address in addresses {
+        let metrics = Call::get("/metrics").send(address).await?.text();
+        let line = metrics.lines().find_map(|line| line.strip_prefix("meter_crossings_total "));
+        crossings += line.unwrap_or("0").parse::<f64>()?;
+        let plan: Value =
+            Call::get("/api/v1/billing/plan?project=demo").bearer(&token).send(address).await?.ok()?;
+        assert_eq!(plan["used"], HOMES * FLUSHES, "{plan}");
+        let levels: Vec<_> =
+            plan["crossings"].as_array().into_iter().flatten().map(|one| one["percent"].clone()).collect();
+        assert_eq!(levels, [80, 100], "{plan}");
+    }
+    assert!((crossings - 2.0).abs() < 0.5, "{crossings} crossings fired");
+    Ok(())
+}
+
+/// A home's cumulative cell after that many flushes.
+fn flush_of(home: u64, seq: u64) -> String {
+    serde_json::json!({
+        "project": "demo", "mode": "live", "source": "home", "incarnation": format!("aaaaaaa{home}"), "seq": seq,
+        "cells": [{"day": clock::now().day().to_string(), "kind": "verify", "agent": "bot", "units": seq}],
+    })
+    .to_string()
+}

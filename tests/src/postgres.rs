@@ -1,0 +1,151 @@
+//! A private Postgres server on a free port, with safe settings. It dies with its owner and leaves nothing.
+//!
+//! Its data is in memory where the system has a folder there: what `kill -9` leaves behind is the same, and
+//! a sync costs nothing. Postgres refuses to run as root, so root runs it as another user.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::unistd::{User, geteuid};
+
+use crate::config;
+use crate::poll::eventually;
+use crate::ports;
+use crate::program::Program;
+
+/// It recovers from a kill within seconds; machines that run other tests take longer.
+const READY_MAX: Duration = Duration::from_secs(60);
+
+/// Enough for several aggregators and all tests of a run.
+const CONNECTIONS_MAX: &str = "max_connections=300";
+
+/// A running server.
+#[derive(Debug)]
+pub struct Postgres {
+    program: Option<Program>,
+    programs: PathBuf,
+    folder: PathBuf,
+    user: Option<User>,
+    address: SocketAddr,
+}
+
+impl Postgres {
+    /// Makes an empty server and waits until it answers.
+    ///
+    /// # Errors
+    /// When Postgres is not installed or does not start.
+    pub async fn start() -> Result<Self> {
+        let programs = config::postgres_programs()?;
+        let memory = Path::new("/dev/shm");
+        let parent = if memory.is_dir() { memory.to_path_buf() } else { std::env::temp_dir() };
+        let address = ports::free()?;
+        let folder = parent.join(format!("meter-postgres-{}-{}", std::process::id(), address.port()));
+        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let mut server = Self { program: None, programs, folder, user: other_user()?, address };
+        server.init()?;
+        server.begin().await?;
+        Ok(server)
+    }
+
+    /// The URL of a database of this server.
+    #[must_use]
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://postgres@{}/{database}", self.address)
+    }
+
+    /// Makes an empty database and says its URL.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub fn create(&self, database: &str) -> Result<String> {
+        let (host, port) = (self.address.ip().to_string(), self.address.port().to_string());
+        let mut createdb = self.command("createdb");
+        let output =
+            createdb.args(["--host", &host, "--port", &port, "--username", "postgres", database]).output()?;
+        ensure!(output.status.success(), "createdb: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(self.url(database))
+    }
+
+    /// `kill -9` of the server; its sessions end with it.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn kill(&mut self) -> Result<()> {
+        self.program.take().context("it is not running")?.kill()
+    }
+
+    /// Starts it on the data that it has, and waits until it answers.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn begin(&mut self) -> Result<()> {
+        let log = self.folder.join("log");
+        let launch = || {
+            let mut command = self.command("postgres");
+            let (port, address) = (self.address.port().to_string(), self.address.ip().to_string());
+            command.arg("-D").arg(self.folder.join("data")).arg("-k").arg(&self.folder);
+            command.args(["-p", &port, "-h", &address, "-c", CONNECTIONS_MAX, "-c", "max_wal_size=128MB"]);
+            Program::start(&mut command, &log)
+        };
+        let mut program = launch()?;
+        let mut ready = self.command("pg_isready");
+        ready.args(["-q", "-h", &self.address.ip().to_string(), "-p", &self.address.port().to_string()]);
+        eventually("postgres", READY_MAX, async || {
+            // Sessions of the one that was killed may hold its memory for a moment.
+            if program.check_alive().is_err() {
+                program = launch()?;
+            }
+            Ok(ready.status()?.success().then_some(()))
+        })
+        .await?;
+        self.program = Some(program);
+        Ok(())
+    }
+
+    fn init(&self) -> Result<()> {
+        if let Some(user) = &self.user {
+            std::os::unix::fs::chown(&self.folder, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
+        }
+        let mut initdb = self.command("initdb");
+        initdb.arg("-D").arg(self.folder.join("data"));
+        initdb.args(["-A", "trust", "-U", "postgres", "--locale=C", "--encoding=UTF8", "--no-sync"]);
+        let output = initdb.stdin(Stdio::null()).output()?;
+        ensure!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    }
+
+    fn command(&self, name: &str) -> Command {
+        let mut command = Command::new(self.programs.join(name));
+        command.current_dir(&self.folder).env("LC_ALL", "C");
+        if let Some(user) = &self.user {
+            command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
+        }
+        command
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        self.program = None;
+        // A folder that stays behind fails nothing.
+        fs::remove_dir_all(&self.folder).ok();
+    }
+}
+
+/// Whom root runs Postgres as; nobody else where we are not root.
+fn other_user() -> Result<Option<User>> {
+    if !geteuid().is_root() {
+        return Ok(None);
+    }
+    for name in ["postgres", "nobody"] {
+        if let Some(user) = User::from_name(name)? {
+            return Ok(Some(user));
+        }
+    }
+    bail!("Postgres refuses to run as root, and there is neither a user postgres nor nobody")
+}

@@ -40,9 +40,20 @@ impl Postgres {
     /// # Errors
     /// When Postgres is not installed or does not start.
     pub async fn start() -> Result<Self> {
-        let programs = config::postgres_programs()?;
         let memory = Path::new("/dev/shm");
-        let parent = if memory.is_dir() { memory.to_path_buf() } else { std::env::temp_dir() };
+        Self::start_in(if memory.is_dir() { memory.to_path_buf() } else { std::env::temp_dir() }).await
+    }
+
+    /// As [`Postgres::start`], with its data on a disk, where a sync costs what it costs.
+    ///
+    /// # Errors
+    /// As [`Postgres::start`].
+    pub async fn start_on_disk() -> Result<Self> {
+        Self::start_in(std::env::temp_dir()).await
+    }
+
+    async fn start_in(parent: PathBuf) -> Result<Self> {
+        let programs = config::postgres_programs()?;
         let address = ports::free()?;
         let folder = parent.join(format!("meter-postgres-{}-{}", std::process::id(), address.port()));
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;

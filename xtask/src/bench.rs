@@ -8,19 +8,25 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::process::run_visible;
-use crate::{edge, native, tools};
+use crate::{edge, native, store, tools};
 
 /// What `cargo xtask bench` takes.
 #[derive(Debug, Default, Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Options {
-    /// Passed on to the benchmark, such as `--quick`; `--help` lists them
+    /// `--store` measures the store; everything else is passed on to the edge's benchmark, such as `--quick`;
+    /// `--help` lists that
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
     arguments: Vec<String>,
 }
 
 /// Builds optimised programs and the bundle, then measures.
 pub(crate) fn run(options: &Options) -> Result<()> {
+    if let Some(("--store", arguments)) =
+        options.arguments.split_first().map(|(word, rest)| (word.as_str(), rest))
+    {
+        return store::bench(arguments);
+    }
     let workerd = tools::workerd()?;
     let bundle = edge::build()?;
     let programs = native::build(

@@ -15,6 +15,7 @@ mod progress;
 mod python;
 mod sim;
 mod soak;
+mod store;
 mod test;
 mod tidy;
 mod toolchain;

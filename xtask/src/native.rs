@@ -25,6 +25,11 @@ impl Programs {
             .with_context(|| format!("cargo built no program called {name}"))
     }
 
+    /// The test harness of this name, of the package in that folder.
+    pub(crate) fn tests(&self, folder: &str, name: &str) -> Result<&Path> {
+        self.get(&harness(folder, name))
+    }
+
     /// The folder of the program of this name.
     pub(crate) fn folder_of(&self, name: &str) -> Result<&Path> {
         self.get(name)?.parent().context("a program without a folder")
@@ -46,15 +51,28 @@ pub(crate) fn cargo(verb: &str) -> Command {
     command
 }
 
-/// The programs in cargo's messages, but for those that are test harnesses.
+/// The folder of the package that a message is about.
+fn folder(message: &Value) -> Option<String> {
+    let manifest = Path::new(message.get("manifest_path")?.as_str()?);
+    Some(manifest.parent()?.file_name()?.to_str()?.to_owned())
+}
+
+fn harness(folder: &str, name: &str) -> String {
+    format!("{folder}'s tests {name}")
+}
+
+/// The programs in cargo's messages; test harnesses are named apart, because they share their names.
 fn programs(messages: &str) -> Programs {
     let found = messages.lines().filter_map(|line| {
         let message: Value = serde_json::from_str(line).ok()?;
         let executable = message.get("executable")?.as_str()?;
-        if message.pointer("/profile/test")?.as_bool()? {
-            return None;
-        }
-        Some((message.pointer("/target/name")?.as_str()?.to_owned(), PathBuf::from(executable)))
+        let name = message.pointer("/target/name")?.as_str()?;
+        let name = if message.pointer("/profile/test")?.as_bool()? {
+            harness(&folder(&message).unwrap_or_default(), name)
+        } else {
+            name.to_owned()
+        };
+        Some((name, PathBuf::from(executable)))
     });
     Programs(found.collect())
 }
@@ -64,9 +82,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn programs_are_those_that_cargo_names_without_test_harnesses() {
+    fn programs_and_test_harnesses_are_those_that_cargo_names() {
         let messages = concat!(
-            r#"{"reason":"compiler-artifact","target":{"name":"meter"},"profile":{"test":true},"executable":"/t/deps/meter-1"}"#,
+            r#"{"reason":"compiler-artifact","manifest_path":"/w/a/Cargo.toml","target":{"name":"meter"},"profile":{"test":true},"executable":"/t/deps/meter-1"}"#,
             "\n",
             r#"{"reason":"compiler-artifact","target":{"name":"meter"},"profile":{"test":false},"executable":"/t/meter"}"#,
             "\n",
@@ -76,6 +94,7 @@ mod tests {
         let programs = programs(messages);
         assert_eq!(programs.get("meter").unwrap(), Path::new("/t/meter"));
         assert_eq!(programs.folder_of("meter").unwrap(), Path::new("/t"));
-        assert!(programs.get("shared").is_err());
+        assert_eq!(programs.tests("a", "meter").unwrap(), Path::new("/t/deps/meter-1"));
+        assert!(programs.get("shared").is_err() && programs.tests("b", "meter").is_err());
     }
 }

@@ -2,12 +2,14 @@
 //!
 //! It must never skip a test because something is missing: what is missing is built or installed first.
 
+use std::process::Command;
+
 use anyhow::Result;
 use clap::Args;
 
 use crate::postgres::Server;
 use crate::process::run_visible;
-use crate::{edge, native, postgres, python, tools};
+use crate::{config, edge, native, postgres, python, tools};
 
 /// What `cargo xtask test` takes.
 #[derive(Debug, Default, Args)]
@@ -41,9 +43,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     run_visible("cargo test", &mut product)?;
     let server = Server::start(&programs)?;
     eprintln!("the aggregator's suite once more, on Postgres:");
-    let mut postgres = native::cargo("test");
-    postgres.args(["--package", "aggregator", "--test", "it"]).args(&options.arguments);
-    run_visible("cargo test on Postgres", postgres.env("METER_TEST_POSTGRES", &server.url))?;
+    // Not by cargo: asked for one package alone, it would compile all that this one depends on once more.
+    let mut suite = Command::new(programs.tests("aggregator", "it")?);
+    suite.args(options.arguments.iter().filter(|argument| *argument != "--"));
+    suite.current_dir(config::root().join("aggregator")).env("METER_TEST_POSTGRES", &server.url);
+    run_visible("the suite on Postgres", &mut suite)?;
     drop(server);
     let mut xtask = native::cargo("test");
     run_visible("xtask's own tests", xtask.args(["--package", "xtask"]).args(&options.arguments))

@@ -1,5 +1,5 @@
 //! `kill -9` of aggregators and of Postgres at random while flushes come in: nothing that was acknowledged is
-//! lost, and every ledger balances. `cargo xtask soak` runs it for as long as one likes.
+//! lost, and every ledger balances. `cargo xtask soak kills` runs it for a minute each.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

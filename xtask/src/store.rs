@@ -1,0 +1,29 @@
+//! The store under full load: beside a plain loop on the same database, and for as long as its memory needs to tell.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::process::run_visible;
+use crate::{native, postgres};
+
+/// `cargo xtask bench --store`, with its seconds for each loop.
+pub(crate) fn bench(arguments: &[String]) -> Result<()> {
+    let mut words = vec!["bench"];
+    words.extend(arguments.iter().map(String::as_str));
+    measure(&words)
+}
+
+/// The aggregator's memory at full rate, half of the seconds on each database.
+pub(crate) fn memory(seconds: &str) -> Result<()> {
+    measure(&["soak", seconds])
+}
+
+fn measure(words: &[&str]) -> Result<()> {
+    postgres::ensure_installed()?;
+    let packages = ["--release", "--package", "aggregator", "--package", "tests", "--bins"];
+    let programs = native::build("aggregator and load, optimised", &packages)?;
+    let mut bench = Command::new(programs.get("store-bench")?);
+    bench.args(words).env("METER_TEST_BIN_DIR", programs.folder_of("meter")?);
+    run_visible("the store under load", &mut bench)
+}

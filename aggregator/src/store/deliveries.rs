@@ -139,22 +139,24 @@ impl Store {
         if limit == 0 || !any_due(&mut *self.readers.acquire().await?, failing, now).await? {
             return Ok(vec![]);
         }
-        let rows = sqlx::query(
+        let sql = format!(
             "UPDATE webhook SET claimed_until_ms = $1, claimed_by = $2
              WHERE claimed_until_ms <= $3 AND id IN (
                  SELECT id FROM webhook
                  WHERE disabled_ms IS NULL AND due_ms <= $3 AND claimed_until_ms <= $3
                    AND (CASE WHEN failing_ms IS NULL THEN 0 ELSE 1 END) = $4
-                 ORDER BY due_ms, id LIMIT $5)
+                 ORDER BY due_ms, id LIMIT $5 {})
              RETURNING id, project",
-        )
-        .bind(ms(until))
-        .bind(by)
-        .bind(ms(now))
-        .bind(failing)
-        .bind(i64::from(limit))
-        .fetch_all(&self.writer)
-        .await?;
+            self.dialect.skip_locked()
+        );
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(ms(until))
+            .bind(by)
+            .bind(ms(now))
+            .bind(failing)
+            .bind(i64::from(limit))
+            .fetch_all(&self.writer)
+            .await?;
         rows.iter()
             .map(|row| {
                 let project = id(row, "project", ProjectId::parse)?;

@@ -176,7 +176,7 @@ fn observe(config: &Config, head: &Head<'_>) -> Step {
 }
 
 /// Continues `/v1/observe` with its body.
-pub(crate) fn observation(config: &Config, head: &Head<'_>, body: &str) -> Result<Observing, Step> {
+pub(crate) fn observation(config: &Config, head: &Head<'_>, body: &str) -> Result<Observing, Box<Step>> {
     let mut seen = None;
     let step = with_caller(config, head, |caller| match read_observation(caller, body) {
         Ok(observing) => {
@@ -185,7 +185,7 @@ pub(crate) fn observation(config: &Config, head: &Head<'_>, body: &str) -> Resul
         }
         Err(problem) => Step::problem(&problem),
     });
-    seen.ok_or(step)
+    seen.ok_or_else(|| Box::new(step))
 }
 
 fn read_observation(caller: Caller, body: &str) -> Result<Observing, Box<Problem>> {

@@ -203,10 +203,9 @@ impl HomeObject {
     pub fn save(&self) -> Result<(), String> {
         let mut slot = self.home.borrow_mut();
         let Some(home) = slot.as_mut() else { return Ok(()) };
-        home_store::save(&self.sql, &home.take_writes()).map_err(|error| {
+        home_store::save(&self.sql, &home.take_writes()).inspect_err(|_| {
             *slot = None;
             self.generation.set(self.generation.get().wrapping_add(1));
-            error
         })
     }
 

@@ -114,10 +114,7 @@ pub async fn check(platform: &impl Platform, check: &Check<'_>) -> Decision {
         Turn::Allowed(allowed) => config::with(|config| allowed.into_step(config)),
         Turn::Wait(token) => wait(platform, &home, token).await,
     };
-    let step = match step {
-        Step::Decide(deciding) => at_home(platform, deciding).await,
-        step => step,
-    };
+    let step = if let Step::Decide(deciding) = step { at_home(platform, deciding).await } else { step };
     let restless = isolate::with(|isolate| isolate.is_restless(&home, now(platform)));
     Decision { restless: restless.then(|| home.to_string()), ..decision(step) }
 }

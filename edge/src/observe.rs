@@ -57,8 +57,9 @@ pub fn observed(step: &str, reply: &str) -> String {
     .to_text()
 }
 
-/// What the upstream said to a forwarded request: its status, zero if it never answered, and the
-/// texts of its headers. Answered with nothing, with `+` and a home that wants background work, or
+/// What the upstream said to a forwarded request: its status, and the texts of its headers.
+///
+/// A status of zero says that it never answered. This is answered with nothing, with `+` and a home that wants background work, or
 /// with a step in JSON that tells the home.
 #[expect(clippy::too_many_arguments, reason = "JavaScript hands over plain values only")]
 #[wasm_bindgen]

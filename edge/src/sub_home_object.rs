@@ -51,6 +51,7 @@ impl SubHomeObject {
     ///
     /// # Errors
     /// When the rows cannot be read or the contact is none; it counts as not received then.
+    #[expect(clippy::too_many_arguments, reason = "JavaScript hands over plain values only")]
     pub fn contact(
         &self,
         home: &str,
@@ -119,10 +120,9 @@ impl SubHomeObject {
     pub fn save(&self) -> Result<(), String> {
         let mut slot = self.known.borrow_mut();
         let Some(known) = slot.as_mut() else { return Ok(()) };
-        home_store::save(&self.sql, &known.sub.take_writes()).map_err(|error| {
+        home_store::save(&self.sql, &known.sub.take_writes()).inspect_err(|_| {
             *slot = None;
             self.generation.set(self.generation.get().wrapping_add(1));
-            error
         })
     }
 

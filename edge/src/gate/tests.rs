@@ -195,7 +195,7 @@ fn an_observation_is_read_from_its_body() {
         Ok(Observing { kind, agent, observed, .. }) => {
             format!("{kind} {agent} {} {} {}", observed.tokens_in, observed.tokens_out, observed.anchors)
         }
-        Err(step) => outcome(step),
+        Err(step) => outcome(*step),
     };
     let cases = [
         (r#"{"tokens_in":5,"tokens_out":7}"#, "verify from-header 5 7 0"),
@@ -222,10 +222,9 @@ fn a_route_or_the_deployment_says_when_a_request_is_counted() {
         let mut config = config().with_rules(bill, "").unwrap();
         config.routes = shared::kind::Routes::from_json(table).unwrap();
         let live = bearer_of(&config, Mode::Live);
-        match gate(&config, &head("POST", &format!("http://h{path}"), &live)) {
-            Step::Decide(Deciding { ask, .. }) => ask.held,
-            step => panic!("{step:?}"),
-        }
+        let step = gate(&config, &head("POST", &format!("http://h{path}"), &live));
+        let Step::Decide(Deciding { ask, .. }) = step else { panic!("{step:?}") };
+        ask.held
     };
     let cases = [("", "/a", true), ("", "/b", false), ("answered", "/b", true), ("allowed", "/a", true)];
     for (bill, path, expected) in cases {

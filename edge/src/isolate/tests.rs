@@ -88,10 +88,11 @@ fn exchange(isolate: &mut Isolate, home: &mut Home, now: Timestamp) -> usize {
 fn answered(turn: Turn) -> HttpAnswer {
     match turn {
         Turn::Step(Step::Answer(answer)) => answer,
-        Turn::Allowed(allowed) => match allowed.into_step(&config()) {
-            Step::Answer(answer) => answer,
-            step => panic!("{step:?}"),
-        },
+        Turn::Allowed(allowed) => {
+            let step = allowed.into_step(&config());
+            let Step::Answer(answer) = step else { panic!("{step:?}") };
+            answer
+        }
         Turn::Step(_) | Turn::Wait(_) => panic!("{turn:?}"),
     }
 }

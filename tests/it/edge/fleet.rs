@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use shared::problem::ErrorCode;
 use tests::chance::between_ms;
+use tests::client::Call;
 use tests::fleet::Fleet;
 use tests::load::{Load, by_agent, by_kind, total};
 use tests::poll::eventually;
@@ -106,4 +108,16 @@ async fn whatever_dies_no_more_than_the_allowance_is_served_and_no_more_than_tha
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_same_holds_behind_sub_homes() -> Result<()> {
     with_kills(8).await
+}
+
+#[tokio::test]
+async fn only_processes_of_the_edge_may_call_its_homes_and_only_where_they_are_served() -> Result<()> {
+    const CALL: &str = r#"["HOME","four/live","install","{}"]"#;
+    let call = || Call::post("/internal/contact", CALL).header("palveron-signature", "t=1,k=e1,v1=00");
+    let (stack, fleet) = start(0).await?;
+    call().send(stack.edge()).await?.problem(ErrorCode::SignatureRejected)?;
+    Call::post("/internal/contact", CALL).send(stack.edge()).await?.problem(ErrorCode::SignatureRejected)?;
+    call().send(fleet.address()).await?.problem(ErrorCode::NotFound)?;
+    fleet.finish(&stack)?;
+    stack.finish()
 }

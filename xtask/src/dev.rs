@@ -102,6 +102,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     addresses.write_to(&mut settings);
     settings.simulate_stripe(addresses.stripe.is_some().then(|| folder.stripe()).as_deref())?;
     settings.set("DATABASE_URL", folder.database_url());
+    // Whoever tries webhooks out has a receiver on this machine.
+    settings.set("METER_WEBHOOKS_ALLOW_LOOPBACK", "1".to_owned());
     settings.save()?;
 
     // Building took a while: another process may have taken a port meanwhile.

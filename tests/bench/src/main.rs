@@ -21,6 +21,7 @@ mod samples;
 mod stand_in;
 mod stats;
 mod target;
+mod told;
 mod usage;
 mod variant;
 
@@ -86,6 +87,10 @@ fn run(options: &Options) -> Result<()> {
     };
     let text = report::write(options, &entries, &circumstances);
     println!("\n{text}");
+    // After the loads, so that the system is idle.
+    if let Some(server) = servers.iter().find(|server| server.meter().is_some()) {
+        println!("{}", told::run(server)?.unwrap_or_default());
+    }
     if let Some(file) = options.output(&config::root()) {
         document::write(&file, &text)?;
         eprintln!("  ✓ written to {}", file.display());

@@ -13,6 +13,7 @@ pub(crate) use meter::knows_home_delay;
 pub(crate) use redis::{Redis, find_or_install as find_redis};
 pub(crate) use scratch::Scratch;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -20,7 +21,7 @@ use anyhow::{Context, Result};
 use crate::open::Line;
 use crate::target::{Tally, Target};
 use crate::variant::{Serve, Variant};
-use meter::Meter;
+pub(crate) use meter::Meter;
 use program::Program;
 
 /// The key that baselines are sent: as long as ours, and never looked into.
@@ -102,6 +103,16 @@ impl Server {
             tells_hops: self.target.tells_hops,
             ..Target::new(self.target.address, variant.path, key, variant.expected)
         }
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.target.address
+    }
+
+    /// The aggregator, where this one is ours.
+    pub(crate) fn meter(&self) -> Option<&Meter> {
+        self.meter.as_ref()
     }
 
     /// workerd's process.

@@ -12,7 +12,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 /// What is written, in this order; other settings live for one run only.
-const WRITTEN: [&str; 14] = [
+const WRITTEN: [&str; 15] = [
     "EDGE_URL",
     "AGGREGATOR_URL",
     "UPSTREAM_URL",
@@ -24,18 +24,20 @@ const WRITTEN: [&str; 14] = [
     "DATABASE_URL",
     "METER_KEY_SECRETS",
     "METER_SIGNING_KEYS",
+    "METER_WEBHOOKS_ALLOW_LOOPBACK",
     "STRIPE_API_BASE",
     "STRIPE_SECRET_KEY",
     "STRIPE_WEBHOOK_SECRET",
 ];
 /// What the programs may see; the demo's own keys and tokens are not theirs.
-const GIVEN: [&str; 15] = [
+const GIVEN: [&str; 16] = [
     "EDGE_URL",
     "AGGREGATOR_URL",
     "UPSTREAM_URL",
     "DATABASE_URL",
     "METER_KEY_SECRETS",
     "METER_SIGNING_KEYS",
+    "METER_WEBHOOKS_ALLOW_LOOPBACK",
     "EDGE_LISTEN",
     "METER_LISTEN",
     "DEMO_UPSTREAM_LISTEN",

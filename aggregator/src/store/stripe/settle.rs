@@ -10,11 +10,12 @@ use super::events::{EventState, Outcome, note_outcome};
 use super::{intents, keep_mirror, mirror_of, orders, settle_turn};
 use crate::book::Book;
 use crate::ledger::entry::EntryNumber;
-use crate::store::{Store, StoreError, Tx, catalogues, ledger, projects};
+use crate::store::{Store, StoreError, Tx, catalogues, events, ledger, projects};
 use crate::stripe::intent::Intent;
 use crate::stripe::order::{OrderSeen, Ours};
 use crate::stripe::seen::Invoice;
 use crate::stripe::subscription::{self, Context, SubscriptionSeen};
+use crate::webhook::event::{Event, InvoiceReady};
 
 /// What settling came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,6 +108,12 @@ impl Store {
         let settled = intent.settle(invoice, turn.livemode);
         let alarm = (settled.step != before).then(|| settled.alarm()).flatten();
         intents::update(&mut tx, &settled, turn.now).await?;
+        // A card may have paid it before we look; the customer is told once in either case.
+        if settled.step != before && matches!(invoice.status.as_deref(), Some("open" | "paid")) {
+            let (invoice, period, total) = (invoice.id.clone(), settled.period, settled.amount);
+            let ready = Event::InvoiceReady(InvoiceReady { invoice, period, total, url: None });
+            events::announce(&mut tx, turn.project, &ready, turn.now).await?;
+        }
         let catalogue = catalogues::newest(&mut tx).await?;
         let context = context(&mut tx, turn, &catalogue).await?;
         let mirror = mirror_of(&mut tx, turn.project).await?;

@@ -8,8 +8,11 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use shared::ids::{AgentId, Mode, ProjectId};
 use shared::kind::Kind;
+use shared::plan::Catalogue;
 use shared::time::Day;
 use shared::units::Units;
+
+use crate::ledger::money::{Currency, Money};
 
 /// The longest report: a leap year.
 pub const DAYS_MAX: u32 = 366;
@@ -93,7 +96,7 @@ pub struct Usage {
     pub agents: Vec<UsageAgent>,
     /// What is counted but never billed.
     pub observed: Observed,
-    /// Where the next page begins; reports have one page.
+    /// What to send as `cursor` for the agents that follow; `null` where there are none.
     pub next: Option<String>,
 }
 
@@ -124,12 +127,61 @@ pub struct Observed {
     pub tokens_in: Units,
     /// LLM tokens written.
     pub tokens_out: Units,
+    /// What they are estimated to cost at the prices of the project's plan catalogue; never billed.
+    pub cost_estimate: Money,
+}
+
+/// After which agent a page begins: the place that it has in the order of a report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor {
+    units: Units,
+    agent: AgentId,
+}
+
+impl Cursor {
+    /// Reads what a report said as `next`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (units, agent) = text.split_once('.')?;
+        let units = units.parse().ok().filter(|units| *units <= Units::MAX.get())?;
+        Some(Self { units: Units::new(units), agent: AgentId::parse(agent).ok()? })
+    }
+
+    fn of(agent: &UsageAgent) -> String {
+        format!("{}.{}", agent.units, agent.agent)
+    }
+
+    /// Whether an agent comes later: those with most units first, those with as many by name.
+    fn is_before(&self, agent: &UsageAgent) -> bool {
+        agent.units < self.units || (agent.units == self.units && agent.agent > self.agent)
+    }
 }
 
 impl Usage {
-    /// Builds the report from the books' sums.
+    /// The report with at most `limit` agents, those after `cursor`. Days and totals stay whole.
     #[must_use]
-    pub fn report(project: ProjectId, mode: Mode, span: Span, sums: Sums) -> Self {
+    pub fn page(mut self, cursor: Option<&Cursor>, limit: Option<usize>) -> Self {
+        self.agents.retain(|agent| cursor.is_none_or(|cursor| cursor.is_before(agent)));
+        let Some(limit) = limit.filter(|limit| *limit < self.agents.len()) else { return self };
+        self.agents.truncate(limit);
+        self.next = self.agents.last().map(Cursor::of);
+        self
+    }
+
+    /// Builds the report from the books' sums; `catalogue` is the one that tokens are estimated by.
+    ///
+    /// # Errors
+    /// When the catalogue's currency cannot be read; one that was checked has a readable one.
+    pub fn report(
+        project: ProjectId,
+        mode: Mode,
+        span: Span,
+        sums: Sums,
+        catalogue: &Catalogue,
+    ) -> Result<Self, String> {
+        let estimate = catalogue.tokens.estimate(sums.tokens_in, sums.tokens_out);
+        let estimate = i128::try_from(estimate).unwrap_or(i128::MAX);
+        let cost_estimate = Money::new(estimate, Currency::parse(&catalogue.currency)?);
         let mut days: BTreeMap<Day, BTreeMap<Kind, Units>> =
             span.days().map(|day| (day, Kind::ALL.map(|kind| (kind, Units::ZERO)).into())).collect();
         for (day, kind, units) in sums.by_day {
@@ -144,7 +196,7 @@ impl Usage {
         let mut agents: Vec<UsageAgent> =
             sums.by_agent.into_iter().map(|(agent, units)| UsageAgent { agent, units }).collect();
         agents.sort_by(|a, b| b.units.cmp(&a.units).then_with(|| a.agent.cmp(&b.agent)));
-        Self {
+        Ok(Self {
             project,
             mode,
             from: span.from,
@@ -152,9 +204,9 @@ impl Usage {
             total: sum(days.iter().map(|day| &day.units)),
             days,
             agents,
-            observed: Observed { tokens_in: sums.tokens_in, tokens_out: sums.tokens_out },
+            observed: Observed { tokens_in: sums.tokens_in, tokens_out: sums.tokens_out, cost_estimate },
             next: None,
-        }
+        })
     }
 }
 
@@ -187,11 +239,13 @@ mod tests {
                 (day("2026-05-03"), Kind::McpToolCall, Units::new(1)),
             ],
             by_agent: vec![agent("b", 1), agent("c", 3), agent("a", 1)],
-            tokens_in: Units::new(9),
+            tokens_in: Units::new(1_000_000),
             tokens_out: Units::ZERO,
         };
         let span = Span::new(day("2026-05-02"), day("2026-05-03")).unwrap();
-        let report = Usage::report(ProjectId::parse("demo").unwrap(), Mode::Live, span, sums);
+        let catalogue = Catalogue::from_json(Catalogue::DEFAULT_JSON).unwrap();
+        let project = ProjectId::parse("demo").unwrap();
+        let report = Usage::report(project, Mode::Live, span, sums, &catalogue).unwrap();
         assert_eq!(
             serde_json::to_string(&report).unwrap(),
             concat!(
@@ -199,8 +253,27 @@ mod tests {
                 r#"{"date":"2026-05-02","units":0,"kinds":{"verify":0,"mcp_tool_call":0,"extension_event":0}},"#,
                 r#"{"date":"2026-05-03","units":5,"kinds":{"verify":4,"mcp_tool_call":1,"extension_event":0}}],"#,
                 r#""agents":[{"agent":"c","units":3},{"agent":"a","units":1},{"agent":"b","units":1}],"#,
-                r#""observed":{"tokens_in":9,"tokens_out":0},"next":null}"#
+                r#""observed":{"tokens_in":1000000,"tokens_out":0,"cost_estimate":{"minor":"300","currency":"eur"}},"#,
+                r#""next":null}"#
             )
         );
+        // Agents in pages: what was said as `next` goes on behind it, and nobody is lost or told twice.
+        let mut told = Vec::new();
+        let mut next = None;
+        loop {
+            let cursor = next.as_deref().map(|text| Cursor::parse(text).unwrap());
+            let page = report.clone().page(cursor.as_ref(), Some(1));
+            assert_eq!((page.total, page.days.len()), (report.total, 2));
+            told.extend(page.agents);
+            next = page.next;
+            if next.is_none() {
+                break;
+            }
+        }
+        assert_eq!(told, report.agents);
+        for bad in ["", "x", "1", "1.", ".a", "-1.a", "9007199254740992.a", "1.a b"] {
+            assert_eq!(Cursor::parse(bad), None, "{bad}");
+        }
+        assert!(Cursor::parse("1.a.b").is_some(), "agents may have dots");
     }
 }

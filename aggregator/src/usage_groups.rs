@@ -98,7 +98,7 @@ impl Groups {
             group_by: by,
             total: usage.total,
             groups,
-            next: None,
+            next: usage.next.clone().filter(|_| by == GroupBy::Agent),
         }
     }
 
@@ -139,7 +139,9 @@ mod tests {
             ..Sums::default()
         };
         let span = Span::new(day("2026-05-02"), day("2026-05-03")).unwrap();
-        let usage = Usage::report(ProjectId::parse("demo").unwrap(), Mode::Live, span, sums);
+        let catalogue = shared::plan::Catalogue::from_json(shared::plan::Catalogue::DEFAULT_JSON).unwrap();
+        let project = ProjectId::parse("demo").unwrap();
+        let usage = Usage::report(project, Mode::Live, span, sums, &catalogue).unwrap();
         for (by, csv) in [
             (GroupBy::Day, "day,units\r\n2026-05-02,0\r\n2026-05-03,5\r\n"),
             (GroupBy::Agent, "agent,units\r\nc,3\r\n\"a,\"\"b\"\"\",2\r\n"),

@@ -9,12 +9,12 @@ use shared::time::Day;
 
 use super::access::Caller;
 use super::failure::Failure;
-use super::field::{Field, OneOf, PROJECT, Words};
+use super::field::{Field, Number, OneOf, PROJECT, Words};
 use super::query::Query;
 use super::route::{Route, Who};
 use crate::access::Permission;
 use crate::app::App;
-use crate::usage::{DAYS_MAX, Span, SpanError, Usage};
+use crate::usage::{Cursor, DAYS_MAX, Span, SpanError, Usage};
 use crate::usage_groups::{GroupBy, Groups};
 
 const DATE: &str = "a date such as 2026-05-01";
@@ -29,6 +29,13 @@ impl Words for Format {
 
 const CSV: &str = "text/csv";
 
+/// The most agents in a page.
+const LIMIT_MAX: u64 = 10_000;
+
+const LIMIT: &str = "1 to 10000 agents a page; all of them where it is absent";
+
+const CURSOR: &str = "the `next` of the page before";
+
 const QUERY: &[Field] = &[
     Field::required::<Day>("from", DATE).such_as("\"2026-05-01\""),
     Field::required::<Day>("to", DATE).such_as("\"2026-05-31\""),
@@ -36,6 +43,8 @@ const QUERY: &[Field] = &[
     PROJECT,
     Field::optional::<GroupBy>("group_by", "day, agent or kind"),
     Field::optional::<OneOf<Format>>("format", "json or csv; json where it is absent"),
+    Field::optional::<Number<1, LIMIT_MAX>>("limit", LIMIT),
+    Field::optional::<String>("cursor", CURSOR),
 ];
 
 /// The endpoints of this module.
@@ -69,7 +78,10 @@ pub(super) async fn report(
     let csv = wants_csv(&query, &headers)?;
     let span = span(&query)?;
     let sums = app.store.usage(&project.id, mode, span).await?;
-    let usage = Usage::report(project.id, mode, span, sums);
+    let (limit, cursor) = (limit(&query)?, cursor(&query)?);
+    let catalogue = app.store.catalogue(project.catalogue).await?;
+    let usage = Usage::report(project.id, mode, span, sums, &catalogue);
+    let usage = usage.map_err(|error| Failure::internal(&error))?.page(cursor.as_ref(), limit);
     Ok(match (by, csv) {
         (None, false) => Json(usage).into_response(),
         (Some(by), false) => Json(Groups::new(&usage, by)).into_response(),
@@ -79,6 +91,19 @@ pub(super) async fn report(
                 .into_response()
         }
     })
+}
+
+/// How many agents a page has; all of them where it is not said.
+fn limit(query: &Query) -> Result<Option<usize>, Failure> {
+    let within = |text: &str| text.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
+    let limit =
+        query.get("limit").map(|text| within(text).ok_or_else(|| Failure::field("limit", text, LIMIT)));
+    Ok(limit.transpose()?.and_then(|limit| usize::try_from(limit).ok()))
+}
+
+fn cursor(query: &Query) -> Result<Option<Cursor>, Failure> {
+    let read = |text| Cursor::parse(text).ok_or_else(|| Failure::field("cursor", text, CURSOR));
+    query.get("cursor").map(read).transpose()
 }
 
 /// CSV where the query says so; else where CSV is the one thing that is accepted.

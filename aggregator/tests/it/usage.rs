@@ -42,7 +42,7 @@ async fn the_report_has_every_day_kind_and_agent() {
             r#"{"date":"2026-11-22","units":0,"kinds":{"verify":0,"mcp_tool_call":0,"extension_event":0}},"#,
             r#"{"date":"2026-11-23","units":9,"kinds":{"verify":0,"mcp_tool_call":5,"extension_event":4}}],"#,
             r#""agents":[{"agent":"~none","units":5},{"agent":"a","units":4},{"agent":"b","units":4}],"#,
-            r#""observed":{"tokens_in":15,"tokens_out":21},"next":null}"#
+            r#""observed":{"tokens_in":15,"tokens_out":21,"cost_estimate":{"minor":"0","currency":"eur"}},"next":null}"#
         )
     );
     assert_eq!(answer.header("content-type"), Some("application/json"));
@@ -79,7 +79,12 @@ async fn queries_that_cannot_be_meant_are_refused_by_name() {
         from=2026-05-01                          => to
         from=2026-05-01&to=2026-05-31&mode=prod  => mode
         from=2026-05-01&to=2026-05-31&mode=      => mode
-        from=2026-05-01&to=2026-05-31&limit=5    => limit
+        from=2026-05-01&to=2026-05-31&limit=5    => -
+        from=2026-05-01&to=2026-05-31&limit=0    => limit
+        from=2026-05-01&to=2026-05-31&limit=10001 => limit
+        from=2026-05-01&to=2026-05-31&cursor=3.a => -
+        from=2026-05-01&to=2026-05-31&cursor=a   => cursor
+        from=2026-05-01&to=2026-05-31&page=2     => page
         from=2026-05-01&from=2026-05-02&to=2026-05-31 => from
         from=2026-05-01&to=2026-05-31&FROM=x     => FROM
     ";

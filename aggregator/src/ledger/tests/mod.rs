@@ -11,5 +11,6 @@ mod months;
 mod payments;
 mod plans;
 mod properties;
+mod replayed;
 mod script;
 mod thresholds;

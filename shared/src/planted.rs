@@ -69,6 +69,14 @@ mod switch {
         PermitsOutliveMinute,
         /// The home issues at once after a policy cut as if it had not come.
         CutIgnored,
+        /// Units of limited agents are kept across a change of the limits.
+        OldLimitsKept,
+        /// A sub-home whose storage was rolled back goes on as if nothing had happened.
+        SubRollbackUnnoticed,
+        /// The home charges nothing for what it issues under open overage.
+        OpenUncharged,
+        /// An isolate's reserve never ends.
+        ReserveEndless,
     }
 
     thread_local! {

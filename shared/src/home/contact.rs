@@ -16,7 +16,7 @@ use crate::lease::message::{
 };
 use crate::map::Map;
 use crate::planted::planted;
-use crate::policy::{Policy, Status};
+use crate::policy::{Overage, Policy, Status};
 use crate::random::Stream;
 use crate::time::{Period, Timestamp};
 use crate::units::Units;
@@ -195,6 +195,7 @@ impl Home {
         Lease {
             incarnation: self.meta.incarnation.clone(),
             written: now,
+            version: self.policy_version().unwrap_or(0),
             now,
             now_slack_ms: 0,
             period,
@@ -228,6 +229,9 @@ impl Home {
         let period = now.period();
         let limited = self.policy.as_ref().is_some_and(|policy| policy.agents_max.is_some());
         let units = offer.granted.saturating_add(offer.units);
+        let uncharged = planted!(OpenUncharged)
+            && self.policy.as_ref().is_some_and(|policy| policy.allowance.overage == Overage::Open);
+        let units = if uncharged { 0 } else { units };
         self.desk.issued(holder, period, units);
         let sliced = if planted!(SlicePermitsUncounted) { 0 } else { offer.permits };
         self.meta.window.issue(now, narrow(offer.granted.saturating_add(sliced)));

@@ -109,6 +109,10 @@ impl Home {
         }
         self.meta.registered = true;
         self.tick(now);
+        if merged.iter().any(|merged| merged.lives > 0) {
+            // An earlier life may have issued any permit of this minute.
+            self.meta.window.close(now, NEXT_AHEAD_MS);
+        }
         self.write_meta();
     }
 

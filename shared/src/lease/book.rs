@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::AGENTS_MAX;
-use super::message::{AgentGrant, Batch, Line, Returns, Sight};
+use super::message::{Batch, Lease, Line, Returns, Sight};
 use crate::cell::{CellKey, Observed};
 use crate::ids::AgentId;
 use crate::kind::Kind;
 use crate::map::Map;
+use crate::planted::planted;
 use crate::time::{Day, Period, Timestamp};
 
 /// One agent as a holder knows it.
@@ -40,6 +41,10 @@ pub(crate) struct Book {
     sighted: bool,
     /// When the oldest of them was served.
     pub(crate) since: Option<Timestamp>,
+    /// The version of the terms that this holder knows. What was issued to limited agents under older ones goes
+    /// back, because their limits may have been cut.
+    #[serde(default)]
+    version: u64,
 }
 
 /// What is counted: one request's worth.
@@ -128,9 +133,22 @@ impl Book {
         Batch { seq, lines, sights, reserve: std::mem::take(&mut self.reserve) }
     }
 
-    /// Takes agents that the home admitted in `period`.
-    pub(crate) fn admit(&mut self, period: Period, grants: &[AgentGrant], returns: &mut Returns) {
-        for grant in grants {
+    /// Limits of agents may have changed with these terms: everything under older ones goes back.
+    pub(crate) fn new_terms(&mut self, version: u64, returns: &mut Returns) {
+        if !planted!(OldLimitsKept) {
+            self.version = version;
+            self.drain(None, returns);
+        }
+    }
+
+    /// Takes the agents that a reply admits in its period.
+    pub(crate) fn admit(&mut self, lease: &Lease, returns: &mut Returns) {
+        let period = lease.period;
+        for grant in &lease.agents {
+            if grant.units > 0 && lease.version < self.version {
+                returns.add_agent(period, &grant.agent, grant.units);
+                continue;
+            }
             let entry = self.agents.entry(grant.agent.clone()).or_default();
             match entry.admitted {
                 Some(known) if known == period => entry.units = entry.units.saturating_add(grant.units),

@@ -302,6 +302,10 @@ pub struct Lease {
     /// The issuer's own clock when this was written: of two replies the later one knows better.
     #[serde(default)]
     pub written: Timestamp,
+    /// The version of the terms that this was issued under; the terms below may be newer, where a stored reply
+    /// is sent again.
+    #[serde(default)]
+    pub version: u64,
     /// The home's time when this was written, or a little earlier.
     pub now: Timestamp,
     /// How much earlier it may be, in milliseconds: a sub-home knows the home's time by hearsay.

@@ -152,6 +152,7 @@ impl SubHome {
         Lease {
             incarnation: self.ware.incarnation.clone(),
             written: now,
+            version: self.ware.terms.as_ref().map_or(0, |terms| terms.version),
             now: home_now,
             now_slack_ms: slack,
             period,

@@ -147,6 +147,27 @@ impl SubHome {
         }))
     }
 
+    /// Begins a new life: the storage was lost, restored or failed over. What the old life had in stock, and
+    /// reports that it had taken and not passed on, are forfeited: some of them may have been spent or passed on.
+    /// `id` must never have been used.
+    pub fn begin_life(&mut self, id: HolderId, incarnation: Incarnation) {
+        if planted!(SubRollbackUnnoticed) {
+            return;
+        }
+        let mut writes = std::mem::take(&mut self.writes);
+        self.desk.clear(&mut writes);
+        let fresh = Self::new(id, incarnation);
+        let ware = Ware { clock: self.ware.clock, ..fresh.ware };
+        *self = Self { ware, writes, ..fresh };
+        self.write_ware();
+    }
+
+    /// Units that isolates reported and the home has not acknowledged: what is lost with the storage.
+    #[must_use]
+    pub fn unsettled(&self) -> u64 {
+        self.ware.book.pending.saturating_add(self.ware.uplink.frozen_units())
+    }
+
     /// Takes the rows that changed. They must be written in one durable write before any contact or
     /// reply of those changes leaves.
     #[must_use]
@@ -204,7 +225,8 @@ impl SubHome {
         for (period, units) in &m.returns.units {
             let known = self.came_back(m.holder, *period, *units);
             let ware = &mut self.ware;
-            if ware.stock.period == Some(*period) && now < ware.stock.units_until {
+            let current = ware.stock.period == Some(*period) && now < ware.stock.units_until;
+            if current && !ware.stock.recalled {
                 ware.stock.units = ware.stock.units.saturating_add(known);
             } else {
                 ware.uplink.returns.add_units(*period, known);
@@ -219,12 +241,8 @@ impl SubHome {
             }
         }
         for back in &m.returns.agents {
-            match ware.book.agents.get_mut(&back.agent) {
-                Some(entry) if entry.admitted == Some(back.period) => {
-                    entry.units = entry.units.saturating_add(back.units);
-                }
-                Some(_) | None => ware.uplink.returns.add_agent(back.period, &back.agent, back.units),
-            }
+            // They may be of limits that were cut meanwhile: only the home can tell.
+            ware.uplink.returns.add_agent(back.period, &back.agent, back.units);
         }
     }
 

@@ -248,10 +248,11 @@ impl SubHome {
             && ware.terms.as_ref().is_none_or(|known| known.version < terms.version)
         {
             ware.terms = Some(terms.clone());
+            ware.book.new_terms(terms.version, &mut ware.uplink.returns);
         }
         (ware.allowance, ware.risk, ware.ample) = (lease.allowance, lease.risk, lease.ample);
         ware.stock.admit(at, lease, &mut ware.uplink.returns);
-        ware.book.admit(lease.period, &lease.agents, &mut ware.uplink.returns);
+        ware.book.admit(lease, &mut ware.uplink.returns);
         ware.book.drain(ware.stock.period, &mut ware.uplink.returns);
         self.pace.home = Some((lease.now, now, now.ms_since(at.sent)));
         if lease.hold_ms > 0 {

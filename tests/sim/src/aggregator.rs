@@ -24,7 +24,7 @@ use ::aggregator::project::{Project, ProjectChange, Setting};
 use shared::cell::{Cell, CellKey};
 use shared::ids::{AgentId, Incarnation, KeyId};
 use shared::plan::{Catalogue, Plan};
-use shared::policy::{Overage, Policy, Status};
+use shared::policy::{LeaseRules, Overage, Policy, Status};
 use shared::time::{Period, Timestamp};
 use shared::units::Units;
 use shared::wire::{Flush, Merged};
@@ -289,8 +289,19 @@ impl Aggregator {
 
     /// Sets among how many sub-homes isolates spread.
     pub fn set_sub_homes(&mut self, now: Timestamp, count: u32) {
+        self.rebase(now, |leases| leases.sub_homes = count);
+    }
+
+    /// Sets how many units a period one agent has.
+    pub fn set_agent_limit(&mut self, now: Timestamp, agent: &AgentId, units: Units) {
+        self.rebase(now, |leases| {
+            leases.agents.insert(agent.clone(), units);
+        });
+    }
+
+    fn rebase(&mut self, now: Timestamp, change: impl FnOnce(&mut LeaseRules)) {
         let before = self.basis.fingerprint();
-        self.basis.leases.sub_homes = count;
+        change(&mut self.basis.leases);
         if self.basis.fingerprint() != before {
             self.stored.book.project.policy_version += 1;
         }

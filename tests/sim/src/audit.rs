@@ -35,7 +35,6 @@ pub struct Auditor {
     minutes: BTreeMap<Minute, u64>,
     /// Of what was served, what came from reserves.
     reserve: BTreeMap<Period, u64>,
-    reserve_minutes: BTreeMap<Minute, u64>,
     /// What each holder served from its reserve since it was last answered.
     reserves: BTreeMap<u64, u64>,
     policies: Vec<(Timestamp, Policy)>,
@@ -56,6 +55,8 @@ pub struct Serve {
     pub key: CellKey,
     /// Its cost.
     pub units: u64,
+    /// The serial of the holder whose reserve it came from, if it came without a lease.
+    pub reserve: Option<u64>,
 }
 
 impl Auditor {
@@ -72,30 +73,32 @@ impl Auditor {
         self.served.get(&period).copied().unwrap_or(0)
     }
 
+    /// Units served in a period for an agent.
+    #[must_use]
+    pub fn served_by(&self, period: Period, agent: &AgentId) -> u64 {
+        self.agents.get(&(period, agent.clone())).copied().unwrap_or(0)
+    }
+
     /// All units served.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.served.values().sum()
     }
 
-    /// The holder of that serial serves units from its reserve, which are outside the claims about limits.
-    ///
-    /// # Errors
-    /// When it is more than a reserve has.
-    pub fn reserve(&mut self, at: Timestamp, serial: u64, units: u64) -> Verdict {
-        *self.reserve.entry(at.period()).or_insert(0) += units;
-        *self.reserve_minutes.entry(at.minute()).or_insert(0) += units;
+    /// The holder of that serial is answered.
+    pub fn answered(&mut self, serial: u64) {
+        self.reserves.remove(&serial);
+    }
+
+    /// What came without a lease is outside the claims about limits, but there is never much of it.
+    fn from_reserve(&mut self, serve: &Serve, serial: u64) -> Verdict {
+        *self.reserve.entry(serve.at.period()).or_insert(0) += serve.units;
         let since = self.reserves.entry(serial).or_insert(0);
-        *since += units;
+        *since += serve.units;
         if *since > RESERVE_MAX {
             return Err(format!("reserve: holder {serial} served {since} of {RESERVE_MAX} units unanswered"));
         }
         Ok(())
-    }
-
-    /// The holder of that serial is answered.
-    pub fn answered(&mut self, serial: u64) {
-        self.reserves.remove(&serial);
     }
 
     /// Units of a period that were served on leases.
@@ -115,9 +118,12 @@ impl Auditor {
         let of_agent = self.agents.entry((period, serve.key.agent.clone())).or_insert(0);
         *of_agent += serve.units;
         let of_agent = *of_agent;
+        if let Some(serial) = serve.reserve {
+            return self.from_reserve(serve, serial);
+        }
         let in_minute = self.minutes.entry(minute).or_insert(0);
         *in_minute += serve.units;
-        let in_minute = in_minute.saturating_sub(self.reserve_minutes.get(&minute).copied().unwrap_or(0));
+        let in_minute = *in_minute;
         let lately = self.in_force(Timestamp::from_ms(at.as_ms().saturating_sub(CUT_MS)));
         let allowance = lately.iter().map(|policy| self.allowance(policy, period)).max().flatten();
         let open = lately.iter().any(|policy| policy.allowance.overage == Overage::Open);

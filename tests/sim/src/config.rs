@@ -102,6 +102,12 @@ pub struct Faults {
     pub rollback_ms: u64,
     /// The mean time between changes of the number of sub-homes, in milliseconds.
     pub rehome_ms: u64,
+    /// The mean time between losses or rollbacks of one sub-home's storage, in milliseconds.
+    pub sub_loss_ms: u64,
+    /// The mean time between changes of the agents' limits, in milliseconds.
+    pub limits_ms: u64,
+    /// Whether policy changes turn open overage off and on.
+    pub toggles: bool,
 }
 
 /// Whether a class is part of a swarm.
@@ -162,6 +168,16 @@ impl Faults {
         }
         faults
     }
+
+    /// Losses of sub-homes' storage, and changes of agents' limits.
+    fn storage_and_limits(&mut self, r: &mut Stream) {
+        if r.between(0, 99) < 20 {
+            self.sub_loss_ms = r.between(8_000, 40_000);
+        }
+        if on(r) {
+            self.limits_ms = r.between(4_000, 20_000);
+        }
+    }
 }
 
 impl Config {
@@ -182,10 +198,17 @@ impl Config {
         let agents = usize::try_from(r.between(1, 4)).unwrap_or(1);
         let total = r.between(3_000, 90_000);
         let rates = zipf(isolates, total);
-        let faults = Faults::swarm(&mut r);
-        if seed.is_multiple_of(AIMED_AT_CUTS) {
-            return Self::cuts(seed, &mut r);
+        let mut faults = Faults::swarm(&mut r);
+        // What came later draws from a stream of its own, so that older seeds stay as they were.
+        let mut later = Stream::new(seed ^ 0x4c41_5445_5200_0000);
+        faults.storage_and_limits(&mut later);
+        match seed % AIMS {
+            0 => return Self::cuts(seed, &mut r),
+            2 => return Self::toggles(seed, &mut r),
+            4 => return Self::turns(seed, &mut r),
+            _ => {}
         }
+        let agents = agents + usize::try_from(later.between(0, 2)).unwrap_or(0);
         let duration_ms = r.between(15_000, 60_000);
         let month = r.between(0, 99) < 60;
         Self {
@@ -199,9 +222,13 @@ impl Config {
             rpm,
             agents,
             agents_max: (r.between(0, 3) == 0).then(|| u32::try_from(r.between(1, 3)).unwrap_or(1)),
-            agent_limits: (0..r.between(0, 2)).map(|_| r.between(5, scale)).collect(),
+            agent_limits: (0..r.between(0, 2) + later.between(0, 2)).map(|_| r.between(5, scale)).collect(),
             rates,
-            cost_max: if r.between(0, 3) == 0 { 20 } else { 1 },
+            cost_max: match (r.between(0, 3), later.between(0, 3)) {
+                (0, 0) => 1_000,
+                (0, _) => 20,
+                _ => 1,
+            },
             costly_permille: r.between(10, 400),
             before_month_ms: if month {
                 r.between(2_000, duration_ms)
@@ -219,11 +246,50 @@ impl Config {
     }
 }
 
-/// Every so many seeds one is aimed at cuts: holders that are slow enough to have something left when
-/// what was cut may no longer be spent are met too rarely otherwise.
-const AIMED_AT_CUTS: u64 = 8;
+/// Of so many seeds three are aimed: at cuts, at stops that follow open overage, and at the turn of minutes.
+/// Drawn at random, each of them comes too rarely together with what makes it dangerous.
+const AIMS: u64 = 8;
 
 impl Config {
+    /// Frequent stops after open overage, with hardly anything left, and isolates that die before they report.
+    fn toggles(seed: u64, r: &mut Stream) -> Self {
+        let cuts = Self::cuts(seed, r);
+        Self {
+            overage: OverageChoice::Open,
+            sub_homes: usize::try_from(r.between(0, 2)).unwrap_or(0),
+            rates: cuts.rates.iter().map(|rate| rate * r.between(1, 30)).collect(),
+            agents: 1,
+            agent_limits: Vec::new(),
+            faults: Faults {
+                policy_ms: 6_000,
+                toggles: true,
+                death_ms: if on(r) { 15_000 } else { 0 },
+                sub_loss_ms: 0,
+                limits_ms: 0,
+                ..cuts.faults
+            },
+            ..cuts
+        }
+    }
+
+    /// A demand close to what the minute permits, so that a permit spent early is one too many.
+    fn turns(seed: u64, r: &mut Stream) -> Self {
+        let cuts = Self::cuts(seed, r);
+        let rpm = r.between(300, 3_000);
+        let total = rpm * r.between(930, 1_150) / 60;
+        Self {
+            included: 1_000_000,
+            rpm: u32::try_from(rpm).unwrap_or(u32::MAX),
+            rates: zipf(cuts.isolates, total),
+            before_month_ms: 600_000 + r.between(55_000, 60_000),
+            duration_ms: 70_000,
+            agents: 1,
+            agent_limits: Vec::new(),
+            faults: Faults { lag_ms_max: 15, drift_ppm_max: 200, ..Faults::default() },
+            ..cuts
+        }
+    }
+
     /// Slow holders, frequent cuts, and partitions that outlast freshness.
     fn cuts(seed: u64, r: &mut Stream) -> Self {
         let isolates = usize::try_from(r.between(3, 8)).unwrap_or(3);
@@ -239,9 +305,9 @@ impl Config {
             lots: 0,
             overage: OverageChoice::Stop,
             rpm: 100_000,
-            agents: 1,
+            agents: 3,
             agents_max: None,
-            agent_limits: Vec::new(),
+            agent_limits: vec![r.between(50, 400), r.between(50, 400)],
             rates,
             cost_max: 1,
             costly_permille: 0,
@@ -254,6 +320,8 @@ impl Config {
                 policy_ms: 8_000,
                 cuts: true,
                 deep_cuts: true,
+                limits_ms: 6_000,
+                sub_loss_ms: 20_000,
                 lag_ms_max: 15,
                 ..Faults::default()
             },

@@ -83,7 +83,6 @@ pub struct Holder {
     pace: Pace,
     heard: Option<Heard>,
     reserve_left: u64,
-    reserve_spent: u64,
     closing: bool,
     /// What the last decision has spent for a request that is counted later.
     held: Option<HeldUnits>,
@@ -108,7 +107,6 @@ impl Holder {
             pace: Pace::default(),
             heard: None,
             reserve_left: RESERVE_UNITS_MAX,
-            reserve_spent: 0,
             closing: false,
             held: None,
         }
@@ -140,12 +138,6 @@ impl Holder {
     #[must_use]
     pub fn unsettled(&self) -> u64 {
         self.book.pending.saturating_add(self.uplink.frozen_units())
-    }
-
-    /// Units ever served from the reserve, without a lease.
-    #[must_use]
-    pub fn reserve_spent(&self) -> u64 {
-        self.reserve_spent
     }
 
     /// Decides one request. An allowed one is counted, unless it is a dry run.

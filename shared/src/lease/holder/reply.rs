@@ -48,7 +48,7 @@ impl Holder {
         }
         self.heard = Some(Heard::newest(self.heard, at, lease));
         self.stock.admit(at, lease, &mut self.uplink.returns);
-        self.book.admit(lease.period, &lease.agents, &mut self.uplink.returns);
+        self.book.admit(lease, &mut self.uplink.returns);
         self.book.drain(self.stock.period, &mut self.uplink.returns);
         self.refuse(at, lease);
         self.reserve_left = RESERVE_UNITS_MAX;
@@ -64,6 +64,7 @@ impl Holder {
         if self.terms.as_ref().is_none_or(|known| known.version < terms.version) {
             let mut terms = terms.clone();
             terms.capped.sort();
+            self.book.new_terms(terms.version, &mut self.uplink.returns);
             self.terms = Some(terms);
         }
     }

@@ -48,6 +48,7 @@ fn lease(now: Timestamp, units: u64) -> Lease {
     Lease {
         incarnation: Incarnation::parse("inc00001").unwrap(),
         written: now,
+        version: 1,
         now,
         now_slack_ms: 0,
         period: now.period(),

@@ -7,6 +7,7 @@ use crate::lease::book::Served;
 use crate::lease::message::Need;
 use crate::lease::{NEEDS_MAX, WAIT_MS_MAX};
 use crate::map::Map;
+use crate::planted::planted;
 use crate::time::{Period, Timestamp};
 
 /// Names a waiting request.
@@ -29,6 +30,8 @@ pub(super) struct Waiting {
     outcomes: Map<WaiterId, Answer>,
     /// What allowed ones hold until their upstream has answered.
     pub(super) held: Map<WaiterId, HeldUnits>,
+    /// Outcomes of requests that were served without a lease.
+    from_reserve: Vec<WaiterId>,
 }
 
 impl Waiting {
@@ -78,9 +81,16 @@ impl Waiting {
 }
 
 impl Holder {
+    /// Whether a waiting request was served from the reserve, without a lease; ask before its outcome.
+    #[must_use]
+    pub fn is_from_reserve(&self, id: WaiterId) -> bool {
+        self.waiting.from_reserve.contains(&id)
+    }
+
     /// What became of a waiting request; [`Answer::Wait`] while it is not known.
     pub fn outcome(&mut self, now: Timestamp, id: WaiterId) -> Answer {
         self.time_out(now);
+        self.waiting.from_reserve.retain(|known| *known != id);
         match self.waiting.outcomes.remove(&id) {
             Some(answer) => answer,
             None if self.waiting.open.contains_key(&id) => Answer::Wait(id),
@@ -95,6 +105,7 @@ impl Holder {
         if let Some(held) = self.waiting.held.remove(&id) {
             self.give_back(held);
         }
+        self.waiting.from_reserve.retain(|known| *known != id);
     }
 
     /// Requests that waited too long are refused, or served from the reserve of an open overage.
@@ -110,10 +121,11 @@ impl Holder {
                         && self.reserve_left >= cost
                         && self.is_free_agent(&waiter.ask.agent, at.period()) =>
                 {
-                    self.reserve_left = self.reserve_left.saturating_sub(cost);
+                    let taken = if planted!(ReserveEndless) { 0 } else { cost };
+                    self.reserve_left = self.reserve_left.saturating_sub(taken);
                     let served = Served { day: at.day(), kind: waiter.ask.kind, units: cost };
                     self.book.count(now, &waiter.ask.agent, served);
-                    self.reserve_spent = self.reserve_spent.saturating_add(cost);
+                    self.waiting.from_reserve.push(id);
                     self.book.count_reserve(at.period(), cost);
                     Answer::Allow
                 }

@@ -47,10 +47,7 @@ pub(super) struct HomeNode {
 
 impl HomeNode {
     pub(super) fn new(config: &Config) -> Self {
-        let mode = Mode::Live;
-        let project = ProjectId::parse("sim").unwrap_or_else(|error| unreachable!("{error}"));
-        let life = incarnation(config.seed, 0);
-        let mut home = Home::new(HomeName { project, mode }, life);
+        let mut home = new_home(incarnation(config.seed, 0));
         let mut disk = Disk::new();
         store(&mut disk, home.take_writes());
         Self {
@@ -71,6 +68,11 @@ impl HomeNode {
 
 pub(super) fn incarnation(seed: u64, life: u64) -> Incarnation {
     Incarnation::parse(&format!("{seed:016x}{life:08x}")).unwrap_or_else(|error| unreachable!("{error}"))
+}
+
+fn new_home(life: Incarnation) -> Home {
+    let project = ProjectId::parse("sim").unwrap_or_else(|error| unreachable!("{error}"));
+    Home::new(HomeName { project, mode: Mode::Live }, life)
 }
 
 /// The policy that a run begins with.
@@ -172,7 +174,7 @@ impl World {
         self.home.wake_us = u64::MAX;
         let now = self.now();
         let Some(home) = self.home.home.as_mut() else { return };
-        if home.needs_registration() {
+        if home.needs_registration() || home.policy_version().is_none() {
             let pull = home.pull();
             self.send_center(|| Event::Flush(Box::new(pull.clone())));
             self.home.wake_us = self.now_us + 300_000;
@@ -197,7 +199,8 @@ impl World {
     pub(super) fn alarm_home(&mut self) {
         let now = self.now();
         let Some(home) = self.home.home.as_ref() else { return };
-        let due = if home.needs_registration() { Some(now) } else { home.flush_due() };
+        let asks = home.needs_registration() || home.policy_version().is_none();
+        let due = if asks { Some(now) } else { home.flush_due() };
         if let Some(due) = due.filter(|_| self.home.flight.is_none()) {
             let at = self.now_us + due.ms_since(now).max(1) * 1_000;
             if at < self.home.wake_us || self.home.wake_us <= self.now_us {
@@ -280,7 +283,9 @@ impl World {
         let rows = home.take_writes();
         store(&mut self.home.disk, rows);
         self.auditor.installed(now, &policy);
-        self.note(|| format!("policy {} installed: {:?}", policy.version, policy.allowance));
+        self.note(|| {
+            format!("policy {} installed: {:?} {:?}", policy.version, policy.allowance, policy.leases.agents)
+        });
         self.alarm_home();
     }
 
@@ -298,7 +303,11 @@ impl World {
         if self.home.home.is_none() {
             let now = self.now();
             let loaded = Home::load(self.home.disk.clone(), now).ok().flatten();
-            self.home.home = loaded;
+            if loaded.is_none() {
+                self.home.lives += 1;
+            }
+            let life = incarnation(self.config.seed, self.home.lives);
+            self.home.home = Some(loaded.unwrap_or_else(|| new_home(life)));
             self.home.wake_us = u64::MAX;
             self.alarm_home();
             self.push_policy();
@@ -319,11 +328,18 @@ impl World {
         let life = incarnation(self.config.seed, self.home.lives);
         self.note(|| format!("home rolled back, life {life}"));
         let now = self.now();
+        // One time in four everything is lost: the home is new, and does not know that it is not the first.
+        let lost = self.random.between(0, 3) == 0;
+        if lost {
+            self.home.disk.clear();
+            self.home.snapshots.clear();
+        }
         let mut home = Home::load(self.home.disk.clone(), now).ok().flatten();
         if let Some(home) = home.as_mut() {
-            home.begin_life(now, life);
+            home.begin_life(now, life.clone());
             store(&mut self.home.disk, home.take_writes());
         }
+        let home = home.or_else(|| lost.then(|| new_home(life)));
         self.home.home = home;
         // What was settled and not flushed is lost with the storage, and what was under way with it.
         (self.auditor.deaths, self.auditor.rolled_back) = (true, true);
@@ -349,7 +365,7 @@ pub(super) fn brief(reply: &Reply) -> String {
         Body::Shed { hold_ms } => format!("nonce {} shed {hold_ms} ms", reply.nonce),
         Body::Resync { incarnation } => format!("nonce {} resync {incarnation}", reply.nonce),
         Body::Lease(lease) => format!(
-            "lane {} nonce {}: {} units of {}, {} permits for {} ms, next {:?}, ack {}, refused {:?}{}",
+            "lane {} nonce {}: {} units of {}, {} permits for {} ms, next {:?}, agents {:?}, ack {}, refused {:?}{}",
             reply.lane,
             reply.nonce,
             lease.units,
@@ -357,6 +373,7 @@ pub(super) fn brief(reply: &Reply) -> String {
             lease.permits,
             lease.minute_ms,
             lease.next.map(|next| next.count),
+            lease.agents.iter().map(|grant| (&grant.agent, grant.units)).collect::<Vec<_>>(),
             lease.ack,
             lease.refusals.iter().map(|refusal| refusal.denial).collect::<Vec<_>>(),
             if lease.recall { ", recall" } else { "" },

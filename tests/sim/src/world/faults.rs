@@ -17,6 +17,9 @@ pub(super) enum Fault {
     Snapshot,
     Rollback,
     Rehome,
+    SubSnapshot(usize),
+    SubLoss(usize),
+    Limits,
 }
 
 impl World {
@@ -26,6 +29,8 @@ impl World {
         }
         for sub in 0..self.subs.len() {
             self.again(Fault::SubCrash(sub));
+            self.again(Fault::SubSnapshot(sub));
+            self.again(Fault::SubLoss(sub));
         }
         for fault in [
             Fault::HomeCrash,
@@ -35,6 +40,7 @@ impl World {
             Fault::Snapshot,
             Fault::Rollback,
             Fault::Rehome,
+            Fault::Limits,
         ] {
             self.again(fault);
         }
@@ -53,6 +59,9 @@ impl World {
             Fault::Snapshot => faults.rollback_ms / 4,
             Fault::Rollback => faults.rollback_ms,
             Fault::Rehome => faults.rehome_ms,
+            Fault::SubSnapshot(_) => faults.sub_loss_ms / 4,
+            Fault::SubLoss(_) => faults.sub_loss_ms,
+            Fault::Limits => faults.limits_ms,
         };
         if mean_ms > 0 {
             let wait = self.random.between(1, mean_ms * 2);
@@ -77,6 +86,9 @@ impl World {
             }
             Fault::Rollback => self.roll_back(),
             Fault::Rehome => self.rehome(),
+            Fault::SubSnapshot(sub) => self.snapshot_sub(sub),
+            Fault::SubLoss(sub) => self.lose_sub(sub),
+            Fault::Limits => self.change_limit(),
         }
         self.again(fault);
     }
@@ -108,7 +120,47 @@ impl World {
         self.note(|| "partition".to_owned());
     }
 
+    /// Raises or cuts the limit of an agent that has one.
+    fn change_limit(&mut self) {
+        let now = self.now();
+        let (deep, cuts) = (self.config.faults.deep_cuts, self.config.faults.cuts);
+        let limited: Vec<_> =
+            self.aggregator.policy.leases.agents.iter().map(|(agent, limit)| (agent.clone(), *limit)).collect();
+        let Some(last) = limited.len().checked_sub(1) else { return };
+        let pick = self.random.between(0, u64::try_from(last).unwrap_or(0));
+        let (agent, limit) = &limited[usize::try_from(pick).unwrap_or(0)];
+        let (used, old) = (self.auditor.served_by(now.period(), agent), limit.get());
+        let new = if deep && old > used + 5 {
+            used + self.random.between(0, 5)
+        } else if deep {
+            used + 400
+        } else if cuts {
+            self.random.between(1, old * 2 + 1)
+        } else {
+            old + self.random.between(1, old + 1)
+        };
+        self.aggregator.set_agent_limit(now, agent, Units::new(new));
+        self.push_policy();
+    }
+
+    /// Turns open overage off with hardly anything left, and on again.
+    fn toggle(&mut self) {
+        let now = self.now();
+        let left = self.random.between(0, 60);
+        if self.aggregator.policy.allowance.overage == Overage::Open {
+            let served = self.auditor.served(now.period());
+            self.aggregator.set_included(now, Units::new(served + left));
+            self.aggregator.set_overage(now, Overage::Stop);
+        } else {
+            self.aggregator.set_overage(now, Overage::Open);
+        }
+        self.push_policy();
+    }
+
     fn change_policy(&mut self) {
+        if self.config.faults.toggles {
+            return self.toggle();
+        }
         let now = self.now();
         let included = self.config.included;
         if self.config.faults.deep_cuts {

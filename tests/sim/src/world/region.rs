@@ -20,6 +20,8 @@ pub(super) struct SubNode {
     pub(super) down_cut_us: u64,
     wake_us: u64,
     ahead_ms: u64,
+    lives: u64,
+    snapshots: Vec<Disk>,
 }
 
 impl SubNode {
@@ -49,6 +51,8 @@ impl World {
             down_cut_us: 0,
             wake_us: u64::MAX,
             ahead_ms: self.random.between(0, self.config.faults.skew_ms_max),
+            lives: 0,
+            snapshots: Vec::new(),
         });
     }
 
@@ -84,8 +88,17 @@ impl World {
             for contact in contacts {
                 self.note(|| {
                     format!(
-                        "sub-home {k} -> home lane {} nonce {} returns {:?} holds {:?}",
-                        contact.lane, contact.nonce, contact.returns.units, contact.held
+                        "sub-home {k} -> home lane {} nonce {} returns {:?} {:?} holds {:?}",
+                        contact.lane,
+                        contact.nonce,
+                        contact.returns.units,
+                        contact
+                            .returns
+                            .agents
+                            .iter()
+                            .map(|back| (&back.agent, back.units))
+                            .collect::<Vec<_>>(),
+                        contact.held
                     )
                 });
                 self.send_contact(Addressee::Sub(k), Target::Home, contact);
@@ -152,6 +165,35 @@ impl World {
             self.subs[k].wake_us = u64::MAX;
             self.alarm_sub(k);
         }
+    }
+
+    pub(super) fn snapshot_sub(&mut self, k: usize) {
+        let disk = self.subs[k].disk.clone();
+        self.subs[k].snapshots.push(disk);
+    }
+
+    /// A sub-home's storage is lost, or rolled back to an old copy, and whoever runs it knows.
+    pub(super) fn lose_sub(&mut self, k: usize) {
+        let before = SubHome::load(self.subs[k].disk.clone()).ok().flatten();
+        self.auditor.deaths = true;
+        self.auditor.lost_at_most += before.map_or(0, |sub| sub.unsettled());
+        let high = u128::from(self.random.bits()) << 64;
+        let id = HolderId::from_bits(high | u128::from(self.random.bits()));
+        let pick = self.random.between(0, u64::try_from(self.subs[k].snapshots.len()).unwrap_or(0));
+        let seed = self.config.seed ^ 0xffff ^ (u64::try_from(k).unwrap_or(0) << 32);
+        let node = &mut self.subs[k];
+        node.lives += 1;
+        let life = incarnation(seed, node.lives);
+        let copy = usize::try_from(pick).ok().and_then(|pick| node.snapshots.get(pick).cloned());
+        let restored = copy.is_some();
+        node.disk = copy.unwrap_or_default();
+        let mut sub =
+            SubHome::load(node.disk.clone()).ok().flatten().unwrap_or_else(|| SubHome::new(id, life.clone()));
+        sub.begin_life(id, life);
+        store(&mut node.disk, sub.take_writes());
+        (node.id, node.sub, node.wake_us) = (id, Some(sub), u64::MAX);
+        self.note(|| format!("sub-home {k} {}", if restored { "rolled back" } else { "lost its storage" }));
+        self.alarm_sub(k);
     }
 
     pub(super) fn deliver(&mut self, _from: Target, reply: Reply) -> Verdict {

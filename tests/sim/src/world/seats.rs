@@ -30,7 +30,13 @@ pub(super) struct Seat {
     pub(super) holder: Holder,
     waiters: Vec<Waiter>,
     wake_us: u64,
-    reserve_seen: u64,
+}
+
+/// How a request waited: since when, and the holder whose reserve served it.
+#[derive(Debug, Clone, Copy)]
+struct Waited {
+    since_us: u64,
+    reserve: Option<u64>,
 }
 
 /// One isolate.
@@ -105,7 +111,6 @@ impl World {
             holder: Holder::new(id, seed),
             waiters: Vec::new(),
             wake_us: u64::MAX,
-            reserve_seen: 0,
         };
         self.isolates[number].seats.push(seat);
     }
@@ -175,8 +180,8 @@ impl World {
     }
 
     /// Books what became of a request.
-    fn conclude(&mut self, number: usize, ask: &Ask, answer: Answer, since_us: Option<u64>) -> Verdict {
-        let waited_us = since_us.map(|since| self.now_us - since);
+    fn conclude(&mut self, number: usize, ask: &Ask, answer: Answer, waited: Option<Waited>) -> Verdict {
+        let waited_us = waited.map(|waited| self.now_us - waited.since_us);
         match answer {
             Answer::Allow if ask.dry_run => {}
             Answer::Allow => {
@@ -193,7 +198,8 @@ impl World {
                 self.isolates[number].first_served = true;
                 let second = self.meters.second(self.now_us);
                 *self.meters.served.entry(second).or_insert(0) += 1;
-                let serve = self.serve_of(ask);
+                let reserve = waited.and_then(|waited| waited.reserve);
+                let serve = Serve { reserve, ..self.serve_of(ask) };
                 self.note(|| format!("isolate {number} serves {} for {}", ask.cost, ask.agent));
                 self.auditor.serve(&serve)?;
             }
@@ -220,44 +226,41 @@ impl World {
     pub(super) fn serve_of(&self, ask: &Ask) -> Serve {
         let at = self.now();
         let key = CellKey { day: at.day(), kind: ask.kind, agent: ask.agent.clone() };
-        Serve { at, key, units: u64::from(ask.cost) }
+        Serve { at, key, units: u64::from(ask.cost), reserve: None }
     }
 
     /// After any event at a holder: fetch outcomes, send what is due, set the alarm.
     pub(super) fn pump(&mut self, number: usize, seat: usize, local: Timestamp) -> Verdict {
         let place = &mut self.isolates[number].seats[seat];
         let mut concluded = Vec::new();
-        let reserve_before = place.reserve_seen;
         let contacts = place.holder.contacts(local);
         place.waiters.retain(|waiter| {
+            let reserve = place.holder.is_from_reserve(waiter.id);
             let answer = place.holder.outcome(local, waiter.id);
             let waits = matches!(answer, Answer::Wait(_));
             if !waits {
-                concluded.push((waiter.clone(), answer));
+                concluded.push((waiter.clone(), answer, reserve));
             }
             waits
         });
-        place.reserve_seen = place.holder.reserve_spent();
-        let reserve = place.reserve_seen - reserve_before;
         let (serial, target) = (place.serial, place.target);
         let wake = place.holder.wake_at(local);
         let unsettled = place.holder.unsettled();
         self.meters.unsettled_max = self.meters.unsettled_max.max(unsettled);
-        if reserve > 0 {
-            self.auditor.reserve(self.now(), serial, reserve)?;
-        }
-        for (waiter, answer) in concluded {
-            self.conclude(number, &waiter.ask, answer, Some(waiter.since_us))?;
+        for (waiter, answer, reserve) in concluded {
+            let reserve = reserve.then_some(serial);
+            self.conclude(number, &waiter.ask, answer, Some(Waited { since_us: waiter.since_us, reserve }))?;
         }
         for contact in &contacts {
             self.note(|| {
                 let units: u64 = contact.batch.lines.iter().map(|line| line.units).sum();
                 format!(
-                    "isolate {number} -> {target:?} lane {} nonce {} reports #{} {units}, returns {:?}, needs {}, holds {:?}",
+                    "isolate {number} -> {target:?} lane {} nonce {} reports #{} {units}, returns {:?} {:?}, needs {}, holds {:?}",
                     contact.lane,
                     contact.nonce,
                     contact.batch.seq,
                     contact.returns.units,
+                    contact.returns.agents.iter().map(|back| (&back.agent, back.units)).collect::<Vec<_>>(),
                     contact.needs.iter().map(shared::lease::message::Need::total).sum::<u64>(),
                     contact.held,
                 )
@@ -301,7 +304,14 @@ impl World {
         let Some(seat) = self.seat(number, serial) else { return Ok(()) };
         let local = self.local(number);
         let answers = matches!(reply.body, Body::Lease(_));
-        self.isolates[number].seats[seat].holder.receive(local, reply);
+        let holder = &mut self.isolates[number].seats[seat].holder;
+        let before = holder.unsettled();
+        let resync = matches!(reply.body, Body::Resync { .. });
+        holder.receive(local, reply);
+        if resync {
+            // A batch under way may have been taken by the storage that was lost.
+            self.auditor.lost_at_most += before - holder.unsettled();
+        }
         if answers {
             self.auditor.answered(serial);
         }

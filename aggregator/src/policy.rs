@@ -65,17 +65,9 @@ impl Basis {
         }
     }
 
-    /// How many sub-homes a project of that many requests per minute has: none where one home can
-    /// answer every isolate, else a region's worth each for the parts of the world.
+    /// How many sub-homes a project of that many requests per minute has.
     fn sub_homes(&self, rpm: u32) -> u32 {
-        /// A home takes some hundred contacts a second from the isolates of such a project.
-        const DIRECT_RPM_MAX: u32 = 3_000;
-        const SUB_HOMES: u32 = 8;
-        match self.sub_homes_by_rpm {
-            true if rpm >= DIRECT_RPM_MAX => SUB_HOMES,
-            true => 0,
-            false => self.leases.sub_homes,
-        }
+        if self.sub_homes_by_rpm { shared::policy::sub_homes(rpm) } else { self.leases.sub_homes }
     }
 
     /// The policy of `project` as of `now`; `keys` are those that are not revoked.
@@ -202,14 +194,14 @@ mod tests {
     }
 
     #[test]
-    fn fast_projects_have_sub_homes_where_their_rate_decides() {
+    fn projects_have_sub_homes_by_their_rate_where_nothing_else_is_said() {
         let of = |basis: &Basis, rpm| {
             let project = Project { rpm_own: Some(rpm), ..project(Plan::Business) };
             let ledger = opening(&project, &catalogue()).unwrap();
             basis.compile(&project, &ledger, vec![], project.created).leases.sub_homes
         };
         let by_rpm = Basis { sub_homes_by_rpm: true, ..basis() };
-        assert_eq!([2_999, 3_000].map(|rpm| of(&by_rpm, rpm)), [0, 8]);
+        assert_eq!([60, 1_200_000].map(|rpm| of(&by_rpm, rpm)), [8, 30]);
         assert_eq!(of(&basis(), 60_000), 0);
         assert_ne!(by_rpm.fingerprint(), basis().fingerprint());
     }

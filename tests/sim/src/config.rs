@@ -257,7 +257,7 @@ impl Config {
         Self {
             overage: OverageChoice::Open,
             sub_homes: usize::try_from(r.between(0, 2)).unwrap_or(0),
-            rates: cuts.rates.iter().map(|rate| rate * r.between(1, 30)).collect(),
+            rates: cuts.rates.iter().map(|rate| rate * r.between(1, 4)).collect(),
             agents: 1,
             agent_limits: Vec::new(),
             faults: Faults {
@@ -275,7 +275,7 @@ impl Config {
     /// A demand close to what the minute permits, so that a permit spent early is one too many.
     fn turns(seed: u64, r: &mut Stream) -> Self {
         let cuts = Self::cuts(seed, r);
-        let rpm = r.between(300, 3_000);
+        let rpm = r.between(200, 1_500);
         let total = rpm * r.between(930, 1_150) / 60;
         Self {
             included: 1_000_000,

@@ -1,4 +1,4 @@
-// As headers.js, but reads the key and the JSON body, as whoever answers this request for real must.
+// As headers.js, asked by a JSON body, which it reads.
 
 import { answer } from './answer.js';
 

@@ -99,7 +99,7 @@ mod tests {
     use crate::stand_in::{FAILED, LAST, OK, serve};
 
     fn load(answer: fn(u64) -> &'static str) -> Tally {
-        run(&Target::new(serve(answer), "/", "k", "ok"), 4, Duration::from_millis(400)).unwrap()
+        run(&Target::new(serve(answer), ["/", "{}"], "k", "ok"), 4, Duration::from_millis(400)).unwrap()
     }
 
     #[test]
@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn nobody_there_is_a_failure() {
         let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let tally = run(&Target::new(address, "/", "k", "ok"), 2, Duration::from_millis(20)).unwrap();
+        let tally = run(&Target::new(address, ["/", "{}"], "k", "ok"), 2, Duration::from_millis(20)).unwrap();
         assert!(tally.good == 0 && tally.failures >= 2, "{tally:?}");
     }
 }

@@ -128,7 +128,8 @@ mod tests {
             }
             OK
         });
-        let tally = run(&Target::new(address, "/", "k", "ok"), 200, Duration::from_millis(500)).unwrap();
+        let tally =
+            run(&Target::new(address, ["/", "{}"], "k", "ok"), 200, Duration::from_millis(500)).unwrap();
         assert_eq!((tally.good, tally.failures), (100, 0));
         let late = tally.latencies_us.iter().filter(|latency| **latency > 100_000).count();
         // Of the 60 that fall due in 300 ms, those of the first 200 ms wait for more than 100 ms: 40. A generator
@@ -139,7 +140,8 @@ mod tests {
     #[test]
     fn failures_have_no_latency() {
         let address = serve(|number| if number == 0 { FAILED } else { OK });
-        let tally = run(&Target::new(address, "/", "k", "ok"), 200, Duration::from_millis(100)).unwrap();
+        let tally =
+            run(&Target::new(address, ["/", "{}"], "k", "ok"), 200, Duration::from_millis(100)).unwrap();
         assert_eq!((tally.good, tally.failures, tally.latencies_us.len()), (19, 1, 19));
     }
 }

@@ -80,7 +80,7 @@ impl Server {
         };
         let target = Target {
             tells_hops: variant.serve == Serve::Meter,
-            ..Target::new(address, variant.path, &key, variant.expected)
+            ..Target::new(address, [variant.path, variant.body], &key, variant.expected)
         };
         let redis_pid =
             redis.filter(|_| matches!(variant.serve, Serve::BaselineWithRedis(_))).map(Redis::pid);
@@ -101,7 +101,7 @@ impl Server {
         let key = self.meter.as_ref().map_or(KEY, Meter::key);
         Target {
             tells_hops: self.target.tells_hops,
-            ..Target::new(self.target.address, variant.path, key, variant.expected)
+            ..Target::new(self.target.address, [variant.path, variant.body], key, variant.expected)
         }
     }
 

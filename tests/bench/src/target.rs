@@ -25,8 +25,12 @@ pub(crate) struct Target {
 
 impl Target {
     /// The same request for every variant: only host, path and key may differ, and the key not in length by much.
-    pub(crate) fn new(address: SocketAddr, path: &str, key: &str, expected: &'static str) -> Self {
-        let body = r#"{"kind":"verify"}"#;
+    pub(crate) fn new(
+        address: SocketAddr,
+        [path, body]: [&str; 2],
+        key: &str,
+        expected: &'static str,
+    ) -> Self {
         let request = format!(
             "POST {path} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: bench\r\nAccept: */*\r\n\
              Authorization: Bearer {key}\r\nPalveron-Agent: bench\r\nContent-Type: application/json\r\n\
@@ -96,7 +100,8 @@ mod tests {
     #[test]
     fn only_what_is_expected_is_good() {
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
-        let target = Target { tells_hops: true, ..Target::new(address, "/", "k", "\"allowed\":true") };
+        let target =
+            Target { tells_hops: true, ..Target::new(address, ["/", "{}"], "k", "\"allowed\":true") };
         let mut tally = Tally::default();
         for (answer, good) in [
             ("HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n{\"allowed\":true}", true),

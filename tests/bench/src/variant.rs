@@ -1,6 +1,7 @@
 //! What is measured: our worker, and what one would write instead.
 //!
 //! Where it is open how a baseline does its work, it does less: only `js-body` and ours read what they are asked.
+//! Variants that are compared get the same request.
 
 /// One way to answer the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub(crate) struct Variant {
     pub(crate) serve: Serve,
     /// Which path is asked.
     pub(crate) path: &'static str,
+    /// The request's body; empty where the question is in the query.
+    pub(crate) body: &'static str,
     /// What each good answer's body contains.
     pub(crate) expected: &'static str,
     /// The simulated round trip to the home; zero where the home is as near as it is.
@@ -35,12 +38,27 @@ const UPSTREAM: &str = r#"{"ok":true}"#;
 /// The simulated round trip to a home in another place.
 const FAR_MS: u32 = 20;
 
+/// The question as JSON.
+const QUESTION: &str = r#"{"kind":"verify"}"#;
+
 const fn check(name: &'static str, serve: Serve, what: &'static str) -> Variant {
-    Variant { name, what, serve, path: "/v1/check", expected: DECISION, home_delay_ms: 0 }
+    Variant {
+        name,
+        what,
+        serve,
+        path: "/v1/check?kind=verify",
+        body: "",
+        expected: DECISION,
+        home_delay_ms: 0,
+    }
+}
+
+const fn with_body(name: &'static str, serve: Serve, what: &'static str) -> Variant {
+    Variant { path: "/v1/check", body: QUESTION, ..check(name, serve, what) }
 }
 
 const fn forwarding(name: &'static str, serve: Serve, what: &'static str) -> Variant {
-    Variant { path: "/v1/verify", expected: UPSTREAM, ..check(name, serve, what) }
+    Variant { path: "/v1/verify", body: QUESTION, expected: UPSTREAM, ..check(name, serve, what) }
 }
 
 const fn far(name: &'static str, serve: Serve, what: &'static str) -> Variant {
@@ -48,7 +66,7 @@ const fn far(name: &'static str, serve: Serve, what: &'static str) -> Variant {
 }
 
 /// All of them, in the order of the tables.
-pub(crate) const ALL: [Variant; 13] = [
+pub(crate) const ALL: [Variant; 14] = [
     Variant {
         expected: "ok",
         ..check("js-ok", Serve::Baseline("ok"), "a JavaScript worker that answers `ok`: the floor")
@@ -56,10 +74,11 @@ pub(crate) const ALL: [Variant; 13] = [
     check(
         "js-headers",
         Serve::Baseline("headers"),
-        "a JavaScript worker with our headers and body that limits nothing and does not look at the request",
+        "a JavaScript worker that reads the key and answers our headers and body; it limits nothing",
     ),
-    check("js-body", Serve::Baseline("body"), "the same, which reads the key and the request's JSON body"),
-    check("meter", Serve::Meter, "ours: `POST /v1/check`, with a real aggregator behind it"),
+    check("meter", Serve::Meter, "ours: `POST /v1/check?kind=verify`, with a real aggregator behind it"),
+    with_body("js-body", Serve::Baseline("body"), "as `js-headers`, asked by a JSON body, which it reads"),
+    with_body("meter-body", Serve::Meter, "ours, asked by a JSON body"),
     check(
         "object-sql",
         Serve::Baseline("objectSql"),
@@ -95,7 +114,7 @@ pub(crate) const ALL: [Variant; 13] = [
 pub(crate) const COMPARED: [(&str, &str); 11] = [
     ("meter", "js-ok"),
     ("meter", "js-headers"),
-    ("meter", "js-body"),
+    ("meter-body", "js-body"),
     ("meter", "object-sql"),
     ("meter", "object-memory"),
     ("meter", "redis-connect"),

@@ -9,7 +9,7 @@ use shared::sign::SigningKeys;
 
 use crate::book::Book;
 use crate::clock::Clock;
-use crate::http::{Readiness, Streams, Timeouts};
+use crate::http::{Readiness, Requests, Streams, Timeouts};
 use crate::jobs::clock_peers::ClockPeers;
 use crate::metrics::Metrics;
 use crate::policy::Basis;
@@ -49,6 +49,8 @@ pub struct Parts {
     pub readiness: Readiness,
     /// The live streams that this process shows.
     pub streams: Streams,
+    /// How often each endpoint was answered with each status.
+    pub requests: Requests,
     /// Our account at Stripe; `None` where no payments are taken.
     pub stripe: Option<Account>,
 }

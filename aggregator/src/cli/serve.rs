@@ -12,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 use crate::app::{App, Parts};
 use crate::clock::Clock;
 use crate::config::{Config, LogFormat, StripeSettings};
-use crate::http::{self, Readiness, Streams, Timeouts};
+use crate::http::{self, Readiness, Requests, Streams, Timeouts};
 use crate::jobs::clock_peers::ClockPeers;
 use crate::jobs::edge_client::EdgeClient;
 use crate::jobs::webhooks::{self, Resolver, Sender};
@@ -56,6 +56,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
         timeouts: Timeouts::default(),
         readiness: Readiness::default(),
         streams: Streams::default(),
+        requests: Requests::default(),
         metrics: Metrics::default(),
         signing_keys: config.signing_keys.clone(),
         webhooks: config.webhooks(),

@@ -92,6 +92,25 @@ impl<const MIN: usize, const MAX: usize> JsonSchema for Text<MIN, MAX> {
     }
 }
 
+/// `MIN` to `MAX` values, for descriptions.
+#[derive(Debug)]
+pub(crate) struct List<T, const MIN: usize, const MAX: usize>(std::marker::PhantomData<T>);
+
+impl<T: JsonSchema, const MIN: usize, const MAX: usize> JsonSchema for List<T, MIN, MAX> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("ListOf{}", T::schema_name()).into()
+    }
+
+    fn json_schema(schemas: &mut SchemaGenerator) -> Schema {
+        let items = schemas.subschema_for::<T>();
+        json_schema!({ "type": "array", "items": items, "minItems": MIN, "maxItems": MAX })
+    }
+}
+
 /// One of a few words, for descriptions.
 pub(crate) trait Words {
     /// The words.

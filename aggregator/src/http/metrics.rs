@@ -11,5 +11,11 @@ const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Shows the numbers.
 pub(super) async fn show(State(app): State<App>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, TEXT_FORMAT)], app.metrics.to_text())
+    let streams = format!(
+        "# HELP meter_live_streams Live streams that are open.\n\
+         # TYPE meter_live_streams gauge\nmeter_live_streams {}\n",
+        app.streams.open()
+    );
+    let text = [app.metrics.to_text(), streams, app.requests.to_text()].concat();
+    ([(header::CONTENT_TYPE, TEXT_FORMAT)], text)
 }

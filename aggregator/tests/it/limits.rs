@@ -122,6 +122,31 @@ async fn every_route_refuses_other_methods_and_says_which_it_takes() {
 }
 
 #[tokio::test]
+async fn every_number_of_metrics_is_documented_and_every_documented_one_is_there() {
+    let meter = Meter::start().await;
+    meter.send("GET", "/nowhere/at/all", &[], "").await;
+    meter.send("FOO", "/healthz", &[], "").await;
+    let text = meter.send("GET", "/metrics", &[], "").await.body;
+    let names = |text: &str| -> std::collections::BTreeSet<String> {
+        let words = text.split(|c: char| !c.is_ascii_lowercase() && c != '_');
+        words.filter(|word| word.starts_with("meter_")).map(str::to_owned).collect()
+    };
+    let shown: std::collections::BTreeSet<String> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next().map(str::to_owned))
+        .collect();
+    let document = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operations.md");
+    let documented = names(&std::fs::read_to_string(document).unwrap());
+    assert_eq!(shown, documented);
+    for line in [
+        r#"meter_http_requests_total{method="GET",route="none",status="404"} 1"#,
+        r#"meter_http_requests_total{method="other",route="/healthz",status="405"} 1"#,
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+}
+
+#[tokio::test]
 async fn paths_are_exact() {
     let meter = Meter::start().await;
     for path in [

@@ -8,7 +8,7 @@ use std::time::Duration;
 use aggregator::access::{Role, Scope};
 use aggregator::app::{App, Parts};
 use aggregator::clock::Clock;
-use aggregator::http::{self, Readiness, Streams, Timeouts};
+use aggregator::http::{self, Readiness, Requests, Streams, Timeouts};
 use aggregator::metrics::Metrics;
 use aggregator::policy::Basis;
 use aggregator::project::{NewProject, Setting};
@@ -165,6 +165,7 @@ impl Meter {
             readiness: Readiness::default(),
             test_clock: Some(aggregator::jobs::clock_peers::ClockPeers::default()),
             streams: Streams::default(),
+            requests: Requests::default(),
             metrics: Metrics::default(),
             stripe,
         });

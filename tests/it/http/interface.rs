@@ -10,8 +10,8 @@ use serde_json::Value;
 use tests::config;
 use tests::stack::{Options, Part, Stack};
 
-/// What the aggregator may keep waiting for a while: an edge that is not there.
-const ONLY_AGGREGATOR: [Part; 2] = [Part::Edge, Part::Upstream];
+/// What the aggregator may wait for; beside it only the simulated Stripe runs.
+const NOT_STARTED: [Part; 2] = [Part::Edge, Part::Upstream];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_finds_nothing_that_the_document_does_not_say() -> Result<()> {
@@ -24,7 +24,9 @@ async fn an_owner_finds_nothing_that_the_document_does_not_say() -> Result<()> {
 }
 
 async fn examine(token: &[&str]) -> Result<()> {
-    let stack = Stack::start_with(Options { later: ONLY_AGGREGATOR.to_vec(), ..Options::default() }).await?;
+    let stack =
+        Stack::start_with(Options { later: NOT_STARTED.to_vec(), stripe: true, ..Options::default() })
+            .await?;
     stack.meter(&["project", "create", "demo", "--plan", "business"])?;
     let token = field(&stack.meter(token)?, "token")?;
     let (program, examples) = (config::schemathesis()?, config::examples()?);

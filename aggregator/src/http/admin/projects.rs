@@ -21,7 +21,7 @@ use crate::http::billing::{LEVELS_WORDS, levels};
 use crate::http::body::Fields;
 use crate::http::call::Call;
 use crate::http::failure::Failure;
-use crate::http::field::{Field, Number};
+use crate::http::field::{Field, List, Number};
 use crate::http::query::Query;
 use crate::http::route::{Route, Who};
 use crate::policy::Basis;
@@ -54,7 +54,7 @@ const CHANGE: &[Field] = &[
     Field::optional::<Rpm>("rpm", RPM_WORDS).such_as("61"),
     Field::optional::<Option<Units>>("included", INCLUDED_WORDS),
     Field::optional::<bool>("suspended", "true or false"),
-    Field::optional::<Option<Vec<u8>>>("thresholds", LEVELS_WORDS).such_as("[50,80,100]"),
+    Field::optional::<Option<List<Number<1, 100>, 1, 10>>>("thresholds", LEVELS_WORDS).such_as("[50,80,100]"),
 ];
 
 /// The endpoints of this module.

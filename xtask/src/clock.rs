@@ -35,6 +35,11 @@ pub(crate) fn pause() {
     sleep(Duration::from_millis(POLL_MS));
 }
 
+/// Waits as long as does not matter beside what is measured.
+pub(crate) fn pause_briefly() {
+    sleep(Duration::from_millis(1));
+}
+
 /// A duration for people: `0.4 s`, `42.1 s`, `3 min 07 s`.
 pub(crate) fn human(time: Duration) -> String {
     let seconds = time.as_secs();

@@ -5,6 +5,7 @@
 //! It must never change what the glue does, beyond putting it into one file.
 
 pub(crate) mod example;
+mod first_answer;
 mod glue;
 
 use std::fs;
@@ -19,7 +20,7 @@ use serde_json::Value;
 use crate::config;
 use crate::process;
 use crate::progress::Progress;
-use crate::toolchain;
+use crate::{toolchain, tools};
 
 /// The package of the worker.
 const PACKAGE: &str = "meter-edge";
@@ -63,7 +64,9 @@ pub(crate) struct Options {
 
 /// Builds what was asked for.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    build()?;
+    let bundle = build()?;
+    let time = first_answer::measure(&tools::workerd()?, &bundle)?;
+    eprintln!("  ✓ first answer {} ms after the start of workerd", time.as_millis());
     if options.examples { example::build() } else { Ok(()) }
 }
 
@@ -85,7 +88,7 @@ pub(crate) fn build() -> Result<Bundle> {
         write_new(&folder.join(GLUE), glue.javascript.as_bytes())?;
         progress.done();
     }
-    report_size(&folder.join(WASM));
+    report_size(&folder);
     Ok(Bundle { folder })
 }
 
@@ -140,18 +143,32 @@ fn write_new(file: &Path, content: &[u8]) -> Result<()> {
     fs::rename(&draft, file).with_context(|| format!("cannot write {}", file.display()))
 }
 
-/// Says how large the wasm is, as it is and as it travels.
-fn report_size(wasm: &Path) {
-    let raw = fs::metadata(wasm).map_or(0, |metadata| metadata.len());
-    let packed =
-        packed_size(wasm).map_or_else(String::new, |size| format!(", {} KiB gzip", size.div_ceil(1024)));
-    eprintln!("  ✓ target/edge: {WASM} {} KiB{packed}", raw.div_ceil(1024));
+/// Says how large the bundle's modules are, as they are and as they travel.
+fn report_size(folder: &Path) {
+    let scripts = COPIED.into_iter().filter(|name| name.ends_with(".js")).chain([GLUE]);
+    let (wasm, wasm_packed) = sizes(folder, [WASM].into_iter());
+    let (scripts, scripts_packed) = sizes(folder, scripts);
+    let kib = |bytes: u64| bytes.div_ceil(1024);
+    let packed = wasm_packed.zip(scripts_packed).map_or_else(String::new, |(wasm, scripts)| {
+        let all = wasm.saturating_add(scripts);
+        format!("; gzip {} KiB: {} and {}", kib(all), kib(wasm), kib(scripts))
+    });
+    eprintln!("  ✓ target/edge: {WASM} {} KiB, scripts {} KiB{packed}", kib(wasm), kib(scripts));
+}
+
+/// The sizes of some of its files together, and packed where there is a gzip.
+fn sizes<'a>(folder: &Path, names: impl Iterator<Item = &'a str>) -> (u64, Option<u64>) {
+    names.map(|name| folder.join(name)).fold((0, Some(0)), |(raw, packed): (u64, Option<u64>), file| {
+        let size = fs::metadata(&file).map_or(0, |metadata| metadata.len());
+        let sum = packed.zip(packed_size(&file)).map(|(sum, size)| sum.saturating_add(size));
+        (raw.saturating_add(size), sum)
+    })
 }
 
 /// The size after `gzip -9`, where there is a gzip.
-fn packed_size(wasm: &Path) -> Option<usize> {
-    let gzip = Command::new("gzip").args(["-9", "-c"]).arg(wasm).stdin(Stdio::null()).output().ok()?;
-    gzip.status.success().then_some(gzip.stdout.len())
+fn packed_size(file: &Path) -> Option<u64> {
+    let gzip = Command::new("gzip").args(["-9", "-c"]).arg(file).stdin(Stdio::null()).output().ok()?;
+    gzip.status.success().then(|| u64::try_from(gzip.stdout.len()).ok()).flatten()
 }
 
 /// Whether wasm-bindgen's crate and the library that makes its glue are of one release; they must be.

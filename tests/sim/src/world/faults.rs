@@ -124,8 +124,14 @@ impl World {
     fn change_limit(&mut self) {
         let now = self.now();
         let (deep, cuts) = (self.config.faults.deep_cuts, self.config.faults.cuts);
-        let limited: Vec<_> =
-            self.aggregator.policy.leases.agents.iter().map(|(agent, limit)| (agent.clone(), *limit)).collect();
+        let limited: Vec<_> = self
+            .aggregator
+            .policy
+            .leases
+            .agents
+            .iter()
+            .map(|(agent, limit)| (agent.clone(), *limit))
+            .collect();
         let Some(last) = limited.len().checked_sub(1) else { return };
         let pick = self.random.between(0, u64::try_from(last).unwrap_or(0));
         let (agent, limit) = &limited[usize::try_from(pick).unwrap_or(0)];

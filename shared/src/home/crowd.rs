@@ -1,9 +1,8 @@
 //! Who was here lately, and how busy it is. Only pacing depends on it: a crash may lose all of it.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use crate::lease::math::mul_div;
 use crate::lease::message::{Contact, HolderId};
+use crate::map::Map;
 use crate::random::Stream;
 use crate::time::Timestamp;
 
@@ -45,8 +44,9 @@ pub(crate) struct Everyone {
 /// The volatile part of an issuer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Crowd {
-    seen: BTreeMap<HolderId, Seen>,
-    order: BTreeSet<(Timestamp, HolderId)>,
+    seen: Map<HolderId, Seen>,
+    /// The same, those that were heard longest ago first: a new contact goes to the end.
+    order: Map<(Timestamp, HolderId), ()>,
     weights: u64,
     rates: u64,
     load_milli: u64,
@@ -67,7 +67,7 @@ impl Crowd {
             self.order.remove(&(old.at, holder));
             self.left(old);
         }
-        self.order.insert((now, holder));
+        self.order.insert((now, holder), ());
         self.weights = self.weights.saturating_add(weight);
         self.rates = self.rates.saturating_add(rate);
         self.forget(now);
@@ -84,11 +84,11 @@ impl Crowd {
     }
 
     fn forget(&mut self, now: Timestamp) {
-        while let Some((at, holder)) = self.order.first().copied() {
+        while let Some((at, holder)) = self.order.first().map(|(key, ())| *key) {
             if now.ms_since(at) <= SEEN_MS {
                 break;
             }
-            self.order.pop_first();
+            self.order.remove(&(at, holder));
             if let Some(old) = self.seen.remove(&holder) {
                 self.left(old);
             }

@@ -350,8 +350,8 @@ impl Home {
         {
             return agent.clone();
         }
-        let named: std::collections::BTreeSet<_> =
-            of_day().map(|key| &key.agent).filter(|a| a.is_named()).collect();
+        let named: Map<_, _> =
+            of_day().map(|key| &key.agent).filter(|a| a.is_named()).map(|agent| (agent, ())).collect();
         if named.len() < AGENTS_PER_DAY_MAX { agent.clone() } else { AgentId::other() }
     }
 }

@@ -407,8 +407,6 @@ impl Stack {
         if self.options.stripe {
             let webhook = format!("http://{}/api/v1/stripe/webhook", self.aggregator);
             command
-                // Debits take days: the clock has to be moved.
-                .env("METER_TEST", "1")
                 .env("STRIPE_SECRET_KEY", &self.secrets.stripe_key)
                 .env("STRIPE_WEBHOOK_SECRET", &self.secrets.stripe_webhook)
                 .env("STRIPE_API_BASE", format!("http://{}", self.stripe))

@@ -70,6 +70,8 @@ struct Synced {
 
 #[derive(Debug, Serialize)]
 struct Parked {
+    /// Events that were delivered and are not settled yet.
+    waiting: u64,
     events: Vec<ParkedEvent>,
     orders: Vec<crate::store::ShownOrder>,
     bills: Vec<crate::store::ShownIntent>,
@@ -133,7 +135,8 @@ async fn parked(show: Show, context: Context) -> anyhow::Result<()> {
     let events = context.store.parked_events(SHOWN).await?.into_iter().map(ParkedEvent::from).collect();
     let orders = context.store.shown_orders(Some(OrderState::Held), None, SHOWN).await?;
     let bills = context.store.held_intents(SHOWN).await?;
-    print::result(show.format, &Parked { events, orders, bills }, |parked| {
+    let (waiting, _) = context.store.events_waiting().await?;
+    print::result(show.format, &Parked { waiting, events, orders, bills }, |parked| {
         let events = parked.events.iter().map(ParkedEvent::line);
         let orders = parked.orders.iter().map(crate::store::ShownOrder::line);
         let bills = parked.bills.iter().map(crate::store::ShownIntent::line);

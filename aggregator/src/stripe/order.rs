@@ -113,8 +113,12 @@ impl OrderSeen {
     fn has_failed(&self) -> bool {
         let payment = self.payment.as_ref().map(|payment| payment.status.as_str());
         let subscription = self.subscription;
+        // While nothing is paid, past due means that the first payment came back.
         matches!(payment, Some("requires_payment_method" | "canceled"))
-            || matches!(subscription, Some(Status::IncompleteExpired | Status::Canceled))
+            || matches!(
+                subscription,
+                Some(Status::IncompleteExpired | Status::Canceled | Status::Unpaid | Status::PastDue)
+            )
     }
 
     /// Checks everything that was paid against what was ordered, and says how much money came.

@@ -3,7 +3,6 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 use shared::plan::Plan;
-use tests::client::Call;
 use tests::poll::eventually;
 use tests::stack::Part;
 
@@ -23,10 +22,7 @@ async fn with_overage() -> Result<Shop> {
     let shop = Shop::open(Plan::Community).await?;
     shop.subscribe("pro", "month").await?;
     shop.is_quiet().await?;
-    let on = json!({ "auto_overage": true }).to_string();
-    let on =
-        Call::new("PUT".parse()?, "/api/v1/billing/plan").json().bearer(&shop.project.token).with_body(on);
-    on.send(shop.stack.aggregator()).await?.ok::<Value>()?;
+    shop.overage_on().await?;
     shop.used(1, 12_500).await?;
     Ok(shop)
 }

@@ -4,6 +4,7 @@
 //! in `aggregator/src/stripe/tests`; here is what needs sockets, signatures, lost answers and `kill -9`.
 
 mod bills;
+mod conformance;
 mod deliveries;
 mod orders;
 mod plans;

@@ -24,7 +24,9 @@ impl Shop {
     /// A shop with its prices at Stripe, and a project on that plan. There is no edge.
     pub(super) async fn open(plan: shared::plan::Plan) -> Result<Self> {
         let later = vec![Part::Edge, Part::Upstream];
-        let stack = Stack::start_with(Options { stripe: true, later, ..Options::default() }).await?;
+        let stack =
+            Stack::start_with(Options { stripe: true, moving_clock: true, later, ..Options::default() })
+                .await?;
         Self::on(stack, plan)
     }
 
@@ -107,6 +109,13 @@ impl Shop {
             .ok()
     }
 
+    /// Turns auto-overage on, without a cap.
+    pub(super) async fn overage_on(&self) -> Result<()> {
+        let body = json!({ "auto_overage": true }).to_string();
+        let call = Call::new("PUT".parse()?, "/api/v1/billing/plan").json().bearer(&self.project.token);
+        call.with_body(body).send(self.stack.aggregator()).await?.ok::<Value>().map(drop)
+    }
+
     pub(super) async fn get(&self, path: &str) -> Result<Value> {
         Call::get(path).bearer(&self.project.token).send(self.stack.aggregator()).await?.ok()
     }
@@ -159,9 +168,7 @@ impl Shop {
     pub(super) async fn is_quiet(&self) -> Result<()> {
         eventually("all events settled", SOON, async || {
             let waiting = self.control("GET", "deliveries", &Value::Null).await?;
-            let metrics = self.metrics().await?;
-            let quiet = waiting["waiting"] == 0 && metrics.contains("meter_stripe_events_pending 0\n");
-            Ok(quiet.then_some(()))
+            Ok((waiting["waiting"] == 0 && self.parked()?["waiting"] == 0).then_some(()))
         })
         .await
     }

@@ -23,6 +23,8 @@ const SAMPLES: u32 = 9;
 /// The fourth of five requests reaches 80 %.
 const QUOTA: &str = "5";
 const BEFORE_CROSSING: usize = 3;
+/// What is asked each time.
+const CHECK: &str = r#"{"kind":"verify"}"#;
 /// What has not arrived by then has failed.
 const WAIT_MAX: Duration = Duration::from_secs(20);
 /// By then the earlier requests are flushed, and the system is idle again.
@@ -71,7 +73,7 @@ fn once(
         ensure!(start.elapsed() < WAIT_MAX, "the edge does not take the new key");
         pause();
     }
-    let request = Target::new(server.address(), "/v1/check", key, "").request;
+    let request = Target::new(server.address(), ["/v1/check", CHECK], key, "").request;
     for _ in 0..BEFORE_CROSSING {
         ensure!(line.send(&request, |response| response.status)? == 200, "a request before the crossing");
     }

@@ -57,13 +57,16 @@ pub struct Sender {
     tls: Option<TlsConnector>,
 }
 
+/// The addresses of names, as a test has them.
+pub type Table = Arc<dyn Fn(&str) -> Vec<IpAddr> + Send + Sync>;
+
 /// Who knows the addresses of names.
 #[derive(Clone)]
 pub enum Resolver {
     /// The machine.
     System,
     /// A table, for tests of what names may do.
-    Table(Arc<dyn Fn(&str) -> Vec<IpAddr> + Send + Sync>),
+    Table(Table),
 }
 
 impl fmt::Debug for Sender {

@@ -14,6 +14,7 @@ mod lives;
 mod observed;
 pub(crate) mod offer;
 pub(crate) mod rows;
+pub mod storage;
 
 use std::collections::BTreeMap;
 use std::fmt;

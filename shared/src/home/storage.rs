@@ -1,0 +1,84 @@
+//! The small shape of storage that a home needs, and how a process works over one that others write too.
+//!
+//! Storage has rows and a version of them all. A write names the version that it was decided from; storage refuses
+//! it, whole, if the version has moved. SQLite in a Durable Object has one writer and never refuses; Redis compares
+//! and swaps. No answer may leave before its write was accepted.
+
+use std::mem::take;
+
+use super::{CorruptRow, Home, Row};
+use crate::time::Timestamp;
+
+/// What storage has of a home.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// Rises by one with each accepted write that has rows; zero is nothing stored.
+    pub version: u64,
+    /// Every row, in any order.
+    pub rows: Vec<(String, String)>,
+}
+
+/// One write: all of its rows or none.
+///
+/// Without rows it only asks whether the version is still that: an answer from an old copy, such as that a contact
+/// is unknown, must not leave either. Where nobody else writes it can be left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commit {
+    /// The version that storage must still have.
+    pub expected: u64,
+    /// The rows that change.
+    pub rows: Vec<Row>,
+}
+
+/// A home in one process's memory, with the version of the rows that it was read from.
+#[derive(Debug)]
+pub struct Copy {
+    home: Home,
+    version: u64,
+}
+
+impl Copy {
+    /// Reads what is stored; `fresh` is the home where nothing is.
+    ///
+    /// # Errors
+    /// When a row is not one that a home has written.
+    pub fn read(stored: Stored, fresh: impl FnOnce() -> Home, now: Timestamp) -> Result<Self, CorruptRow> {
+        let Stored { version, rows } = stored;
+        Ok(Self { home: Home::load(rows, now)?.unwrap_or_else(fresh), version })
+    }
+
+    /// The home as this process knows it.
+    #[must_use]
+    pub fn home(&self) -> &Home {
+        &self.home
+    }
+
+    /// Acts on the home. What it answers may leave once the write was accepted. Without acceptance this copy is not
+    /// what storage has: it must be read again, and the act repeated.
+    pub fn act<T>(&mut self, act: impl FnOnce(&mut Home) -> T) -> (T, Commit) {
+        let answer = act(&mut self.home);
+        (answer, Commit { expected: self.version, rows: self.home.take_writes() })
+    }
+
+    /// Storage accepted the write.
+    pub fn accepted(&mut self, commit: &Commit) {
+        self.version = commit.expected.saturating_add(u64::from(!commit.rows.is_empty()));
+    }
+
+    /// Storage refused the write, or it is not known whether it did: this is what it has now. Who was here lately
+    /// and how busy it is stay known.
+    ///
+    /// # Errors
+    /// When a row is not one that a home has written.
+    pub fn reread(
+        &mut self,
+        stored: Stored,
+        fresh: impl FnOnce() -> Home,
+        now: Timestamp,
+    ) -> Result<(), CorruptRow> {
+        let crowd = take(&mut self.home.crowd);
+        *self = Self::read(stored, fresh, now)?;
+        self.home.crowd = crowd;
+        Ok(())
+    }
+}

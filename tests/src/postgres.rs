@@ -21,6 +21,9 @@ use crate::program::Program;
 /// It recovers from a kill within seconds; machines that run other tests take longer.
 const READY_MAX: Duration = Duration::from_secs(60);
 
+/// How long it may take to stop at once.
+const STOP_MAX: Duration = Duration::from_secs(5);
+
 /// Enough for several aggregators and all tests of a run.
 const CONNECTIONS_MAX: &str = "max_connections=300";
 
@@ -101,6 +104,8 @@ impl Postgres {
             let (port, address) = (self.address.port().to_string(), self.address.ip().to_string());
             command.arg("-D").arg(self.folder.join("data")).arg("-k").arg(&self.folder);
             command.args(["-p", &port, "-h", &address, "-c", CONNECTIONS_MAX, "-c", "max_wal_size=128MB"]);
+            // Shared memory in its folder goes with the folder, however it ends.
+            command.args(["-c", "dynamic_shared_memory_type=mmap"]);
             Program::start(&mut command, &log)
         };
         let mut program = launch()?;
@@ -142,7 +147,10 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        self.program = None;
+        // Asked, it gives back what the system keeps of one that is killed.
+        if let Some(mut program) = self.program.take() {
+            program.quit(STOP_MAX).ok();
+        }
         // A folder that stays behind fails nothing.
         fs::remove_dir_all(&self.folder).ok();
     }

@@ -61,6 +61,21 @@ impl Program {
         Ok(())
     }
 
+    /// SIGQUIT, which some programs take for "at once, but tidily"; killed if it does not end.
+    pub(crate) fn quit(&mut self, within: Duration) -> Result<()> {
+        const PAUSE: Duration = Duration::from_millis(10);
+        kill(Pid::from_raw(i32::try_from(self.child.id())?), Signal::SIGQUIT)?;
+        let mut waited = Duration::ZERO;
+        while self.child.try_wait()?.is_none() {
+            if waited >= within {
+                return self.kill();
+            }
+            std::thread::sleep(PAUSE);
+            waited = waited.saturating_add(PAUSE);
+        }
+        Ok(())
+    }
+
     /// SIGTERM: returns how the process ended.
     pub(crate) async fn terminate(&mut self, within: Duration) -> Result<ExitStatus> {
         kill(Pid::from_raw(i32::try_from(self.child.id())?), Signal::SIGTERM)?;

@@ -13,6 +13,7 @@ use aggregator::token::TokenText;
 use shared::plan::Plan;
 use tokio::task::JoinSet;
 
+use crate::backend;
 use crate::cli::Process;
 use crate::support::{Answer, Folder, project_id, raw, request, sign};
 
@@ -120,5 +121,31 @@ async fn an_acknowledged_change_survives_kill_9_together_with_its_push() {
         assert!(store.project(&project_id(&format!("p{number}"))).await.unwrap().is_some());
         assert_eq!(store.waiting_pushes().await.unwrap().len(), number + 1, "no edge has taken any");
         store.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_postgres_that_may_lose_commits_is_refused_and_says_which_setting() {
+    // The same of SQLite, whose settings are its connections', is tested where it is opened.
+    if backend::server().is_none() {
+        return;
+    }
+    let folder = Folder::new();
+    let name = folder.database_url().rsplit('/').next().unwrap();
+    for (value, safe) in [("off", false), ("on", true), ("remote_write", true)] {
+        backend::run(
+            folder.database_url(),
+            format!("ALTER DATABASE \"{name}\" SET synchronous_commit = {value}"),
+        );
+        match Store::open(&folder.database(), WhenMissing::Create).await {
+            Ok(store) => {
+                assert!(safe, "{value}");
+                store.close().await;
+            }
+            Err(error) => {
+                let said = error.to_string();
+                assert!(!safe && said.contains("synchronous_commit is off"), "{value}: {said}");
+            }
+        }
     }
 }

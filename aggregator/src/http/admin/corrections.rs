@@ -75,10 +75,9 @@ pub(crate) async fn correct(
 }
 
 fn refused(refusal: &Refusal) -> Failure {
-    match refusal {
-        Refusal::NotClosed(_) | Refusal::MoreThanUsed { .. } => {
-            Failure::new(ErrorCode::CorrectionRefused, format!("Nothing was corrected: {refusal}."))
-        }
-        other => Failure::internal(other),
+    if matches!(refusal, Refusal::NotClosed(_) | Refusal::MoreThanUsed { .. }) {
+        Failure::new(ErrorCode::CorrectionRefused, format!("Nothing was corrected: {refusal}."))
+    } else {
+        Failure::internal(refusal)
     }
 }

@@ -14,18 +14,18 @@ use crate::{edge, native, store, tools};
 #[derive(Debug, Default, Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Options {
-    /// `--store` measures the store; everything else is passed on to the edge's benchmark, such as `--quick`;
-    /// `--help` lists that
+    /// Measure the store beside a plain loop instead, with the seconds for each loop
+    #[arg(long)]
+    store: bool,
+    /// Passed on to the edge's benchmark, such as `--quick`; `--help` lists them
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
     arguments: Vec<String>,
 }
 
 /// Builds optimised programs and the bundle, then measures.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    if let Some(("--store", arguments)) =
-        options.arguments.split_first().map(|(word, rest)| (word.as_str(), rest))
-    {
-        return store::bench(arguments);
+    if options.store {
+        return store::bench(&options.arguments);
     }
     let workerd = tools::workerd()?;
     let bundle = edge::build()?;

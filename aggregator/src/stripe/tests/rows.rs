@@ -224,7 +224,7 @@ fn a_cancellation_is_planned_undone_and_planned_again() {
         assert_eq!(timeline.terms_at(end).plan, at_end);
         assert_eq!(ends(mirror.as_ref().unwrap()).is_some(), cancel);
     }
-    assert_eq!(book.ledger.entries().len(), 1 + 1 + 2 + 1 + 2, "nothing is written twice");
+    assert_eq!(book.ledger.entries().len(), 1 + 1 + 1 + 1 + 1, "nothing is written twice");
 }
 
 #[test]

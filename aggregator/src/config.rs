@@ -213,9 +213,7 @@ impl Config {
         });
         let decisions = reader.value("METER_DECISIONS", "lease", Decisions::parse);
         let user = ["USER", "LOGNAME"].into_iter().find_map(|name| (reader.get)(name)).unwrap_or_default();
-        let plans = reader.value("METER_PLANS", "", |text| {
-            Ok(if text.is_empty() { None } else { Some(PathBuf::from(text)) })
-        });
+        let plans = reader.value("METER_PLANS", "", |text| Ok(plans_path(text)));
         let webhook_rules = webhook_rules(&mut reader);
         let webhook_seal = reader.value("METER_SECRET_KEY", "", |text| {
             if text.is_empty() { Ok(None) } else { KeySecrets::parse(text).map(Some) }
@@ -227,9 +225,7 @@ impl Config {
             "json" => Ok(LogFormat::Json),
             _ => Err(format!("got {text:?}, accepted are text and json")),
         });
-        // Whether the address is right is said where Stripe is configured.
-        let fake_stripe = (get)("STRIPE_API_BASE").and_then(|text| EdgeUrl::parse(text.trim()).ok());
-        let fake_stripe = fake_stripe.filter(|_| test == Some(true));
+        let fake_stripe = fake_stripe(get).filter(|_| test == Some(true));
         let problems = reader.problems;
         let (Some(upgrade_url), Some(decisions), Some(plans), Some(test), Some(stripe)) =
             (upgrade_url, decisions, plans, test, stripe)
@@ -417,6 +413,16 @@ fn stripe(reader: &mut Reader<'_>, test: Option<bool>) -> Option<Option<StripeSe
         return None;
     }
     Some(Some(StripeSettings { key, secrets, base, return_urls, automatic_tax }))
+}
+
+/// The catalogue's file, if one is named.
+fn plans_path(text: &str) -> Option<PathBuf> {
+    (!text.is_empty()).then(|| PathBuf::from(text))
+}
+
+/// Where a simulated Stripe is; whether the address is right is said where Stripe is configured.
+fn fake_stripe(get: &dyn Fn(&str) -> Option<String>) -> Option<EdgeUrl> {
+    get("STRIPE_API_BASE").and_then(|text| EdgeUrl::parse(text.trim()).ok())
 }
 
 fn upgrade_url(text: &str) -> Result<String, String> {

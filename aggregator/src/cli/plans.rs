@@ -60,7 +60,7 @@ pub(super) struct Migrate {
 pub(super) async fn run(command: Command, context: Context) -> anyhow::Result<()> {
     match command {
         Command::Show(format) => show(format, &context).await,
-        Command::Check(file) => check(file, &context),
+        Command::Check(file) => check(&file, &context),
         Command::Diff(file) => diff(file, &context).await,
         Command::Apply(file) => apply(file, &context).await,
         Command::Migrate(migrate) => self::migrate(migrate, &context).await,
@@ -115,8 +115,8 @@ struct Checked {
     problems: Vec<String>,
 }
 
-fn check(file: File, context: &Context) -> anyhow::Result<()> {
-    let path = named(&file, context);
+fn check(file: &File, context: &Context) -> anyhow::Result<()> {
+    let path = named(file, context);
     let catalogue = match path {
         // All problems at once, where the file can be read as a catalogue at all.
         Some(path) => {
@@ -267,10 +267,8 @@ fn preview(book: &Book, newest: &Catalogue, context: &Context) -> Option<Migrate
     match book.migration(newest, now) {
         Ok(postings) if postings.is_empty() => None,
         Ok(postings) => {
-            let after = postings.into_iter().find_map(|posting| match posting.fact {
-                Fact::PlanChanged { terms, .. } => Some(terms),
-                _ => None,
-            })?;
+            let terms_of = |fact| if let Fact::PlanChanged { terms, .. } = fact { Some(terms) } else { None };
+            let after = postings.into_iter().find_map(|posting| terms_of(posting.fact))?;
             Some(told(terms_differences(before, &after), None))
         }
         Err(refusal) => Some(told(vec![], Some(refusal.to_string()))),

@@ -267,6 +267,9 @@ async fn what_was_planned_reaches_the_edge_at_its_instant() {
     assert_eq!(fallen.version, after.version + 2);
 }
 
+/// A call, and what the policy says after it: (method, path, body, whether it holds).
+type Change<'a> = (&'a str, &'a str, &'a str, fn(&Policy) -> bool);
+
 #[tokio::test]
 async fn every_kind_of_change_is_pushed() {
     let edge = Edge::default();
@@ -276,7 +279,7 @@ async fn every_kind_of_change_is_pushed() {
     let (project, plan) = ("/api/v1/admin/projects/demo", "/api/v1/billing/plan?project=demo");
     let credits = "/api/v1/admin/projects/demo/credits";
     // call => what the edge's policy says then
-    let table: [(&str, &str, &str, fn(&Policy) -> bool); 9] = [
+    let table: [Change<'_>; 9] = [
         ("PATCH", project, r#"{"plan":"business"}"#, |policy| policy.plan == Plan::Business),
         ("PUT", plan, r#"{"auto_overage":true}"#, |policy| policy.allowance.overage == Overage::Open),
         ("PUT", plan, r#"{"overage_cap":400}"#, |policy| {

@@ -251,6 +251,18 @@ impl World {
             ["correct", month, n] => {
                 self.write(correct(self.ledger(), period(month), units(n), "goodwill".to_owned())?)?;
             }
+            ["terms" | "migrate", ..] => self.act_on_terms(words)?,
+            ["levels", ref percents @ ..] => {
+                self.levels = Levels::new(percents.iter().map(|text| text.parse().unwrap())).unwrap();
+            }
+            ["denied"] => self.cross(true),
+            _ => self.act_on_lots(words, seen)?,
+        }
+        Ok(())
+    }
+
+    fn act_on_terms(&mut self, words: &[&str]) -> Result<(), Refusal> {
+        match *words {
             ["terms", plan, what, n, ref rest @ ..] => {
                 // A migration to a later catalogue, or terms of the project's own.
                 let mut terms = self.terms(plan);
@@ -271,11 +283,7 @@ impl World {
                 };
                 self.write(plan::migrate(self.ledger(), self.now, of)?)?;
             }
-            ["levels", ref percents @ ..] => {
-                self.levels = Levels::new(percents.iter().map(|text| text.parse().unwrap())).unwrap();
-            }
-            ["denied"] => self.cross(true),
-            _ => self.act_on_lots(words, seen)?,
+            _ => panic!("no such line: {words:?}"),
         }
         Ok(())
     }

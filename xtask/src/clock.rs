@@ -49,6 +49,12 @@ pub(crate) fn human(time: Duration) -> String {
     format!("{} min {:02} s", seconds.div_euclid(60), seconds.rem_euclid(60))
 }
 
+/// A number that no earlier run had: milliseconds since 1970.
+pub(crate) fn fresh_number() -> u64 {
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    since_1970.as_secs().saturating_mul(1_000).saturating_add(u64::from(since_1970.subsec_millis()))
+}
+
 /// The first and the last day of the current UTC month, as `2026-05-01` and `2026-05-31`.
 pub(crate) fn this_month() -> (String, String) {
     let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();

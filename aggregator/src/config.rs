@@ -201,9 +201,7 @@ impl Config {
         });
         let database = reader.value("DATABASE_URL", "sqlite://meter.db", Database::parse);
         let edge_url = reader.value("EDGE_URL", "http://127.0.0.1:8787", EdgeUrl::parse);
-        let key_secrets = reader.value("METER_KEY_SECRETS", "", |text| {
-            if text.is_empty() { Ok(None) } else { KeySecrets::parse(text).map(Some) }
-        });
+        let key_secrets = reader.value("METER_KEY_SECRETS", "", secrets);
         let signing_keys = reader.value("METER_SIGNING_KEYS", "", SigningKeys::parse);
         let upgrade_url = reader.value("METER_UPGRADE_URL", "https://palveron.com/pricing", upgrade_url);
         let test = reader.value("METER_TEST", "0", |text| match text {
@@ -215,9 +213,7 @@ impl Config {
         let user = ["USER", "LOGNAME"].into_iter().find_map(|name| (reader.get)(name)).unwrap_or_default();
         let plans = reader.value("METER_PLANS", "", |text| Ok(plans_path(text)));
         let webhook_rules = webhook_rules(&mut reader);
-        let webhook_seal = reader.value("METER_SECRET_KEY", "", |text| {
-            if text.is_empty() { Ok(None) } else { KeySecrets::parse(text).map(Some) }
-        });
+        let webhook_seal = reader.value("METER_SECRET_KEY", "", secrets);
         let stripe = stripe(&mut reader, test);
         let log_filter = reader.value("METER_LOG", "info", |text| Ok(text.to_owned()));
         let log_format = reader.value("METER_LOG_FORMAT", "text", |text| match text {
@@ -359,6 +355,11 @@ impl Reader<'_> {
             (self.get)(name).filter(|text| !text.trim().is_empty()).unwrap_or_else(|| default.to_owned());
         parse(text.trim()).map_err(|error| self.problems.push(format!("{name}: {error}"))).ok()
     }
+}
+
+/// Versioned secrets, where there are any.
+fn secrets(text: &str) -> Result<Option<KeySecrets>, String> {
+    if text.is_empty() { Ok(None) } else { KeySecrets::parse(text).map(Some) }
 }
 
 fn webhook_rules(reader: &mut Reader<'_>) -> Option<Rules> {

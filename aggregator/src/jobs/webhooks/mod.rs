@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::task::{Id, JoinSet};
 
-pub use sender::{ATTEMPT_TIMEOUT, Resolver, Sender};
+pub use sender::{ATTEMPT_TIMEOUT, Resolver, Sender, Table};
 
 use crate::app::App;
 use crate::clock::Stopwatch;

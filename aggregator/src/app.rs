@@ -9,8 +9,8 @@ use shared::sign::SigningKeys;
 
 use crate::book::Book;
 use crate::clock::Clock;
+use crate::clock_peers::ClockPeers;
 use crate::http::{Readiness, Requests, Streams, Timeouts};
-use crate::jobs::clock_peers::ClockPeers;
 use crate::metrics::Metrics;
 use crate::policy::Basis;
 use crate::store::Intake;

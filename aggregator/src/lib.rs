@@ -12,6 +12,7 @@ pub mod book;
 pub mod catalogue;
 pub mod cli;
 pub mod clock;
+pub mod clock_peers;
 pub mod config;
 pub mod growth;
 pub mod http;

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::Context;
 use super::print::{self, Format};
 use crate::clock::duration_ms;
-use crate::jobs::clock_peers::ClockPeers;
+use crate::clock_peers::ClockPeers;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {

@@ -11,9 +11,9 @@ use tracing_subscriber::EnvFilter;
 
 use crate::app::{App, Parts};
 use crate::clock::Clock;
+use crate::clock_peers::ClockPeers;
 use crate::config::{Config, LogFormat, StripeSettings};
 use crate::http::{self, Readiness, Requests, Streams, Timeouts};
-use crate::jobs::clock_peers::ClockPeers;
 use crate::jobs::edge_client::EdgeClient;
 use crate::jobs::webhooks::{self, Resolver, Sender};
 use crate::jobs::{

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use super::clock_peers::ClockPeers;
 use crate::clock::Clock;
+use crate::clock_peers::ClockPeers;
 use crate::store::Store;
 
 /// How soon a moved clock is followed, and how long to wait for a peer that could not be told.

@@ -233,12 +233,9 @@ impl Intent {
 /// How an invoice stands; `None` where this release does not know its status.
 #[must_use]
 pub fn invoice_state(invoice: &Invoice) -> Option<InvoiceState> {
-    match InvoiceState::parse(invoice.status.as_deref()?)? {
-        InvoiceState::Open if invoice.attempt_count > 0 && !invoice.is_processing() => {
-            Some(InvoiceState::Failed)
-        }
-        state => Some(state),
-    }
+    let state = InvoiceState::parse(invoice.status.as_deref()?)?;
+    let failed = state == InvoiceState::Open && invoice.attempt_count > 0 && !invoice.is_processing();
+    Some(if failed { InvoiceState::Failed } else { state })
 }
 
 /// The name of a line among those of one bill, which has one of each kind.

@@ -128,17 +128,17 @@ impl OrderSeen {
     pub fn verify(&self, order: &Order, ours: Ours<'_>) -> Result<Money, String> {
         let session = &self.session;
         let currency = order.price.currency();
-        same("livemode", session.livemode, ours.livemode)?;
+        same("livemode", &session.livemode, &ours.livemode)?;
         if let Some(own) = &order.session {
             same("session", session.id.as_str(), own.as_str())?;
         }
-        same("client_reference_id", session.client_reference_id.as_deref(), Some(order.id.as_str()))?;
-        same("customer", session.customer.as_ref().map(Reference::id), Some(ours.customer))?;
-        same("currency", session.currency.as_deref(), Some(currency.to_string().as_str()))?;
-        same("amount_subtotal", session.amount_subtotal.map(i128::from), Some(order.price.minor()))?;
+        same("client_reference_id", &session.client_reference_id.as_deref(), &Some(order.id.as_str()))?;
+        same("customer", &session.customer.as_ref().map(Reference::id), &Some(ours.customer))?;
+        same("currency", &session.currency.as_deref(), &Some(currency.to_string().as_str()))?;
+        same("amount_subtotal", &session.amount_subtotal.map(i128::from), &Some(order.price.minor()))?;
         let lines: Vec<_> =
             self.lines.iter().map(|line| (line.price.as_ref().map(Reference::id), line.quantity)).collect();
-        same("lines", lines, vec![(Some(order.price_id.as_str()), Some(1))])?;
+        same("lines", &lines, &vec![(Some(order.price_id.as_str()), Some(1))])?;
         let total = session.amount_total.map_or(0, i128::from);
         if total < order.price.minor() {
             return Err(format!("amount_total: got {total}, accepted is {} or more", order.price.minor()));
@@ -148,11 +148,11 @@ impl OrderSeen {
         }
         let payment =
             self.payment.as_ref().ok_or("payment_intent: got none, accepted is that of the session")?;
-        same("payment.livemode", payment.livemode, ours.livemode)?;
+        same("payment.livemode", &payment.livemode, &ours.livemode)?;
         same("payment.status", payment.status.as_str(), "succeeded")?;
-        same("payment.customer", payment.customer.as_ref().map(Reference::id), Some(ours.customer))?;
+        same("payment.customer", &payment.customer.as_ref().map(Reference::id), &Some(ours.customer))?;
         same("payment.currency", payment.currency.as_str(), currency.to_string().as_str())?;
-        same("payment.amount_received", i128::from(payment.amount_received), total)?;
+        same("payment.amount_received", &i128::from(payment.amount_received), &total)?;
         Ok(Money::new(total, currency))
     }
 
@@ -184,7 +184,7 @@ impl OrderSeen {
     }
 }
 
-fn same<T: PartialEq + std::fmt::Debug>(field: &str, got: T, accepted: T) -> Result<(), String> {
+fn same<T: PartialEq + std::fmt::Debug + ?Sized>(field: &str, got: &T, accepted: &T) -> Result<(), String> {
     if got == accepted { Ok(()) } else { Err(format!("{field}: got {got:?}, accepted is {accepted:?}")) }
 }
 

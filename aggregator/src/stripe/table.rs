@@ -141,11 +141,14 @@ pub enum OrderEffect {
     FulfilLate,
 }
 
+/// A row of [`ORDERS`].
+pub type OrderRow = ((OrderState, Payable), (OrderState, OrderEffect));
+
 /// Orders: (our state, what Stripe shows) → (our state, what follows).
 ///
 /// Paid is for good: what happens to the money afterwards is told by refunds and disputes. An order that was
 /// given up is taken up again only by money.
-pub const ORDERS: &[((OrderState, Payable), (OrderState, OrderEffect))] = {
+pub const ORDERS: &[OrderRow] = {
     use OrderEffect::{Fulfil, FulfilLate, Nothing};
     use OrderState as O;
     use Payable as P;

@@ -457,9 +457,18 @@ mod tests {
 
     #[test]
     fn bodies_are_these() {
-        let period = Period::parse("2026-11").unwrap();
-        let eur = |minor| Money::new(minor, Currency::parse("eur").unwrap());
-        let cases = [
+        for (event, expected) in bodies_of_units().into_iter().chain(bodies_of_projects()) {
+            assert_eq!(message(&event).body, expected);
+        }
+    }
+
+    fn november() -> Period {
+        Period::parse("2026-11").unwrap()
+    }
+
+    fn bodies_of_units() -> Vec<(Event, &'static str)> {
+        let period = november();
+        vec![
             (
                 Event::of_crossing(Crossed {
                     crossing: Crossing { period, quota_version: 1, percent: 80 },
@@ -488,6 +497,13 @@ mod tests {
                 }),
                 r#"{"type":"topup.credited","timestamp":"2026-11-23T12:00:00Z","data":{"project":"demo","lot":4,"units":5000,"reason":"a gift"}}"#,
             ),
+        ]
+    }
+
+    fn bodies_of_projects() -> Vec<(Event, &'static str)> {
+        let period = november();
+        let eur = |minor| Money::new(minor, Currency::parse("eur").unwrap());
+        vec![
             (
                 Event::PlanChanged(PlanChanged {
                     entry: EntryNumber(2),
@@ -525,10 +541,7 @@ mod tests {
                 }),
                 r#"{"type":"invoice.ready","timestamp":"2026-11-23T12:00:00Z","data":{"project":"demo","invoice":"in_1","period":"2026-11","total":{"minor":"1200","currency":"eur"}}}"#,
             ),
-        ];
-        for (event, expected) in cases {
-            assert_eq!(message(&event).body, expected);
-        }
+        ]
     }
 
     #[test]

@@ -163,7 +163,7 @@ impl Meter {
             webhooks,
             timeouts,
             readiness: Readiness::default(),
-            test_clock: Some(aggregator::jobs::clock_peers::ClockPeers::default()),
+            test_clock: Some(aggregator::clock_peers::ClockPeers::default()),
             streams: Streams::default(),
             requests: Requests::default(),
             metrics: Metrics::default(),

@@ -138,9 +138,12 @@ async fn survives(mut postgres: Option<Postgres>) -> Result<()> {
     eprintln!(
         "{acks} flushes acknowledged through {of_aggregators} kills of aggregators and {of_postgres} of Postgres"
     );
-    let enough = seconds / 6;
+    let enough = seconds.div_euclid(6);
     ensure!(acks > seconds * 5 && of_aggregators >= enough, "too little was done: {acks} flushes");
-    ensure!(postgres.is_none() || of_postgres >= enough / 2, "Postgres was killed {of_postgres} times");
+    ensure!(
+        postgres.is_none() || of_postgres >= enough.div_euclid(2),
+        "Postgres was killed {of_postgres} times"
+    );
     Ok(())
 }
 

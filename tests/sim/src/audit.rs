@@ -91,7 +91,7 @@ impl Auditor {
     }
 
     /// What came without a lease is outside the claims about limits, but there is never much of it.
-    fn from_reserve(&mut self, serve: &Serve, serial: u64) -> Verdict {
+    fn serve_from_reserve(&mut self, serve: &Serve, serial: u64) -> Verdict {
         *self.reserve.entry(serve.at.period()).or_insert(0) += serve.units;
         let since = self.reserves.entry(serial).or_insert(0);
         *since += serve.units;
@@ -119,7 +119,7 @@ impl Auditor {
         *of_agent += serve.units;
         let of_agent = *of_agent;
         if let Some(serial) = serve.reserve {
-            return self.from_reserve(serve, serial);
+            return self.serve_from_reserve(serve, serial);
         }
         let in_minute = self.minutes.entry(minute).or_insert(0);
         *in_minute += serve.units;

@@ -11,12 +11,12 @@ use shared::time::Timestamp;
 
 use crate::app::App;
 use crate::clock::duration_ms;
+use crate::clock_peers::ClockPeers;
 use crate::http::access::Operator;
 use crate::http::call::Call;
 use crate::http::failure::Failure;
 use crate::http::field::Field;
 use crate::http::route::{Route, Who};
-use crate::jobs::clock_peers::ClockPeers;
 
 const DURATION: &str = "a duration such as 3d, 12h, 30m, 10s or 1d12h";
 

@@ -216,7 +216,8 @@ fn a_cancellation_is_planned_undone_and_planned_again() {
         let mut shown = subscription("sub_1", "active", Some(good), true);
         shown.subscription.cancel_at_period_end = cancel;
         for _ in 0..2 {
-            let settled = settle(book, mirror, &[shown.clone()], context(&catalogue, start())).unwrap();
+            let settled =
+                settle(book, mirror, std::slice::from_ref(&shown), context(&catalogue, start())).unwrap();
             (book, mirror) = (settled.book, settled.mirror);
         }
         let timeline = book.ledger.timeline();
@@ -240,8 +241,12 @@ fn what_cannot_be_understood_changes_nothing_in_neither_direction() {
     let a_pack = subscription("sub_1", "active", Some(Good::Pack(Pack::Small)), true);
     let later_status = subscription("sub_1", "hibernating", Some(good), true);
     for shown in [two, other_mode, unknown_price, a_pack, later_status] {
-        let settled =
-            settle(given.book.clone(), given.mirror.clone(), &[shown.clone()], context(&catalogue, start()));
+        let settled = settle(
+            given.book.clone(),
+            given.mirror.clone(),
+            std::slice::from_ref(&shown),
+            context(&catalogue, start()),
+        );
         let settled = settled.unwrap();
         assert_eq!((settled.book, settled.mirror), (given.book.clone(), given.mirror.clone()), "{shown:?}");
         assert!(settled.alarm.is_some(), "{shown:?}");
@@ -286,10 +291,7 @@ fn a_contracts_project_is_left_alone() {
 }
 
 fn invoice(state: InvoiceState, subtotal: i64) -> Invoice {
-    let status = match state {
-        InvoiceState::Failed => "open",
-        other => other.as_str(),
-    };
+    let status = if state == InvoiceState::Failed { "open" } else { state.as_str() };
     let attempts = u64::from(state == InvoiceState::Failed);
     serde_json::from_value(serde_json::json!({
         "id": "in_1", "status": status, "customer": "cus_1", "subtotal": subtotal, "currency": "eur",

@@ -158,7 +158,7 @@ async fn what_is_not_ours_is_kept_and_ignored() -> Result<()> {
     let gone = Call::new("DELETE".parse()?, &format!("/v1/customers/{}", customer["id"].as_str().unwrap()));
     gone.bearer(shop.stack.stripe_key()).send(shop.stack.stripe()).await?.ok::<Value>()?;
     shop.is_quiet().await?;
-    assert_eq!(parked(&shop)?, [] as [Value; 0]);
+    assert_eq!(parked(&shop)?, Vec::<Value>::new());
     assert_eq!(
         shop.metric("meter_stripe_alarms_total").await?,
         alarms + 1,

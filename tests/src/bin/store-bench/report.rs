@@ -39,7 +39,10 @@ pub(crate) async fn measure(name: &str, servers: &Servers, address: SocketAddr) 
             times.push(start.elapsed());
             let report: Value = answer.ok()?;
             ensure!(
-                report["agents"].as_array().is_some_and(|agents| agents.len() == AGENTS),
+                report
+                    .get("agents")
+                    .and_then(serde_json::Value::as_array)
+                    .is_some_and(|agents| agents.len() == AGENTS),
                 "not 1,000 agents"
             );
         }

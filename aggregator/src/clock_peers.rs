@@ -4,8 +4,8 @@ use axum::http::StatusCode;
 use shared::moved::Moved;
 use shared::sign::SigningKeys;
 
-use super::edge_client::EdgeClient;
 use crate::config::Config;
+use crate::jobs::edge_client::EdgeClient;
 
 /// The path at the edge that is told.
 const EDGE_PATH: &str = "/internal/clock";

@@ -29,6 +29,7 @@ use shared::time::{Period, Timestamp};
 use shared::units::Units;
 use shared::wire::{Flush, Merged};
 
+use crate::audit::Auditor;
 use crate::bugs::ShellBug;
 use crate::shadow::Shadow;
 
@@ -59,6 +60,8 @@ pub struct Aggregator {
     shadow: Option<Shadow>,
     /// The policy that homes are to have.
     pub policy: Policy,
+    /// Since when which version was the newest, the oldest first.
+    versions: Vec<(Timestamp, u64)>,
     /// Crossings told to the customer, in order: the period, the version of its quota, and the percentage.
     pub told: Vec<(Period, u32, u8)>,
 }
@@ -89,7 +92,9 @@ impl Aggregator {
             Stored { book, cells: Cells::default(), watermarks: BTreeMap::new(), lives: BTreeSet::new() };
         let keys = policy.keys.clone();
         let (volatile, told) = (BTreeSet::new(), Vec::new());
-        let mut new = Self { stored, catalogue, basis, keys, bug, volatile, shadow: None, policy, told };
+        let versions = Vec::new();
+        let mut new =
+            Self { stored, catalogue, basis, keys, bug, volatile, shadow: None, policy, versions, told };
         let wanted = new.policy.clone();
         new.compile(now);
         assert_eq!(new.policy, Policy { plan: Plan::Business, ..wanted }, "the ledger gives another policy");
@@ -104,6 +109,15 @@ impl Aggregator {
     fn compile(&mut self, now: Timestamp) {
         let Book { project, ledger, .. } = &self.stored.book;
         self.policy = self.basis.compile(project, ledger, self.keys.clone(), now);
+        if self.versions.last().is_none_or(|(_, version)| *version != self.policy.version) {
+            self.versions.push((now, self.policy.version));
+        }
+    }
+
+    /// The newest version of the policy at an instant.
+    fn version_at(&self, at: Timestamp) -> u64 {
+        let known = self.versions.iter().rev().find(|(since, _)| *since <= at);
+        known.or(self.versions.first()).map_or(0, |(_, version)| *version)
     }
 
     /// Merges a flush. `cut`: the process dies before the store is written.
@@ -348,9 +362,12 @@ impl Aggregator {
 
     /// Closes every month of the run, and checks what they come to.
     ///
+    /// Units that nothing pays may be there only where the home could not know better: it began the month with a
+    /// policy older than the newest, because a cut was under way to it, or it served from reserves.
+    ///
     /// # Errors
     /// Says which figure is not what the cells give.
-    pub fn close(&mut self, periods: &[Period]) -> Result<(), String> {
+    pub fn close(&mut self, periods: &[Period], auditor: &Auditor) -> Result<(), String> {
         let last = periods.iter().copied().max().ok_or("a run without months")?;
         let now = closes_by(last);
         let text = |refusal: Refusal| format!("I12: {refusal}");
@@ -370,7 +387,8 @@ impl Aggregator {
             if figures.bill.lines.len() > 1 || price != i128::from(paid.overage.get()) {
                 return Err(format!("I7: {} units of overage in {period} cost {price}", paid.overage));
             }
-            if paid.uncovered > Units::ZERO {
+            let knew = auditor.version_at(period.start()) >= self.version_at(period.start());
+            if knew && !auditor.rolled_back && paid.uncovered.get() > auditor.reserved(*period) {
                 return Err(format!("I1: {} units of {period} were served and nothing pays", paid.uncovered));
             }
         }

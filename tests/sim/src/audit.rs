@@ -101,9 +101,22 @@ impl Auditor {
         Ok(())
     }
 
+    /// Units of a period that were served from reserves.
+    #[must_use]
+    pub fn reserved(&self, period: Period) -> u64 {
+        self.reserve.get(&period).copied().unwrap_or(0)
+    }
+
     /// Units of a period that were served on leases.
     fn leased(&self, period: Period) -> u64 {
-        self.served(period).saturating_sub(self.reserve.get(&period).copied().unwrap_or(0))
+        self.served(period).saturating_sub(self.reserved(period))
+    }
+
+    /// The version of the policy that the home had at an instant.
+    #[must_use]
+    pub fn version_at(&self, at: Timestamp) -> u64 {
+        let known = self.policies.iter().rev().find(|(since, _)| *since <= at);
+        known.or(self.policies.first()).map_or(0, |(_, policy)| policy.version)
     }
 
     /// Checks one serve against every limit, and books it.

@@ -174,7 +174,7 @@ impl World {
             self.play_until(step)?;
         }
         self.auditor.settled(&self.aggregator)?;
-        self.aggregator.close(&clock::periods(&self.config))?;
+        self.aggregator.close(&clock::periods(&self.config), &self.auditor)?;
         self.check_out()
     }
 

@@ -33,9 +33,20 @@ pub struct Usage {
     /// Units by agent.
     pub agents: Vec<UsageAgent>,
     /// What is counted but not billed.
-    pub observed: BTreeMap<String, u64>,
+    pub observed: Observed,
     /// There is only one page.
     pub next: Option<Value>,
+}
+
+/// What is counted but not billed.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Observed {
+    /// LLM tokens that went in.
+    pub tokens_in: u64,
+    /// LLM tokens that came out.
+    pub tokens_out: u64,
+    /// What those tokens cost about, as an amount of money.
+    pub cost_estimate: Value,
 }
 
 /// One day.

@@ -50,7 +50,7 @@ async fn a_worker_asks_the_meter_by_a_method_over_a_service_binding() -> Result<
     assert_eq!(usage.by_agent(), [("helper".to_owned(), 3)].into());
     eventually("the observed tokens", 6 * REPORT_MAX, async || {
         let observed = project.usage(&stack).await?.observed;
-        Ok((observed.get("tokens_in") == Some(&15)).then_some(()))
+        Ok((observed.tokens_in == 15).then_some(()))
     })
     .await?;
     stack.finish()

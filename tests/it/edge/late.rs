@@ -29,7 +29,7 @@ async fn observe(stack: &Stack, project: &Project, body: &Value) -> Result<Answe
 async fn reports(stack: &Stack, project: &Project, tokens: [u64; 2], units: u64) -> Result<()> {
     eventually("the observed tokens", NOTED_MAX, async || {
         let usage = project.usage(stack).await?;
-        let seen = ["tokens_in", "tokens_out"].map(|name| usage.observed.get(name).copied().unwrap_or(0));
+        let seen = [usage.observed.tokens_in, usage.observed.tokens_out];
         anyhow::ensure!(seen == tokens && usage.total == units, "{seen:?} and {} units", usage.total);
         Ok(Some(()))
     })

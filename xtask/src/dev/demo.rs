@@ -88,6 +88,10 @@ pub(super) fn prepare(settings: &mut Settings, program: &Path, limits: &Limits) 
         settings.set("PROJECT_ID", PROJECT.to_owned());
         settings.save()?;
     }
+    if settings.has("FAKE_STRIPE_LISTEN") {
+        // Without an account of the caller's nothing is sold that was not made here.
+        meter(settings, program, &["stripe", "sync", "--json"], &[])?;
+    }
     for (name, field, command) in [
         ("PROJECT_KEY", "key", &["key", "create", "--project", PROJECT, "--json"][..]),
         ("TEST_PROJECT_KEY", "key", &["key", "create", "--project", PROJECT, "--test", "--json"]),

@@ -51,7 +51,7 @@ fn curl_lines(settings: &Settings) -> Vec<(&'static str, String)> {
              -H 'Content-Type: application/json' -d '{body}'"
         )
     };
-    vec![
+    let mut lines = vec![
         ("a verification", request("/v1/verify", "support-bot", r#"{"prompt":"May I refund this order?"}"#)),
         ("a tool call over MCP", request("/v1/mcp/tools/call", "release-bot", r#"{"tool":"deploy"}"#)),
         (
@@ -70,5 +70,20 @@ fn curl_lines(settings: &Settings) -> Vec<(&'static str, String)> {
             format!("curl -s {edge}/v1/quota -H 'Authorization: Bearer {key}'"),
         ),
         ("without a key: 401", format!("curl -i {edge}/v1/verify -d '{{}}'")),
-    ]
+        (
+            "what happens, as it happens",
+            format!("curl -sN {aggregator}/api/v1/events -H 'Authorization: Bearer {}'", get("ADMIN_TOKEN")),
+        ),
+    ];
+    if settings.has("FAKE_STRIPE_LISTEN") {
+        lines.push((
+            "upgrade to pro: open the url that this answers and pay there",
+            format!(
+                "curl -s {aggregator}/api/v1/stripe/checkout -H 'Authorization: Bearer {}' \
+                 -H 'Content-Type: application/json' -d '{{\"plan\":\"pro\",\"interval\":\"month\"}}'",
+                get("ADMIN_TOKEN")
+            ),
+        ));
+    }
+    lines
 }

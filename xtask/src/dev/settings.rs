@@ -12,7 +12,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 /// What is written, in this order; other settings live for one run only.
-const WRITTEN: [&str; 15] = [
+const WRITTEN: [&str; 16] = [
     "EDGE_URL",
     "AGGREGATOR_URL",
     "UPSTREAM_URL",
@@ -25,12 +25,13 @@ const WRITTEN: [&str; 15] = [
     "METER_KEY_SECRETS",
     "METER_SIGNING_KEYS",
     "METER_WEBHOOKS_ALLOW_LOOPBACK",
+    "METER_TEST",
     "STRIPE_API_BASE",
     "STRIPE_SECRET_KEY",
     "STRIPE_WEBHOOK_SECRET",
 ];
 /// What the programs may see; the demo's own keys and tokens are not theirs.
-const GIVEN: [&str; 16] = [
+const GIVEN: [&str; 17] = [
     "EDGE_URL",
     "AGGREGATOR_URL",
     "UPSTREAM_URL",
@@ -38,6 +39,7 @@ const GIVEN: [&str; 16] = [
     "METER_KEY_SECRETS",
     "METER_SIGNING_KEYS",
     "METER_WEBHOOKS_ALLOW_LOOPBACK",
+    "METER_TEST",
     "EDGE_LISTEN",
     "METER_LISTEN",
     "DEMO_UPSTREAM_LISTEN",
@@ -85,12 +87,15 @@ impl Settings {
     /// Makes the keys of the simulated Stripe where an earlier run has not, or forgets them where the caller
     /// brings an account.
     pub(crate) fn simulate_stripe(&mut self, simulated: Option<&Path>) -> Result<()> {
-        const OURS: [&str; 3] = ["STRIPE_API_BASE", "STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET"];
+        const OURS: [&str; 4] =
+            ["STRIPE_API_BASE", "STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET", "METER_TEST"];
         let Some(state) = simulated else {
             self.values.retain(|name, _| !OURS.contains(&name.as_str()));
             return Ok(());
         };
         self.set("FAKE_STRIPE_STATE", state.display().to_string());
+        // Nothing of this demo is real, so its clock may be moved.
+        self.set("METER_TEST", "1".to_owned());
         for (name, prefix) in [("STRIPE_SECRET_KEY", "sk_test_"), ("STRIPE_WEBHOOK_SECRET", "whsec_")] {
             if !self.has(name) {
                 self.set(name, format!("{prefix}{}", secret()?));

@@ -31,7 +31,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let bundle = edge::build()?;
     let programs = native::build(
         "aggregator and benchmark, optimised",
-        &["--release", "--package", "aggregator", "--bin", "meter", "--package", "bench"],
+        &["--release", "--package", "aggregator", "--bin", "meter", "--package", "bench", "--bin", "bench"],
     )?;
     let mut bench = Command::new(programs.get("bench")?);
     bench.args(&options.arguments);

@@ -87,13 +87,13 @@ fn run(options: &Options) -> Result<()> {
     };
     let text = report::write(options, &entries, &circumstances);
     println!("\n{text}");
-    // After the loads, so that the system is idle.
-    if let Some(server) = servers.iter().find(|server| server.meter().is_some()) {
-        println!("{}", told::run(server)?.unwrap_or_default());
-    }
     if let Some(file) = options.output(&config::root()) {
         document::write(&file, &text)?;
         eprintln!("  ✓ written to {}", file.display());
+    }
+    // After the loads, so that the system is idle.
+    if let Some(server) = servers.iter().find(|server| server.meter().is_some()) {
+        println!("{}", told::run(server)?.unwrap_or_default());
     }
     let failed = entries.iter().filter(|entry| entry.samples.failed()).count();
     ensure!(failed == 0, "{failed} of {} variants had failures; the report says which", entries.len());

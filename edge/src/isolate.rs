@@ -298,16 +298,19 @@ impl Isolate {
         seat.post.holder.observe(now, key, (*kind, agent), *observed)
     }
 
-    /// Whether somebody should look after a home's holder now: a contact is due, or no loop is alive. Once in a
-    /// millisecond is often enough, unless a request has to wait.
+    /// Whether somebody should look after a home's holder now: it owes something and no loop is alive, or a
+    /// contact is due. Once in a millisecond is often enough for the latter, unless a request has to wait.
     pub(crate) fn is_restless(&mut self, home: &HomeName, now: Timestamp) -> bool {
         self.seats.get_mut(home).is_some_and(|seat| {
+            // Asked first: clocks stand still between I/O, and the last request may be the one that is served now.
+            if now.ms_since(seat.running.since) >= LOOP_HANDOVER_MS && !seat.is_drained() {
+                return true;
+            }
             if seat.looked == now {
                 return false;
             }
             seat.looked = now;
-            let due = seat.wake_at(now).is_some_and(|at| at <= now);
-            due || now.ms_since(seat.running.since) >= LOOP_HANDOVER_MS && !seat.is_drained()
+            seat.wake_at(now).is_some_and(|at| at <= now)
         })
     }
 

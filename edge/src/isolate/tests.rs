@@ -153,6 +153,21 @@ fn a_background_loop_reports_returns_and_ends() {
 }
 
 #[test]
+fn what_is_served_in_the_very_millisecond_of_the_last_look_is_looked_after_too() {
+    let mut home = home(LeaseRules::default());
+    let mut isolate = Isolate::default();
+    let Turn::Wait(token) = isolate.decide(&config(), asking(), NOW) else { panic!("it does not wait") };
+    let looks = |isolate: &mut Isolate| {
+        isolate.is_restless(&name(), NOW).then(|| isolate.begin_loop(&name(), NOW)).flatten()
+    };
+    // The worker looks once while nothing is owed yet; its clock stands still until the reply, or beyond.
+    let before = looks(&mut isolate);
+    exchange(&mut isolate, &mut home, NOW);
+    assert_eq!(answered(isolate.outcome(&config(), &name(), token, NOW)).status, 200);
+    assert!(before.is_some() || looks(&mut isolate).is_some(), "nobody reports what was served");
+}
+
+#[test]
 fn a_loop_that_died_is_replaced_and_the_old_one_ends_if_it_wakes() {
     let (mut isolate, mut home) = (Isolate::default(), home(LeaseRules::default()));
     first(&mut isolate, &mut home, at(0));

@@ -121,7 +121,7 @@ mod tests {
             ("Run `cargo xtask devel`.", 1),
             ("Run `cargo xtask dev --frsh`.", 1),
             ("Run `cargo xtask test -- --nocapture`.", 0),
-            ("```\ncargo xtask soak\n```", 1),
+            ("```\ncargo xtask polish\n```", 1),
             ("```\n$ cargo xtask ci   # not --this\n```", 0),
             ("See `edge/entry.js`, `edge/`, `Cargo.toml`, `target/dev/env`, `/v1/verify`, `demo/live`.", 0),
             ("See `entry.js`, but not `exit.js`.", 1),

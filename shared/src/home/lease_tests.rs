@@ -251,6 +251,24 @@ fn agents_have_limits_of_their_own() {
 }
 
 #[test]
+fn a_sub_home_tells_what_the_project_has_left_and_not_its_own_stock() {
+    let mut home = home(|policy| policy.rpm = 600);
+    let mut sub = SubHome::new(HolderId::from_bits(99), Incarnation::parse("sub00001").unwrap());
+    let m = Contact { renew: true, first: true, ..contact(1, 1, 1) };
+    assert_eq!(sub.contact(noon(), 1, &m), None);
+    let upward = sub.contacts(noon());
+    let answer = home.contact(noon(), 1, &upward[0]).unwrap().unwrap();
+    let lease = leased(sub.receive(noon(), 1, answer).into_iter().next());
+    assert_eq!((lease.left + lease.units, lease.permits_left + lease.permits), (1_000, 600));
+    // From the stock alone it is the same.
+    let again = Contact { incarnation: Some(lease.incarnation.clone()), ..contact(1, 2, 1) };
+    let more = leased(sub.contact(noon(), 2, &again));
+    assert!(more.units > 0, "the stock is empty");
+    assert_eq!(more.left, lease.left - more.units);
+    assert_eq!(more.permits_left, lease.permits_left - more.permits);
+}
+
+#[test]
 fn a_sub_home_parks_what_it_cannot_fill_and_asks_again_after_a_crash() {
     let mut home = home(|_| {});
     let mut sub = SubHome::new(HolderId::from_bits(99), Incarnation::parse("sub00001").unwrap());

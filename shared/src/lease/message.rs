@@ -354,10 +354,10 @@ pub struct Lease {
     pub open: bool,
     /// The period's allowance; zero where it is open.
     pub allowance: u64,
-    /// Units that the issuer has left after this, for answers that show it.
+    /// Units that the project has left after this, as far as the issuer knows; for answers that show it.
     #[serde(default)]
     pub left: u64,
-    /// Permits of the minute that the issuer has left after this, for answers that show it.
+    /// The same for permits of the minute.
     #[serde(default)]
     pub permits_left: u64,
     /// Units that may be at risk in isolates under one issuer.

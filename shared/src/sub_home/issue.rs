@@ -149,6 +149,8 @@ impl SubHome {
             });
         let units = offer.granted.saturating_add(offer.units);
         let permits = offer.granted.saturating_add(offer.permits);
+        let minute = current.map_or_else(|| home_now.minute(), |slot| slot.minute);
+        let rpm = self.ware.terms.as_ref().map_or(0, |terms| terms.rpm);
         Lease {
             incarnation: self.ware.incarnation.clone(),
             written: now,
@@ -158,7 +160,7 @@ impl SubHome {
             period,
             units,
             valid_ms: stock.units_until.ms_since(now),
-            minute: current.map_or_else(|| home_now.minute(), |slot| slot.minute),
+            minute,
             permits,
             minute_ms: s.minute_ms,
             next,
@@ -173,8 +175,8 @@ impl SubHome {
             ample: offer.ample,
             open: s.open,
             allowance: s.allowance,
-            left: s.avail.saturating_sub(units),
-            permits_left: s.permits.saturating_sub(permits),
+            left: self.above.units.saturating_add(s.avail.saturating_sub(units)),
+            permits_left: self.above.permits(minute, rpm).saturating_add(s.permits.saturating_sub(permits)),
             risk: s.risk,
             ack: 0,
             terms: None,

@@ -21,7 +21,7 @@ use crate::lease::uplink::Uplink;
 use crate::map::Map;
 use crate::planted::planted;
 use crate::random::Stream;
-use crate::time::{Period, Timestamp};
+use crate::time::{Minute, Period, Timestamp};
 
 /// The most contacts that wait for the home; further ones are dropped, and sent again.
 const PARKED_MAX: usize = 4_096;
@@ -69,6 +69,24 @@ struct Pace {
     home: Option<(Timestamp, Timestamp, u64)>,
 }
 
+/// What the home had left when it last replied, for answers that show it. Nothing is decided by it, and a crash
+/// may lose it: nothing is issued before the home has replied again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Above {
+    /// The home's time, so that a late reply does not overwrite a newer one.
+    now: Timestamp,
+    minute: Minute,
+    units: u64,
+    permits: u64,
+}
+
+impl Above {
+    /// Permits of that minute; of one that began since, the whole limit.
+    fn permits(&self, minute: Minute, rpm: u32) -> u64 {
+        if self.minute == minute { self.permits } else { u64::from(rpm) }
+    }
+}
+
 /// A refusal by the home that still holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Running {
@@ -85,6 +103,7 @@ pub struct SubHome {
     parked: Vec<Parked>,
     refusals: Vec<Running>,
     pace: Pace,
+    above: Above,
     writes: Writes,
 }
 
@@ -112,6 +131,7 @@ impl SubHome {
             parked: Vec::new(),
             refusals: Vec::new(),
             pace: Pace::default(),
+            above: Above::default(),
             writes: Writes::default(),
         }
     }

@@ -1,6 +1,6 @@
 //! A sub-home as a holder: what it asks of the home, reports to it and gives back.
 
-use super::{Running, SubHome};
+use super::{Above, Running, SubHome};
 use crate::home::offer::Room;
 use crate::lease::SUB_MARGIN_MS;
 use crate::lease::math::in_ms;
@@ -251,6 +251,10 @@ impl SubHome {
             ware.book.new_terms(terms.version, &mut ware.uplink.returns);
         }
         (ware.allowance, ware.risk, ware.ample) = (lease.allowance, lease.risk, lease.ample);
+        if lease.now >= self.above.now {
+            let Lease { now, minute, left, permits_left, .. } = *lease;
+            self.above = Above { now, minute, units: left, permits: permits_left };
+        }
         ware.stock.admit(at, lease, &mut ware.uplink.returns);
         ware.book.admit(lease, &mut ware.uplink.returns);
         ware.book.drain(ware.stock.period, &mut ware.uplink.returns);

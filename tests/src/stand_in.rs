@@ -18,6 +18,8 @@ use tokio::net::TcpListener;
 #[derive(Debug, Clone)]
 pub struct StandIn {
     address: SocketAddr,
+    /// What it tells of its own work with each answer.
+    observed: &'static [(&'static str, &'static str)],
     seen: Arc<Mutex<Vec<Head>>>,
 }
 
@@ -27,8 +29,25 @@ impl StandIn {
     /// # Errors
     /// When no port is free.
     pub async fn start() -> Result<Self> {
+        Self::telling(&[
+            ("palveron-tokens-in", "7"),
+            ("palveron-tokens-out", "11"),
+            ("palveron-anchors", "1"),
+        ])
+        .await
+    }
+
+    /// As [`Self::start`], but it tells nothing of tokens and anchors.
+    ///
+    /// # Errors
+    /// When no port is free.
+    pub async fn silent() -> Result<Self> {
+        Self::telling(&[]).await
+    }
+
+    async fn telling(observed: &'static [(&'static str, &'static str)]) -> Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let stand_in = Self { address: listener.local_addr()?, seen: Arc::default() };
+        let stand_in = Self { address: listener.local_addr()?, observed, seen: Arc::default() };
         let app = Router::new().fallback(see).with_state(stand_in.clone());
         tokio::spawn(async move { axum::serve(listener, app).await });
         Ok(stand_in)
@@ -54,6 +73,5 @@ async fn see(State(stand_in): State<StandIn>, request: Request) -> impl IntoResp
     let wait = Duration::from_millis(asked("x-answer-after-ms").unwrap_or(0).into());
     stand_in.seen.lock().unwrap_or_else(PoisonError::into_inner).push(head);
     tokio::time::sleep(wait).await;
-    let observed = [("palveron-tokens-in", "7"), ("palveron-tokens-out", "11"), ("palveron-anchors", "1")];
-    (status, [("x-governance", "kept")], AppendHeaders(observed), "seen")
+    (status, [("x-governance", "kept")], AppendHeaders(stand_in.observed.to_vec()), "seen")
 }

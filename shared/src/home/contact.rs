@@ -209,7 +209,7 @@ impl Home {
             fresh_ms: FRESH_MS,
             refusals: Vec::new(),
             hold_ms: 0,
-            report_ms: s.report_ms(offer.calm),
+            report_ms: s.report_ms(offer),
             lanes: 1,
             idle_ms: if tight { IDLE_TIGHT_MS } else { IDLE_MS },
             recall: s.recall && !planted!(CutIgnored),

@@ -18,11 +18,11 @@ const SLICE_MIN: u64 = 2;
 const FIRST_SLICE: u64 = 8;
 /// The most holders' reports that one issuer takes in a second: 200, one in so many milliseconds.
 const REPORT_STEP_MS: u64 = 5;
-/// The shortest and the longest time between two reports of one holder, in milliseconds.
+/// The shortest and, while it is not calm, the longest time between two reports of one holder, in milliseconds.
 const REPORT_MS: (u64, u64) = (500, 5_000);
 /// The longest while it is calm: two seconds before what is held must be renewed, in milliseconds.
 pub(crate) const REPORT_CALM_MS_MAX: u64 = 8_000;
-/// While it is calm, holders report once in so many requests of all together.
+/// While much is left, holders report once in so many requests of all together.
 const REQUESTS_PER_REPORT: u64 = 100;
 /// How far a sub-home is provided ahead, in milliseconds.
 const CHILD_MS: u64 = 1_000;
@@ -116,7 +116,7 @@ pub(crate) struct Offer {
 }
 
 impl Situation {
-    /// How often holders may report while nothing is calm, in milliseconds.
+    /// How often holders may report while little is left, in milliseconds.
     fn busy_ms(&self) -> u64 {
         let all = self.everyone.holders.saturating_mul(self.issuers);
         all.saturating_mul(REPORT_STEP_MS).clamp(REPORT_MS.0, REPORT_MS.1)
@@ -126,15 +126,23 @@ impl Situation {
     ///
     /// What a holder has not reported is lost if it dies. For a given number of reports the least is at
     /// risk in all holders together if each waits in inverse proportion to the root of its rate.
-    pub(crate) fn report_ms(&self, calm: bool) -> u64 {
+    pub(crate) fn report_ms(&self, offer: &Offer) -> u64 {
         let Everyone { holders, weights, rates } = self.everyone;
-        let thrifty = mul_div(holders, REQUESTS_PER_REPORT * 1_000_000, rates.max(1));
-        let (mean, most) = if calm {
-            (self.busy_ms().max(thrifty), REPORT_CALM_MS_MAX)
-        } else {
-            (self.busy_ms(), REPORT_MS.1)
-        };
-        mul_div(mean, weights, holders.saturating_mul(self.weight)).clamp(REPORT_MS.0, most)
+        let paced = |mean: u64| mul_div(mean, weights, holders.saturating_mul(self.weight));
+        let busy = paced(self.busy_ms());
+        let thrifty = paced(mul_div(holders, REQUESTS_PER_REPORT * 1_000_000, rates.max(1)));
+        if offer.calm {
+            return busy.max(thrifty).clamp(REPORT_MS.0, REPORT_CALM_MS_MAX);
+        }
+        // What is not reported takes up this holder's part of what may be at risk: no longer than that lasts.
+        let lasts = mul_div(self.own_risk(), 1_000_000_000, self.weight.saturating_pow(2));
+        let most = if offer.ample { busy.max(thrifty.min(lasts)) } else { busy };
+        most.clamp(REPORT_MS.0, REPORT_MS.1)
+    }
+
+    /// This holder's part of what may be at risk: in proportion to the root of its rate.
+    fn own_risk(&self) -> u64 {
+        mul_div(self.risk, self.weight, self.everyone.weights)
     }
 }
 
@@ -213,8 +221,8 @@ fn slice(s: &Situation, m: &Contact, offer: &mut Offer, permits_left: u64) {
     // Half as much again as lasts until the next report; while it is calm, twice as much.
     let ahead_ms = match (m.child, offer.calm) {
         (true, _) => CHILD_MS.saturating_mul(3).div_euclid(2),
-        (false, true) => s.report_ms(true).saturating_mul(2),
-        (false, false) => s.report_ms(false).saturating_mul(3).div_euclid(2),
+        (false, true) => s.report_ms(offer).saturating_mul(2),
+        (false, false) => s.report_ms(offer).saturating_mul(3).div_euclid(2),
     };
     let mut target =
         if m.first && !m.child { in_ms(m.rate, 750).max(FIRST_SLICE) } else { in_ms(m.rate, ahead_ms) };
@@ -230,7 +238,7 @@ fn slice(s: &Situation, m: &Contact, offer: &mut Offer, permits_left: u64) {
     if m.child {
         units = units.min(s.avail.div_euclid(4));
     } else {
-        let own = OUT_MIN.max(mul_div(s.risk, s.weight, s.everyone.weights));
+        let own = OUT_MIN.max(s.own_risk());
         units = units
             .min(s.risk.saturating_sub(s.out).saturating_sub(offer.granted))
             .min(own.saturating_sub(s.row_out).saturating_sub(offer.granted));
@@ -262,7 +270,7 @@ fn next_minute(s: &Situation, m: &Contact, offer: &mut Offer, random: &mut Strea
     } else {
         // For about as long as until the next report, so that not everybody comes back at once.
         let (least, most) = if offer.calm { (700, 1_700) } else { (1_500, 3_500) };
-        let ahead_ms = if offer.calm { s.report_ms(true) } else { s.busy_ms().min(2_000) };
+        let ahead_ms = if offer.calm { s.report_ms(offer) } else { s.busy_ms().min(2_000) };
         in_ms(m.rate, mul_div(ahead_ms, random.between(least, most), 1_000))
     };
     let each = spare.div_euclid(if offer.ample { 4 } else { s.everyone.holders.max(1) });

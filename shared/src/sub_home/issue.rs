@@ -168,7 +168,7 @@ impl SubHome {
             fresh_ms: stock.fresh_until.ms_since(now).min(FRESH_MS),
             refusals: Vec::new(),
             hold_ms: 0,
-            report_ms: s.report_ms(offer.calm),
+            report_ms: s.report_ms(offer),
             lanes: 1,
             idle_ms: if self.ware.ample { IDLE_MS } else { IDLE_TIGHT_MS },
             recall: s.recall,

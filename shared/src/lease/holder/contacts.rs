@@ -4,7 +4,7 @@ use super::Holder;
 use crate::decision::Ask;
 use crate::home::offer::REPORT_CALM_MS_MAX;
 use crate::lease::MARGIN_MS;
-use crate::lease::math::mul_div;
+use crate::lease::math::{in_ms, mul_div};
 use crate::lease::message::{Contact, Lease};
 use crate::lease::stock::Delivery;
 use crate::lease::uplink::Draft;
@@ -15,6 +15,10 @@ use crate::time::Timestamp;
 const BACKGROUND_MS_MIN: u64 = 100;
 /// The longest such pause, in milliseconds.
 const BACKGROUND_MS_MAX: u64 = 600;
+/// How much of a slice is left when the next is asked for, in hundredths: drawn, so that not all ask together.
+const LOW_PERCENT: (u64, u64) = (15, 55);
+/// For how long it must last at most, in milliseconds: a few round trips. More would go back and forth unused.
+const LOW_MS: (u64, u64) = (200, 600);
 /// The least time before its end at which freshness is renewed, in milliseconds.
 const FRESH_AHEAD_MS: u64 = 2_000;
 /// The last sixth of a minute, in which permits of the next one are fetched, in milliseconds.
@@ -59,6 +63,15 @@ impl Default for Pace {
     }
 }
 
+/// What the next contact depends on besides the reply.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Likely {
+    /// Requests in thousandths per second.
+    pub(super) rate: u64,
+    /// When the permits in hand end.
+    pub(super) minute_until: Option<Timestamp>,
+}
+
 impl Pace {
     pub(super) fn requested(&mut self, now: Timestamp) {
         self.last_request = self.last_request.max(now);
@@ -79,7 +92,7 @@ impl Pace {
         &mut self,
         at: Delivery,
         lease: &Lease,
-        minute_until: Option<Timestamp>,
+        Likely { rate, minute_until }: Likely,
         random: &mut Stream,
     ) {
         let now = at.received;
@@ -87,7 +100,9 @@ impl Pace {
         self.report_ms = lease.report_ms.clamp(BACKGROUND_MS_MIN, REPORT_CALM_MS_MAX);
         self.idle_ms = lease.idle_ms.max(100);
         self.home = Some((lease.now, now, now.ms_since(at.sent).saturating_add(lease.now_slack_ms)));
-        self.low = mul_div(lease.units.min(lease.permits), random.between(15, 55), 100);
+        let low = mul_div(lease.units.min(lease.permits), random.between(LOW_PERCENT.0, LOW_PERCENT.1), 100);
+        let lasts = in_ms(rate, random.between(LOW_MS.0, LOW_MS.1));
+        self.low = if rate == 0 { low } else { low.min(lasts) };
         if let Some(until) = minute_until.filter(|_| self.next_at.is_none_or(|at| at < now)) {
             let end = until.plus_ms(MARGIN_MS).as_ms();
             self.next_end = Timestamp::from_ms(end);

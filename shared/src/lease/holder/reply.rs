@@ -1,5 +1,6 @@
 //! What a reply changes: each is taken once, whoever asked for it.
 
+use super::contacts::Likely;
 use super::{Answer, Heard, Holder, Running};
 use crate::decision::Denial;
 use crate::lease::message::{Body, HolderId, Lease, Reply, Terms};
@@ -52,8 +53,9 @@ impl Holder {
         self.book.drain(self.stock.period, &mut self.uplink.returns);
         self.refuse(at, lease);
         self.reserve_left = RESERVE_UNITS_MAX;
-        let held = self.stock.slots.iter().map(|slot| slot.until).min();
-        self.pace.replied(at, lease, held, &mut self.random);
+        let minute_until = self.stock.slots.iter().map(|slot| slot.until).min();
+        let likely = Likely { rate: self.demand.milli(now), minute_until };
+        self.pace.replied(at, lease, likely, &mut self.random);
         if self.stock.recalled || self.closing {
             self.give_back_all();
         }

@@ -1,8 +1,11 @@
 //! The command: many seeds in parallel, or one seed with its trace.
 
+use std::panic::resume_unwind;
 use std::process::ExitCode;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::thread::ScopedJoinHandle;
+use std::time::Duration;
 
 use crate::bugs::Planted;
 use crate::config::Config;
@@ -65,9 +68,14 @@ impl Options {
     }
 }
 
+/// How often a long run says how far it is.
+const PROGRESS: Duration = Duration::from_secs(10);
+
 /// What many seeds came to.
 #[derive(Debug, Default)]
 pub struct Summary {
+    /// How many seeds were run.
+    pub done: u64,
     /// Failing seeds and what they broke, in order.
     pub failures: Vec<(u64, String)>,
     /// Requests asked.
@@ -76,37 +84,103 @@ pub struct Summary {
     pub served: u64,
 }
 
+/// Which seeds to run.
+#[derive(Debug, Clone, Copy)]
+pub struct Search {
+    /// The first seed.
+    pub first: u64,
+    /// How many.
+    pub seeds: u64,
+    /// On how many threads; zero is one per processor.
+    pub jobs: usize,
+    /// What is planted.
+    pub planted: Planted,
+    /// After how many failures it ends.
+    pub failures_max: usize,
+    /// Whether progress and failures are told on the standard error stream as they come.
+    pub told: bool,
+}
+
+impl Search {
+    /// Runs them.
+    #[must_use]
+    pub fn run(self) -> Summary {
+        let next = AtomicU64::new(self.first);
+        let summary = Mutex::new(Summary::default());
+        let ended = (Mutex::new(false), Condvar::new());
+        let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+        let jobs = if self.jobs == 0 { processors() } else { self.jobs };
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(|| self.work(&next, &summary))).collect();
+            if self.told {
+                scope.spawn(|| self.tell(&summary, &ended));
+            }
+            let results: Vec<_> = workers.into_iter().map(ScopedJoinHandle::join).collect();
+            *ended.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+            ended.1.notify_all();
+            for panic in results.into_iter().filter_map(Result::err) {
+                resume_unwind(panic);
+            }
+        });
+        let mut summary = summary.into_inner().unwrap_or_default();
+        summary.failures.sort();
+        summary
+    }
+
+    /// Takes seeds until there are none left.
+    fn work(self, next: &AtomicU64, summary: &Mutex<Summary>) {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= self.first.saturating_add(self.seeds) {
+                break;
+            }
+            let outcome = World::new(Config::swarm(seed), self.planted, false).run();
+            let Ok(mut summary) = summary.lock() else { break };
+            summary.done += 1;
+            summary.asked += outcome.meters.asked;
+            summary.served += outcome.served;
+            if let Err(why) = outcome.verdict {
+                if self.told {
+                    eprintln!("violation: seed {seed}: {why}");
+                }
+                summary.failures.push((seed, why));
+            }
+            if summary.failures.len() >= self.failures_max {
+                break;
+            }
+        }
+    }
+
+    /// Says how far it is, until it has ended.
+    fn tell(self, summary: &Mutex<Summary>, (ended, changed): &(Mutex<bool>, Condvar)) {
+        let mut before = 0;
+        loop {
+            let Ok(waiting) = ended.lock() else { break };
+            let Ok((ended, waited)) = changed.wait_timeout_while(waiting, PROGRESS, |ended| !*ended) else {
+                break;
+            };
+            drop(ended);
+            if !waited.timed_out() {
+                break;
+            }
+            let Ok(summary) = summary.lock() else { break };
+            let rate = (summary.done - before) / PROGRESS.as_secs();
+            before = summary.done;
+            eprintln!(
+                "{} of {} seeds, {rate}/s, {} requests, {} violations",
+                summary.done,
+                self.seeds,
+                summary.asked,
+                summary.failures.len()
+            );
+        }
+    }
+}
+
 /// Runs `seeds` seeds from `first` on, on `jobs` threads, up to `failures_max` failures.
 #[must_use]
 pub fn many(first: u64, seeds: u64, jobs: usize, planted: Planted, failures_max: usize) -> Summary {
-    let next = AtomicU64::new(first);
-    let summary = Mutex::new(Summary::default());
-    let jobs = if jobs == 0 { std::thread::available_parallelism().map_or(1, usize::from) } else { jobs };
-    std::thread::scope(|scope| {
-        for _ in 0..jobs {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= first.saturating_add(seeds) {
-                        break;
-                    }
-                    let outcome = World::new(Config::swarm(seed), planted, false).run();
-                    let Ok(mut summary) = summary.lock() else { break };
-                    summary.asked += outcome.meters.asked;
-                    summary.served += outcome.served;
-                    if let Err(why) = outcome.verdict {
-                        summary.failures.push((seed, why));
-                    }
-                    if summary.failures.len() >= failures_max {
-                        break;
-                    }
-                }
-            });
-        }
-    });
-    let mut summary = summary.into_inner().unwrap_or_default();
-    summary.failures.sort();
-    summary
+    Search { first, seeds, jobs, planted, failures_max, told: false }.run()
 }
 
 /// The command.
@@ -149,9 +223,10 @@ fn trace(seed: u64) -> ExitCode {
 fn search(options: &Options) -> ExitCode {
     let planted = Planted::default();
     let commit = options.commit.as_deref().unwrap_or("the working tree");
-    let summary = many(options.seed, options.seeds, options.jobs, planted, usize::MAX);
+    let Options { seed: first, seeds, jobs, .. } = *options;
+    let summary = Search { first, seeds, jobs, planted, failures_max: usize::MAX, told: true }.run();
     println!(
-        "seeds {}..={}: {} requests, {} units served, {} violations",
+        "seeds {}..={} at {commit}: {} requests, {} units served, {} violations",
         options.seed,
         options.seed.saturating_add(options.seeds).saturating_sub(1),
         summary.asked,
@@ -168,6 +243,6 @@ fn search(options: &Options) -> ExitCode {
     for line in lines.iter().skip(lines.len().saturating_sub(TRACE_LINES)) {
         println!("{line}");
     }
-    println!("{:?}\nagain, at {commit}: sim --seed {seed} --trace", shrunk.outcome.verdict);
+    println!("{:?}\nagain, at {commit}: cargo xtask sim --seed {seed} --trace", shrunk.outcome.verdict);
     ExitCode::FAILURE
 }

@@ -162,11 +162,8 @@ fn identity(
         .collect()
 }
 
-fn json(body: &impl serde::Serialize, verdict: &Verdict, decided: Decided) -> Step {
-    match json::write(body) {
-        Ok(body) => Step::Answer(Answer::json(body).with(meter_headers(verdict, decided))),
-        Err(_) => Step::Answer(Failure::Internal.answer()),
-    }
+fn json(body: &dyn json::Write, verdict: &Verdict, decided: Decided) -> Step {
+    Step::Answer(Answer::json(json::write(body)).with(meter_headers(verdict, decided)))
 }
 
 /// What every decided answer carries.

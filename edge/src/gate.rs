@@ -88,7 +88,7 @@ fn check_ask(caller: &Caller, body: &str) -> Result<Ask, Box<Problem>> {
     if !body.trim_start().starts_with('{') {
         return Err(not_json());
     }
-    let is_json = || json::read::<serde::de::IgnoredAny>(body).is_ok();
+    let is_json = || json::is_json(body);
     let check: CheckBody =
         json::read(body).map_err(|_| if is_json() { not_a_check() } else { not_json() })?;
     let cost = check.cost.unwrap_or(1);

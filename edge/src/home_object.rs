@@ -6,7 +6,6 @@
 
 use std::cell::{Cell, RefCell};
 
-use serde::Serialize;
 use shared::decision::Ask;
 use shared::home::{Home, HomeName};
 use shared::ids::Incarnation;
@@ -25,7 +24,7 @@ use crate::platform::Sql;
 use crate::step::{HomeReply, Observing};
 
 /// A signed message to the aggregator, as `entry.js` sends it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, json::Write)]
 struct Message {
     path: &'static str,
     body: String,
@@ -33,7 +32,7 @@ struct Message {
 }
 
 /// A flush as `entry.js` sends it: each message in turn, then one call with the outcome.
-#[derive(Debug, Serialize)]
+#[derive(Debug, json::Write)]
 struct Round {
     seq: u64,
     messages: Vec<Message>,
@@ -76,7 +75,7 @@ impl HomeObject {
         let ask: Ask = json::read(ask).map_err(text)?;
         let now = Timestamp::from_ms(now_ms);
         let verdict = self.act(Some((name, fresh)), now, |home| home.decide_for(now, &ask, asking).ok())?;
-        verdict.flatten().map(|verdict| json(&HomeReply::Verdict(verdict))).transpose()
+        Ok(verdict.flatten().map(|verdict| json::write(&HomeReply::Verdict(verdict))))
     }
 
     /// Notes what a client observed. `undefined` means that a policy must be pulled first.
@@ -94,7 +93,7 @@ impl HomeObject {
         let now = Timestamp::from_ms(now_ms);
         let noted = self
             .act(Some((name, fresh)), now, |home| home.observe(now, &key, (kind, &agent), observed).ok())?;
-        noted.flatten().map(|denial| json(&HomeReply::Observed(denial))).transpose()
+        Ok(noted.flatten().map(|denial| json::write(&HomeReply::Observed(denial))))
     }
 
     /// Takes a holder's contact. `undefined` means that a policy must be pulled first.
@@ -118,7 +117,7 @@ impl HomeObject {
             Some(reply) => ContactReply::Reply(Box::new(reply)),
             None => ContactReply::Nobody,
         });
-        reply.map(|reply| json(&reply)).transpose()
+        Ok(reply.map(|reply| json::write(&reply)))
     }
 
     /// The signed request for this home's policy.
@@ -128,7 +127,7 @@ impl HomeObject {
     pub fn pull(&self, name: &str, fresh: &str, now_ms: u64) -> Result<Option<String>, String> {
         let now = Timestamp::from_ms(now_ms);
         let pull = self.turn(Some((name, fresh)), now, |home| home.pull())?;
-        pull.map(|pull| json(&message(&pull, now)?)).transpose()
+        pull.map(|pull| message(&pull, now).map(|message| json::write(&message))).transpose()
     }
 
     /// Installs a signed policy, if it is newer, and says which version is installed now.
@@ -152,7 +151,7 @@ impl HomeObject {
     /// As [`Self::install`].
     pub fn pulled(&self, name: &str, fresh: &str, ack: &str, now_ms: u64) -> Result<Option<u64>, String> {
         let ack: FlushAck = json::read(ack).map_err(text)?;
-        self.install(name, fresh, &json(&ack.policy)?, now_ms)
+        self.install(name, fresh, &json::write(&ack.policy), now_ms)
     }
 
     /// What is to be flushed now, signed; `undefined` if there is nothing.
@@ -164,7 +163,7 @@ impl HomeObject {
         let Some(round) = self.turn(None, now, |home| home.flush(now))?.flatten() else { return Ok(None) };
         let messages =
             round.messages.iter().map(|flush| message(flush, now)).collect::<Result<Vec<_>, _>>()?;
-        json(&Round { seq: round.seq, messages }).map(Some)
+        Ok(Some(json::write(&Round { seq: round.seq, messages })))
     }
 
     /// Every message of flush `seq` was answered with 200; `ack` is the last answer's body.
@@ -258,16 +257,12 @@ impl HomeObject {
 }
 
 fn message(flush: &Flush, now: Timestamp) -> Result<Message, String> {
-    let body = json(flush)?;
+    let body = json::write(flush);
     let signed = Signed { method: "POST", path: INGEST_PATH, body: body.as_bytes() };
     let signature =
         config::with(|config| config.signing_keys.current(Purpose::Edge).map(|key| signed.sign(key, now)));
     let signature = signature.ok_or("there is no signing key of purpose edge")?;
     Ok(Message { path: INGEST_PATH, body, signature })
-}
-
-fn json(value: &impl Serialize) -> Result<String, String> {
-    json::write(value).map_err(text)
 }
 
 fn text(error: impl std::fmt::Display) -> String {

@@ -5,7 +5,6 @@
 
 use std::cell::Cell;
 
-use serde::Serialize;
 use shared::json;
 use shared::moved::Moved;
 use shared::policy::SignedPolicy;
@@ -45,7 +44,7 @@ pub fn refuse_call(path: &str, body: &str, signature: &str, wall_ms: u64) -> Opt
 }
 
 /// How far the clock is to be moved, as `entry.js` reads it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, json::Write)]
 #[serde(tag = "do", rename_all = "snake_case")]
 enum ClockStep {
     Move(Moved),
@@ -60,7 +59,7 @@ pub fn clock_push(body: &str) -> String {
         return Step::problem(&Problem::new(ErrorCode::MalformedJson, detail)).to_json();
     };
     match config::with(|config| Moved::open(&signed, &config.signing_keys)) {
-        Ok(moved) => json::write(&ClockStep::Move(moved)).unwrap_or_default(),
+        Ok(moved) => json::write(&ClockStep::Move(moved)),
         Err(error) => Step::problem(&Problem::new(ErrorCode::SignatureRejected, error.to_string())).to_json(),
     }
 }

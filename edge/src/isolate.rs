@@ -6,7 +6,6 @@
 //! Whoever calls has one turn: nothing here waits, and nothing of one request is touched by another
 //! but through these tables. They vanish with the isolate: what was not reported by then is forfeited.
 
-use serde::{Deserialize, Serialize};
 use shared::decision::{Numbers, Verdict};
 use shared::home::HomeName;
 use shared::json;
@@ -42,7 +41,7 @@ const HELD_MS_MAX: u64 = 600_000;
 const LOST_MS: u64 = 10_000;
 
 /// What a home replies to a contact.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, json::Read, json::Write)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ContactReply {
     /// The contact was taken, or must be sent again.
@@ -220,9 +219,7 @@ impl Isolate {
         let mut texts = Vec::new();
         for post in std::iter::once(&mut seat.post).chain(&mut seat.leaving) {
             for contact in post.holder.contacts(now) {
-                if let Ok(text) = json::write(&contact) {
-                    texts.push(format!("{}\n{text}", post.object));
-                }
+                texts.push(format!("{}\n{}", post.object, json::write(&contact)));
             }
         }
         texts

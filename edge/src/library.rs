@@ -184,7 +184,7 @@ async fn wait(platform: &impl Platform, home: &HomeName, token: u32) -> Step {
 }
 
 async fn at_home(platform: &impl Platform, deciding: Deciding) -> Step {
-    let (home, ask) = (deciding.home.to_string(), json::write(&deciding.ask).unwrap_or_default());
+    let (home, ask) = (deciding.home.to_string(), json::write(&deciding.ask));
     let holder = deciding.holder.map(|holder| holder.to_string()).unwrap_or_default();
     let reply = platform.decide(&home, &ask, &holder).await.unwrap_or_default();
     let now = now(platform);
@@ -196,7 +196,7 @@ async fn at_home(platform: &impl Platform, deciding: Deciding) -> Step {
 }
 
 /// The parts of an answer to `/v1/check`, or of a problem, that callers branch on.
-#[derive(Debug, serde::Deserialize)]
+#[derive(Debug, json::Read)]
 struct Told {
     #[serde(default)]
     allowed: bool,

@@ -111,10 +111,8 @@ fn noted(observing: &Observing, denial: Option<Denial>) -> Step {
         return Step::Answer(gate::unauthorized_answer());
     }
     let Observing { kind, agent, observed, .. } = observing;
-    match json::write(&ObserveAnswer { kind: *kind, agent, observed: *observed }) {
-        Ok(body) => Step::Answer(Answer::json(body)),
-        Err(_) => Step::Answer(Failure::Internal.answer()),
-    }
+    let answer = ObserveAnswer { kind: *kind, agent, observed: *observed };
+    Step::Answer(Answer::json(json::write(&answer)))
 }
 
 #[cfg(test)]

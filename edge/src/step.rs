@@ -1,16 +1,15 @@
 //! What `entry.js` is told to do next, as JSON.
 
-use serde::{Deserialize, Serialize};
 use shared::cell::Observed;
 use shared::decision::{Ask, Denial, Header, Verdict};
 use shared::home::HomeName;
-use shared::json;
+use shared::json::{self, Read, Write};
 use shared::kind::Kind;
 use shared::lease::message::HolderId;
 use shared::problem::{CONTENT_TYPE, ErrorCode, Problem};
 
 /// One thing to do.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Write)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub(crate) enum Step {
     /// Answer the client.
@@ -49,7 +48,7 @@ pub(crate) enum Step {
 }
 
 /// A question whose body is still to be read. `entry.js` hands it back as it got it.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Read, Write)]
 pub(crate) struct Reading {
     /// A longer body is answered with `body_too_large`.
     pub(crate) bytes_max: u32,
@@ -58,7 +57,7 @@ pub(crate) struct Reading {
 }
 
 /// A question for a home. `entry.js` hands it back as it got it, with the reply.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Read, Write)]
 pub(crate) struct Deciding {
     /// Which home.
     pub(crate) home: HomeName,
@@ -81,7 +80,7 @@ impl Deciding {
 }
 
 /// What a client observed, for a home. `entry.js` hands it to the home as it got it.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Read, Write)]
 pub(crate) struct Observing {
     pub(crate) home: HomeName,
     pub(crate) key: shared::ids::KeyId,
@@ -91,7 +90,7 @@ pub(crate) struct Observing {
 }
 
 /// The body of `POST /v1/observe`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Read)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ObserveBody {
     #[serde(default)]
@@ -107,7 +106,7 @@ pub(crate) struct ObserveBody {
 }
 
 /// The answer to `POST /v1/observe`: what was noted.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Write)]
 pub(crate) struct ObserveAnswer<'a> {
     pub(crate) kind: Kind,
     pub(crate) agent: &'a shared::ids::AgentId,
@@ -119,7 +118,7 @@ pub(crate) struct ObserveAnswer<'a> {
 pub(crate) type Pair = (String, String);
 
 /// An answer to the client.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Write)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: Vec<Pair>,
@@ -127,7 +126,7 @@ pub(crate) struct Answer {
 }
 
 /// Whose key a request carried and for which agent it asks.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Read, Write)]
 pub(crate) struct Caller {
     pub(crate) home: HomeName,
     pub(crate) key: shared::ids::KeyId,
@@ -135,7 +134,7 @@ pub(crate) struct Caller {
 }
 
 /// What a verdict is for.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Read, Write)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Then {
     /// Forward the request if it is allowed.
@@ -152,7 +151,7 @@ pub(crate) enum Then {
 }
 
 /// What the home object replies to `entry.js`, which hands it back unread.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Read, Write)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum HomeReply {
     /// The home decided.
@@ -164,7 +163,7 @@ pub(crate) enum HomeReply {
 }
 
 /// The body of `POST /v1/check`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Read)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CheckBody {
     pub(crate) kind: Kind,
@@ -177,7 +176,7 @@ pub(crate) struct CheckBody {
 }
 
 /// The answer to `POST /v1/check`.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Write)]
 pub(crate) struct CheckAnswer {
     pub(crate) allowed: bool,
     pub(crate) code: &'static str,
@@ -216,7 +215,7 @@ impl Step {
 
     /// The step as JSON.
     pub(crate) fn to_json(&self) -> String {
-        json::write(self).unwrap_or_default()
+        json::write(self)
     }
 
     /// An answer that is a problem.

@@ -5,7 +5,6 @@
 
 use std::cell::{Cell, RefCell};
 
-use serde::Serialize;
 use shared::home::{HomeName, Row};
 use shared::ids::Incarnation;
 use shared::json;
@@ -67,7 +66,10 @@ impl SubHomeObject {
         })?;
         let ticket = format!("{}/{}/{}", contact.holder, contact.lane, contact.nonce);
         match reply.flatten() {
-            Some(reply) => Ok(format!("{ticket}\n{}", told(&ContactReply::Reply(Box::new(reply)))?)),
+            Some(reply) => {
+                let reply = ContactReply::Reply(Box::new(reply));
+                Ok(format!("{ticket}\n{}", json::write(&reply)))
+            }
             None => Ok(ticket),
         }
     }
@@ -80,7 +82,7 @@ impl SubHomeObject {
     pub fn contacts(&self, now_ms: u64) -> Result<Vec<String>, String> {
         let told = self.act(None, |known| {
             let contacts = known.sub.contacts(Timestamp::from_ms(now_ms));
-            let texts = contacts.iter().filter_map(|contact| json::write(contact).ok());
+            let texts = contacts.iter().map(|contact| json::write(contact));
             std::iter::once(known.home.to_string()).chain(texts).collect()
         })?;
         Ok(told.unwrap_or_default())
@@ -97,10 +99,10 @@ impl SubHomeObject {
         match reply {
             ContactReply::Reply(reply) => {
                 let replies = self.act(None, |known| known.sub.receive(now, seed, *reply))?;
-                replies.unwrap_or_default().into_iter().map(answer).collect()
+                Ok(replies.unwrap_or_default().into_iter().map(answer).collect())
             }
             ContactReply::Nobody => Ok(Vec::new()),
-            failed @ ContactReply::Failed(_) => Ok(vec![format!("\n{}", told(&failed)?)]),
+            failed @ ContactReply::Failed(_) => Ok(vec![format!("\n{}", json::write(&failed))]),
         }
     }
 
@@ -176,13 +178,9 @@ impl SubHomeObject {
     }
 }
 
-fn answer(reply: Reply) -> Result<String, String> {
+fn answer(reply: Reply) -> String {
     let ticket = format!("{}/{}/{}", reply.holder, reply.lane, reply.nonce);
-    Ok(format!("{ticket}\n{}", told(&ContactReply::Reply(Box::new(reply)))?))
-}
-
-fn told(value: &impl Serialize) -> Result<String, String> {
-    json::write(value).map_err(text)
+    format!("{ticket}\n{}", json::write(&ContactReply::Reply(Box::new(reply))))
 }
 
 fn text(error: impl std::fmt::Display) -> String {

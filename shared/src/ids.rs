@@ -6,6 +6,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::json::{Error, Read, Reader, Write, Writer};
+
 /// Why a text is not an identifier. The message says what was got and what is accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: got {got:?}, accepted is {accepts}")]
@@ -51,6 +53,23 @@ macro_rules! text_id {
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
+            }
+        }
+
+        impl Read for $name {
+            fn blank() -> Self {
+                Self(String::new())
+            }
+
+            fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Error> {
+                *self = Self::parse(&reader.text()?).map_err(Error::of)?;
+                Ok(())
+            }
+        }
+
+        impl Write for $name {
+            fn write(&self, writer: &mut Writer) {
+                writer.string(&self.0);
             }
         }
 
@@ -206,7 +225,7 @@ impl SourceId {
 }
 
 /// Whether a key's units are billed. Each mode of a project has a home and an allowance of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Read, Write)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {

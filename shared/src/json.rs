@@ -1,28 +1,45 @@
 //! JSON as the worker reads and writes it: what `serde_json` would, in a fraction of the code.
 //!
-//! Every new isolate loads the worker, so each of its messages and rows costs bytes. `serde_json`'s reader is copied
-//! into each type that it reads; here only what a type must know is, and everything that looks at text is there once.
-//! Texts are the same in both directions. It must never accept what `serde_json` refuses.
+//! Every new isolate loads the worker, so each of its messages and rows costs bytes. serde makes a reader of every type
+//! that is read; here a type is a table of its fields and a way to each, and everything that looks at text is there
+//! once. What a type's JSON is, is said by serde's attributes; [`shared_derive`] reads them too. Texts are the same in
+//! both directions. It must never accept what `serde_json` refuses.
 
 mod read;
+mod types;
 mod write;
 
 use std::fmt;
 
-pub use read::read;
-pub use write::write;
+pub use read::{List, Place, Places, Read, Reader, Variant, is_json, read};
+pub use shared_derive::{Read, Write};
+pub use write::{Part, Parts, Write, Writer, write};
 
-/// Why a text is not what it should be, or a value has no text.
+/// Why a text is not what it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error(Box<str>);
 
 impl Error {
-    fn new(what: &str) -> Self {
+    /// An error of these words.
+    #[must_use]
+    pub fn new(what: &str) -> Self {
         Self(what.into())
+    }
+
+    /// The error of a type that reads its own text.
+    #[must_use]
+    pub fn of(error: impl fmt::Display) -> Self {
+        Self(error.to_string().into())
     }
 
     fn named(name: &str, what: &str) -> Self {
         Self([name, what].concat().into())
+    }
+
+    /// A word that is none of an enum's.
+    #[must_use]
+    pub fn no_word(word: &str) -> Self {
+        Self::named(word, " is none of the accepted words")
     }
 }
 
@@ -34,46 +51,33 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-impl serde::ser::Error for Error {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        Self(message.to_string().into())
-    }
+/// One field of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Field {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether it may be missing.
+    pub optional: bool,
+    /// Whether it is left out where there is nothing to say.
+    pub left_out: bool,
 }
 
-// The provided methods describe what they got at a length that nobody reads here.
-impl serde::de::Error for Error {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        Self(message.to_string().into())
+/// One table of several: flattened fields stand among the others.
+#[must_use]
+#[expect(clippy::indexing_slicing, reason = "it is called while compiling, which stops at a wrong index")]
+pub const fn join<const N: usize>(tables: &[&[Field]]) -> [Field; N] {
+    let mut all = [Field { name: "", optional: false, left_out: false }; N];
+    let (mut filled, mut table) = (0, 0);
+    while table < tables.len() {
+        let mut at = 0;
+        while at < tables[table].len() {
+            all[filled] = tables[table][at];
+            (filled, at) = (filled + 1, at + 1);
+        }
+        table += 1;
     }
-
-    fn invalid_type(_: serde::de::Unexpected<'_>, _: &dyn serde::de::Expected) -> Self {
-        Self::new("a value is of another type than accepted")
-    }
-
-    fn invalid_value(_: serde::de::Unexpected<'_>, _: &dyn serde::de::Expected) -> Self {
-        Self::new("a value is outside of what is accepted")
-    }
-
-    fn invalid_length(_: usize, _: &dyn serde::de::Expected) -> Self {
-        Self::new("a list is of another length than accepted")
-    }
-
-    fn unknown_variant(variant: &str, _: &'static [&'static str]) -> Self {
-        Self::named(variant, " is none of the accepted words")
-    }
-
-    fn unknown_field(field: &str, _: &'static [&'static str]) -> Self {
-        Self::named(field, " is no accepted field")
-    }
-
-    fn missing_field(field: &'static str) -> Self {
-        Self::named(field, " is missing")
-    }
-
-    fn duplicate_field(field: &'static str) -> Self {
-        Self::named(field, " is there twice")
-    }
+    all
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -4,8 +4,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::json::{Read, Write};
+
 /// What a unit was: the three things that Palveron bills (seed, first sentence).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Read, Write)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -45,7 +47,7 @@ impl fmt::Display for Kind {
 }
 
 /// One row of the prefix table: a request whose path is under `prefix` is a unit of `kind`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
 #[serde(deny_unknown_fields)]
 pub struct Route {
     /// A path without a trailing slash; it matches itself and everything below it.
@@ -58,7 +60,7 @@ pub struct Route {
 }
 
 /// When a request is counted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
 #[serde(rename_all = "lowercase")]
 pub enum Bill {
     /// When it is allowed, before it is forwarded.

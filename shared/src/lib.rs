@@ -4,6 +4,9 @@
 //! worker, the aggregator and the tests. This crate must never read a clock, draw a random number,
 //! look at the environment, or do I/O: whatever it needs to know is an argument.
 
+// What is derived names this crate as others do.
+extern crate self as shared;
+
 pub mod cell;
 pub mod decision;
 pub mod home;

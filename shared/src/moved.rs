@@ -5,11 +5,14 @@
 use serde::{Deserialize, Serialize};
 
 use crate::json;
+use crate::json::{Read, Write};
 use crate::policy::{PolicyError, SignedPolicy};
 use crate::sign::{Purpose, SigningKeys};
 
 /// How far the meter's clock is ahead of the machine's, in milliseconds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Read, Write,
+)]
 #[serde(deny_unknown_fields)]
 pub struct Moved {
     /// In all; a lower one than before changes nothing.
@@ -25,7 +28,7 @@ impl Moved {
     /// # Errors
     /// When there is no policy key.
     pub fn sign(self, keys: &SigningKeys) -> Result<SignedPolicy, String> {
-        let document = json::write(&self).map_err(|error| error.to_string())?;
+        let document = json::write(&self);
         let key = keys.current(Purpose::Policy).ok_or("no signing key of purpose policy")?;
         let v1 = key.mac_hex(&[document.as_bytes()]);
         Ok(SignedPolicy { document, k: key.id().clone(), v1 })

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{AgentId, KeyId, ProjectId, SigningKeyId};
+use crate::json::{Read, Write};
 use crate::map::Map;
 use crate::plan::Plan;
 use crate::sign::{Purpose, SigningKeys};
@@ -13,7 +14,7 @@ use crate::time::Period;
 use crate::units::Units;
 
 /// Whether a project's requests are served at all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// Requests are decided by the limits.
@@ -23,7 +24,7 @@ pub enum Status {
 }
 
 /// What happens beyond included units and lots, as it is in force now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
 #[serde(rename_all = "lowercase", tag = "rule")]
 pub enum Overage {
     /// A hard stop.
@@ -38,7 +39,7 @@ pub enum Overage {
 }
 
 /// What may be spent: parts stated for one period, and what the following period begins with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
 pub struct AllowanceParts {
     /// The period that these parts are stated for.
     pub period: Period,
@@ -85,7 +86,7 @@ impl AllowanceParts {
 }
 
 /// What the edge enforces for one project.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
 pub struct Policy {
     /// Whose policy this is.
     pub project: ProjectId,
@@ -124,7 +125,7 @@ pub fn sub_homes(rpm: u32) -> u32 {
 }
 
 /// How a project's home issues leases.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
 pub struct LeaseRules {
     /// Whether every request is decided by the home, durably, before its answer.
     #[serde(default)]
@@ -142,7 +143,7 @@ pub struct LeaseRules {
 }
 
 /// A policy as it travels: the exact document that was signed, and its signature.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
 pub struct SignedPolicy {
     /// The policy's JSON text.
     pub document: String,
@@ -169,7 +170,7 @@ impl SignedPolicy {
     /// # Errors
     /// When there is no policy key, or the policy cannot be written as JSON.
     pub fn sign(policy: &Policy, keys: &SigningKeys) -> Result<Self, String> {
-        let document = crate::json::write(policy).map_err(|error| error.to_string())?;
+        let document = crate::json::write(policy);
         let key = keys.current(Purpose::Policy).ok_or("no signing key of purpose policy")?;
         let v1 = key.mac_hex(&[document.as_bytes()]);
         Ok(Self { document, k: key.id().clone(), v1 })

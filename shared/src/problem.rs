@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::json::{Read, Write};
 use crate::time::Timestamp;
 
 /// The media type of a problem's body.
@@ -138,7 +139,7 @@ impl ErrorCode {
 }
 
 /// A problem's body.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Problem {
     /// The page about this code.
@@ -204,7 +205,7 @@ impl Problem {
     /// The body's text.
     #[must_use]
     pub fn to_json(&self) -> String {
-        crate::json::write(self).unwrap_or_default()
+        crate::json::write(self)
     }
 }
 

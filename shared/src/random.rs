@@ -4,8 +4,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::json::{Read, Write};
+
 /// SplitMix64 (Steele, Lea, Flood 2014): one word of state, every seed is a good one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
 pub struct Stream(u64);
 
 impl Stream {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use crate::ids::SigningKeyId;
+use crate::json::{Read, Write};
 use crate::time::Timestamp;
 
 /// The header that carries a request's signature.
@@ -58,7 +59,7 @@ pub(crate) fn mac_matches(secret: &[u8], parts: &[&[u8]], hex: &str) -> bool {
 }
 
 /// What a signing key is for; a key of one purpose never verifies for another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Read, Write)]
 #[serde(rename_all = "lowercase")]
 pub enum Purpose {
     /// Homes sign their flushes with it.

@@ -7,12 +7,16 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::json::{Error, Read, Reader, Write, Writer};
+
 const MS_PER_SECOND: u64 = 1_000;
 const MS_PER_MINUTE: u64 = 60 * MS_PER_SECOND;
 const MS_PER_DAY: u64 = 24 * 60 * MS_PER_MINUTE;
 
 /// Milliseconds since 1970-01-01T00:00:00Z, up to the end of the year 9999.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Read, Write,
+)]
 #[serde(transparent)]
 pub struct Timestamp(u64);
 
@@ -100,7 +104,9 @@ impl fmt::Display for Timestamp {
 }
 
 /// A minute of UTC, counted from the epoch; a permit belongs to exactly one.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Read, Write,
+)]
 #[serde(transparent)]
 pub struct Minute(u64);
 
@@ -249,7 +255,27 @@ impl fmt::Display for Period {
 }
 
 macro_rules! serde_as_text {
-    ($type:ty, $accepts:literal) => {
+    ($type:ty, $blank:expr, $accepts:literal) => {
+        impl Read for $type {
+            fn blank() -> Self {
+                $blank
+            }
+
+            fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Error> {
+                let text = reader.text()?;
+                let read = Self::parse(&text);
+                *self =
+                    read.ok_or_else(|| Error::of(format_args!("got {text:?}, accepted is {}", $accepts)))?;
+                Ok(())
+            }
+        }
+
+        impl Write for $type {
+            fn write(&self, writer: &mut Writer) {
+                writer.string(&self.to_string());
+            }
+        }
+
         impl Serialize for $type {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
@@ -265,8 +291,8 @@ macro_rules! serde_as_text {
         }
     };
 }
-serde_as_text!(Day, "a date such as 2026-05-31");
-serde_as_text!(Period, "a month such as 2026-05");
+serde_as_text!(Day, Self(0), "a date such as 2026-05-31");
+serde_as_text!(Period, Self { year: 0, month: 0 }, "a month such as 2026-05");
 
 /// Exactly `len` ASCII digits.
 fn digits(text: &str, len: usize) -> Option<u32> {

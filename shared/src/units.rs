@@ -7,8 +7,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::json::{Error, Read, Reader, Write};
+
 /// A number of units, 0 to 2^53 − 1, so that it crosses JavaScript exactly.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Write)]
 #[serde(transparent)]
 pub struct Units(u64);
 
@@ -64,6 +66,17 @@ impl fmt::Display for Units {
 impl From<u32> for Units {
     fn from(n: u32) -> Self {
         Self(u64::from(n))
+    }
+}
+
+impl Read for Units {
+    fn blank() -> Self {
+        Self(0)
+    }
+
+    fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Error> {
+        *self = Self(reader.natural(Self::MAX.0)?);
+        Ok(())
     }
 }
 

@@ -104,7 +104,7 @@ fn a_question_travels_through_javascript_with_its_home_as_text() {
     let json = step.to_json();
     assert!(json.starts_with(r#"{"do":"decide","home":"demo/live","ask":{"#), "{json}");
     let Step::Decide(deciding) = step else { panic!("{json}") };
-    assert_eq!(serde_json::from_str::<Deciding>(&json).unwrap(), deciding);
+    assert_eq!(shared::json::read::<Deciding>(&json).unwrap(), deciding);
 }
 
 #[test]

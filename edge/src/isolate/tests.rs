@@ -73,13 +73,13 @@ fn exchange(isolate: &mut Isolate, home: &mut Home, now: Timestamp) -> usize {
     for contact in &contacts {
         let (object, contact) = contact.split_once('\n').unwrap();
         to_home += usize::from(object == name().to_string());
-        let contact = serde_json::from_str(contact).unwrap();
+        let contact = json::read(contact).unwrap();
         let reply = match home.contact(now, 7, &contact).unwrap() {
             Some(reply) => ContactReply::Reply(Box::new(reply)),
             None => ContactReply::Nobody,
         };
         // As it travels.
-        let reply = serde_json::from_str(&serde_json::to_string(&reply).unwrap()).unwrap();
+        let reply = json::read(&json::write(&reply)).unwrap();
         isolate.receive(&name(), reply, now);
     }
     to_home
@@ -247,7 +247,7 @@ fn an_isolate_that_expects_sub_homes_begins_at_one_and_comes_home_if_there_are_n
     assert_eq!(object, "demo/live/here/0");
     // The sub-home passes on what the home says, terms without sub-homes among it.
     let mut home = home(LeaseRules::default());
-    let reply = home.contact(at(1), 7, &serde_json::from_str(contact).unwrap()).unwrap().unwrap();
+    let reply = home.contact(at(1), 7, &json::read(contact).unwrap()).unwrap().unwrap();
     isolate.receive(&name(), ContactReply::Reply(Box::new(reply)), at(1));
     assert_eq!(answered(isolate.outcome(&config(), &name(), token, at(1))).status, 200);
     assert_eq!(first(&mut isolate, &mut home, at(2)).status, 200);

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::AgentId;
+use crate::json::{Read, Write};
 use crate::map::Map;
 use crate::units::Units;
 
@@ -12,7 +13,7 @@ use crate::units::Units;
 const CROSSING_PERCENTS: [u8; 2] = [80, 100];
 
 /// One period's account.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
 pub(super) struct Account {
     /// Units issued, to holders or with a decision; never decreases.
     pub(super) issued: Units,

@@ -8,13 +8,14 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::rows::Writes;
+use crate::json::{Read, Write};
 use crate::lease::message::{Contact, HolderId, Lease};
 use crate::map::Map;
 use crate::planted::planted;
 use crate::time::Period;
 
 /// One holder.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
 pub(crate) struct HolderRow {
     /// The last batch that was added.
     pub(crate) seq: u64,
@@ -26,7 +27,7 @@ pub(crate) struct HolderRow {
 }
 
 /// One lane of a holder.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
 pub(crate) struct LaneRow {
     pub(crate) nonce: u64,
     /// What was answered; `None` while the contact is parked.

@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::cell::{CellKey, Counts};
 use crate::decision::{Ask, Denial, Numbers, Verdict};
 use crate::ids::{AgentId, IdError, Incarnation, Mode, ProjectId};
+use crate::json::{Error, Read, Reader, Write, Writer};
 use crate::lease::message::HolderId;
 use crate::map::Map;
 use crate::policy::{Policy, Status};
@@ -65,6 +66,23 @@ impl HomeName {
     }
 }
 
+impl Read for HomeName {
+    fn blank() -> Self {
+        Self { project: ProjectId::blank(), mode: Mode::blank() }
+    }
+
+    fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Error> {
+        *self = Self::parse(&reader.text()?).map_err(Error::of)?;
+        Ok(())
+    }
+}
+
+impl Write for HomeName {
+    fn write(&self, writer: &mut Writer) {
+        writer.string(&self.to_string());
+    }
+}
+
 impl TryFrom<String> for HomeName {
     type Error = IdError;
     fn try_from(text: String) -> Result<Self, IdError> {
@@ -85,7 +103,7 @@ impl fmt::Display for HomeName {
 }
 
 /// A cell and the flush in which its latest change travels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
 struct OpenCell {
     #[serde(flatten)]
     counts: Counts,
@@ -93,7 +111,7 @@ struct OpenCell {
 }
 
 /// What belongs to the home as a whole; written with every change.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
 struct Meta {
     name: HomeName,
     incarnation: Incarnation,

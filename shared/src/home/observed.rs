@@ -108,7 +108,7 @@ mod tests {
         holder.decide(NOW, &ask);
         let mut exchange = |holder: &mut Holder, at| {
             for contact in holder.contacts(at) {
-                let contact = crate::json::read(&crate::json::write(&contact).unwrap()).unwrap();
+                let contact = crate::json::read(&crate::json::write(&contact)).unwrap();
                 // Twice, as a network may deliver it.
                 home.contact(at, 7, &contact).unwrap();
                 let reply = home.contact(at, 7, &contact).unwrap().unwrap();

@@ -9,12 +9,10 @@
 //! | `lane/<id>/<n>` | the last nonce and what was answered |
 //! | `cell/<day>/<kind>/<agent>` | a cumulative cell |
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
 use super::{Home, Meta};
 use crate::cell::CellKey;
 use crate::ids::AgentId;
+use crate::json::{self, Read, Write};
 use crate::kind::Kind;
 use crate::lease::message::HolderId;
 use crate::map::Map;
@@ -54,9 +52,8 @@ pub(crate) struct Writes(Map<String, Option<String>>);
 
 impl Writes {
     /// Notes a row's new value; `None` deletes it.
-    pub(crate) fn put<T: Serialize>(&mut self, key: String, value: Option<&T>) {
-        // These types have string keys and plain numbers only, which JSON can always hold.
-        self.0.insert(key, value.and_then(|value| crate::json::write(value).ok()));
+    pub(crate) fn put<T: Write>(&mut self, key: String, value: Option<&T>) {
+        self.0.insert(key, value.map(|value| json::write(value)));
     }
 
     /// Hands everything over.
@@ -194,6 +191,6 @@ impl Home {
 }
 
 /// Reads one row's text.
-pub(crate) fn read<T: DeserializeOwned>(key: &str, value: &str) -> Result<T, CorruptRow> {
-    crate::json::read(value).map_err(|error| CorruptRow { key: key.to_owned(), why: error.to_string() })
+pub(crate) fn read<T: Read>(key: &str, value: &str) -> Result<T, CorruptRow> {
+    json::read(value).map_err(|error| CorruptRow { key: key.to_owned(), why: error.to_string() })
 }

@@ -1,6 +1,8 @@
 //! The home's promises, each as a sentence.
 
+use super::desk::{HolderRow, LaneRow};
 use super::*;
+use crate::json::tests::near;
 use crate::kind::Kind;
 use crate::policy::Overage;
 use crate::policy::tests::community;
@@ -304,4 +306,25 @@ fn the_headers_name_both_limits() {
     let headers = home.decide(noon().plus_ms(500), &ask("bot")).unwrap().numbers.headers();
     assert_eq!(headers[0], ("RateLimit-Policy", "\"rpm\";q=60;w=60, \"month\";q=1000;w=2592000".to_owned()));
     assert_eq!(headers[1], ("RateLimit", "\"rpm\";r=59;t=60, \"month\";r=999;t=648000".to_owned()));
+}
+
+#[test]
+fn rows_are_read_and_written_as_serde_json_does() {
+    near::<Meta>(
+        r#"{"name":"demo/live","incarnation":"0123456789","clock":1795435200000,"window":{"minute":29923920,"issued":4,"next":1},
+        "epoch":7,"acked":6,"registered":true}"#,
+    );
+    near::<Account>(
+        r#"{"issued":40,"returned":3,"settled":20,"acked":10,"void":1,"exhausted":6,"denied_quota":1000,
+        "agent_units":{"a":3},"agents":["a","gr%C3%B6"]}"#,
+    );
+    near::<OpenCell>(r#"{"units":4,"tokens_in":1,"tokens_out":2,"anchors":0,"epoch":9}"#);
+    near::<HolderRow>(r#"{"seq":4,"out":{"2026-10":1,"2026-11":7},"last":"2026-11"}"#);
+    near::<LaneRow>(r#"{"nonce":4,"reply":null}"#);
+    // What releases before wrote has fewer fields.
+    near::<Meta>(
+        r#"{"name":"demo/test","incarnation":"0123456789","clock":0,"window":{"minute":0,"issued":0},"epoch":1,"acked":0}"#,
+    );
+    near::<Account>(r#"{"issued":40}"#);
+    near::<HolderRow>(r#"{"seq":4,"last":"2026-11"}"#);
 }

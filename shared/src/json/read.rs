@@ -1,44 +1,101 @@
-//! From text to values. What is generic here calls what is not, and does nothing else.
+//! From text to values. What looks at text is here once, for all types.
 
 use std::borrow::Cow;
 
-use serde::Deserializer;
-use serde::de::{
-    DeserializeOwned, DeserializeSeed, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor,
-};
-
-use super::Error;
+use super::{Error, Field};
 
 /// Objects and lists in each other; deeper ones are refused before the stack ends.
 const DEPTH_MAX: u8 = 64;
+
+/// A type whose values are read from JSON.
+pub trait Read {
+    /// A place to read into. It is no value yet: whoever fails to read must drop it.
+    fn blank() -> Self
+    where
+        Self: Sized;
+
+    /// Reads over what is there.
+    ///
+    /// # Errors
+    /// When what is next is not JSON, or not JSON of this type.
+    fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Error>;
+}
+
+/// The table of a type that is an object.
+pub trait Places {
+    /// Its fields, in the order of their places.
+    const FIELDS: &'static [Field];
+}
+
+/// The way to the fields of a type that is an object.
+pub trait Place {
+    /// The field at that place of the table.
+    fn place(&mut self, at: usize) -> &mut dyn Read;
+}
+
+/// Fields that stand by themselves.
+#[expect(missing_debug_implementations, reason = "what can be read need not be shown")]
+pub struct List<'a>(pub &'a mut [&'a mut dyn Read]);
+
+impl Place for List<'_> {
+    #[expect(clippy::indexing_slicing, reason = "the table has as many fields as there are places")]
+    fn place(&mut self, at: usize) -> &mut dyn Read {
+        self.0[at]
+    }
+}
 
 /// Reads a value; the text must hold nothing else.
 ///
 /// # Errors
 /// When the text is not JSON, or not JSON of that type.
-pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
-    let mut reader = Reader { text, at: 0, depth: 0 };
-    let value = T::deserialize(&mut reader)?;
-    reader.end()?;
+pub fn read<T: Read>(text: &str) -> Result<T, Error> {
+    let mut value = T::blank();
+    Reader::new(text).whole(&mut value)?;
     Ok(value)
 }
 
+/// Whether the text is JSON of any type.
+#[must_use]
+pub fn is_json(text: &str) -> bool {
+    let mut reader = Reader::new(text);
+    reader.skip().and_then(|()| reader.end()).is_ok()
+}
+
+/// Where in a text a value is read.
 #[derive(Debug)]
-struct Reader<'de> {
+pub struct Reader<'de> {
     text: &'de str,
     at: usize,
     depth: u8,
+    /// Whether an object's name is being read: numbers stand in quotation marks there.
+    name: bool,
 }
 
-/// A number, as far as our types care: none of them has fractions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Number {
-    Natural(u64),
-    Negative(i64),
-    Other,
+/// What stands before the content of an enum: its variant's name.
+#[derive(Debug)]
+pub struct Variant<'de> {
+    word: Cow<'de, str>,
+    has_content: bool,
+}
+
+impl Variant<'_> {
+    /// The variant's name.
+    #[must_use]
+    pub fn word(&self) -> &str {
+        &self.word
+    }
 }
 
 impl<'de> Reader<'de> {
+    fn new(text: &'de str) -> Self {
+        Self { text, at: 0, depth: 0, name: false }
+    }
+
+    fn whole(&mut self, value: &mut dyn Read) -> Result<(), Error> {
+        value.read(self)?;
+        self.end()
+    }
+
     fn malformed<T>(&self) -> Result<T, Error> {
         let line = self.text.get(..self.at).unwrap_or_default().matches('\n').count();
         Err(Error(format!("line {}, byte {}: this is not JSON", line.saturating_add(1), self.at).into()))
@@ -85,9 +142,7 @@ impl<'de> Reader<'de> {
 
     fn open(&mut self, byte: u8) -> Result<(), Error> {
         if self.peek() != Some(byte) {
-            // Whatever else it is must be JSON, or the error would be about the wrong thing.
-            self.skip()?;
-            return Err(Error::new("a value is of another type than accepted"));
+            return self.of_another_type();
         }
         self.step();
         self.depth = self.depth.saturating_add(1);
@@ -120,10 +175,16 @@ impl<'de> Reader<'de> {
         Ok(Some(name))
     }
 
-    fn text(&mut self) -> Result<Cow<'de, str>, Error> {
-        if self.peek() == Some(b'"') {
-            return self.string();
-        }
+    /// A text.
+    ///
+    /// # Errors
+    /// When something else is next.
+    pub fn text(&mut self) -> Result<Cow<'de, str>, Error> {
+        if self.peek() == Some(b'"') { self.string() } else { self.of_another_type() }
+    }
+
+    /// Whatever it is must be JSON, or the error would be about the wrong thing.
+    fn of_another_type<T>(&mut self) -> Result<T, Error> {
         self.skip()?;
         Err(Error::new("a value is of another type than accepted"))
     }
@@ -206,7 +267,8 @@ impl<'de> Reader<'de> {
         }
     }
 
-    fn number(&mut self) -> Result<Number, Error> {
+    /// Steps over a number; `None` where it is not a natural one.
+    fn number(&mut self) -> Result<Option<u64>, Error> {
         let negative = self.peek() == Some(b'-');
         if negative {
             self.step();
@@ -215,11 +277,11 @@ impl<'de> Reader<'de> {
         if whole.len() > 1 && whole.starts_with('0') {
             return self.malformed();
         }
-        let mut fraction = false;
+        let mut natural = !negative;
         if self.byte() == Some(b'.') {
             self.step();
             self.digits()?;
-            fraction = true;
+            natural = false;
         }
         if let Some(b'e' | b'E') = self.byte() {
             self.step();
@@ -227,44 +289,51 @@ impl<'de> Reader<'de> {
                 self.step();
             }
             self.digits()?;
-            fraction = true;
+            natural = false;
         }
-        let magnitude = whole.parse::<u64>().ok().filter(|_| !fraction);
-        Ok(match (magnitude, negative) {
-            (Some(n), false) => Number::Natural(n),
-            (Some(1..), true) => 0_i64
-                .checked_sub_unsigned(magnitude.unwrap_or_default())
-                .map_or(Number::Other, Number::Negative),
-            (Some(0) | None, _) => Number::Other,
-        })
+        Ok(if natural { whole.parse().ok() } else { None })
     }
 
-    fn natural(&mut self) -> Result<u64, Error> {
+    /// A natural number up to `max`.
+    ///
+    /// # Errors
+    /// When something else is next.
+    pub fn natural(&mut self, max: u64) -> Result<u64, Error> {
+        if std::mem::take(&mut self.name) {
+            let text = self.text()?;
+            let mut name = Reader::new(&text);
+            let number = name.natural(max)?;
+            return name.end().map(|()| number);
+        }
         match self.peek() {
-            Some(b'-' | b'0'..=b'9') => match self.number()? {
-                Number::Natural(n) => Ok(n),
-                Number::Negative(_) | Number::Other => Err(Error::new("a number is not a natural one")),
-            },
-            Some(_) | None => {
-                self.skip()?;
-                Err(Error::new("a value is of another type than accepted"))
+            Some(b'-' | b'0'..=b'9') => {
+                let number = self.number()?.ok_or_else(|| Error::new("a number is not a natural one"))?;
+                if number > max {
+                    return Err(Error::new("a number is larger than accepted"));
+                }
+                Ok(number)
             }
+            Some(_) | None => self.of_another_type(),
         }
     }
 
-    fn boolean(&mut self) -> Result<bool, Error> {
+    /// `true` or `false`.
+    ///
+    /// # Errors
+    /// When something else is next.
+    pub fn boolean(&mut self) -> Result<bool, Error> {
         match self.peek() {
             Some(b't') => self.word("true").map(|()| true),
             Some(b'f') => self.word("false").map(|()| false),
-            Some(_) | None => {
-                self.skip()?;
-                Err(Error::new("a value is of another type than accepted"))
-            }
+            Some(_) | None => self.of_another_type(),
         }
     }
 
-    /// Steps over `null`, if that is next.
-    fn null(&mut self) -> Result<bool, Error> {
+    /// Steps over `null`, if that is next, and says whether it was.
+    ///
+    /// # Errors
+    /// When it only begins like it.
+    pub fn null(&mut self) -> Result<bool, Error> {
         let null = self.peek() == Some(b'n');
         if null {
             self.word("null")?;
@@ -273,7 +342,10 @@ impl<'de> Reader<'de> {
     }
 
     /// Steps over any value.
-    fn skip(&mut self) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// When what is next is not JSON.
+    pub fn skip(&mut self) -> Result<(), Error> {
         let mut first = true;
         match self.peek() {
             Some(b'"') => self.string().map(|_| ()),
@@ -297,253 +369,176 @@ impl<'de> Reader<'de> {
             Some(_) | None => self.malformed(),
         }
     }
-}
 
-macro_rules! naturals {
-    ($($method:ident)*) => {
-        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-            visitor.visit_u64(self.natural()?)
-        })*
-    };
-}
-
-macro_rules! texts {
-    ($($method:ident)*) => {
-        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-            visitor.visit_str(&self.text()?)
-        })*
-    };
-}
-
-impl<'de> Deserializer<'de> for &mut Reader<'de> {
-    type Error = Error;
-
-    naturals!(deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64);
-    texts!(deserialize_str deserialize_string deserialize_identifier);
-
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_bool(self.boolean()?)
-    }
-
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        if self.null()? { visitor.visit_none() } else { visitor.visit_some(self) }
-    }
-
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Error> {
-        visitor.visit_newtype_struct(self)
-    }
-
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        _: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Error> {
+    /// The fields of an object, in any order; unknown ones are refused where it is strict.
+    ///
+    /// # Errors
+    /// When it is no object, or a field is missing, there twice, or not what it should be.
+    pub fn object(&mut self, fields: &[Field], strict: bool, of: &mut dyn Place) -> Result<(), Error> {
         self.open(b'{')?;
-        visitor.visit_map(Parts { reader: self, first: true })
-    }
-
-    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        self.open(b'{')?;
-        visitor.visit_map(Parts { reader: self, first: true })
-    }
-
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        self.open(b'[')?;
-        visitor.visit_seq(Parts { reader: self, first: true })
-    }
-
-    fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Error> {
-        self.open(b'[')?;
-        let mut parts = Parts { reader: self, first: true };
-        let value = visitor.visit_seq(&mut parts)?;
-        // A tuple's reader stops where it has all it wants.
-        if parts.reader.goes_on(&mut parts.first, b']')? {
-            return Err(Error::new("a list is longer than accepted"));
+        let (mut seen, mut first, mut at) = (0_u64, true, 0);
+        while let Some(name) = self.name(&mut first)? {
+            // Fields mostly come in their order, so that the next one is the first to be looked at.
+            let (before, after) = fields.split_at_checked(at).unwrap_or((fields, &[]));
+            let is_it = |field: &Field| field.name == name;
+            let found = after.iter().position(is_it).map(|place| place.wrapping_add(at));
+            let Some(place) = found.or_else(|| before.iter().position(is_it)) else {
+                if strict {
+                    return Err(Error::named(&name, " is no accepted field"));
+                }
+                self.skip()?;
+                continue;
+            };
+            let bit = bit(place);
+            if seen & bit != 0 {
+                return Err(Error::named(&name, " is there twice"));
+            }
+            of.place(place).read(self)?;
+            seen |= bit;
+            at = place.wrapping_add(1);
         }
-        Ok(value)
+        let missing =
+            fields.iter().enumerate().find(|(place, field)| !field.optional && seen & bit(*place) == 0);
+        missing.map_or(Ok(()), |(_, field)| Err(Error::named(field.name, " is missing")))
     }
 
-    fn deserialize_enum<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        _: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Error> {
+    /// Whether a list goes on with a further element.
+    ///
+    /// # Errors
+    /// When it goes on with something else.
+    pub fn further(&mut self, first: &mut bool) -> Result<bool, Error> {
+        self.goes_on(first, b']')
+    }
+
+    /// Begins a list.
+    ///
+    /// # Errors
+    /// When something else is next.
+    pub fn list(&mut self) -> Result<(), Error> {
+        self.open(b'[')
+    }
+
+    /// Reads a list of just these elements.
+    ///
+    /// # Errors
+    /// When it is not such a list.
+    pub fn tuple(&mut self, elements: &mut [&mut dyn Read]) -> Result<(), Error> {
+        self.list()?;
+        let mut first = true;
+        for element in elements {
+            if !self.further(&mut first)? {
+                return Err(Error::new("a list is of another length than accepted"));
+            }
+            element.read(self)?;
+        }
+        if self.further(&mut first)? { Err(Error::new("a list is longer than accepted")) } else { Ok(()) }
+    }
+
+    /// Reads the key of a map's next entry; `false` at its end.
+    ///
+    /// # Errors
+    /// When it is no such key.
+    pub fn key(&mut self, first: &mut bool, key: &mut dyn Read) -> Result<bool, Error> {
+        if !self.goes_on(first, b'}')? {
+            return Ok(false);
+        }
+        if self.peek() != Some(b'"') {
+            return self.malformed();
+        }
+        self.name = true;
+        let read = key.read(self);
+        self.name = false;
+        read?;
+        self.expect(b':')?;
+        Ok(true)
+    }
+
+    /// Begins a map.
+    ///
+    /// # Errors
+    /// When something else is next.
+    pub fn map(&mut self) -> Result<(), Error> {
+        self.open(b'{')
+    }
+
+    /// Which of these words is next.
+    ///
+    /// # Errors
+    /// When it is none of them.
+    pub fn word_of(&mut self, words: &[&str]) -> Result<usize, Error> {
+        let variant = self.variant()?;
+        let place = words.iter().position(|word| *word == variant.word);
+        let place = place.ok_or_else(|| Error::no_word(&variant.word))?;
+        self.unit(&variant)?;
+        self.end_of_variant(&variant)?;
+        Ok(place)
+    }
+
+    /// `"variant"`, or `{"variant": …}`, whose content is next.
+    ///
+    /// # Errors
+    /// When it is neither.
+    pub fn variant(&mut self) -> Result<Variant<'de>, Error> {
         if self.peek() == Some(b'"') {
-            return visitor.visit_enum(Variant { name: self.string()?, reader: None });
+            return Ok(Variant { word: self.string()?, has_content: false });
         }
         self.open(b'{')?;
-        let Some(name) = self.name(&mut true)? else {
-            return Err(Error::new("a value is of another type than accepted"));
-        };
-        visitor.visit_enum(Variant { name, reader: Some(self) })
+        match self.name(&mut true)? {
+            Some(word) => Ok(Variant { word, has_content: true }),
+            None => Err(Error::new("a value is of another type than accepted")),
+        }
     }
 
-    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        self.skip()?;
-        visitor.visit_unit()
+    /// What stands behind a variant that has no content.
+    ///
+    /// # Errors
+    /// When there is content.
+    pub fn unit(&mut self, variant: &Variant<'_>) -> Result<(), Error> {
+        if variant.has_content && !self.null()? {
+            return Err(Error::new("a word has content that none has"));
+        }
+        Ok(())
     }
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match self.peek() {
-            Some(b'"') => visitor.visit_str(&self.string()?),
-            Some(b'{') => self.deserialize_map(visitor),
-            Some(b'[') => self.deserialize_seq(visitor),
-            Some(b't' | b'f') => visitor.visit_bool(self.boolean()?),
-            Some(b'-' | b'0'..=b'9') => match self.number()? {
-                Number::Natural(n) => visitor.visit_u64(n),
-                Number::Negative(n) => visitor.visit_i64(n),
-                // Of another type than any of ours.
-                Number::Other => visitor.visit_f64(f64::NAN),
-            },
-            Some(_) | None => {
-                self.word("null")?;
-                visitor.visit_unit()
+    /// What stands behind a variant that has content.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn content(&mut self, variant: &Variant<'_>) -> Result<(), Error> {
+        if variant.has_content { Ok(()) } else { Err(Error::new("a word lacks its content")) }
+    }
+
+    /// What stands behind a variant's content: an object has one name only.
+    ///
+    /// # Errors
+    /// When it has more.
+    pub fn end_of_variant(&mut self, variant: &Variant<'_>) -> Result<(), Error> {
+        if variant.has_content && self.goes_on(&mut false, b'}')? { self.malformed() } else { Ok(()) }
+    }
+
+    /// The text of that field of the object that is next, which stays next.
+    ///
+    /// # Errors
+    /// When it is no object, or the field is missing, there twice, or no text.
+    pub fn tag(&mut self, field: &str) -> Result<Cow<'de, str>, Error> {
+        let (at, depth) = (self.at, self.depth);
+        self.open(b'{')?;
+        let (mut first, mut tag) = (true, None);
+        while let Some(name) = self.name(&mut first)? {
+            if name != field {
+                self.skip()?;
+            } else if tag.is_none() {
+                tag = Some(self.text()?);
+            } else {
+                return Err(Error::named(field, " is there twice"));
             }
         }
-    }
-
-    serde::forward_to_deserialize_any! {
-        i8 i16 i32 i64 i128 u128 f32 f64 char bytes byte_buf unit unit_struct tuple_struct
+        (self.at, self.depth) = (at, depth);
+        tag.ok_or_else(|| Error::named(field, " is missing"))
     }
 }
 
-/// What a list or an object holds.
-#[derive(Debug)]
-struct Parts<'r, 'de> {
-    reader: &'r mut Reader<'de>,
-    first: bool,
-}
-
-impl<'de> SeqAccess<'de> for Parts<'_, 'de> {
-    type Error = Error;
-
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
-        if self.reader.goes_on(&mut self.first, b']')? {
-            seed.deserialize(&mut *self.reader).map(Some)
-        } else {
-            Ok(None)
-        }
-    }
-}
-
-impl<'de> MapAccess<'de> for Parts<'_, 'de> {
-    type Error = Error;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
-        match self.reader.name(&mut self.first)? {
-            Some(name) => seed.deserialize(Name(name)).map(Some),
-            None => Ok(None),
-        }
-    }
-
-    fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, Error> {
-        seed.deserialize(&mut *self.reader)
-    }
-}
-
-/// A name in an object; where the key is a number, it stands in quotation marks.
-#[derive(Debug)]
-struct Name<'de>(Cow<'de, str>);
-
-impl<'de> Deserializer<'de> for Name<'de> {
-    type Error = Error;
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_str(&self.0)
-    }
-
-    fn deserialize_u32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        self.deserialize_u64(visitor)
-    }
-
-    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        let mut reader = Reader { text: &self.0, at: 0, depth: 0 };
-        let number = reader.natural()?;
-        reader.end()?;
-        visitor.visit_u64(number)
-    }
-
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Error> {
-        visitor.visit_newtype_struct(self)
-    }
-
-    serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
-        seq tuple tuple_struct map struct enum identifier ignored_any
-    }
-}
-
-/// `"variant"`, or `{"variant": …}` whose content the reader is at.
-#[derive(Debug)]
-struct Variant<'r, 'de> {
-    name: Cow<'de, str>,
-    reader: Option<&'r mut Reader<'de>>,
-}
-
-impl<'r, 'de> EnumAccess<'de> for Variant<'r, 'de> {
-    type Error = Error;
-    type Variant = Content<'r, 'de>;
-
-    fn variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<(T::Value, Self::Variant), Error> {
-        Ok((seed.deserialize(Name(self.name))?, Content(self.reader)))
-    }
-}
-
-/// What stands behind a variant's name.
-#[derive(Debug)]
-struct Content<'r, 'de>(Option<&'r mut Reader<'de>>);
-
-impl<'r, 'de> Content<'r, 'de> {
-    fn reader(self) -> Result<&'r mut Reader<'de>, Error> {
-        self.0.ok_or_else(|| Error::new("a word lacks its content"))
-    }
-}
-
-/// The end of an object that has one name only.
-fn close(reader: &mut Reader<'_>) -> Result<(), Error> {
-    if reader.goes_on(&mut false, b'}')? { reader.malformed() } else { Ok(()) }
-}
-
-impl<'de> VariantAccess<'de> for Content<'_, 'de> {
-    type Error = Error;
-
-    fn unit_variant(self) -> Result<(), Error> {
-        let Some(reader) = self.0 else { return Ok(()) };
-        if reader.null()? { close(reader) } else { Err(Error::new("a word has content that none has")) }
-    }
-
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Error> {
-        let reader = self.reader()?;
-        let value = seed.deserialize(&mut *reader)?;
-        close(reader)?;
-        Ok(value)
-    }
-
-    fn tuple_variant<V: Visitor<'de>>(self, length: usize, visitor: V) -> Result<V::Value, Error> {
-        let reader = self.reader()?;
-        let value = reader.deserialize_tuple(length, visitor)?;
-        close(reader)?;
-        Ok(value)
-    }
-
-    fn struct_variant<V: Visitor<'de>>(
-        self,
-        _: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Error> {
-        let reader = self.reader()?;
-        let value = reader.deserialize_map(visitor)?;
-        close(reader)?;
-        Ok(value)
-    }
+/// Which fields were seen is noted in one word; none of our types has more.
+fn bit(place: usize) -> u64 {
+    1_u64.wrapping_shl(u32::try_from(place).unwrap_or(0))
 }

@@ -1,31 +1,49 @@
 //! From values to text.
 
-use serde::ser::{
-    Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
-    Serializer,
-};
+use super::Field;
 
-use super::Error;
+/// A type whose values are written as JSON.
+pub trait Write {
+    /// Writes this value.
+    fn write(&self, writer: &mut Writer);
 
-/// Writes a value without any space.
-///
-/// # Errors
-/// When a value has no such text: a fraction, or an object whose names are neither texts nor numbers.
-pub fn write<T: Serialize + ?Sized>(value: &T) -> Result<String, Error> {
-    let mut writer = Writer { text: String::new(), name: false };
-    value.serialize(&mut writer)?;
-    Ok(writer.text)
+    /// Whether there is nothing to say, so that a field may be left out.
+    fn is_blank(&self) -> bool {
+        false
+    }
 }
 
+/// The table of a type that is an object.
+pub trait Parts {
+    /// Its fields, in the order in which they are written.
+    const FIELDS: &'static [Field];
+}
+
+/// The way to the fields of a type that is an object.
+pub trait Part {
+    /// The field at that place of the table.
+    fn part(&self, at: usize) -> &dyn Write;
+}
+
+/// Writes a value without any space.
+#[must_use]
+pub fn write(value: &dyn Write) -> String {
+    let mut writer = Writer { text: String::new(), name: false };
+    value.write(&mut writer);
+    writer.text
+}
+
+/// A text that is being written.
 #[derive(Debug)]
-struct Writer {
+pub struct Writer {
     text: String,
     /// Whether an object's name is being written: numbers stand in quotation marks there.
     name: bool,
 }
 
 impl Writer {
-    fn number(&mut self, n: u64) {
+    /// A number.
+    pub fn number(&mut self, n: u64) {
         if self.name {
             self.text.push('"');
         }
@@ -35,7 +53,8 @@ impl Writer {
         }
     }
 
-    fn string(&mut self, value: &str) {
+    /// A text.
+    pub fn string(&mut self, value: &str) {
         self.text.push('"');
         let mut rest = value;
         while let Some(at) = rest.find(|c: char| c < ' ' || c == '"' || c == '\\') {
@@ -67,20 +86,6 @@ impl Writer {
         }
     }
 
-    /// Begins a list or an object; `name` is that of a variant around it.
-    fn open(&mut self, name: &str, mark: char) -> Result<(), Error> {
-        if self.name {
-            return Err(Error::new("an object's name is a list or an object"));
-        }
-        if !name.is_empty() {
-            self.text.push('{');
-            self.string(name);
-            self.text.push(':');
-        }
-        self.text.push(mark);
-        Ok(())
-    }
-
     /// A comma, unless nothing was written since the beginning.
     fn next(&mut self) {
         if !self.text.ends_with(['[', '{']) {
@@ -94,233 +99,87 @@ impl Writer {
         self.string(name);
         self.text.push(':');
     }
-}
 
-macro_rules! naturals {
-    ($($method:ident $type:ty)*) => {
-        $(fn $method(self, n: $type) -> Result<(), Error> {
-            self.number(u64::from(n));
-            Ok(())
-        })*
-    };
-}
-
-macro_rules! refused {
-    ($($method:ident $type:ty)*) => {
-        $(fn $method(self, _: $type) -> Result<(), Error> {
-            Err(Error::new("only natural numbers and texts are written"))
-        })*
-    };
-}
-
-impl<'w> Serializer for &'w mut Writer {
-    type Ok = ();
-    type Error = Error;
-    type SerializeSeq = Open<'w>;
-    type SerializeTuple = Open<'w>;
-    type SerializeTupleStruct = serde::ser::Impossible<(), Error>;
-    type SerializeTupleVariant = serde::ser::Impossible<(), Error>;
-    type SerializeMap = Open<'w>;
-    type SerializeStruct = Open<'w>;
-    type SerializeStructVariant = Open<'w>;
-
-    naturals!(serialize_u8 u8 serialize_u16 u16 serialize_u32 u32 serialize_u64 u64);
-    refused!(
-        serialize_i8 i8 serialize_i16 i16 serialize_i32 i32 serialize_i64 i64 serialize_f32 f32 serialize_f64 f64
-        serialize_char char serialize_bytes &[u8]
-    );
-
-    fn serialize_bool(self, value: bool) -> Result<(), Error> {
-        self.text.push_str(if value { "true" } else { "false" });
-        Ok(())
+    /// `true`, `false` or `null`.
+    pub fn literal(&mut self, word: &str) {
+        self.text.push_str(word);
     }
 
-    fn serialize_str(self, value: &str) -> Result<(), Error> {
-        self.string(value);
-        Ok(())
+    /// Begins a list or a map.
+    pub fn open(&mut self, mark: char) {
+        self.text.push(mark);
     }
 
-    fn serialize_none(self) -> Result<(), Error> {
-        self.text.push_str("null");
-        Ok(())
+    /// Ends it.
+    pub fn close(&mut self, mark: char) {
+        self.text.push(mark);
     }
 
-    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Error> {
-        value.serialize(self)
+    /// A list's next element.
+    pub fn element(&mut self, value: &dyn Write) {
+        self.next();
+        value.write(self);
     }
 
-    fn serialize_unit(self) -> Result<(), Error> {
-        self.serialize_none()
+    /// A list of just these elements.
+    pub fn tuple(&mut self, elements: &[&dyn Write]) {
+        self.open('[');
+        for element in elements {
+            self.element(*element);
+        }
+        self.close(']');
     }
 
-    fn serialize_unit_struct(self, _: &'static str) -> Result<(), Error> {
-        self.serialize_none()
+    /// A map's next entry.
+    pub fn entry(&mut self, key: &dyn Write, value: &dyn Write) {
+        self.next();
+        self.name = true;
+        key.write(self);
+        self.name = false;
+        self.text.push(':');
+        value.write(self);
     }
 
-    fn serialize_unit_variant(self, _: &'static str, _: u32, name: &'static str) -> Result<(), Error> {
-        self.serialize_str(name)
+    /// An object of these fields, in an object of the one field `of` where that is named.
+    pub fn fields(&mut self, of: &str, fields: &[(&str, &dyn Write)]) {
+        if !of.is_empty() {
+            self.open('{');
+            self.field(of);
+        }
+        self.open('{');
+        for (name, value) in fields {
+            self.field(name);
+            value.write(self);
+        }
+        self.close('}');
+        if !of.is_empty() {
+            self.close('}');
+        }
     }
 
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(
-        self,
-        _: &'static str,
-        value: &T,
-    ) -> Result<(), Error> {
-        value.serialize(self)
+    /// An object of the fields of `from`.
+    pub fn object(&mut self, fields: &[Field], from: &dyn Part) {
+        self.open('{');
+        self.parts(fields, from);
+        self.close('}');
     }
 
-    fn serialize_newtype_variant<T: Serialize + ?Sized>(
-        self,
-        _: &'static str,
-        _: u32,
-        name: &'static str,
-        value: &T,
-    ) -> Result<(), Error> {
-        self.open("", '{')?;
-        self.field(name);
-        value.serialize(&mut *self)?;
-        self.text.push('}');
-        Ok(())
+    /// The same, after a field that says what it is.
+    pub fn tagged(&mut self, tag: &str, word: &str, fields: &[Field], from: &dyn Part) {
+        self.open('{');
+        self.field(tag);
+        self.string(word);
+        self.parts(fields, from);
+        self.close('}');
     }
 
-    fn serialize_seq(self, _: Option<usize>) -> Result<Open<'w>, Error> {
-        self.open("", '[')?;
-        Ok(Open { writer: self, end: "]" })
-    }
-
-    fn serialize_tuple(self, _: usize) -> Result<Open<'w>, Error> {
-        self.serialize_seq(None)
-    }
-
-    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Self::SerializeTupleStruct, Error> {
-        Err(Error::new("only natural numbers and texts are written"))
-    }
-
-    fn serialize_tuple_variant(
-        self,
-        _: &'static str,
-        _: u32,
-        _: &'static str,
-        _: usize,
-    ) -> Result<Self::SerializeTupleVariant, Error> {
-        Err(Error::new("only natural numbers and texts are written"))
-    }
-
-    fn serialize_map(self, _: Option<usize>) -> Result<Open<'w>, Error> {
-        self.open("", '{')?;
-        Ok(Open { writer: self, end: "}" })
-    }
-
-    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Open<'w>, Error> {
-        self.serialize_map(None)
-    }
-
-    fn serialize_struct_variant(
-        self,
-        _: &'static str,
-        _: u32,
-        name: &'static str,
-        _: usize,
-    ) -> Result<Open<'w>, Error> {
-        self.open(name, '{')?;
-        Ok(Open { writer: self, end: "}}" })
-    }
-}
-
-/// A list or an object that was begun.
-#[derive(Debug)]
-struct Open<'w> {
-    writer: &'w mut Writer,
-    end: &'static str,
-}
-
-impl Open<'_> {
-    fn close(self) -> Result<(), Error> {
-        self.writer.text.push_str(self.end);
-        Ok(())
-    }
-
-    fn put<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), Error> {
-        self.writer.field(name);
-        value.serialize(&mut *self.writer)
-    }
-
-    fn add<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
-        self.writer.next();
-        value.serialize(&mut *self.writer)
-    }
-}
-
-impl SerializeSeq for Open<'_> {
-    type Ok = ();
-    type Error = Error;
-
-    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
-        self.add(value)
-    }
-
-    fn end(self) -> Result<(), Error> {
-        self.close()
-    }
-}
-
-impl SerializeTuple for Open<'_> {
-    type Ok = ();
-    type Error = Error;
-
-    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
-        self.add(value)
-    }
-
-    fn end(self) -> Result<(), Error> {
-        self.close()
-    }
-}
-
-impl SerializeMap for Open<'_> {
-    type Ok = ();
-    type Error = Error;
-
-    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Error> {
-        self.writer.next();
-        self.writer.name = true;
-        let written = key.serialize(&mut *self.writer);
-        self.writer.name = false;
-        written
-    }
-
-    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
-        self.writer.text.push(':');
-        value.serialize(&mut *self.writer)
-    }
-
-    fn end(self) -> Result<(), Error> {
-        self.close()
-    }
-}
-
-impl SerializeStruct for Open<'_> {
-    type Ok = ();
-    type Error = Error;
-
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), Error> {
-        self.put(name, value)
-    }
-
-    fn end(self) -> Result<(), Error> {
-        self.close()
-    }
-}
-
-impl SerializeStructVariant for Open<'_> {
-    type Ok = ();
-    type Error = Error;
-
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), Error> {
-        self.put(name, value)
-    }
-
-    fn end(self) -> Result<(), Error> {
-        self.close()
+    fn parts(&mut self, fields: &[Field], from: &dyn Part) {
+        for (at, field) in fields.iter().enumerate() {
+            let part = from.part(at);
+            if !field.left_out || !part.is_blank() {
+                self.field(field.name);
+                part.write(self);
+            }
+        }
     }
 }

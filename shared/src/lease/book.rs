@@ -10,13 +10,14 @@ use super::AGENTS_MAX;
 use super::message::{Batch, Lease, Line, Returns, Sight};
 use crate::cell::{CellKey, Observed};
 use crate::ids::AgentId;
+use crate::json::{Read, Write};
 use crate::kind::Kind;
 use crate::map::Map;
 use crate::planted::planted;
 use crate::time::{Day, Period, Timestamp};
 
 /// One agent as a holder knows it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
 pub(crate) struct Entry {
     /// In which period the home admitted it.
     pub(crate) admitted: Option<Period>,
@@ -30,7 +31,7 @@ pub(crate) struct Entry {
 }
 
 /// All agents of a holder.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
 pub(crate) struct Book {
     pub(crate) agents: BTreeMap<AgentId, Entry>,
     reserve: Map<Period, u64>,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::cell::{CellKey, Observed};
 use crate::decision::Denial;
 use crate::ids::{AgentId, Incarnation, KeyId};
+use crate::json::{Error, Read, Reader, Write, Writer};
 use crate::map::Map;
 use crate::plan::Plan;
 use crate::policy::Status;
@@ -53,6 +54,24 @@ impl fmt::Debug for HolderId {
     }
 }
 
+impl Read for HolderId {
+    fn blank() -> Self {
+        Self(0)
+    }
+
+    fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Error> {
+        let read = Self::parse(&reader.text()?);
+        *self = read.ok_or_else(|| Error::new("holder: accepted are 32 hex digits"))?;
+        Ok(())
+    }
+}
+
+impl Write for HolderId {
+    fn write(&self, writer: &mut Writer) {
+        writer.string(&self.to_string());
+    }
+}
+
 impl Serialize for HolderId {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
@@ -67,7 +86,7 @@ impl<'de> Deserialize<'de> for HolderId {
 }
 
 /// Units served of one cell, as a batch reports them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
 pub struct Line {
     /// Which cell; its day is the permit's.
     #[serde(flatten)]
@@ -77,7 +96,7 @@ pub struct Line {
 }
 
 /// What was observed of one cell, as a batch reports it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
 pub struct Sight {
     /// Which cell.
     #[serde(flatten)]
@@ -88,7 +107,7 @@ pub struct Sight {
 }
 
 /// What was served, frozen under a number until it is acknowledged.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
 pub struct Batch {
     /// Rises by one with each batch of a holder; zero is no batch.
     pub seq: u64,
@@ -104,7 +123,7 @@ pub struct Batch {
 }
 
 /// What goes back unused. It left the holder's hands before this was written.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
 pub struct Returns {
     /// Units of each period.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
@@ -118,7 +137,7 @@ pub struct Returns {
 }
 
 /// Units of a limited agent that go back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
 pub struct AgentReturn {
     /// Of which period.
     pub period: Period,
@@ -157,7 +176,7 @@ impl Returns {
 }
 
 /// Waiting requests that are alike.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
 pub struct Need {
     /// For which agent, where the policy has limits for agents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -177,7 +196,7 @@ impl Need {
 }
 
 /// What a holder has in hand as it writes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
 pub struct Held {
     /// Units of the current period.
     pub units: u64,
@@ -188,7 +207,7 @@ pub struct Held {
 }
 
 /// From a holder to its home. The same bytes are sent until they are answered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
 pub struct Contact {
     /// Who writes.
     pub holder: HolderId,
@@ -232,7 +251,7 @@ pub struct Contact {
 }
 
 /// The part of the policy that a holder enforces by itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
 pub struct Terms {
     /// The policy's version.
     pub version: u64,
@@ -259,7 +278,7 @@ pub struct Terms {
 }
 
 /// A denial that holds for a while.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
 pub struct Refusal {
     /// Why.
     pub denial: Denial,
@@ -273,7 +292,7 @@ pub struct Refusal {
 }
 
 /// Permits of the minute after the current one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
 pub struct NextPermits {
     /// Of which minute.
     pub minute: Minute,
@@ -286,7 +305,7 @@ pub struct NextPermits {
 }
 
 /// An agent that the home knows, with units of its own where it is limited.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
 pub struct AgentGrant {
     /// Which agent.
     pub agent: AgentId,
@@ -295,7 +314,7 @@ pub struct AgentGrant {
 }
 
 /// What a home issues, and how to go on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
 pub struct Lease {
     /// The home's life.
     pub incarnation: Incarnation,
@@ -370,7 +389,7 @@ pub struct Lease {
 }
 
 /// What a home answers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
 #[serde(rename_all = "snake_case")]
 pub enum Body {
     /// Too busy: send the same contact again after that many milliseconds. Nothing was changed.
@@ -388,7 +407,7 @@ pub enum Body {
 }
 
 /// From a home to a holder.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
 pub struct Reply {
     /// To whom.
     pub holder: HolderId,

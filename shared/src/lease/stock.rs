@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::message::{Held, Lease, Returns};
+use crate::json::{Read, Write};
 use crate::planted::planted;
 use crate::time::{Day, Minute, Period, Timestamp};
 
@@ -14,7 +15,7 @@ use crate::time::{Day, Minute, Period, Timestamp};
 const TURN_MS_MAX: u64 = 250;
 
 /// Permits of one minute.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
 pub(crate) struct Slot {
     pub(crate) minute: Minute,
     pub(crate) count: u64,
@@ -47,7 +48,7 @@ impl Delivery {
 }
 
 /// What is in hand.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
 pub(crate) struct Stock {
     pub(crate) period: Option<Period>,
     pub(crate) units: u64,

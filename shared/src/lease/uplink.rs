@@ -10,6 +10,7 @@ use super::book::Book;
 use super::message::{Batch, Contact, Held, HolderId, Need, Returns};
 use super::stock::Delivery;
 use crate::ids::Incarnation;
+use crate::json::{Read, Write};
 use crate::planted::planted;
 use crate::time::Timestamp;
 
@@ -21,7 +22,7 @@ const RESEND_MS_MAX: u64 = 2_000;
 const ROUND_TRIP_MS: u64 = 100;
 
 /// A contact under way.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
 struct Flight {
     contact: Contact,
     sent: Timestamp,
@@ -31,14 +32,14 @@ struct Flight {
 }
 
 /// One lane.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
 struct Lane {
     nonce: u64,
     flight: Option<Flight>,
 }
 
 /// All lanes of a holder.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
 pub(crate) struct Uplink {
     pub(crate) id: HolderId,
     pub(crate) incarnation: Option<Incarnation>,

@@ -20,6 +20,7 @@ const SHARED_MAY: &[&str] = &[
     "serde",
     "serde_json",
     "sha2",
+    "shared-derive",
     "subtle",
     "thiserror",
     "unicode-normalization",

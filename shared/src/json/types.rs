@@ -1,0 +1,300 @@
+//! How the types of the standard library are read and written.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Error, Read, Reader, Write, Writer};
+use crate::map::Map;
+
+macro_rules! naturals {
+    ($($type:ty)*) => {
+        $(
+            impl Read for $type {
+                fn blank() -> Self {
+                    0
+                }
+
+                fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Error> {
+                    *self = reader.natural(u64::from(<$type>::MAX))?.try_into().unwrap_or(<$type>::MAX);
+                    Ok(())
+                }
+            }
+
+            impl Write for $type {
+                fn write(&self, writer: &mut Writer) {
+                    writer.number(u64::from(*self));
+                }
+
+                fn is_blank(&self) -> bool {
+                    *self == 0
+                }
+            }
+        )*
+    };
+}
+naturals!(u8 u16 u32);
+
+impl Read for u64 {
+    fn blank() -> Self {
+        0
+    }
+
+    fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Error> {
+        *self = reader.natural(Self::MAX)?;
+        Ok(())
+    }
+}
+
+impl Write for u64 {
+    fn write(&self, writer: &mut Writer) {
+        writer.number(*self);
+    }
+
+    fn is_blank(&self) -> bool {
+        *self == 0
+    }
+}
+
+impl Read for bool {
+    fn blank() -> Self {
+        false
+    }
+
+    fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Error> {
+        *self = reader.boolean()?;
+        Ok(())
+    }
+}
+
+impl Write for bool {
+    fn write(&self, writer: &mut Writer) {
+        writer.literal(if *self { "true" } else { "false" });
+    }
+}
+
+impl Read for String {
+    fn blank() -> Self {
+        Self::new()
+    }
+
+    fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Error> {
+        *self = reader.text()?.into_owned();
+        Ok(())
+    }
+}
+
+impl Write for String {
+    fn write(&self, writer: &mut Writer) {
+        writer.string(self);
+    }
+}
+
+impl Write for str {
+    fn write(&self, writer: &mut Writer) {
+        writer.string(self);
+    }
+}
+
+impl<T: Write + ?Sized> Write for &T {
+    fn write(&self, writer: &mut Writer) {
+        T::write(self, writer);
+    }
+
+    fn is_blank(&self) -> bool {
+        T::is_blank(self)
+    }
+}
+
+impl<T: Read> Read for Box<T> {
+    fn blank() -> Self {
+        Self::new(T::blank())
+    }
+
+    fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Error> {
+        T::read(self, reader)
+    }
+}
+
+impl<T: Write> Write for Box<T> {
+    fn write(&self, writer: &mut Writer) {
+        T::write(self, writer);
+    }
+}
+
+impl<T: Read> Read for Option<T> {
+    fn blank() -> Self {
+        None
+    }
+
+    fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Error> {
+        *self = None;
+        if reader.null()? { Ok(()) } else { self.insert(T::blank()).read(reader) }
+    }
+}
+
+impl<T: Write> Write for Option<T> {
+    fn write(&self, writer: &mut Writer) {
+        match self {
+            Some(value) => value.write(writer),
+            None => writer.literal("null"),
+        }
+    }
+
+    fn is_blank(&self) -> bool {
+        self.is_none()
+    }
+}
+
+impl<T: Read> Read for Vec<T> {
+    fn blank() -> Self {
+        Self::new()
+    }
+
+    fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Error> {
+        self.clear();
+        reader.list()?;
+        let mut first = true;
+        while reader.further(&mut first)? {
+            let mut element = T::blank();
+            element.read(reader)?;
+            self.push(element);
+        }
+        Ok(())
+    }
+}
+
+impl<T: Write> Write for Vec<T> {
+    fn write(&self, writer: &mut Writer) {
+        writer.open('[');
+        for element in self {
+            writer.element(element);
+        }
+        writer.close(']');
+    }
+
+    fn is_blank(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+impl<K: Read + Ord, V: Read> Read for Map<K, V> {
+    fn blank() -> Self {
+        Self::new()
+    }
+
+    fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Error> {
+        self.clear();
+        reader.map()?;
+        let (mut first, mut key) = (true, K::blank());
+        while reader.key(&mut first, &mut key)? {
+            let mut value = V::blank();
+            value.read(reader)?;
+            self.insert(std::mem::replace(&mut key, K::blank()), value);
+        }
+        Ok(())
+    }
+}
+
+impl<K: Write, V: Write> Write for Map<K, V> {
+    fn write(&self, writer: &mut Writer) {
+        writer.open('{');
+        for (key, value) in self {
+            writer.entry(key, value);
+        }
+        writer.close('}');
+    }
+
+    fn is_blank(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+impl<K: Read + Ord, V: Read> Read for BTreeMap<K, V> {
+    fn blank() -> Self {
+        Self::new()
+    }
+
+    fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Error> {
+        self.clear();
+        reader.map()?;
+        let (mut first, mut key) = (true, K::blank());
+        while reader.key(&mut first, &mut key)? {
+            let mut value = V::blank();
+            value.read(reader)?;
+            self.insert(std::mem::replace(&mut key, K::blank()), value);
+        }
+        Ok(())
+    }
+}
+
+impl<K: Write, V: Write> Write for BTreeMap<K, V> {
+    fn write(&self, writer: &mut Writer) {
+        writer.open('{');
+        for (key, value) in self {
+            writer.entry(key, value);
+        }
+        writer.close('}');
+    }
+
+    fn is_blank(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+impl<T: Read + Ord> Read for BTreeSet<T> {
+    fn blank() -> Self {
+        Self::new()
+    }
+
+    fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Error> {
+        let mut all: Vec<T> = Vec::new();
+        all.read(reader)?;
+        *self = all.into_iter().collect();
+        Ok(())
+    }
+}
+
+impl<T: Write> Write for BTreeSet<T> {
+    fn write(&self, writer: &mut Writer) {
+        writer.open('[');
+        for element in self {
+            writer.element(element);
+        }
+        writer.close(']');
+    }
+
+    fn is_blank(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+impl<A: Read, B: Read> Read for (A, B) {
+    fn blank() -> Self {
+        (A::blank(), B::blank())
+    }
+
+    fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Error> {
+        reader.tuple(&mut [&mut self.0, &mut self.1])
+    }
+}
+
+impl<A: Write, B: Write> Write for (A, B) {
+    fn write(&self, writer: &mut Writer) {
+        writer.tuple(&[&self.0, &self.1]);
+    }
+}
+
+impl<A: Read, B: Read, C: Read> Read for (A, B, C) {
+    fn blank() -> Self {
+        (A::blank(), B::blank(), C::blank())
+    }
+
+    fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Error> {
+        reader.tuple(&mut [&mut self.0, &mut self.1, &mut self.2])
+    }
+}
+
+impl<A: Write, B: Write, C: Write> Write for (A, B, C) {
+    fn write(&self, writer: &mut Writer) {
+        writer.tuple(&[&self.0, &self.1, &self.2]);
+    }
+}

@@ -118,7 +118,7 @@ impl Search {
             let results: Vec<_> = workers.into_iter().map(ScopedJoinHandle::join).collect();
             *ended.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
             ended.1.notify_all();
-            for panic in results.into_iter().filter_map(Result::err) {
+            if let Some(panic) = results.into_iter().find_map(Result::err) {
                 resume_unwind(panic);
             }
         });

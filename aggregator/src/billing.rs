@@ -20,6 +20,7 @@ use crate::ledger::month::{free, month};
 use crate::ledger::refusal::Refusal;
 use crate::ledger::statement::{LotPart, Statement, lot_history, statement};
 use crate::ledger::timeline::OverageState;
+use crate::stripe::top_up::AutoTopUpView;
 
 /// The body of `GET /api/v1/billing/plan`.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -39,6 +40,8 @@ pub struct PlanView {
     auto_overage: bool,
     /// In minor units; `null` is no cap.
     overage_cap: Option<u64>,
+    /// Packs that are bought by themselves; `null` where none are.
+    auto_top_up: Option<AutoTopUpView>,
     overage: OverageView,
     currency: Currency,
     bill: Bill,
@@ -132,6 +135,7 @@ impl PlanView {
             lots: LotsView { left: stands.lots_left, used: paid.lots },
             auto_overage,
             overage_cap: cap.map(Money::as_cap),
+            auto_top_up: None,
             overage: OverageView {
                 state: overage_word(&timeline.overage_at(now)),
                 units: paid.overage,
@@ -158,6 +162,14 @@ impl PlanView {
                 })
                 .collect(),
         })
+    }
+}
+
+impl PlanView {
+    /// With the packs that are bought by themselves.
+    #[must_use]
+    pub fn topping_up(self, auto_top_up: Option<AutoTopUpView>) -> Self {
+        Self { auto_top_up, ..self }
     }
 }
 

@@ -127,6 +127,12 @@ actions! {
     WebhookReplayed => "webhook.replayed";
     /// Auto-overage or its cap were set.
     OverageSet => "overage.set";
+    /// Automatic top-ups were set, changed or turned off, or go on with another payment method.
+    AutoTopUpSet => "auto_top_up.set";
+    /// A pack is bought by itself.
+    AutoTopUpBegun => "auto_top_up.begun";
+    /// Automatic top-ups have stopped, because payments failed.
+    AutoTopUpStopped => "auto_top_up.stopped";
     /// Units were given.
     CreditGiven => "credit.given";
     /// Units of a closed month were taken back.

@@ -16,6 +16,7 @@ mod serve;
 mod stripe;
 mod tail;
 mod token;
+mod top_up;
 mod trail;
 mod webhooks;
 
@@ -67,6 +68,9 @@ enum Command {
     /// Give units that cost nothing
     #[command(subcommand)]
     Credit(billing::Credit),
+    /// Have packs bought by themselves when little is left, or stop that
+    #[command(subcommand)]
+    TopUp(top_up::Command),
     /// Take units of a closed month back, for a reason
     Correct(billing::Correct),
     /// Show what a month used, what paid for it and what it costs
@@ -108,6 +112,7 @@ impl Command {
             | Self::Plans(_)
             | Self::Webhooks(_)
             | Self::Credit(_)
+            | Self::TopUp(_)
             | Self::Correct(_)
             | Self::Statement(_)
             | Self::Tail(_)
@@ -157,6 +162,7 @@ fn start(cli: Cli) -> anyhow::Result<()> {
             Command::Plans(command) => plans::run(command, context(config, missing).await?).await,
             Command::Webhooks(command) => webhooks::run(command, context(config, missing).await?).await,
             Command::Credit(command) => billing::credit(command, context(config, missing).await?).await,
+            Command::TopUp(command) => top_up::run(command, context(config, missing).await?).await,
             Command::Correct(correct) => billing::correct(correct, context(config, missing).await?).await,
             Command::Statement(show) => billing::show(show, context(config, missing).await?).await,
             Command::Tail(tail) => tail::run(tail, context(config, missing).await?).await,

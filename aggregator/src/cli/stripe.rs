@@ -8,10 +8,9 @@ use shared::time::Period;
 
 use super::Context;
 use super::print::{self, Format};
-use crate::store::Event;
+use crate::http::ParkedView;
 use crate::stripe::client::Stripe;
 use crate::stripe::sync_goods;
-use crate::stripe::table::OrderState;
 
 /// How many rows are shown when nobody says.
 const SHOWN: u32 = 50;
@@ -69,24 +68,6 @@ struct Synced {
 }
 
 #[derive(Debug, Serialize)]
-struct Parked {
-    /// Events that were delivered and are not settled yet.
-    waiting: u64,
-    events: Vec<ParkedEvent>,
-    orders: Vec<crate::store::ShownOrder>,
-    bills: Vec<crate::store::ShownIntent>,
-}
-
-#[derive(Debug, Serialize)]
-struct ParkedEvent {
-    id: String,
-    kind: String,
-    object: Option<String>,
-    received: String,
-    note: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
 struct Again {
     id: String,
     again: bool,
@@ -132,36 +113,7 @@ async fn run_sync(sync: Sync, context: Context) -> anyhow::Result<()> {
 }
 
 async fn parked(show: Show, context: Context) -> anyhow::Result<()> {
-    let events = context.store.parked_events(SHOWN).await?.into_iter().map(ParkedEvent::from).collect();
-    let orders = context.store.shown_orders(Some(OrderState::Held), None, SHOWN).await?;
-    let bills = context.store.held_intents(SHOWN).await?;
-    let (waiting, _) = context.store.events_waiting().await?;
-    print::result(show.format, &Parked { waiting, events, orders, bills }, |parked| {
-        let events = parked.events.iter().map(ParkedEvent::line);
-        let orders = parked.orders.iter().map(crate::store::ShownOrder::line);
-        let bills = parked.bills.iter().map(crate::store::ShownIntent::line);
-        let lines: Vec<String> = events.chain(orders).chain(bills).collect();
-        if lines.is_empty() { "Nothing waits for a person.".to_owned() } else { lines.join("\n") }
-    })
-}
-
-impl From<Event> for ParkedEvent {
-    fn from(event: Event) -> Self {
-        Self {
-            id: event.envelope.id,
-            kind: event.envelope.kind,
-            object: event.envelope.object,
-            received: event.received.to_string(),
-            note: event.note,
-        }
-    }
-}
-
-impl ParkedEvent {
-    fn line(&self) -> String {
-        let object = self.object.as_deref().unwrap_or("-");
-        format!("{}  {}  {object}  {}", self.id, self.kind, self.note.as_deref().unwrap_or_default())
-    }
+    print::result(show.format, &ParkedView::read(&context.store).await?, ParkedView::lines)
 }
 
 async fn again(retry: Retry, context: Context) -> anyhow::Result<()> {

@@ -4,14 +4,16 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
+use schemars::JsonSchema;
 use shared::problem::ErrorCode;
-use shared::time::Period;
+use shared::time::{Period, Timestamp};
+use shared::units::Units;
 
 use super::access::Caller;
 use super::body::Fields;
 use super::call::Call;
 use super::failure::Failure;
-use super::field::{Field, Number, PROJECT};
+use super::field::{Field, Number, OneOf, PROJECT, Words};
 use super::query::Query;
 use super::route::{Route, Who};
 use crate::access::Permission;
@@ -20,10 +22,12 @@ use crate::billing::{Explanation, PlanView, TopUps};
 use crate::book::Book;
 use crate::ledger::crossing::Levels;
 use crate::ledger::entry::OverageSetting;
+use crate::ledger::lots;
 use crate::ledger::money::Money;
 use crate::ledger::refusal::Refusal;
 use crate::ledger::timeline::OverageState;
 use crate::project::{ProjectChange, Setting};
+use crate::stripe::top_up::{MONTHLY_LIMIT_MAX, Rule};
 
 const MONTH: &str = "a month such as 2026-05";
 
@@ -40,6 +44,29 @@ const EXPLAIN: &[Field] = &[
 /// What is accepted as levels.
 pub(super) const LEVELS_WORDS: &str = "1 to 10 percentages from 1 to 100, or null for the plan's";
 
+/// What is accepted as automatic top-ups.
+const TOP_UP_WORDS: &str = "pack small, medium or large, below 1 or more units, monthly_limit 1 to 100, and nothing else; or null for none";
+
+/// A rule of automatic top-ups, for descriptions.
+#[derive(Debug, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "it only describes; what is read is `Rule`")]
+struct TopUpRule {
+    /// Which pack is bought.
+    pack: OneOf<Packs>,
+    /// When fewer units than these are left of quota and lots.
+    below: Number<1, { Units::MAX.get() }>,
+    /// How many in a calendar month (UTC) at most.
+    monthly_limit: Number<1, { MONTHLY_LIMIT_MAX as u64 }>,
+}
+
+#[derive(Debug)]
+struct Packs;
+
+impl Words for Packs {
+    const WORDS: &'static [&'static str] = &["small", "medium", "large"];
+}
+
 const SETTING: &[Field] = &[
     Field::optional::<Option<Vec<u8>>>("thresholds", LEVELS_WORDS).such_as("[50,80,100]"),
     Field::optional::<bool>("auto_overage", "true or false").such_as("true"),
@@ -47,6 +74,7 @@ const SETTING: &[Field] = &[
         "overage_cap",
         "minor units, or null for no cap; only while auto_overage is true",
     ),
+    Field::optional::<Option<TopUpRule>>("auto_top_up", TOP_UP_WORDS),
 ];
 
 /// The endpoints of this module.
@@ -57,11 +85,11 @@ pub(super) fn routes() -> Vec<Route> {
         Route::get("/api/v1/billing/plan", read, "Show where a project stands", plan)
             .query(QUERY)
             .answers::<PlanView>(200, "Plan, quota, what was used and what is left"),
-        Route::put("/api/v1/billing/plan", manage, "Set auto-overage, its cap and thresholds", set_plan)
+        Route::put("/api/v1/billing/plan", manage, "Set overage, top-ups and thresholds", set_plan)
             .query(QUERY)
             .body(SETTING)
             .answers::<PlanView>(200, "Where the project stands now")
-            .refuses(&[ErrorCode::OverageNotOffered]),
+            .refuses(&[ErrorCode::OverageNotOffered, ErrorCode::NotBillable, ErrorCode::PaymentsUnavailable]),
         Route::get("/api/v1/billing/top-ups", read, "List lots", top_ups)
             .query(QUERY)
             .answers::<TopUps>(200, "Every lot, and what it paid for"),
@@ -84,7 +112,7 @@ pub(super) async fn plan(
     view(&app, &book).await
 }
 
-/// `PUT /api/v1/billing/plan`: auto-overage and its cap.
+/// `PUT /api/v1/billing/plan`: auto-overage and its cap, automatic top-ups, thresholds.
 pub(super) async fn set_plan(
     caller: Caller,
     State(app): State<App>,
@@ -97,6 +125,10 @@ pub(super) async fn set_plan(
     let book = app.store.book(&project.id).await?.ok_or_else(Failure::project_unknown)?;
     let mut fields = call.fields()?.of(SETTING)?;
     let levels = levels(&mut fields)?;
+    let top_up = top_up(&mut fields)?;
+    if let Some(Some(_)) = top_up {
+        may_top_up(&app, &book, now)?;
+    }
     let setting = setting(fields, &book, book.ledger.timeline().setting_at(now))?;
     let is_on = setting != OverageSetting::Off;
     if is_on && book.ledger.timeline().overage_at(now) == OverageState::NotOffered {
@@ -112,13 +144,18 @@ pub(super) async fn set_plan(
         let changed = change.change_project(&project.id, wanted, now).await?;
         crossings = changed.ok_or_else(Failure::project_unknown)?.crossings;
     }
+    if let Some(rule) = top_up {
+        change.set_auto_top_up(&project.id, rule, now).await?;
+    }
     let posted = change.set_overage(&project.id, setting, now).await?;
     let posted = posted.ok_or_else(Failure::project_unknown)?.map_err(|refusal| refused(&refusal))?;
     app.metrics.crossed(crossings.saturating_add(posted.crossings));
     tracing::info!(project.id = %project.id, token.id = caller.0.id, auto_overage = is_on, "overage set");
     let daily = app.store.daily_units(&project.id, now.day()).await?;
     let crossed = change.crossed(&project.id, now.period()).await?;
+    let topping_up = change.auto_top_up(&project.id, now).await?;
     let view = PlanView::new(&posted.book, &daily, crossed, now).map_err(|refusal| refused(&refusal))?;
+    let view = view.topping_up(topping_up);
     change.answer(StatusCode::OK, &view).await
 }
 
@@ -155,7 +192,34 @@ async fn view(app: &App, book: &Book) -> Result<Json<PlanView>, Failure> {
     let now = app.clock.now();
     let daily = app.store.daily_units(&book.project.id, now.day()).await?;
     let crossed = app.store.crossed(&book.project.id, now.period()).await?;
-    PlanView::new(book, &daily, crossed, now).map(Json).map_err(|refusal| refused(&refusal))
+    let topping_up = app.store.auto_top_up(&book.project.id, now).await?;
+    let view = PlanView::new(book, &daily, crossed, now).map_err(|refusal| refused(&refusal))?;
+    Ok(Json(view.topping_up(topping_up)))
+}
+
+/// The automatic top-ups that are asked for, `Some(None)` for none.
+fn top_up(fields: &mut Fields) -> Result<Option<Option<Rule>>, Failure> {
+    let rule: Option<Option<Rule>> = fields.optional("auto_top_up", TOP_UP_WORDS)?;
+    match rule {
+        Some(Some(Rule { below: Units::ZERO, .. })) => {
+            Err(Failure::field("auto_top_up", "below 0", TOP_UP_WORDS))
+        }
+        Some(Some(Rule { monthly_limit, .. })) if !(1..=MONTHLY_LIMIT_MAX).contains(&monthly_limit) => {
+            Err(Failure::field("auto_top_up", &format!("monthly_limit {monthly_limit}"), TOP_UP_WORDS))
+        }
+        other => Ok(other),
+    }
+}
+
+/// Refuses automatic top-ups that could never be bought.
+fn may_top_up(app: &App, book: &Book, now: Timestamp) -> Result<(), Failure> {
+    super::stripe::account(app)?;
+    if lots::may_buy(&book.ledger, now) {
+        return Ok(());
+    }
+    let plan = book.ledger.timeline().terms_at(now).plan;
+    let why = format!("The plan {plan} has no top-up packs. Upgrade to pro or business.");
+    Err(Failure::new(ErrorCode::NotBillable, why))
 }
 
 /// The project's own levels that are asked for, `Setting::Plan` for null.

@@ -26,7 +26,7 @@ mod told;
 mod usage;
 mod webhooks;
 
-pub use admin::{AuditView, KeyView, MemberView, ProjectView, QuarantinedView, TokenView};
+pub use admin::{AuditView, KeyView, MemberView, ParkedView, ProjectView, QuarantinedView, TokenView};
 pub(crate) use admin::{REASON, is_reason};
 pub use field::Field;
 pub use health::Readiness;

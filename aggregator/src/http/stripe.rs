@@ -165,7 +165,7 @@ pub(super) async fn deliver(State(app): State<App>, request: Request) -> Result<
     Ok(Json(Received { received: true }))
 }
 
-fn account(app: &App) -> Result<&Account, Failure> {
+pub(super) fn account(app: &App) -> Result<&Account, Failure> {
     app.stripe.as_ref().ok_or_else(|| {
         Failure::new(
             ErrorCode::PaymentsUnavailable,

@@ -4,7 +4,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::webhook::event::{
     Data, EventType, InvoiceReady, KeyRevoked, PeriodClosed, PlanChanged, QuotaExhausted, ReporterSilent,
-    ThresholdReached, TopupCredited, WebhookDisabled, WebhookTest,
+    ThresholdReached, TopupCredited, TopupFailed, WebhookDisabled, WebhookTest,
 };
 
 /// One type of event.
@@ -45,6 +45,10 @@ pub static TOLD: &[Told] = &[
         "Quota, lots and overage are used up: requests are denied",
     ),
     Told::new::<Data<TopupCredited>>(EventType::TopupCredited.as_str(), "Units were bought or given"),
+    Told::new::<Data<TopupFailed>>(
+        EventType::TopupFailed.as_str(),
+        "The payment of an automatic top-up failed; after the third in a row nothing more is bought",
+    ),
     Told::new::<Data<PlanChanged>>(EventType::PlanChanged.as_str(), "The plan or its quota changes"),
     Told::new::<Data<PeriodClosed>>(EventType::PeriodClosed.as_str(), "A month was closed and rated"),
     Told::new::<Data<KeyRevoked>>(EventType::KeyRevoked.as_str(), "A project key was revoked"),

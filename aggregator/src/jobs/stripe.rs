@@ -15,7 +15,7 @@ use crate::stripe::account::Account;
 use crate::stripe::intent::{Intent, fields};
 use crate::stripe::order::Order;
 use crate::stripe::sync::{self, SyncError};
-use crate::stripe::{checkout, collect};
+use crate::stripe::{charge, checkout, collect};
 
 /// How soon is looked again when nothing was delivered.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
@@ -37,6 +37,9 @@ const BACKOFF_MS_MAX: u64 = 120_000;
 
 /// How often an unfinished order is looked at that no event told of.
 const ORDER_LOOK_MS: u64 = 60 * 60 * 1_000;
+
+/// How soon a call of an automatic top-up is sent again whose outcome is unknown: somebody may be waiting for units.
+const TOP_UP_AGAIN_MS: u64 = 2_000;
 
 /// Works for ever; drop the future to stop. Does nothing where there is no account.
 pub async fn run(app: App) {
@@ -118,6 +121,11 @@ async fn process(app: App, event: Event) -> String {
 /// When the store fails.
 pub async fn chores(app: &App, account: &Account) -> Result<(), StoreError> {
     let now = app.clock.now();
+    for project in app.store.due_top_ups(now, CHORES_MAX).await? {
+        if let Err(error) = charge::begin(app, account, &project).await {
+            tracing::warn!(project.id = %project, error = %error, "an automatic top-up waits");
+        }
+    }
     for order in app.store.due_orders(now, CHORES_MAX).await? {
         look_after(app, account, order).await?;
     }
@@ -143,6 +151,9 @@ pub async fn chores(app: &App, account: &Account) -> Result<(), StoreError> {
 }
 
 async fn look_after(app: &App, account: &Account, order: Order) -> Result<(), StoreError> {
+    if order.automatic {
+        return have_paid(app, account, order).await;
+    }
     let (id, project) = (order.id.clone(), order.project.clone());
     let result = match order.session {
         Some(_) => sync::order(app, account, &order, None).await.map_err(checkout::BuyError::from),
@@ -152,6 +163,19 @@ async fn look_after(app: &App, account: &Account, order: Order) -> Result<(), St
         tracing::warn!(project.id = %project, order.id = %id, error = %error, "an order waits");
     }
     app.store.order_due(&id, app.clock.now().plus_ms(ORDER_LOOK_MS)).await
+}
+
+/// Moves an automatic top-up on as far as it goes now.
+async fn have_paid(app: &App, account: &Account, order: Order) -> Result<(), StoreError> {
+    let (id, project) = (order.id.clone(), order.project.clone());
+    let wait_ms = match charge::step(app, account, order).await {
+        Ok(()) => ORDER_LOOK_MS,
+        Err(error) => {
+            tracing::warn!(project.id = %project, order.id = %id, error = %error, "an automatic top-up waits");
+            TOP_UP_AGAIN_MS
+        }
+    };
+    app.store.order_due(&id, app.clock.now().plus_ms(wait_ms)).await
 }
 
 /// Moves a bill on as far as it goes now.

@@ -6,9 +6,11 @@ use std::time::Duration;
 use shared::time::Timestamp;
 
 use crate::app::App;
+use crate::store::StoreError;
 use crate::stripe::account::Account;
 use crate::stripe::event::Envelope;
 use crate::stripe::intent::Intent;
+use crate::stripe::order::Order;
 use crate::stripe::seen::{Invoice, Payment};
 use crate::stripe::sync::{self, SyncError};
 use crate::stripe::table::BillStep;
@@ -43,6 +45,9 @@ pub async fn run(app: App) {
                         tracing::error!(finding, "Stripe's books differ from ours");
                     }
                     tracing::info!(findings = findings.len(), "compared with Stripe");
+                    if let Err(error) = app.store.keep_drift(findings, now).await {
+                        tracing::warn!(error = %error, "what differs was not kept");
+                    }
                 }
                 Err(error) => tracing::warn!(error = %error, "not compared with Stripe"),
             }
@@ -84,11 +89,16 @@ async fn payments(app: &App, account: &Account) -> Result<Vec<String>, SyncError
         account.api.list("/payment_intents", &[("created[gte]", since.as_str())]).await?;
     let mut findings = Vec::new();
     for payment in payments.iter().filter(|payment| payment.status == "succeeded") {
-        let Some(name) = payment.metadata.get("palveron_order") else { continue };
-        let Some(order) = app.store.stripe_order(name).await? else {
-            findings.push(format!("{}: paid for the order {name}, which we do not have", payment.id));
+        let Some(order) = order_of(app, payment).await? else {
+            findings.extend(
+                payment
+                    .metadata
+                    .get("palveron_order")
+                    .map(|name| format!("{}: paid for the order {name}, which we do not have", payment.id)),
+            );
             continue;
         };
+        let name = &order.id;
         // Settling again changes nothing where nothing was missed.
         if order.session.is_some() && sync::is_unfinished(&order) {
             sync::order(app, account, &order, None).await?;
@@ -96,12 +106,23 @@ async fn payments(app: &App, account: &Account) -> Result<Vec<String>, SyncError
         let book = app.store.book(&order.project).await?;
         let lot = book.as_ref().and_then(|book| Some(book.ledger.lot(order.lot(book)?).ok()?.clone()));
         let ours = lot.and_then(|lot| lot.paid).map(|paid| paid.minor());
-        if ours != Some(i128::from(payment.amount_received)) {
+        // A balance at Stripe may have paid a part of an invoice.
+        let same =
+            if order.automatic { ours.is_some() } else { ours == Some(i128::from(payment.amount_received)) };
+        if !same {
             let Payment { id, amount_received, .. } = payment;
             findings.push(format!("{id}: {amount_received} at Stripe, {ours:?} in the ledger, order {name}"));
         }
     }
     Ok(findings)
+}
+
+/// The order that a payment is for; those of invoices say nothing of it themselves.
+async fn order_of(app: &App, payment: &Payment) -> Result<Option<Order>, StoreError> {
+    match payment.metadata.get("palveron_order") {
+        Some(name) => app.store.stripe_order(name).await,
+        None => app.store.order_of_payment(&payment.id).await,
+    }
 }
 
 /// Every bill here must be one invoice at Stripe with the same sum, and every such invoice a bill.

@@ -38,7 +38,7 @@ macro_rules! migration {
     };
 }
 
-const MIGRATIONS: [Migration; 8] = [
+const MIGRATIONS: [Migration; 9] = [
     migration!(1, "0001_first_light.sql"),
     migration!(2, "0002_ledger.sql"),
     migration!(3, "0003_rollups.sql"),
@@ -47,6 +47,7 @@ const MIGRATIONS: [Migration; 8] = [
     migration!(6, "0006_admin.sql"),
     migration!(7, "0007_stripe.sql"),
     migration!(17, "0017_policy_turn.sql"),
+    migration!(21, "0021_auto_top_up.sql"),
 ];
 
 /// Runs what has not run yet, all in one transaction, which is the caller's to commit.

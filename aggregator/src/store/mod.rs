@@ -54,8 +54,8 @@ pub use projects::Changed;
 pub use quarantine::{Decided, Quarantined};
 pub use stream::Shown;
 pub use stripe::{
-    Began, Begin, Event, EventState, Outcome, Settled, ShownIntent, ShownOrder, StripeCustomer, StripePrice,
-    Turn,
+    Began, Begin, Drift, Event, EventState, Outcome, Settled, ShownIntent, ShownOrder, StripeCustomer,
+    StripePrice, Turn,
 };
 pub use tokens::Token;
 pub use trail::{Noted, TrailQuery};

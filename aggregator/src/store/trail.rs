@@ -87,7 +87,7 @@ impl Store {
     }
 }
 
-async fn insert(
+pub(super) async fn insert(
     tx: &mut Connection,
     actor: &Actor,
     deed: &Deed<'_>,

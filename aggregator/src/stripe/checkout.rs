@@ -35,7 +35,7 @@ const PORTAL_MS: u64 = 5 * 60 * 1_000;
 const TRIES: usize = 3;
 
 /// How far Stripe's clock and ours may differ when objects are looked up by their time.
-const CLOCKS_DIFFER_MS: u64 = 10 * 60 * 1_000;
+pub(super) const CLOCKS_DIFFER_MS: u64 = 10 * 60 * 1_000;
 
 /// A wish to buy.
 #[derive(Debug)]
@@ -123,7 +123,7 @@ pub async fn checkout(
     }
     // What is being bought instead is ended first; a second round finds it ended.
     for _ in 0..TRIES {
-        let mut order = draft(&catalogue, project, (&customer, &price), wish, now)?;
+        let mut order = draft(&catalogue, project, (&customer, &price), wish.good, now)?;
         order.form = session_form(&order, &customer, wish, account.automatic_tax);
         match app.store.begin_order(Begin { order, call: wish.call }, now).await? {
             Began::New(order) => return open(app, account, *order).await.map(|order| shown(&order)),
@@ -190,14 +190,16 @@ fn billable(
 }
 
 /// The order as it would be.
-fn draft(
+///
+/// # Errors
+/// When the good is not sold, or there is no randomness for its id.
+pub(super) fn draft(
     catalogue: &Catalogue,
     project: &ProjectId,
     (customer, price_id): (&str, &str),
-    wish: &Wish<'_>,
+    good: Good,
     now: Timestamp,
 ) -> Result<Order, BuyError> {
-    let good = wish.good;
     let price = good.price(catalogue).ok_or_else(|| BuyError::NotBillable(format!("{good} is not sold.")))?;
     let units = match good {
         Good::Plan(..) => Units::ZERO,
@@ -217,6 +219,7 @@ fn draft(
         state: OrderState::New,
         session: None,
         url: None,
+        automatic: false,
         payment: None,
         created: now,
         expires: now.plus_ms(SESSION_MS),

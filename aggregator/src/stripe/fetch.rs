@@ -35,13 +35,36 @@ impl Stripe {
         Ok(seen)
     }
 
-    async fn complete(&self, seen: &mut OrderSeen) -> Result<(), CallError> {
+    /// Everything about the order of an automatic top-up, by its invoice.
+    ///
+    /// # Errors
+    /// When something cannot be read.
+    pub async fn top_up_seen(&self, invoice: &str) -> Result<OrderSeen, CallError> {
+        let invoice = self.invoice(invoice).await?;
+        let mut seen = OrderSeen {
+            session: Session::of_invoice(&invoice),
+            lines: invoice.session_lines(),
+            payment: None,
+            refunds: Vec::new(),
+            disputes: Vec::new(),
+            subscription: None,
+        };
+        self.paid(&mut seen).await?;
+        Ok(seen)
+    }
+
+    async fn paid(&self, seen: &mut OrderSeen) -> Result<(), CallError> {
         if let Some(payment) = seen.session.payment_intent.as_ref().map(Reference::id) {
             let payment: Payment = self.get(&format!("/payment_intents/{payment}"), &[]).await?;
             seen.refunds = self.list("/refunds", &[("payment_intent", &payment.id)]).await?;
             seen.disputes = self.list("/disputes", &[("payment_intent", &payment.id)]).await?;
             seen.payment = Some(payment);
         }
+        Ok(())
+    }
+
+    async fn complete(&self, seen: &mut OrderSeen) -> Result<(), CallError> {
+        self.paid(seen).await?;
         if let Some(subscription) = seen.session.subscription.as_ref().map(Reference::id) {
             let subscription: Subscription = self.get(&format!("/subscriptions/{subscription}"), &[]).await?;
             seen.subscription = Some(Status::parse(&subscription.status).unwrap_or(Status::Unknown));

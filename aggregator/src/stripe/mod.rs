@@ -7,16 +7,18 @@
 //! | [`seen`] | Stripe's objects, as far as we look at them | yes |
 //! | [`goods`] | plans and packs with their prices | yes |
 //! | [`order`], [`subscription`], [`intent`] | what follows from an object's present state | yes |
+//! | [`top_up`] | when a pack is bought by itself | yes |
 //! | [`client`], [`fetch`] | the only files that talk to Stripe's library | no |
 //! | [`inbox`] | deliveries on their way into the books | no |
 //! | [`sync`] | fetch, settle, for an event or because it is time | no |
-//! | [`checkout`], [`collect`], [`sync_goods`] | what we ask of Stripe: buying, bills, prices | no |
+//! | [`checkout`], [`charge`], [`collect`], [`sync_goods`] | what we ask of Stripe: buying, automatic top-ups, bills, prices | no |
 //!
 //! An event is never applied: it says which object to fetch, and the object's present state is settled
 //! against our own rows. Everything that follows is one transaction with the ledger's entries. What we send
 //! is written down with its key before it is sent, so that the same bytes go again when an answer is lost.
 
 pub mod account;
+pub mod charge;
 pub mod checkout;
 pub mod client;
 pub mod collect;
@@ -32,6 +34,7 @@ pub mod subscription;
 pub mod sync;
 pub mod sync_goods;
 pub mod table;
+pub mod top_up;
 
 #[cfg(test)]
 mod tests;

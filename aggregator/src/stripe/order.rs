@@ -1,4 +1,4 @@
-//! Orders: what was bought at Checkout, verified against our own row before it counts.
+//! Orders: what was bought at Checkout or by itself, verified against our own row before it counts.
 //!
 //! An order is settled with the present state of everything that Stripe has about it, so the result is the
 //! same whatever order the events came in, and settling again changes nothing (I5). Units and price are the
@@ -43,10 +43,12 @@ pub struct Order {
     pub form: Form,
     /// Where it stands.
     pub state: OrderState,
-    /// The Checkout session.
+    /// The Checkout session, or the invoice of an automatic top-up.
     pub session: Option<String>,
     /// Where the customer pays.
     pub url: Option<String>,
+    /// Whether it is an automatic top-up, whose session is an invoice.
+    pub automatic: bool,
     /// The payment.
     pub payment: Option<String>,
     /// When it was made.
@@ -60,7 +62,7 @@ pub struct Order {
 /// Everything that Stripe has about an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderSeen {
-    /// The Checkout session.
+    /// The Checkout session, or the invoice of an automatic top-up, read as one.
     pub session: Session,
     /// Its lines, once it is paid.
     pub lines: Vec<SessionLine>,
@@ -102,6 +104,8 @@ impl OrderSeen {
     pub fn payable(&self) -> Payable {
         match (self.session.status.as_deref(), self.session.payment_status.as_str()) {
             (Some("expired"), _) => Payable::Expired,
+            (Some(Session::VOID), _) => Payable::Failed,
+            (Some(Session::PROCESSING), _) => Payable::Processing,
             (_, "paid" | "no_payment_required") => Payable::Paid,
             (Some("complete"), _) if self.has_failed() => Payable::Failed,
             (Some("complete"), _) => Payable::Processing,
@@ -146,13 +150,18 @@ impl OrderSeen {
         if let Good::Plan(..) = order.good {
             return Ok(Money::new(total, currency));
         }
+        // What a balance at Stripe does not pay of an invoice.
+        let money = session.due.map_or(total, i128::from);
+        if money == 0 {
+            return Ok(Money::new(total, currency));
+        }
         let payment =
             self.payment.as_ref().ok_or("payment_intent: got none, accepted is that of the session")?;
         same("payment.livemode", &payment.livemode, &ours.livemode)?;
         same("payment.status", payment.status.as_str(), "succeeded")?;
         same("payment.customer", &payment.customer.as_ref().map(Reference::id), &Some(ours.customer))?;
         same("payment.currency", payment.currency.as_str(), currency.to_string().as_str())?;
-        same("payment.amount_received", &i128::from(payment.amount_received), &total)?;
+        same("payment.amount_received", &i128::from(payment.amount_received), &money)?;
         Ok(Money::new(total, currency))
     }
 

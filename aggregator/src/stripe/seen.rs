@@ -73,6 +73,45 @@ pub struct Session {
     /// What we wrote into it.
     #[serde(default)]
     pub metadata: Metadata,
+    /// What is paid by money where a balance at Stripe pays the rest, in minor units: of invoices only.
+    #[serde(skip)]
+    pub due: Option<i64>,
+}
+
+impl Session {
+    /// The status of an invoice that nobody will pay.
+    pub const VOID: &str = "void";
+
+    /// The status of an invoice whose payment is under way.
+    pub const PROCESSING: &str = "processing";
+
+    /// The invoice of an automatic top-up, which has no page, read as the session that somebody would have
+    /// paid.
+    #[must_use]
+    pub fn of_invoice(invoice: &Invoice) -> Self {
+        let (status, payment_status) = match invoice.status.as_deref() {
+            Some("paid") => ("complete", "paid"),
+            Some("void" | "uncollectible") => (Self::VOID, "unpaid"),
+            Some("open") if invoice.is_processing() => (Self::PROCESSING, "unpaid"),
+            Some(_) | None => ("open", "unpaid"),
+        };
+        Self {
+            id: invoice.id.clone(),
+            status: Some(status.to_owned()),
+            payment_status: payment_status.to_owned(),
+            url: None,
+            livemode: invoice.livemode,
+            client_reference_id: invoice.metadata.get("palveron_order").cloned(),
+            customer: invoice.customer.clone(),
+            amount_subtotal: Some(invoice.subtotal),
+            amount_total: Some(invoice.total),
+            currency: Some(invoice.currency.clone()),
+            payment_intent: invoice.payment_intent().map(|id| Reference::Id(id.to_owned())),
+            subscription: None,
+            metadata: invoice.metadata.clone(),
+            due: Some(invoice.amount_due),
+        }
+    }
 }
 
 /// A line of a Checkout session.
@@ -202,6 +241,12 @@ pub struct Invoice {
     /// The sum before taxes and discounts, in minor units.
     #[serde(default)]
     pub subtotal: i64,
+    /// The sum with taxes, in minor units.
+    #[serde(default)]
+    pub total: i64,
+    /// What a balance at Stripe does not pay of it, in minor units.
+    #[serde(default)]
+    pub amount_due: i64,
     /// Lowercase.
     pub currency: String,
     /// When it was made, in seconds.
@@ -215,6 +260,8 @@ pub struct Invoice {
     pub status_transitions: Transitions,
     /// What it is for.
     pub parent: Option<Parent>,
+    /// Its lines.
+    pub lines: Option<Page<InvoiceLine>>,
     /// Its payments, where they were asked for.
     pub payments: Option<Page<InvoicePayment>>,
     /// Whether real money moves.
@@ -222,6 +269,29 @@ pub struct Invoice {
     /// What we wrote into it.
     #[serde(default)]
     pub metadata: Metadata,
+}
+
+/// A line of an invoice, as far as it names a price.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct InvoiceLine {
+    /// How many.
+    pub quantity: Option<i64>,
+    /// By what it is priced.
+    pub pricing: Option<Pricing>,
+}
+
+/// By what a line is priced.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Pricing {
+    /// A price.
+    pub price_details: Option<PriceDetails>,
+}
+
+/// The price of a line.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct PriceDetails {
+    /// Which.
+    pub price: Option<Reference>,
 }
 
 /// A payment of an invoice.
@@ -246,6 +316,8 @@ pub enum PaymentStatus {
     Id(String),
     /// With its status.
     Seen {
+        /// Its id.
+        id: String,
         /// `processing` while a debit is under way.
         status: String,
     },
@@ -284,7 +356,30 @@ impl Invoice {
     pub fn is_processing(&self) -> bool {
         let by = |payment: &InvoicePayment| payment.payment.as_ref()?.payment_intent.clone();
         let mut statuses = self.payments.iter().flat_map(|page| &page.data).filter_map(by);
-        statuses.any(|payment| matches!(payment, PaymentStatus::Seen { status } if status == "processing"))
+        statuses
+            .any(|payment| matches!(payment, PaymentStatus::Seen { status, .. } if status == "processing"))
+    }
+
+    /// The payment that paid it, or the last that was to.
+    #[must_use]
+    pub fn payment_intent(&self) -> Option<&str> {
+        let mut last = None;
+        for payment in self.payments.iter().flat_map(|page| &page.data) {
+            match payment.payment.as_ref().and_then(|by| by.payment_intent.as_ref()) {
+                Some(PaymentStatus::Seen { id, status }) if status == "succeeded" => return Some(id),
+                Some(PaymentStatus::Seen { id, .. } | PaymentStatus::Id(id)) => last = Some(id.as_str()),
+                None => {}
+            }
+        }
+        last
+    }
+
+    /// Its lines, as those of a session.
+    #[must_use]
+    pub fn session_lines(&self) -> Vec<SessionLine> {
+        let price = |line: &InvoiceLine| line.pricing.as_ref()?.price_details.as_ref()?.price.clone();
+        let lines = self.lines.iter().flat_map(|page| &page.data);
+        lines.map(|line| SessionLine { price: price(line), quantity: line.quantity }).collect()
     }
 
     /// When its payment began to be due, in seconds.
@@ -314,9 +409,27 @@ pub struct Customer {
     /// Whether it was deleted; then nothing else is there.
     #[serde(default)]
     pub deleted: bool,
+    /// How its invoices are paid.
+    #[serde(default)]
+    pub invoice_settings: InvoiceSettings,
     /// What we wrote into it.
     #[serde(default)]
     pub metadata: Metadata,
+}
+
+impl Customer {
+    /// What its invoices are paid with.
+    #[must_use]
+    pub fn default_method(&self) -> Option<&str> {
+        self.invoice_settings.default_payment_method.as_ref().map(Reference::id)
+    }
+}
+
+/// How a customer's invoices are paid.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct InvoiceSettings {
+    /// With what.
+    pub default_payment_method: Option<Reference>,
 }
 
 /// A price of our catalogue at Stripe.

@@ -9,6 +9,7 @@ use shared::ids::ProjectId;
 use shared::time::Period;
 
 use super::account::Account;
+use super::charge;
 use super::client::CallError;
 use super::event::Envelope;
 use super::goods::Good;
@@ -144,12 +145,16 @@ fn orphan(metadata: &BTreeMap<String, String>, what: &str) -> Result<Unsettled, 
 
 async fn invoice(app: &App, account: &Account, event: &Envelope, id: &str) -> Result<Unsettled, SyncError> {
     let invoice = account.api.invoice(id).await?;
-    if invoice.metadata.get("palveron_kind").map(String::as_str) == Some("overage") {
-        let Some(found) = intent_of(app, &invoice).await? else {
-            return orphan(&invoice.metadata, &format!("the invoice {id}"));
-        };
-        intent(app, account, &found, Some(&event.id)).await?;
-        return Ok(None);
+    match invoice.metadata.get("palveron_kind").map(String::as_str) {
+        Some("overage") => {
+            let Some(found) = intent_of(app, &invoice).await? else {
+                return orphan(&invoice.metadata, &format!("the invoice {id}"));
+            };
+            intent(app, account, &found, Some(&event.id)).await?;
+            return Ok(None);
+        }
+        Some(charge::KIND) => return top_up(app, account, event, &invoice).await,
+        Some(_) | None => {}
     }
     let customer = invoice.customer.as_ref().map_or("", Reference::id);
     match (invoice.subscription(), app.store.project_of_customer(customer).await?) {
@@ -161,6 +166,28 @@ async fn invoice(app: &App, account: &Account, event: &Envelope, id: &str) -> Re
         // A pack's own invoice is only its receipt.
         (None, _) => Ok(ignored("it bills nothing that is still to be settled")),
     }
+}
+
+/// The invoice of an automatic top-up.
+async fn top_up(
+    app: &App,
+    account: &Account,
+    event: &Envelope,
+    invoice: &Invoice,
+) -> Result<Unsettled, SyncError> {
+    let name = invoice.metadata.get("palveron_order").map_or("", String::as_str);
+    let Some(found) = app.store.stripe_order(name).await? else {
+        return orphan(&invoice.metadata, &format!("the invoice {}", invoice.id));
+    };
+    let found = match found.session {
+        // The event was faster than the answer to our own call.
+        None => app.store.order_opened(name, &invoice.id, None).await?.unwrap_or(found),
+        Some(_) => found,
+    };
+    order(app, account, &found, Some(&event.id)).await?;
+    // A debit that came back leaves an invoice that is to be voided.
+    app.store.order_due(name, app.clock.now()).await?;
+    Ok(None)
 }
 
 async fn intent_of(app: &App, invoice: &Invoice) -> Result<Option<Intent>, StoreError> {
@@ -223,15 +250,19 @@ async fn with_session(app: &App, account: &Account, order: Order, payment: &str)
 }
 
 async fn customer(app: &App, account: &Account, id: &str) -> Result<Unsettled, SyncError> {
-    let gone = match account.api.get::<Customer>(&format!("/customers/{id}"), &[]).await {
-        Ok(customer) => customer.deleted,
-        Err(error) if error.is_missing() => true,
+    let Some(project) = app.store.project_of_customer(id).await? else { return Ok(ignored(NOT_OURS)) };
+    let seen = match account.api.get::<Customer>(&format!("/customers/{id}"), &[]).await {
+        Ok(customer) => Some(customer).filter(|customer| !customer.deleted),
+        Err(error) if error.is_missing() => None,
         Err(error) => return Err(error.into()),
     };
-    if !gone {
-        return Ok(ignored("the customer is there"));
+    if let Some(customer) = seen {
+        let Some(method) = customer.default_method() else { return Ok(ignored("it pays with nothing")) };
+        if app.store.top_up_pays_with(&project, method, app.clock.now()).await? {
+            tracing::info!(project.id = %project, "automatic top-ups go on with another payment method");
+        }
+        return Ok(Some(Outcome { state: EventState::Applied, note: None }));
     }
-    let Some(project) = app.store.project_of_customer(id).await? else { return Ok(ignored(NOT_OURS)) };
     app.store.stripe_customer_deleted(id).await?;
     app.metrics.stripe_alarm();
     tracing::error!(project.id = %project, "the project's customer was deleted at Stripe");
@@ -253,7 +284,11 @@ pub async fn order(
     })?;
     for _ in 0..ROUNDS_MAX {
         let settled = settled_so_far(app, &order.project).await?;
-        let seen = account.api.order_seen(session).await?;
+        let seen = if order.automatic {
+            account.api.top_up_seen(session).await?
+        } else {
+            account.api.order_seen(session).await?
+        };
         let turn = turn(app, account, &order.project, settled, event);
         match app.store.settle_order(turn, &order.id, &seen).await? {
             Settled::Overtaken => {}

@@ -60,6 +60,7 @@ pub const EVENTS: &[(&str, Concern)] = &[
     ("charge.dispute.closed", Concern::Payment(PaymentObject::Dispute)),
     ("charge.dispute.funds_withdrawn", Concern::Payment(PaymentObject::Dispute)),
     ("charge.dispute.funds_reinstated", Concern::Payment(PaymentObject::Dispute)),
+    ("customer.updated", Concern::Customer),
     ("customer.deleted", Concern::Customer),
 ];
 

@@ -51,6 +51,8 @@ types! {
     QuotaExhausted => "quota.exhausted";
     /// A lot was bought or given.
     TopupCredited => "topup.credited";
+    /// The payment of an automatic top-up failed.
+    TopupFailed => "topup.failed";
     /// The plan or its quota changes.
     PlanChanged => "plan.changed";
     /// A period was closed and rated.
@@ -97,6 +99,8 @@ pub enum Event {
     QuotaExhausted(QuotaExhausted),
     /// A lot was bought or given.
     TopupCredited(TopupCredited),
+    /// The payment of an automatic top-up failed.
+    TopupFailed(TopupFailed),
     /// The plan or its quota changes.
     PlanChanged(PlanChanged),
     /// A period was closed and rated.
@@ -161,6 +165,21 @@ pub struct TopupCredited {
     /// Why units were given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// The payment of an automatic top-up failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct TopupFailed {
+    /// The order.
+    pub order: String,
+    /// The units that were to be bought.
+    pub units: Units,
+    /// Why, in Stripe's word for it, such as `card_declined`.
+    pub reason: String,
+    /// How many payments failed one after the other.
+    pub failures: u32,
+    /// Whether nothing more is bought until they are set again or there is another payment method.
+    pub stopped: bool,
 }
 
 /// The plan or its quota changes.
@@ -253,6 +272,7 @@ impl Event {
             Self::ThresholdReached(_) => EventType::ThresholdReached,
             Self::QuotaExhausted(_) => EventType::QuotaExhausted,
             Self::TopupCredited(_) => EventType::TopupCredited,
+            Self::TopupFailed(_) => EventType::TopupFailed,
             Self::PlanChanged(_) => EventType::PlanChanged,
             Self::PeriodClosed(_) => EventType::PeriodClosed,
             Self::KeyRevoked(_) => EventType::KeyRevoked,
@@ -354,6 +374,7 @@ impl Event {
             Self::QuotaExhausted(QuotaExhausted { period, allowance, .. }) => format!("{period} {allowance}"),
             // After a restored backup the same number may be another entry.
             Self::TopupCredited(TopupCredited { lot, .. }) => format!("{lot} {at}"),
+            Self::TopupFailed(TopupFailed { order, .. }) => order.clone(),
             Self::PlanChanged(PlanChanged { entry, .. }) => format!("{entry} {at}"),
             Self::PeriodClosed(PeriodClosed { period, .. }) => period.to_string(),
             Self::KeyRevoked(KeyRevoked { key, .. }) => key.to_string(),
@@ -496,6 +517,16 @@ mod tests {
                     reason: Some("a gift".to_owned()),
                 }),
                 r#"{"type":"topup.credited","timestamp":"2026-11-23T12:00:00Z","data":{"project":"demo","lot":4,"units":5000,"reason":"a gift"}}"#,
+            ),
+            (
+                Event::TopupFailed(TopupFailed {
+                    order: "ord_1".to_owned(),
+                    units: Units::new(5_000),
+                    reason: "card_declined".to_owned(),
+                    failures: 3,
+                    stopped: true,
+                }),
+                r#"{"type":"topup.failed","timestamp":"2026-11-23T12:00:00Z","data":{"project":"demo","order":"ord_1","units":5000,"reason":"card_declined","failures":3,"stopped":true}}"#,
             ),
         ]
     }

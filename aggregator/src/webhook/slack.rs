@@ -32,6 +32,11 @@ fn sentence(kind: EventType, data: &Value) -> String {
             say("resets_at")
         ),
         EventType::TopupCredited => format!("{project}: {} requests were added.", say("units")),
+        EventType::TopupFailed => format!(
+            "{project}: {} requests could not be bought by themselves ({}).",
+            say("units"),
+            say("reason")
+        ),
         EventType::PlanChanged => format!(
             "{project}: the plan is {} with {} requests a month from {} on.",
             say("plan"),

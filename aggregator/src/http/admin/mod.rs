@@ -8,6 +8,7 @@ mod keys;
 mod members;
 mod projects;
 mod quarantine;
+mod stripe;
 mod tokens;
 
 pub use audit::AuditView;
@@ -16,6 +17,7 @@ pub use keys::KeyView;
 pub use members::MemberView;
 pub use projects::ProjectView;
 pub use quarantine::QuarantinedView;
+pub use stripe::ParkedView;
 pub use tokens::TokenView;
 
 use super::route::Route;
@@ -30,6 +32,7 @@ pub(super) fn routes() -> Vec<Route> {
         corrections::routes(),
         members::routes(),
         quarantine::routes(),
+        stripe::routes(),
         audit::routes(),
         clock::routes(),
     ]

@@ -1,5 +1,6 @@
 //! Invoice intents on disk: what is still to be collected, and how far it has come.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use shared::ids::ProjectId;
 use shared::plan::Plan;
@@ -17,7 +18,7 @@ use crate::stripe::intent::{Intent, of_fact};
 use crate::stripe::table::BillStep;
 
 /// An invoice intent as operators see it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ShownIntent {
     project: ProjectId,
     period: Period,

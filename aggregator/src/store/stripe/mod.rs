@@ -2,11 +2,14 @@
 //!
 //! Everything that follows from what Stripe shows is one transaction with the ledger's entries.
 
+mod drift;
 pub(super) mod events;
 pub(super) mod intents;
 mod orders;
 mod settle;
+mod top_ups;
 
+pub use drift::Drift;
 pub use events::{Event, EventState, Outcome};
 pub use intents::ShownIntent;
 pub use orders::{Began, Begin, ShownOrder};

@@ -1,5 +1,6 @@
 //! Orders on disk. What is sent to Stripe is in the row before it is sent.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use shared::ids::ProjectId;
 use shared::time::Timestamp;
@@ -7,7 +8,7 @@ use sqlx::Row;
 
 use crate::ledger::money::{Currency, Money};
 use crate::once::Once;
-use crate::store::rows::{id, instant, int, ms, name, number, small, units};
+use crate::store::rows::{flag, id, instant, int, ms, name, number, small, units};
 use crate::store::{Connection, DbRow, Store, StoreError};
 use crate::stripe::goods::Good;
 use crate::stripe::order::{Form, Order};
@@ -42,7 +43,7 @@ pub enum Began {
 }
 
 /// An order as operators see it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ShownOrder {
     id: String,
     project: ProjectId,
@@ -52,6 +53,7 @@ pub struct ShownOrder {
     session: Option<String>,
     payment: Option<String>,
     created: String,
+    automatic: bool,
     note: Option<String>,
 }
 
@@ -66,6 +68,7 @@ impl From<Order> for ShownOrder {
             session: order.session,
             payment: order.payment,
             created: order.created.to_string(),
+            automatic: order.automatic,
             note: order.note,
         }
     }
@@ -75,9 +78,10 @@ impl ShownOrder {
     /// The order in one line, for people.
     #[must_use]
     pub fn line(&self) -> String {
-        let Self { id, project, good, state, price, created, note, .. } = self;
+        let Self { id, project, good, state, price, created, automatic, note, .. } = self;
         let note = note.as_ref().map_or_else(String::new, |note| format!(" · {note}"));
-        format!("{id}  {project}  {good}  {state}  {price}  {created}{note}")
+        let by_itself = if *automatic { "  automatic" } else { "" };
+        format!("{id}  {project}  {good}  {state}  {price}  {created}{by_itself}{note}")
     }
 }
 
@@ -159,6 +163,21 @@ impl Store {
     pub async fn order_again(&self, order: &Order) -> Result<(), StoreError> {
         sqlx::query(
             "UPDATE stripe_order SET attempt = attempt + 1 WHERE id = $1 AND attempt = $2 AND session IS NULL",
+        )
+        .bind(&order.id)
+        .bind(i64::from(order.attempt))
+        .execute(&self.writer)
+        .await?;
+        Ok(())
+    }
+
+    /// Raises the key of an automatic order's calls, because Stripe may have remembered a failure under the last.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn order_renewed(&self, order: &Order) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE stripe_order SET attempt = attempt + 1 WHERE id = $1 AND attempt = $2 AND automatic = 1",
         )
         .bind(&order.id)
         .bind(i64::from(order.attempt))
@@ -264,7 +283,7 @@ impl Store {
 fn select(condition: &str) -> sqlx::AssertSqlSafe<String> {
     sqlx::AssertSqlSafe(format!(
         "SELECT id, project, good, units, price, currency, price_id, customer, attempt, form, state, session, url,
-                payment, note, created_ms, expires_ms
+                automatic, payment, note, created_ms, expires_ms
          FROM stripe_order WHERE {condition}"
     ))
 }
@@ -310,7 +329,7 @@ async fn same_wish(tx: &mut Connection, order: &Order, now: Timestamp) -> Result
     row.as_ref().map(read).transpose()
 }
 
-async fn insert(
+pub(super) async fn insert(
     tx: &mut Connection,
     order: &Order,
     call: Option<&Once>,
@@ -322,8 +341,8 @@ async fn insert(
     sqlx::query(
         "INSERT INTO stripe_order
              (id, project, good, is_plan, units, price, currency, price_id, customer, attempt, form, state,
-              call_id, call_request, created_ms, expires_ms, due_ms)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
+              automatic, call_id, call_request, created_ms, expires_ms, due_ms)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
     )
     .bind(&order.id)
     .bind(order.project.as_str())
@@ -337,11 +356,12 @@ async fn insert(
     .bind(i64::from(order.attempt))
     .bind(form)
     .bind(order.state.as_str())
+    .bind(i64::from(order.automatic))
     .bind(call.map(|call| call.id().to_vec()))
     .bind(call.map(|call| call.request().to_vec()))
     .bind(ms(order.created))
     .bind(ms(order.expires))
-    .bind(ms(now.plus_ms(FIRST_LOOK_MS)))
+    .bind(ms(if order.automatic { now } else { now.plus_ms(FIRST_LOOK_MS) }))
     .execute(tx)
     .await?;
     Ok(())
@@ -380,6 +400,7 @@ fn read(row: &DbRow) -> Result<Order, StoreError> {
         state: name(row, "state", OrderState::parse)?,
         session: row.try_get("session")?,
         url: row.try_get("url")?,
+        automatic: flag(row, "automatic")?,
         payment: row.try_get("payment")?,
         created: instant(row, "created_ms")?,
         expires: instant(row, "expires_ms")?,

@@ -7,7 +7,7 @@ use shared::plan::Catalogue;
 use shared::time::Timestamp;
 
 use super::events::{EventState, Outcome, note_outcome};
-use super::{intents, keep_mirror, mirror_of, orders, settle_turn};
+use super::{intents, keep_mirror, mirror_of, orders, settle_turn, top_ups};
 use crate::book::Book;
 use crate::ledger::entry::EntryNumber;
 use crate::store::{Store, StoreError, Tx, catalogues, events, ledger, projects};
@@ -57,11 +57,12 @@ impl Store {
         let mut tx = self.write_project(turn.project).await?;
         let Some(book) = begin(&mut tx, turn).await? else { return Ok(Settled::Overtaken) };
         let Some(order) = orders::find(&mut tx, order).await? else { return Ok(Settled::Gone) };
-        let stored = book.next_number();
+        let (stored, before) = (book.next_number(), order.clone());
         let customer = order.customer.clone().unwrap_or_default();
         let ours = Ours { livemode: turn.livemode, customer: &customer, now: turn.now };
         let settled = order.settle(book, seen, ours).map_err(StoreError::Refused)?;
         orders::update(&mut tx, &settled.order).await?;
+        top_ups::settled(&mut tx, &before, &settled.order, turn.now).await?;
         if let Some(lot) = settled.order.lot(&settled.book) {
             note_lot(&mut tx, &settled.order.id, turn.project, lot.0).await?;
         }

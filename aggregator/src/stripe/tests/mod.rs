@@ -3,3 +3,4 @@
 mod months;
 mod rows;
 mod shop;
+mod top_ups;

@@ -74,6 +74,7 @@ pub(super) fn order(id: &str, good: Good) -> Order {
         state: OrderState::Open,
         session: None,
         url: None,
+        automatic: false,
         payment: None,
         created: start(),
         expires: start().plus_ms(1),

@@ -1,0 +1,265 @@
+//! Idempotent: pays automatic top-ups by an invoice each, on the customer's default payment method.
+//!
+//! An order is written before anything is sent. From then on it moves by keyed calls, and before each what is
+//! there at Stripe is looked at: an invoice of its own, its one line, its finalization, its payment. An invoice
+//! can be paid only once, so that no lost answer, crash or forgotten key charges twice. Stripe is told not to
+//! collect it by itself: an invoice whose payment failed is voided, so that it is never paid later unasked.
+
+use shared::ids::ProjectId;
+
+use super::account::Account;
+use super::checkout::{self, BuyError};
+use super::client::CallError;
+use super::goods::Good;
+use super::intent::{KEY_STANDS_MS, fields, invoice_state, metadata_fields};
+use super::order::{Form, Order};
+use super::seen::{Customer, Invoice, InvoiceItem};
+use super::sync::{self, SyncError};
+use super::table::{InvoiceState, OrderState};
+use crate::app::App;
+
+/// How many calls an order takes at most; what is not done by then goes on at the next look.
+const CALLS_MAX: usize = 8;
+
+/// What marks the invoices of automatic top-ups; those of Checkout are only receipts.
+pub const KIND: &str = "auto_top_up";
+
+/// Looks whether a project is to be topped up, and writes the order down if so.
+///
+/// # Errors
+/// When Stripe or the books fail; it is looked again.
+pub async fn begin(app: &App, account: &Account, project: &ProjectId) -> Result<(), BuyError> {
+    let Some(pack) = app.store.look_at_top_up(project, app.clock.now()).await? else { return Ok(()) };
+    let (good, catalogue) = (Good::Pack(pack), app.store.newest_catalogue().await?);
+    let customer = checkout::customer(app, account, project).await?;
+    let price = sync::price(app, account, good).await?;
+    let now = app.clock.now();
+    let mut order = checkout::draft(&catalogue, project, (&customer, &price), good, now)?;
+    order.automatic = true;
+    order.form = invoice_form(&order, &customer, account.automatic_tax);
+    if app.store.begin_top_up(&order, now).await? {
+        tracing::info!(project.id = %project, order.id = %order.id, good = %good, "automatic top-up begun");
+    }
+    Ok(())
+}
+
+/// Moves an automatic order on as far as it goes now.
+///
+/// # Errors
+/// When it stays where it is, to be tried again.
+pub async fn step(app: &App, account: &Account, order: Order) -> Result<(), SyncError> {
+    let mut order = order;
+    for _ in 0..CALLS_MAX {
+        let Some(invoice) = order.session.clone() else {
+            match draft(app, account, order).await? {
+                Some(drafted) => order = drafted,
+                None => return Ok(()),
+            }
+            continue;
+        };
+        let seen = account.api.invoice(&invoice).await?;
+        match invoice_state(&seen) {
+            Some(InvoiceState::Draft) if app.store.top_up_is_wanted(&order.project).await? => {
+                complete(app, account, &order, &seen).await?;
+            }
+            // Nobody pays a draft.
+            Some(InvoiceState::Draft) => return given_up(app, &order).await,
+            Some(InvoiceState::Open) if !seen.is_processing() => pay(app, account, &order, &invoice).await?,
+            Some(InvoiceState::Failed) => void(app, account, &order, &invoice).await?,
+            Some(
+                InvoiceState::Open | InvoiceState::Paid | InvoiceState::Void | InvoiceState::Uncollectible,
+            )
+            | None => return sync::order(app, account, &order, None).await,
+        }
+        let Some(now) = app.store.stripe_order(&order.id).await? else { return Ok(()) };
+        if !sync::is_unfinished(&now) {
+            return Ok(());
+        }
+        order = now;
+    }
+    Err(SyncError::Overtaken)
+}
+
+/// What every object of the order carries.
+fn metadata(order: &Order) -> Vec<(&'static str, String)> {
+    vec![
+        ("palveron_project", order.project.to_string()),
+        ("palveron_order", order.id.clone()),
+        ("palveron_kind", KIND.to_owned()),
+    ]
+}
+
+fn invoice_form(order: &Order, customer: &str, automatic_tax: bool) -> Form {
+    let mut form = fields(&[
+        ("customer", customer),
+        // We have it paid, once; Stripe's own retries would charge when nobody waits for it any more.
+        ("auto_advance", "false"),
+        ("collection_method", "charge_automatically"),
+        ("pending_invoice_items_behavior", "exclude"),
+        ("currency", &order.price.currency().to_string()),
+        ("description", "Automatic top-up"),
+        ("automatic_tax[enabled]", if automatic_tax { "true" } else { "false" }),
+    ]);
+    form.extend(metadata_fields(&metadata(order)));
+    form
+}
+
+fn key(order: &Order, call: &str) -> String {
+    format!("pm:topup:{}:{call}:{}", order.id, order.attempt)
+}
+
+/// Makes the order's invoice, or finds it; `None` where the order has ended instead.
+async fn draft(app: &App, account: &Account, order: Order) -> Result<Option<Order>, SyncError> {
+    let now = app.clock.now();
+    let wanted = app.store.top_up_is_wanted(&order.project).await?;
+    if !wanted || now.ms_since(order.created) >= KEY_STANDS_MS {
+        if let Some(found) = look_up(account, &order).await? {
+            return Ok(app.store.order_opened(&order.id, &found.id, None).await?);
+        }
+        if !wanted {
+            given_up(app, &order).await?;
+            return Ok(None);
+        }
+        // What was sent so long ago may be forgotten by Stripe, and made nothing.
+        app.store.order_again(&order).await?;
+        let Some(renewed) = app.store.stripe_order(&order.id).await? else { return Ok(None) };
+        return make(app, account, renewed).await;
+    }
+    make(app, account, order).await
+}
+
+async fn make(app: &App, account: &Account, order: Order) -> Result<Option<Order>, SyncError> {
+    match account.api.make::<Invoice>("/invoices", &order.form, &key(&order, "invoice")).await {
+        Ok(invoice) => Ok(app.store.order_opened(&order.id, &invoice.id, None).await?),
+        Err(error @ CallError::Broken { .. }) => {
+            match look_up(account, &order).await? {
+                Some(found) => return Ok(app.store.order_opened(&order.id, &found.id, None).await?),
+                None => app.store.order_again(&order).await?,
+            }
+            Err(error.into())
+        }
+        Err(error) if is_final(&error) => {
+            tracing::error!(order.id = %order.id, error = %error, "Stripe refuses an automatic top-up");
+            let ended = (OrderState::Failed, reason(&error));
+            app.store.top_up_ended(&order, (ended.0, &ended.1), app.clock.now()).await?;
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The invoice that an order has at Stripe, whatever became of our calls.
+async fn look_up(account: &Account, order: &Order) -> Result<Option<Invoice>, CallError> {
+    let since = order.created.as_seconds().saturating_sub(checkout::CLOCKS_DIFFER_MS.div_euclid(1_000));
+    let (customer, since) = (order.customer.clone().unwrap_or_default(), since.to_string());
+    let query = [("customer", customer.as_str()), ("created[gte]", since.as_str())];
+    let invoices: Vec<Invoice> = account.api.list("/invoices", &query).await?;
+    Ok(invoices.into_iter().find(|invoice| is_of(invoice, order)))
+}
+
+fn is_of(invoice: &Invoice, order: &Order) -> bool {
+    metadata(order).iter().all(|(name, value)| invoice.metadata.get(*name) == Some(value))
+}
+
+async fn given_up(app: &App, order: &Order) -> Result<(), SyncError> {
+    let ended = (OrderState::Expired, "automatic top-ups were turned off before it was charged");
+    Ok(app.store.top_up_ended(order, ended, app.clock.now()).await?)
+}
+
+/// Puts the pack on the draft, and makes it final once it is exactly what was ordered.
+async fn complete(app: &App, account: &Account, order: &Order, draft: &Invoice) -> Result<(), SyncError> {
+    let (customer, id) = (order.customer.clone().unwrap_or_default(), draft.id.as_str());
+    let items: Vec<InvoiceItem> = account.api.list("/invoiceitems", &[("invoice", id)]).await?;
+    if items.is_empty() {
+        let mut form = fields(&[
+            ("customer", &customer),
+            ("invoice", id),
+            ("pricing[price]", &order.price_id),
+            ("quantity", "1"),
+        ]);
+        form.extend(metadata_fields(&metadata(order)));
+        let made = account.api.make::<InvoiceItem>("/invoiceitems", &form, &key(order, "line")).await;
+        return done(app, order, made.map(drop)).await;
+    }
+    if i128::from(draft.subtotal) != order.price.minor() {
+        let why = format!("subtotal: got {}, accepted is {}", draft.subtotal, order.price.minor());
+        app.metrics.stripe_alarm();
+        tracing::error!(project.id = %order.project, order.id = %order.id, why, "an automatic top-up is held");
+        return Ok(app.store.top_up_ended(order, (OrderState::Held, &why), app.clock.now()).await?);
+    }
+    let form = fields(&[("auto_advance", "false")]);
+    let path = format!("/invoices/{id}/finalize");
+    let made = account.api.make::<Invoice>(&path, &form, &key(order, "finalize")).await;
+    done(app, order, made.map(drop)).await
+}
+
+/// What a call that makes something came to, where a refusal ends the order: nothing was charged.
+async fn done(app: &App, order: &Order, made: Result<(), CallError>) -> Result<(), SyncError> {
+    match made {
+        Err(error) if is_final(&error) => {
+            tracing::error!(order.id = %order.id, error = %error, "Stripe refuses an automatic top-up");
+            Ok(app.store.top_up_ended(order, (OrderState::Failed, &reason(&error)), app.clock.now()).await?)
+        }
+        other => renewed(app, order, other).await,
+    }
+}
+
+/// After a failure that Stripe remembers under the key the next call goes under another; what is there by then
+/// is looked at first.
+async fn renewed(app: &App, order: &Order, made: Result<(), CallError>) -> Result<(), SyncError> {
+    if let Err(CallError::Broken { .. }) = made {
+        app.store.order_renewed(order).await?;
+    }
+    Ok(made?)
+}
+
+/// Has the invoice paid now.
+async fn pay(app: &App, account: &Account, order: &Order, invoice: &str) -> Result<(), SyncError> {
+    let path = format!("/invoices/{invoice}/pay");
+    let form = fields(&[("off_session", "true")]);
+    match account.api.make::<Invoice>(&path, &form, &key(order, "pay")).await {
+        Err(error) if is_final(&error) => {
+            // Another of us may have had it paid, and Stripe refuses only to take the money twice.
+            let seen = account.api.invoice(invoice).await?;
+            if seen.status.as_deref() != Some("open") || seen.is_processing() {
+                return Ok(());
+            }
+            let method = default_method(account, order).await?;
+            app.store.top_up_declined(order, &reason(&error), method.as_deref()).await?;
+            tracing::warn!(project.id = %order.project, order.id = %order.id, error = %error, "a top-up was declined");
+            void(app, account, order, invoice).await
+        }
+        other => renewed(app, order, other.map(drop)).await,
+    }
+}
+
+/// What Stripe would charge.
+async fn default_method(account: &Account, order: &Order) -> Result<Option<String>, CallError> {
+    let path = format!("/customers/{}", order.customer.as_deref().unwrap_or_default());
+    let customer: Customer = account.api.get(&path, &[]).await?;
+    Ok(customer.default_method().map(str::to_owned))
+}
+
+/// Voids an invoice whose payment failed. It may have been paid meanwhile; what it is now counts.
+async fn void(app: &App, account: &Account, order: &Order, invoice: &str) -> Result<(), SyncError> {
+    let path = format!("/invoices/{invoice}/void");
+    match account.api.make::<Invoice>(&path, &Form::new(), &key(order, "void")).await {
+        Err(error) if is_final(&error) => Ok(()),
+        other => renewed(app, order, other.map(drop)).await,
+    }
+}
+
+/// Whether Stripe will not do it however often it is asked; a key that may do nothing is the operator's to mend.
+fn is_final(error: &CallError) -> bool {
+    matches!(error, CallError::Refused { status, .. } if !matches!(status, 401 | 403))
+}
+
+/// Why, in Stripe's word for it.
+fn reason(error: &CallError) -> String {
+    match error {
+        CallError::Refused { code, .. } => code.clone(),
+        other @ (CallError::Busy { .. } | CallError::Broken { .. } | CallError::Unknown(_)) => {
+            other.to_string()
+        }
+    }
+}

@@ -36,6 +36,8 @@ const STOP_MAX: Duration = Duration::from_secs(15);
 pub enum Part {
     /// `meter serve`.
     Aggregator,
+    /// Another `meter serve` on the same database, which only [`Stack::begin`] starts.
+    Replica,
     /// workerd with the worker's bundle.
     Edge,
     /// The demo governance upstream.
@@ -45,11 +47,12 @@ pub enum Part {
 }
 
 impl Part {
-    const ALL: [Self; 4] = [Self::Stripe, Self::Aggregator, Self::Upstream, Self::Edge];
+    const ALL: [Self; 5] = [Self::Stripe, Self::Aggregator, Self::Replica, Self::Upstream, Self::Edge];
 
     fn name(self) -> &'static str {
         match self {
             Self::Aggregator => "aggregator",
+            Self::Replica => "replica",
             Self::Edge => "edge",
             Self::Upstream => "upstream",
             Self::Stripe => "stripe",
@@ -74,6 +77,8 @@ pub struct Options {
     pub sub_homes: u32,
     /// Further variables of the edge.
     pub edge_settings: Vec<(&'static str, String)>,
+    /// The URL of a Postgres database, where the books are not to be on SQLite.
+    pub database: Option<String>,
     /// Whether `meter clock advance` works.
     pub moving_clock: bool,
     /// Which of `examples/` runs in the edge's place, with the meter beside it.
@@ -94,6 +99,7 @@ pub struct Stack {
     secrets: Secrets,
     options: Options,
     aggregator: SocketAddr,
+    replica: SocketAddr,
     edge: SocketAddr,
     upstream: SocketAddr,
     gateway: SocketAddr,
@@ -130,6 +136,7 @@ impl Stack {
             parts: Parts::find()?,
             secrets: Secrets::draw()?,
             aggregator: ports::free()?,
+            replica: ports::free()?,
             edge: ports::free()?,
             gateway: ports::free()?,
             upstream: match options.upstream {
@@ -144,6 +151,7 @@ impl Stack {
         let wanted = |part: &Part| !stack.options.later.contains(part);
         let is_ours = |part: &Part| match part {
             Part::Aggregator | Part::Edge => true,
+            Part::Replica => false,
             Part::Upstream => stack.options.upstream.is_none(),
             Part::Stripe => stack.options.stripe,
         };
@@ -330,12 +338,15 @@ impl Stack {
 
     fn launch(&mut self, part: Part) -> Result<()> {
         let mut command = match part {
-            Part::Aggregator => self.aggregator_command(),
+            Part::Aggregator | Part::Replica => self.aggregator_command(),
             Part::Edge => self.edge_command(),
             Part::Upstream => Command::new(&self.parts.demo_upstream),
             Part::Stripe => Command::new(&self.parts.fake_stripe),
         };
         self.with_environment(&mut command);
+        if part == Part::Replica {
+            command.env("METER_LISTEN", self.replica.to_string());
+        }
         let program = Program::start(&mut command, &self.log_path(part))?;
         self.running.push((part, program));
         Ok(())
@@ -403,7 +414,9 @@ impl Stack {
     }
 
     fn with_environment<'a>(&self, command: &'a mut Command) -> &'a mut Command {
-        let database = self.scratch.path().join("meter.db");
+        let file = self.scratch.path().join("meter.db");
+        let database =
+            self.options.database.clone().unwrap_or_else(|| format!("sqlite://{}", file.display()));
         if self.options.stripe {
             let webhook = format!("http://{}/api/v1/stripe/webhook", self.aggregator);
             command
@@ -419,7 +432,7 @@ impl Stack {
             .env("METER_SIGNING_KEYS", &self.secrets.signing_keys)
             .env("METER_LISTEN", self.aggregator.to_string())
             .env("METER_WEBHOOKS_ALLOW_LOOPBACK", "1")
-            .env("DATABASE_URL", format!("sqlite://{}", database.display()))
+            .env("DATABASE_URL", database)
             .env("EDGE_URL", format!("http://{}", self.edge))
             .env("DEMO_UPSTREAM_LISTEN", self.upstream.to_string())
             .env("METER_TEST", if self.options.moving_clock { "1" } else { "0" })
@@ -434,9 +447,11 @@ impl Stack {
     /// Waits until every running part answers.
     async fn ready(&mut self) -> Result<()> {
         let (aggregator, edge, upstream, stripe) = (self.aggregator, self.edge, self.upstream, self.stripe);
+        let replica = self.replica;
         for (part, program) in &mut self.running {
             let (address, path) = match part {
                 Part::Aggregator => (aggregator, "/readyz"),
+                Part::Replica => (replica, "/readyz"),
                 Part::Edge => (edge, "/healthz"),
                 Part::Upstream => (upstream, "/healthz"),
                 Part::Stripe => (stripe, "/healthz"),

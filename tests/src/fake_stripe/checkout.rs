@@ -15,7 +15,7 @@ const LIFETIME_S: i64 = 24 * 60 * 60;
 const LIFETIME_S_MIN: i64 = 30 * 60;
 
 /// How long a SEPA debit takes to arrive or to come back at once.
-const DEBIT_MS: u64 = 5 * 24 * 60 * 60 * 1_000;
+pub(super) const DEBIT_MS: u64 = 5 * 24 * 60 * 60 * 1_000;
 
 /// What the payer of the hosted page chooses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

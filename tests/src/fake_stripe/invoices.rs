@@ -6,7 +6,7 @@ use super::api::{copy_texts, customer_of};
 use super::form::{self, at, merge_metadata, number, required, text};
 use super::refused::Refused;
 use super::world::{Due, World, amount, word};
-use super::{customers, payments, subscriptions};
+use super::{checkout, customers, payments, subscriptions};
 
 /// Below this a charge is not worth making: the sum goes to the customer's balance, as at Stripe.
 const CHARGE_MIN: i64 = 50;
@@ -63,7 +63,7 @@ fn blank(draft: &Draft) -> Value {
         "subtotal": 0, "total": 0, "amount_due": 0, "amount_paid": 0, "amount_remaining": 0,
         "hosted_invoice_url": null, "invoice_pdf": null, "automatic_tax": {"enabled": false, "status": null},
         "status_transitions": {"finalized_at": null, "paid_at": null, "voided_at": null, "marked_uncollectible_at": null},
-        "_intent": null,
+        "payments": {"object": "list", "has_more": false, "data": []}, "_intent": null,
     });
     merge_metadata(&mut invoice, Some(&draft.metadata));
     invoice
@@ -205,7 +205,9 @@ pub(super) fn pay(world: &mut World, id: &str) -> Result<Value, Refused> {
     in_status(world, id, &["open"])?;
     attempt(world, id, RETRY_DAYS.len())?;
     let invoice = world.get("invoice", id)?;
-    if invoice["status"] == "paid" { Ok(invoice) } else { Err(Refused::declined()) }
+    let intent = invoice["_intent"].as_str().and_then(|intent| world.any(intent));
+    let is_under_way = intent.is_some_and(|intent| intent["status"] == "processing");
+    if is_under_way || invoice["status"] == "paid" { Ok(invoice) } else { Err(Refused::declined()) }
 }
 
 pub(super) fn void(world: &mut World, id: &str) -> Result<Value, Refused> {
@@ -218,6 +220,12 @@ pub(super) fn mark_uncollectible(world: &mut World, id: &str) -> Result<Value, R
 
 fn conclude(world: &mut World, id: &str, status: &str, at: &str, event: &str) -> Result<Value, Refused> {
     let mut invoice = in_status(world, id, &["open", "uncollectible"])?;
+    if status == "void"
+        && let Some(mut intent) = invoice["_intent"].as_str().and_then(|intent| world.any(intent))
+    {
+        intent["status"] = json!("canceled");
+        world.put(&intent);
+    }
     invoice["status"] = json!(status);
     invoice["status_transitions"][at] = json!(world.seconds());
     world.put(&invoice);
@@ -248,6 +256,13 @@ pub(super) fn intent_for(world: &mut World, id: &str, method: &str) -> Result<St
 pub(super) fn await_payment(world: &mut World, id: &str, intent: &str) -> Result<(), Refused> {
     let mut invoice = world.get("invoice", id)?;
     invoice["_intent"] = json!(intent);
+    let payment = json!({
+        "id": world.new_id("inpay"), "object": "invoice_payment", "invoice": id,
+        "payment": {"type": "payment_intent", "payment_intent": intent},
+    });
+    if let Some(payments) = invoice["payments"]["data"].as_array_mut() {
+        payments.push(payment);
+    }
     world.put(&invoice);
     Ok(())
 }
@@ -268,7 +283,16 @@ pub(super) fn attempt(world: &mut World, id: &str, attempt: usize) -> Result<(),
     match method {
         Some(method) => {
             let intent = intent_for(world, id, &method)?;
-            payments::succeed(world, &intent).map(drop)
+            let is_debit = world.any(&method).is_some_and(|method| method["type"] == "sepa_debit");
+            if !is_debit {
+                return payments::succeed(world, &intent).map(drop);
+            }
+            payments::begin(world, &intent)?;
+            world.plan(
+                world.now_ms.saturating_add(checkout::DEBIT_MS),
+                Due::SettleDebit { intent, arrives: true },
+            );
+            Ok(())
         }
         None => failed(world, id, attempt),
     }
@@ -294,8 +318,9 @@ pub(super) fn failed(world: &mut World, id: &str, attempt: usize) -> Result<(), 
     let mut invoice = world.get("invoice", id)?;
     invoice["attempted"] = json!(true);
     invoice["attempt_count"] = json!(amount(&invoice, "attempt_count").saturating_add(1));
-    let next_ms =
-        RETRY_DAYS.get(attempt).map(|days| world.now_ms.saturating_add(days.saturating_mul(DAY_MS)));
+    // Where nobody is to collect by itself, the failure is the caller's to deal with.
+    let retries = if invoice["auto_advance"] == json!(true) { RETRY_DAYS.as_slice() } else { &[] };
+    let next_ms = retries.get(attempt).map(|days| world.now_ms.saturating_add(days.saturating_mul(DAY_MS)));
     invoice["next_payment_attempt"] = next_ms.map_or(Value::Null, |ms| json!(ms.div_euclid(1_000)));
     world.put(&invoice);
     world.unplan(|due| matches!(due, Due::RetryInvoice { invoice, .. } if invoice == id));

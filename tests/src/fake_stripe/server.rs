@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION, USER_AGENT};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
@@ -63,6 +63,7 @@ struct Call {
     body: Bytes,
     key: Option<String>,
     authorized: bool,
+    agent: String,
 }
 
 async fn handle(fake: Fake, request: Request<Incoming>) -> io::Result<Answer> {
@@ -73,6 +74,7 @@ async fn handle(fake: Fake, request: Request<Incoming>) -> io::Result<Answer> {
         query: request.uri().query().unwrap_or_default().to_owned(),
         body: Bytes::new(),
         key: header("idempotency-key").map(str::to_owned),
+        agent: header(USER_AGENT.as_str()).unwrap_or_default().to_owned(),
         authorized: header(AUTHORIZATION.as_str()).is_some_and(is_test_key),
     };
     call.body = Limited::new(request.into_body(), BODY_BYTES_MAX)
@@ -113,7 +115,7 @@ async fn stripe(fake: &Fake, call: &Call) -> io::Result<Answer> {
         let (status, body, replayed) = act(world, call, fault.status);
         world.note(json!({
             "call": name, "key": call.key, "body": String::from_utf8_lossy(&call.body), "query": call.query,
-            "status": status, "replayed": replayed,
+            "status": status, "replayed": replayed, "agent": call.agent,
         }));
         (status, body, replayed)
     });

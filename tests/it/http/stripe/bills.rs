@@ -50,7 +50,7 @@ async fn a_months_overage_is_one_invoice_of_the_right_amount() -> Result<()> {
     let shown: Value = serde_json::from_str(&shop.stack.meter(&["stripe", "bills", "--json"])?)?;
     assert_eq!((&shown[0]["step"], &shown[0]["amount"]["minor"]), (&json!("paid"), &json!("1500")));
     assert_eq!(bills(&shop).await?.len(), 1);
-    shop.stack.finish()
+    shop.finish().await
 }
 
 #[tokio::test]
@@ -65,7 +65,7 @@ async fn lost_answers_and_remembered_failures_make_no_second_line() -> Result<()
     let bill = is_paid(&shop).await?;
     assert_eq!((bills(&shop).await?.len(), &bill["subtotal"]), (1, &json!(1_500)));
     assert_eq!(bill["lines"]["data"].as_array().map(Vec::len), Some(1));
-    shop.stack.finish()
+    shop.finish().await
 }
 
 #[tokio::test]
@@ -88,7 +88,7 @@ async fn a_kill_between_any_two_calls_makes_no_second_line() -> Result<()> {
     }
     let bill = is_paid(&shop).await?;
     assert_eq!((bills(&shop).await?.len(), &bill["subtotal"]), (1, &json!(1_500)));
-    shop.stack.finish()
+    shop.finish().await
 }
 
 #[tokio::test]
@@ -109,7 +109,7 @@ async fn keys_that_stripe_has_forgotten_make_no_second_invoice() -> Result<()> {
     shop.stack.begin(&[Part::Aggregator]).await?;
     is_paid(&shop).await?;
     assert_eq!(bills(&shop).await?.len(), 1);
-    shop.stack.finish()
+    shop.finish().await
 }
 
 #[tokio::test]
@@ -134,7 +134,7 @@ async fn an_unpaid_bill_is_past_due_until_it_is_paid() -> Result<()> {
         Ok((state == "on").then_some(()))
     })
     .await?;
-    shop.stack.finish()
+    shop.finish().await
 }
 
 #[tokio::test]
@@ -149,5 +149,5 @@ async fn a_month_within_the_quota_makes_no_invoice() -> Result<()> {
     .await?;
     shop.is_quiet().await?;
     assert_eq!(bills(&shop).await?, Vec::<Value>::new());
-    shop.stack.finish()
+    shop.finish().await
 }

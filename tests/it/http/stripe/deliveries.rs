@@ -44,7 +44,7 @@ async fn only_what_stripe_signed_just_now_is_taken_in() -> Result<()> {
     shop.deliver(b"[]").await?.problem(ErrorCode::MalformedJson)?;
     shop.deliver(&vec![b' '; 1024 * 1024 + 1]).await?.problem(ErrorCode::BodyTooLarge)?;
     shop.deliver(&vec![b' '; 1024 * 1024]).await?.problem(ErrorCode::MalformedJson)?;
-    shop.stack.finish()
+    shop.finish().await
 }
 
 #[tokio::test]
@@ -64,7 +64,7 @@ async fn fifty_copies_of_an_event_at_once_are_one() -> Result<()> {
     shop.stack.meter(&["stripe", "retry", &id])?;
     eventually("parked again", SOON, async || Ok((parked(&shop)?.len() == 1).then_some(()))).await?;
     assert!(shop.metric("meter_stripe_alarms_total").await? >= 2);
-    shop.stack.finish()
+    shop.finish().await
 }
 
 /// Money for an order that we do not have.
@@ -106,7 +106,7 @@ async fn every_order_and_repetition_of_a_purchases_events_is_one_lot() -> Result
     shop.control("DELETE", "faults", &Value::Null).await?;
     shop.is_quiet().await?;
     assert_eq!(shop.lots().await?, expected);
-    shop.stack.finish()
+    shop.finish().await
 }
 
 #[tokio::test]
@@ -138,7 +138,7 @@ async fn thin_and_old_events_only_say_what_to_look_at() -> Result<()> {
     shop.control("DELETE", "faults", &Value::Null).await?;
     shop.is_quiet().await?;
     assert_eq!(shop.lots().await?.len(), 3);
-    shop.stack.finish()
+    shop.finish().await
 }
 
 #[tokio::test]
@@ -164,7 +164,7 @@ async fn what_is_not_ours_is_kept_and_ignored() -> Result<()> {
         alarms + 1,
         "an event of the other mode is told"
     );
-    shop.stack.finish()
+    shop.finish().await
 }
 
 #[tokio::test]
@@ -183,7 +183,7 @@ async fn a_customer_that_was_deleted_is_told_and_replaced() -> Result<()> {
     assert_ne!(other, customer);
     shop.pay(&session, "card").await?;
     shop.has_lots(&[(25_000, 25_000)]).await?;
-    shop.stack.finish()
+    shop.finish().await
 }
 
 #[tokio::test]
@@ -211,7 +211,7 @@ async fn one_poisoned_event_among_many_is_parked_alone() -> Result<()> {
         Ok((shop.metric("meter_stripe_events_parked").await? == 1).then_some(()))
     })
     .await?;
-    shop.stack.finish()
+    shop.finish().await
 }
 
 #[tokio::test]
@@ -232,7 +232,7 @@ async fn what_was_acknowledged_survives_a_kill_and_an_outage_of_stripe() -> Resu
     assert_eq!(shop.lots().await?, []);
     shop.stack.begin(&[Part::Stripe]).await?;
     shop.has_lots(&[(25_000, 25_000)]).await?;
-    shop.stack.finish()
+    shop.finish().await
 }
 
 #[tokio::test]
@@ -250,7 +250,7 @@ async fn what_was_never_delivered_is_found_by_comparing() -> Result<()> {
     shop.has_lots(&[(5_000, 5_000)]).await?;
     eventually("no drift", SOON, async || Ok((shop.metric("meter_stripe_drift").await? == 0).then_some(())))
         .await?;
-    shop.stack.finish()
+    shop.finish().await
 }
 
 /// All futures at once, answers in their order.

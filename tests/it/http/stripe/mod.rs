@@ -8,4 +8,6 @@ mod conformance;
 mod deliveries;
 mod orders;
 mod plans;
+mod postgres;
 mod shop;
+mod top_ups;

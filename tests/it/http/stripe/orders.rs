@@ -28,7 +28,7 @@ async fn a_pack_by_card_is_a_lot_and_its_card_pays_from_then_on() -> Result<()> 
     .await?;
     shop.is_quiet().await?;
     assert_eq!(shop.metric("meter_stripe_alarms_total").await?, 0);
-    shop.stack.finish()
+    shop.finish().await
 }
 
 #[tokio::test]
@@ -48,7 +48,7 @@ async fn the_same_wish_is_one_session_and_two_named_ones_are_two_lots() -> Resul
     }
     shop.has_lots(&[(5_000, 5_000), (5_000, 5_000)]).await?;
     assert_ne!(shop.buy(&small, None).await?.1, first.1);
-    shop.stack.finish()
+    shop.finish().await
 }
 
 #[tokio::test]
@@ -66,7 +66,7 @@ async fn a_lost_answer_makes_no_second_session_and_the_same_bytes_go_again() -> 
     assert_eq!(shop.at_stripe("checkout/sessions").await?["data"].as_array().map(Vec::len), Some(1));
     shop.pay(&session, "card").await?;
     shop.has_lots(&[(5_000, 5_000)]).await?;
-    shop.stack.finish()
+    shop.finish().await
 }
 
 #[tokio::test]
@@ -87,7 +87,7 @@ async fn a_failure_that_stripe_remembers_is_looked_up_and_the_next_key_used() ->
     }
     shop.pay(&session, "card").await?;
     shop.has_lots(&[(5_000, 5_000)]).await?;
-    shop.stack.finish()
+    shop.finish().await
 }
 
 #[tokio::test]
@@ -108,7 +108,7 @@ async fn a_debit_is_credited_when_it_arrives_and_never_when_it_comes_back() -> R
     };
     assert_eq!(of(&returned_order), "failed");
     assert_ne!(shop.buy_pack("large").await?.1, returns, "it may be bought again");
-    shop.stack.finish()
+    shop.finish().await
 }
 
 #[tokio::test]
@@ -129,7 +129,7 @@ async fn a_refund_after_use_takes_what_is_left_and_binds_the_next_lot() -> Resul
     shop.has_lots(&[(25_000, 0), (25_000, 17_500)]).await?;
     shop.control("POST", &format!("refunds/{}/fail", refund["id"].as_str().unwrap()), &json!({})).await?;
     shop.has_lots(&[(25_000, 5_000), (25_000, 25_000)]).await?;
-    shop.stack.finish()
+    shop.finish().await
 }
 
 #[tokio::test]
@@ -159,7 +159,7 @@ async fn a_dispute_freezes_what_is_left_and_winning_it_frees_that() -> Result<()
         shop.control("POST", &close, &json!({ "status": outcome })).await?;
         last(left).await?;
     }
-    shop.stack.finish()
+    shop.finish().await
 }
 
 #[tokio::test]
@@ -184,5 +184,5 @@ async fn what_the_plan_does_not_allow_is_not_billable() -> Result<()> {
     }
     let portal = tests::client::Call::get("/api/v1/stripe/portal").bearer(&shop.project.token);
     portal.send(shop.stack.aggregator()).await?.problem(ErrorCode::NotBillable)?;
-    shop.stack.finish()
+    shop.finish().await
 }

@@ -30,7 +30,7 @@ async fn an_upgrade_paid_on_the_hosted_page_is_live_at_the_edge() -> Result<()> 
     assert!(page.status < 400, "{}", page.text());
     eventually("the tier at the edge", SOON, async || Ok((included(&shop).await? == 10_000).then_some(())))
         .await?;
-    shop.stack.finish()
+    shop.finish().await
 }
 
 #[tokio::test]
@@ -46,7 +46,7 @@ async fn a_plan_by_debit_begins_when_the_debit_has_arrived() -> Result<()> {
         .problem(ErrorCode::NotBillable)?;
     shop.later("5d1h").await?;
     shop.has_plan("pro").await?;
-    shop.stack.finish()
+    shop.finish().await
 }
 
 #[tokio::test]
@@ -57,7 +57,7 @@ async fn a_plan_whose_debit_comes_back_never_begins() -> Result<()> {
     shop.later("6d").await?;
     shop.is_quiet().await?;
     assert_eq!(shop.plan().await?["plan"], "community");
-    shop.stack.finish()
+    shop.finish().await
 }
 
 #[tokio::test]
@@ -70,7 +70,68 @@ async fn of_two_plans_only_the_one_that_was_chosen_last_can_be_paid() -> Result<
     assert_eq!(shop.at_stripe(&format!("checkout/sessions/{first}")).await?["status"], "expired");
     shop.pay(&second, "card").await?;
     shop.has_plan("business").await?;
-    shop.stack.finish()
+    shop.finish().await
+}
+
+#[tokio::test]
+async fn a_second_plan_that_is_paid_all_the_same_counts_as_the_larger_and_is_told() -> Result<()> {
+    let shop = Shop::open(Plan::Community).await?;
+    shop.subscribe("pro", "month").await?;
+    shop.is_quiet().await?;
+    let alarms = shop.metric("meter_stripe_alarms_total").await?;
+    // Somebody sells the same customer a second subscription at Stripe, past our Checkout.
+    let customer = shop.at_stripe("customers").await?["data"][0]["id"].clone();
+    let price =
+        shop.at_stripe("prices?lookup_keys[]=palveron_business_month").await?["data"][0]["id"].clone();
+    let form = format!(
+        "mode=subscription&customer={}&line_items[0][price]={}&line_items[0][quantity]=1&success_url=http%3A%2F%2Fx",
+        customer.as_str().unwrap_or_default(),
+        price.as_str().unwrap_or_default()
+    );
+    let session = shop.by_owner("checkout/sessions", &form).await?;
+    shop.pay(session["id"].as_str().unwrap_or_default(), "card").await?;
+    shop.has_plan("business").await?;
+    assert_eq!(shop.at_stripe("subscriptions").await?["data"].as_array().map(Vec::len), Some(2));
+    assert!(shop.metric("meter_stripe_alarms_total").await? > alarms, "all but one should be refunded");
+    shop.finish().await
+}
+
+#[tokio::test]
+async fn a_subscription_by_an_archived_price_keeps_its_plan_and_new_ones_take_the_new_price() -> Result<()> {
+    let shop = Shop::open(Plan::Community).await?;
+    shop.subscribe("pro", "month").await?;
+    let before = shop.at_stripe("prices?lookup_keys[]=palveron_pro_month").await?["data"][0]["id"].clone();
+    shop.by_owner(&format!("prices/{}", before.as_str().unwrap_or_default()), "active=false").await?;
+    shop.stack.meter(&["stripe", "sync"])?;
+    let after =
+        shop.at_stripe("prices?lookup_keys[]=palveron_pro_month&active=true").await?["data"][0]["id"].clone();
+    assert_ne!(before, after);
+    // A renewal by the archived price is still that plan.
+    shop.later("32d").await?;
+    shop.is_quiet().await?;
+    assert_eq!(shop.plan().await?["plan"], "pro");
+    assert_eq!(shop.metric("meter_stripe_alarms_total").await?, 0);
+    // An unknown price changes nothing, is told and waits for a person.
+    let product = shop.by_owner("products", "name=Other").await?["id"].clone();
+    let form = format!(
+        "product={}&currency=eur&unit_amount=100&recurring[interval]=month",
+        product.as_str().unwrap_or_default()
+    );
+    let unknown = shop.by_owner("prices", &form).await?["id"].clone();
+    let subscription = shop.at_stripe("subscriptions").await?["data"][0].clone();
+    let form = format!(
+        "items[0][id]={}&items[0][price]={}",
+        subscription["items"]["data"][0]["id"].as_str().unwrap_or_default(),
+        unknown.as_str().unwrap_or_default()
+    );
+    shop.by_owner(&format!("subscriptions/{}", subscription["id"].as_str().unwrap_or_default()), &form)
+        .await?;
+    eventually("the alarm", SOON, async || {
+        Ok((shop.metric("meter_stripe_alarms_total").await? > 0).then_some(()))
+    })
+    .await?;
+    assert_eq!(shop.plan().await?["plan"], "pro");
+    shop.finish().await
 }
 
 #[tokio::test]
@@ -98,7 +159,7 @@ async fn a_live_subscription_is_changed_by_confirmation_and_never_doubled() -> R
     assert_eq!(shop.plan().await?["plan"], "business");
     shop.later("32d").await?;
     shop.has_plan("pro").await?;
-    shop.stack.finish()
+    shop.finish().await
 }
 
 #[tokio::test]
@@ -118,7 +179,7 @@ async fn cancelling_takes_effect_when_the_paid_time_is_over_and_lots_survive() -
     shop.later("32d").await?;
     shop.has_plan("community").await?;
     assert_eq!(shop.lots().await?, [(5_000, 5_000)]);
-    shop.stack.finish()
+    shop.finish().await
 }
 
 #[tokio::test]
@@ -139,7 +200,7 @@ async fn a_missed_payment_has_its_grace_then_falls_and_paying_brings_it_back() -
     shop.has_plan("community").await?;
     shop.control("POST", &card, &json!({ "works": true })).await?;
     shop.has_plan("pro").await?;
-    shop.stack.finish()
+    shop.finish().await
 }
 
 #[tokio::test]
@@ -156,7 +217,7 @@ async fn finance_may_open_the_portal_and_viewers_may_not() -> Result<()> {
             answer.problem(ErrorCode::Forbidden)?;
         }
     }
-    shop.stack.finish()
+    shop.finish().await
 }
 
 #[tokio::test]
@@ -180,5 +241,5 @@ async fn syncing_prices_shows_what_differs_and_again_nothing() -> Result<()> {
     );
     assert_eq!(run(&[])?["applied"], true);
     assert_eq!(run(&[])?["differences"], json!([]));
-    shop.stack.finish()
+    shop.finish().await
 }

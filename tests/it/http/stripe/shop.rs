@@ -23,17 +23,26 @@ pub(super) struct Shop {
 impl Shop {
     /// A shop with its prices at Stripe, and a project on that plan. There is no edge.
     pub(super) async fn open(plan: shared::plan::Plan) -> Result<Self> {
+        Self::open_on(plan, None).await
+    }
+
+    /// As [`Shop::open`], with its books in that Postgres database where one is named.
+    pub(super) async fn open_on(plan: shared::plan::Plan, database: Option<String>) -> Result<Self> {
         let later = vec![Part::Edge, Part::Upstream];
-        let stack =
-            Stack::start_with(Options { stripe: true, moving_clock: true, later, ..Options::default() })
-                .await?;
-        Self::on(stack, plan)
+        let options = Options { stripe: true, moving_clock: true, later, database, ..Options::default() };
+        Self::on(Stack::start_with(options).await?, plan)
     }
 
     pub(super) fn on(stack: Stack, plan: shared::plan::Plan) -> Result<Self> {
         stack.meter(&["stripe", "sync"])?;
         let project = Project::create(&stack, "demo", Limits { plan, rpm: None, included: None })?;
         Ok(Self { stack, project })
+    }
+
+    /// Ends a passed test: all that was sent to Stripe was judged, and nothing has panicked.
+    pub(super) async fn finish(self) -> Result<()> {
+        super::conformance::all_were_judged(&self).await?;
+        self.stack.finish()
     }
 
     /// Asks for a checkout as an admin, with an `Idempotency-Key` where one is given.

@@ -18,7 +18,11 @@ const JUDGED: &str = include_str!("../../../vectors/stripe-requests.json");
 /// A call as one line: the path without ids, and the names of its parameters in order.
 fn kind(request: &Value) -> String {
     let text = |name: &str| request[name].as_str().unwrap_or_default();
-    let is_id = |part: &str| part.contains('_') && part.chars().any(|letter| letter.is_ascii_digit());
+    // Products have ids that we gave them, and one test asks for an invoice that there is not.
+    let is_id = |part: &str| {
+        ["palveron_", "in_"].iter().any(|begin| part.starts_with(begin))
+            || (part.contains('_') && part.chars().any(|letter| letter.is_ascii_digit()))
+    };
     let call: Vec<&str> =
         text("call").split('/').map(|part| if is_id(part) { "{id}" } else { part }).collect();
     let form = [text("body"), text("query")].into_iter().find(|form| !form.is_empty()).unwrap_or_default();

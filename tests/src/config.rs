@@ -148,6 +148,22 @@ pub fn schemathesis() -> Result<PathBuf> {
     Ok(program)
 }
 
+/// A Python that has Stripe's own library, by `METER_TEST_STRIPE` or where `cargo xtask test` leaves it.
+///
+/// # Errors
+/// When it is not there.
+pub fn stripe_python() -> Result<PathBuf> {
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
+    let python =
+        variable("METER_TEST_STRIPE").map_or_else(|| target.join("tools/stripe/bin/python"), PathBuf::from);
+    ensure!(
+        python.is_file(),
+        "{} is missing: run the tests through `cargo xtask test`, which installs it",
+        python.display()
+    );
+    Ok(python)
+}
+
 /// Where npm has put the library that receivers of webhooks verify with.
 pub(crate) fn webhook_library() -> Result<PathBuf> {
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");

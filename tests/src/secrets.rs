@@ -13,7 +13,7 @@ pub(crate) struct Secrets {
     pub(crate) signing_keys: String,
     /// The key of the account at the simulated Stripe.
     pub(crate) stripe_key: String,
-    /// With which the simulated Stripe signs.
+    /// With which the simulated Stripe signs: two, as while one is rotated.
     pub(crate) stripe_webhook: String,
 }
 
@@ -25,7 +25,7 @@ impl Secrets {
             key_secrets: format!("1:{}", hex()?),
             signing_keys,
             stripe_key: format!("sk_test_{}", hex()?),
-            stripe_webhook: format!("whsec_{}", hex()?),
+            stripe_webhook: format!("whsec_{},whsec_{}", hex()?, hex()?),
         })
     }
 

@@ -50,6 +50,7 @@ pub struct Servers {
     secrets: Secrets,
     database: String,
     edge: SocketAddr,
+    paid: bool,
 }
 
 impl Servers {
@@ -69,7 +70,26 @@ impl Servers {
             // Where there is no edge, nobody listens.
             edge: edge.map_or_else(ports::free, Ok)?,
             scratch,
+            paid: false,
         })
+    }
+
+    /// With an account at a Stripe that nobody answers for: deliveries are taken in all the same.
+    #[must_use]
+    pub fn paid(self) -> Self {
+        Self { paid: true, ..self }
+    }
+
+    /// The secret of its deliveries.
+    #[must_use]
+    pub fn stripe_secret(&self) -> &str {
+        self.secrets.stripe_webhook.split(',').next().unwrap_or_default()
+    }
+
+    /// The URL of the database.
+    #[must_use]
+    pub fn database(&self) -> &str {
+        &self.database
     }
 
     /// Starts one more and waits until it is ready.
@@ -190,6 +210,12 @@ impl Servers {
             .env("DATABASE_URL", &self.database)
             .env("EDGE_URL", format!("http://{}", self.edge))
             .env("METER_TEST", "1");
+        if self.paid {
+            command
+                .env("STRIPE_SECRET_KEY", &self.secrets.stripe_key)
+                .env("STRIPE_WEBHOOK_SECRET", &self.secrets.stripe_webhook)
+                .env("STRIPE_API_BASE", "http://127.0.0.1:1");
+        }
         command
     }
 

@@ -205,10 +205,15 @@ impl Stack {
         &self.secrets.stripe_key
     }
 
-    /// What deliveries of the simulated Stripe are signed with.
+    /// What deliveries of the simulated Stripe are signed with, one signature for each.
+    pub fn stripe_secrets(&self) -> impl Iterator<Item = &str> {
+        self.secrets.stripe_webhook.split(',')
+    }
+
+    /// The first of these secrets.
     #[must_use]
     pub fn stripe_secret(&self) -> &str {
-        &self.secrets.stripe_webhook
+        self.stripe_secrets().next().unwrap_or_default()
     }
 
     /// Under which this stack's project keys are made.

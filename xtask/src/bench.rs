@@ -17,6 +17,9 @@ pub(crate) struct Options {
     /// Measure the store beside a plain loop instead, with the seconds for each loop
     #[arg(long)]
     store: bool,
+    /// Measure how many of Stripe's deliveries are taken in beside a plain loop, and kill it in the middle
+    #[arg(long)]
+    deliveries: bool,
     /// Passed on to the edge's benchmark, such as `--quick`; `--help` lists them
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
     arguments: Vec<String>,
@@ -26,6 +29,9 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     if options.store {
         return store::bench(&options.arguments);
+    }
+    if options.deliveries {
+        return store::deliveries(&options.arguments);
     }
     let workerd = tools::workerd()?;
     let bundle = edge::build()?;

@@ -27,6 +27,11 @@ pub(crate) fn schemathesis() -> Result<PathBuf> {
     Ok(program)
 }
 
+/// A Python that has Stripe's own library, by which our verifier of webhooks is judged.
+pub(crate) fn stripe() -> Result<PathBuf> {
+    Ok(ensure_installed("stripe")?.join("bin").join("python"))
+}
+
 /// Installs the packages of `tools/<name>`, unless exactly these are there; returns where.
 fn ensure_installed(name: &str) -> Result<PathBuf> {
     let wanted = config::root().join("tools").join(name).join("requirements.txt");

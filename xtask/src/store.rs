@@ -14,6 +14,13 @@ pub(crate) fn bench(arguments: &[String]) -> Result<()> {
     measure(&words)
 }
 
+/// `cargo xtask bench --deliveries`, with its seconds for each loop.
+pub(crate) fn deliveries(arguments: &[String]) -> Result<()> {
+    let mut words = vec!["deliveries"];
+    words.extend(arguments.iter().map(String::as_str));
+    measure(&words)
+}
+
 /// The aggregator's memory at full rate, half of the seconds on each database.
 pub(crate) fn memory(seconds: &str) -> Result<()> {
     measure(&["soak", seconds])

@@ -28,6 +28,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     // First, because it takes seconds and tells at once whether npm is there.
     let workerd = tools::workerd()?;
     let schemathesis = python::schemathesis()?;
+    let stripe = python::stripe()?;
     let webhooks = tools::ensure("webhooks")?;
     postgres::ensure_installed()?;
     let bundle = edge::build()?;
@@ -38,6 +39,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     product.env("METER_TEST_BUNDLE", &bundle.folder);
     product.env("METER_TEST_WORKERD", &workerd);
     product.env("METER_TEST_SCHEMATHESIS", &schemathesis);
+    product.env("METER_TEST_STRIPE", &stripe);
     product.env("METER_TEST_WEBHOOKS", &webhooks);
     product.env("METER_TEST_BIN_DIR", programs.folder_of("meter")?);
     run_visible("cargo test", &mut product)?;

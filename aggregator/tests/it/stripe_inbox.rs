@@ -1,4 +1,5 @@
-//! Deliveries of Stripe: durable before they are acknowledged, each once, a thousand a second.
+//! Deliveries of Stripe: durable before they are acknowledged, each once. How many a second is measured by
+//! `cargo xtask bench --deliveries`.
 
 use aggregator::clock::Clock;
 use aggregator::stripe::account::{Account, ReturnUrls};
@@ -68,27 +69,4 @@ async fn every_acknowledged_delivery_is_in_the_books_and_each_event_once() {
     assert_eq!(acknowledged, 640);
     let (pending, parked) = meter.app.store.events_waiting().await.unwrap();
     assert_eq!((pending, parked), (320, 0));
-}
-
-/// `cargo test --release -p aggregator --test it thousand_deliveries -- --ignored --nocapture`
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a measurement, for a quiet machine and an optimized build"]
-#[expect(clippy::print_stdout, reason = "a measurement")]
-async fn a_thousand_deliveries_a_second_are_taken_in() {
-    let meter = meter().await;
-    let span_ms = 5_000;
-    let clock = Clock::system();
-    let begun = clock.now();
-    let mut running = tokio::task::JoinSet::new();
-    for connection in 0..128 {
-        let clock = clock.clone();
-        running.spawn(deliver(meter.address, connection.to_string(), move |_| {
-            clock.now().ms_since(begun) < span_ms
-        }));
-    }
-    let acknowledged: usize = running.join_all().await.into_iter().sum();
-    let (pending, _) = meter.app.store.events_waiting().await.unwrap();
-    let elapsed_ms = clock.now().ms_since(begun);
-    println!("{acknowledged} deliveries in {elapsed_ms} ms, {pending} in the books");
-    assert_eq!(u64::try_from(acknowledged).unwrap(), pending);
 }

@@ -18,7 +18,7 @@ use super::{advance, payments, portal, subscriptions};
 /// |---|---|---|
 /// | `GET /_fake/clock` | | `{"now_ms","offset_ms"}` |
 /// | `POST /_fake/clock` | `{"offset_ms"}` | how far the clock is ahead in all; it never goes back |
-/// | `POST /_fake/faults` | `{"matches","times","status","delay_ms","drop","drop_after"}` | faults of the next calls |
+/// | `POST /_fake/faults` | `{"matches","times","status","page","delay_ms","drop","drop_after"}` | faults of the next calls |
 /// | `POST /_fake/deliveries` | `{"hold","duplicates","shuffle_seed","lose_every"}` | faults of deliveries |
 /// | `GET /_fake/deliveries` | | `{"waiting"}` |
 /// | `DELETE /_fake/faults` | | takes all faults back and sends at once what waits |

@@ -13,6 +13,8 @@ pub(super) struct CallFault {
     times: u32,
     /// Answered instead of acting.
     pub(super) status: Option<u16>,
+    /// Answered instead of acting, with a page as proxies make them.
+    pub(super) page: Option<u16>,
     /// Waited before acting.
     pub(super) delay_ms: u64,
     /// The connection ends before the call is acted on.

@@ -111,6 +111,11 @@ async fn stripe(fake: &Fake, call: &Call) -> io::Result<Answer> {
     if fault.drop {
         return Err(cut());
     }
+    if let Some(status) = fault.page {
+        let mut answer = html("<html><body><h1>Bad gateway</h1></body></html>");
+        *answer.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+        return Ok(answer);
+    }
     let (status, body, replayed) = fake.change(|world| {
         let (status, body, replayed) = act(world, call, fault.status);
         world.note(json!({

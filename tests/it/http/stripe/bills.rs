@@ -54,6 +54,29 @@ async fn a_months_overage_is_one_invoice_of_the_right_amount() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_bill_below_the_smallest_charge_is_paid_and_a_payment_before_our_answer_is_heard() -> Result<()> {
+    let shop = Shop::open(Plan::Community).await?;
+    shop.subscribe("pro", "year").await?;
+    shop.is_quiet().await?;
+    shop.overage_on().await?;
+    // 60 × 6.00 € / 1,000 are 36 cents: Stripe charges no less than 50 and moves them to the balance.
+    shop.used(1, 10_060).await?;
+    // It is made final and paid, and told, before anybody hears the answer.
+    shop.fault(&json!({ "matches": "POST /v1/invoices/", "delay_ms": 300, "drop_after": true })).await?;
+    shop.later(CLOSED).await?;
+    let bill = is_paid(&shop).await?;
+    assert_eq!((&bill["subtotal"], &bill["amount_due"]), (&json!(36), &json!(0)));
+    eventually("the paid bill in our books", SOON, async || {
+        let shown: Value = serde_json::from_str(&shop.stack.meter(&["stripe", "bills", "--json"])?)?;
+        Ok((shown[0]["step"] == "paid").then_some(()))
+    })
+    .await?;
+    assert_eq!((bills(&shop).await?.len(), bill["lines"]["data"].as_array().map(Vec::len)), (1, Some(1)));
+    assert_eq!(shop.metric("meter_stripe_alarms_total").await?, 0);
+    shop.finish().await
+}
+
+#[tokio::test]
 async fn lost_answers_and_remembered_failures_make_no_second_line() -> Result<()> {
     let shop = with_overage().await?;
     for call in ["POST /v1/invoices", "POST /v1/invoiceitems"] {

@@ -6,6 +6,7 @@
 mod bills;
 mod conformance;
 mod deliveries;
+mod library;
 mod orders;
 mod plans;
 mod postgres;

@@ -70,6 +70,56 @@ async fn a_lost_answer_makes_no_second_session_and_the_same_bytes_go_again() -> 
 }
 
 #[tokio::test]
+async fn a_session_is_paid_before_we_know_of_it_and_a_minute_later_the_same_is_sent_again() -> Result<()> {
+    let shop = Shop::open(Plan::Pro).await?;
+    shop.fault(&json!({ "matches": SESSIONS, "times": 3, "drop_after": true })).await?;
+    shop.wish(&json!({ "pack": "small" }), Some("paid")).await?.problem(ErrorCode::PaymentsUnavailable)?;
+    // The event is faster than any answer.
+    let made = shop.at_stripe("checkout/sessions").await?["data"][0]["id"].clone();
+    shop.pay(made.as_str().unwrap_or_default(), "card").await?;
+    shop.has_lots(&[(5_000, 5_000)]).await?;
+    // Another is made and nobody hears of it, nor asks again: the job sends the same a minute later.
+    shop.fault(&json!({ "matches": SESSIONS, "times": 3, "drop_after": true })).await?;
+    shop.wish(&json!({ "pack": "small" }), Some("open")).await?.problem(ErrorCode::PaymentsUnavailable)?;
+    let before = shop.requests(SESSIONS).await?;
+    shop.later("61s").await?;
+    tests::poll::eventually("another try", std::time::Duration::from_secs(30), async || {
+        Ok((shop.requests(SESSIONS).await?.len() > before.len()).then_some(()))
+    })
+    .await?;
+    let last = shop.requests(SESSIONS).await?.pop().unwrap_or_default();
+    let first = before.last().cloned().unwrap_or_default();
+    assert_eq!((&last["key"], &last["body"]), (&first["key"], &first["body"]));
+    assert_eq!(last["replayed"], true);
+    assert_eq!(shop.at_stripe("checkout/sessions").await?["data"].as_array().map(Vec::len), Some(2));
+    shop.finish().await
+}
+
+#[tokio::test]
+async fn a_debit_that_comes_back_as_a_dispute_after_use_binds_the_next_lot() -> Result<()> {
+    let shop = Shop::open(Plan::Pro).await?;
+    shop.used(1, 12_000).await?;
+    let (_, session) = shop.buy_pack("small").await?;
+    shop.pay(&session, "sepa_debit").await?;
+    shop.is_quiet().await?;
+    shop.later("5d1h").await?;
+    // What was used beyond the quota before is the lot's.
+    shop.has_lots(&[(5_000, 3_000)]).await?;
+    let intent = shop.at_stripe(&format!("checkout/sessions/{session}")).await?["payment_intent"].clone();
+    shop.later("14d").await?;
+    let dispute = shop.control("POST", "disputes", &json!({ "payment_intent": intent })).await?;
+    shop.has_lots(&[(5_000, 0)]).await?;
+    let close = format!("disputes/{}/close", dispute["id"].as_str().unwrap_or_default());
+    shop.control("POST", &close, &json!({ "status": "lost" })).await?;
+    shop.is_quiet().await?;
+    let (_, next) = shop.buy_pack("small").await?;
+    shop.pay(&next, "card").await?;
+    // 2,000 of the first were used and are gone: they are the next lot's.
+    shop.has_lots(&[(5_000, 0), (5_000, 3_000)]).await?;
+    shop.finish().await
+}
+
+#[tokio::test]
 async fn a_failure_that_stripe_remembers_is_looked_up_and_the_next_key_used() -> Result<()> {
     let shop = Shop::open(Plan::Pro).await?;
     shop.fault(&json!({ "matches": SESSIONS, "times": 1, "status": 500 })).await?;
@@ -78,8 +128,10 @@ async fn a_failure_that_stripe_remembers_is_looked_up_and_the_next_key_used() ->
     assert_eq!(sent.len(), 2);
     assert_ne!(sent[0]["key"], sent[1]["key"]);
     assert_eq!(sent[0]["body"], sent[1]["body"]);
-    // Busy, and cut off before it acted: the same key goes again.
-    for fault in [json!({ "status": 429 }), json!({ "status": 409 }), json!({ "drop": true })] {
+    // Busy, cut off before it acted, and a proxy's page: the same key goes again.
+    let busy =
+        [json!({ "status": 429 }), json!({ "status": 409 }), json!({ "drop": true }), json!({ "page": 502 })];
+    for fault in busy {
         let mut fault = fault;
         fault["matches"] = json!(SESSIONS);
         shop.fault(&fault).await?;

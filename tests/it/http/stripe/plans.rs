@@ -97,6 +97,59 @@ async fn a_second_plan_that_is_paid_all_the_same_counts_as_the_larger_and_is_tol
 }
 
 #[tokio::test]
+async fn a_subscription_told_in_any_order_is_what_it_is_now() -> Result<()> {
+    let shop = Shop::open(Plan::Community).await?;
+    for seed in 0..3 {
+        let interval = if seed == 1 { "year" } else { "month" };
+        let (_, session) = shop.buy(&json!({ "plan": "pro", "interval": interval }), None).await?;
+        shop.control("POST", "deliveries", &json!({ "hold": true })).await?;
+        let paid = shop.pay(&session, "card").await?;
+        let id = paid["subscription"].as_str().unwrap_or_default().to_owned();
+        let gone = async || -> Result<()> {
+            let call = Call::new("DELETE".parse()?, &format!("/v1/subscriptions/{id}"))
+                .bearer(shop.stack.stripe_key());
+            call.send(shop.stack.stripe()).await?.ok::<Value>().map(drop)
+        };
+        let faults = json!({ "shuffle_seed": seed, "duplicates": 1, "lose_every": 4 });
+        if seed == 2 {
+            // Made, changed and deleted before anything was told: deleted may come before created.
+            gone().await?;
+            shop.control("POST", "deliveries", &faults).await?;
+            shop.control("DELETE", "faults", &Value::Null).await?;
+        } else {
+            shop.control("POST", "deliveries", &faults).await?;
+            shop.has_plan("pro").await?;
+            shop.control("POST", "deliveries", &json!({ "hold": true })).await?;
+            gone().await?;
+            shop.control("DELETE", "faults", &Value::Null).await?;
+        }
+        shop.has_plan("community").await?;
+        shop.is_quiet().await?;
+        assert_eq!(shop.plan().await?["plan"], "community", "{seed}");
+    }
+    shop.finish().await
+}
+
+#[tokio::test]
+async fn from_a_year_to_a_month_is_changed_when_the_year_is_over() -> Result<()> {
+    let shop = Shop::open(Plan::Community).await?;
+    shop.subscribe("pro", "year").await?;
+    let interval = async || -> Result<Value> {
+        let subscription = shop.at_stripe("subscriptions").await?["data"][0].clone();
+        Ok(subscription["items"]["data"][0]["price"]["recurring"]["interval"].clone())
+    };
+    let answer = shop.wish(&json!({ "plan": "pro", "interval": "month" }), None).await?;
+    let (_, portal) = named(&answer.ok()?)?;
+    shop.control("POST", &format!("portal/{portal}"), &json!({ "action": "confirm" })).await?;
+    shop.is_quiet().await?;
+    assert_eq!((interval().await?, shop.plan().await?["plan"].clone()), (json!("year"), json!("pro")));
+    shop.later("366d").await?;
+    eventually("the month", SOON, async || Ok((interval().await? == "month").then_some(()))).await?;
+    assert_eq!(shop.plan().await?["plan"], "pro");
+    shop.finish().await
+}
+
+#[tokio::test]
 async fn a_subscription_by_an_archived_price_keeps_its_plan_and_new_ones_take_the_new_price() -> Result<()> {
     let shop = Shop::open(Plan::Community).await?;
     shop.subscribe("pro", "month").await?;

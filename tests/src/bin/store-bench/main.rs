@@ -1,5 +1,5 @@
 //! The store under full load: `/ingest` beside a plain loop that writes the same rows to the same database, a
-//! year's report, and the aggregator's memory.
+//! year's report, Stripe's deliveries, and the aggregator's memory.
 //!
 //! It must never run beside other work: its figures are ratios, but a busy machine blurs them all.
 
@@ -10,6 +10,7 @@
     reason = "it prints rates and ratios, which are read and not computed with"
 )]
 
+mod deliveries;
 mod ours;
 mod plain;
 mod report;
@@ -28,8 +29,12 @@ async fn main() -> Result<()> {
     match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["bench"] => bench(SECONDS).await,
         ["bench", seconds] => bench(seconds.parse()?).await,
+        ["deliveries"] => deliveries::run(SECONDS).await,
+        ["deliveries", seconds] => deliveries::run(seconds.parse()?).await,
         ["soak", seconds] => soak::run(seconds.parse()?).await,
-        other => bail!("got {other:?}, accepted are `bench [seconds]` and `soak <seconds>`"),
+        other => bail!(
+            "got {other:?}, accepted are `bench [seconds]`, `deliveries [seconds]` and `soak <seconds>`"
+        ),
     }
 }
 

@@ -27,6 +27,7 @@ mod schema;
 pub mod sign;
 pub mod sub_home;
 pub mod time;
+pub mod tree;
 pub mod units;
 pub mod window;
 pub mod wire;

@@ -2,7 +2,7 @@
 //!
 //! It does what `BTreeMap` does, at a tenth of the code, which every new isolate loads once for each pair of types.
 //! Taking a new key moves what is behind it, so it must never hold what grows with use: cells, holders and lanes are
-//! in trees.
+//! in a [`Tree`](crate::tree::Tree).
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -10,6 +10,8 @@ use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
+
+use crate::json::{Error, Read, Reader, Write, Writer};
 
 /// What a map holds, in the order of the keys.
 pub type Iter<'a, K, V> = std::iter::Map<std::slice::Iter<'a, (K, V)>, fn(&'a (K, V)) -> (&'a K, &'a V)>;
@@ -262,6 +264,88 @@ impl<'de, K: Deserialize<'de> + Ord, V: Deserialize<'de>> Visitor<'de> for Entri
             map.insert(key, value);
         }
         Ok(map)
+    }
+}
+
+/// A set of few: a sorted list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Set<T>(Vec<T>);
+
+impl<T> Default for Set<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T> Set<T> {
+    /// How many it has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether it has none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<T: Ord> Set<T> {
+    /// Whether `value` is in it.
+    #[must_use]
+    pub fn contains(&self, value: &T) -> bool {
+        self.0.binary_search(value).is_ok()
+    }
+
+    /// Puts `value` into it.
+    pub fn insert(&mut self, value: T) {
+        if let Err(place) = self.0.binary_search(&value) {
+            self.0.insert(place, value);
+        }
+    }
+}
+
+impl<T: Ord> FromIterator<T> for Set<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(values: I) -> Self {
+        let mut set = Self::default();
+        values.into_iter().for_each(|value| set.insert(value));
+        set
+    }
+}
+
+impl<T: Serialize> Serialize for Set<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de, T: Deserialize<'de> + Ord> Deserialize<'de> for Set<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Vec::deserialize(deserializer)?.into_iter().collect())
+    }
+}
+
+impl<T: Read + Ord> Read for Set<T> {
+    fn blank() -> Self {
+        Self::default()
+    }
+
+    fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Error> {
+        let mut values = Vec::<T>::blank();
+        values.read(reader)?;
+        *self = values.into_iter().collect();
+        Ok(())
+    }
+}
+
+impl<T: Write> Write for Set<T> {
+    fn write(&self, writer: &mut Writer) {
+        self.0.write(writer);
+    }
+
+    fn is_blank(&self) -> bool {
+        self.is_empty()
     }
 }
 

@@ -1,12 +1,10 @@
 //! What a home has issued in one period, and to which agents.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 
 use crate::ids::AgentId;
 use crate::json::{Read, Write};
-use crate::map::Map;
+use crate::map::{Map, Set};
 use crate::units::Units;
 
 /// The percentages of the included quota at which a home does not wait to flush (design §3).
@@ -39,8 +37,8 @@ pub(super) struct Account {
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub(super) agent_units: Map<AgentId, Units>,
     /// The named agents of the period, kept only where the plan limits them.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub(super) agents: BTreeSet<AgentId>,
+    #[serde(default, skip_serializing_if = "Set::is_empty")]
+    pub(super) agents: Set<AgentId>,
 }
 
 impl Account {

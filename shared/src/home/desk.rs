@@ -3,8 +3,6 @@
 //! A lane's nonce decides whether a contact is new. Rows are kept until the last period that the
 //! holder had a part in is final, because a copy of an old contact may still come.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use super::rows::Writes;
@@ -13,6 +11,7 @@ use crate::lease::message::{Contact, HolderId, Lease};
 use crate::map::Map;
 use crate::planted::planted;
 use crate::time::Period;
+use crate::tree::Tree;
 
 /// One holder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
@@ -37,8 +36,8 @@ pub(crate) struct LaneRow {
 /// All holders.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Desk {
-    pub(crate) holders: BTreeMap<HolderId, HolderRow>,
-    pub(crate) lanes: BTreeMap<(HolderId, u8), LaneRow>,
+    pub(crate) holders: Tree<HolderId, HolderRow>,
+    pub(crate) lanes: Tree<(HolderId, u8), LaneRow>,
 }
 
 /// Whether a contact is new.
@@ -78,13 +77,10 @@ impl Desk {
 
     /// Takes the nonce of a new contact, and says whether its batch is new too.
     pub(crate) fn open(&mut self, m: &Contact, period: Period) -> bool {
-        let lane = self.lanes.entry((m.holder, m.lane)).or_default();
+        let lane = self.lanes.or_default((m.holder, m.lane));
         *lane = LaneRow { nonce: m.nonce, reply: None };
-        let row = self.holders.entry(m.holder).or_insert_with(|| HolderRow {
-            seq: 0,
-            out: Map::new(),
-            last: period,
-        });
+        let row =
+            self.holders.or_insert_with(m.holder, || HolderRow { seq: 0, out: Map::new(), last: period });
         row.last = row.last.max(period);
         if planted!(BatchWithoutNumber) && m.batch.seq > 0 {
             row.seq = row.seq.max(m.batch.seq);
@@ -117,8 +113,7 @@ impl Desk {
 
     /// The same for a holder that may not have been heard of yet.
     pub(crate) fn issued_anew(&mut self, holder: HolderId, period: Period, units: u64) {
-        let row =
-            self.holders.entry(holder).or_insert_with(|| HolderRow { seq: 0, out: Map::new(), last: period });
+        let row = self.holders.or_insert_with(holder, || HolderRow { seq: 0, out: Map::new(), last: period });
         row.last = row.last.max(period);
         self.issued(holder, period, units);
     }
@@ -174,10 +169,10 @@ impl Desk {
 
     /// Forgets everybody: a new life of the storage has begun.
     pub(crate) fn clear(&mut self, writes: &mut Writes) {
-        for id in std::mem::take(&mut self.holders).into_keys() {
+        for id in std::mem::take(&mut self.holders).keys() {
             writes.put::<HolderRow>(format!("holder/{id}"), None);
         }
-        for (id, lane) in std::mem::take(&mut self.lanes).into_keys() {
+        for (id, lane) in std::mem::take(&mut self.lanes).keys() {
             writes.put::<LaneRow>(format!("lane/{id}/{lane}"), None);
         }
     }

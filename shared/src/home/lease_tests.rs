@@ -1,5 +1,7 @@
 //! The home's promises about leases, each as a sentence.
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::kind::Kind;
 use crate::lease::message::{Batch, Body, Contact, HolderId, Lease, Line, Need, Reply, Returns};

@@ -123,7 +123,7 @@ impl Home {
         if planted!(RollbackUnnoticed) {
             return;
         }
-        for key in std::mem::take(&mut self.cells).into_keys() {
+        for key in std::mem::take(&mut self.cells).keys() {
             self.writes.put::<super::OpenCell>(format!("cell/{}/{}/{}", key.day, key.kind, key.agent), None);
         }
         self.desk.clear(&mut self.writes);

@@ -16,7 +16,6 @@ pub(crate) mod offer;
 pub(crate) mod rows;
 pub mod storage;
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -29,6 +28,7 @@ use crate::lease::message::HolderId;
 use crate::map::Map;
 use crate::policy::{Policy, Status};
 use crate::time::{Day, Period, Timestamp};
+use crate::tree::Tree;
 use crate::units::Units;
 use crate::window::Window;
 
@@ -133,7 +133,7 @@ pub struct Home {
     meta: Meta,
     policy: Option<Policy>,
     accounts: Map<Period, Account>,
-    cells: BTreeMap<CellKey, OpenCell>,
+    cells: Tree<CellKey, OpenCell>,
     desk: Desk,
     crowd: Crowd,
     pace: Pace,
@@ -164,7 +164,7 @@ impl Home {
             meta,
             policy: None,
             accounts: Map::new(),
-            cells: BTreeMap::new(),
+            cells: Tree::new(),
             desk: Desk::default(),
             crowd: Crowd::default(),
             pace: Pace::default(),
@@ -349,7 +349,7 @@ impl Home {
         let after = account.settled;
         let key = CellKey { agent: self.fold(key.day, &key.agent), ..key.clone() };
         let epoch = self.meta.epoch;
-        let cell = self.cells.entry(key.clone()).or_insert(OpenCell { counts: Counts::default(), epoch });
+        let cell = self.cells.or_insert_with(key.clone(), || OpenCell { counts: Counts::default(), epoch });
         cell.counts.units = cell.counts.units.saturating_add(units);
         cell.epoch = epoch;
         let crosses = self

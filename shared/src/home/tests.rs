@@ -1,5 +1,7 @@
 //! The home's promises, each as a sentence.
 
+use std::collections::BTreeMap;
+
 use super::desk::{HolderRow, LaneRow};
 use super::*;
 use crate::json::tests::near;

@@ -1,7 +1,5 @@
 //! How the types of the standard library are read and written.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::{Error, Read, Reader, Write, Writer};
 use crate::map::Map;
 
@@ -201,65 +199,6 @@ impl<K: Write, V: Write> Write for Map<K, V> {
             writer.entry(key, value);
         }
         writer.close('}');
-    }
-
-    fn is_blank(&self) -> bool {
-        self.is_empty()
-    }
-}
-
-impl<K: Read + Ord, V: Read> Read for BTreeMap<K, V> {
-    fn blank() -> Self {
-        Self::new()
-    }
-
-    fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Error> {
-        self.clear();
-        reader.map()?;
-        let (mut first, mut key) = (true, K::blank());
-        while reader.key(&mut first, &mut key)? {
-            let mut value = V::blank();
-            value.read(reader)?;
-            self.insert(std::mem::replace(&mut key, K::blank()), value);
-        }
-        Ok(())
-    }
-}
-
-impl<K: Write, V: Write> Write for BTreeMap<K, V> {
-    fn write(&self, writer: &mut Writer) {
-        writer.open('{');
-        for (key, value) in self {
-            writer.entry(key, value);
-        }
-        writer.close('}');
-    }
-
-    fn is_blank(&self) -> bool {
-        self.is_empty()
-    }
-}
-
-impl<T: Read + Ord> Read for BTreeSet<T> {
-    fn blank() -> Self {
-        Self::new()
-    }
-
-    fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Error> {
-        let mut all: Vec<T> = Vec::new();
-        all.read(reader)?;
-        *self = all.into_iter().collect();
-        Ok(())
-    }
-}
-
-impl<T: Write> Write for BTreeSet<T> {
-    fn write(&self, writer: &mut Writer) {
-        writer.open('[');
-        for element in self {
-            writer.element(element);
-        }
-        writer.close(']');
     }
 
     fn is_blank(&self) -> bool {

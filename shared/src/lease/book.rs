@@ -2,8 +2,6 @@
 //!
 //! An agent's entry holds all that a decision needs to know about it, so that one look-up is enough.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use super::AGENTS_MAX;
@@ -15,6 +13,7 @@ use crate::kind::Kind;
 use crate::map::Map;
 use crate::planted::planted;
 use crate::time::{Day, Period, Timestamp};
+use crate::tree::Tree;
 
 /// One agent as a holder knows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
@@ -33,7 +32,7 @@ pub(crate) struct Entry {
 /// All agents of a holder.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
 pub(crate) struct Book {
-    pub(crate) agents: BTreeMap<AgentId, Entry>,
+    pub(crate) agents: Tree<AgentId, Entry>,
     reserve: Map<Period, u64>,
     /// Units served and not yet frozen in a batch.
     pub(crate) pending: u64,
@@ -63,7 +62,7 @@ impl Book {
             entry.count(served);
         } else {
             let counted_for = if self.agents.len() < AGENTS_MAX { agent.clone() } else { AgentId::other() };
-            self.agents.entry(counted_for).or_default().count(served);
+            self.agents.or_default(counted_for).count(served);
         }
         self.counted(now, served.units);
     }
@@ -72,7 +71,7 @@ impl Book {
     pub(crate) fn observe(&mut self, now: Timestamp, key: &CellKey, observed: Observed) {
         let known = self.agents.contains_key(&key.agent) || self.agents.len() < AGENTS_MAX;
         let agent = if known { key.agent.clone() } else { AgentId::other() };
-        let seen = &mut self.agents.entry(agent).or_default().seen;
+        let seen = &mut self.agents.or_default(agent).seen;
         match seen.iter_mut().find(|(day, kind, _)| *day == key.day && *kind == key.kind) {
             Some((_, _, sum)) => *sum = sum.plus(observed),
             None => seen.push((key.day, key.kind, observed)),
@@ -117,14 +116,14 @@ impl Book {
     /// Takes everything served, and forgets agents that nothing else is known of.
     pub(crate) fn freeze(&mut self, seq: u64) -> Batch {
         let (mut lines, mut sights) = (Vec::new(), Vec::new());
-        for (agent, entry) in &mut self.agents {
+        self.agents.each(|agent, entry| {
             for (day, kind, units) in entry.served.drain(..) {
                 lines.push(Line { key: CellKey { day, kind, agent: agent.clone() }, units });
             }
             for (day, kind, observed) in entry.seen.drain(..) {
                 sights.push(Sight { key: CellKey { day, kind, agent: agent.clone() }, observed });
             }
-        }
+        });
         if self.agents.len() >= AGENTS_MAX {
             self.agents.retain(|_, entry| entry.units > 0);
         }
@@ -150,7 +149,7 @@ impl Book {
                 returns.add_agent(period, &grant.agent, grant.units);
                 continue;
             }
-            let entry = self.agents.entry(grant.agent.clone()).or_default();
+            let entry = self.agents.or_default(grant.agent.clone());
             match entry.admitted {
                 Some(known) if known == period => entry.units = entry.units.saturating_add(grant.units),
                 Some(known) if known > period => returns.add_agent(period, &grant.agent, grant.units),
@@ -165,7 +164,7 @@ impl Book {
 
     /// Gives the units of limited agents back, except those of the period `keep`.
     pub(crate) fn drain(&mut self, keep: Option<Period>, returns: &mut Returns) {
-        for (agent, entry) in &mut self.agents {
+        self.agents.each(|agent, entry| {
             if entry.units > 0
                 && entry.admitted != keep
                 && let Some(period) = entry.admitted
@@ -173,14 +172,12 @@ impl Book {
                 returns.add_agent(period, agent, entry.units);
                 entry.units = 0;
             }
-        }
+        });
     }
 
     /// The home's new life knows nobody: every agent must be admitted again.
     pub(crate) fn forget_admissions(&mut self) {
-        for entry in self.agents.values_mut() {
-            (entry.admitted, entry.units) = (None, 0);
-        }
+        self.agents.each(|_, entry| (entry.admitted, entry.units) = (None, 0));
     }
 
     /// Whether `agent` was admitted in `period`.

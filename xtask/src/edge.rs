@@ -2,11 +2,13 @@
 //! `workerd.capnp`.
 //!
 //! Cargo decides whether the wasm is new; the glue is made again only when the wasm or xtask itself is newer.
-//! It must never change what the glue does, beyond putting it into one file.
+//! It must never change what the scripts do, beyond putting the glue into one file.
 
 pub(crate) mod example;
 mod first_answer;
 mod glue;
+mod order;
+mod script;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,7 +29,7 @@ const PACKAGE: &str = "meter-edge";
 /// The glue and the wasm; the folder also gets [`COPIED`].
 const GLUE: &str = "meter.js";
 const WASM: &str = "meter_bg.wasm";
-/// Files that are copied from `edge/` as they are.
+/// Files that are copied from `edge/`, the scripts without their comments.
 const COPIED: [&str; 9] = [
     "commit.js",
     "entry.js",
@@ -77,15 +79,17 @@ pub(crate) fn build() -> Result<Bundle> {
     fs::create_dir_all(&folder)?;
     for name in COPIED {
         let source = config::root().join("edge").join(name);
-        let text = fs::read(&source).with_context(|| format!("cannot read {}", source.display()))?;
-        write_if_new(&folder.join(name), &text)?;
+        let text =
+            fs::read_to_string(&source).with_context(|| format!("cannot read {}", source.display()))?;
+        let text = if name.ends_with(".js") { script::bare(&text)? } else { text };
+        write_if_new(&folder.join(name), text.as_bytes())?;
     }
     if is_outdated(&folder, &wasm) {
         let progress = Progress::start("worker glue");
         let glue = glue::make(&wasm, "meter")?;
-        write_if_new(&folder.join(WASM), &glue.wasm)?;
+        write_if_new(&folder.join(WASM), &order::improve(&glue.wasm)?)?;
         // Last, because its age tells whether all of this has to be done again.
-        write_new(&folder.join(GLUE), glue.javascript.as_bytes())?;
+        write_new(&folder.join(GLUE), script::bare(&glue.javascript)?.as_bytes())?;
         progress.done();
     }
     report_size(&folder);

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use shared::key::{KeySecrets, ProjectKey, bearer};
 use shared::kind::{Bill, Routes};
 use shared::map::Map;
+use shared::quoted::Quoted;
 use shared::sign::{Purpose, SigningKeys};
 
 /// Keys whose verification is remembered; some hundred bytes each.
@@ -67,12 +68,12 @@ impl Config {
         let bill = match bill {
             "" | "allowed" => Bill::Allowed,
             "answered" => Bill::Answered,
-            _ => return Err(format!("METER_BILL: got {bill:?}, accepted are allowed and answered")),
+            _ => return Err(format!("METER_BILL: got {}, accepted are allowed and answered", Quoted(bill))),
         };
         let shadow = match shadow {
             "" | "0" => false,
             "1" => true,
-            _ => return Err(format!("METER_SHADOW: got {shadow:?}, accepted are 0 and 1")),
+            _ => return Err(format!("METER_SHADOW: got {}, accepted are 0 and 1", Quoted(shadow))),
         };
         Ok(Self { bill, shadow, ..self })
     }

@@ -303,7 +303,7 @@ fn path_and_query(url: &str) -> &str {
     if url.starts_with('/') {
         return url;
     }
-    let after_scheme = url.find("://").and_then(|at| url.get(at.saturating_add(3)..)).unwrap_or(url);
+    let after_scheme = url.split_once(':').and_then(|(_, rest)| rest.strip_prefix("//")).unwrap_or(url);
     after_scheme.find('/').and_then(|at| after_scheme.get(at..)).unwrap_or("/")
 }
 

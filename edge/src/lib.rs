@@ -25,6 +25,7 @@ use shared::home::HomeName;
 use shared::json;
 use shared::policy::SignedPolicy;
 use shared::problem::{ErrorCode, Problem};
+use shared::quoted::Quoted;
 use shared::time::Timestamp;
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -63,9 +64,9 @@ pub fn configure(
     let region = Region::of(next(), next());
     let sub_homes = match next() {
         "" => 0,
-        text => {
-            text.parse().map_err(|_| format!("METER_SUB_HOMES: got {text:?}, accepted is a whole number"))?
-        }
+        text => text
+            .parse()
+            .map_err(|_| format!("METER_SUB_HOMES: got {}, accepted is a whole number", Quoted(text)))?,
     };
     config::set(config.with_rules(next(), next())?);
     let id = random.iter().fold(0, |id: u128, word| (id << 32) | u128::from(*word));

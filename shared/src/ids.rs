@@ -7,10 +7,11 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::json::{Error, Read, Reader, Write, Writer};
+use crate::quoted::Quoted;
 
 /// Why a text is not an identifier. The message says what was got and what is accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: got {got:?}, accepted is {accepts}")]
+#[error("{field}: got {}, accepted is {accepts}", Quoted(got))]
 pub struct IdError {
     /// The identifier's name, such as `project`.
     pub field: &'static str,
@@ -62,7 +63,8 @@ macro_rules! text_id {
             }
 
             fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Error> {
-                *self = Self::parse(&reader.text()?).map_err(Error::of)?;
+                let refused = |text: &str| Error::of(IdError::new($field, text, $accepts));
+                self.0 = reader.checked($check, &refused)?;
                 Ok(())
             }
         }

@@ -11,29 +11,32 @@ mod write;
 
 use std::fmt;
 
-pub use read::{List, Place, Places, Read, Reader, Variant, is_json, read};
+pub use read::{Grow, List, Place, Places, Read, Reader, Variant, is_json, read};
 pub use shared_derive::{Read, Write};
 pub use write::{Part, Parts, Write, Writer, write};
 
 /// Why a text is not what it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Error(Box<str>);
+pub struct Error(
+    // Boxed twice: it is in the way of every value that is read, and there it should be one word.
+    Box<Box<str>>,
+);
 
 impl Error {
     /// An error of these words.
     #[must_use]
     pub fn new(what: &str) -> Self {
-        Self(what.into())
+        Self(Box::new(what.into()))
     }
 
     /// The error of a type that reads its own text.
     #[must_use]
     pub fn of(error: impl fmt::Display) -> Self {
-        Self(error.to_string().into())
+        Self(Box::new(error.to_string().into()))
     }
 
     fn named(name: &str, what: &str) -> Self {
-        Self([name, what].concat().into())
+        Self(Box::new([name, what].concat().into()))
     }
 
     /// A word that is none of an enum's.

@@ -7,6 +7,7 @@ use std::fmt;
 
 use crate::ids::{KeyId, Mode, ProjectId};
 use crate::map::Map;
+use crate::quoted::Quoted;
 use crate::sign::{decode_secret, mac_bytes, mac_hex, mac_matches};
 
 /// The MAC's length in hex digits: 128 bits.
@@ -49,7 +50,7 @@ impl KeySecrets {
                 .split_once(':')
                 .ok_or_else(|| format!("key secret {number}: accepted is version:hex"))?;
             let version = read_version(version).ok_or_else(|| {
-                format!("key secret {number}: got version {version:?}, accepted is a number from 1")
+                format!("key secret {number}: got version {}, accepted is a number from 1", Quoted(version))
             })?;
             let secret = decode_secret(secret).map_err(|error| format!("key secret {number}: {error}"))?;
             if secrets.insert(version, secret).is_some() {

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::json::{Read, Write};
+use crate::quoted::Quoted;
 
 /// What a unit was: the three things that Palveron bills (seed, first sentence).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Read, Write)]
@@ -102,7 +103,8 @@ impl Routes {
             let path = &route.prefix;
             if !path.starts_with('/') || path.ends_with('/') || path.contains(['?', '#', '%', ' ']) {
                 return Err(format!(
-                    "routes: got prefix {path:?}, accepted is a path such as \"/v1/verify\""
+                    "routes: got prefix {}, accepted is a path such as \"/v1/verify\"",
+                    Quoted(path)
                 ));
             }
         }

@@ -21,6 +21,7 @@ pub mod plan;
 pub mod planted;
 pub mod policy;
 pub mod problem;
+pub mod quoted;
 pub mod random;
 #[cfg(feature = "schema")]
 mod schema;

@@ -291,6 +291,14 @@ impl<T> Set<T> {
     }
 }
 
+impl<T> Set<T> {
+    /// All of it, in order.
+    #[must_use]
+    pub fn into_list(self) -> Vec<T> {
+        self.0
+    }
+}
+
 impl<T: Ord> Set<T> {
     /// Whether `value` is in it.
     #[must_use]

@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::json::{Read, Write};
+use crate::quoted::Quoted;
 use crate::time::Timestamp;
 
 /// The media type of a problem's body.
@@ -186,7 +187,7 @@ impl Problem {
         // Enough to recognise the value, too little to be a vehicle for it.
         const GOT_CHARS_MAX: usize = 40;
         let got: String = got.chars().take(GOT_CHARS_MAX).collect();
-        let detail = format!("{field}: got {got:?}, accepted is {accepts}");
+        let detail = format!("{field}: got {}, accepted is {accepts}", Quoted(&got));
         Self { field: Some(field.to_owned()), ..Self::new(ErrorCode::FieldRejected, detail) }
     }
 

@@ -11,6 +11,7 @@ use sha2::Sha256;
 
 use crate::ids::SigningKeyId;
 use crate::json::{Read, Write};
+use crate::quoted::Quoted;
 use crate::time::Timestamp;
 
 /// The header that carries a request's signature.
@@ -142,7 +143,8 @@ impl SigningKeys {
             };
             let purpose = Purpose::parse(purpose).ok_or_else(|| {
                 format!(
-                    "signing key {number}: got purpose {purpose:?}, accepted are edge, policy and upstream"
+                    "signing key {number}: got purpose {}, accepted are edge, policy and upstream",
+                    Quoted(purpose)
                 )
             })?;
             let id = SigningKeyId::parse(id).map_err(|error| format!("signing key {number}: {error}"))?;

@@ -8,6 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::json::{Error, Read, Reader, Write, Writer};
+use crate::quoted::Quoted;
 
 const MS_PER_SECOND: u64 = 1_000;
 const MS_PER_MINUTE: u64 = 60 * MS_PER_SECOND;
@@ -264,8 +265,9 @@ macro_rules! serde_as_text {
             fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Error> {
                 let text = reader.text()?;
                 let read = Self::parse(&text);
-                *self =
-                    read.ok_or_else(|| Error::of(format_args!("got {text:?}, accepted is {}", $accepts)))?;
+                *self = read.ok_or_else(|| {
+                    Error::of(format_args!("got {}, accepted is {}", Quoted(&text), $accepts))
+                })?;
                 Ok(())
             }
         }
@@ -285,8 +287,9 @@ macro_rules! serde_as_text {
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let text = String::deserialize(deserializer)?;
-                Self::parse(&text)
-                    .ok_or_else(|| de::Error::custom(format_args!("got {text:?}, accepted is {}", $accepts)))
+                Self::parse(&text).ok_or_else(|| {
+                    de::Error::custom(format_args!("got {}, accepted is {}", Quoted(&text), $accepts))
+                })
             }
         }
     };

@@ -17,6 +17,7 @@ use crate::kind::Kind;
 use crate::lease::message::HolderId;
 use crate::map::Map;
 use crate::policy::Policy;
+use crate::quoted::Quoted;
 use crate::time::{Day, Period, Timestamp};
 
 /// Reports are taken for so long after what they are of: a period is final 72 hours after its end.
@@ -38,7 +39,7 @@ pub struct Row {
 
 /// A stored row is not what this release writes. The home refuses to decide from it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("stored row {key:?} cannot be read: {why}")]
+#[error("stored row {} cannot be read: {why}", Quoted(key))]
 pub struct CorruptRow {
     /// The row's name.
     pub key: String,

@@ -33,6 +33,12 @@ pub trait Place {
     fn place(&mut self, at: usize) -> &mut dyn Read;
 }
 
+/// A list that is being read.
+pub trait Grow {
+    /// A further element.
+    fn grow(&mut self) -> &mut dyn Read;
+}
+
 /// Fields that stand by themselves.
 #[expect(missing_debug_implementations, reason = "what can be read need not be shown")]
 pub struct List<'a>(pub &'a mut [&'a mut dyn Read]);
@@ -98,7 +104,7 @@ impl<'de> Reader<'de> {
 
     fn malformed<T>(&self) -> Result<T, Error> {
         let line = self.text.get(..self.at).unwrap_or_default().matches('\n').count();
-        Err(Error(format!("line {}, byte {}: this is not JSON", line.saturating_add(1), self.at).into()))
+        Err(Error::of(format_args!("line {}, byte {}: this is not JSON", line.saturating_add(1), self.at)))
     }
 
     fn byte(&self) -> Option<u8> {
@@ -402,20 +408,30 @@ impl<'de> Reader<'de> {
         missing.map_or(Ok(()), |(_, field)| Err(Error::named(field.name, " is missing")))
     }
 
-    /// Whether a list goes on with a further element.
+    /// Reads a list of any length.
     ///
     /// # Errors
-    /// When it goes on with something else.
-    pub fn further(&mut self, first: &mut bool) -> Result<bool, Error> {
-        self.goes_on(first, b']')
+    /// When it is no list, or one of its elements is not what it should be.
+    pub fn list(&mut self, list: &mut dyn Grow) -> Result<(), Error> {
+        self.open(b'[')?;
+        let mut first = true;
+        while self.goes_on(&mut first, b']')? {
+            list.grow().read(self)?;
+        }
+        Ok(())
     }
 
-    /// Begins a list.
+    /// A text that is `accepted`.
     ///
     /// # Errors
-    /// When something else is next.
-    pub fn list(&mut self) -> Result<(), Error> {
-        self.open(b'[')
+    /// What `refused` says of any other, or that it is no text.
+    pub fn checked(
+        &mut self,
+        accepted: fn(&str) -> bool,
+        refused: &dyn Fn(&str) -> Error,
+    ) -> Result<String, Error> {
+        let text = self.text()?;
+        if accepted(&text) { Ok(text.into_owned()) } else { Err(refused(&text)) }
     }
 
     /// Reads a list of just these elements.
@@ -423,15 +439,19 @@ impl<'de> Reader<'de> {
     /// # Errors
     /// When it is not such a list.
     pub fn tuple(&mut self, elements: &mut [&mut dyn Read]) -> Result<(), Error> {
-        self.list()?;
+        self.open(b'[')?;
         let mut first = true;
         for element in elements {
-            if !self.further(&mut first)? {
+            if !self.goes_on(&mut first, b']')? {
                 return Err(Error::new("a list is of another length than accepted"));
             }
             element.read(self)?;
         }
-        if self.further(&mut first)? { Err(Error::new("a list is longer than accepted")) } else { Ok(()) }
+        if self.goes_on(&mut first, b']')? {
+            Err(Error::new("a list is longer than accepted"))
+        } else {
+            Ok(())
+        }
     }
 
     /// Reads the key of a map's next entry; `false` at its end.

@@ -1,6 +1,6 @@
 //! How the types of the standard library are read and written.
 
-use super::{Error, Read, Reader, Write, Writer};
+use super::{Error, Grow, Read, Reader, Write, Writer};
 use crate::map::Map;
 
 macro_rules! naturals {
@@ -149,14 +149,16 @@ impl<T: Read> Read for Vec<T> {
 
     fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Error> {
         self.clear();
-        reader.list()?;
-        let mut first = true;
-        while reader.further(&mut first)? {
-            let mut element = T::blank();
-            element.read(reader)?;
-            self.push(element);
-        }
-        Ok(())
+        reader.list(self)
+    }
+}
+
+impl<T: Read> Grow for Vec<T> {
+    #[expect(clippy::indexing_slicing, reason = "the element has just been added")]
+    fn grow(&mut self) -> &mut dyn Read {
+        let place = self.len();
+        self.push(T::blank());
+        &mut self[place]
     }
 }
 

@@ -57,8 +57,8 @@ impl Writer {
     pub fn string(&mut self, value: &str) {
         self.text.push('"');
         let mut rest = value;
-        while let Some(at) = rest.find(|c: char| c < ' ' || c == '"' || c == '\\') {
-            let (plain, special) = rest.split_at(at);
+        while let Some(at) = rest.bytes().position(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
+            let (plain, special) = rest.split_at_checked(at).unwrap_or((rest, ""));
             self.text.push_str(plain);
             let mut chars = special.chars();
             self.escape(chars.next().unwrap_or_default());

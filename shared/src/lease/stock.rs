@@ -177,8 +177,8 @@ impl Stock {
             held.from = held.from.min(slot.from);
             held.until = held.until.max(slot.until);
         } else {
-            self.slots.push(slot);
-            self.slots.sort_by_key(|slot| slot.minute);
+            let place = self.slots.partition_point(|held| held.minute < slot.minute);
+            self.slots.insert(place, slot);
         }
     }
 

@@ -6,6 +6,7 @@ use crate::decision::Denial;
 use crate::lease::message::{Body, HolderId, Lease, Reply, Terms};
 use crate::lease::stock::Delivery;
 use crate::lease::{DENIAL_BACK_MS_MAX, MARGIN_MS, RESERVE_UNITS_MAX};
+use crate::map::Set;
 use crate::time::Timestamp;
 
 impl Holder {
@@ -65,7 +66,7 @@ impl Holder {
     fn install(&mut self, terms: &Terms) {
         if self.terms.as_ref().is_none_or(|known| known.version < terms.version) {
             let mut terms = terms.clone();
-            terms.capped.sort();
+            terms.capped = Set::from_iter(terms.capped).into_list();
             self.book.new_terms(terms.version, &mut self.uplink.returns);
             self.terms = Some(terms);
         }

@@ -39,6 +39,11 @@ export class MeterHome extends DurableObject {
     return this.#ask(name, home => home.contact(name, incarnation(), contact, seed(), now()));
   }
 
+  // How far a sub-home is with this home, by its id.
+  async progress(name, holder) {
+    return this.#turn(home => home.progress(holder, now()));
+  }
+
   async #ask(name, act) {
     for (let pulled = false; ; pulled = true) {
       const reply = this.#turn(act);

@@ -12,7 +12,7 @@ const CALL_BYTES_MAX = 1024 * 1024;
 const CALL_PATH = '/internal/contact';
 // What may be called from another process, by the binding of the object's class.
 const CALLS = {
-  HOME: new Set(['decide', 'contact', 'observe', 'install', 'clock']),
+  HOME: new Set(['decide', 'contact', 'observe', 'install', 'progress', 'clock']),
   SUB_HOME: new Set(['contact']),
 };
 

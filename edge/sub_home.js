@@ -20,6 +20,7 @@ export class MeterSubHome extends DurableObject {
   #instance = -1;
   #alarm;
   #timer;
+  #resumed;
   // Who waits: the contact's holder, lane and nonce → how to answer it.
   #parked = new Map();
   #commit = new Commit(
@@ -28,6 +29,7 @@ export class MeterSubHome extends DurableObject {
   );
 
   async contact(home, contact) {
+    await this.#resume();
     const told = this.#turn(sub => sub.contact(home, random(), contact, seed(), now()));
     const [ticket, reply] = parted(told);
     const answered = reply ? Promise.resolve(reply) : this.#park(ticket);
@@ -38,8 +40,34 @@ export class MeterSubHome extends DurableObject {
 
   async alarm() {
     this.#alarm = undefined;
-    if (this.env.METER_TEST === '1') await follow(this.env);
+    try {
+      if (this.env.METER_TEST === '1') await follow(this.env);
+      await this.#resume();
+    } catch (error) {
+      log('a sub-home could not go on', error);
+      this.ctx.storage.setAlarm(wall() + ALARM_MS);
+      return;
+    }
     this.#pump();
+    await this.#commit.written();
+  }
+
+  // Once for each start: rows that were restored must not issue again what they have issued since. Whoever calls
+  // does nothing before that is known.
+  #resume() {
+    return this.#resumed ??= this.#compare().catch(error => {
+      this.#resumed = undefined;
+      throw error;
+    });
+  }
+
+  async #compare() {
+    const [home, id] = this.#turn(sub => sub.known());
+    if (home === undefined) return;
+    const progress = await reach(this.env, 'HOME', home, stub => stub.progress(home, id));
+    if (this.#turn(sub => sub.resume(progress, random()))) {
+      log('a sub-home begins a new life', 'its storage is older than what the home knows of it');
+    }
     await this.#commit.written();
   }
 
@@ -120,5 +148,5 @@ function parted(text) {
   return end < 0 ? [text, ''] : [text.slice(0, end), text.slice(end + 1)];
 }
 
-// What a sub-home that never stored anything is called after.
+// What a new life of a sub-home is called after.
 const random = () => crypto.getRandomValues(new Uint32Array(8));

@@ -120,6 +120,16 @@ impl HomeObject {
         Ok(reply.map(|reply| json::write(&reply)))
     }
 
+    /// How far that holder is with this home.
+    ///
+    /// # Errors
+    /// When the rows cannot be read, or the holder is none.
+    pub fn progress(&self, holder: &str, now_ms: u64) -> Result<String, String> {
+        let holder = HolderId::parse(holder).ok_or("the holder is no id of 32 hex digits")?;
+        let progress = self.act(None, Timestamp::from_ms(now_ms), |home| home.progress_of(holder))?;
+        Ok(json::write(&progress.unwrap_or_default()))
+    }
+
     /// The signed request for this home's policy.
     ///
     /// # Errors

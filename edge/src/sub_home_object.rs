@@ -9,6 +9,7 @@ use shared::home::{HomeName, Row};
 use shared::ids::Incarnation;
 use shared::json;
 use shared::lease::message::{Contact, HolderId, Reply};
+use shared::lease::progress::Progress;
 use shared::sub_home::SubHome;
 use shared::time::Timestamp;
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -72,6 +73,33 @@ impl SubHomeObject {
             }
             None => Ok(ticket),
         }
+    }
+
+    /// The home's name, and what it knows this sub-home by; empty where nothing was ever stored.
+    ///
+    /// # Errors
+    /// When the rows cannot be read.
+    pub fn known(&self) -> Result<Vec<String>, String> {
+        let known = self.act(None, |known| vec![known.home.to_string(), known.sub.id().to_string()])?;
+        Ok(known.unwrap_or_default())
+    }
+
+    /// Compares the rows with how far the home says that this sub-home is. If they are behind, the storage was
+    /// restored: a new life begins, and this says so. `random` are eight random words.
+    ///
+    /// # Errors
+    /// When the rows cannot be read, or the answer is not one of a home.
+    pub fn resume(&self, progress: &str, random: &[u32]) -> Result<bool, String> {
+        let progress: Progress = json::read(progress).map_err(text)?;
+        let (id, incarnation) = fresh(random)?;
+        let restored = self.act(None, |known| {
+            let restored = known.sub.is_restored(&progress);
+            if restored {
+                known.sub.begin_life(id, incarnation);
+            }
+            restored
+        })?;
+        Ok(restored.unwrap_or(false))
     }
 
     /// The home's name, and behind it the contacts that are to be sent there now, once everything is
@@ -169,13 +197,19 @@ impl SubHomeObject {
 
     /// A sub-home that never stored anything.
     fn found(&self, home: HomeName, random: &[u32]) -> Result<Known, String> {
-        let bits = |words: &[u32]| words.iter().fold(0, |id: u128, word| (id << 32) | u128::from(*word));
-        let (id, life) = random.split_at_checked(4).ok_or("eight random words are needed")?;
-        let incarnation = Incarnation::parse(&format!("{:032x}", bits(life))).map_err(text)?;
+        let (id, incarnation) = fresh(random)?;
         let row = Row { key: HOME.to_owned(), value: Some(home.to_string()) };
         home_store::save(&self.sql, &[row])?;
-        Ok(Known { home, sub: SubHome::new(HolderId::from_bits(bits(id)), incarnation) })
+        Ok(Known { home, sub: SubHome::new(id, incarnation) })
     }
+}
+
+/// What a new life is known by.
+fn fresh(random: &[u32]) -> Result<(HolderId, Incarnation), String> {
+    let bits = |words: &[u32]| words.iter().fold(0, |id: u128, word| (id << 32) | u128::from(*word));
+    let (id, life) = random.split_at_checked(4).ok_or("eight random words are needed")?;
+    let incarnation = Incarnation::parse(&format!("{:032x}", bits(life))).map_err(text)?;
+    Ok((HolderId::from_bits(bits(id)), incarnation))
 }
 
 fn answer(reply: Reply) -> String {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::rows::Writes;
 use crate::json::{Read, Write};
 use crate::lease::message::{Contact, HolderId, Lease};
+use crate::lease::progress::Progress;
 use crate::map::Map;
 use crate::planted::planted;
 use crate::time::Period;
@@ -96,6 +97,17 @@ impl Desk {
     /// The last batch of a holder that was added.
     pub(crate) fn acked(&self, holder: HolderId) -> u64 {
         self.holders.get(&holder).map_or(0, |row| row.seq)
+    }
+
+    /// How far a holder is, as its rows tell.
+    pub(crate) fn progress(&self, holder: HolderId) -> Progress {
+        let lanes = self.lanes.range((holder, 0)..=(holder, u8::MAX));
+        let mut nonces = Vec::new();
+        for ((_, lane), row) in lanes {
+            nonces.resize(usize::from(*lane), 0);
+            nonces.push(row.nonce);
+        }
+        Progress { nonces, seq: self.acked(holder) }
     }
 
     /// Units out with a holder in `period`.

@@ -25,6 +25,7 @@ use crate::decision::{Ask, Denial, Numbers, Verdict};
 use crate::ids::{AgentId, IdError, Incarnation, Mode, ProjectId};
 use crate::json::{Error, Read, Reader, Write, Writer};
 use crate::lease::message::HolderId;
+use crate::lease::progress::Progress;
 use crate::map::Map;
 use crate::policy::{Policy, Status};
 use crate::time::{Day, Period, Timestamp};
@@ -177,6 +178,12 @@ impl Home {
     #[must_use]
     pub fn name(&self) -> &HomeName {
         &self.meta.name
+    }
+
+    /// How far a holder is with this home; one that was never heard is nowhere.
+    #[must_use]
+    pub fn progress_of(&self, holder: HolderId) -> Progress {
+        self.desk.progress(holder)
     }
 
     /// The version of the installed policy.

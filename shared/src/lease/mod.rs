@@ -9,6 +9,7 @@ pub(crate) mod book;
 mod holder;
 pub(crate) mod math;
 pub mod message;
+pub mod progress;
 pub(crate) mod stock;
 pub(crate) mod uplink;
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::LANES_MAX;
 use super::book::Book;
 use super::message::{Batch, Contact, Held, HolderId, Need, Returns};
+use super::progress::Progress;
 use super::stock::Delivery;
 use crate::ids::Incarnation;
 use crate::json::{Read, Write};
@@ -77,6 +78,11 @@ impl Uplink {
             round_trip_ms: ROUND_TRIP_MS,
             limit: 2,
         }
+    }
+
+    /// The last contact of each lane and the last batch, those under way included.
+    pub(crate) fn progress(&self) -> Progress {
+        Progress { nonces: self.lanes.iter().map(|lane| lane.nonce).collect(), seq: self.seq }
     }
 
     /// The first lane on which nothing is under way.

@@ -17,6 +17,7 @@ use crate::json::{Read, Write};
 use crate::lease::book::Book;
 use crate::lease::math::Rate;
 use crate::lease::message::{Body, Contact, HolderId, Lease, Refusal, Reply, Terms};
+use crate::lease::progress::Progress;
 use crate::lease::stock::Stock;
 use crate::lease::uplink::Uplink;
 use crate::map::Map;
@@ -166,6 +167,19 @@ impl SubHome {
             let fresh = Self::new(ware.uplink.id, ware.incarnation.clone());
             Self { ware, desk, ..fresh }
         }))
+    }
+
+    /// What the home knows it by.
+    #[must_use]
+    pub fn id(&self) -> HolderId {
+        self.ware.uplink.id
+    }
+
+    /// Whether the home has heard more from this sub-home than its rows tell: its storage was restored, and a new
+    /// life must begin. A copy of less than two seconds before the end, with no contact in them, is not found out.
+    #[must_use]
+    pub fn is_restored(&self, at_home: &Progress) -> bool {
+        at_home.is_beyond(&self.ware.uplink.progress())
     }
 
     /// Begins a new life: the storage was lost, restored or failed over. What the old life had in stock, and

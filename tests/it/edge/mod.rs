@@ -13,6 +13,7 @@ mod limits;
 mod outage;
 mod panics;
 mod policy;
+mod restored;
 mod shapes;
 mod sub_homes;
 mod turns;

@@ -7,6 +7,8 @@
 mod backends;
 mod books;
 mod run;
+pub mod script;
+pub mod vectors;
 
 use shared::home::storage::{Commit, Stored};
 

@@ -30,7 +30,8 @@ fn home() -> Home {
     Home::new(name, Incarnation::parse("inc00001").unwrap_or_else(|error| unreachable!("{error}")))
 }
 
-fn policy() -> Policy {
+/// A policy that limits nothing but the month.
+pub(crate) fn policy() -> Policy {
     Policy {
         project: ProjectId::parse("demo").unwrap_or_else(|error| unreachable!("{error}")),
         version: 1,
@@ -53,19 +54,19 @@ fn policy() -> Policy {
 }
 
 /// A process: its way to the rows, and what it remembers of them.
-struct Process<B> {
-    backend: B,
+pub(crate) struct Process<B> {
+    pub(crate) backend: B,
     copy: Copy,
 }
 
 impl<B: Backend> Process<B> {
-    fn new(mut backend: B) -> Self {
+    pub(crate) fn new(mut backend: B) -> Self {
         let copy = Copy::read(backend.load(), home, now()).unwrap_or_else(|error| panic!("{error}"));
         Self { backend, copy }
     }
 
     /// Acts until a write was accepted, as a shell does.
-    fn act<T>(&mut self, act: impl Fn(&mut Home) -> T) -> T {
+    pub(crate) fn act<T>(&mut self, act: impl Fn(&mut Home) -> T) -> T {
         for _ in 0..TRIES_MAX {
             let (answer, commit) = self.copy.act(&act);
             match self.backend.commit(&commit) {
@@ -83,8 +84,28 @@ impl<B: Backend> Process<B> {
     }
 
     /// The process dies and comes back.
-    fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.copy = Copy::read(self.backend.load(), home, now()).unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
+/// One request of a holder on its first lane.
+pub(crate) fn ask(holder: HolderId) -> Contact {
+    Contact {
+        holder,
+        child: false,
+        lane: 0,
+        nonce: 1,
+        incarnation: None,
+        batch: Batch::default(),
+        returns: Returns::default(),
+        needs: vec![Need { agent: None, cost: 1, count: 1 }],
+        renew: false,
+        first: false,
+        rate: 0,
+        held: Held::default(),
+        stranded: 0,
+        terms: 1,
     }
 }
 
@@ -117,20 +138,13 @@ impl Player {
         }
         let count = u32::try_from(random.between(1, 30)).unwrap_or(1);
         let contact = Contact {
-            holder: HolderId::from_bits(u128::try_from(number).unwrap_or(0) + 1),
-            child: false,
-            lane: 0,
             nonce: self.nonce,
-            incarnation: None,
             batch,
             returns,
             needs: vec![Need { agent: None, cost: 1, count }],
             renew: random.between(0, 1) == 1,
-            first: false,
             rate: random.between(0, 50_000),
-            held: Held::default(),
-            stranded: 0,
-            terms: 1,
+            ..ask(HolderId::from_bits(u128::try_from(number).unwrap_or(0) + 1))
         };
         self.last = Some(contact.clone());
         contact

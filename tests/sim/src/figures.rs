@@ -134,12 +134,13 @@ impl Figures {
         (quantile(&self.meters.first_waits, 50), quantile(&self.meters.first_waits, 99))
     }
 
-    /// What contacts per decision are to keep within, in ten-thousandths.
+    /// What contacts per decision are to keep within, in ten-thousandths: at the home, and in all.
     ///
     /// Each isolate is heard every eight seconds, so that cuts bind in ten: below some requests per second and
     /// isolate there is nothing to keep within. And where 2 % of the allowance is served in moments, isolates come
     /// back for each small part of it: then the home alone counts, which has eight sub-homes before it.
-    fn per_decision_max(&self) -> (Option<u64>, Option<u64>) {
+    #[must_use]
+    pub fn per_decision_max(&self) -> (Option<u64>, Option<u64>) {
         match self.scenario.name {
             "hot" | "hot-rpm" | "business-warm" => (Some(200), Some(200)),
             "million-fast" => (Some(200), Some(300)),

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::figures::{
-    ASKED_MAX, COLUMNS, FIRST_MS_MAX, Figures, HOME_MAX, SERVED_MIN, percent, ten_thousandths,
+    ASKED_MAX, COLUMNS, FIRST_MS_MAX, Figures, HOME_MAX, Peak, SERVED_MIN, percent, ten_thousandths,
 };
-use crate::plot::{Dot, Dots, Lines, Scale, escape, push};
+use crate::plot::{Dot, Dots, Lines, Row, Scale, escape, push};
 use crate::scenario::{Level, TURN_SECONDS};
 
 const STYLE: &str = include_str!("page.css");
@@ -15,7 +15,8 @@ struct Question {
     title: &'static str,
     about: &'static str,
     scale: Scale,
-    limit: Option<u64>,
+    /// What the values are to keep on one side of.
+    limit: fn(&Figures) -> Option<u64>,
     text: fn(u64) -> String,
     of: fn(&Figures) -> Option<u64>,
 }
@@ -25,7 +26,7 @@ const QUESTIONS: [Question; 9] = [
         title: "Contacts at the home, per decision",
         about: "What the one object of a project is asked, for each request.",
         scale: Scale::Tens(1, 10_000),
-        limit: Some(200),
+        limit: |figures| figures.per_decision_max().0,
         text: ten_thousandths,
         of: |figures| Some(figures.per_decision(&(0..figures.scenario.seconds)).at_home),
     },
@@ -33,7 +34,7 @@ const QUESTIONS: [Question; 9] = [
         title: "All contacts, per decision",
         about: "Those of isolates to the sub-home of their region too.",
         scale: Scale::Tens(100, 100_000),
-        limit: None,
+        limit: |figures| figures.per_decision_max().1,
         text: ten_thousandths,
         of: |figures| Some(figures.per_decision(&(0..figures.scenario.seconds)).in_all),
     },
@@ -41,7 +42,7 @@ const QUESTIONS: [Question; 9] = [
         title: "Allowed without a message",
         about: "The part of what is served that an isolate decides by itself.",
         scale: Scale::Even(0, 10_000),
-        limit: None,
+        limit: |_| None,
         text: percent,
         of: |figures| Some(figures.local()),
     },
@@ -49,7 +50,7 @@ const QUESTIONS: [Question; 9] = [
         title: "Denied without a message",
         about: "How often is limited by raises, which are usable within two seconds.",
         scale: Scale::Even(0, 10_000),
-        limit: None,
+        limit: |_| None,
         text: percent,
         of: |figures| (figures.meters.denied_local > 0).then(|| figures.denied_locally()),
     },
@@ -57,7 +58,7 @@ const QUESTIONS: [Question; 9] = [
         title: "Wait of served requests that waited",
         about: "All but one in a hundred. Round trips are 20 to 80 ms, in the region 4 to 20 ms.",
         scale: Scale::Even(0, 600),
-        limit: None,
+        limit: |_| None,
         text: milliseconds,
         of: |figures| Some(figures.waits().1),
     },
@@ -65,7 +66,7 @@ const QUESTIONS: [Question; 9] = [
         title: "First request of an isolate",
         about: "All but one in a hundred, cold.",
         scale: Scale::Even(0, 600),
-        limit: Some(FIRST_MS_MAX),
+        limit: |_| Some(FIRST_MS_MAX),
         text: milliseconds,
         of: |figures| Some(figures.first_waits().1),
     },
@@ -73,7 +74,7 @@ const QUESTIONS: [Question; 9] = [
         title: "Served of what could be",
         about: "Of the allowance, the minutes' limit or the demand, whichever is least.",
         scale: Scale::Even(9_900, 10_000),
-        limit: Some(SERVED_MIN),
+        limit: |_| Some(SERVED_MIN),
         text: percent,
         of: |figures| Some(figures.utilisation()),
     },
@@ -81,7 +82,7 @@ const QUESTIONS: [Question; 9] = [
         title: "Most units unsettled in one isolate",
         about: "Lost to the bill if it dies at that moment: never more than its rate for 8.5 s.",
         scale: Scale::Tens(1, 10_000),
-        limit: None,
+        limit: |figures| Some(figures.unsettled_bound()),
         text: units,
         of: |figures| Some(figures.meters.unsettled_max),
     },
@@ -89,7 +90,7 @@ const QUESTIONS: [Question; 9] = [
         title: "Served and not billed",
         about: "With isolates that died; nothing where none did.",
         scale: Scale::Even(0, 200),
-        limit: None,
+        limit: |_| None,
         text: percent,
         of: |figures| Some(figures.unbilled()),
     },
@@ -120,8 +121,10 @@ pub fn page(all: &[Figures]) -> String {
         "</div><h2>Cold, warm, at the minute's turn, in the tail</h2><p>The busiest second of each part, without \
          faults. Cold: every isolate is new and asks within three seconds.</p><div class=grid-of>",
     );
-    by_part(&mut html, all, ("Contacts at the home per second", HOME_MAX), |peak| peak.home);
-    by_part(&mut html, all, ("Contacts at the busiest sub-home per second", ASKED_MAX), |peak| peak.sub_home);
+    by_part(&mut html, all, ("Contacts at the home per second", HOME_MAX, 600), |peak| peak.home);
+    by_part(&mut html, all, ("Contacts at the busiest sub-home per second", ASKED_MAX, 1_200), |peak| {
+        peak.sub_home
+    });
     html.push_str(
         "</div><h2>Second by second</h2><p>Contacts per second, without faults. Requests served are scaled to \
          the height.</p><div class=grid-of>",
@@ -177,40 +180,34 @@ fn tiles(html: &mut String, all: &[Figures]) {
 }
 
 fn by_level(html: &mut String, all: &[Figures], question: &Question) {
-    let mut rows: Vec<(&str, Vec<Dot>)> = Vec::new();
+    let mut rows: Vec<Row<'_>> = Vec::new();
     for figures in all {
         let series = Level::ALL.iter().position(|level| *level == figures.level).unwrap_or(0);
         let dot = (question.of)(figures).map(|value| Dot { series, value });
-        match rows.last_mut().filter(|(name, _)| *name == figures.scenario.name) {
-            Some((_, dots)) => dots.extend(dot),
-            None => rows.push((figures.scenario.name, dot.into_iter().collect())),
+        let (label, limit) = (figures.scenario.name, (question.limit)(figures));
+        match rows.last_mut().filter(|row| row.label == label) {
+            Some(row) => row.dots.extend(dot),
+            None => rows.push(Row { label, limit, dots: dot.into_iter().collect() }),
         }
     }
-    let Question { title, about, scale, limit, text, .. } = *question;
+    rows.retain(|row| !row.dots.is_empty());
+    let Question { title, about, scale, text, .. } = *question;
     let series = &Level::ALL.map(Level::name);
-    Dots { title, about, series, colours: "level", scale, limit, text, rows }.draw(html);
+    Dots { title, about, series, colours: "level", scale, text, rows }.draw(html);
 }
 
-fn by_part(
-    html: &mut String,
-    all: &[Figures],
-    (title, limit): (&str, u64),
-    of: fn(crate::figures::Peak) -> u64,
-) {
+fn by_part(html: &mut String, all: &[Figures], (title, limit, most): (&str, u64, u64), of: fn(Peak) -> u64) {
     let behind = calm(all).filter(|figures| !figures.scenario.direct);
-    let rows: Vec<(&str, Vec<Dot>)> = behind
-        .map(|figures| {
-            let dots = (0..).zip(figures.parts());
-            let dots = dots.map(|(series, (_, part))| Dot { series, value: of(figures.peak(&part)) });
-            (figures.scenario.name, dots.collect())
-        })
-        .collect();
+    let rows = behind.map(|figures| {
+        let dots = (0..).zip(figures.parts());
+        let dots = dots.map(|(series, (_, part))| Dot { series, value: of(figures.peak(&part)) });
+        Row { label: figures.scenario.name, limit: Some(limit), dots: dots.collect() }
+    });
+    let rows = rows.collect();
     let Some(figures) = all.first() else { return };
     let series = &figures.parts().map(|(name, _)| name);
-    let scale = Scale::Even(0, limit + limit / 4);
-    let about = "Below the line: what one object takes with room to spare.";
-    let limit = Some(limit);
-    Dots { title, about, series, colours: "part", scale, limit, text: units, rows }.draw(html);
+    let about = "What one object takes, with room to spare, is the dashed line.";
+    Dots { title, about, series, colours: "part", scale: Scale::Even(0, most), text: units, rows }.draw(html);
 }
 
 fn seconds(html: &mut String, figures: &Figures) {

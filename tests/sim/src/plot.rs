@@ -6,7 +6,7 @@ use std::fmt::Write;
 /// The width of a plot's drawing, and what is beside it for labels.
 const WIDTH: u64 = 400;
 const LABEL: u64 = 128;
-const RIGHT: u64 = 24;
+const RIGHT: u64 = 32;
 /// The height of a row of dots, and of the axis below them.
 const ROW: u64 = 22;
 const AXIS: u64 = 24;
@@ -61,6 +61,17 @@ pub struct Dot {
     pub value: u64,
 }
 
+/// A row of dots.
+#[derive(Debug)]
+pub struct Row<'a> {
+    /// What they are about.
+    pub label: &'a str,
+    /// What the values are to keep on one side of.
+    pub limit: Option<u64>,
+    /// The values.
+    pub dots: Vec<Dot>,
+}
+
 /// Rows of dots on one axis.
 #[derive(Debug)]
 pub struct Dots<'a> {
@@ -74,12 +85,10 @@ pub struct Dots<'a> {
     pub colours: &'a str,
     /// How values become places.
     pub scale: Scale,
-    /// What the values are to keep on one side of.
-    pub limit: Option<u64>,
     /// Writes a value.
     pub text: fn(u64) -> String,
-    /// A label and its dots.
-    pub rows: Vec<(&'a str, Vec<Dot>)>,
+    /// The rows, from the top.
+    pub rows: Vec<Row<'a>>,
 }
 
 impl Dots<'_> {
@@ -92,31 +101,31 @@ impl Dots<'_> {
         for (n, name) in self.series.iter().enumerate() {
             push(html, format_args!("<i class={}{n}></i>{}", self.colours, escape(name)));
         }
-        if self.limit.is_some() {
-            html.push_str("<i class=limit></i>to keep");
+        if self.rows.iter().any(|row| row.limit.is_some()) {
+            html.push_str("<i class=limit></i>kept");
         }
         push(html, format_args!("</span></figcaption><svg viewBox=\"0 0 {width} {height}\" role=\"img\">"));
         for tick in self.scale.ticks() {
-            let (x, text) = (LABEL + self.scale.place(tick), (self.text)(tick));
+            let (x, text) = (LABEL + self.scale.place(tick), short(&(self.text)(tick)));
             let foot = rows * ROW;
             push(html, format_args!("<path class=grid d=\"M{x} 0V{foot}\"/>"));
             push(html, format_args!("<text x={x} y={} class=tick>{text}</text>", foot + 16));
         }
-        if let Some(limit) = self.limit {
-            let x = LABEL + self.scale.place(limit);
-            push(html, format_args!("<path class=limit d=\"M{x} 0V{}\"/>", rows * ROW));
-        }
-        for ((label, dots), row) in self.rows.iter().zip(0_u64..) {
-            self.row(html, label, dots, row * ROW + ROW / 2);
+        for (row, n) in self.rows.iter().zip(0_u64..) {
+            self.row(html, row, n * ROW + ROW / 2);
         }
         html.push_str("</svg></figure>");
     }
 
-    fn row(&self, html: &mut String, label: &str, dots: &[Dot], y: u64) {
+    fn row(&self, html: &mut String, Row { label, limit, dots }: &Row<'_>, y: u64) {
         push(html, format_args!("<text x={} y={} class=label>{}</text>", LABEL - 10, y + 4, escape(label)));
         let places = dots.iter().map(|dot| self.scale.place(dot.value));
         if let (Some(first), Some(last)) = (places.clone().min(), places.max()) {
             push(html, format_args!("<path class=span d=\"M{} {y}H{}\"/>", LABEL + first, LABEL + last));
+        }
+        if let Some(limit) = limit {
+            let (x, top) = (LABEL + self.scale.place(*limit), y - ROW / 2 + 2);
+            push(html, format_args!("<path class=limit d=\"M{x} {top}v{}\"/>", ROW - 4));
         }
         // The first series is drawn last, so that it is seen where all are the same.
         for dot in dots.iter().rev() {
@@ -191,6 +200,14 @@ pub fn push(html: &mut String, text: std::fmt::Arguments<'_>) {
     html.write_fmt(text).unwrap_or_default();
 }
 
+/// A number without zeros at its end, and its unit: `0.01`, `25 %`.
+fn short(text: &str) -> String {
+    let (number, unit) = text.split_at(text.find(' ').unwrap_or(text.len()));
+    let number =
+        if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number };
+    format!("{number}{unit}")
+}
+
 /// Text that is no markup.
 #[must_use]
 pub fn escape(text: &str) -> String {
@@ -209,6 +226,8 @@ mod tests {
         }
         assert_eq!((Scale::Tens(1, 1_000).place(0), Scale::Tens(1, 1_000).place(5_000)), (0, WIDTH));
         assert_eq!(Scale::Tens(1, 1_000).ticks(), [1, 10, 100, 1_000]);
+        let short = ["0.0100", "1.0000", "25.00 %", "99.50 %", "100 ms"].map(short);
+        assert_eq!(short, ["0.01", "1", "25 %", "99.5 %", "100 ms"]);
         assert_eq!(escape("a<b & \"c\""), "a&lt;b &amp; &quot;c&quot;");
     }
 }

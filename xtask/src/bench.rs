@@ -8,7 +8,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::process::run_visible;
-use crate::{edge, native, store, tools};
+use crate::{edge, limiters, native, store, tools};
 
 /// What `cargo xtask bench` takes.
 #[derive(Debug, Default, Args)]
@@ -20,6 +20,9 @@ pub(crate) struct Options {
     /// Measure how many of Stripe's deliveries are taken in beside a plain loop, and kill it in the middle
     #[arg(long)]
     deliveries: bool,
+    /// Measure a holder's decision beside other limiters instead, natively
+    #[arg(long, conflicts_with = "store")]
+    native: bool,
     /// Passed on to the edge's benchmark, such as `--quick`; `--help` lists them
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
     arguments: Vec<String>,
@@ -32,6 +35,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     if options.deliveries {
         return store::deliveries(&options.arguments);
+    }
+    if options.native {
+        return limiters::bench();
     }
     let workerd = tools::workerd()?;
     let bundle = edge::build()?;

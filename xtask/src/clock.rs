@@ -55,10 +55,28 @@ pub(crate) fn fresh_number() -> u64 {
     since_1970.as_secs().saturating_mul(1_000).saturating_add(u64::from(since_1970.subsec_millis()))
 }
 
+/// The current UTC day, as `2026-05-01`.
+pub(crate) fn today() -> String {
+    day_of(days_since_1970())
+}
+
+/// The date of a day counted from 1970-01-01.
+fn day_of(day: u64) -> String {
+    let (first, _) = month_of(day);
+    let earlier = |back: &u64| day < *back || month_of(day.saturating_sub(*back)).0 != first;
+    // So many days back another month is met: that is the day of this one.
+    let of_month = (1..31).find(earlier).unwrap_or(31);
+    format!("{}{of_month:02}", first.trim_end_matches("01"))
+}
+
+fn days_since_1970() -> u64 {
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    since_1970.as_secs().div_euclid(86_400)
+}
+
 /// The first and the last day of the current UTC month, as `2026-05-01` and `2026-05-31`.
 pub(crate) fn this_month() -> (String, String) {
-    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    month_of(since_1970.as_secs().div_euclid(86_400))
+    month_of(days_since_1970())
 }
 
 /// The month of a day counted from 1970-01-01, by walking the calendar: years first, then months.
@@ -87,6 +105,15 @@ mod tests {
     fn durations_read_well() {
         for (ms, text) in [(0, "0.0 s"), (449, "0.4 s"), (42_190, "42.1 s"), (187_000, "3 min 07 s")] {
             assert_eq!(human(Duration::from_millis(ms)), text);
+        }
+    }
+
+    #[test]
+    fn days_since_1970_have_their_dates() {
+        for (day, date) in
+            [(0, "1970-01-01"), (30, "1970-01-31"), (11_016, "2000-02-29"), (20_818, "2026-12-31")]
+        {
+            assert_eq!(day_of(day), date);
         }
     }
 

@@ -8,6 +8,7 @@ mod clock;
 mod config;
 mod dev;
 mod edge;
+mod limiters;
 mod native;
 mod postgres;
 mod process;

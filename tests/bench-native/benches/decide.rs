@@ -1,7 +1,7 @@
 //! One allowed request: month, minute and agent checked by a holder, four limits by limitador in
 //! memory, one keyed limit by governor.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::hint::black_box;
 use std::num::NonZeroU32;
 
@@ -55,7 +55,7 @@ fn holder(now: Timestamp) -> Holder {
         keys: vec![KeyId::parse("k001").unwrap()],
         upgrade_url: String::new(),
         leases: LeaseRules {
-            agents: BTreeMap::from([(AgentId::parse("support-bot").unwrap(), Units::new(PLENTY))]),
+            agents: [(AgentId::parse("support-bot").unwrap(), Units::new(PLENTY))].into(),
             ..LeaseRules::default()
         },
     });
@@ -84,7 +84,7 @@ fn decide(criterion: &mut Criterion) {
     let fresh = holder(now);
     let (mut holder, ask) = (fresh.clone(), ask("support-bot"));
     let mut left = 300_000_000_u64;
-    criterion.bench_function("holder: month, minute, limited agent", |bencher| {
+    criterion.bench_function("holder", |bencher| {
         bencher.iter(|| {
             left -= 1;
             if left == 0 {
@@ -112,7 +112,7 @@ fn limitador(criterion: &mut Criterion) {
         [("k".to_owned(), "1".to_owned()), ("agent".to_owned(), "support-bot".to_owned())].into();
     let context: Context = values.into();
     let namespace = "bench".to_string().into();
-    criterion.bench_function("limitador: four limits in memory", |bencher| {
+    criterion.bench_function("limitador", |bencher| {
         bencher.iter(|| {
             black_box(
                 limiter.check_rate_limited_and_update(&namespace, black_box(&context), 1).unwrap().limited,
@@ -125,7 +125,7 @@ fn governor(criterion: &mut Criterion) {
     let limiter = RateLimiter::keyed(Quota::per_second(NonZeroU32::MAX));
     let keys: Vec<String> = (0..1_000).map(|n| format!("key-{n:04}")).collect();
     let mut next = keys.iter().cycle();
-    criterion.bench_function("governor: one limit of 1,000 keys", |bencher| {
+    criterion.bench_function("governor", |bencher| {
         bencher.iter(|| black_box(limiter.check_key(black_box(next.next().unwrap())).is_ok()));
     });
 }

@@ -1,0 +1,144 @@
+//! `cargo xtask bench --native`: a holder's decision beside other limiters, in one run, into docs/benchmarks.md.
+//!
+//! It must never mix runs: what criterion left behind from earlier ones is removed first.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::process::run_visible;
+use crate::{clock, config, native};
+
+const BEGIN: &str = "<!-- native: begin; written by the benchmark, edits are lost -->";
+const END: &str = "<!-- native: end -->";
+
+/// What is measured, ours first.
+const CASES: [Case; 3] = [
+    Case {
+        folder: "holder",
+        about: "`Holder::decide`: month, minute and a limited agent",
+        of: None,
+        goal: "≤ 100 ns",
+    },
+    Case { folder: "limitador", about: "in memory, four limits", of: Some("limitador"), goal: "≥ 80 ×" },
+    Case { folder: "governor", about: "keyed, one limit", of: Some("governor"), goal: "ours ≤ 1.5 ×" },
+];
+
+struct Case {
+    /// Criterion's folder.
+    folder: &'static str,
+    about: &'static str,
+    /// Whose it is, if not ours.
+    of: Option<&'static str>,
+    goal: &'static str,
+}
+
+/// Measures, prints and writes.
+#[expect(clippy::print_stdout, reason = "the figures are this command's result")]
+pub(crate) fn bench() -> Result<()> {
+    let folder = config::target().join("bench-native");
+    let criterion = folder.join("criterion");
+    if criterion.exists() {
+        fs::remove_dir_all(&criterion).context("cannot remove what the last run left")?;
+    }
+    let package = config::root().join("tests/bench-native");
+    let mut cargo = native::cargo("bench");
+    cargo.arg("--manifest-path").arg(package.join("Cargo.toml")).arg("--target-dir").arg(&folder);
+    cargo.env("CRITERION_HOME", &criterion);
+    run_visible("the native benchmark", &mut cargo)?;
+    let lock = fs::read_to_string(package.join("Cargo.lock")).context("cannot read the lock file")?;
+    let report = report(&criterion, &lock)?;
+    println!("{report}");
+    let page = config::root().join("docs/benchmarks.md");
+    let before = fs::read_to_string(&page).context("cannot read docs/benchmarks.md")?;
+    fs::write(&page, replaced(&before, &report)?).context("cannot write docs/benchmarks.md")
+}
+
+fn report(criterion: &Path, lock: &str) -> Result<String> {
+    let times = CASES.iter().map(|case| median(&criterion.join(case.folder)));
+    let times: Vec<u64> = times.collect::<Result<_>>()?;
+    let ours = times.first().copied().context("nothing was measured")?;
+    let (processor, processors) = machine();
+    let mut text = format!(
+        "- {}, {processors} × {processor}; medians of 100 samples, one thread\n\n\
+         | what | median | beside ours | goal |\n| --- | ---: | ---: | ---: |\n",
+        clock::today()
+    );
+    for (case, time) in CASES.iter().zip(times) {
+        let name = case.of.map(|name| format!("{name} {}: ", version(lock, name))).unwrap_or_default();
+        let ratio = match case.of {
+            None => "1".to_owned(),
+            Some("governor") => format!("ours {} ×", hundredths(ours, time)),
+            Some(_) => format!("{} ×", hundredths(time, ours)),
+        };
+        let Case { about, goal, .. } = case;
+        text.push_str(&format!("| {name}{about} | {} ns | {ratio} | {goal} |\n", thousandths(time)));
+    }
+    Ok(text)
+}
+
+/// The median of criterion's samples, in picoseconds.
+fn median(folder: &Path) -> Result<u64> {
+    let file = folder.join("new/estimates.json");
+    let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let estimates: Value = serde_json::from_str(&text)?;
+    let median = estimates.pointer("/median/point_estimate").and_then(Value::as_f64);
+    let nanoseconds = format!("{:.3}", median.context("there is no median in the estimates")?);
+    nanoseconds.replace('.', "").parse().context("a median is no number")
+}
+
+/// `12.3` for 12,345 thousandths.
+fn thousandths(n: u64) -> String {
+    format!("{}.{}", n.div_euclid(1_000), n.rem_euclid(1_000).div_euclid(100))
+}
+
+/// `1.23` for the ratio of two times.
+fn hundredths(time: u64, to: u64) -> String {
+    let ratio = time.saturating_mul(100).checked_div(to).unwrap_or_default();
+    format!("{}.{:02}", ratio.div_euclid(100), ratio.rem_euclid(100))
+}
+
+fn machine() -> (String, usize) {
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let model = model.map_or("an unknown processor", |(_, model)| model);
+    (model.to_owned(), std::thread::available_parallelism().map_or(1, usize::from))
+}
+
+/// The version of a package in a lock file.
+fn version(lock: &str, name: &str) -> String {
+    let mut lines = lock.lines().skip_while(|line| *line != format!("name = \"{name}\""));
+    let version = lines.nth(1).and_then(|line| line.strip_prefix("version = "));
+    version.unwrap_or("?").trim_matches('"').to_owned()
+}
+
+/// The page with the section between the marks replaced.
+fn replaced(page: &str, report: &str) -> Result<String> {
+    match (page.split_once(BEGIN), page.split_once(END)) {
+        (Some((before, _)), Some((within, after))) if within.contains(BEGIN) => {
+            Ok(format!("{before}{BEGIN}\n\n{}\n\n{END}{after}", report.trim()))
+        }
+        _ => bail!("docs/benchmarks.md lacks one of the marks {BEGIN} and {END}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_section_between_the_marks_is_replaced_and_nothing_else() {
+        let page = format!("# A\n\n{BEGIN}\n\nold\n\n{END}\n\n## B\n");
+        assert_eq!(replaced(&page, "new\n").unwrap(), format!("# A\n\n{BEGIN}\n\nnew\n\n{END}\n\n## B\n"));
+        assert!(replaced("# A\n", "new").is_err());
+    }
+
+    #[test]
+    fn times_and_versions_are_read_as_they_are_told() {
+        assert_eq!((thousandths(46_789), hundredths(4_100_000, 50_000)), ("46.7".into(), "82.00".into()));
+        let lock = "[[package]]\nname = \"governor\"\nversion = \"0.10.4\"\n";
+        assert_eq!((version(lock, "governor"), version(lock, "other")), ("0.10.4".into(), "?".into()));
+    }
+}

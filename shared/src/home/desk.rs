@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::rows::Writes;
 use crate::json::{Read, Write};
+use crate::lease::LANES_MAX;
 use crate::lease::message::{Contact, HolderId, Lease};
 use crate::lease::progress::Progress;
 use crate::map::Map;
@@ -101,12 +102,8 @@ impl Desk {
 
     /// How far a holder is, as its rows tell.
     pub(crate) fn progress(&self, holder: HolderId) -> Progress {
-        let lanes = self.lanes.range((holder, 0)..=(holder, u8::MAX));
-        let mut nonces = Vec::new();
-        for ((_, lane), row) in lanes {
-            nonces.resize(usize::from(*lane), 0);
-            nonces.push(row.nonce);
-        }
+        let nonce = |lane| self.lanes.get(&(holder, lane)).map_or(0, |row| row.nonce);
+        let nonces = (0..LANES_MAX).map(nonce).collect();
         Progress { nonces, seq: self.acked(holder) }
     }
 

@@ -13,7 +13,7 @@ use crate::billing::{LotView, TopUps};
 use crate::http::{REASON, is_reason};
 use crate::ledger::statement::{Statement, statement};
 use crate::once::{Answer, Once, is_key};
-use crate::store::{Begun, Corrected, Credited};
+use crate::store::{Begun, Corrected, Credited, StoreError, TRIES_MAX};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Credit {
@@ -84,10 +84,21 @@ pub(super) async fn credit(Credit::Give(give): Credit, context: Context) -> anyh
     }
     let body = serde_json::json!({ "units": give.units, "reason": give.reason }).to_string();
     let target = format!("credit give {}", give.project);
-    let once = give.idempotency_key.map(|key| Once::new(COMMAND_LINE, &key, &target, body.as_bytes()));
+    let once = give.idempotency_key.as_deref();
+    let once = once.map(|key| Once::new(COMMAND_LINE, key, &target, body.as_bytes()));
+    for _ in 1..TRIES_MAX {
+        match give_once(&give, once.as_ref(), &context).await {
+            Err(error) if error.downcast_ref().is_some_and(StoreError::is_taken_back) => {}
+            done => return done,
+        }
+    }
+    give_once(&give, once.as_ref(), &context).await
+}
+
+async fn give_once(give: &Give, once: Option<&Once>, context: &Context) -> anyhow::Result<()> {
     let now = context.clock.now();
     let mut work = context.store.begin_in(&give.project).await?;
-    if let Some(once) = &once {
+    if let Some(once) = once {
         work = match work.once(once, now).await? {
             Begun::First(work) => work,
             Begun::Again(stored) => {
@@ -101,13 +112,13 @@ pub(super) async fn credit(Credit::Give(give): Credit, context: Context) -> anyh
             }
         };
     }
-    let (book, lot) = match work.give_credit(&give.project, (give.units, give.reason), now).await? {
+    let (book, lot) = match work.give_credit(&give.project, (give.units, give.reason.clone()), now).await? {
         Credited::Lot(book, lot) => (book, lot),
         Credited::ProjectUnknown => return Err(unknown(&give.project)),
         Credited::Refused(refusal) => return Err(refusal.into()),
     };
     let view = TopUps::new(&book, now)?.into_lot(lot).context("a lot that was written is not there")?;
-    if let Some(once) = &once {
+    if let Some(once) = once {
         let answer = Answer { status: 201, body: serde_json::to_string(&view)? };
         work.remember(once, &once.seal(&answer)?).await?;
     }

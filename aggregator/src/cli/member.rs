@@ -4,6 +4,7 @@ use anyhow::{anyhow, bail};
 use clap::Args;
 use serde::Serialize;
 use shared::ids::ProjectId;
+use shared::time::Timestamp;
 
 use super::Context;
 use super::print::{self, Format};
@@ -12,7 +13,7 @@ use super::token::role;
 use crate::access::{Role, Scope};
 use crate::http::MemberView;
 use crate::member::{Member, NAME, is_name};
-use crate::store::{MemberKept, Work};
+use crate::store::{MemberKept, StoreError, Work};
 use crate::token::TokenText;
 
 #[derive(Debug, clap::Subcommand)]
@@ -85,21 +86,25 @@ pub(super) async fn run(command: Command, context: Context) -> anyhow::Result<()
         Command::Add(add) => self::add(add, &context).await,
         Command::List(list) => self::list(list, &context).await,
         Command::Set(Set { of: Named { id, project, format }, role }) => {
-            let mut work = context.store.begin_in(&project).await?;
-            let kept = work.change_member(&project, (&id, role), context.clock.now()).await?;
-            finish(kept, work, format).await
+            let now = context.clock.now();
+            let change = async |work: &mut Work| work.change_member(&project, (&id, role), now).await;
+            finish(context.store.change_in(&project, change).await?, format)
         }
         Command::Remove(Named { id, project, format }) => {
-            let mut work = context.store.begin_in(&project).await?;
-            let kept = work.remove_member(&project, &id, context.clock.now()).await?;
-            finish(kept, work, format).await
+            let now = context.clock.now();
+            let change = async |work: &mut Work| work.remove_member(&project, &id, now).await;
+            finish(context.store.change_in(&project, change).await?, format)
         }
         Command::Token(Named { id, project, format }) => {
-            let mut work = context.store.begin_in(&project).await?;
-            let found = work.member(&project, &id).await?;
-            let member = member(found.map_or(MemberKept::Unknown, MemberKept::Member))?;
-            work.revoke_member_tokens(&project, &id, context.clock.now()).await?;
-            with_token(&project, member, (work, format), &context).await
+            let now = context.clock.now();
+            let change = async |work: &mut Work| {
+                let Some(member) = work.member(&project, &id).await? else {
+                    return Ok(Err(MemberKept::Unknown));
+                };
+                work.revoke_member_tokens(&project, &id, now).await?;
+                with_token(work, &project, member, now).await.map(Ok)
+            };
+            told(context.store.change_in(&project, change).await?, format)
         }
     }
 }
@@ -111,9 +116,15 @@ async fn add(Add { project, name, role, format }: Add, context: &Context) -> any
     let now = context.clock.now();
     let book = context.store.book(&project).await?.ok_or_else(|| unknown(&project))?;
     let max = context.basis.in_force(&book.project, &book.ledger, now).members_max;
-    let mut work = context.store.begin_in(&project).await?;
-    let member = member(work.add_member(&project, (name, role), max, now).await?)?;
-    with_token(&project, member, (work, format), context).await
+    let change =
+        async |work: &mut Work| match work.add_member(&project, (name.clone(), role), max, now).await? {
+            MemberKept::Member(member) => with_token(work, &project, member, now).await.map(Ok),
+            refused @ (MemberKept::Unknown
+            | MemberKept::NameTaken
+            | MemberKept::TooMany(_)
+            | MemberKept::LastOwner) => Ok(Err(refused)),
+        };
+    told(context.store.change_in(&project, change).await?, format)
 }
 
 async fn list(List { project, format }: List, context: &Context) -> anyhow::Result<()> {
@@ -129,23 +140,29 @@ async fn list(List { project, format }: List, context: &Context) -> anyhow::Resu
 }
 
 async fn with_token(
+    work: &mut Work,
     project: &ProjectId,
     member: Member,
-    (mut work, format): (Work, Format),
-    context: &Context,
-) -> anyhow::Result<()> {
+    now: Timestamp,
+) -> Result<(Member, TokenText), StoreError> {
     let scope = Scope::Project { project: project.clone(), role: member.role };
     let text = TokenText::generate(&scope)?;
-    work.create_member_token(scope, (&member.id, &text.hash()), context.clock.now()).await?;
-    work.commit().await?;
+    work.create_member_token(scope, (&member.id, &text.hash()), now).await?;
+    Ok((member, text))
+}
+
+fn told(made: Result<(Member, TokenText), MemberKept>, format: Format) -> anyhow::Result<()> {
+    let (member, text) = match made {
+        Ok(made) => made,
+        Err(refused) => return finish(refused, format),
+    };
     print::remark(format, "Keep this token now: it is shown this once.");
     let new = WithToken { view: member.into(), token: text.expose().to_owned() };
     print::result(format, &new, |new| new.token.clone())
 }
 
-async fn finish(kept: MemberKept, work: Work, format: Format) -> anyhow::Result<()> {
+fn finish(kept: MemberKept, format: Format) -> anyhow::Result<()> {
     let member = member(kept)?;
-    work.commit().await?;
     print::result(format, &MemberView::from(member), MemberView::line)
 }
 

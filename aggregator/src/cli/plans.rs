@@ -220,13 +220,14 @@ async fn migrate(migrate: Migrate, context: &Context) -> anyhow::Result<()> {
     all.retain(|one| migrate.plan.is_none_or(|plan| plan == one.plan));
     if migrate.yes {
         for one in all.iter_mut().filter(|one| one.refused.is_none()) {
-            let mut work = context.store.begin_in(&one.project).await?;
-            match work.migrate_project(&one.project, now).await? {
+            let project = one.project.clone();
+            let migrated =
+                context.store.change_in(&project, async |work| work.migrate_project(&project, now).await);
+            match migrated.await? {
                 Some(Ok(posted)) => one.done = posted.differs,
                 Some(Err(refusal)) => one.refused = Some(refusal.to_string()),
                 None => {}
             }
-            work.commit().await?;
         }
     } else {
         print::remark(migrate.format, "Nothing was changed. With --yes, this is what happens:");

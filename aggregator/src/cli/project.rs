@@ -27,6 +27,10 @@ pub(super) enum Command {
     List(Format),
     /// Show one project
     Show(Show),
+    /// Deny a project's requests; it keeps what it has
+    Suspend(Show),
+    /// Serve a suspended project again
+    Resume(Show),
 }
 
 #[derive(Debug, Args)]
@@ -86,6 +90,8 @@ pub(super) async fn run(command: Command, context: Context) -> anyhow::Result<()
             let project = context.store.book(&show.id).await?.ok_or_else(|| unknown(&show.id))?;
             print_one(show.format, project, &context)
         }
+        Command::Suspend(project) => stand(&project, Status::Suspended, &context).await,
+        Command::Resume(project) => stand(&project, Status::Active, &context).await,
     }
 }
 
@@ -115,8 +121,22 @@ async fn set(set: Set, context: &Context) -> anyhow::Result<()> {
             "nothing to set; give at least one of --plan, --rpm, --included, --suspended and --thresholds"
         ));
     }
-    let changed = context.store.change_project(&set.id, change, context.clock.now()).await?;
-    print_one(set.format, changed.ok_or_else(|| unknown(&set.id))?, context)
+    keep(&set.id, change, set.format, context).await
+}
+
+async fn stand(Show { id, format }: &Show, status: Status, context: &Context) -> anyhow::Result<()> {
+    let change = ProjectChange { status: Some(status), ..ProjectChange::default() };
+    keep(id, change, *format, context).await
+}
+
+async fn keep(
+    id: &ProjectId,
+    change: ProjectChange,
+    format: Format,
+    context: &Context,
+) -> anyhow::Result<()> {
+    let changed = context.store.change_project(id, change, context.clock.now()).await?;
+    print_one(format, changed.ok_or_else(|| unknown(id))?, context)
 }
 
 async fn list(format: Format, context: &Context) -> anyhow::Result<()> {

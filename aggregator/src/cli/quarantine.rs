@@ -44,15 +44,19 @@ pub(super) async fn run(command: Command, context: Context) -> anyhow::Result<()
     match command {
         Command::List(list) => self::list(list, &context).await,
         Command::Accept(One { id, project, format }) => {
-            let mut work = context.store.begin_in(&project).await?;
-            let decided = work.accept_quarantined(&project, &id, context.clock.now()).await?;
-            work.commit().await?;
+            let now = context.clock.now();
+            let decided = context
+                .store
+                .change_in(&project, async |work| work.accept_quarantined(&project, &id, now).await)
+                .await?;
             told(decided, format)
         }
         Command::Drop(One { id, project, format }) => {
-            let mut work = context.store.begin_in(&project).await?;
-            let decided = work.drop_quarantined(&project, &id, context.clock.now()).await?;
-            work.commit().await?;
+            let now = context.clock.now();
+            let decided = context
+                .store
+                .change_in(&project, async |work| work.drop_quarantined(&project, &id, now).await)
+                .await?;
             told(decided, format)
         }
     }

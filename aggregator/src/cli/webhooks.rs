@@ -9,7 +9,7 @@ use shared::time::Timestamp;
 use super::print::{self, Format as Output};
 use super::{Context, project};
 use crate::http::{DeliveryView, REPLAY_MAX, SINCE, WebhookView, WithSecret};
-use crate::store::{Asked, EndpointCreated, NewEndpoint, Page};
+use crate::store::{Asked, EndpointCreated, NewEndpoint, Page, Work};
 use crate::webhook::endpoint::{DESCRIPTION_CHARS_MAX, ENDPOINTS_MAX, EndpointChange, Filter, Format};
 use crate::webhook::target::Target;
 
@@ -133,17 +133,25 @@ pub(super) async fn run(command: Command, context: Context) -> anyhow::Result<()
         Command::List(list) => self::list(list, &context).await,
         Command::Set(set) => self::set(set, &context).await,
         Command::Delete(named) => {
-            let mut work = context.store.begin_in(&named.project).await?;
-            let removed = work.delete_webhook(&named.project, &named.id, context.clock.now()).await?;
-            work.commit().await?;
+            let now = context.clock.now();
+            let removed = context
+                .store
+                .change_in(&named.project, async |work| {
+                    work.delete_webhook(&named.project, &named.id, now).await
+                })
+                .await?;
             let removed = removed.ok_or_else(|| unknown(&named))?;
             print::result(named.output, &WebhookView::from(removed), WebhookView::line)
         }
         Command::Rotate(named) => rotate(named, &context).await,
         Command::Test(named) => {
-            let mut work = context.store.begin_in(&named.project).await?;
-            let asked = work.test_webhook(&named.project, &named.id, context.clock.now()).await?;
-            work.commit().await?;
+            let now = context.clock.now();
+            let asked = context
+                .store
+                .change_in(&named.project, async |work| {
+                    work.test_webhook(&named.project, &named.id, now).await
+                })
+                .await?;
             print::result(named.output, &Begun { delivery: done(asked, &named)? }, |begun| {
                 begun.delivery.clone()
             })
@@ -162,9 +170,13 @@ async fn create(create: Create, context: &Context) -> anyhow::Result<()> {
         format: create.format,
         description: create.description,
     };
-    let mut work = context.store.begin_in(&create.project).await?;
-    let created = work.create_webhook(&create.project, new, &settings.keys, context.clock.now()).await?;
-    work.commit().await?;
+    let now = context.clock.now();
+    let created = context
+        .store
+        .change_in(&create.project, async |work| {
+            work.create_webhook(&create.project, new.clone(), &settings.keys, now).await
+        })
+        .await?;
     let (endpoint, secret) = match created {
         EndpointCreated::Endpoint(endpoint, secret) => (endpoint, secret),
         EndpointCreated::ProjectUnknown => return Err(project::unknown(&create.project)),
@@ -197,18 +209,23 @@ async fn set(set: Set, context: &Context) -> anyhow::Result<()> {
         disabled: set.disabled,
     };
     let Named { project, id, output } = &set.named;
-    let mut work = context.store.begin_in(project).await?;
-    let changed = work.change_webhook(project, id, change, context.clock.now()).await?;
-    work.commit().await?;
+    let now = context.clock.now();
+    let changed = context
+        .store
+        .change_in(project, async |work| work.change_webhook(project, id, change.clone(), now).await)
+        .await?;
     let changed = changed.ok_or_else(|| unknown(&set.named))?;
     print::result(*output, &WebhookView::from(changed), WebhookView::line)
 }
 
 async fn rotate(named: Named, context: &Context) -> anyhow::Result<()> {
     let (keys, now) = (context.config.webhooks().keys, context.clock.now());
-    let mut work = context.store.begin_in(&named.project).await?;
-    let rotated = work.rotate_webhook(&named.project, &named.id, &keys, now).await?;
-    work.commit().await?;
+    let rotated = context
+        .store
+        .change_in(&named.project, async |work| {
+            work.rotate_webhook(&named.project, &named.id, &keys, now).await
+        })
+        .await?;
     let (endpoint, secret) = rotated.ok_or_else(|| unknown(&named))?;
     print::remark(
         named.output,
@@ -230,16 +247,15 @@ async fn deliveries(asked: Deliveries, context: &Context) -> anyhow::Result<()> 
 
 async fn replay(replay: Replay, context: &Context) -> anyhow::Result<()> {
     let (Named { project, id, output }, now) = (&replay.named, context.clock.now());
-    let mut work = context.store.begin_in(project).await?;
     if let Some(delivery) = &replay.delivery {
-        let asked = work.replay_delivery(project, id, delivery, now).await?;
-        work.commit().await?;
+        let change = async |work: &mut Work| work.replay_delivery(project, id, delivery, now).await;
+        let asked = context.store.change_in(project, change).await?;
         let delivery = done(asked, &replay.named)?;
         return print::result(*output, &DeliveryView::from(delivery), DeliveryView::line);
     }
     let since = replay.since.unwrap_or(now);
-    let asked = work.replay_since(project, id, (since, now), REPLAY_MAX).await?;
-    work.commit().await?;
+    let change = async |work: &mut Work| work.replay_since(project, id, (since, now), REPLAY_MAX).await;
+    let asked = context.store.change_in(project, change).await?;
     let replayed = Replayed { replayed: done(asked, &replay.named)? };
     print::result(*output, &replayed, |replayed| format!("{} deliveries are sent again.", replayed.replayed))
 }

@@ -4,6 +4,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use shared::problem::{self, ErrorCode, Problem};
 
+use super::again::TakenBack;
 use super::call;
 use crate::once::Answer;
 use crate::random::NoRandomness;
@@ -15,7 +16,7 @@ const RETRY_AFTER_S: &str = "1";
 
 /// What ends a handler early: a problem, or what an earlier call was answered.
 #[derive(Debug)]
-pub(crate) struct Failure(Box<End>);
+pub(crate) struct Failure(Box<End>, Option<TakenBack>);
 
 #[derive(Debug)]
 enum End {
@@ -25,16 +26,16 @@ enum End {
 
 impl Failure {
     pub(crate) fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
-        Self(Box::new(End::Problem(Problem::new(code, detail))))
+        Self(Box::new(End::Problem(Problem::new(code, detail))), None)
     }
 
     pub(crate) fn field(field: &str, got: &str, accepts: &str) -> Self {
-        Self(Box::new(End::Problem(Problem::field(field, got, accepts))))
+        Self(Box::new(End::Problem(Problem::field(field, got, accepts))), None)
     }
 
     /// No failure at all: the call was made before, and this is what it was answered.
     pub(super) fn again(answer: Answer) -> Self {
-        Self(Box::new(End::Again(answer)))
+        Self(Box::new(End::Again(answer)), None)
     }
 
     /// The one answer to every token that is missing, garbled, unknown or revoked.
@@ -120,7 +121,8 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         if error.is_passing() {
             tracing::warn!(error = %error, "the store cannot be used at present");
-            Self::not_ready()
+            let Self(end, _) = Self::not_ready();
+            Self(end, error.is_taken_back().then_some(TakenBack))
         } else {
             Self::internal(&error)
         }
@@ -161,6 +163,9 @@ impl IntoResponse for Failure {
         };
         let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut answer = (status, problem.to_json()).into_response();
+        if let Some(taken_back) = self.1 {
+            answer.extensions_mut().insert(taken_back);
+        }
         let mut set = |name, value| answer.headers_mut().insert(name, HeaderValue::from_static(value));
         set(header::CONTENT_TYPE, problem::CONTENT_TYPE);
         match status {

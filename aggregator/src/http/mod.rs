@@ -4,6 +4,7 @@
 
 mod access;
 mod admin;
+mod again;
 mod billing;
 mod body;
 mod call;

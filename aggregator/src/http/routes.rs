@@ -8,7 +8,7 @@ use shared::problem::ErrorCode;
 use super::failure::Failure;
 use super::route::{Route, Who};
 use super::{
-    admin, billing, health, ingest, limits, metrics, openapi, pages, requests, streams, stripe, usage,
+    admin, again, billing, health, ingest, limits, metrics, openapi, pages, requests, streams, stripe, usage,
     webhooks,
 };
 use crate::app::App;
@@ -59,6 +59,7 @@ pub fn router(app: App) -> Router {
                 "This path does not take that method. The Allow header lists those it takes.",
             )
         })
+        .layer(axum::middleware::from_fn(again::run))
         .layer(axum::middleware::from_fn_with_state(app.clone(), requests::count))
         .layer(axum::middleware::from_fn(limits::keep))
         .with_state(app)

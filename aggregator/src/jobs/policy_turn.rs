@@ -35,8 +35,8 @@ pub async fn run(app: App) {
 pub async fn turn_due(app: &App) -> Result<usize, StoreError> {
     let mut count = 0_usize;
     for project in app.store.due_turns(app.clock.now(), BATCH_MAX).await? {
-        let mut work = app.store.begin_in(&project).await?;
-        let turned = match work.turn(&project, app.clock.now()).await {
+        let now = app.clock.now();
+        let turned = match app.store.turn(&project, now).await {
             Ok(turned) => turned,
             // One ledger that refuses must not hold up the others.
             Err(error @ StoreError::Refused(_)) => {
@@ -45,7 +45,6 @@ pub async fn turn_due(app: &App) -> Result<usize, StoreError> {
             }
             Err(error) => return Err(error),
         };
-        work.commit().await?;
         if let Some(crossings) = turned {
             app.metrics.crossed(crossings);
             tracing::info!(project.id = %project, "a planned change came true");

@@ -9,7 +9,7 @@ use shared::time::{Period, Timestamp};
 use shared::units::Units;
 
 use super::rows::{id, int};
-use super::{Connection, Store, StoreError, Work, catalogues, ledger, projects, rollups};
+use super::{Connection, Store, StoreError, Work, again, catalogues, ledger, projects, rollups};
 use crate::book::Book;
 use crate::ledger::audit::audit;
 use crate::ledger::close::{self, CLOSE_WITHIN_MS};
@@ -310,10 +310,7 @@ impl Store {
         correction: (Period, Units, String),
         now: Timestamp,
     ) -> Result<Corrected, StoreError> {
-        let mut work = self.begin_in(project).await?;
-        let corrected = work.correct(project, correction, now).await?;
-        work.commit().await?;
-        Ok(corrected)
+        self.change_in(project, async |work| work.correct(project, correction.clone(), now).await).await
     }
 
     /// At most `limit` projects that have a period to close.
@@ -337,6 +334,14 @@ impl Store {
     /// # Errors
     /// When the store fails or the ledger refuses.
     pub async fn close_periods(
+        &self,
+        project: &ProjectId,
+        now: Timestamp,
+    ) -> Result<Vec<Period>, StoreError> {
+        again(|| self.close_periods_once(project, now)).await
+    }
+
+    async fn close_periods_once(
         &self,
         project: &ProjectId,
         now: Timestamp,

@@ -57,10 +57,7 @@ impl Store {
         catalogue: &Catalogue,
         now: Timestamp,
     ) -> Result<Applied, StoreError> {
-        let mut work = self.begin().await?;
-        let applied = work.apply_catalogue(catalogue, now).await?;
-        work.commit().await?;
-        Ok(applied)
+        self.change(async |work| work.apply_catalogue(catalogue, now).await).await
     }
 }
 

@@ -6,7 +6,7 @@ use shared::time::Timestamp;
 use sqlx::Row;
 
 use super::rows::{id, instant, ms, optional};
-use super::{Connection, DbRow, Store, StoreError, Work, events, projects};
+use super::{Connection, DbRow, Store, StoreError, Work, again, events, projects};
 use crate::project::{ACTIVE_KEYS_MAX, Key};
 use crate::random;
 use crate::trail::{Action, Deed};
@@ -126,10 +126,7 @@ impl Store {
         mode: Mode,
         now: Timestamp,
     ) -> Result<KeyCreated, StoreError> {
-        let mut work = self.begin_in(project).await?;
-        let made = work.create_key(project, mode, now).await?;
-        work.commit().await?;
-        Ok(made)
+        self.change_in(project, async |work| work.create_key(project, mode, now).await).await
     }
 
     /// As [`Work::revoke_key`], committed.
@@ -137,6 +134,15 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn revoke_key(
+        &self,
+        project: &ProjectId,
+        key: &KeyId,
+        now: Timestamp,
+    ) -> Result<Option<Key>, StoreError> {
+        again(|| self.revoke_key_once(project, key, now)).await
+    }
+
+    async fn revoke_key_once(
         &self,
         project: &ProjectId,
         key: &KeyId,
@@ -158,10 +164,7 @@ impl Store {
         (key, overlap_ms): (&KeyId, u64),
         now: Timestamp,
     ) -> Result<KeyRotated, StoreError> {
-        let mut work = self.begin_in(project).await?;
-        let rotated = work.rotate_key(project, (key, overlap_ms), now).await?;
-        work.commit().await?;
-        Ok(rotated)
+        self.change_in(project, async |work| work.rotate_key(project, (key, overlap_ms), now).await).await
     }
 
     /// At most `limit` keys that were rotated out and whose time has come.

@@ -10,13 +10,10 @@ use sqlx::AssertSqlSafe;
 use super::dialect::{Dialect, Type};
 use super::ledger::Looks;
 use super::rows::{int, json_rows, ms, number, units};
-use super::{Connection, Store, StoreError, keys, ledger, projects, rollups, stream};
+use super::{Connection, Store, StoreError, again, keys, ledger, projects, rollups, stream};
 use crate::batch::{Batch, Doubt};
 use crate::book::Book;
 use crate::growth::Growth;
-
-/// How often a transaction is tried that the database takes back for the sake of another one.
-const TRIES_MAX: usize = 5;
 
 /// A cell's columns as they are handed over.
 const CELL: [(&str, Type); 8] = [
@@ -56,13 +53,7 @@ impl Store {
     /// # Errors
     /// When the store fails; then nothing of any of them was merged.
     pub async fn merge(&self, flushes: &[&Flush], now: Timestamp) -> Result<Vec<Option<Merged>>, StoreError> {
-        for _ in 1..TRIES_MAX {
-            match self.merge_once(flushes, now).await {
-                Err(error) if error.is_conflict() => {}
-                merged => return merged,
-            }
-        }
-        self.merge_once(flushes, now).await
+        again(|| self.merge_once(flushes, now)).await
     }
 
     async fn merge_once(

@@ -3,6 +3,7 @@
 //! An acknowledged write must survive `kill -9` and power loss: the store refuses to open a database
 //! in any other state. What the two databases do differently is in `dialect`, `sqlite` and `postgres`.
 
+mod again;
 mod billing;
 mod catalogues;
 mod cells;
@@ -40,6 +41,7 @@ use sqlx::Any;
 use sqlx::postgres::PgDatabaseError;
 use tokio::sync::Notify;
 
+pub use again::TRIES_MAX;
 pub use billing::{Corrected, Credited, Posted};
 pub use catalogues::Applied;
 pub use cells::SourceState;
@@ -68,6 +70,7 @@ use crate::ledger::refusal::Refusal;
 use crate::random::NoRandomness;
 use crate::trail::Actor;
 
+use again::again;
 use dialect::Dialect;
 
 /// How long a request waits for a connection before it is answered 503.
@@ -148,7 +151,8 @@ impl StoreError {
     }
 
     /// Whether the database took back a transaction so that another could go on: the same again may pass.
-    fn is_conflict(&self) -> bool {
+    #[must_use]
+    pub fn is_taken_back(&self) -> bool {
         // Serialization failure and deadlock.
         let Self::Database(sqlx::Error::Database(error)) = self else { return false };
         let error = error.try_downcast_ref::<PgDatabaseError>();

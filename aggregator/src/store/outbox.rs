@@ -7,7 +7,7 @@ use shared::time::Timestamp;
 use sqlx::{AssertSqlSafe, Row};
 
 use super::rows::{id, ms, number, small};
-use super::{Connection, Store, StoreError, keys, ledger};
+use super::{Connection, Store, StoreError, again, keys, ledger};
 use crate::book::Book;
 
 /// The name of the setting that holds what all policies were last compiled from.
@@ -119,6 +119,10 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn hurry_pushes(&self, now: Timestamp) -> Result<(), StoreError> {
+        again(|| self.hurry_pushes_once(now)).await
+    }
+
+    async fn hurry_pushes_once(&self, now: Timestamp) -> Result<(), StoreError> {
         let mut tx = self.write().await?;
         sqlx::query("UPDATE policy_outbox SET attempts = 0, due_ms = $1 WHERE due_ms > $1")
             .bind(ms(now))
@@ -145,17 +149,19 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn rebase_policies(&self, fingerprint: &str, now: Timestamp) -> Result<u64, StoreError> {
-        let mut tx = self.write().await?;
-        let before = basis(&mut tx).await?;
-        if before.as_deref() == Some(fingerprint) {
-            return Ok(0);
-        }
-        set_basis(&mut tx, fingerprint).await?;
-        // Before the first server ran, no policy was compiled from anything.
-        let raised = if before.is_some() { raise_all(&mut tx).await? } else { 0 };
-        queue_all(&mut tx, now).await?;
-        self.commit_policy_change(tx).await?;
-        Ok(raised)
+        self.change(async |work| {
+            let before = basis(&mut work.tx).await?;
+            if before.as_deref() == Some(fingerprint) {
+                return Ok(0);
+            }
+            set_basis(&mut work.tx, fingerprint).await?;
+            // Before the first server ran, no policy was compiled from anything.
+            let raised = if before.is_some() { raise_all(&mut work.tx).await? } else { 0 };
+            queue_all(&mut work.tx, now).await?;
+            work.note_push();
+            Ok(raised)
+        })
+        .await
     }
 
     /// Raises every policy's version above those that the edge may have from after the backup.
@@ -163,13 +169,16 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn outrun_policies(&self, now: Timestamp) -> Result<(), StoreError> {
-        let mut tx = self.write().await?;
-        sqlx::query("UPDATE project SET policy_version = policy_version + $1")
-            .bind(super::rows::int(VERSIONS_PER_RESTORE))
-            .execute(&mut *tx)
-            .await?;
-        queue_all(&mut tx, now).await?;
-        self.commit_policy_change(tx).await
+        self.change(async |work| {
+            sqlx::query("UPDATE project SET policy_version = policy_version + $1")
+                .bind(super::rows::int(VERSIONS_PER_RESTORE))
+                .execute(&mut *work.tx)
+                .await?;
+            queue_all(&mut work.tx, now).await?;
+            work.note_push();
+            Ok(())
+        })
+        .await
     }
 }
 

@@ -112,10 +112,7 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn create_project(&self, new: NewProject, now: Timestamp) -> Result<Option<Book>, StoreError> {
-        let mut work = self.begin().await?;
-        let made = work.create_project(new, now).await?;
-        work.commit().await?;
-        Ok(made)
+        self.change(async |work| work.create_project(new.clone(), now).await).await
     }
 
     /// As [`Work::change_project`], committed.
@@ -128,9 +125,8 @@ impl Store {
         change: ProjectChange,
         now: Timestamp,
     ) -> Result<Option<Book>, StoreError> {
-        let mut work = self.begin_in(id).await?;
-        let changed = work.change_project(id, change, now).await?;
-        work.commit().await?;
+        let changed =
+            self.change_in(id, async |work| work.change_project(id, change.clone(), now).await).await?;
         Ok(changed.map(|changed| changed.book))
     }
 

@@ -108,10 +108,7 @@ impl Store {
         hash: &TokenHash,
         now: Timestamp,
     ) -> Result<Token, StoreError> {
-        let mut work = self.begin().await?;
-        let token = work.create_token(scope, hash, now).await?;
-        work.commit().await?;
-        Ok(token)
+        self.change(async |work| work.create_token(scope.clone(), hash, now).await).await
     }
 
     /// The token of that hash, if it is not revoked.
@@ -168,10 +165,7 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn revoke_token(&self, id: &str, now: Timestamp) -> Result<Option<Token>, StoreError> {
-        let mut work = self.begin().await?;
-        let token = work.revoke_token(id, now).await?;
-        work.commit().await?;
-        Ok(token)
+        self.change(async |work| work.revoke_token(id, now).await).await
     }
 }
 

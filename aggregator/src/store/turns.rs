@@ -7,7 +7,7 @@ use shared::ids::ProjectId;
 use shared::time::Timestamp;
 
 use super::rows::{id, instant, ms};
-use super::{Connection, Store, StoreError, Work, ledger, projects};
+use super::{Connection, Store, StoreError, Work, again, ledger, projects};
 use crate::ledger::state::Ledger;
 
 impl Store {
@@ -23,6 +23,21 @@ impl Store {
                 .fetch_all(&self.readers)
                 .await?;
         rows.iter().map(|row| id(row, "project", ProjectId::parse)).collect()
+    }
+
+    /// As [`Work::turn`], committed.
+    ///
+    /// # Errors
+    /// When the store fails or the ledger refuses.
+    pub async fn turn(&self, project: &ProjectId, now: Timestamp) -> Result<Option<usize>, StoreError> {
+        again(|| self.turn_once(project, now)).await
+    }
+
+    async fn turn_once(&self, project: &ProjectId, now: Timestamp) -> Result<Option<usize>, StoreError> {
+        let mut work = self.begin_in(project).await?;
+        let turned = work.turn(project, now).await?;
+        work.commit().await?;
+        Ok(turned)
     }
 }
 

@@ -49,10 +49,7 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn advance_clock(&self, by_ms: u64, now: Timestamp) -> Result<u64, StoreError> {
-        let mut work = self.begin().await?;
-        let offset_ms = work.advance_clock(by_ms, now).await?;
-        work.commit().await?;
-        Ok(offset_ms)
+        self.change(async |work| work.advance_clock(by_ms, now).await).await
     }
 }
 

@@ -6,7 +6,7 @@ use shared::time::Timestamp;
 use sqlx::Row;
 
 use super::rows::{id, instant, int, ms, name, number, optional};
-use super::{Connection, DbRow, Store, StoreError, Work, events, projects};
+use super::{Connection, DbRow, Store, StoreError, Work, again, events, projects};
 use crate::random;
 use crate::trail::{Action, Deed};
 use crate::webhook::endpoint::{
@@ -217,6 +217,10 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn reseal_webhooks(&self, keys: &SealKeys) -> Result<u64, StoreError> {
+        again(|| self.reseal_webhooks_once(keys)).await
+    }
+
+    async fn reseal_webhooks_once(&self, keys: &SealKeys) -> Result<u64, StoreError> {
         let mut tx = self.write().await?;
         let rows =
             sqlx::query("SELECT webhook, number, seal_key, sealed FROM webhook_secret WHERE seal_key <> $1")

@@ -9,7 +9,7 @@ use sqlx::Row;
 
 use super::{message, state};
 use crate::store::rows::{id, int, ms, small};
-use crate::store::{Connection, DbRow, Store, StoreError, events, stream, webhooks};
+use crate::store::{Connection, DbRow, Store, StoreError, again, events, stream, webhooks};
 use crate::webhook::endpoint::Endpoint;
 use crate::webhook::event::{Event, Message, WebhookDisabled};
 use crate::webhook::health::Health;
@@ -160,6 +160,16 @@ impl Store {
     /// # Errors
     /// When the store fails; then the delivery is still due.
     pub async fn record_attempt(
+        &self,
+        claim: &Claim,
+        due: &Due,
+        attempt: &Attempt,
+        (now, claimed_until): (Timestamp, Timestamp),
+    ) -> Result<Health, StoreError> {
+        again(|| self.record_attempt_once(claim, due, attempt, (now, claimed_until))).await
+    }
+
+    async fn record_attempt_once(
         &self,
         claim: &Claim,
         due: &Due,

@@ -30,4 +30,5 @@ pub mod token;
 pub mod trail;
 pub mod usage;
 pub mod usage_groups;
+pub mod usage_page;
 pub mod webhook;

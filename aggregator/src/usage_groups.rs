@@ -112,7 +112,7 @@ impl Groups {
 }
 
 /// A field, in quotes where it would be taken for several.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     if text.contains([',', '"', '\r', '\n']) {
         format!("\"{}\"", text.replace('"', "\"\""))
     } else {
@@ -123,25 +123,28 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::usage::{Span, Sums};
+    use crate::usage::{Span, Sums, UsageAgent};
+    use crate::usage_page::{Order, Page};
     use shared::ids::AgentId;
 
     #[test]
     fn groups_add_up_and_agents_with_commas_stay_one_field() {
         let day = |text| Day::parse(text).unwrap();
-        let agent = |text: &str, units| (AgentId::parse(text).unwrap(), Units::new(units));
+        let agent =
+            |text: &str, units| UsageAgent { agent: AgentId::parse(text).unwrap(), units: Units::new(units) };
         let sums = Sums {
             by_day: vec![
                 (day("2026-05-03"), Kind::Verify, Units::new(4)),
                 (day("2026-05-03"), Kind::McpToolCall, Units::new(1)),
             ],
-            by_agent: vec![agent("a,\"b\"", 2), agent("c", 3)],
+            by_agent: vec![agent("c", 3), agent("a,\"b\"", 2)],
             ..Sums::default()
         };
         let span = Span::new(day("2026-05-02"), day("2026-05-03")).unwrap();
         let catalogue = shared::plan::Catalogue::from_json(shared::plan::Catalogue::DEFAULT_JSON).unwrap();
         let project = ProjectId::parse("demo").unwrap();
-        let usage = Usage::report(project, Mode::Live, span, sums, &catalogue).unwrap();
+        let page = Page { order: Order::Units, after: None, limit: 10 };
+        let usage = Usage::report(project, (Mode::Live, span), (sums, &page), &catalogue).unwrap();
         for (by, csv) in [
             (GroupBy::Day, "day,units\r\n2026-05-02,0\r\n2026-05-03,5\r\n"),
             (GroupBy::Agent, "agent,units\r\nc,3\r\n\"a,\"\"b\"\"\",2\r\n"),

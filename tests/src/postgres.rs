@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -35,6 +36,8 @@ pub struct Postgres {
     folder: PathBuf,
     user: Option<User>,
     address: SocketAddr,
+    /// Beside those that every server of the tests has.
+    settings: Vec<String>,
 }
 
 impl Postgres {
@@ -43,8 +46,18 @@ impl Postgres {
     /// # Errors
     /// When Postgres is not installed or does not start.
     pub async fn start() -> Result<Self> {
+        Self::start_with(&[], &[]).await
+    }
+
+    /// As [`Postgres::start`], with settings such as `fsync=off`, and with files beside its data: their names and what
+    /// is in them. `../<name>` is where it finds them.
+    ///
+    /// # Errors
+    /// As [`Postgres::start`].
+    pub async fn start_with(settings: &[&str], files: &[(&str, &str)]) -> Result<Self> {
         let memory = Path::new("/dev/shm");
-        Self::start_in(if memory.is_dir() { memory.to_path_buf() } else { std::env::temp_dir() }).await
+        let parent = if memory.is_dir() { memory.to_path_buf() } else { std::env::temp_dir() };
+        Self::start_in(parent, settings, files).await
     }
 
     /// As [`Postgres::start`], with its data on a disk, where a sync costs what it costs.
@@ -52,18 +65,33 @@ impl Postgres {
     /// # Errors
     /// As [`Postgres::start`].
     pub async fn start_on_disk() -> Result<Self> {
-        Self::start_in(std::env::temp_dir()).await
+        Self::start_in(std::env::temp_dir(), &[], &[]).await
     }
 
-    async fn start_in(parent: PathBuf) -> Result<Self> {
+    async fn start_in(parent: PathBuf, settings: &[&str], files: &[(&str, &str)]) -> Result<Self> {
         let programs = config::postgres_programs()?;
         let address = ports::free()?;
         let folder = parent.join(format!("meter-postgres-{}-{}", std::process::id(), address.port()));
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let mut server = Self { program: None, programs, folder, user: other_user()?, address };
+        let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
+        let mut server = Self { program: None, programs, folder, user: other_user()?, address, settings };
         server.init()?;
+        for (name, text) in files {
+            server.keep_secret(name, text)?;
+        }
         server.begin().await?;
         Ok(server)
+    }
+
+    /// Writes a file that nobody else may read: a key that others can read is refused.
+    fn keep_secret(&self, name: &str, text: &str) -> Result<()> {
+        let path = self.folder.join(name);
+        fs::write(&path, text)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+        if let Some(user) = &self.user {
+            std::os::unix::fs::chown(&path, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
+        }
+        Ok(())
     }
 
     /// The URL of a database of this server.
@@ -83,6 +111,11 @@ impl Postgres {
             createdb.args(["--host", &host, "--port", &port, "--username", "postgres", database]).output()?;
         ensure!(output.status.success(), "createdb: {}", String::from_utf8_lossy(&output.stderr));
         Ok(self.url(database))
+    }
+
+    /// What it is started with from now on, beside what every server of the tests has.
+    pub fn set(&mut self, settings: &[&str]) {
+        self.settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
     }
 
     /// `kill -9` of the server; its sessions end with it.
@@ -106,6 +139,7 @@ impl Postgres {
             command.args(["-p", &port, "-h", &address, "-c", CONNECTIONS_MAX, "-c", "max_wal_size=128MB"]);
             // Shared memory in its folder goes with the folder, however it ends.
             command.args(["-c", "dynamic_shared_memory_type=mmap"]);
+            command.args(self.settings.iter().flat_map(|setting| ["-c", setting]));
             Program::start(&mut command, &log)
         };
         let mut program = launch()?;

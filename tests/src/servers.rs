@@ -180,6 +180,12 @@ impl Servers {
         Ok(made.get("token").and_then(Value::as_str).context("no token")?.to_owned())
     }
 
+    /// A path for something that a test keeps beside their logs.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(name)
+    }
+
     /// What signs flushes for all of them.
     ///
     /// # Errors
@@ -209,6 +215,7 @@ impl Servers {
             .env("METER_SIGNING_KEYS", &self.secrets.signing_keys)
             .env("DATABASE_URL", &self.database)
             .env("EDGE_URL", format!("http://{}", self.edge))
+            .env("METER_WEBHOOKS_ALLOW_LOOPBACK", "1")
             .env("METER_TEST", "1");
         if self.paid {
             command

@@ -5,11 +5,13 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::process::run_visible;
-use crate::{native, postgres};
+use crate::{config, native, postgres};
 
 /// `cargo xtask bench --store`, with its seconds for each loop.
 pub(crate) fn bench(arguments: &[String]) -> Result<()> {
-    let mut words = vec!["bench"];
+    let page = config::root().join("docs/benchmarks.md");
+    let page = page.display().to_string();
+    let mut words = vec!["bench", &page];
     words.extend(arguments.iter().map(String::as_str));
     measure(&words)
 }

@@ -52,7 +52,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     }
     let stripe = account(&config, &store, &clock)?;
     let app = App::new(Parts {
-        intake: Intake::start(store.clone(), clock.clone()),
+        intake: Intake::start(&store, &clock),
         timeouts: Timeouts::default(),
         readiness: Readiness::default(),
         streams: Streams::default(),

@@ -8,13 +8,15 @@ use shared::ids::{Incarnation, Mode, ProjectId, SourceId};
 use shared::problem::ErrorCode;
 use shared::sign::{Purpose, SIGNATURE_HEADER, SignatureError, Signed};
 use shared::units::Units;
-use shared::wire::{DENIED_MAX, FLUSH_CELLS_MAX, Flush, FlushAck};
+use shared::wire::{DENIED_MAX, FLUSH_CELLS_MAX, Flush, FlushAck, Merged};
 
 use super::body::{self, Fields};
 use super::failure::Failure;
 use super::field::Field;
 use super::route::{Route, Who};
 use crate::app::App;
+use crate::book::Book;
+use crate::store::Asking;
 
 /// The largest flush: 1,000 cells with the longest agent names fit three times.
 const FLUSH_BYTES_MAX: usize = 1024 * 1024;
@@ -49,19 +51,30 @@ pub(super) fn routes() -> Vec<Route> {
 pub(super) async fn flush(State(app): State<App>, request: Request) -> Result<Json<FlushAck>, Failure> {
     let (head, body) = request.into_parts();
     let flush = authenticated(&app, &head, body).await?;
-    let (project_id, mode, source) = (flush.project.clone(), flush.mode, flush.source.clone());
+    let life = Flush { cells: Vec::new(), denied: Vec::new(), ..flush.clone() };
     let merged = app.intake.merge(flush).await?.ok_or_else(Failure::project_unknown)?;
     app.metrics.ingested(merged.cells, merged.doubted);
     app.metrics.crossed(merged.crossings);
     if merged.doubted > 0 {
         tracing::warn!(
-            project.id = %project_id, mode = %mode, source = %source, cells = merged.doubted,
+            project.id = %life.project, mode = %life.mode, source = %life.source, cells = merged.doubted,
             "implausible cells were quarantined and not merged"
         );
     }
+    let lives = lives(&app, life, &merged.book).await?;
     let policy = app.signed_policy(&merged.book, merged.keys).map_err(|error| Failure::internal(&error))?;
-    // No home issues against an escrow yet, so none asks what is merged of its earlier lives.
-    Ok(Json(FlushAck { watermark: merged.watermark, policy, merged: Vec::new() }))
+    Ok(Json(FlushAck { watermark: merged.watermark, policy, merged: lives }))
+}
+
+/// What is merged of all lives of the home that asks, where its policy has an escrow: only then it needs to know.
+async fn lives(app: &App, life: Flush, book: &Book) -> Result<Vec<Merged>, Failure> {
+    if app.basis.leases.escrow.is_none() {
+        return Ok(Vec::new());
+    }
+    let now = app.clock.now();
+    let agents = app.basis.in_force(&book.project, &book.ledger, now).agents_max.is_some();
+    let asking = Asking { life, first_open: book.ledger.first_open(), agents };
+    Ok(app.store.merged_lives(&asking, now).await?)
 }
 
 async fn authenticated(app: &App, head: &Parts, body: Body) -> Result<Flush, Failure> {

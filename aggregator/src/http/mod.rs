@@ -8,6 +8,7 @@ mod again;
 mod billing;
 mod body;
 mod call;
+mod download;
 mod failure;
 mod field;
 mod health;

@@ -6,16 +6,20 @@ use axum::http::{HeaderMap, Uri, header};
 use axum::response::{IntoResponse, Response};
 use shared::ids::Mode;
 use shared::time::Day;
+use tokio::sync::mpsc;
 
 use super::access::Caller;
+use super::download;
 use super::failure::Failure;
 use super::field::{Field, Number, OneOf, PROJECT, Words};
 use super::query::Query;
 use super::route::{Route, Who};
 use crate::access::Permission;
 use crate::app::App;
-use crate::usage::{Cursor, DAYS_MAX, Span, SpanError, Usage};
+use crate::store::Exported;
+use crate::usage::{DAYS_MAX, Span, SpanError, Usage, UsageAgent};
 use crate::usage_groups::{GroupBy, Groups};
+use crate::usage_page::{LinePlace, Lines, Order, Page, Place, UsageLine};
 
 const DATE: &str = "a date such as 2026-05-01";
 
@@ -27,22 +31,43 @@ impl Words for Format {
     const WORDS: &'static [&'static str] = &["json", "csv"];
 }
 
+/// What a report is grouped by.
+#[derive(Debug)]
+enum Grouping {}
+
+impl Words for Grouping {
+    const WORDS: &'static [&'static str] = &["day", "agent", "kind", Lines::NAME];
+}
+
+/// In which order agents are told.
+#[derive(Debug)]
+enum Ordering {}
+
+impl Words for Ordering {
+    const WORDS: &'static [&'static str] = &["units", "agent"];
+}
+
 const CSV: &str = "text/csv";
 
-/// The most agents in a page.
+/// The most agents or lines in a page.
 const LIMIT_MAX: u64 = 10_000;
 
-const LIMIT: &str = "1 to 10000 agents a page; all of them where it is absent";
+const LIMIT: &str = "1 to 10000 agents or lines a page; 10000 where it is absent";
 
-const CURSOR: &str = "the `next` of the page before";
+const GROUP_BY: &str = "day, agent, kind, or day,agent,kind";
+
+const ORDER: &str = "units (most first) or agent (by name); units where it is absent";
+
+const CURSOR: &str = "the `next` of the page before, in the same order";
 
 const QUERY: &[Field] = &[
     Field::required::<Day>("from", DATE).such_as("\"2026-05-01\""),
     Field::required::<Day>("to", DATE).such_as("\"2026-05-31\""),
     Field::optional::<Mode>("mode", "live or test; live where it is absent"),
     PROJECT,
-    Field::optional::<GroupBy>("group_by", "day, agent or kind"),
+    Field::optional::<OneOf<Grouping>>("group_by", GROUP_BY),
     Field::optional::<OneOf<Format>>("format", "json or csv; json where it is absent"),
+    Field::optional::<OneOf<Ordering>>("order", ORDER),
     Field::optional::<Number<1, LIMIT_MAX>>("limit", LIMIT),
     Field::optional::<String>("cursor", CURSOR),
 ];
@@ -54,6 +79,7 @@ pub(super) fn routes() -> Vec<Route> {
             .query(QUERY)
             .answers::<Usage>(200, "What was used, by day, kind and agent")
             .answers::<Groups>(200, "What was used, by one of them")
+            .answers::<Lines>(200, "What was used, by all three")
             .answers_text(200, "What was used, by one of them", CSV),
     ]
 }
@@ -71,38 +97,85 @@ pub(super) async fn report(
         None => Mode::Live,
         Some(text) => Mode::parse(text).map_err(|_| Failure::field("mode", text, "live or test"))?,
     };
-    let by = match query.get("group_by") {
-        None => None,
-        Some(_) => Some(query.required("group_by", "day, agent or kind", GroupBy::parse)?),
-    };
+    let by = by(&query)?;
     let csv = wants_csv(&query, &headers)?;
-    let span = span(&query)?;
-    let sums = app.store.usage(&project.id, mode, span).await?;
-    let (limit, cursor) = (limit(&query)?, cursor(&query)?);
-    let catalogue = app.store.catalogue(project.catalogue).await?;
-    let usage = Usage::report(project.id, mode, span, sums, &catalogue);
-    let usage = usage.map_err(|error| Failure::internal(&error))?.page(cursor.as_ref(), limit);
-    Ok(match (by, csv) {
-        (None, false) => Json(usage).into_response(),
-        (Some(by), false) => Json(Groups::new(&usage, by)).into_response(),
-        (by, true) => {
-            let groups = Groups::new(&usage, by.unwrap_or(GroupBy::Day));
-            ([(header::CONTENT_TYPE, "text/csv; charset=utf-8; header=present")], groups.to_csv())
-                .into_response()
+    let of = Exported { project: project.id.clone(), mode, span: span(&query)? };
+    let paged = query.get("limit").is_some() || query.get("cursor").is_some();
+    let (order, limit) = (order(&query)?, limit(&query)?);
+    match (by, csv && !paged) {
+        (By::Lines, true) => return lines_as_csv(&app, of).await,
+        (By::One(GroupBy::Agent), true) => return agents_as_csv(&app, of, order).await,
+        (By::Lines, false) => {
+            let after = cursor(&query, LinePlace::parse)?;
+            let lines = app.store.usage_lines(&of, after.as_ref(), limit).await?;
+            let lines = Lines::page((of.project, of.mode, of.span), lines, limit);
+            return Ok(if csv { download::whole(lines.to_csv()) } else { Json(lines).into_response() });
         }
+        (By::Nothing | By::One(_), _) => {}
+    }
+    let page = Page { order, after: cursor(&query, |text| Place::parse(text, order))?, limit };
+    let sums = app.store.usage(&of, &page).await?;
+    let catalogue = app.store.catalogue(project.catalogue).await?;
+    let usage = Usage::report(of.project, (of.mode, of.span), (sums, &page), &catalogue);
+    let usage = usage.map_err(|error| Failure::internal(&error))?;
+    Ok(match (by, csv) {
+        (By::One(by), false) => Json(Groups::new(&usage, by)).into_response(),
+        (By::One(by), true) => download::whole(Groups::new(&usage, by).to_csv()),
+        (By::Nothing | By::Lines, false) => Json(usage).into_response(),
+        (By::Nothing | By::Lines, true) => download::whole(Groups::new(&usage, GroupBy::Day).to_csv()),
     })
 }
 
-/// How many agents a page has; all of them where it is not said.
-fn limit(query: &Query) -> Result<Option<usize>, Failure> {
-    let within = |text: &str| text.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
-    let limit =
-        query.get("limit").map(|text| within(text).ok_or_else(|| Failure::field("limit", text, LIMIT)));
-    Ok(limit.transpose()?.and_then(|limit| usize::try_from(limit).ok()))
+async fn lines_as_csv(app: &App, of: Exported) -> Result<Response, Failure> {
+    let (to, pieces) = mpsc::channel(download::PIECES_MAX);
+    let store = app.store.clone();
+    tokio::spawn(async move { store.export_lines(of, to).await });
+    download::pieces(UsageLine::CSV_HEAD, pieces, UsageLine::csv).await
 }
 
-fn cursor(query: &Query) -> Result<Option<Cursor>, Failure> {
-    let read = |text| Cursor::parse(text).ok_or_else(|| Failure::field("cursor", text, CURSOR));
+async fn agents_as_csv(app: &App, of: Exported, order: Order) -> Result<Response, Failure> {
+    let (to, pieces) = mpsc::channel(download::PIECES_MAX);
+    let store = app.store.clone();
+    tokio::spawn(async move { store.export_agents(of, order, to).await });
+    download::pieces(UsageAgent::CSV_HEAD, pieces, UsageAgent::csv).await
+}
+
+/// What units are added up by.
+#[derive(Debug, Clone, Copy)]
+enum By {
+    /// The report itself.
+    Nothing,
+    One(GroupBy),
+    Lines,
+}
+
+fn by(query: &Query) -> Result<By, Failure> {
+    match query.get("group_by") {
+        None => Ok(By::Nothing),
+        Some(Lines::NAME) => Ok(By::Lines),
+        Some(_) => query.required("group_by", GROUP_BY, GroupBy::parse).map(By::One),
+    }
+}
+
+fn order(query: &Query) -> Result<Order, Failure> {
+    match query.get("order") {
+        None => Ok(Order::Units),
+        Some(_) => query.required("order", ORDER, Order::parse),
+    }
+}
+
+/// How many agents or lines a page has.
+fn limit(query: &Query) -> Result<usize, Failure> {
+    let within = |text: &str| text.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
+    let limit = match query.get("limit") {
+        None => LIMIT_MAX,
+        Some(text) => within(text).ok_or_else(|| Failure::field("limit", text, LIMIT))?,
+    };
+    Ok(usize::try_from(limit).unwrap_or(usize::MAX))
+}
+
+fn cursor<T>(query: &Query, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, Failure> {
+    let read = |text| parse(text).ok_or_else(|| Failure::field("cursor", text, CURSOR));
     query.get("cursor").map(read).transpose()
 }
 

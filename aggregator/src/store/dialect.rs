@@ -18,13 +18,6 @@ pub(super) enum Dialect {
     Postgres,
 }
 
-/// The type of a column of rows that are handed over as one parameter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Type {
-    Int,
-    Text,
-}
-
 impl Dialect {
     pub(super) fn of(connection: &Connection) -> Self {
         match connection.backend_name() {
@@ -54,6 +47,22 @@ impl Dialect {
         match self {
             Self::Sqlite => "BEGIN",
             Self::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        }
+    }
+
+    /// How many transactions of flushes are worth running at once; half of the connections that write.
+    pub(super) fn merges_max(self) -> usize {
+        match self {
+            Self::Sqlite => 1,
+            Self::Postgres => 4,
+        }
+    }
+
+    /// How many exports run at once: half of the connections that read.
+    pub(super) fn exports_max(self) -> usize {
+        match self {
+            Self::Sqlite => 2,
+            Self::Postgres => 4,
         }
     }
 
@@ -87,21 +96,12 @@ impl Dialect {
         }
     }
 
-    /// A table of the rows in a text parameter, a JSON array of one array for each row.
-    ///
-    /// One parameter whatever the number of rows: neither database's limit of parameters matters, and the
-    /// statement is the same for every number, so that it is prepared once.
-    pub(super) fn rows(self, parameter: &str, columns: &[(&str, Type)]) -> String {
-        let columns = columns.iter().enumerate().map(|(place, (name, kind))| match (self, kind) {
-            (Self::Sqlite, _) => format!("value ->> {place} AS {name}"),
-            (Self::Postgres, Type::Int) => format!("CAST(value ->> {place} AS BIGINT) AS {name}"),
-            (Self::Postgres, Type::Text) => format!("value ->> {place} AS {name}"),
-        });
-        let columns = columns.collect::<Vec<_>>().join(", ");
-        let source = match self {
-            Self::Sqlite => format!("json_each(jsonb({parameter}))"),
-            Self::Postgres => format!("jsonb_array_elements(CAST({parameter} AS JSONB))"),
-        };
-        format!("(SELECT {columns} FROM {source})")
+    /// The parameter of that number. SQLite's are those of the order in the text: it looks up each number in a list of
+    /// all, which takes long where there are thousands.
+    pub(super) fn parameter(self, number: usize) -> String {
+        match self {
+            Self::Sqlite => "?".to_owned(),
+            Self::Postgres => format!("${number}"),
+        }
     }
 }

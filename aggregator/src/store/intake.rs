@@ -1,16 +1,19 @@
 //! Idempotent: merges waiting flushes into the books, several in one transaction, so that they share its sync.
+//! Postgres takes several transactions at once: each project has its lane, so that flushes of one never wait for locks.
 //!
 //! A flush is answered only after its transaction is durable.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
+use shared::ids::ProjectId;
 use shared::wire::Flush;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Merged, Store, StoreError};
 use crate::clock::Clock;
 
-/// How many flushes may wait; beyond that senders are told to come back, and they keep their cells.
+/// How many flushes may wait in a lane; beyond that senders are told to come back, and they keep their cells.
 const WAITING_MAX: usize = 256;
 
 /// How many flushes share a transaction: one sync is spread thin enough, and none waits long.
@@ -34,15 +37,18 @@ struct Waiting {
 
 /// Where flushes queue for the books.
 #[derive(Debug, Clone)]
-pub struct Intake(mpsc::Sender<Waiting>);
+pub struct Intake(Arc<[mpsc::Sender<Waiting>]>);
 
 impl Intake {
-    /// Starts the task that merges; it ends when every `Intake` is gone.
+    /// Starts the tasks that merge; they end when every `Intake` is gone.
     #[must_use]
-    pub fn start(store: Store, clock: Clock) -> Self {
-        let (sender, receiver) = mpsc::channel(WAITING_MAX);
-        tokio::spawn(run(receiver, store, clock));
-        Self(sender)
+    pub fn start(store: &Store, clock: &Clock) -> Self {
+        let lane = |_| {
+            let (sender, receiver) = mpsc::channel(WAITING_MAX);
+            tokio::spawn(run(receiver, store.clone(), clock.clone()));
+            sender
+        };
+        Self((0..store.dialect.merges_max()).map(lane).collect())
     }
 
     /// Merges a flush; the answer is durable. `None` is a project that does not exist.
@@ -51,8 +57,17 @@ impl Intake {
     /// When too many wait or the books fail; the flush may then be sent again.
     pub async fn merge(&self, flush: Flush) -> Result<Option<Merged>, IntakeError> {
         let (answer, answered) = oneshot::channel();
-        self.0.try_send(Waiting { flush, answer }).map_err(|_| IntakeError::Full)?;
+        let lane = self.lane(&flush.project).ok_or(IntakeError::Full)?;
+        lane.try_send(Waiting { flush, answer }).map_err(|_| IntakeError::Full)?;
         answered.await.unwrap_or(Err(IntakeError::Full))
+    }
+
+    fn lane(&self, project: &ProjectId) -> Option<&mpsc::Sender<Waiting>> {
+        let mut hasher = DefaultHasher::new();
+        project.hash(&mut hasher);
+        let lanes = u64::try_from(self.0.len()).ok()?;
+        let lane = hasher.finish().checked_rem(lanes)?;
+        self.0.get(usize::try_from(lane).ok()?)
     }
 }
 

@@ -13,6 +13,7 @@ use crate::book::{Book, Crossed, opening};
 use crate::ledger::crossing::Crossing;
 use crate::ledger::entry::{Entry, EntryNumber, Usage};
 use crate::ledger::state::Ledger;
+use crate::project::Project;
 use crate::webhook::event::Event;
 
 impl Store {
@@ -113,12 +114,20 @@ async fn crossed(
 }
 
 pub(super) async fn load(connection: &mut Connection, id: &ProjectId) -> Result<Option<Book>, StoreError> {
-    let Some(project) = projects::find(connection, id).await? else { return Ok(None) };
+    match projects::find(connection, id).await? {
+        Some(project) => load_of(connection, project).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The book of a project whose row was read in the same transaction.
+pub(super) async fn load_of(connection: &mut Connection, project: Project) -> Result<Book, StoreError> {
+    let id = &project.id;
     let entries = entry_rows(connection, id).await?.iter().map(entry).collect::<Result<_, _>>()?;
     let ledger = Ledger::replay(entries).map_err(StoreError::Refused)?;
     let totals = totals(connection, id, Mode::Live).await?;
     let fired = fired(connection, id).await?;
-    Ok(Some(Book { project, ledger, totals, fired }))
+    Ok(Book { project, ledger, totals, fired })
 }
 
 /// Which periods are looked at for crossings, and under which quota a home denied a request in them, if one
@@ -161,6 +170,7 @@ pub(super) async fn append(
     from: EntryNumber,
 ) -> Result<(), StoreError> {
     let new: Vec<&Entry> = ledger.entries().iter().filter(|entry| entry.number >= from).collect();
+    let Some(last) = new.last() else { return Ok(()) };
     for entry in &new {
         let Entry { number, at, fact, movements } = entry;
         let json = |error: serde_json::Error| StoreError::Unwritable(error.to_string());
@@ -179,9 +189,7 @@ pub(super) async fn append(
         }
     }
     stripe::intents::write_new(tx, id, ledger, &new).await?;
-    if let Some(last) = new.last() {
-        turns::note(tx, id, ledger, last.at).await?;
-    }
+    turns::note(tx, id, ledger, last.at).await?;
     sqlx::query("UPDATE project SET first_open = $1 WHERE id = $2 AND first_open IS DISTINCT FROM $3")
         .bind(ledger.first_open().to_string())
         .bind(id.as_str())

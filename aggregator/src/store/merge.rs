@@ -1,31 +1,23 @@
 //! Merges flushes into the books: cells by `max`, so that no message can be counted twice or take anything
 //! back, and everything that is summed from them in the same transaction.
 
-use shared::cell::{Cell, Counts};
+use shared::cell::{Cell, CellKey, Counts};
 use shared::ids::{KeyId, Mode};
 use shared::time::Timestamp;
+use shared::units::Units;
 use shared::wire::Flush;
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, Row};
 
-use super::dialect::{Dialect, Type};
+use super::dialect::Dialect;
+use super::given::Given;
 use super::ledger::Looks;
-use super::rows::{int, json_rows, ms, number, units};
-use super::{Connection, Store, StoreError, again, keys, ledger, projects, rollups, stream};
+use super::memory::{Cells, Life, Session, Stamp};
+use super::rows::{int, ms, number, units};
+use super::{Connection, DbRow, Store, StoreError, again, keys, ledger, projects, rollups, stream};
 use crate::batch::{Batch, Doubt};
 use crate::book::Book;
 use crate::growth::Growth;
-
-/// A cell's columns as they are handed over.
-const CELL: [(&str, Type); 8] = [
-    ("place", Type::Int),
-    ("day", Type::Int),
-    ("kind", Type::Text),
-    ("agent", Type::Text),
-    ("units", Type::Int),
-    ("tokens_in", Type::Int),
-    ("tokens_out", Type::Int),
-    ("anchors", Type::Int),
-];
+use crate::random;
 
 /// What a merged flush came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,15 +54,17 @@ impl Store {
         now: Timestamp,
     ) -> Result<Vec<Option<Merged>>, StoreError> {
         let mut tx = self.write_projects(flushes.iter().map(|flush| &flush.project)).await?;
+        let mut session = self.memory.session();
         let mut answers = Vec::with_capacity(flushes.len());
         for flush in flushes {
-            answers.push(merge_one(&mut tx, flush, now).await?);
+            answers.push(merge_one(&mut tx, flush, &mut session, now).await?);
         }
         if answers.iter().flatten().any(|merged: &Merged| merged.raised) {
             self.commit_policy_change(tx).await?;
         } else {
             tx.commit().await?;
         }
+        session.keep();
         if answers.iter().flatten().any(|merged| merged.crossings > 0) {
             self.deliveries_due.notify_one();
         }
@@ -78,17 +72,26 @@ impl Store {
     }
 }
 
-async fn merge_one(tx: &mut Connection, flush: &Flush, now: Timestamp) -> Result<Option<Merged>, StoreError> {
+async fn merge_one(
+    tx: &mut Connection,
+    flush: &Flush,
+    session: &mut Session,
+    now: Timestamp,
+) -> Result<Option<Merged>, StoreError> {
     let Some(project) = projects::find(tx, &flush.project).await? else { return Ok(None) };
     let Batch { cells, doubted } = Batch::prepare(&flush.cells, project.rpm_max, now.day());
     let (count, doubted_count) = (cells.len(), doubted.len());
-    let growth = grow(tx, flush, cells).await?;
+    let life = Life::of(flush);
+    let mut known = known(tx, flush, session.take(&life)).await?;
+    let growth = grow(tx, flush, cells, &mut known).await?;
     write(tx, flush, &growth).await?;
     for (cell, reason) in &doubted {
         set_aside(tx, flush, cell, (*reason, now)).await?;
     }
-    let watermark = touch_source(tx, flush, now).await?;
-    let Some(book) = ledger::load(tx, &flush.project).await? else { return Ok(None) };
+    let stamp = touch_source(tx, flush, !growth.cells.is_empty(), now).await?;
+    session.put(life, stamp, known);
+    let watermark = stamp.watermark;
+    let book = ledger::load_of(tx, project).await?;
     stream::tell_flush(tx, flush, &growth.periods, &book, now).await?;
     let mut looks: Looks = growth.periods.into_keys().map(|period| (period, None)).collect();
     for denied in &flush.denied {
@@ -111,8 +114,9 @@ pub(super) async fn merge_believed(
     flush: &Flush,
     now: Timestamp,
 ) -> Result<(usize, bool), StoreError> {
-    let growth = grow(tx, flush, flush.cells.clone()).await?;
+    let growth = grow(tx, flush, flush.cells.clone(), &mut Cells::new()).await?;
     write(tx, flush, &growth).await?;
+    stamp_source(tx, flush).await?;
     let Some(book) = ledger::load(tx, &flush.project).await? else { return Ok((0, false)) };
     stream::tell_flush(tx, flush, &growth.periods, &book, now).await?;
     let looks: Looks = growth.periods.into_keys().map(|period| (period, None)).collect();
@@ -145,70 +149,102 @@ async fn tell_ledger(
     Ok((book, crossings))
 }
 
-/// What these cells are beyond those that are stored.
-async fn grow(tx: &mut Connection, flush: &Flush, cells: Vec<Cell>) -> Result<Growth, StoreError> {
+/// What is known of a source's cells and still holds.
+async fn known(
+    tx: &mut Connection,
+    flush: &Flush,
+    known: Option<(Stamp, Cells)>,
+) -> Result<Cells, StoreError> {
+    let Some((known_under, cells)) = known else { return Ok(Cells::new()) };
+    let row = sqlx::query(
+        "SELECT cells_stamp, watermark, last_seen_ms FROM source
+         WHERE project = $1 AND mode = $2 AND source = $3 AND incarnation = $4",
+    )
+    .bind(flush.project.as_str())
+    .bind(flush.mode.as_str())
+    .bind(flush.source.as_str())
+    .bind(flush.incarnation.as_str())
+    .fetch_optional(tx)
+    .await?;
+    let stamp = row.as_ref().map(stamp).transpose()?;
+    Ok(if stamp == Some(known_under) { cells } else { Cells::new() })
+}
+
+/// What these cells are beyond those that are stored; `known` is what is known of those, and follows.
+async fn grow(
+    tx: &mut Connection,
+    flush: &Flush,
+    cells: Vec<Cell>,
+    known: &mut Cells,
+) -> Result<Growth, StoreError> {
+    let unknown: Vec<&CellKey> =
+        cells.iter().map(|cell| &cell.key).filter(|key| !known.contains_key(key)).collect();
+    let found = stored(tx, flush, &unknown).await?;
+    known.extend(unknown.into_iter().cloned().zip(found));
     let mut growth = Growth::default();
-    if cells.is_empty() {
-        return Ok(growth);
-    }
-    let mut stored = stored(tx, flush, &cells).await?.into_iter().peekable();
-    for (place, cell) in (0_u64..).zip(cells) {
-        let counts = stored.next_if(|(stored, _)| *stored == place).map(|(_, counts)| counts);
+    for cell in cells {
+        let counts = known.get(&cell.key).copied().flatten();
         growth.add(cell, counts);
+    }
+    for Cell { key, counts } in &growth.cells {
+        if let Some(known) = known.get_mut(key) {
+            *known = Some(*counts);
+        }
     }
     Ok(growth)
 }
 
-/// What is stored of these cells, with the place of each among them, in that order.
+/// What is stored of these cells, in their order.
 async fn stored(
     tx: &mut Connection,
     flush: &Flush,
-    cells: &[Cell],
-) -> Result<Vec<(u64, Counts)>, StoreError> {
-    // CROSS JOIN makes SQLite keep this order: one look-up by primary key for each given cell.
-    let sql = format!(
-        "SELECT given.place, cell.units, cell.tokens_in, cell.tokens_out, cell.anchors
-         FROM {} AS given CROSS JOIN cell
-         WHERE cell.project = $1 AND cell.mode = $2 AND cell.source = $3 AND cell.incarnation = $4
-           AND cell.day = given.day AND cell.agent = given.agent AND cell.kind = given.kind
-         ORDER BY given.place",
-        Dialect::of(tx).rows("$5", &CELL)
-    );
-    let rows = sqlx::query(AssertSqlSafe(sql))
-        .bind(flush.project.as_str())
-        .bind(flush.mode.as_str())
-        .bind(flush.source.as_str())
-        .bind(flush.incarnation.as_str())
-        .bind(given(cells)?)
-        .fetch_all(tx)
-        .await?;
-    rows.iter()
-        .map(|row| {
-            let counts = Counts {
-                units: units(row, "units")?,
-                tokens_in: units(row, "tokens_in")?,
-                tokens_out: units(row, "tokens_out")?,
-                anchors: units(row, "anchors")?,
-            };
-            Ok((number(row, "place")?, counts))
-        })
-        .collect()
+    keys: &[&CellKey],
+) -> Result<Vec<Option<Counts>>, StoreError> {
+    let dialect = Dialect::of(tx);
+    let mut found = vec![None; keys.len()];
+    let given = Given::default()
+        .ints("place", (0_u32..).zip(keys).map(|(place, _)| i64::from(place)))
+        .ints("day", keys.iter().map(|key| i64::from(key.day.number())))
+        .texts("kind", keys.iter().map(|key| key.kind.as_str()))
+        .texts("agent", keys.iter().map(|key| key.agent.as_str()));
+    for piece in given.pieces(dialect) {
+        let before = given.parameters(dialect, piece.len());
+        let parameter = |number| dialect.parameter(before.saturating_add(number));
+        // CROSS JOIN makes SQLite keep this order: one look-up by primary key for each given cell.
+        let sql = format!(
+            "SELECT given.place, cell.units, cell.tokens_in, cell.tokens_out, cell.anchors
+             FROM {} AS given CROSS JOIN cell
+             WHERE cell.project = {} AND cell.mode = {} AND cell.source = {} AND cell.incarnation = {}
+               AND cell.day = given.day AND cell.agent = given.agent AND cell.kind = given.kind",
+            given.table(dialect, piece.len(), 0),
+            parameter(1),
+            parameter(2),
+            parameter(3),
+            parameter(4),
+        );
+        let query = given.bind(sqlx::query(AssertSqlSafe(sql)), dialect, &piece);
+        let query = query
+            .bind(flush.project.as_str())
+            .bind(flush.mode.as_str())
+            .bind(flush.source.as_str())
+            .bind(flush.incarnation.as_str());
+        for row in query.fetch_all(&mut *tx).await? {
+            let place = usize::try_from(number(&row, "place")?).unwrap_or(usize::MAX);
+            if let Some(slot) = found.get_mut(place) {
+                *slot = Some(counts(&row)?);
+            }
+        }
+    }
+    Ok(found)
 }
 
-/// Cells as [`CELL`] names their columns.
-fn given(cells: &[Cell]) -> Result<String, StoreError> {
-    json_rows((0_u64..).zip(cells).map(|(place, Cell { key, counts })| {
-        (
-            place,
-            key.day.number(),
-            key.kind.as_str(),
-            key.agent.as_str(),
-            int(counts.units.get()),
-            int(counts.tokens_in.get()),
-            int(counts.tokens_out.get()),
-            int(counts.anchors.get()),
-        )
-    }))
+fn counts(row: &DbRow) -> Result<Counts, StoreError> {
+    Ok(Counts {
+        units: units(row, "units")?,
+        tokens_in: units(row, "tokens_in")?,
+        tokens_out: units(row, "tokens_out")?,
+        anchors: units(row, "anchors")?,
+    })
 }
 
 /// Writes what grew, and moves every sum of it.
@@ -227,25 +263,35 @@ async fn write(tx: &mut Connection, flush: &Flush, growth: &Growth) -> Result<()
 
 async fn write_cells(tx: &mut Connection, flush: &Flush, cells: &[Cell]) -> Result<(), StoreError> {
     let dialect = Dialect::of(tx);
-    let sql = format!(
-        "INSERT INTO cell (project, mode, source, incarnation, day, kind, agent, units, tokens_in, tokens_out, anchors)
-         SELECT $1, $2, $3, $4, day, kind, agent, units, tokens_in, tokens_out, anchors FROM {rows} AS given WHERE true
-         ON CONFLICT (project, mode, day, agent, kind, source, incarnation) DO UPDATE SET
-             units = {greatest}(cell.units, excluded.units),
-             tokens_in = {greatest}(cell.tokens_in, excluded.tokens_in),
-             tokens_out = {greatest}(cell.tokens_out, excluded.tokens_out),
-             anchors = {greatest}(cell.anchors, excluded.anchors)",
-        rows = dialect.rows("$5", &CELL),
-        greatest = dialect.greatest(),
-    );
-    sqlx::query(AssertSqlSafe(sql))
-        .bind(flush.project.as_str())
-        .bind(flush.mode.as_str())
-        .bind(flush.source.as_str())
-        .bind(flush.incarnation.as_str())
-        .bind(given(cells)?)
-        .execute(tx)
-        .await?;
+    let of = |count: fn(&Counts) -> Units| cells.iter().map(move |cell| int(count(&cell.counts).get()));
+    let given = Given::default()
+        .ints("day", cells.iter().map(|cell| i64::from(cell.key.day.number())))
+        .texts("kind", cells.iter().map(|cell| cell.key.kind.as_str()))
+        .texts("agent", cells.iter().map(|cell| cell.key.agent.as_str()))
+        .ints("units", of(|counts| counts.units))
+        .ints("tokens_in", of(|counts| counts.tokens_in))
+        .ints("tokens_out", of(|counts| counts.tokens_out))
+        .ints("anchors", of(|counts| counts.anchors));
+    for piece in given.pieces(dialect) {
+        let parameters = [1, 2, 3, 4].map(|number| dialect.parameter(number)).join(", ");
+        let sql = format!(
+            "INSERT INTO cell (project, mode, source, incarnation, day, kind, agent, units, tokens_in, tokens_out, anchors)
+             SELECT {parameters}, day, kind, agent, units, tokens_in, tokens_out, anchors FROM {rows} AS given WHERE true
+             ON CONFLICT (project, mode, day, agent, kind, source, incarnation) DO UPDATE SET
+                 units = {greatest}(cell.units, excluded.units),
+                 tokens_in = {greatest}(cell.tokens_in, excluded.tokens_in),
+                 tokens_out = {greatest}(cell.tokens_out, excluded.tokens_out),
+                 anchors = {greatest}(cell.anchors, excluded.anchors)",
+            rows = given.table(dialect, piece.len(), 4),
+            greatest = dialect.greatest(),
+        );
+        let query = sqlx::query(AssertSqlSafe(sql))
+            .bind(flush.project.as_str())
+            .bind(flush.mode.as_str())
+            .bind(flush.source.as_str())
+            .bind(flush.incarnation.as_str());
+        given.bind(query, dialect, &piece).execute(&mut *tx).await?;
+    }
     Ok(())
 }
 
@@ -285,15 +331,22 @@ async fn set_aside(
     Ok(())
 }
 
-/// Notes that the source flushed, and says how far its incarnation has come.
-async fn touch_source(tx: &mut Connection, flush: &Flush, now: Timestamp) -> Result<u64, StoreError> {
+/// Notes that the source flushed, and whether its cells changed; says how its row is left.
+async fn touch_source(
+    tx: &mut Connection,
+    flush: &Flush,
+    changed: bool,
+    now: Timestamp,
+) -> Result<Stamp, StoreError> {
     let greatest = Dialect::of(tx).greatest();
     let sql = format!(
-        "INSERT INTO source (project, mode, source, incarnation, watermark, last_seen_ms) VALUES ($1, $2, $3, $4, $5, $6)
+        "INSERT INTO source (project, mode, source, incarnation, watermark, last_seen_ms, cells_stamp)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)
          ON CONFLICT (project, mode, source, incarnation) DO UPDATE SET
              watermark = {greatest}(source.watermark, excluded.watermark),
-             last_seen_ms = {greatest}(source.last_seen_ms, excluded.last_seen_ms)
-         RETURNING watermark"
+             last_seen_ms = {greatest}(source.last_seen_ms, excluded.last_seen_ms),
+             cells_stamp = CASE WHEN excluded.cells_stamp = 0 THEN source.cells_stamp ELSE excluded.cells_stamp END
+         RETURNING cells_stamp, watermark, last_seen_ms"
     );
     let row = sqlx::query(AssertSqlSafe(sql))
         .bind(flush.project.as_str())
@@ -302,7 +355,37 @@ async fn touch_source(tx: &mut Connection, flush: &Flush, now: Timestamp) -> Res
         .bind(flush.incarnation.as_str())
         .bind(int(flush.seq))
         .bind(ms(now))
+        .bind(if changed { new_stamp()? } else { 0 })
         .fetch_one(tx)
         .await?;
-    number(&row, "watermark")
+    stamp(&row)
+}
+
+/// Notes that cells of a source were written by somebody else than itself.
+async fn stamp_source(tx: &mut Connection, flush: &Flush) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE source SET cells_stamp = $1
+         WHERE project = $2 AND mode = $3 AND source = $4 AND incarnation = $5",
+    )
+    .bind(new_stamp()?)
+    .bind(flush.project.as_str())
+    .bind(flush.mode.as_str())
+    .bind(flush.source.as_str())
+    .bind(flush.incarnation.as_str())
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// 62 random bits, never 0: two writers never draw the same.
+fn new_stamp() -> Result<i64, StoreError> {
+    Ok(i64::from_ne_bytes(random::bytes()?) & (i64::MAX >> 1) | 1)
+}
+
+fn stamp(row: &DbRow) -> Result<Stamp, StoreError> {
+    Ok(Stamp {
+        cells: row.try_get("cells_stamp")?,
+        watermark: number(row, "watermark")?,
+        last_seen_ms: number(row, "last_seen_ms")?,
+    })
 }

@@ -38,7 +38,7 @@ macro_rules! migration {
     };
 }
 
-const MIGRATIONS: [Migration; 9] = [
+const MIGRATIONS: [Migration; 10] = [
     migration!(1, "0001_first_light.sql"),
     migration!(2, "0002_ledger.sql"),
     migration!(3, "0003_rollups.sql"),
@@ -47,6 +47,7 @@ const MIGRATIONS: [Migration; 9] = [
     migration!(6, "0006_admin.sql"),
     migration!(7, "0007_stripe.sql"),
     migration!(17, "0017_policy_turn.sql"),
+    migration!(20, "0020_cells_stamp.sql"),
     migration!(21, "0021_auto_top_up.sql"),
 ];
 

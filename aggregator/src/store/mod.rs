@@ -11,10 +11,14 @@ mod database;
 mod deliveries;
 mod dialect;
 mod events;
+mod export;
+mod given;
 mod intake;
 mod keys;
 mod ledger;
+mod lives;
 mod members;
+mod memory;
 mod merge;
 mod migrations;
 mod outbox;
@@ -39,7 +43,7 @@ use std::time::Duration;
 
 use sqlx::Any;
 use sqlx::postgres::PgDatabaseError;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 pub use again::TRIES_MAX;
 pub use billing::{Corrected, Credited, Posted};
@@ -47,8 +51,10 @@ pub use catalogues::Applied;
 pub use cells::SourceState;
 pub use database::{Database, PostgresUrl};
 pub use deliveries::{Attempt, Attempted, Claim, Delivery, Due, Lane, Page};
+pub use export::{Exported, Piece};
 pub use intake::{Intake, IntakeError};
 pub use keys::{KeyCreated, KeyRotated};
+pub use lives::Asking;
 pub use members::MemberKept;
 pub use merge::Merged;
 pub use outbox::DuePush;
@@ -72,14 +78,21 @@ use crate::trail::Actor;
 
 use again::again;
 use dialect::Dialect;
+use memory::Memory;
 
 /// How long a request waits for a connection before it is answered 503.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The database. The store's files name only these five, so that what is behind them may change.
+/// The database. The store's files name only these seven, so that what is behind them may change.
 ///
 /// Values are bound and read as `i64`, text, bytes and options of these: all databases have them.
 type Db = Any;
+
+/// What is bound to a statement.
+type DbArguments = <Db as sqlx::Database>::Arguments;
+
+/// A statement with what is bound to it.
+type DbQuery<'q> = sqlx::query::Query<'q, Db, DbArguments>;
 
 /// One row of an answer.
 type DbRow = <Db as sqlx::Database>::Row;
@@ -183,6 +196,10 @@ pub struct Store {
     readers: DbPool,
     policy_changed: Arc<Notify>,
     deliveries_due: Arc<Notify>,
+    /// Places of exports, each of which has a connection for long.
+    exports: Arc<Semaphore>,
+    /// Cells that this process wrote last.
+    memory: Memory,
     /// On whose behalf this handle changes the books.
     actor: Arc<Actor>,
 }
@@ -204,6 +221,8 @@ impl Store {
             readers,
             policy_changed: Arc::default(),
             deliveries_due: Arc::default(),
+            exports: Arc::new(Semaphore::new(dialect.exports_max())),
+            memory: Memory::default(),
             actor: Arc::new(Actor::Job("meter")),
         };
         let mut tx = store.write().await?;

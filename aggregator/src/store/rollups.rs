@@ -11,20 +11,12 @@ use shared::units::Units;
 use shared::wire::Flush;
 use sqlx::{AssertSqlSafe, Row};
 
-use super::dialect::{Dialect, Type};
-use super::rows::{day, id, int, json_rows, name, units};
-use super::{Connection, StoreError};
-
-const DAY: [(&str, Type); 6] = [
-    ("day", Type::Int),
-    ("kind", Type::Text),
-    ("units", Type::Int),
-    ("tokens_in", Type::Int),
-    ("tokens_out", Type::Int),
-    ("anchors", Type::Int),
-];
-
-const AGENT: [(&str, Type); 3] = [("period", Type::Text), ("agent", Type::Text), ("units", Type::Int)];
+use super::dialect::Dialect;
+use super::given::Given;
+use super::rows::{day, id, int, name, units};
+use super::{Connection, DbQuery, DbRow, StoreError};
+use crate::usage::UsageAgent;
+use crate::usage_page::{LinePlace, Order, Place, UsageLine};
 
 /// Moves the sums of days by what was added to their cells.
 pub(super) async fn add_days(
@@ -32,27 +24,26 @@ pub(super) async fn add_days(
     flush: &Flush,
     added: &BTreeMap<(Day, Kind), Counts>,
 ) -> Result<(), StoreError> {
-    let given = json_rows(added.iter().map(|((day, kind), counts)| {
-        (
-            day.number(),
-            kind.as_str(),
-            int(counts.units.get()),
-            int(counts.tokens_in.get()),
-            int(counts.tokens_out.get()),
-            int(counts.anchors.get()),
+    let of = |count: fn(&Counts) -> Units| added.values().map(move |counts| int(count(counts).get()));
+    let given = Given::default()
+        .ints("day", added.keys().map(|(day, _)| i64::from(day.number())))
+        .texts("kind", added.keys().map(|(_, kind)| kind.as_str()))
+        .ints("units", of(|counts| counts.units))
+        .ints("tokens_in", of(|counts| counts.tokens_in))
+        .ints("tokens_out", of(|counts| counts.tokens_out))
+        .ints("anchors", of(|counts| counts.anchors));
+    let sql = |project: &str, mode: &str, rows: &str| {
+        format!(
+            "INSERT INTO usage_day (project, mode, day, kind, units, tokens_in, tokens_out, anchors)
+             SELECT {project}, {mode}, day, kind, units, tokens_in, tokens_out, anchors FROM {rows} AS given WHERE true
+             ON CONFLICT (project, mode, day, kind) DO UPDATE SET
+                 units = usage_day.units + excluded.units,
+                 tokens_in = usage_day.tokens_in + excluded.tokens_in,
+                 tokens_out = usage_day.tokens_out + excluded.tokens_out,
+                 anchors = usage_day.anchors + excluded.anchors"
         )
-    }))?;
-    let sql = format!(
-        "INSERT INTO usage_day (project, mode, day, kind, units, tokens_in, tokens_out, anchors)
-         SELECT $1, $2, day, kind, units, tokens_in, tokens_out, anchors FROM {} AS given WHERE true
-         ON CONFLICT (project, mode, day, kind) DO UPDATE SET
-             units = usage_day.units + excluded.units,
-             tokens_in = usage_day.tokens_in + excluded.tokens_in,
-             tokens_out = usage_day.tokens_out + excluded.tokens_out,
-             anchors = usage_day.anchors + excluded.anchors",
-        Dialect::of(tx).rows("$3", &DAY)
-    );
-    add(tx, flush, (sql, given)).await
+    };
+    add(tx, flush, &given, sql).await
 }
 
 /// Moves the sums of agents' months by what was added to their cells.
@@ -61,25 +52,33 @@ pub(super) async fn add_agents(
     flush: &Flush,
     added: &BTreeMap<(Period, AgentId), Units>,
 ) -> Result<(), StoreError> {
-    let given = json_rows(
-        added.iter().map(|((period, agent), units)| (period.to_string(), agent.as_str(), int(units.get()))),
-    )?;
-    let sql = format!(
-        "INSERT INTO usage_agent (project, mode, period, agent, units)
-         SELECT $1, $2, period, agent, units FROM {} AS given WHERE true
-         ON CONFLICT (project, mode, period, agent) DO UPDATE SET units = usage_agent.units + excluded.units",
-        Dialect::of(tx).rows("$3", &AGENT)
-    );
-    add(tx, flush, (sql, given)).await
+    let given = Given::default()
+        .texts("period", added.keys().map(|(period, _)| period.to_string()))
+        .texts("agent", added.keys().map(|(_, agent)| agent.as_str()))
+        .ints("units", added.values().map(|units| int(units.get())));
+    let sql = |project: &str, mode: &str, rows: &str| {
+        format!(
+            "INSERT INTO usage_agent (project, mode, period, agent, units)
+             SELECT {project}, {mode}, period, agent, units FROM {rows} AS given WHERE true
+             ON CONFLICT (project, mode, period, agent) DO UPDATE SET units = usage_agent.units + excluded.units"
+        )
+    };
+    add(tx, flush, &given, sql).await
 }
 
-async fn add(tx: &mut Connection, flush: &Flush, (sql, given): (String, String)) -> Result<(), StoreError> {
-    sqlx::query(AssertSqlSafe(sql))
-        .bind(flush.project.as_str())
-        .bind(flush.mode.as_str())
-        .bind(given)
-        .execute(tx)
-        .await?;
+async fn add(
+    tx: &mut Connection,
+    flush: &Flush,
+    given: &Given<'_>,
+    sql: impl Fn(&str, &str, &str) -> String,
+) -> Result<(), StoreError> {
+    let dialect = Dialect::of(tx);
+    for rows in given.pieces(dialect) {
+        let table = given.table(dialect, rows.len(), 2);
+        let sql = sql(&dialect.parameter(1), &dialect.parameter(2), &table);
+        let query = sqlx::query(AssertSqlSafe(sql)).bind(flush.project.as_str()).bind(flush.mode.as_str());
+        given.bind(query, dialect, &rows).execute(&mut *tx).await?;
+    }
     Ok(())
 }
 
@@ -172,53 +171,161 @@ pub(super) async fn observed(tx: &mut Connection, range: Range<'_>) -> Result<(U
     Ok((units(&row, "tokens_in")?, units(&row, "tokens_out")?))
 }
 
-/// Units of each agent: whole months from their sums, the days of others from the cells.
+/// Which agents of a report are wanted.
+#[derive(Debug, Clone)]
+pub(super) struct AgentsPage {
+    /// Those with fewer units than these, or as many and a later name; all of them in the order of names.
+    after: (i64, String),
+    limit: i64,
+}
+
+impl AgentsPage {
+    /// At most `limit` of those after a place.
+    pub(super) fn new(after: Option<&Place>, limit: usize) -> Self {
+        let (units, agent) = match after {
+            None => (i64::MAX, String::new()),
+            Some(Place::Units(units, agent)) => (int(units.get()), agent.as_str().to_owned()),
+            Some(Place::Agent(agent)) => (i64::MAX, agent.as_str().to_owned()),
+        };
+        Self { after: (units, agent), limit: i64::try_from(limit).unwrap_or(i64::MAX) }
+    }
+
+    /// All of them.
+    pub(super) fn whole() -> Self {
+        Self::new(None, usize::MAX)
+    }
+}
+
+/// Units of each agent that has any, at most those of a page.
 pub(super) async fn by_agent(
     tx: &mut Connection,
     range: Range<'_>,
-) -> Result<Vec<(AgentId, Units)>, StoreError> {
-    let Parts { months: (first, last), head, tail } = parts(range.from, range.to);
-    let rows = sqlx::query(
+    (order, page): (Order, &AgentsPage),
+) -> Result<Vec<UsageAgent>, StoreError> {
+    let sql = agents_sql(order);
+    let rows = agents_query(sql, range, page).fetch_all(tx).await?;
+    rows.iter().map(agent).collect()
+}
+
+/// An agent of [`agents_query`].
+pub(super) fn agent(row: &DbRow) -> Result<UsageAgent, StoreError> {
+    Ok(UsageAgent { agent: id(row, "agent", AgentId::parse)?, units: units(row, "units")? })
+}
+
+/// Units of each agent that has any: whole months from their sums; of a month in which the span begins or ends the
+/// days from the cells, or the month's sum without its other days where those are fewer.
+pub(super) fn agents_sql(order: Order) -> String {
+    let (after, order) = match order {
+        Order::Units => ("SUM(units) < $13 OR (SUM(units) = $13 AND agent > $14)", "units DESC, agent"),
+        Order::Agent => ("$13 > 0 AND agent > $14", "agent"),
+    };
+    format!(
         "SELECT agent, CAST(SUM(units) AS BIGINT) AS units FROM (
              SELECT agent, units FROM usage_agent
              WHERE project = $1 AND mode = $2 AND period >= $3 AND period < $4
              UNION ALL
-             SELECT agent, units FROM cell WHERE project = $1 AND mode = $2 AND day >= $5 AND day < $6
+             SELECT agent, units FROM cell
+             WHERE project = $1 AND mode = $2 AND day >= $5 AND day < $6
              UNION ALL
-             SELECT agent, units FROM cell WHERE project = $1 AND mode = $2 AND day >= $7 AND day < $8
-         ) AS parts GROUP BY agent",
+             SELECT agent, units FROM cell
+             WHERE project = $1 AND mode = $2 AND day >= $7 AND day < $8
+             UNION ALL
+             SELECT agent, -units FROM cell
+             WHERE project = $1 AND mode = $2 AND day >= $9 AND day < $10
+             UNION ALL
+             SELECT agent, -units FROM cell
+             WHERE project = $1 AND mode = $2 AND day >= $11 AND day < $12
+         ) AS parts GROUP BY agent HAVING SUM(units) > 0 AND ({after})
+         ORDER BY {order} LIMIT $15"
     )
-    .bind(range.project)
-    .bind(range.mode)
-    .bind(first.to_string())
-    .bind(last.to_string())
-    .bind(i64::from(head.0))
-    .bind(i64::from(head.1))
-    .bind(i64::from(tail.0))
-    .bind(i64::from(tail.1))
-    .fetch_all(tx)
-    .await?;
-    rows.iter().map(|row| Ok((id(row, "agent", AgentId::parse)?, units(row, "units")?))).collect()
 }
 
-/// A span as whole months and the days before and after them; of each the end is not included.
+/// Binds what [`agents_sql`] asks for.
+pub(super) fn agents_query<'q>(sql: String, range: Range<'_>, page: &AgentsPage) -> DbQuery<'q> {
+    let Parts { months, days, without } = parts(range.from, range.to);
+    let mut query = sqlx::query(AssertSqlSafe(sql))
+        .bind(range.project)
+        .bind(range.mode)
+        .bind(months.0.to_string())
+        .bind(months.1.to_string());
+    for (start, end) in days.into_iter().chain(without) {
+        query = query.bind(i64::from(start)).bind(i64::from(end));
+    }
+    query.bind(page.after.0).bind(page.after.1.as_str()).bind(page.limit)
+}
+
+/// After which line a page begins, and how many it has.
+pub(super) type LinesPage<'a> = (Option<&'a LinePlace>, usize);
+
+/// What was counted by day, agent and kind, in the order of the cells' key, so that nothing has to be sorted.
+const LINES: &str = "SELECT day, agent, kind, CAST(SUM(units) AS BIGINT) AS units,
+        CAST(SUM(tokens_in) AS BIGINT) AS tokens_in, CAST(SUM(tokens_out) AS BIGINT) AS tokens_out,
+        CAST(SUM(anchors) AS BIGINT) AS anchors
+    FROM cell WHERE project = $1 AND mode = $2 AND day BETWEEN $3 AND $4 AND (day, agent, kind) > ($3, $5, $6)
+    GROUP BY day, agent, kind ORDER BY day, agent, kind LIMIT $7";
+
+/// Binds what lines are asked for.
+pub(super) fn lines_query<'q>(range: Range<'_>, (after, limit): LinesPage<'_>) -> DbQuery<'q> {
+    let from = after.map_or(range.from, |place| place.day.max(range.from));
+    let place = after.filter(|place| place.day == from);
+    sqlx::query(LINES)
+        .bind(range.project)
+        .bind(range.mode)
+        .bind(i64::from(from.number()))
+        .bind(i64::from(range.to.number()))
+        .bind(place.map_or("", |place| place.agent.as_str()))
+        .bind(place.map_or("", |place| place.kind.as_str()))
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+}
+
+/// A line of [`lines_query`].
+pub(super) fn line(row: &DbRow) -> Result<UsageLine, StoreError> {
+    Ok(UsageLine {
+        day: day(row, "day")?,
+        agent: id(row, "agent", AgentId::parse)?,
+        kind: name(row, "kind", Kind::parse)?,
+        units: units(row, "units")?,
+        tokens_in: units(row, "tokens_in")?,
+        tokens_out: units(row, "tokens_out")?,
+        anchors: units(row, "anchors")?,
+    })
+}
+
+/// A span as whole months, and days to add to and to take from them; of each the end is not included.
 #[derive(Debug, PartialEq, Eq)]
 struct Parts {
     months: (Period, Period),
-    head: (u32, u32),
-    tail: (u32, u32),
+    days: [(u32, u32); 2],
+    without: [(u32, u32); 2],
 }
 
 fn parts(from: Day, to: Day) -> Parts {
     let (start, end) = (from.number(), to.number().saturating_add(1));
-    let first = if from == from.period().first_day() { from.period() } else { from.period().next() };
-    // The period of the day after the span begins within the span only if all before it is whole.
-    let last = to.next().period();
-    if first >= last {
-        return Parts { months: (first, first), head: (start, end), tail: (end, end) };
+    let first = (from.period().first_day().number(), from.period().next().first_day().number());
+    let last = (to.period().first_day().number(), to.period().next().first_day().number());
+    let length = |(start, end): (u32, u32)| end.saturating_sub(start);
+    let none = (end, end);
+    if first == last {
+        let outside = [(first.0, start), (end, first.1)];
+        let whole = length((start, end)) > outside.into_iter().map(length).sum();
+        let month = (from.period(), from.period().next());
+        return if whole {
+            Parts { months: month, days: [none; 2], without: outside }
+        } else {
+            Parts { months: (month.0, month.0), days: [(start, end), none], without: [none; 2] }
+        };
     }
-    let (months_start, months_end) = (first.first_day().number(), last.first_day().number());
-    Parts { months: (first, last), head: (start, months_start), tail: (months_end, end) }
+    let (head, before) = ((start, first.1), (first.0, start));
+    let (tail, after) = ((last.0, end), (end, last.1));
+    let (first_whole, last_whole) = (length(head) > length(before), length(tail) > length(after));
+    let months = (
+        if first_whole { from.period() } else { from.period().next() },
+        if last_whole { to.period().next() } else { to.period() },
+    );
+    let either = |whole: bool, inside, outside| if whole { (none, outside) } else { (inside, none) };
+    let (head, before) = either(first_whole, head, before);
+    let (tail, after) = either(last_whole, tail, after);
+    Parts { months, days: [head, tail], without: [before, after] }
 }
 
 #[cfg(test)]
@@ -226,25 +333,41 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_span_is_whole_months_and_the_days_around_them() {
+    fn a_span_is_whole_months_with_days_added_or_taken() {
         let day = |text| Day::parse(text).unwrap();
-        for (from, to, months, head, tail) in [
+        for (from, to, months, added, taken) in [
             ("2026-01-01", "2026-12-31", "2026-01 2027-01", 0, 0),
-            ("2026-01-02", "2026-12-30", "2026-02 2026-12", 30, 30),
+            ("2026-01-02", "2026-12-30", "2026-01 2027-01", 0, 2),
+            ("2026-01-20", "2026-12-10", "2026-02 2026-12", 22, 0),
+            ("2026-01-20", "2026-12-25", "2026-02 2027-01", 12, 6),
             ("2026-02-01", "2026-02-28", "2026-02 2026-03", 0, 0),
-            ("2028-02-01", "2028-02-28", "2028-02 2028-02", 28, 0),
-            ("2026-02-02", "2026-03-01", "2026-03 2026-03", 28, 0),
-            ("2026-02-02", "2026-03-31", "2026-03 2026-04", 27, 0),
-            ("2026-02-01", "2026-03-01", "2026-02 2026-03", 0, 1),
-            ("2026-05-05", "2026-05-05", "2026-06 2026-06", 1, 0),
+            ("2028-02-01", "2028-02-28", "2028-02 2028-03", 0, 1),
+            ("2026-02-02", "2026-03-01", "2026-02 2026-03", 1, 1),
+            ("2026-02-02", "2026-03-31", "2026-02 2026-04", 0, 1),
+            ("2026-02-01", "2026-03-01", "2026-02 2026-03", 1, 0),
+            ("2026-05-05", "2026-05-05", "2026-05 2026-05", 1, 0),
+            ("2026-05-10", "2026-05-20", "2026-05 2026-05", 11, 0),
+            ("2026-05-02", "2026-05-30", "2026-05 2026-06", 0, 2),
             ("2026-12-31", "2027-01-01", "2027-01 2027-01", 2, 0),
         ] {
-            let Parts { months: (first, last), head: (a, b), tail: (c, d) } = parts(day(from), day(to));
-            let got = (format!("{first} {last}"), b - a, d - c);
-            assert_eq!(got, (months.to_owned(), head, tail), "{from} to {to}");
-            let days_of_months = last.first_day().number() - first.first_day().number();
-            let all = day(to).number() - day(from).number() + 1;
-            assert_eq!(head + tail + days_of_months, all, "{from} to {to}: every day once");
+            let Parts { months: (first, last), days, without } = parts(day(from), day(to));
+            let sum = |ranges: [(u32, u32); 2]| ranges.iter().map(|(start, end)| end - start).sum::<u32>();
+            let got = (format!("{first} {last}"), sum(days), sum(without));
+            assert_eq!(got, (months.to_owned(), added, taken), "{from} to {to}");
+            // Every day of the span once, and no other.
+            let mut counted = std::collections::BTreeMap::new();
+            for number in first.first_day().number()..last.first_day().number() {
+                *counted.entry(number).or_insert(0) += 1;
+            }
+            for (ranges, by) in [(days, 1), (without, -1)] {
+                for number in ranges.into_iter().flat_map(|(start, end)| start..end) {
+                    *counted.entry(number).or_insert(0) += by;
+                }
+            }
+            counted.retain(|_, times| *times != 0);
+            let span = day(from).number()..=day(to).number();
+            assert!(counted.values().all(|times| *times == 1), "{from} to {to}");
+            assert_eq!(counted.into_keys().collect::<Vec<_>>(), span.collect::<Vec<_>>(), "{from} to {to}");
         }
     }
 }

@@ -16,12 +16,6 @@ pub(super) fn ms(at: Timestamp) -> i64 {
     int(at.as_ms())
 }
 
-/// Rows as one parameter, for [`super::dialect::Dialect::rows`].
-pub(super) fn json_rows<T: serde::Serialize>(rows: impl Iterator<Item = T>) -> Result<String, StoreError> {
-    serde_json::to_string(&rows.collect::<Vec<T>>())
-        .map_err(|error| StoreError::Unwritable(error.to_string()))
-}
-
 pub(super) fn number(row: &DbRow, column: &'static str) -> Result<u64, StoreError> {
     let stored: i64 = row.try_get(column)?;
     u64::try_from(stored).map_err(|_| StoreError::Unreadable { column, got: stored.to_string() })

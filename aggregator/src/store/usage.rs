@@ -2,32 +2,50 @@
 
 use std::collections::BTreeMap;
 
-use shared::ids::{Mode, ProjectId};
+use shared::ids::ProjectId;
 use shared::time::Day;
 use shared::units::Units;
 
-use super::rollups::{self, Range};
+use super::export::Exported;
+use super::rollups::{self, AgentsPage};
 use super::rows::{day, units};
 use super::{Store, StoreError};
 use crate::ledger::forecast::PACE_DAYS;
-use crate::usage::{Span, Sums};
+use crate::usage::Sums;
+use crate::usage_page::{LinePlace, Page, UsageLine};
 
 impl Store {
-    /// The sums of a project's cells, all from one state of the books.
+    /// The sums of a project's cells, all from one state of the books; one agent more than the page has, so that it
+    /// is known whether others follow.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn usage(&self, project: &ProjectId, mode: Mode, span: Span) -> Result<Sums, StoreError> {
-        let range =
-            Range { project: project.as_str(), mode: mode.as_str(), from: span.from(), to: span.to() };
+    pub async fn usage(&self, of: &Exported, page: &Page) -> Result<Sums, StoreError> {
+        let range = of.range();
+        let wanted = AgentsPage::new(page.after.as_ref(), page.limit.saturating_add(1));
         let mut tx = self.read().await?;
         let (tokens_in, tokens_out) = rollups::observed(&mut tx, range).await?;
         Ok(Sums {
             by_day: rollups::by_day(&mut tx, range).await?,
-            by_agent: rollups::by_agent(&mut tx, range).await?,
+            by_agent: rollups::by_agent(&mut tx, range, (page.order, &wanted)).await?,
             tokens_in,
             tokens_out,
         })
+    }
+
+    /// A page of what was counted by day, agent and kind, in that order, and one line more.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn usage_lines(
+        &self,
+        of: &Exported,
+        after: Option<&LinePlace>,
+        limit: usize,
+    ) -> Result<Vec<UsageLine>, StoreError> {
+        let query = rollups::lines_query(of.range(), (after, limit.saturating_add(1)));
+        let rows = query.fetch_all(&self.readers).await?;
+        rows.iter().map(rollups::line).collect()
     }
 
     /// Live units of each day that the forecast's pace is taken from, today included.

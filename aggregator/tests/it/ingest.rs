@@ -1,11 +1,14 @@
 //! `POST /ingest`: what is merged, what is set aside, and what is refused without a trace.
 
+use aggregator::store::{Store, WhenMissing};
+use serde_json::json;
 use shared::plan::Plan;
 use shared::policy::SignedPolicy;
 use shared::time::Timestamp;
+use shared::units::Units;
 use shared::wire::{Flush, FlushAck};
 
-use crate::support::{Meter, noon, project_id, sign, signing_keys};
+use crate::support::{Meter, basis, noon, project_id, sign, signing_keys};
 
 /// A flush as text: `cells` are `day kind agent units`, one a line.
 fn flush(project: &str, seq: u64, cells: &[&str]) -> String {
@@ -307,4 +310,82 @@ async fn a_store_that_takes_no_writes_is_503_and_said_to_be_unready() {
         assert_eq!(answer.header("retry-after"), Some("1"), "{what}");
     }
     assert_eq!(meter.send("GET", "/healthz", &[], "").await.status, 200, "the process lives");
+}
+
+/// Two servers on one database remember what they wrote; each has to see what the other changed since.
+#[tokio::test]
+async fn what_another_server_has_written_since_is_never_taken_for_what_is_stored() {
+    let meter = meter().await;
+    let other = Store::open(&meter.folder.database(), WhenMissing::Refuse).await.unwrap();
+    let stores = [&meter.app.store, &other];
+    let merge = async |server: usize, seq: u64, cells: &[&str]| {
+        let flush: Flush = serde_json::from_str(&flush("demo", seq, cells)).unwrap();
+        stores[server].merge(&[&flush, &flush], noon()).await.unwrap();
+    };
+    // server, then the cells of its flush; each flush comes twice in one transaction
+    let steps: [(usize, &[&str]); 8] = [
+        (0, &["2026-11-22 verify a 5", "2026-11-22 verify b 1"]),
+        (0, &["2026-11-22 verify a 6"]),
+        (1, &["2026-11-22 verify a 9", "2026-11-22 verify c 4"]),
+        (0, &["2026-11-22 verify a 8", "2026-11-22 verify c 4"]),
+        (0, &["2026-11-22 verify a 9", "2026-11-22 verify b 2", "2026-11-23 verify a 1"]),
+        (1, &["2026-11-22 verify b 2"]),
+        (0, &["2026-11-22 verify b 3"]),
+        (1, &["2026-11-22 verify b 7", "2026-11-23 verify a 1"]),
+    ];
+    for (seq, (server, cells)) in (1..).zip(steps) {
+        merge(server, seq, cells).await;
+        let findings = meter.app.store.audit(&project_id("demo")).await.unwrap().unwrap();
+        assert!(findings.is_empty(), "after flush {seq}: {findings:?}");
+    }
+    let book = meter.app.store.book(&project_id("demo")).await.unwrap().unwrap();
+    assert_eq!(book.seen(noon()).usage(noon().period()).units.get(), 9 + 7 + 4 + 1);
+    other.close().await;
+}
+
+/// What a person decides writes cells too.
+#[tokio::test]
+async fn a_cell_that_was_accepted_is_not_added_again_by_the_next_flush() {
+    let meter = meter().await;
+    let send = async |seq, units: u64| {
+        ack(&meter.flush(&flush("demo", seq, &[&format!("2026-11-23 verify a {units}")])).await);
+    };
+    send(1, 10).await;
+    send(2, 9_999_999).await;
+    let aside = meter.app.store.quarantine(&project_id("demo")).await.unwrap();
+    let mut work = meter.app.store.begin_in(&project_id("demo")).await.unwrap();
+    work.accept_quarantined(&project_id("demo"), &aside[0].id, noon()).await.unwrap();
+    work.commit().await.unwrap();
+    send(3, 20).await;
+    let findings = meter.app.store.audit(&project_id("demo")).await.unwrap().unwrap();
+    assert!(findings.is_empty(), "{findings:?}");
+    let book = meter.app.store.book(&project_id("demo")).await.unwrap().unwrap();
+    assert_eq!(book.seen(noon()).usage(noon().period()).units.get(), 9_999_999);
+}
+
+#[tokio::test]
+async fn a_home_with_an_escrow_is_told_what_is_merged_of_its_earlier_lives() {
+    let mut basis = basis();
+    basis.leases.escrow = Some(Units::new(50));
+    let meter = Meter::start_on(basis).await;
+    meter.project("demo", Plan::Community).await;
+    let first =
+        flush("demo", 3, &["2026-11-23 verify a 5", "2026-11-22 verify a 2", "2026-11-23 verify ~none 4"]);
+    let told = |answer| serde_json::to_value(ack(&answer).merged).unwrap();
+    let alone = told(meter.flush(&first).await);
+    assert_eq!(alone, json!([{ "period": "2026-11", "units": 11, "lives": 0, "agents": { "a": 7 } }]));
+    // A new life asks before it issues anything; what came of test keys is not of its month.
+    let pull = flush("demo", 1, &[]).replace("aaaaaaaa", "bbbbbbbb");
+    let test = flush("demo", 1, &["2026-11-23 verify a 100"]).replace("live", "test");
+    assert_eq!(meter.flush(&test).await.status, 200);
+    let asked = told(meter.flush(&pull).await);
+    assert_eq!(asked, json!([{ "period": "2026-11", "units": 11, "lives": 1, "agents": { "a": 7 } }]));
+    // November is not final until it is closed, although December has begun.
+    meter.app.clock.set(noon().period().end().plus_ms(1));
+    let december = told(meter.flush(&pull).await);
+    assert_eq!(december[0]["units"], 11);
+    assert_eq!(december[1], json!({ "period": "2026-12", "units": 0, "lives": 1 }));
+    // Others need not know, and are not told.
+    let plain = self::meter().await;
+    assert_eq!(told(plain.flush(&first).await), json!([]));
 }

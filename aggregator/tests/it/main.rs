@@ -25,6 +25,7 @@ mod policies;
 mod streams;
 mod stripe_inbox;
 mod support;
+mod taken_back;
 mod trail;
 mod usage;
 mod webhooks;

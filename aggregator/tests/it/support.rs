@@ -134,7 +134,13 @@ impl Meter {
     }
 
     async fn start_as(folder: Folder, clock: Clock, timeouts: Timeouts, webhooks: Settings) -> Self {
-        Self::start_parts((folder, clock, timeouts), webhooks, |_, _| None).await
+        Self::start_parts((folder, clock, timeouts, basis()), webhooks, |_, _| None).await
+    }
+
+    /// A meter whose policies are compiled from this.
+    pub(crate) async fn start_on(basis: Basis) -> Self {
+        let parts = (Folder::new(), Clock::manual(noon()), Timeouts::default(), basis);
+        Self::start_parts(parts, webhooks(), |_, _| None).await
     }
 
     /// Starts with an account at Stripe.
@@ -142,22 +148,22 @@ impl Meter {
         clock: Clock,
         account: impl FnOnce(&Store, &Clock) -> Account,
     ) -> Self {
-        let parts = (Folder::new(), clock, Timeouts::default());
+        let parts = (Folder::new(), clock, Timeouts::default(), basis());
         Self::start_parts(parts, webhooks(), |store, clock| Some(account(store, clock))).await
     }
 
     async fn start_parts(
-        (folder, clock, timeouts): (Folder, Clock, Timeouts),
+        (folder, clock, timeouts, basis): (Folder, Clock, Timeouts, Basis),
         webhooks: Settings,
         account: impl FnOnce(&Store, &Clock) -> Option<Account>,
     ) -> Self {
         let store = Store::open(&folder.database(), WhenMissing::Create).await.unwrap();
         let stripe = account(&store, &clock);
         let app = App::new(Parts {
-            intake: Intake::start(store.clone(), clock.clone()),
+            intake: Intake::start(&store, &clock),
             store,
             clock,
-            basis: basis(),
+            basis,
             key_secrets: KeySecrets::parse(&format!("1:{SECRET_KEYS}")).unwrap(),
             signing_keys: signing_keys(),
             webhooks,
@@ -332,7 +338,22 @@ pub(crate) async fn read_answer(stream: &mut TcpStream) -> Answer {
         }
     });
     read.await.expect("the server neither answered nor closed");
-    Answer::parse(&String::from_utf8(bytes).unwrap())
+    let answer = Answer::parse(&String::from_utf8(bytes).unwrap());
+    let chunked = answer.header("transfer-encoding") == Some("chunked");
+    if chunked { Answer { body: unchunked(&answer.body), ..answer } } else { answer }
+}
+
+/// A body of chunks, each behind its length; what broke off stays as it came.
+fn unchunked(mut chunks: &str) -> String {
+    let mut body = String::new();
+    while let Some((length, rest)) = chunks.split_once("\r\n")
+        && let Ok(length) = usize::from_str_radix(length, 16)
+        && let Some((chunk, rest)) = rest.split_at_checked(length)
+    {
+        body.push_str(chunk);
+        chunks = rest.strip_prefix("\r\n").unwrap_or(rest);
+    }
+    body + chunks
 }
 
 /// An answer as it came.

@@ -84,6 +84,10 @@ async fn queries_that_cannot_be_meant_are_refused_by_name() {
         from=2026-05-01&to=2026-05-31&limit=10001 => limit
         from=2026-05-01&to=2026-05-31&cursor=3.a => -
         from=2026-05-01&to=2026-05-31&cursor=a   => cursor
+        from=2026-05-01&to=2026-05-31&order=agent&cursor=a => -
+        from=2026-05-01&to=2026-05-31&order=name => order
+        from=2026-05-01&to=2026-05-31&group_by=day,agent,kind&cursor=a => cursor
+        from=2026-05-01&to=2026-05-31&group_by=day,agent => group_by
         from=2026-05-01&to=2026-05-31&page=2     => page
         from=2026-05-01&from=2026-05-02&to=2026-05-31 => from
         from=2026-05-01&to=2026-05-31&FROM=x     => FROM
@@ -147,4 +151,81 @@ async fn reports_are_grouped_and_come_as_csv() {
     assert!(csv.header("content-type").unwrap().starts_with("text/csv") && csv.body.starts_with("day,units"));
     meter.get(&format!("{path}&group_by=hour"), &viewer).await.refuses("group_by", "hour");
     meter.get(&format!("{path}&format=xml"), &viewer).await.refuses("format", "xml");
+}
+
+/// A flush of one cell for each agent.
+fn flush(seq: u64, cells: &[(String, u64)]) -> String {
+    let cell = |(agent, units): &(String, u64)| {
+        format!(
+            r#"{{"day":"2026-11-23","kind":"verify","agent":"{agent}","units":{units},"tokens_in":{units}}}"#
+        )
+    };
+    let cells: Vec<String> = cells.iter().map(cell).collect();
+    format!(
+        r#"{{"project":"demo","mode":"live","source":"home","incarnation":"aaaaaaaa","seq":{seq},"cells":[{}]}}"#,
+        cells.join(",")
+    )
+}
+
+#[tokio::test]
+async fn pages_by_name_have_every_agent_once_though_all_of_them_are_counted_meanwhile() {
+    let (meter, token) = meter().await;
+    let counted = |seq: u64| {
+        (0..50_u64).map(move |n| (format!("a{n:02}"), 1 + seq * (1 + n * 7 % 13))).collect::<Vec<_>>()
+    };
+    assert_eq!(meter.flush(&flush(1, &counted(1))).await.status, 200);
+    let path = "/api/v1/usage?from=2026-11-01&to=2026-11-23&limit=7";
+    let groupings = [
+        ("order=agent", "agents"),
+        ("group_by=agent&order=agent", "groups"),
+        ("group_by=day,agent,kind", "groups"),
+    ];
+    for (base, (query, list)) in (1..).step_by(100).zip(groupings) {
+        let (mut told, mut cursor, mut seq) = (Vec::new(), String::new(), base);
+        loop {
+            let page = meter.get(&format!("{path}&{query}{cursor}"), &token).await.value();
+            let agents = page[list].as_array().unwrap();
+            told.extend(
+                agents.iter().map(|one| one.get("key").unwrap_or(&one["agent"]).as_str().unwrap().to_owned()),
+            );
+            let Some(next) = page["next"].as_str() else { break };
+            cursor = format!("&cursor={next}");
+            seq += 1;
+            assert_eq!(meter.flush(&flush(seq, &counted(seq))).await.status, 200);
+        }
+        let all: Vec<String> = (0..50).map(|n| format!("a{n:02}")).collect();
+        assert_eq!(told, all, "{query}");
+    }
+    let most = meter.get(&format!("{path}&limit=3").replace("limit=7&", ""), &token).await.value();
+    let units: Vec<u64> =
+        most["agents"].as_array().unwrap().iter().map(|one| one["units"].as_u64().unwrap()).collect();
+    assert!(units.len() == 3 && units.is_sorted_by(|a, b| a >= b), "the three with most: {units:?}");
+}
+
+#[tokio::test]
+async fn long_reports_come_as_csv_in_pieces_and_whole() {
+    let (meter, token) = meter().await;
+    let agents: Vec<(String, u64)> = (0..2_500_u64).map(|n| (format!("agent,{n:04}"), 1 + n % 40)).collect();
+    for (seq, cells) in (1..).zip(agents.chunks(1_000)) {
+        assert_eq!(meter.flush(&flush(seq, cells)).await.status, 200);
+    }
+    let path = "/api/v1/usage?from=2026-11-20&to=2026-11-30&format=csv";
+    let lines = meter.get(&format!("{path}&group_by=day,agent,kind"), &token).await;
+    assert_eq!(lines.status, 200);
+    assert_eq!(lines.header("transfer-encoding"), Some("chunked"));
+    let mut rows = lines.body.lines();
+    assert_eq!(rows.next(), Some("day,agent,kind,units,tokens_in,tokens_out,anchors"));
+    let expected =
+        agents.iter().map(|(agent, units)| format!("2026-11-23,\"{agent}\",verify,{units},{units},0,0"));
+    assert!(rows.eq(expected), "every line once, in order");
+    let by_agent = meter.get(&format!("{path}&group_by=agent"), &token).await.body;
+    let mut expected: Vec<&(String, u64)> = agents.iter().collect();
+    expected.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    let expected = expected.iter().map(|(agent, units)| format!("\"{agent}\",{units}"));
+    assert!(by_agent.lines().skip(1).eq(expected), "the most first");
+    let empty =
+        meter.get("/api/v1/usage?from=2025-11-20&to=2025-11-20&format=csv&group_by=agent", &token).await;
+    assert_eq!(empty.body, "agent,units\r\n");
+    let page = meter.get(&format!("{path}&group_by=agent&limit=2"), &token).await;
+    assert_eq!(page.body.lines().count(), 3, "{}", page.body);
 }

@@ -2,3 +2,5 @@
 
 mod crashes;
 mod replicas;
+mod safety;
+mod tls;

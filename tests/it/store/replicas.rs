@@ -9,6 +9,7 @@ use tests::client::Call;
 use tests::clock;
 use tests::poll::eventually;
 use tests::postgres::Postgres;
+use tests::receiver::Receiver;
 use tests::servers::Servers;
 use tests::stand_in::StandIn;
 
@@ -107,6 +108,50 @@ async fn flushes_to_two_servers_on_one_postgres_add_up_and_cross_each_level_once
         assert_eq!(levels, [80, 100], "{plan}");
     }
     assert!((crossings - 2.0).abs() < 0.5, "{crossings} crossings fired");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_servers_on_one_postgres_deliver_each_event_once() -> Result<()> {
+    const PROJECTS: u64 = 8;
+    let (postgres, receiver) = (Postgres::start().await?, Receiver::start().await?);
+    let mut servers = Servers::on(Some(postgres.create("books")?), None)?;
+    let addresses = [servers.add().await?, servers.add().await?];
+    for project in 0..PROJECTS {
+        let id = format!("p{project}");
+        servers.project(&id, 10)?;
+        let event = ["--event", "usage.threshold_reached"];
+        let words = ["webhooks", "create", "--project", &id, "--url", &receiver.url()];
+        servers.meter(&[&words[..], &event].concat())?;
+    }
+    let mut homes = tokio::task::JoinSet::new();
+    for project in 0..PROJECTS {
+        for (address, units) in addresses.into_iter().zip([8, 10]) {
+            let body = flush_of(0, units).replace("demo", &format!("p{project}"));
+            let flush = servers.signer()?.flush(&body)?;
+            homes.spawn(async move { anyhow::Ok(flush.send(address).await?.status) });
+        }
+    }
+    for status in homes.join_all().await {
+        ensure!(status? == 200, "a flush was not taken");
+    }
+    let expected = usize::try_from(2 * PROJECTS)?;
+    let all = eventually("the deliveries", WITHIN, async || {
+        Ok((receiver.kept().len() >= expected).then(|| receiver.received()))
+    })
+    .await?;
+    // What is told last is delivered last: a second delivery of the others would have come before it.
+    servers.project("last", 10)?;
+    servers.meter(&["webhooks", "create", "--project", "last", "--url", &receiver.url()])?;
+    let flush = servers.signer()?.flush(&flush_of(0, 9).replace("demo", "last"))?;
+    ensure!(flush.send(addresses[0]).await?.status == 200, "the last flush was not taken");
+    eventually("the last delivery", WITHIN, async || {
+        Ok(receiver.received().iter().any(|one| one.body.contains("\"last\"")).then_some(()))
+    })
+    .await?;
+    let distinct = receiver.kept().len();
+    ensure!(receiver.received().len() == distinct, "{distinct} events, and {all:?}");
+    ensure!(all.len() == expected, "{all:?}");
     Ok(())
 }
 

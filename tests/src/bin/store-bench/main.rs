@@ -11,52 +11,74 @@
 )]
 
 mod deliveries;
+mod document;
 mod ours;
 mod plain;
 mod report;
 mod soak;
 
+use std::path::Path;
+
 use anyhow::{Context, Result, bail};
 use tests::postgres::Postgres;
 use tests::servers::Servers;
 
-/// Seconds that each loop is measured for.
-const SECONDS: u64 = 10;
+/// Rounds, each of the plain loop and of ours in turn: what else the machine does meets both.
+const ROUNDS: usize = 3;
+
+/// Seconds that each loop is measured for in a round.
+const SECONDS: u64 = 5;
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["bench"] => bench(SECONDS).await,
-        ["bench", seconds] => bench(seconds.parse()?).await,
+        ["bench", page] => bench(SECONDS, Path::new(page)).await,
+        ["bench", page, seconds] => bench(seconds.parse()?, Path::new(page)).await,
         ["deliveries"] => deliveries::run(SECONDS).await,
         ["deliveries", seconds] => deliveries::run(seconds.parse()?).await,
         ["soak", seconds] => soak::run(seconds.parse()?).await,
         other => bail!(
-            "got {other:?}, accepted are `bench [seconds]`, `deliveries [seconds]` and `soak <seconds>`"
+            "got {other:?}, accepted are `bench <page> [seconds]`, `deliveries [seconds]` and `soak <seconds>`"
         ),
     }
 }
 
-async fn bench(seconds: u64) -> Result<()> {
-    println!("1,000-cell batches: 334 agents x 3 kinds of one day, every count rising; {seconds} s each");
-    let scratch = std::env::temp_dir().join(format!("store-bench-{}", std::process::id()));
-    std::fs::create_dir_all(&scratch)?;
-    let file = scratch.join("plain.db");
-    let plain_rate = plain::sqlite(&file, seconds).await?;
-    std::fs::remove_dir_all(&scratch)?;
-    measure("sqlite", None, plain_rate, seconds).await?;
-    let postgres = Postgres::start_on_disk().await?;
-    let plain_rate = plain::postgres(&postgres.create("plain")?, seconds).await?;
-    measure("postgres", Some(postgres.create("books")?), plain_rate, seconds).await
+/// What was measured on one database.
+#[derive(Debug)]
+struct Measured {
+    name: &'static str,
+    /// Cells per second of the plain loop and of ours, by round.
+    rates: Vec<(f64, f64)>,
+    reports: Vec<report::Timed>,
 }
 
-async fn measure(name: &str, database: Option<String>, plain_rate: f64, seconds: u64) -> Result<()> {
-    let mut servers = Servers::on(database, None)?;
+async fn bench(seconds: u64, page: &Path) -> Result<()> {
+    println!("1,000-cell batches: 334 agents x 3 kinds of one day, every count rising");
+    println!("{ROUNDS} rounds of {seconds} s each");
+    let sqlite = measure("SQLite", None, seconds).await?;
+    let postgres = Postgres::start_on_disk().await?;
+    let postgres = measure("Postgres", Some(&postgres), seconds).await?;
+    document::write(page, &[sqlite, postgres], (ROUNDS, seconds))
+}
+
+async fn measure(name: &'static str, postgres: Option<&Postgres>, seconds: u64) -> Result<Measured> {
+    let books = postgres.map(|postgres| postgres.create("books")).transpose()?;
+    let mut servers = Servers::on(books, None)?;
     let address = servers.add().await?;
     let load = ours::Load::prepare(&servers, address).await?;
-    let rate = load.run(seconds).await?;
-    let share = 100.0 * rate / plain_rate;
-    println!("{name:9} plain loop {plain_rate:>9.0} cells/s   /ingest {rate:>9.0} cells/s   {share:.0} %");
-    report::measure(name, &servers, address).await.context("the year's report")
+    let mut rates = Vec::with_capacity(ROUNDS);
+    for round in 0..ROUNDS {
+        let theirs = match postgres {
+            Some(postgres) => plain::postgres(&postgres.create(&format!("plain{round}"))?, seconds).await?,
+            // On the disk that our books are on.
+            None => plain::sqlite(&servers.path(&format!("plain{round}.db")), seconds).await?,
+        };
+        let ours = load.run(seconds).await?;
+        let share = 100.0 * ours / theirs;
+        println!("{name:9} plain loop {theirs:>9.0} cells/s   /ingest {ours:>9.0} cells/s   {share:.0} %");
+        rates.push((theirs, ours));
+    }
+    let reports = report::measure(name, &servers, address).await.context("the year's report")?;
+    Ok(Measured { name, rates, reports })
 }

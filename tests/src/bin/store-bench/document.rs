@@ -1,0 +1,61 @@
+//! What was measured, in its place in `docs/benchmarks.md`: between two marks. What people wrote around it stays.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use tests::clock;
+
+use crate::Measured;
+
+const BEGIN: &str = "<!-- store-bench: begin; written by the benchmark, edits are lost -->";
+const END: &str = "<!-- store-bench: end -->";
+
+/// Replaces the marked section of the page.
+pub(crate) fn write(page: &Path, measured: &[Measured], how: (usize, u64)) -> Result<()> {
+    let before = fs::read_to_string(page).with_context(|| format!("cannot read {}", page.display()))?;
+    let (head, rest) = before.split_once(BEGIN).context("the page has no mark for this section")?;
+    let (_, tail) = rest.split_once(END).context("the section has no end")?;
+    let text = section(measured, how)?;
+    fs::write(page, format!("{head}{BEGIN}\n\n{}\n\n{END}{tail}", text.trim()))?;
+    Ok(())
+}
+
+fn section(measured: &[Measured], (rounds, seconds): (usize, u64)) -> Result<String> {
+    let (day, processors) = (clock::now().day(), std::thread::available_parallelism()?);
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().unwrap_or_default().to_owned();
+    let commit = Command::new("git").args(["rev-parse", "--short", "HEAD"]).output();
+    let commit =
+        commit.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
+    let mut text = format!(
+        "- {day}, commit {commit}, {processors} processors; load at the end {load}\n\
+         - `cargo xtask bench --store`: medians of {rounds} rounds, in each of which both loops ran for {seconds} s\n\n\
+         | database | plain loop, cells/s | `/ingest`, cells/s | share | share, by round |\n\
+         | -------- | ------------------: | -----------------: | ----: | --------------: |\n"
+    );
+    for Measured { name, rates, .. } in measured {
+        let share = |(theirs, ours): &(f64, f64)| 100.0 * ours / theirs;
+        let by_round: Vec<String> = rates.iter().map(|rates| format!("{:.0} %", share(rates))).collect();
+        let theirs = median(rates.iter().map(|(theirs, _)| *theirs).collect())?;
+        let ours = median(rates.iter().map(|(_, ours)| *ours).collect())?;
+        let share = median(rates.iter().map(share).collect())?;
+        writeln!(text, "| {name} | {theirs:.0} | {ours:.0} | {share:.0} % | {} |", by_round.join(", "))?;
+    }
+    text.push_str("\n| usage of 1,000 agents | median ms | slowest ms |\n| --- | ---: | ---: |\n");
+    for Measured { name, reports, .. } in measured {
+        for report in reports {
+            let ms = |time: std::time::Duration| time.as_secs_f64() * 1_000.0;
+            let (median, slowest) = (ms(report.median), ms(report.slowest));
+            writeln!(text, "| {} on {name} | {median:.1} | {slowest:.1} |", report.what)?;
+        }
+    }
+    Ok(text)
+}
+
+fn median(mut numbers: Vec<f64>) -> Result<f64> {
+    numbers.sort_by(f64::total_cmp);
+    numbers.get(numbers.len().div_euclid(2)).copied().context("no rounds")
+}

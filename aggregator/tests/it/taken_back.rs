@@ -83,8 +83,8 @@ async fn a_deadlock_ends_with_the_change_made() {
     }
     let folder = Folder::new();
     let name = folder.database_url().rsplit('/').next().unwrap().to_owned();
-    // The meter looks for a deadlock after three seconds, and by then there is one; the other session never looks.
-    backend::run(folder.database_url(), format!("ALTER DATABASE \"{name}\" SET deadlock_timeout = '3s'"));
+    // The meter looks for a deadlock after two seconds, and by then there is one; the other session never looks.
+    backend::run(folder.database_url(), format!("ALTER DATABASE \"{name}\" SET deadlock_timeout = '2s'"));
     let clock = aggregator::clock::Clock::manual(noon());
     let meter = Meter::start_with(folder, clock, aggregator::http::Timeouts::default()).await;
     meter.project("demo", Plan::Community).await;

@@ -218,7 +218,7 @@ pub struct Contact {
     pub lane: u8,
     /// Rises by one with each contact of the lane, from one.
     pub nonce: u64,
-    /// The life of the home that the leases are of; `None` until the first reply.
+    /// The life of the home that the leases are of; `None` until the first reply, and until then nothing is reported.
     #[serde(default)]
     pub incarnation: Option<Incarnation>,
     /// What was served.

@@ -109,6 +109,9 @@ impl Uplink {
     }
 
     /// Starts a contact on a free lane, with everything that is ready to go.
+    ///
+    /// Nothing is reported before the home's life is known: a first contact is sent again until it is answered, and
+    /// a life that began meanwhile would count what the one before has counted.
     pub(crate) fn send(
         &mut self,
         now: Timestamp,
@@ -116,7 +119,7 @@ impl Uplink {
         draft: Draft,
         book: &mut Book,
     ) -> Option<Contact> {
-        if self.frozen.is_none() && !book.is_reported() {
+        if self.incarnation.is_some() && self.frozen.is_none() && !book.is_reported() {
             self.seq = self.seq.saturating_add(1);
             self.frozen = Some(book.freeze(self.seq));
         }

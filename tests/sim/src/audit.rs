@@ -38,6 +38,8 @@ pub struct Auditor {
     /// What each holder served from its reserve since it was last answered.
     reserves: BTreeMap<u64, u64>,
     policies: Vec<(Timestamp, Policy)>,
+    /// The run's first minute, and how far the home's clock was stepped in all; `None` where it never was.
+    stepping: Option<(Minute, u64)>,
     /// Units that dead isolates had not settled, or that a rollback may have lost.
     pub lost_at_most: u64,
     /// Whether anything died that could lose units.
@@ -65,6 +67,24 @@ impl Auditor {
         if self.policies.last().is_none_or(|(_, last)| last.version < policy.version) {
             self.policies.push((at, policy.clone()));
         }
+    }
+
+    /// The home's clock is stepped by so many milliseconds, forward or back, in a run that began in that minute.
+    ///
+    /// A permit belongs to the minute that it was issued for, and holders spend it by how long that had to last. After
+    /// a step those are other seconds than the clock shows, so minutes cannot be judged one by one any more: in all
+    /// of them together no more is served than they permit.
+    pub fn stepped(&mut self, by_ms: u64, first: Minute) {
+        let (_, steps_ms) = self.stepping.get_or_insert((first, 0));
+        *steps_ms += by_ms;
+    }
+
+    /// The permits of every minute that has begun, by a clock that was stepped.
+    fn permits_until(&self, at: Timestamp, (first, steps_ms): (Minute, u64), rpm: u64) -> u64 {
+        let last = at.plus_ms(steps_ms).minute();
+        let minutes = std::iter::successors(Some(first), |minute| Some(minute.next()));
+        let begun = minutes.take_while(|minute| *minute <= last).count();
+        rpm * u64::try_from(begun).unwrap_or(0)
     }
 
     /// Units served in a period.
@@ -146,7 +166,12 @@ impl Auditor {
         // Permits may have been issued in the last sixth of the minute before.
         let this_minute = self.in_force(Timestamp::from_ms(minute.start().as_ms().saturating_sub(CUT_MS)));
         let rpm = this_minute.iter().map(|policy| u64::from(policy.rpm)).max().unwrap_or(0);
-        if in_minute > rpm {
+        if let Some(stepping) = self.stepping {
+            let (all, most) = (self.minutes.values().sum::<u64>(), self.permits_until(at, stepping, rpm));
+            if all > most {
+                return Err(format!("I9: {all} requests of {most} in all minutes, with a stepped clock"));
+            }
+        } else if in_minute > rpm {
             return Err(format!("I9: {in_minute} requests of {rpm} in the minute from {}", minute.start()));
         }
         let limit = lately.iter().map(|policy| policy.leases.agents.get(&serve.key.agent)).max().flatten();

@@ -108,6 +108,9 @@ pub struct Faults {
     pub limits_ms: u64,
     /// Whether policy changes turn open overage off and on.
     pub toggles: bool,
+    /// The mean time between steps of the home's clock, in milliseconds. Months and policies must not turn then: the
+    /// auditor knows both by that clock.
+    pub step_ms: u64,
 }
 
 /// Whether a class is part of a swarm.

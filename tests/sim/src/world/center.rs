@@ -133,7 +133,7 @@ impl World {
     }
 
     pub(super) fn contact_home(&mut self, contact: &Contact) -> Verdict {
-        let now = self.now();
+        let now = self.home_now();
         let second = self.meters.second(self.now_us);
         let seed = draw(&mut self.random);
         let Some(home) = self.home.home.as_mut() else { return Ok(()) };
@@ -151,7 +151,7 @@ impl World {
     }
 
     pub(super) fn decide_at_home(&mut self, ask: &Ask) -> Verdict {
-        let now = self.now();
+        let now = self.home_now();
         let Some(home) = self.home.home.as_mut() else { return Ok(()) };
         let verdict = home.decide(now, ask);
         let persisted = self.persist_home();
@@ -172,7 +172,7 @@ impl World {
             return;
         }
         self.home.wake_us = u64::MAX;
-        let now = self.now();
+        let now = self.home_now();
         let Some(home) = self.home.home.as_mut() else { return };
         if home.needs_registration() || home.policy_version().is_none() {
             let pull = home.pull();
@@ -197,7 +197,7 @@ impl World {
 
     /// Sets the home's alarm.
     pub(super) fn alarm_home(&mut self) {
-        let now = self.now();
+        let now = self.home_now();
         let Some(home) = self.home.home.as_ref() else { return };
         let asks = home.needs_registration() || home.policy_version().is_none();
         let due = if asks { Some(now) } else { home.flush_due() };
@@ -226,7 +226,7 @@ impl World {
     }
 
     pub(super) fn take_receipt(&mut self, receipt: &Receipt) {
-        let now = self.now();
+        let now = self.home_now();
         let Some(home) = self.home.home.as_mut() else { return };
         if receipt.life != *home.incarnation() {
             return;
@@ -253,7 +253,7 @@ impl World {
     }
 
     pub(super) fn flush_timed_out(&mut self, seq: u64) {
-        let now = self.now();
+        let now = self.home_now();
         if self.home.flight == Some(seq) {
             self.home.flight = None;
             if let Some(home) = self.home.home.as_mut() {
@@ -277,7 +277,7 @@ impl World {
     }
 
     pub(super) fn install_policy(&mut self) {
-        let (now, policy) = (self.now(), self.aggregator.policy.clone());
+        let (now, policy) = (self.home_now(), self.aggregator.policy.clone());
         let Some(home) = self.home.home.as_mut() else { return };
         home.install(policy.clone());
         let rows = home.take_writes();
@@ -301,7 +301,7 @@ impl World {
 
     pub(super) fn home_up(&mut self) {
         if self.home.home.is_none() {
-            let now = self.now();
+            let now = self.home_now();
             let loaded = Home::load(self.home.disk.clone(), now).ok().flatten();
             if loaded.is_none() {
                 self.home.lives += 1;
@@ -327,7 +327,7 @@ impl World {
         self.home.lives += 1;
         let life = incarnation(self.config.seed, self.home.lives);
         self.note(|| format!("home rolled back, life {life}"));
-        let now = self.now();
+        let now = self.home_now();
         // One time in four everything is lost: the home is new, and does not know that it is not the first.
         let lost = self.random.between(0, 3) == 0;
         if lost {

@@ -1,9 +1,13 @@
 //! Faults that come by themselves, and healing.
 
 use shared::policy::Overage;
+use shared::time::Timestamp;
 use shared::units::Units;
 
 use super::{Event, World};
+
+/// The furthest that the home's clock steps at once, in milliseconds.
+const STEP_MS_MAX: u64 = 5_000;
 
 /// A fault that is due.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +24,7 @@ pub(super) enum Fault {
     SubSnapshot(usize),
     SubLoss(usize),
     Limits,
+    ClockStep,
 }
 
 impl World {
@@ -41,6 +46,7 @@ impl World {
             Fault::Rollback,
             Fault::Rehome,
             Fault::Limits,
+            Fault::ClockStep,
         ] {
             self.again(fault);
         }
@@ -62,6 +68,7 @@ impl World {
             Fault::SubSnapshot(_) => faults.sub_loss_ms / 4,
             Fault::SubLoss(_) => faults.sub_loss_ms,
             Fault::Limits => faults.limits_ms,
+            Fault::ClockStep => faults.step_ms,
         };
         if mean_ms > 0 {
             let wait = self.random.between(1, mean_ms * 2);
@@ -89,8 +96,22 @@ impl World {
             Fault::SubSnapshot(sub) => self.snapshot_sub(sub),
             Fault::SubLoss(sub) => self.lose_sub(sub),
             Fault::Limits => self.change_limit(),
+            Fault::ClockStep => self.step_clock(),
         }
         self.again(fault);
+    }
+
+    /// Steps the clock of the home's machine by up to five seconds, as a daemon that sets it does.
+    fn step_clock(&mut self) {
+        let by = self.random.between(1, STEP_MS_MAX);
+        let steps = &mut self.home_steps;
+        if self.random.between(0, 1) == 0 {
+            steps.ahead_ms += by;
+        } else {
+            steps.behind_ms += by;
+        }
+        self.auditor.stepped(by, Timestamp::from_ms(self.start_ms).minute());
+        self.note(|| format!("the home's clock steps by {by} ms"));
     }
 
     /// Cuts one way somewhere for a while.

@@ -68,6 +68,13 @@ enum Event {
     SubUp(usize),
 }
 
+/// How far a clock was stepped, each way.
+#[derive(Debug, Clone, Copy, Default)]
+struct Steps {
+    ahead_ms: u64,
+    behind_ms: u64,
+}
+
 /// A run.
 #[derive(Debug)]
 pub struct World {
@@ -84,6 +91,7 @@ pub struct World {
     isolates: Vec<Isolate>,
     aggregator: Aggregator,
     auditor: Auditor,
+    home_steps: Steps,
     routes: BTreeMap<HolderId, Addressee>,
     healed: bool,
     asking: bool,
@@ -126,6 +134,7 @@ impl World {
             isolates: Vec::new(),
             aggregator: Aggregator::new(policy, Timestamp::from_ms(start_ms), planted.shell),
             auditor: Auditor::default(),
+            home_steps: Steps::default(),
             routes: BTreeMap::new(),
             healed: false,
             asking: true,
@@ -254,9 +263,15 @@ impl World {
         self.at(self.now_us + ms * 1_000, event);
     }
 
-    /// The true time, which is the home's clock.
+    /// The true time.
     fn now(&self) -> Timestamp {
         Timestamp::from_ms(self.now_us / 1_000)
+    }
+
+    /// What the clock of the home's machine shows: the true time, but for steps.
+    fn home_now(&self) -> Timestamp {
+        let ms = self.now_us / 1_000 + self.home_steps.ahead_ms;
+        Timestamp::from_ms(ms - self.home_steps.behind_ms)
     }
 
     fn chance(&mut self, permille: u64) -> bool {

@@ -224,7 +224,7 @@ impl World {
     }
 
     pub(super) fn serve_of(&self, ask: &Ask) -> Serve {
-        let at = self.now();
+        let at = self.home_now();
         let key = CellKey { day: at.day(), kind: ask.kind, agent: ask.agent.clone() };
         Serve { at, key, units: u64::from(ask.cost), reserve: None }
     }

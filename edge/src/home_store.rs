@@ -30,7 +30,8 @@ pub(crate) fn save(sql: &Sql, rows: &[Row]) -> Result<(), String> {
     let changed: Vec<[&str; 2]> =
         rows.iter().filter_map(|row| row.value.as_deref().map(|value| [row.key.as_str(), value])).collect();
     for rows in changed.chunks(ROWS_PER_STATEMENT_MAX) {
-        let places = vec!["(?, ?)"; rows.len()].join(", ");
+        let places = "(?, ?), ".repeat(rows.len());
+        let places = places.strip_suffix(", ").unwrap_or_default();
         let statement = format!(
             "INSERT INTO home_row (key, value) VALUES {places} ON CONFLICT (key) DO UPDATE SET value = excluded.value"
         );

@@ -36,7 +36,7 @@ impl Error {
     }
 
     fn named(name: &str, what: &str) -> Self {
-        Self(Box::new([name, what].concat().into()))
+        Self::new(&(name.to_owned() + what))
     }
 
     /// A word that is none of an enum's.

@@ -232,9 +232,9 @@ impl Period {
     pub fn push_end(self, text: &mut String) {
         let next = self.next();
         let mut digits = itoa::Buffer::new();
-        text.push_str(digits.format(next.year));
+        text.push_str(digits.format(u64::from(next.year)));
         text.push_str(if next.month < 10 { "-0" } else { "-" });
-        text.push_str(digits.format(next.month));
+        text.push_str(digits.format(u64::from(next.month)));
         text.push_str("-01T00:00:00Z");
     }
 

@@ -65,7 +65,17 @@ pub(crate) fn check() -> Result<()> {
         run(&Options { seed, seeds, jobs: None, trace: false, scenario: None, page: None })?;
     }
     let mut planted = native::cargo("test");
-    planted.args(["--release", "--package", "sim", "--features", "planted", "--test", "planted"]);
+    planted.args([
+        "--release",
+        "--package",
+        "sim",
+        "--features",
+        "planted",
+        "--test",
+        "planted",
+        "--test",
+        "aimed",
+    ]);
     run_visible("planted bugs", &mut planted)
 }
 

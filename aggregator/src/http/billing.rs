@@ -47,6 +47,8 @@ pub(super) const LEVELS_WORDS: &str = "1 to 10 percentages from 1 to 100, or nul
 /// What is accepted as automatic top-ups.
 const TOP_UP_WORDS: &str = "pack small, medium or large, below 1 or more units, monthly_limit 1 to 100, and nothing else; or null for none";
 
+const _: () = assert!(MONTHLY_LIMIT_MAX == 100, "what is described is what is accepted");
+
 /// A rule of automatic top-ups, for descriptions.
 #[derive(Debug, JsonSchema)]
 #[schemars(deny_unknown_fields)]
@@ -57,7 +59,7 @@ struct TopUpRule {
     /// When fewer units than these are left of quota and lots.
     below: Number<1, { Units::MAX.get() }>,
     /// How many in a calendar month (UTC) at most.
-    monthly_limit: Number<1, { MONTHLY_LIMIT_MAX as u64 }>,
+    monthly_limit: Number<1, 100>,
 }
 
 #[derive(Debug)]

@@ -1,15 +1,18 @@
 //! Idempotent: compares our books with Stripe's every hour, fetches what was not delivered, and heals what
 //! follows from an object's present state. What remains different is a number that must be 0.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use shared::time::Timestamp;
+use shared::ids::ProjectId;
+use shared::time::{Period, Timestamp};
 
 use crate::app::App;
+use crate::ledger::money::Money;
 use crate::store::StoreError;
 use crate::stripe::account::Account;
 use crate::stripe::event::Envelope;
-use crate::stripe::intent::Intent;
+use crate::stripe::intent::{Intent, taken_off};
 use crate::stripe::order::Order;
 use crate::stripe::seen::{Invoice, Payment};
 use crate::stripe::sync::{self, SyncError};
@@ -132,8 +135,14 @@ async fn invoices(app: &App, account: &Account) -> Result<Vec<String>, SyncError
     let ours =
         app.store.collected_intents(Timestamp::from_ms(since_s.saturating_mul(1_000)), ROWS_MAX).await?;
     let mut findings = Vec::new();
+    let mut months: BTreeMap<(ProjectId, Period), Vec<&str>> = BTreeMap::new();
     for intent in &ours {
         findings.extend(compare(app, account, intent).await?);
+        let month = months.entry((intent.project.clone(), intent.period)).or_default();
+        month.extend(intent.invoice.as_deref());
+    }
+    for ((project, period), invoices) in months {
+        findings.extend(uncredited(app, account, (&project, period), &invoices).await?);
     }
     let since = since_s.to_string();
     let theirs: Vec<Invoice> = account.api.list("/invoices", &[("created[gte]", since.as_str())]).await?;
@@ -148,6 +157,34 @@ async fn invoices(app: &App, account: &Account) -> Result<Vec<String>, SyncError
         }
     }
     Ok(findings)
+}
+
+/// What corrections have taken off a month's bills, and no credit note of its invoices says: a person issues it.
+async fn uncredited(
+    app: &App,
+    account: &Account,
+    (project, period): (&ProjectId, Period),
+    invoices: &[&str],
+) -> Result<Option<String>, SyncError> {
+    let Some(book) = app.store.book(project).await? else { return Ok(None) };
+    let off = taken_off(&book.ledger, period).map_err(StoreError::Refused)?;
+    if off <= 0 {
+        return Ok(None);
+    }
+    let mut credited = 0_i128;
+    for invoice in invoices {
+        let seen = account.api.invoice(invoice).await?;
+        let notes = [seen.pre_payment_credit_notes_amount, seen.post_payment_credit_notes_amount];
+        credited = notes.into_iter().fold(credited, |sum, note| sum.saturating_add(i128::from(note)));
+    }
+    let currency = book.ledger.currency();
+    Ok((credited < off).then(|| {
+        let (off, credited) = (Money::new(off, currency), Money::new(credited, currency));
+        format!(
+            "{}: corrections of {project} {period} take {off} off, credit notes {credited}",
+            invoices.join(" ")
+        )
+    }))
 }
 
 async fn compare(app: &App, account: &Account, intent: &Intent) -> Result<Option<String>, SyncError> {

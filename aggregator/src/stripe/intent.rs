@@ -13,6 +13,8 @@ use super::table::{BillStep, INVOICES, InvoiceState};
 use crate::ledger::bill::{Bill, Line, LineKind};
 use crate::ledger::entry::Fact;
 use crate::ledger::money::Money;
+use crate::ledger::refusal::Refusal;
+use crate::ledger::state::Ledger;
 
 /// How long Stripe certainly remembers a key ("at least 24 hours"), with room for our own delays.
 pub const KEY_STANDS_MS: u64 = 20 * 60 * 60 * 1_000;
@@ -71,6 +73,22 @@ pub fn of_fact(fact: &Fact) -> Option<(Period, u32, &Bill)> {
         | Fact::Corrected { .. } => return None,
     };
     bill.lines.iter().any(|line| line.amount.minor() > 0).then_some((period, number, bill))
+}
+
+/// What corrections have taken off the bills of a month, in minor units: at Stripe a credit note has to say so.
+///
+/// # Errors
+/// When an amount is too large.
+pub fn taken_off(ledger: &Ledger, of: Period) -> Result<i128, Refusal> {
+    let mut off = 0_i128;
+    for entry in ledger.entries() {
+        if let Fact::Corrected { period, bill, .. } = &entry.fact
+            && *period == of
+        {
+            off = off.checked_sub(bill.total(ledger.currency())?.minor()).ok_or(Refusal::TooLarge)?;
+        }
+    }
+    Ok(off)
 }
 
 impl Intent {

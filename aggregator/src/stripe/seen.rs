@@ -247,6 +247,12 @@ pub struct Invoice {
     /// What a balance at Stripe does not pay of it, in minor units.
     #[serde(default)]
     pub amount_due: i64,
+    /// What credit notes took off before it was paid, taxes included, in minor units.
+    #[serde(default)]
+    pub pre_payment_credit_notes_amount: i64,
+    /// What credit notes gave back after it was paid, taxes included, in minor units.
+    #[serde(default)]
+    pub post_payment_credit_notes_amount: i64,
     /// Lowercase.
     pub currency: String,
     /// When it was made, in seconds.

@@ -206,6 +206,14 @@ pub(super) fn credit_note(world: &mut World, p: &Value) -> Result<Value, Refused
         "reason": text(p, "reason"),
     });
     let note = world.add("credit_note", "cn", note);
+    let mut invoice = invoice;
+    let field = if invoice["status"] == "paid" {
+        "post_payment_credit_notes_amount"
+    } else {
+        "pre_payment_credit_notes_amount"
+    };
+    invoice[field] = json!(amount(&invoice, field).saturating_add(total));
+    world.put(&invoice);
     world.emit("credit_note.created", &note);
     Ok(note)
 }

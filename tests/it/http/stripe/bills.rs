@@ -77,6 +77,37 @@ async fn a_bill_below_the_smallest_charge_is_paid_and_a_payment_before_our_answe
 }
 
 #[tokio::test]
+async fn a_correction_of_an_invoiced_month_is_drift_until_a_credit_note_says_so() -> Result<()> {
+    let shop = with_overage().await?;
+    let month = tests::clock::now().period().to_string();
+    shop.later(CLOSED).await?;
+    let bill = is_paid(&shop).await?;
+    shop.is_quiet().await?;
+    let correct =
+        ["correct", "--project", "demo", "--period", &month, "--units", "500", "--reason", "an outage"];
+    shop.stack.meter(&correct)?;
+    shop.later("2h").await?;
+    let drift = async |expected: u64| {
+        eventually("the drift", SOON, async || {
+            Ok((shop.metric("meter_stripe_drift").await? == expected).then_some(()))
+        })
+        .await
+    };
+    drift(1).await?;
+    eventually("what differs", SOON, async || {
+        let found = shop.parked()?["drift"]["findings"][0].as_str().unwrap_or_default().to_owned();
+        Ok((found.contains("300 eur off") && found.contains(&month)).then_some(()))
+    })
+    .await?;
+    // 500 × 6.00 € / 1,000.
+    let note = format!("invoice={}&amount=300&credit_amount=300", bill["id"].as_str().unwrap_or_default());
+    shop.by_owner("credit_notes", &note).await?;
+    shop.later("2h").await?;
+    drift(0).await?;
+    shop.finish().await
+}
+
+#[tokio::test]
 async fn lost_answers_and_remembered_failures_make_no_second_line() -> Result<()> {
     let shop = with_overage().await?;
     for call in ["POST /v1/invoices", "POST /v1/invoiceitems"] {

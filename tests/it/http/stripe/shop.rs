@@ -165,12 +165,25 @@ impl Shop {
         Ok(())
     }
 
-    /// Moves the clocks of the meter and of Stripe. The meter follows within half a second; what Stripe
-    /// delivers before that is of the meter's future, is refused, and comes again.
+    /// Moves the clocks of the meter and of Stripe: first the meter's, if it runs, so that it takes what Stripe
+    /// delivers then.
     pub(super) async fn later(&self, by: &str) -> Result<()> {
         let moved: Value = serde_json::from_str(&self.stack.meter(&["clock", "advance", by, "--json"])?)?;
         let offset_ms = moved["offset_ms"].as_u64().context("clock advance names no offset_ms")?;
+        eventually("the meter's clock", SOON, async || self.has_moved(offset_ms).await).await?;
         self.control("POST", "clock", &json!({ "offset_ms": offset_ms })).await.map(drop)
+    }
+
+    /// Whether the meter takes a delivery of that time; one that does not run has nothing to wait for.
+    async fn has_moved(&self, offset_ms: u64) -> Result<Option<()>> {
+        let body = json!({
+            "id": format!("evt_clock_{offset_ms}"), "type": "product.updated", "livemode": false,
+            "data": { "object": { "id": "prod" } },
+        });
+        let (body, now) = (body.to_string(), clock::now().plus_ms(offset_ms).as_seconds());
+        let header = signature(self.stack.stripe_secret(), &now.to_string(), body.as_bytes());
+        let answer = self.deliver_as(body.as_bytes(), &header).await;
+        Ok(answer.map_or(true, |answer| answer.status == 200).then_some(()))
     }
 
     /// Waits until every delivery has arrived and every event is settled.

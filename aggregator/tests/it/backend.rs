@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use aggregator::store::Database;
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::{AnyConnection, AssertSqlSafe, Connection, PgConnection};
 
 /// The server's own database, or nothing if the suite runs on SQLite.
 #[expect(clippy::disallowed_methods, reason = "this is what chooses the suite's database")]
@@ -29,6 +29,13 @@ pub(crate) fn remove(name: &str) {
 
 pub(crate) fn parse(url: &str) -> Database {
     Database::parse(url).unwrap()
+}
+
+/// Changes the books behind the meter's back, on either database.
+pub(crate) async fn tamper(url: &str, statement: &'static str) {
+    let mut connection = AnyConnection::connect(url).await.unwrap();
+    sqlx::raw_sql(statement).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
 }
 
 /// Runs a statement from whatever a test is in: a thread of its own may wait.

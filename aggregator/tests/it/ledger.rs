@@ -7,6 +7,7 @@ use shared::plan::Plan;
 use shared::time::Timestamp;
 use shared::wire::FlushAck;
 
+use crate::backend;
 use crate::support::{Answer, Meter, noon, project_id, signing_keys};
 
 /// A cell: (incarnation, day, agent, units so far).
@@ -383,4 +384,29 @@ async fn payments_change_plan_and_lots_through_one_mechanism() {
     assert_eq!(work.recovered(&project_id("nobody"), now).await.unwrap(), None);
     work.commit().await.unwrap();
     is_clean(&meter).await;
+}
+
+#[tokio::test]
+async fn what_somebody_changed_in_the_books_is_on_the_metrics_until_it_is_put_right() {
+    let meter = meter(Plan::Pro).await;
+    send(&meter, &[("aaaaaaaa", "2026-11-23", "bot", 120)]).await;
+    let imbalance = async || {
+        let findings = audit::audit_all(&meter.app).await.unwrap();
+        let metrics = meter.send("GET", "/metrics", &[], "").await.body;
+        assert!(metrics.contains(&format!("\nmeter_ledger_imbalance {findings}\n")), "{findings}: {metrics}");
+        findings
+    };
+    assert_eq!(imbalance().await, 0);
+    for (wrong, right) in [
+        ("UPDATE cell SET units = units - 1", "UPDATE cell SET units = units + 1"),
+        ("UPDATE usage SET units = units + 5", "UPDATE usage SET units = units - 5"),
+        ("UPDATE usage_day SET tokens_in = 7", "UPDATE usage_day SET tokens_in = 0"),
+        ("UPDATE usage_agent SET agent = 'other'", "UPDATE usage_agent SET agent = 'bot'"),
+        ("UPDATE entry SET number = 2", "UPDATE entry SET number = 1"),
+    ] {
+        backend::tamper(meter.folder.database_url(), wrong).await;
+        assert!(imbalance().await > 0, "{wrong}");
+        backend::tamper(meter.folder.database_url(), right).await;
+        assert_eq!(imbalance().await, 0, "{right}");
+    }
 }

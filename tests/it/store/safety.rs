@@ -1,8 +1,14 @@
 //! A Postgres server that may lose what it acknowledged is refused before anything is written to it.
 
+use std::time::Duration;
+
 use anyhow::{Result, bail, ensure};
+use tests::client::Call;
+use tests::poll::eventually;
 use tests::postgres::Postgres;
 use tests::servers::Servers;
+
+const WITHIN: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_may_lose_what_it_acknowledged_is_refused_and_says_why() -> Result<()> {
@@ -36,8 +42,12 @@ async fn a_server_that_becomes_unsafe_is_not_written_to_any_more() -> Result<()>
     postgres.kill()?;
     postgres.set(&["fsync=off"]);
     postgres.begin().await?;
-    let ready = tests::client::Call::get("/readyz").send(address).await?;
-    ensure!(ready.status == 503, "{}: {}", ready.status, ready.text());
+    // What was ready a moment ago is believed for a moment.
+    eventually("the refusal", WITHIN, async || {
+        let ready = Call::get("/readyz").send(address).await?;
+        Ok((ready.status == 503).then_some(()))
+    })
+    .await?;
     let refused = servers.meter(&["project", "create", "demo", "--plan", "pro"]);
     ensure!(refused.is_err(), "{refused:?}");
     postgres.kill()?;

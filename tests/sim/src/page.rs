@@ -64,7 +64,7 @@ const QUESTIONS: [Question; 9] = [
     },
     Question {
         title: "First request of an isolate",
-        about: "All but one in a hundred, cold.",
+        about: "All but one in a hundred, cold. Kept where nothing fails.",
         scale: Scale::Even(0, 600),
         limit: |_| Some(FIRST_MS_MAX),
         text: milliseconds,

@@ -71,7 +71,7 @@ fn lint() -> Result<()> {
 }
 
 fn wasm() -> Result<()> {
-    edge::build().map(|_bundle| ())
+    edge::build()?.ensure_small()
 }
 
 fn all_tests() -> Result<()> {

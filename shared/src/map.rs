@@ -289,9 +289,7 @@ impl<T> Set<T> {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
-}
 
-impl<T> Set<T> {
     /// All of it, in order.
     #[must_use]
     pub fn into_list(self) -> Vec<T> {

@@ -237,24 +237,13 @@ impl<K: Read + Ord, V: Read> Read for Tree<K, V> {
 
     fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Error> {
         self.lists.clear();
-        reader.map()?;
-        let (mut first, mut key) = (true, K::blank());
-        while reader.key(&mut first, &mut key)? {
-            let mut value = V::blank();
-            value.read(reader)?;
-            self.insert(std::mem::replace(&mut key, K::blank()), value);
-        }
-        Ok(())
+        reader.entries(|key, value| drop(self.insert(key, value)))
     }
 }
 
 impl<K: Write, V: Write> Write for Tree<K, V> {
     fn write(&self, writer: &mut Writer) {
-        writer.open('{');
-        for (key, value) in self {
-            writer.entry(key, value);
-        }
-        writer.close('}');
+        writer.entries(self);
     }
 
     fn is_blank(&self) -> bool {

@@ -103,6 +103,12 @@ fn named(fields: &Fields) -> Vec<&Ident> {
 fn read(container: &Container, variant: &Variant) -> Result<TokenStream> {
     let (name, text) = (&variant.ident, container.variant(&variant.ident));
     let tagged = container.tag.is_some();
+    // Behind a tag the fields stand in the same object; else the content is behind the variant's name.
+    let content = if tagged {
+        quote! {}
+    } else {
+        quote! { reader.content(&variant)?; }
+    };
     Ok(match &variant.fields {
         Fields::Unit if tagged => quote! { #text => { reader.skip()?; *self = Self::#name; } },
         Fields::Unit => quote! { #text => { reader.unit(&variant)?; *self = Self::#name; } },
@@ -115,11 +121,6 @@ fn read(container: &Container, variant: &Variant) -> Result<TokenStream> {
                 .map(|(field, name)| Ok(line(name, &field.ty, &Field::of(&field.attrs)?)));
             let lines = lines.collect::<Result<Vec<_>>>()?;
             let types = fields.named.iter().map(|field| &field.ty);
-            let content = if tagged {
-                quote! {}
-            } else {
-                quote! { reader.content(&variant)?; }
-            };
             quote! {
                 #text => {
                     #content
@@ -132,11 +133,6 @@ fn read(container: &Container, variant: &Variant) -> Result<TokenStream> {
         Fields::Unnamed(fields) => {
             blank(variant)?;
             let of = fields.unnamed.first().map(|field| &field.ty);
-            let content = if tagged {
-                quote! {}
-            } else {
-                quote! { reader.content(&variant)?; }
-            };
             quote! {
                 #text => {
                     #content

@@ -458,7 +458,7 @@ impl<'de> Reader<'de> {
     ///
     /// # Errors
     /// When it is no such key.
-    pub fn key(&mut self, first: &mut bool, key: &mut dyn Read) -> Result<bool, Error> {
+    fn key(&mut self, first: &mut bool, key: &mut dyn Read) -> Result<bool, Error> {
         if !self.goes_on(first, b'}')? {
             return Ok(false);
         }
@@ -473,12 +473,19 @@ impl<'de> Reader<'de> {
         Ok(true)
     }
 
-    /// Begins a map.
+    /// Hands over the entries of a map, in the order of the text.
     ///
     /// # Errors
-    /// When something else is next.
-    pub fn map(&mut self) -> Result<(), Error> {
-        self.open(b'{')
+    /// When something else is next, or a key or a value is not what it should be.
+    pub fn entries<K: Read, V: Read>(&mut self, mut take: impl FnMut(K, V)) -> Result<(), Error> {
+        self.open(b'{')?;
+        let (mut first, mut key) = (true, K::blank());
+        while self.key(&mut first, &mut key)? {
+            let mut value = V::blank();
+            value.read(self)?;
+            take(std::mem::replace(&mut key, K::blank()), value);
+        }
+        Ok(())
     }
 
     /// Which of these words is next.

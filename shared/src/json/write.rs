@@ -130,8 +130,20 @@ impl Writer {
         self.close(']');
     }
 
+    /// A map of these entries.
+    pub fn entries<'a, K: Write + 'a, V: Write + 'a>(
+        &mut self,
+        entries: impl IntoIterator<Item = (&'a K, &'a V)>,
+    ) {
+        self.open('{');
+        for (key, value) in entries {
+            self.entry(key, value);
+        }
+        self.close('}');
+    }
+
     /// A map's next entry.
-    pub fn entry(&mut self, key: &dyn Write, value: &dyn Write) {
+    fn entry(&mut self, key: &dyn Write, value: &dyn Write) {
         self.next();
         self.name = true;
         key.write(self);

@@ -73,10 +73,10 @@ pub(crate) fn refused(config: &Config, deciding: Deciding, code: &str, now: Time
 /// What `answered` will be told of a forwarded request.
 pub(crate) fn ticket(home: &HomeName, ask: &Ask, token: u32) -> String {
     let (project, mode, kind) = (home.project.as_str(), home.mode.as_str(), ask.kind.as_str());
-    let token = token.to_string();
-    let parts = [project, "/", mode, " ", kind, " ", &token];
-    let mut ticket = String::with_capacity(parts.iter().fold(0, |sum, part| sum.saturating_add(part.len())));
-    parts.iter().for_each(|part| ticket.push_str(part));
+    let (mut ticket, mut digits) = (project.to_owned(), itoa::Buffer::new());
+    for part in ["/", mode, " ", kind, " ", digits.format(token)] {
+        ticket.push_str(part);
+    }
     ticket
 }
 

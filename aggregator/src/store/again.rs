@@ -59,6 +59,8 @@ impl Store {
         project: Option<&ProjectId>,
         mut change: impl AsyncFnMut(&mut Work) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
+        // Not by `again`: what it would be given borrows `change` anew at each try, and the compiler cannot tell of such
+        // a future that it may move between threads.
         for _ in 1..TRIES_MAX {
             match self.make_once(project, &mut change).await {
                 Err(error) if error.is_taken_back() => note(&error),

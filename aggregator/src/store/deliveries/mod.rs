@@ -75,16 +75,9 @@ impl Store {
         if webhooks::find(&mut tx, project, webhook).await?.is_none() {
             return Ok(None);
         }
-        let rows = sqlx::query(
-            "SELECT d.id, d.event_number, d.state, d.failed, d.attempts, d.at_ms,
-                    e.id AS event_id, e.type, e.at_ms AS event_ms, e.body,
-                    a.number, a.at_ms AS tried_ms, a.duration_ms, a.url, a.outcome, a.status, a.detail, a.response
-             FROM webhook_delivery d
-             JOIN event e ON e.project = d.project AND e.number = d.event_number
-             LEFT JOIN webhook_attempt a ON a.delivery = d.id AND a.number = d.attempts
-             WHERE d.webhook = $1 AND d.event_number < $2
-             ORDER BY d.event_number DESC LIMIT $3",
-        )
+        let rows = sqlx::query(select(
+            "d.webhook = $1 AND d.event_number < $2 ORDER BY d.event_number DESC LIMIT $3",
+        ))
         .bind(webhook)
         .bind(int(page.before))
         .bind(i64::from(page.limit))
@@ -137,26 +130,31 @@ impl Store {
     }
 }
 
-async fn find(
-    connection: &mut Connection,
-    project: &ProjectId,
-    webhook: &str,
-    delivery_id: &str,
-) -> Result<Option<Delivery>, StoreError> {
-    let row = sqlx::query(
+/// Deliveries with the last attempt of each, as [`delivery`] reads them.
+fn select(condition: &str) -> sqlx::AssertSqlSafe<String> {
+    sqlx::AssertSqlSafe(format!(
         "SELECT d.id, d.event_number, d.state, d.failed, d.attempts, d.at_ms,
                 e.id AS event_id, e.type, e.at_ms AS event_ms, e.body,
                 a.number, a.at_ms AS tried_ms, a.duration_ms, a.url, a.outcome, a.status, a.detail, a.response
          FROM webhook_delivery d
          JOIN event e ON e.project = d.project AND e.number = d.event_number
          LEFT JOIN webhook_attempt a ON a.delivery = d.id AND a.number = d.attempts
-         WHERE d.project = $1 AND d.webhook = $2 AND d.id = $3",
-    )
-    .bind(project.as_str())
-    .bind(webhook)
-    .bind(delivery_id)
-    .fetch_optional(connection)
-    .await?;
+         WHERE {condition}"
+    ))
+}
+
+async fn find(
+    connection: &mut Connection,
+    project: &ProjectId,
+    webhook: &str,
+    delivery_id: &str,
+) -> Result<Option<Delivery>, StoreError> {
+    let row = sqlx::query(select("d.project = $1 AND d.webhook = $2 AND d.id = $3"))
+        .bind(project.as_str())
+        .bind(webhook)
+        .bind(delivery_id)
+        .fetch_optional(connection)
+        .await?;
     row.as_ref().map(delivery).transpose()
 }
 

@@ -138,12 +138,7 @@ async fn make(app: &App, account: &Account, order: Order) -> Result<Option<Order
             }
             Err(error.into())
         }
-        Err(error) if is_final(&error) => {
-            tracing::error!(order.id = %order.id, error = %error, "Stripe refuses an automatic top-up");
-            let ended = (OrderState::Failed, reason(&error));
-            app.store.top_up_ended(&order, (ended.0, &ended.1), app.clock.now()).await?;
-            Ok(None)
-        }
+        Err(error) if is_final(&error) => refused(app, &order, &error).await.map(|()| None),
         Err(error) => Err(error.into()),
     }
 }
@@ -196,12 +191,15 @@ async fn complete(app: &App, account: &Account, order: &Order, draft: &Invoice) 
 /// What a call that makes something came to, where a refusal ends the order: nothing was charged.
 async fn done(app: &App, order: &Order, made: Result<(), CallError>) -> Result<(), SyncError> {
     match made {
-        Err(error) if is_final(&error) => {
-            tracing::error!(order.id = %order.id, error = %error, "Stripe refuses an automatic top-up");
-            Ok(app.store.top_up_ended(order, (OrderState::Failed, &reason(&error)), app.clock.now()).await?)
-        }
+        Err(error) if is_final(&error) => refused(app, order, &error).await,
         other => renewed(app, order, other).await,
     }
+}
+
+/// Stripe will not make what the order needs: it has failed, and nothing was charged.
+async fn refused(app: &App, order: &Order, error: &CallError) -> Result<(), SyncError> {
+    tracing::error!(order.id = %order.id, error = %error, "Stripe refuses an automatic top-up");
+    Ok(app.store.top_up_ended(order, (OrderState::Failed, &reason(error)), app.clock.now()).await?)
 }
 
 /// After a failure that Stripe remembers under the key the next call goes under another; what is there by then

@@ -148,19 +148,9 @@ async fn a_kill_between_any_two_calls_makes_no_second_line() -> Result<()> {
 #[tokio::test]
 async fn keys_that_stripe_has_forgotten_make_no_second_invoice() -> Result<()> {
     let mut shop = with_overage().await?;
-    shop.fault(&json!({ "matches": "POST /v1/invoices", "times": 1, "drop_after": true })).await?;
-    shop.fault(&json!({ "matches": "POST /v1/invoices", "times": 1, "drop": true, "delay_ms": 1_000 }))
-        .await?;
+    shop.loses("POST /v1/invoices", 1_000).await?;
     shop.later(CLOSED).await?;
-    eventually("the first call", SOON, async || {
-        Ok((!shop.requests("POST /v1/invoices").await?.is_empty()).then_some(()))
-    })
-    .await?;
-    shop.stack.kill(Part::Aggregator)?;
-    shop.control("DELETE", "idempotency", &Value::Null).await?;
-    // A day later nobody at Stripe remembers the key.
-    shop.later("25h").await?;
-    shop.stack.begin(&[Part::Aggregator]).await?;
+    shop.comes_back_forgotten("POST /v1/invoices").await?;
     is_paid(&shop).await?;
     assert_eq!(bills(&shop).await?.len(), 1);
     shop.finish().await

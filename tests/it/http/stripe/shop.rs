@@ -174,6 +174,24 @@ impl Shop {
         self.control("POST", "clock", &json!({ "offset_ms": offset_ms })).await.map(drop)
     }
 
+    /// The answer to the first `call` is lost, and so are those that follow it until the meter is killed.
+    pub(super) async fn loses(&self, call: &str, delay_ms: u32) -> Result<()> {
+        self.fault(&json!({ "matches": call, "times": 1, "drop_after": true })).await?;
+        self.fault(&json!({ "matches": call, "times": 1, "drop": true, "delay_ms": delay_ms })).await
+    }
+
+    /// The meter dies after its first `call`, and comes back when nobody at Stripe remembers the key: a day later.
+    pub(super) async fn comes_back_forgotten(&mut self, call: &str) -> Result<()> {
+        eventually("the first call", SOON, async || {
+            Ok((!self.requests(call).await?.is_empty()).then_some(()))
+        })
+        .await?;
+        self.stack.kill(Part::Aggregator)?;
+        self.control("DELETE", "idempotency", &Value::Null).await?;
+        self.later("25h").await?;
+        self.stack.begin(&[Part::Aggregator]).await
+    }
+
     /// Whether the meter takes a delivery of that time; one that does not run has nothing to wait for.
     async fn has_moved(&self, offset_ms: u64) -> Result<Option<()>> {
         let body = json!({

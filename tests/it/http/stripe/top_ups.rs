@@ -229,18 +229,9 @@ async fn a_kill_between_any_two_calls_of_a_top_up_is_one_charge() -> Result<()> 
 async fn a_top_up_whose_keys_stripe_has_forgotten_is_one_charge() -> Result<()> {
     let mut shop = paying_by("card").await?;
     turn_on(&shop, 5).await?;
-    shop.fault(&json!({ "matches": "POST /v1/invoices", "times": 1, "drop_after": true })).await?;
-    shop.fault(&json!({ "matches": "POST /v1/invoices", "times": 1, "drop": true, "delay_ms": 2_000 }))
-        .await?;
+    shop.loses("POST /v1/invoices", 2_000).await?;
     shop.used(1, 12_000).await?;
-    eventually("the first call", SOON, async || {
-        Ok((!shop.requests("POST /v1/invoices").await?.is_empty()).then_some(()))
-    })
-    .await?;
-    shop.stack.kill(Part::Aggregator)?;
-    shop.control("DELETE", "idempotency", &Value::Null).await?;
-    shop.later("25h").await?;
-    shop.stack.begin(&[Part::Aggregator]).await?;
+    shop.comes_back_forgotten("POST /v1/invoices").await?;
     shop.has_lots(&[(5_000, 3_000), (5_000, 5_000)]).await?;
     assert_eq!(charged(&shop).await?.len(), 1);
     shop.finish().await

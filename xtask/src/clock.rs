@@ -62,11 +62,8 @@ pub(crate) fn today() -> String {
 
 /// The date of a day counted from 1970-01-01.
 fn day_of(day: u64) -> String {
-    let (first, _) = month_of(day);
-    let earlier = |back: &u64| day < *back || month_of(day.saturating_sub(*back)).0 != first;
-    // So many days back another month is met: that is the day of this one.
-    let of_month = (1..31).find(earlier).unwrap_or(31);
-    format!("{}{of_month:02}", first.trim_end_matches("01"))
+    let Date { month, day, .. } = date_of(day);
+    format!("{month}-{day:02}")
 }
 
 fn days_since_1970() -> u64 {
@@ -79,8 +76,24 @@ pub(crate) fn this_month() -> (String, String) {
     month_of(days_since_1970())
 }
 
-/// The month of a day counted from 1970-01-01, by walking the calendar: years first, then months.
-fn month_of(mut day: u64) -> (String, String) {
+/// The first and the last day of the month of a day counted from 1970-01-01.
+fn month_of(day: u64) -> (String, String) {
+    let Date { month, days, .. } = date_of(day);
+    (format!("{month}-01"), format!("{month}-{days:02}"))
+}
+
+/// A day in the calendar.
+struct Date {
+    /// As `2026-05`.
+    month: String,
+    /// The day of the month, from 1.
+    day: u64,
+    /// How many days the month has.
+    days: u64,
+}
+
+/// The date of a day counted from 1970-01-01, by walking the calendar: years first, then months.
+fn date_of(mut day: u64) -> Date {
     let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let mut year = 1970;
     while day >= 365 + u64::from(leap(year)) {
@@ -90,11 +103,11 @@ fn month_of(mut day: u64) -> (String, String) {
     let february = 28 + u64::from(leap(year));
     for (month, days) in (1_u64..).zip([31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]) {
         if day < days {
-            return (format!("{year}-{month:02}-01"), format!("{year}-{month:02}-{days:02}"));
+            return Date { month: format!("{year}-{month:02}"), day: day.saturating_add(1), days };
         }
         day = day.saturating_sub(days);
     }
-    (format!("{year}-12-01"), format!("{year}-12-31"))
+    Date { month: format!("{year}-12"), day: 31, days: 31 }
 }
 
 #[cfg(test)]

@@ -13,7 +13,6 @@ use tokio::net::TcpSocket;
 
 use crate::client::Call;
 use crate::poll::eventually;
-use crate::ports;
 use crate::program::Program;
 use crate::stack::Stack;
 
@@ -34,7 +33,7 @@ impl Fleet {
     /// # Errors
     /// When one does not start.
     pub async fn start(stack: &Stack, count: usize) -> Result<Self> {
-        let mut fleet = Self { address: ports::free()?, processes: Vec::new() };
+        let mut fleet = Self { address: kit::ports::free()?, processes: Vec::new() };
         for number in 0..count {
             fleet.processes.push(None);
             fleet.begin(stack, number)?;

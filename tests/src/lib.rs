@@ -21,7 +21,6 @@ pub mod stack;
 pub mod stand_in;
 pub mod usage;
 
-mod ports;
 mod program;
 mod scratch;
 mod secrets;

@@ -16,7 +16,6 @@ use nix::unistd::{User, geteuid};
 
 use crate::config;
 use crate::poll::eventually;
-use crate::ports;
 use crate::program::Program;
 
 /// It recovers from a kill within seconds; machines that run other tests take longer.
@@ -70,7 +69,7 @@ impl Postgres {
 
     async fn start_in(parent: PathBuf, settings: &[&str], files: &[(&str, &str)]) -> Result<Self> {
         let programs = config::postgres_programs()?;
-        let address = ports::free()?;
+        let address = kit::ports::free()?;
         let folder = parent.join(format!("meter-postgres-{}-{}", std::process::id(), address.port()));
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();

@@ -12,12 +12,12 @@ use shared::sign::{Purpose, SIGNATURE_HEADER, Signed, SigningKeys};
 use shared::wire::INGEST_PATH;
 
 use crate::client::Call;
+use crate::clock;
 use crate::config::meter_program;
 use crate::poll::eventually;
 use crate::program::Program;
 use crate::scratch::Scratch;
 use crate::secrets::Secrets;
-use crate::{clock, ports};
 
 /// A start migrates the database; machines that run other tests take longer.
 const READY_MAX: Duration = Duration::from_secs(60);
@@ -68,7 +68,7 @@ impl Servers {
             secrets: Secrets::draw()?,
             database: postgres.unwrap_or(file),
             // Where there is no edge, nobody listens.
-            edge: edge.map_or_else(ports::free, Ok)?,
+            edge: edge.map_or_else(kit::ports::free, Ok)?,
             scratch,
             paid: false,
         })
@@ -97,7 +97,7 @@ impl Servers {
     /// # Errors
     /// When it does not start.
     pub async fn add(&mut self) -> Result<SocketAddr> {
-        let address = ports::free()?;
+        let address = kit::ports::free()?;
         self.addresses.push(address);
         self.running.push(None);
         let index = self.addresses.len().saturating_sub(1);

@@ -19,7 +19,6 @@ use crate::client::Call;
 use crate::clock;
 use crate::config::Parts;
 use crate::poll::eventually;
-use crate::ports;
 use crate::program::{Program, tail};
 use crate::scratch::Scratch;
 use crate::secrets::Secrets;
@@ -135,15 +134,15 @@ impl Stack {
             scratch: Scratch::new()?,
             parts: Parts::find()?,
             secrets: Secrets::draw()?,
-            aggregator: ports::free()?,
-            replica: ports::free()?,
-            edge: ports::free()?,
-            gateway: ports::free()?,
+            aggregator: kit::ports::free()?,
+            replica: kit::ports::free()?,
+            edge: kit::ports::free()?,
+            gateway: kit::ports::free()?,
             upstream: match options.upstream {
                 Some(other) => other,
-                None => ports::free()?,
+                None => kit::ports::free()?,
             },
-            stripe: ports::free()?,
+            stripe: kit::ports::free()?,
             options,
             finished: false,
         };

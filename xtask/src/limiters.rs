@@ -5,14 +5,15 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+use kit::{machine, section};
 use serde_json::Value;
 
 use crate::process::run_visible;
 use crate::{clock, config, native};
 
-const BEGIN: &str = "<!-- native: begin; written by the benchmark, edits are lost -->";
-const END: &str = "<!-- native: end -->";
+/// What the section of docs/benchmarks.md is called.
+const SECTION: &str = "native";
 
 /// What is measured, ours first.
 const CASES: [Case; 3] = [
@@ -51,21 +52,19 @@ pub(crate) fn bench() -> Result<()> {
     let lock = fs::read_to_string(package.join("Cargo.lock")).context("cannot read the lock file")?;
     let report = report(&criterion, &lock)?;
     println!("{report}");
-    let page = config::root().join("docs/benchmarks.md");
-    let before = fs::read_to_string(&page).context("cannot read docs/benchmarks.md")?;
-    fs::write(&page, replaced(&before, &report)?).context("cannot write docs/benchmarks.md")
+    section::write(&config::root().join("docs/benchmarks.md"), SECTION, &report)
 }
 
 fn report(criterion: &Path, lock: &str) -> Result<String> {
     let samples = CASES.iter().map(|case| samples(&criterion.join(case.folder)));
     let samples: Vec<Samples> = samples.collect::<Result<_>>()?;
     let ours = samples.first().map(|samples| samples.fastest).context("nothing was measured")?;
-    let (processor, processors) = machine();
     let mut text = format!(
-        "- {}, {processors} × {processor}; one thread, 100 samples of many thousand calls\n\
+        "- {}, {}; one thread, 100 samples of many thousand calls\n\
          - what others do on the machine slows samples down: ratios are of the fastest ones\n\n\
          | what | fastest | median | beside ours | goal |\n| --- | ---: | ---: | ---: | ---: |\n",
-        clock::today()
+        clock::today(),
+        machine::processors()
     );
     for (case, Samples { fastest, median }) in CASES.iter().zip(samples) {
         let name = case.of.map(|name| format!("{name} {}: ", version(lock, name))).unwrap_or_default();
@@ -118,13 +117,6 @@ fn hundredths(time: u64, to: u64) -> String {
     format!("{}.{:02}", ratio.div_euclid(100), ratio.rem_euclid(100))
 }
 
-fn machine() -> (String, usize) {
-    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    let model = model.map_or("an unknown processor", |(_, model)| model);
-    (model.to_owned(), std::thread::available_parallelism().map_or(1, usize::from))
-}
-
 /// The version of a package in a lock file.
 fn version(lock: &str, name: &str) -> String {
     let mut lines = lock.lines().skip_while(|line| *line != format!("name = \"{name}\""));
@@ -132,26 +124,9 @@ fn version(lock: &str, name: &str) -> String {
     version.unwrap_or("?").trim_matches('"').to_owned()
 }
 
-/// The page with the section between the marks replaced.
-fn replaced(page: &str, report: &str) -> Result<String> {
-    match (page.split_once(BEGIN), page.split_once(END)) {
-        (Some((before, _)), Some((within, after))) if within.contains(BEGIN) => {
-            Ok(format!("{before}{BEGIN}\n\n{}\n\n{END}{after}", report.trim()))
-        }
-        _ => bail!("docs/benchmarks.md lacks one of the marks {BEGIN} and {END}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_section_between_the_marks_is_replaced_and_nothing_else() {
-        let page = format!("# A\n\n{BEGIN}\n\nold\n\n{END}\n\n## B\n");
-        assert_eq!(replaced(&page, "new\n").unwrap(), format!("# A\n\n{BEGIN}\n\nnew\n\n{END}\n\n## B\n"));
-        assert!(replaced("# A\n", "new").is_err());
-    }
 
     #[test]
     fn times_and_versions_are_read_as_they_are_told() {

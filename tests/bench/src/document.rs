@@ -1,12 +1,13 @@
-//! The report's place in a Markdown file: between two marks. What people wrote around it stays.
+//! The report's place in a Markdown file: its marked section.
 
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+use kit::section;
 
-const BEGIN: &str = "<!-- bench: begin; written by the benchmark, edits are lost -->";
-const END: &str = "<!-- bench: end -->";
+/// What the section is called.
+const NAME: &str = "bench";
 const NEW: &str = "\
 # Benchmarks
 
@@ -27,14 +28,11 @@ pub(crate) fn write(file: &Path, report: &str) -> Result<()> {
 
 /// Replaces the marked section, or appends one.
 fn replace(text: &str, report: &str) -> Result<String> {
-    let section = format!("{BEGIN}\n\n{}\n\n{END}", report.trim());
-    match (text.split_once(BEGIN), text.split_once(END)) {
-        (None, None) => Ok(format!("{}\n\n{section}\n", text.trim_end())),
-        (Some((before, _)), Some((within, after))) if within.contains(BEGIN) => {
-            Ok(format!("{before}{section}{after}"))
-        }
-        _ => bail!("one of the marks {BEGIN} and {END} is missing, or they are in the wrong order"),
+    let marks = section::marks(NAME);
+    if marks.iter().any(|mark| text.contains(mark)) {
+        return section::replace(text, NAME, report);
     }
+    section::replace(&format!("{}\n\n{}\n", text.trim_end(), marks.concat()), NAME, report)
 }
 
 #[cfg(test)]
@@ -43,11 +41,12 @@ mod tests {
 
     #[test]
     fn only_the_marked_section_is_replaced() {
+        let [begin, end] = section::marks(NAME);
         let once = replace("# Benchmarks\n", "one\n").unwrap();
-        assert_eq!(once, format!("# Benchmarks\n\n{BEGIN}\n\none\n\n{END}\n"));
+        assert_eq!(once, format!("# Benchmarks\n\n{begin}\n\none\n\n{end}\n"));
         let around = format!("{once}\nafter\n");
         assert_eq!(replace(&around, "two").unwrap(), around.replace("one", "two"));
-        for broken in [BEGIN.to_owned(), END.to_owned(), format!("{END}\n{BEGIN}")] {
+        for broken in [begin.clone(), end.clone(), format!("{end}\n{begin}")] {
             assert!(replace(&broken, "x").is_err(), "{broken}");
         }
     }

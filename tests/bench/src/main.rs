@@ -56,7 +56,7 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> Result<()> {
     options.check()?;
     interrupt::catch()?;
-    let load = machine::load();
+    let load = kit::machine::load();
     let mut remarks = Vec::new();
     let mut variants = options.variants();
     let places = find_places(&mut variants, &mut remarks)?;

@@ -3,7 +3,6 @@
 //! They must never outlive the benchmark: whoever starts one holds it, and dropping it ends it.
 
 mod meter;
-mod ports;
 mod program;
 mod redis;
 mod scratch;
@@ -58,7 +57,7 @@ impl Server {
         redis: Option<&Redis>,
     ) -> Result<Self> {
         let folder = scratch.subfolder(variant.name)?;
-        let address = ports::free()?;
+        let address = kit::ports::free()?;
         let (workerd, meter, key) = match variant.serve {
             Serve::Baseline(config) => (
                 workerd::baseline(places, &folder, config, address, (variant.home_delay_ms, None))?,

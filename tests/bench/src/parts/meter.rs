@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::Value;
 
 use super::program::Program;
-use super::{ports, workerd};
+use super::workerd;
 use crate::open::Line;
 
 /// The binding by which the worker waits before it asks a home.
@@ -35,7 +35,7 @@ pub(crate) struct Meter {
 impl Meter {
     /// Starts the aggregator of an edge that will listen there, and makes the project and its key.
     pub(super) fn start(program: &Path, folder: &Path, edge: SocketAddr) -> Result<Self> {
-        let address = ports::free()?;
+        let address = kit::ports::free()?;
         // These secrets protect nothing: both ends are on loopback, for as long as the benchmark runs.
         let secret = |byte: &str| byte.repeat(32);
         let signing =

@@ -8,7 +8,6 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
-use super::ports;
 use super::program::Program;
 use crate::config;
 use crate::open::Line;
@@ -26,7 +25,7 @@ pub(crate) struct Redis {
 impl Redis {
     /// Starts it on a free port.
     pub(crate) fn start(file: &Path, folder: &Path) -> Result<Self> {
-        let address = ports::free()?;
+        let address = kit::ports::free()?;
         let mut command = Command::new(file);
         command.args(["--bind", "127.0.0.1", "--port", &address.port().to_string()]);
         command.args(["--save", "", "--appendonly", "no", "--dir"]).arg(folder);

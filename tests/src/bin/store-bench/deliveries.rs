@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use sqlx::postgres::PgConnection;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection, Row};
 use tests::client::{Call, Connection as Http};
 use tests::clock;
@@ -17,6 +17,8 @@ use tests::postgres::Postgres;
 use tests::servers::Servers;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+
+use crate::plain::{new_file, turns};
 
 /// Connections that deliver at once, each again as soon as it is acknowledged; Stripe opens many.
 const CONNECTIONS: usize = 128;
@@ -55,23 +57,24 @@ fn body(event: &str) -> String {
     )
 }
 
+/// An event of the plain loop, and its body.
+fn event(number: i64) -> (String, Vec<u8>) {
+    let event = format!("evt_plain_{number}");
+    let body = body(&event).into_bytes();
+    (event, body)
+}
+
 /// Deliveries a second of one connection to an SQLite file, a commit for each.
 async fn sqlite(file: &Path, seconds: u64) -> Result<f64> {
-    let options = SqliteConnectOptions::new()
-        .filename(file)
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full);
-    let mut connection = SqliteConnection::connect_with(&options).await?;
+    let mut connection = new_file(file).await?;
     sqlx::raw_sql(AssertSqlSafe(table("TEXT", "BLOB", "WITHOUT ROWID"))).execute(&mut connection).await?;
-    let (start, mut count) = (Instant::now(), 0_i64);
-    while start.elapsed() < Duration::from_secs(seconds) {
-        let event = format!("evt_plain_{count}");
-        let insert = sqlx::query(INSERT).bind(&event).bind(body(&event).into_bytes()).bind(count).bind(count);
+    turns(seconds, async |count| {
+        let (event, body) = event(count);
+        let insert = sqlx::query(INSERT).bind(event).bind(body).bind(count).bind(count);
         insert.execute(&mut connection).await?;
-        count += 1;
-    }
-    Ok(count as f64 / start.elapsed().as_secs_f64())
+        Ok(())
+    })
+    .await
 }
 
 /// As [`sqlite`], to a Postgres database.
@@ -79,14 +82,13 @@ async fn postgres(url: &str, seconds: u64) -> Result<f64> {
     let mut connection = PgConnection::connect(url).await?;
     let table = table("TEXT COLLATE \"C\"", "BYTEA", "");
     sqlx::raw_sql(AssertSqlSafe(table)).execute(&mut connection).await?;
-    let (start, mut count) = (Instant::now(), 0_i64);
-    while start.elapsed() < Duration::from_secs(seconds) {
-        let event = format!("evt_plain_{count}");
-        let insert = sqlx::query(INSERT).bind(&event).bind(body(&event).into_bytes()).bind(count).bind(count);
+    turns(seconds, async |count| {
+        let (event, body) = event(count);
+        let insert = sqlx::query(INSERT).bind(event).bind(body).bind(count).bind(count);
         insert.execute(&mut connection).await?;
-        count += 1;
-    }
-    Ok(count as f64 / start.elapsed().as_secs_f64())
+        Ok(())
+    })
+    .await
 }
 
 async fn measure(name: &str, database: Option<String>, plain: f64, seconds: u64) -> Result<()> {

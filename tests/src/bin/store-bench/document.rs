@@ -1,32 +1,23 @@
-//! What was measured, in its place in `docs/benchmarks.md`: between two marks. What people wrote around it stays.
+//! What was measured, in its section of `docs/benchmarks.md`.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use kit::{machine, section};
 use tests::clock;
 
 use crate::Measured;
 
-const BEGIN: &str = "<!-- store-bench: begin; written by the benchmark, edits are lost -->";
-const END: &str = "<!-- store-bench: end -->";
-
 /// Replaces the marked section of the page.
 pub(crate) fn write(page: &Path, measured: &[Measured], how: (usize, u64)) -> Result<()> {
-    let before = fs::read_to_string(page).with_context(|| format!("cannot read {}", page.display()))?;
-    let (head, rest) = before.split_once(BEGIN).context("the page has no mark for this section")?;
-    let (_, tail) = rest.split_once(END).context("the section has no end")?;
-    let text = section(measured, how)?;
-    fs::write(page, format!("{head}{BEGIN}\n\n{}\n\n{END}{tail}", text.trim()))?;
-    Ok(())
+    section::write(page, "store-bench", &report(measured, how)?)
 }
 
-fn section(measured: &[Measured], (rounds, seconds): (usize, u64)) -> Result<String> {
+fn report(measured: &[Measured], (rounds, seconds): (usize, u64)) -> Result<String> {
     let (day, processors) = (clock::now().day(), std::thread::available_parallelism()?);
-    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let load = load.split(' ').next().unwrap_or_default().to_owned();
+    let load = machine::load();
     let commit = Command::new("git").args(["rev-parse", "--short", "HEAD"]).output();
     let commit =
         commit.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();

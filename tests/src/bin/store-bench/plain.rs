@@ -35,20 +35,33 @@ fn on_conflict(greatest: &str) -> String {
     format!(" ON CONFLICT (project, mode, day, agent, kind, source, incarnation) DO UPDATE SET {sets}")
 }
 
-/// Cells per second into an SQLite file.
-pub(crate) async fn sqlite(file: &Path, seconds: u64) -> Result<f64> {
+/// A new SQLite file, as durable as that of the books.
+pub(crate) async fn new_file(file: &Path) -> Result<SqliteConnection> {
     let options = SqliteConnectOptions::new()
         .filename(file)
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full);
-    let mut connection = SqliteConnection::connect_with(&options).await?;
+    Ok(SqliteConnection::connect_with(&options).await?)
+}
+
+/// How many turns a second come one after the other; each gets its number, from one.
+pub(crate) async fn turns(seconds: u64, mut turn: impl AsyncFnMut(i64) -> Result<()>) -> Result<f64> {
+    let (start, mut turns) = (Instant::now(), 0_i64);
+    while start.elapsed() < Duration::from_secs(seconds) {
+        turns += 1;
+        turn(turns).await?;
+    }
+    Ok(turns as f64 / start.elapsed().as_secs_f64())
+}
+
+/// Cells per second into an SQLite file.
+pub(crate) async fn sqlite(file: &Path, seconds: u64) -> Result<f64> {
+    let mut connection = new_file(file).await?;
     sqlx::raw_sql(AssertSqlSafe(create("TEXT", "WITHOUT ROWID"))).execute(&mut connection).await?;
     let rows = vec!["(?,?,?,?,?,?,?,?,?,?,?)"; ROWS].join(",");
     let sql = format!("{INSERT} VALUES {rows} {}", on_conflict("max"));
-    let (start, mut batches) = (Instant::now(), 0_i64);
-    while start.elapsed() < Duration::from_secs(seconds) {
-        batches += 1;
+    let batches = turns(seconds, async |batches| {
         let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
         for first in (0..CELLS).step_by(ROWS) {
             let mut query = sqlx::query(AssertSqlSafe(sql.clone()));
@@ -59,11 +72,11 @@ pub(crate) async fn sqlite(file: &Path, seconds: u64) -> Result<f64> {
             }
             query.execute(&mut *tx).await?;
         }
-        tx.commit().await?;
-    }
-    let rate = rate(batches, start);
+        Ok(tx.commit().await?)
+    })
+    .await?;
     connection.close().await?;
-    Ok(rate)
+    Ok(batches * CELLS as f64)
 }
 
 /// Cells per second into a Postgres database.
@@ -78,9 +91,7 @@ pub(crate) async fn postgres(url: &str, seconds: u64) -> Result<f64> {
     );
     let kinds: Vec<&str> = (0..CELLS).map(kind).collect();
     let agents: Vec<String> = (0..CELLS).map(agent).collect();
-    let (start, mut batches) = (Instant::now(), 0_i64);
-    while start.elapsed() < Duration::from_secs(seconds) {
-        batches += 1;
+    let batches = turns(seconds, async |batches| {
         let counts = vec![batches; CELLS];
         let mut tx = connection.begin().await?;
         sqlx::query(AssertSqlSafe(sql.clone()))
@@ -93,11 +104,8 @@ pub(crate) async fn postgres(url: &str, seconds: u64) -> Result<f64> {
             .bind(vec![0_i64; CELLS])
             .execute(&mut *tx)
             .await?;
-        tx.commit().await?;
-    }
-    Ok(rate(batches, start))
-}
-
-fn rate(batches: i64, start: Instant) -> f64 {
-    batches as f64 * CELLS as f64 / start.elapsed().as_secs_f64()
+        Ok(tx.commit().await?)
+    })
+    .await?;
+    Ok(batches * CELLS as f64)
 }

@@ -15,7 +15,7 @@ const PORTS: u32 = 12_000;
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// A loopback address that nobody listens on; no later call of this process returns it again.
-pub(crate) fn free() -> Result<SocketAddr> {
+pub fn free() -> Result<SocketAddr> {
     let start = std::process::id().wrapping_mul(97);
     (0..PORTS)
         .map(|_| start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)).rem_euclid(PORTS))

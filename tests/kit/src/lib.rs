@@ -1,0 +1,5 @@
+//! What tests, benchmarks and xtask share, none of which may depend on another.
+
+pub mod machine;
+pub mod ports;
+pub mod section;

@@ -1,5 +1,9 @@
 //! From the home's verdict to the client's answer, or to the forwarded request.
 
+use alloc::borrow::ToOwned;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
 use shared::decision::{Ask, Denial, Header, Verdict};
 use shared::home::HomeName;
 use shared::ids::ProjectId;

@@ -1,12 +1,15 @@
 //! What the worker knows before any request: key secrets, signing keys, the prefix table.
 
-use std::cell::RefCell;
-
+use alloc::borrow::ToOwned;
+use alloc::string::String;
+use atomic_refcell::AtomicRefCell;
 use shared::key::{KeySecrets, ProjectKey, bearer};
 use shared::kind::{Bill, Routes};
 use shared::map::Map;
 use shared::quoted::Quoted;
 use shared::sign::{Purpose, SigningKeys};
+
+use crate::state::State;
 
 /// Keys whose verification is remembered; some hundred bytes each.
 const VERIFIED_MAX: usize = 10_000;
@@ -25,7 +28,7 @@ pub(crate) struct Config {
     /// Whether limits are told of, but nobody is denied for them.
     pub(crate) shadow: bool,
     /// Texts that were verified before. Only right ones are kept, so that nobody can fill it.
-    verified: RefCell<Map<String, ProjectKey>>,
+    verified: AtomicRefCell<Map<String, ProjectKey>>,
 }
 
 impl Config {
@@ -54,13 +57,13 @@ impl Config {
             routes,
             bill: Bill::default(),
             shadow: false,
-            verified: RefCell::default(),
+            verified: AtomicRefCell::default(),
         })
     }
 
     /// The settings of a worker that only verifies keys and asks: it flushes, forwards and installs nothing.
     pub(crate) fn for_keys(key_secrets: KeySecrets) -> Self {
-        Self { key_secrets, ..Self::unset() }
+        Self { key_secrets, ..Self::default() }
     }
 
     /// Takes when requests are counted, and whether anybody is denied.
@@ -76,17 +79,6 @@ impl Config {
             _ => return Err(format!("METER_SHADOW: got {}, accepted are 0 and 1", Quoted(shadow))),
         };
         Ok(Self { bill, shadow, ..self })
-    }
-
-    fn unset() -> Self {
-        Self {
-            key_secrets: KeySecrets::none(),
-            signing_keys: SigningKeys::default(),
-            routes: Routes::default(),
-            bill: Bill::default(),
-            shadow: false,
-            verified: RefCell::default(),
-        }
     }
 
     /// The project key in an `Authorization` header. Computing a MAC takes longer than all the rest of
@@ -105,17 +97,28 @@ impl Config {
     }
 }
 
-thread_local! {
-    // A worker is single-threaded; without secrets every key is refused.
-    static CONFIG: RefCell<Config> = RefCell::new(Config::unset());
+impl Default for Config {
+    /// Without secrets every key is refused.
+    fn default() -> Self {
+        Self {
+            key_secrets: KeySecrets::none(),
+            signing_keys: SigningKeys::default(),
+            routes: Routes::default(),
+            bill: Bill::default(),
+            shadow: false,
+            verified: AtomicRefCell::default(),
+        }
+    }
 }
+
+static CONFIG: State<Config> = State::new();
 
 /// Puts the settings in place.
 pub(crate) fn set(config: Config) {
-    CONFIG.replace(config);
+    CONFIG.set(config);
 }
 
 /// Reads the settings. `f` must not call [`set`].
 pub(crate) fn with<T>(f: impl FnOnce(&Config) -> T) -> T {
-    CONFIG.with_borrow(f)
+    CONFIG.with(f)
 }

@@ -4,7 +4,10 @@
 //! reply asks for one, sends the flushes that are handed out, and sets the alarm. Decisions and
 //! contacts are saved in groups, before any reply of them leaves; every other method saves by itself.
 
-use std::cell::{Cell, RefCell};
+use alloc::boxed::Box;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::cell::{Cell, RefCell};
 
 use shared::decision::Ask;
 use shared::home::{Home, HomeName};
@@ -275,6 +278,6 @@ fn message(flush: &Flush, now: Timestamp) -> Result<Message, String> {
     Ok(Message { path: INGEST_PATH, body, signature })
 }
 
-fn text(error: impl std::fmt::Display) -> String {
+fn text(error: impl core::fmt::Display) -> String {
     error.to_string()
 }

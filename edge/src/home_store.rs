@@ -1,5 +1,8 @@
 //! The home's rows in its Durable Object's SQLite. All SQL of the worker is here.
 
+use alloc::string::String;
+use alloc::vec::Vec;
+
 use shared::home::Row;
 
 use crate::platform::Sql;

@@ -3,7 +3,8 @@
 //!
 //! Calls are signed with the edge's key by the machine's own clock; nothing here trusts a path or a peer.
 
-use std::cell::Cell;
+use alloc::string::{String, ToString};
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use shared::json;
 use shared::moved::Moved;
@@ -16,9 +17,8 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use crate::config;
 use crate::step::Step;
 
-thread_local! {
-    static MOVED: Cell<Moved> = const { Cell::new(Moved { offset_ms: 0 }) };
-}
+/// How far the meter's clock is ahead of the machine's, in milliseconds.
+static MOVED_MS: AtomicU64 = AtomicU64::new(0);
 
 /// The signature of a call to another process of the edge; empty where there is no key.
 #[wasm_bindgen(js_name = signCall)]
@@ -67,7 +67,7 @@ pub fn clock_push(body: &str) -> String {
 /// Notes how far the meter's clock is ahead of the machine's, for what others check by their own clock.
 #[wasm_bindgen(js_name = moveClock)]
 pub fn move_clock(offset_ms: u64) {
-    MOVED.set(Moved { offset_ms });
+    MOVED_MS.store(offset_ms, Ordering::Relaxed);
 }
 
 /// Panics, for the tests of what a panic may do. `testing.js` calls it, with METER_TEST=1 only.
@@ -79,5 +79,5 @@ pub fn panic_for_test() {
 
 /// The machine's time at the meter's `now`.
 pub(crate) fn wall(now: Timestamp) -> Timestamp {
-    Timestamp::from_ms(now.as_ms().saturating_sub(MOVED.get().offset_ms))
+    Timestamp::from_ms(now.as_ms().saturating_sub(MOVED_MS.load(Ordering::Relaxed)))
 }

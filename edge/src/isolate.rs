@@ -6,6 +6,10 @@
 //! Whoever calls has one turn: nothing here waits, and nothing of one request is touched by another
 //! but through these tables. They vanish with the isolate: what was not reported by then is forfeited.
 
+use alloc::boxed::Box;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
 use shared::decision::{Numbers, Verdict};
 use shared::home::HomeName;
 use shared::json;
@@ -15,12 +19,12 @@ use shared::map::Map;
 use shared::problem::ErrorCode;
 use shared::time::Timestamp;
 use shared::units::Units;
-use std::cell::RefCell;
 
 use crate::conclude::{self, Decided};
 use crate::config::Config;
 use crate::quick::Allowed;
 use crate::region::Region;
+use crate::state::State;
 use crate::step::{Deciding, Failure, Observing, Step};
 
 /// Homes that one isolate holds leases of; requests for further ones are decided by their home.
@@ -127,9 +131,7 @@ pub(crate) struct Isolate {
     last: u32,
 }
 
-thread_local! {
-    static ISOLATE: RefCell<Isolate> = RefCell::new(Isolate::default());
-}
+static ISOLATE: State<Isolate> = State::new();
 
 /// Where this isolate is, and how it begins with a project that it knows nothing of.
 #[derive(Debug, Default)]
@@ -151,12 +153,12 @@ impl Place {
 
 /// Starts with empty hands, under random bits that no other instance has.
 pub(crate) fn reset(id: u128, place: Place) {
-    ISOLATE.replace(Isolate { id, place, ..Isolate::default() });
+    ISOLATE.set(Isolate { id, place, ..Isolate::default() });
 }
 
 /// One turn. `f` must not call this again.
 pub(crate) fn with<T>(f: impl FnOnce(&mut Isolate) -> T) -> T {
-    ISOLATE.with_borrow_mut(f)
+    ISOLATE.with_mut(f)
 }
 
 impl Isolate {
@@ -217,7 +219,7 @@ impl Isolate {
         seat.sweep(now);
         seat.leave();
         let mut texts = Vec::new();
-        for post in std::iter::once(&mut seat.post).chain(&mut seat.leaving) {
+        for post in core::iter::once(&mut seat.post).chain(&mut seat.leaving) {
             for contact in post.holder.contacts(now) {
                 texts.push(format!("{}\n{}", post.object, json::write(&contact)));
             }
@@ -425,12 +427,12 @@ impl Seat {
     }
 
     fn wake_at(&mut self, now: Timestamp) -> Option<Timestamp> {
-        let posts = std::iter::once(&mut self.post).chain(&mut self.leaving);
+        let posts = core::iter::once(&mut self.post).chain(&mut self.leaving);
         posts.filter_map(|post| post.holder.wake_at(now)).min()
     }
 
     fn post_of(&mut self, holder: HolderId) -> Option<&mut Post> {
-        std::iter::once(&mut self.post).chain(&mut self.leaving).find(|post| post.holder.id() == holder)
+        core::iter::once(&mut self.post).chain(&mut self.leaving).find(|post| post.holder.id() == holder)
     }
 
     /// Moves to where the newest terms say that this isolate belongs; `id` is a new holder's.
@@ -445,7 +447,7 @@ impl Seat {
         let holder = holder(id);
         let object = place.object(home, holder.id(), count);
         if object != self.post.object {
-            let old = std::mem::replace(&mut self.post, Post { holder, object });
+            let old = core::mem::replace(&mut self.post, Post { holder, object });
             self.leaving.push(old);
         }
     }

@@ -4,6 +4,13 @@
 //! Between those steps it calls the synchronous functions here with plain text and does what they
 //! say. No Rust future ever runs in the worker, so no request can wake, block or abort another's
 //! (the platform forbids I/O on behalf of another request). Nothing here may panic on request data.
+//!
+//! Like the core it has no standard library; `edge/bundle` makes it the worker's program.
+
+#![cfg_attr(not(test), no_std)]
+
+#[macro_use]
+extern crate alloc;
 
 mod conclude;
 mod config;
@@ -17,8 +24,12 @@ mod observe;
 mod platform;
 mod quick;
 mod region;
+mod state;
 mod step;
 mod sub_home_object;
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
 use shared::decision::Verdict;
 use shared::home::HomeName;

@@ -4,6 +4,9 @@
 //! only for what it sends itself and for its own timer, because the platforms that workers run on
 //! forbid one request to wait for another's I/O. `examples/rust-worker` shows all of it.
 
+use alloc::borrow::ToOwned;
+use alloc::string::{String, ToString};
+
 use shared::decision::Ask;
 use shared::home::HomeName;
 use shared::ids::AgentId;

@@ -1,8 +1,10 @@
-//! The few things of the platform that Rust calls by itself: a Durable Object's SQL, and the log.
+//! The one thing of the platform that Rust calls by itself: a Durable Object's SQL.
 //!
 //! Everything else of the platform is `entry.js`'s. Nothing here may decide anything.
 
-use std::panic;
+use alloc::borrow::ToOwned;
+use alloc::string::String;
+use alloc::vec::Vec;
 
 use js_sys::{Array, Error, JsString};
 use wasm_bindgen::prelude::{JsCast, JsValue, wasm_bindgen};
@@ -27,9 +29,6 @@ extern "C" {
 
     #[wasm_bindgen(method, catch, js_name = toArray)]
     fn to_array(this: &Rows) -> Result<Array, JsValue>;
-
-    #[wasm_bindgen(js_namespace = console)]
-    fn error(message: &str);
 }
 
 impl Sql {
@@ -58,10 +57,4 @@ impl Sql {
 /// What a JavaScript error says.
 fn told(thrown: JsValue) -> String {
     thrown.dyn_into::<Error>().map_or_else(|_| "an unknown error".to_owned(), |error| error.message().into())
-}
-
-/// Whatever panics says so in the worker's log: without this it would end without a word.
-#[wasm_bindgen(start)]
-fn start() {
-    panic::set_hook(Box::new(|info| error(&info.to_string())));
 }

@@ -2,6 +2,8 @@
 //!
 //! It must say exactly what [`conclude`](crate::conclude) and [`Step::to_text`](crate::step::Step::to_text) would.
 
+use alloc::string::String;
+
 use shared::decision::{Ask, Numbers, Verdict};
 use shared::home::HomeName;
 use shared::sign::{Purpose, Signed};

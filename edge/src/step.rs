@@ -1,5 +1,9 @@
 //! What `entry.js` is told to do next, as JSON.
 
+use alloc::borrow::ToOwned;
+use alloc::string::String;
+use alloc::vec::Vec;
+
 use shared::cell::Observed;
 use shared::decision::{Ask, Denial, Header, Verdict};
 use shared::home::HomeName;

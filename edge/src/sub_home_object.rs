@@ -3,7 +3,11 @@
 //! `edge/sub_home.js` wraps this in a Durable Object class. Nothing may leave the object before
 //! [`SubHomeObject::save`] has written what it tells of; the shell does that once for many calls.
 
-use std::cell::{Cell, RefCell};
+use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::cell::{Cell, RefCell};
 
 use shared::home::{HomeName, Row};
 use shared::ids::Incarnation;
@@ -111,7 +115,7 @@ impl SubHomeObject {
         let told = self.act(None, |known| {
             let contacts = known.sub.contacts(Timestamp::from_ms(now_ms));
             let texts = contacts.iter().map(|contact| json::write(contact));
-            std::iter::once(known.home.to_string()).chain(texts).collect()
+            core::iter::once(known.home.to_string()).chain(texts).collect()
         })?;
         Ok(told.unwrap_or_default())
     }
@@ -217,6 +221,6 @@ fn answer(reply: Reply) -> String {
     format!("{ticket}\n{}", json::write(&ContactReply::Reply(Box::new(reply))))
 }
 
-fn text(error: impl std::fmt::Display) -> String {
+fn text(error: impl core::fmt::Display) -> String {
     error.to_string()
 }

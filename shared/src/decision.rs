@@ -1,5 +1,8 @@
 //! The question that a request asks and the answer it gets, with the headers that tell the client.
 
+use alloc::borrow::ToOwned;
+use alloc::string::{String, ToString};
+
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{AgentId, KeyId};

@@ -9,7 +9,10 @@ mod read;
 mod types;
 mod write;
 
-use std::fmt;
+use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
+use alloc::string::ToString;
+use core::fmt;
 
 pub use read::{Grow, List, Place, Places, Read, Reader, Variant, is_json, read};
 pub use shared_derive::{Read, Write};
@@ -52,7 +55,7 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl core::error::Error for Error {}
 
 /// One field of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

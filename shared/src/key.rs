@@ -3,7 +3,10 @@
 //! A key carries its project and id under a MAC, so that an isolate refuses forgeries without I/O
 //! (design §4). No part but the MAC is secret; whole keys must never be logged or stored.
 
-use std::fmt;
+use alloc::borrow::ToOwned;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt;
 
 use crate::ids::{KeyId, Mode, ProjectId};
 use crate::map::Map;

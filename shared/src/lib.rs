@@ -2,8 +2,17 @@
 //!
 //! Every decision about units, permits, cells and signatures is made here, by the same code in the
 //! worker, the aggregator and the tests. This crate must never read a clock, draw a random number,
-//! look at the environment, or do I/O: whatever it needs to know is an argument.
+//! look at the environment, or do I/O: whatever it needs to know is an argument. It has no standard library,
+//! so that the compiler has none of these to offer.
 
+#![cfg_attr(not(test), no_std)]
+
+#[macro_use]
+extern crate alloc;
+// Where the simulator plants its bugs, each thread has a switch.
+#[cfg(feature = "planted")]
+#[macro_use]
+extern crate std;
 // What is derived names this crate as others do.
 extern crate self as shared;
 

@@ -4,9 +4,10 @@
 //! Taking a new key moves what is behind it, so it must never hold what grows with use: cells, holders and lanes are
 //! in a [`Tree`](crate::tree::Tree).
 
-use std::borrow::Borrow;
-use std::fmt;
-use std::marker::PhantomData;
+use alloc::borrow::Borrow;
+use alloc::vec::Vec;
+use core::fmt;
+use core::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
@@ -14,7 +15,7 @@ use serde::ser::{Serialize, Serializer};
 use crate::json::{Error, Read, Reader, Write, Writer};
 
 /// What a map holds, in the order of the keys.
-pub type Iter<'a, K, V> = std::iter::Map<std::slice::Iter<'a, (K, V)>, fn(&'a (K, V)) -> (&'a K, &'a V)>;
+pub type Iter<'a, K, V> = core::iter::Map<core::slice::Iter<'a, (K, V)>, fn(&'a (K, V)) -> (&'a K, &'a V)>;
 
 /// Keys and values in the order of the keys.
 #[derive(Clone, PartialEq, Eq)]
@@ -132,7 +133,7 @@ impl<K: Ord, V> Map<K, V> {
     /// Sets the value of `key` and returns the one before.
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
         match self.place(&key) {
-            Ok(place) => self.0.get_mut(place).map(|(_, old)| std::mem::replace(old, value)),
+            Ok(place) => self.0.get_mut(place).map(|(_, old)| core::mem::replace(old, value)),
             Err(place) => {
                 self.0.insert(place, (key, value));
                 None
@@ -230,7 +231,7 @@ impl<'a, K, V> IntoIterator for &'a Map<K, V> {
 
 impl<K, V> IntoIterator for Map<K, V> {
     type Item = (K, V);
-    type IntoIter = std::vec::IntoIter<(K, V)>;
+    type IntoIter = alloc::vec::IntoIter<(K, V)>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.0.into_iter()

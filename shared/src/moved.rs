@@ -2,6 +2,8 @@
 //!
 //! It travels as policies do and is only ever raised; a meter that is not told to expect it refuses it.
 
+use alloc::string::{String, ToString};
+
 use serde::{Deserialize, Serialize};
 
 use crate::json;

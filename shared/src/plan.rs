@@ -3,8 +3,10 @@
 //! The catalogue is a file with a version. What the product's documentation leaves open carries a
 //! default and is listed under `assumed`, so that nobody takes a guess for a promise.
 
-use std::collections::BTreeMap;
-use std::fmt;
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
 
 use serde::{Deserialize, Serialize};
 

@@ -5,7 +5,7 @@
 
 #[cfg(feature = "planted")]
 mod switch {
-    use std::cell::Cell;
+    use core::cell::Cell;
 
     macro_rules! bugs {
         ($($(#[$doc:meta])* $name:ident,)*) => {

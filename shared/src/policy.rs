@@ -3,6 +3,9 @@
 //! A policy travels as a signed document and its version only rises. It carries the parts of the
 //! allowance instead of their sum, so that a home can compute the next month by itself (design §3).
 
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{AgentId, KeyId, ProjectId, SigningKeyId};

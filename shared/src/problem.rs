@@ -2,6 +2,9 @@
 //!
 //! Each code has a status, a title, and a page in `docs/errors/`. Codes are never reused.
 
+use alloc::borrow::ToOwned;
+use alloc::string::{String, ToString};
+
 use serde::{Deserialize, Serialize};
 
 use crate::json::{Read, Write};

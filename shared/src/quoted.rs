@@ -3,7 +3,7 @@
 //! It writes what `{:?}` does of text that people can read. That knows all of Unicode, which every new isolate would
 //! load; here only what moves or hides other characters is known.
 
-use std::fmt::{self, Write};
+use core::fmt::{self, Write};
 
 /// A text in quotation marks.
 #[derive(Debug, Clone, Copy)]

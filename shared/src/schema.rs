@@ -2,7 +2,7 @@
 //!
 //! It must only describe: what is accepted is decided where the types are parsed.
 
-use std::borrow::Cow;
+use alloc::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 

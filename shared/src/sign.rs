@@ -3,7 +3,10 @@
 //! A request carries `Palveron-Signature: t=<unix>,k=<key id>,v1=<hex hmac-sha256>` over its method,
 //! path, `t` and body (design §4). Comparison takes constant time; nothing here reads a clock.
 
-use std::fmt;
+use alloc::borrow::ToOwned;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt;
 
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};

@@ -3,7 +3,8 @@
 //! A period is a calendar month `[start, end)` (seed: "Counters reset at 00:00 UTC on the first of
 //! each calendar month"). This file must never read a clock.
 
-use std::fmt;
+use alloc::string::{String, ToString};
+use core::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 

@@ -4,7 +4,8 @@
 //! isolate loads once for each pair of types. A key is found by two binary searches, and what moves when one is added
 //! is a short list, or the list of lists. It must never hold an empty list.
 
-use std::fmt;
+use alloc::vec::Vec;
+use core::fmt;
 
 use serde::de::{Deserialize, Deserializer};
 use serde::ser::{Serialize, Serializer};
@@ -129,7 +130,7 @@ impl<K: Ord, V> Tree<K, V> {
     /// Sets the value of `key` and returns the one before.
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
         match self.get_mut(&key) {
-            Some(old) => Some(std::mem::replace(old, value)),
+            Some(old) => Some(core::mem::replace(old, value)),
             None => {
                 self.or_insert_with(key, || value);
                 None
@@ -188,8 +189,8 @@ impl<K: Ord, V> Tree<K, V> {
 /// What a tree holds, in the order of the keys.
 #[derive(Debug, Clone)]
 pub struct Iter<'a, K, V> {
-    lists: std::slice::Iter<'a, Vec<(K, V)>>,
-    list: std::slice::Iter<'a, (K, V)>,
+    lists: core::slice::Iter<'a, Vec<(K, V)>>,
+    list: core::slice::Iter<'a, (K, V)>,
 }
 
 impl<'a, K, V> Iterator for Iter<'a, K, V> {

@@ -3,7 +3,7 @@
 //! One verify call, MCP tool call or extension event is one unit (seed: "every verify call, MCP tool
 //! call, and extension event counts as one"). Nothing here wraps or loses precision silently.
 
-use std::fmt;
+use core::fmt;
 
 use serde::{Deserialize, Serialize};
 

@@ -2,6 +2,8 @@
 //!
 //! Unknown fields are tolerated in both directions, so that releases can differ.
 
+use alloc::vec::Vec;
+
 use serde::{Deserialize, Serialize};
 
 use crate::cell::Cell;

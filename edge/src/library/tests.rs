@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::pin::pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use shared::home::Home;
@@ -18,7 +19,11 @@ use crate::step::HomeReply;
 
 const NOW: Timestamp = Timestamp::from_ms(1_795_435_200_000);
 
+/// A process has one meter, as a worker has.
+static METER: Mutex<()> = Mutex::new(());
+
 struct Memory {
+    _alone: MutexGuard<'static, ()>,
     home: RefCell<Home>,
     ms: Cell<u64>,
     contacts: Cell<u32>,
@@ -79,7 +84,8 @@ fn memory(included: u64, strict: bool) -> Memory {
         upgrade_url: "https://palveron.com/pricing".to_owned(),
         leases: LeaseRules { strict, ..LeaseRules::default() },
     });
-    Memory { home: RefCell::new(home), ms: Cell::new(0), contacts: Cell::new(0) }
+    let alone = METER.lock().unwrap_or_else(PoisonError::into_inner);
+    Memory { _alone: alone, home: RefCell::new(home), ms: Cell::new(0), contacts: Cell::new(0) }
 }
 
 fn key() -> String {

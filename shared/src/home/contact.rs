@@ -3,6 +3,9 @@
 //! Everything that a reply promises is in the rows that this call changed; the shell stores them
 //! before the reply leaves. Pacing alone is volatile.
 
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
 use super::denial::Ends;
 use super::desk::Receipt;
 use super::offer::{self, Offer, Room, Situation};

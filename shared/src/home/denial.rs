@@ -1,5 +1,7 @@
 //! Denials: which one, and for how long, so that not everybody comes back at once.
 
+use alloc::vec::Vec;
+
 use super::Home;
 use super::offer::Short;
 use crate::decision::Denial;

@@ -3,6 +3,9 @@
 //! A lane's nonce decides whether a contact is new. Rows are kept until the last period that the
 //! holder had a part in is final, because a copy of an old contact may still come.
 
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
 use serde::{Deserialize, Serialize};
 
 use super::rows::Writes;
@@ -178,10 +181,10 @@ impl Desk {
 
     /// Forgets everybody: a new life of the storage has begun.
     pub(crate) fn clear(&mut self, writes: &mut Writes) {
-        for id in std::mem::take(&mut self.holders).keys() {
+        for id in core::mem::take(&mut self.holders).keys() {
             writes.put::<HolderRow>(format!("holder/{id}"), None);
         }
-        for (id, lane) in std::mem::take(&mut self.lanes).keys() {
+        for (id, lane) in core::mem::take(&mut self.lanes).keys() {
             writes.put::<LaneRow>(format!("lane/{id}/{lane}"), None);
         }
     }

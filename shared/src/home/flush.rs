@@ -1,5 +1,7 @@
 //! When a home flushes and what: cumulative cells, numbered, until they are acknowledged.
 
+use alloc::vec::Vec;
+
 use super::Home;
 use super::account::Account;
 use crate::cell::Cell;

@@ -4,6 +4,8 @@
 //! a rollback is suspected; it learns from the aggregator what was merged and how many lives there
 //! were, and holds W against the allowance for each of them. It must never issue before that.
 
+use alloc::vec::Vec;
+
 use super::account::Account;
 use super::offer::NEXT_AHEAD_MS;
 use super::{Home, Pace};
@@ -123,7 +125,7 @@ impl Home {
         if planted!(RollbackUnnoticed) {
             return;
         }
-        for key in std::mem::take(&mut self.cells).keys() {
+        for key in core::mem::take(&mut self.cells).keys() {
             self.writes.put::<super::OpenCell>(format!("cell/{}/{}/{}", key.day, key.kind, key.agent), None);
         }
         self.desk.clear(&mut self.writes);

@@ -16,7 +16,8 @@ pub(crate) mod offer;
 pub(crate) mod rows;
 pub mod storage;
 
-use std::fmt;
+use alloc::string::{String, ToString};
+use core::fmt;
 
 use serde::{Deserialize, Serialize};
 

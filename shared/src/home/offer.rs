@@ -3,6 +3,8 @@
 //! Whole requests first, in the order of their arrival; then a slice ahead of need, which shrinks to
 //! nothing near a limit, so that tails and small quotas are decided one by one at the home.
 
+use alloc::vec::Vec;
+
 use super::crowd::Everyone;
 use crate::decision::Denial;
 use crate::ids::AgentId;

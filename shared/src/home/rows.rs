@@ -9,6 +9,10 @@
 //! | `lane/<id>/<n>` | the last nonce and what was answered |
 //! | `cell/<day>/<kind>/<agent>` | a cumulative cell |
 
+use alloc::borrow::ToOwned;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
 use super::{Home, Meta};
 use crate::cell::CellKey;
 use crate::ids::AgentId;
@@ -59,7 +63,7 @@ impl Writes {
 
     /// Hands everything over.
     pub(crate) fn take(&mut self) -> Vec<Row> {
-        std::mem::take(&mut self.0).into_iter().map(|(key, value)| Row { key, value }).collect()
+        core::mem::take(&mut self.0).into_iter().map(|(key, value)| Row { key, value }).collect()
     }
 }
 

@@ -4,7 +4,9 @@
 //! it, whole, if the version has moved. SQLite in a Durable Object has one writer and never refuses; Redis compares
 //! and swaps. No answer may leave before its write was accepted.
 
-use std::mem::take;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::mem::take;
 
 use super::{CorruptRow, Home, Row};
 use crate::time::Timestamp;

@@ -1,6 +1,7 @@
 //! From text to values. What looks at text is here once, for all types.
 
-use std::borrow::Cow;
+use alloc::borrow::Cow;
+use alloc::string::String;
 
 use super::{Error, Field};
 
@@ -162,7 +163,7 @@ impl<'de> Reader<'de> {
             self.depth = self.depth.saturating_sub(1);
             return Ok(false);
         }
-        if !std::mem::take(first) {
+        if !core::mem::take(first) {
             self.expect(b',')?;
         }
         Ok(true)
@@ -305,7 +306,7 @@ impl<'de> Reader<'de> {
     /// # Errors
     /// When something else is next.
     pub fn natural(&mut self, max: u64) -> Result<u64, Error> {
-        if std::mem::take(&mut self.name) {
+        if core::mem::take(&mut self.name) {
             let text = self.text()?;
             let mut name = Reader::new(&text);
             let number = name.natural(max)?;
@@ -483,7 +484,7 @@ impl<'de> Reader<'de> {
         while self.key(&mut first, &mut key)? {
             let mut value = V::blank();
             value.read(self)?;
-            take(std::mem::replace(&mut key, K::blank()), value);
+            take(core::mem::replace(&mut key, K::blank()), value);
         }
         Ok(())
     }

@@ -1,5 +1,9 @@
 //! How the types of the standard library are read and written.
 
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+
 use super::{Error, Grow, Read, Reader, Write, Writer};
 use crate::map::Map;
 

@@ -1,5 +1,7 @@
 //! From values to text.
 
+use alloc::string::String;
+
 use super::Field;
 
 /// A type whose values are written as JSON.

@@ -2,6 +2,8 @@
 //!
 //! An agent's entry holds all that a decision needs to know about it, so that one look-up is enough.
 
+use alloc::vec::Vec;
+
 use serde::{Deserialize, Serialize};
 
 use super::AGENTS_MAX;
@@ -130,7 +132,7 @@ impl Book {
         self.pending = 0;
         self.sighted = false;
         self.since = None;
-        Batch { seq, lines, sights, reserve: std::mem::take(&mut self.reserve) }
+        Batch { seq, lines, sights, reserve: core::mem::take(&mut self.reserve) }
     }
 
     /// Limits of agents may have changed with these terms: everything under older ones goes back.

@@ -3,7 +3,10 @@
 //! A contact reports, returns and asks; a reply acknowledges and issues. Either may come twice, late
 //! or never. Unknown fields are tolerated, so that releases can differ; amounts are below 2^53.
 
-use std::fmt;
+use alloc::boxed::Box;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt;
 
 use serde::{Deserialize, Serialize};
 

@@ -1,6 +1,8 @@
 //! How far a holder and its issuer are with each other. Whoever finds its own rows behind the other's has had its
 //! storage restored: what those rows hold may have been spent since.
 
+use alloc::vec::Vec;
+
 use serde::{Deserialize, Serialize};
 
 use crate::json::{Read, Write};

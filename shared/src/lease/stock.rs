@@ -3,6 +3,8 @@
 //! Every time here is the owner's own clock. What may no longer be spent goes to the returns; it
 //! must never be spendable there again.
 
+use alloc::vec::Vec;
+
 use serde::{Deserialize, Serialize};
 
 use super::message::{Held, Lease, Returns};

@@ -3,6 +3,8 @@
 //! A lane is strictly sequential: the same contact is sent until it is answered, and each answer is
 //! taken once. A batch is frozen under its number until it is acknowledged.
 
+use alloc::vec::Vec;
+
 use serde::{Deserialize, Serialize};
 
 use super::LANES_MAX;
@@ -142,7 +144,7 @@ impl Uplink {
             nonce: slot.nonce,
             incarnation: self.incarnation.clone(),
             batch: batch.unwrap_or_default(),
-            returns: std::mem::take(&mut self.returns),
+            returns: core::mem::take(&mut self.returns),
             needs: draft.needs,
             renew: draft.renew,
             first: draft.first,

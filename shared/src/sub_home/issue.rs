@@ -1,5 +1,7 @@
 //! What a sub-home issues to its isolates, from its stock alone.
 
+use alloc::vec::Vec;
+
 use super::SubHome;
 use crate::decision::Denial;
 use crate::home::contact::{IDLE_MS, IDLE_TIGHT_MS, lanes};

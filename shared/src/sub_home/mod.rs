@@ -6,6 +6,11 @@
 mod issue;
 mod upward;
 
+use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+
 use serde::{Deserialize, Serialize};
 
 use crate::home::crowd::Crowd;
@@ -189,7 +194,7 @@ impl SubHome {
         if planted!(SubRollbackUnnoticed) {
             return;
         }
-        let mut writes = std::mem::take(&mut self.writes);
+        let mut writes = core::mem::take(&mut self.writes);
         self.desk.clear(&mut writes);
         let fresh = Self::new(id, incarnation);
         let ware = Ware { clock: self.ware.clock, ..fresh.ware };

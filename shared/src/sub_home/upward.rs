@@ -1,5 +1,7 @@
 //! A sub-home as a holder: what it asks of the home, reports to it and gives back.
 
+use alloc::vec::Vec;
+
 use super::{Above, Running, SubHome};
 use crate::home::offer::Room;
 use crate::lease::SUB_MARGIN_MS;

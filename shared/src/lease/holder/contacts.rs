@@ -1,5 +1,7 @@
 //! When a holder writes to its home, and what.
 
+use alloc::vec::Vec;
+
 use super::Holder;
 use crate::decision::Ask;
 use crate::home::offer::REPORT_CALM_MS_MAX;

@@ -11,6 +11,8 @@ mod observed;
 mod reply;
 mod waiting;
 
+use alloc::vec::Vec;
+
 use crate::decision::{Ask, Denial};
 use crate::ids::AgentId;
 use crate::lease::book::{Book, Served};

@@ -1,5 +1,7 @@
 //! Requests that wait for the home, in the order of their arrival.
 
+use alloc::vec::Vec;
+
 use super::{Answer, Freshness, HeldUnits, Holder};
 use crate::decision::Ask;
 use crate::ids::AgentId;
@@ -147,7 +149,7 @@ impl Holder {
     /// has just come with that many units for the requests it carried.
     pub(super) fn resolve(&mut self, now: Timestamp, landed: Option<(u8, u64)>) {
         let mut heard = landed.map_or(0, |(_, units)| units);
-        let open = std::mem::take(&mut self.waiting.open);
+        let open = core::mem::take(&mut self.waiting.open);
         for (id, mut waiter) in open {
             let carried = landed.is_some_and(|(lane, _)| waiter.carried == Some(lane));
             // What one lane was refused says nothing of what another, still under way, was granted.

@@ -11,7 +11,7 @@
 extern crate alloc;
 // Where the simulator plants its bugs, each thread has a switch.
 #[cfg(feature = "planted")]
-#[macro_use]
+#[macro_use(thread_local)]
 extern crate std;
 // What is derived names this crate as others do.
 extern crate self as shared;

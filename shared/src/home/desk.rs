@@ -52,7 +52,7 @@ pub(crate) enum Receipt {
     Stale,
     /// It was taken before; this is what was answered, if anything was yet.
     Again(Option<Box<Lease>>),
-    /// Contacts before it are unknown here.
+    /// Contacts or batches before it are unknown here: rows were lost.
     Gap,
     /// It is new.
     New,
@@ -73,11 +73,17 @@ impl Desk {
             Receipt::Stale
         } else if m.nonce == last {
             Receipt::Again(lane.and_then(|lane| lane.reply.clone()).map(Box::new))
-        } else if m.nonce > last.saturating_add(1) {
+        } else if m.nonce > last.saturating_add(1) || self.skips_a_batch(m) {
             Receipt::Gap
         } else {
             Receipt::New
         }
+    }
+
+    /// Whether the batch before this contact's is unknown. A batch follows the acknowledgement of the one before, so
+    /// that the rows which acknowledged it were lost. Its units may be among what is lost: they are not counted.
+    fn skips_a_batch(&self, m: &Contact) -> bool {
+        m.batch.seq > self.acked(m.holder).saturating_add(1)
     }
 
     /// Takes the nonce of a new contact, and says whether its batch is new too.

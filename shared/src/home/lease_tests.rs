@@ -94,6 +94,18 @@ fn a_batch_is_added_once_whatever_carries_it() {
     assert_eq!((standing.settled, standing.out), (Units::new(3), Units::new(2)));
 }
 
+/// The rows that acknowledged the batch before were lost. Neither to take it nor to refuse it would have it sent for ever.
+#[test]
+fn a_report_that_skips_one_voids_what_the_holder_has() {
+    let mut home = home(|_| {});
+    units(&mut home, &contact(1, 1, 5));
+    let skips = Contact { batch: batch(3, 2), ..contact(1, 2, 0) };
+    let reply = home.contact(noon(), 1, &skips).unwrap().unwrap();
+    assert!(matches!(reply.body, Body::Resync { .. }));
+    let standing = home.outstanding(noon().period());
+    assert_eq!((standing.settled, standing.out), (Units::ZERO, Units::new(5)));
+}
+
 #[test]
 fn nothing_is_issued_beyond_the_allowance_and_returns_can_be_issued_again() {
     let mut home = home(|_| {});

@@ -28,6 +28,10 @@ pub(crate) const REPORT_CALM_MS_MAX: u64 = 8_000;
 const REQUESTS_PER_REPORT: u64 = 100;
 /// How far a sub-home is provided ahead, in milliseconds.
 const CHILD_MS: u64 = 1_000;
+/// The same while it is calm: isolates then come for as much as lasts until they have reported twice.
+const CHILD_CALM_MS: u64 = 2 * REPORT_CALM_MS_MAX;
+/// The part of what may be at risk, and of the minute's permits, that sub-homes may have for that.
+const CHILD_CALM_PART: (u64, u64) = (8, 16);
 /// How far ahead a sub-home gets permits of the next minute, in milliseconds.
 const CHILD_NEXT_MS: u64 = 8_000;
 /// The last sixth of a minute, in milliseconds.
@@ -137,14 +141,14 @@ impl Situation {
             return busy.max(thrifty).clamp(REPORT_MS.0, REPORT_CALM_MS_MAX);
         }
         // What is not reported takes up this holder's part of what may be at risk: no longer than that lasts.
-        let lasts = mul_div(self.own_risk(), 1_000_000_000, self.weight.saturating_pow(2));
+        let lasts = mul_div(self.own(self.risk), 1_000_000_000, self.weight.saturating_pow(2));
         let most = if offer.ample { busy.max(thrifty.min(lasts)) } else { busy };
         most.clamp(REPORT_MS.0, REPORT_MS.1)
     }
 
-    /// This holder's part of what may be at risk: in proportion to the root of its rate.
-    fn own_risk(&self) -> u64 {
-        mul_div(self.risk, self.weight, self.everyone.weights)
+    /// This holder's part of what is shared by all: in proportion to the root of its rate.
+    fn own(&self, of_all: u64) -> u64 {
+        mul_div(of_all, self.weight, self.everyone.weights)
     }
 }
 
@@ -234,13 +238,18 @@ fn slice(s: &Situation, m: &Contact, offer: &mut Offer, permits_left: u64) {
         if s.open || s.avail > s.allowance.div_euclid(10) {
             target = target.saturating_mul(2);
         }
+        if offer.calm {
+            let (risk, rpm) = CHILD_CALM_PART;
+            let part = s.own(s.risk.div_euclid(risk).min(s.rpm.div_euclid(rpm)));
+            target = target.max(in_ms(m.rate, CHILD_CALM_MS).min(part));
+        }
     }
     let Held { units: held_units, permits: held_permits, .. } = m.held;
     let mut units = target.saturating_sub(held_units).min(share(s, left));
     if m.child {
         units = units.min(s.avail.div_euclid(4));
     } else {
-        let own = OUT_MIN.max(s.own_risk());
+        let own = OUT_MIN.max(s.own(s.risk));
         units = units
             .min(s.risk.saturating_sub(s.out).saturating_sub(offer.granted))
             .min(own.saturating_sub(s.row_out).saturating_sub(offer.granted));

@@ -42,8 +42,10 @@ pub(crate) struct Rate {
 impl Rate {
     /// How often counts become a rate, in milliseconds.
     const FOLD_MS: u64 = 100;
-    /// The memory of the rate, in milliseconds.
-    const MEMORY_MS: u64 = 1_000;
+    /// The memory of the rate, in milliseconds: as long as the last counts took, within these bounds.
+    const MEMORY_MS: (u64, u64) = (1_000, 8_000);
+    /// How many counts make a rate.
+    const COUNTS: u64 = 16;
 
     /// Counts `n` at `now`.
     pub(crate) fn count(&mut self, now: crate::time::Timestamp, n: u64) {
@@ -56,14 +58,16 @@ impl Rate {
 
     fn fold(&mut self, now: crate::time::Timestamp, passed: u64) {
         let fresh = mul_div(self.recent, 1_000_000, passed);
-        self.milli = if self.milli == 0 && passed > Self::MEMORY_MS {
+        let (least, most) = Self::MEMORY_MS;
+        let memory = mul_div(Self::COUNTS, 1_000_000, self.milli.max(1)).clamp(least, most);
+        self.milli = if self.milli == 0 && passed > least {
             // The first count after silence says nothing about a rate yet.
             0
         } else if self.milli == 0 {
             fresh
         } else {
-            let old = mul_div(self.milli, Self::MEMORY_MS, Self::MEMORY_MS.saturating_add(passed));
-            old.saturating_add(mul_div(fresh, passed, Self::MEMORY_MS.saturating_add(passed)))
+            let old = mul_div(self.milli, memory, memory.saturating_add(passed));
+            old.saturating_add(mul_div(fresh, passed, memory.saturating_add(passed)))
         };
         self.recent = 0;
         self.since = now;

@@ -26,8 +26,9 @@ const REPORT_MS: u64 = 500;
 const REPORT_CALM_MS: u64 = 2_000;
 /// How long before its end freshness is renewed, in milliseconds: its isolates need some of it.
 const FRESH_AHEAD_MS: u64 = 6_000;
-/// How long after its last issue everything goes back, in milliseconds.
+/// How long after its last issue everything goes back, in milliseconds; where much is left, isolates come seldom.
 const IDLE_MS: u64 = 2_000;
+const IDLE_CALM_MS: u64 = 12_000;
 /// How long before the end of a minute permits of the next are fetched, in milliseconds.
 const NEXT_AHEAD_MS: u64 = 9_000;
 /// How often they are asked for, in milliseconds.
@@ -62,18 +63,35 @@ impl SubHome {
     /// When [`SubHome::contacts`] has something to do next, if nothing else happens.
     #[must_use]
     pub fn wake_at(&mut self, now: Timestamp) -> Option<Timestamp> {
-        let idle = (!self.ware.stock.is_empty()).then(|| self.pace.last_issue.plus_ms(IDLE_MS));
+        let idle = (!self.ware.stock.is_empty()).then(|| self.idle_at());
         [self.due_at(now), self.ware.uplink.resend_at(), idle].into_iter().flatten().min()
     }
 
     fn is_idle(&self, now: Timestamp) -> bool {
-        now >= self.pace.last_issue.plus_ms(IDLE_MS) && self.parked.is_empty()
+        now >= self.idle_at() && self.parked.is_empty()
     }
 
-    /// Units ahead of need that it wants to have.
+    fn idle_at(&self) -> Timestamp {
+        self.pace.last_issue.plus_ms(if self.ware.ample { IDLE_CALM_MS } else { IDLE_MS })
+    }
+
+    /// What its isolates need, in thousandths of a unit per second. Where much is left it is what they are asked for,
+    /// else what it has issued to them.
+    fn rate(&mut self, now: Timestamp) -> u64 {
+        let issued = self.pace.issued.milli(now);
+        if self.ware.ample { issued.max(self.crowd.everyone(0).rates) } else { issued }
+    }
+
+    /// Units ahead of need below half of which it asks for more.
     fn target(&mut self, now: Timestamp) -> u64 {
-        let rate = self.pace.issued.milli(now);
+        let rate = self.rate(now);
         in_ms(rate, if self.ware.ample { 2_000 } else { 1_000 })
+    }
+
+    /// Units beyond which it gives some back.
+    fn most(&mut self, now: Timestamp) -> u64 {
+        let target = self.target(now);
+        target.saturating_mul(if self.ware.ample { 12 } else { 2 }).saturating_add(2)
     }
 
     fn due_at(&mut self, now: Timestamp) -> Option<Timestamp> {
@@ -84,7 +102,7 @@ impl SubHome {
         if !self.ware.uplink.is_free(0) {
             return None;
         }
-        let target = self.target(now);
+        let (target, most) = (self.target(now), self.most(now));
         let idle = self.is_idle(now);
         let ware = &self.ware;
         let (units, permits) = (ware.stock.units, ware.stock.permits(now));
@@ -95,8 +113,7 @@ impl SubHome {
         let report = (!ware.book.is_reported() || ware.uplink.has_frozen())
             .then(|| self.pace.last_report.plus_ms(report_ms));
         let back = (!ware.uplink.returns.is_empty()).then(|| self.pace.last.plus_ms(REFILL_GAP_MS));
-        let surplus = (units > target.saturating_mul(2).saturating_add(2))
-            .then(|| self.pace.last_refill.plus_ms(REPORT_MS));
+        let surplus = (units > most).then(|| self.pace.last_refill.plus_ms(REPORT_MS));
         let fresh = (!idle).then(|| {
             let ahead = ware.stock.fresh_until.as_ms().saturating_sub(FRESH_AHEAD_MS);
             Timestamp::from_ms(ahead).max(self.pace.last.plus_ms(REFILL_GAP_MS))
@@ -111,12 +128,10 @@ impl SubHome {
 
     fn write_up(&mut self, now: Timestamp, lane: u8) -> Option<Contact> {
         let needs = self.take_needs(lane, now);
-        let target = self.target(now);
-        let rate = self.pace.issued.milli(now);
+        let (target, most, rate) = (self.target(now), self.most(now), self.rate(now));
         let renew = !self.is_idle(now);
         let stranded = self.stranded();
         let ware = &mut self.ware;
-        let most = target.saturating_mul(2).saturating_add(2);
         if needs.is_empty()
             && ware.stock.units > most
             && let Some(period) = ware.stock.period

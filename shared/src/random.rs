@@ -29,7 +29,7 @@ impl Stream {
     /// A number from `low` up to and including `high`; `low` where the range is empty.
     pub fn between(&mut self, low: u64, high: u64) -> u64 {
         let span = u128::from(high.saturating_sub(low)).saturating_add(1);
-        let scaled = u128::from(self.bits()).saturating_mul(span) >> 64;
+        let scaled = u128::from(self.bits()).wrapping_mul(span) >> 64;
         low.saturating_add(u64::try_from(scaled).unwrap_or(0))
     }
 }

@@ -9,6 +9,7 @@ use core::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::json::{Error, Read, Reader, Write, Writer};
+use crate::lease::math::times;
 use crate::quoted::Quoted;
 
 const MS_PER_SECOND: u64 = 1_000;
@@ -44,8 +45,7 @@ impl Timestamp {
         let (hours, minutes, seconds) = (part(hours, 2, 24)?, part(minutes, 2, 60)?, part(seconds, 2, 60)?);
         let ms = part(fraction, 3, 1_000)?;
         let in_day = [(hours, 3_600_000), (minutes, MS_PER_MINUTE), (seconds, MS_PER_SECOND), (ms, 1)];
-        let in_day =
-            in_day.iter().fold(0_u64, |sum, (part, unit)| sum.saturating_add(part.saturating_mul(*unit)));
+        let in_day = in_day.iter().fold(0_u64, |sum, (part, unit)| sum.saturating_add(times(*part, *unit)));
         Some(Day::parse(day)?.start().plus_ms(in_day))
     }
 
@@ -116,7 +116,7 @@ impl Minute {
     /// The minute's first instant.
     #[must_use]
     pub fn start(self) -> Timestamp {
-        Timestamp::from_ms(self.0.saturating_mul(MS_PER_MINUTE))
+        Timestamp::from_ms(times(self.0, MS_PER_MINUTE))
     }
 
     /// The following minute.
@@ -128,7 +128,7 @@ impl Minute {
     /// The first instant that is no longer in this minute.
     #[must_use]
     pub fn end(self) -> Timestamp {
-        Timestamp::from_ms(self.0.saturating_add(1).saturating_mul(MS_PER_MINUTE))
+        Timestamp::from_ms(times(self.0.saturating_add(1), MS_PER_MINUTE))
     }
 }
 
@@ -155,7 +155,7 @@ impl Day {
     /// The day's first instant.
     #[must_use]
     pub fn start(self) -> Timestamp {
-        Timestamp::from_ms(u64::from(self.0).saturating_mul(MS_PER_DAY))
+        Timestamp::from_ms(times(u64::from(self.0), MS_PER_DAY))
     }
 
     /// The next day; the last stays itself.

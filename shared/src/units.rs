@@ -8,6 +8,7 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::json::{Error, Read, Reader, Write};
+use crate::lease::math::times;
 
 /// A number of units, 0 to 2^53 − 1, so that it crosses JavaScript exactly.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Write)]
@@ -50,10 +51,10 @@ impl Units {
         Self(self.0.saturating_sub(other.0))
     }
 
-    /// Whether this is at least `percent` of `whole`; exact, without division.
+    /// Whether this is at least `percent` of `whole`; exact, without division: both products fit.
     #[must_use]
     pub fn reaches(self, percent: u8, whole: Self) -> bool {
-        u128::from(self.0) * 100 >= u128::from(percent) * u128::from(whole.0)
+        times(self.0, 100) >= times(percent.into(), whole.0)
     }
 }
 

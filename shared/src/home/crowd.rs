@@ -1,6 +1,6 @@
 //! Who was here lately, and how busy it is. Only pacing depends on it: a crash may lose all of it.
 
-use crate::lease::math::mul_div;
+use crate::lease::math::{mul_div, times};
 use crate::lease::message::{Contact, HolderId};
 use crate::map::Map;
 use crate::random::Stream;
@@ -62,7 +62,7 @@ impl Crowd {
     pub(crate) fn note(&mut self, now: Timestamp, m: &Contact) {
         let (holder, rate, stranded) = (m.holder, m.rate, m.stranded);
         // The square root of the rate: shares by it keep the contacts of all together fewest.
-        let weight = rate.max(1_000).saturating_mul(1_000).isqrt();
+        let weight = times(rate.max(1_000), 1_000).isqrt();
         if let Some(old) = self.seen.insert(holder, Seen { at: now, weight, rate, stranded }) {
             self.order.remove(&(old.at, holder));
             self.left(old);
@@ -137,7 +137,7 @@ impl Crowd {
 
     /// The next turn of those that are asked to stay away, in milliseconds from now.
     pub(crate) fn hold_slot(&mut self, now: Timestamp) -> u64 {
-        let now_us = now.as_ms().saturating_mul(1_000);
+        let now_us = times(now.as_ms(), 1_000);
         let step = 1_000_000_u64.div_euclid(HOLD);
         self.hold_us = self.hold_us.max(now_us).saturating_add(step);
         let wait = self.hold_us.saturating_sub(now_us).div_euclid(1_000).saturating_add(1);
@@ -149,7 +149,7 @@ impl Crowd {
 
     /// For how long a denial holds: a turn of its own, so that not all come back at once.
     pub(crate) fn deny_slot(&mut self, now: Timestamp, cap_ms: u64, random: &mut Stream) -> u64 {
-        let now_us = now.as_ms().saturating_mul(1_000);
+        let now_us = times(now.as_ms(), 1_000);
         let soonest = now_us.saturating_add(DENY_MS_MIN.saturating_mul(1_000));
         let slot = self.deny_us.max(soonest).saturating_add(DENY_STEP_US);
         let wait = slot.saturating_sub(now_us).div_euclid(1_000);

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use super::Home;
 use super::offer::Short;
 use crate::decision::Denial;
+use crate::lease::math::times;
 use crate::lease::message::{Contact, HolderId, Refusal};
 use crate::random::Stream;
 use crate::time::{Period, Timestamp};
@@ -52,7 +53,7 @@ impl Home {
                 let cap = if m.child { DENY_CHILD_MS_MAX } else { DENY_MS_MAX };
                 self.crowd.deny_slot(now, cap, random)
             };
-            let spread = random.between(0, self.crowd.count().saturating_mul(2));
+            let spread = random.between(0, times(self.crowd.count(), 2));
             let end = if denial == Denial::RateLimited { ends.minute_ms } else { ends.period_ms };
             let for_ms = for_ms.min(end.saturating_add(spread));
             refusals.push(Refusal { denial, agent: short.agent.clone(), cost: short.cost, for_ms });

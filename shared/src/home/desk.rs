@@ -3,12 +3,13 @@
 //! A lane's nonce decides whether a contact is new. Rows are kept until the last period that the
 //! holder had a part in is final, because a copy of an old contact may still come.
 
+use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use super::rows::Writes;
+use super::rows::{CorruptRow, Writes, read};
 use crate::json::{Read, Write};
 use crate::lease::LANES_MAX;
 use crate::lease::message::{Contact, HolderId, Lease};
@@ -59,6 +60,27 @@ pub(crate) enum Receipt {
 }
 
 impl Desk {
+    /// Takes a row of a holder or a lane; there must be no others by then.
+    pub(crate) fn load_row(&mut self, key: &str, value: &str) -> Result<(), CorruptRow> {
+        let corrupt = |why: &str| CorruptRow { key: key.to_owned(), why: why.to_owned() };
+        let (what, of) = key.split_once('/').unwrap_or((key, ""));
+        let (id, lane) = of.split_once('/').map_or((of, None), |(id, lane)| (id, Some(lane)));
+        let id = HolderId::parse(id);
+        match (what, lane) {
+            ("holder", None) => {
+                let id = id.ok_or_else(|| corrupt("its holder is no id"))?;
+                self.holders.insert(id, read(key, value)?);
+            }
+            ("lane", Some(lane)) => {
+                let id = id.ok_or_else(|| corrupt("its holder is no id"))?;
+                let lane = lane.parse().map_err(|_| corrupt("its lane is no number"))?;
+                self.lanes.insert((id, lane), read(key, value)?);
+            }
+            _ => return Err(corrupt("no row has such a name")),
+        }
+        Ok(())
+    }
+
     /// Whether this contact is new.
     pub(crate) fn receipt(&self, m: &Contact) -> Receipt {
         let lane = self.lanes.get(&(m.holder, m.lane));

@@ -6,6 +6,7 @@ use super::Home;
 use super::account::Account;
 use crate::cell::Cell;
 use crate::ids::SourceId;
+use crate::lease::math::times;
 use crate::time::{Period, Timestamp};
 use crate::wire::{DENIED_MAX, Denied, FLUSH_CELLS_MAX, Flush};
 
@@ -106,7 +107,7 @@ impl Home {
 
     /// A message of the flush was not acknowledged; everything will be sent again after a pause.
     pub fn flush_failed(&mut self, now: Timestamp) {
-        let pause = RETRY_MS_MIN.saturating_mul(1_u64.checked_shl(self.pace.failures).unwrap_or(u64::MAX));
+        let pause = times(RETRY_MS_MIN, 1_u64.checked_shl(self.pace.failures).unwrap_or(u64::MAX));
         self.pace.failures = self.pace.failures.saturating_add(1);
         self.pace.due = Some(now.plus_ms(pause.min(RETRY_MS_MAX)));
     }

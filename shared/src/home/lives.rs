@@ -10,6 +10,7 @@ use super::account::Account;
 use super::offer::NEXT_AHEAD_MS;
 use super::{Home, Pace};
 use crate::ids::Incarnation;
+use crate::lease::math::times;
 use crate::map::Map;
 use crate::planted::planted;
 use crate::policy::Policy;
@@ -92,7 +93,7 @@ impl Home {
             self.write_account(period);
         }
         for Merged { period, units, lives, agents } in merged {
-            let void = Units::new(window.get().saturating_mul(u64::from(*lives)));
+            let void = Units::new(times(window.get(), u64::from(*lives)));
             let agent_units =
                 agents.iter().map(|(agent, units)| (agent.clone(), units.saturating_add(void))).collect();
             let known = agents.iter().filter(|(agent, used)| agent.is_named() && **used > Units::ZERO);

@@ -153,7 +153,7 @@ impl Home {
     /// A home that has stored nothing yet. Nothing will be stored until a policy is installed.
     #[must_use]
     pub fn new(name: HomeName, incarnation: Incarnation) -> Self {
-        let meta = Meta {
+        Self::of(Meta {
             name,
             incarnation,
             clock: Timestamp::default(),
@@ -161,7 +161,10 @@ impl Home {
             epoch: 1,
             acked: 0,
             registered: false,
-        };
+        })
+    }
+
+    fn of(meta: Meta) -> Self {
         Self {
             meta,
             policy: None,

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use super::crowd::Everyone;
 use crate::decision::Denial;
 use crate::ids::AgentId;
-use crate::lease::math::{in_ms, mul_div};
+use crate::lease::math::{in_ms, mul_div, times};
 use crate::lease::message::{AgentGrant, Contact, Held};
 use crate::map::Map;
 use crate::planted::planted;
@@ -124,8 +124,8 @@ pub(crate) struct Offer {
 impl Situation {
     /// How often holders may report while little is left, in milliseconds.
     fn busy_ms(&self) -> u64 {
-        let all = self.everyone.holders.saturating_mul(self.issuers);
-        all.saturating_mul(REPORT_STEP_MS).clamp(REPORT_MS.0, REPORT_MS.1)
+        let all = times(self.everyone.holders, self.issuers);
+        times(all, REPORT_STEP_MS).clamp(REPORT_MS.0, REPORT_MS.1)
     }
 
     /// How often this holder reports, in milliseconds.
@@ -134,7 +134,7 @@ impl Situation {
     /// risk in all holders together if each waits in inverse proportion to the root of its rate.
     pub(crate) fn report_ms(&self, offer: &Offer) -> u64 {
         let Everyone { holders, weights, rates } = self.everyone;
-        let paced = |mean: u64| mul_div(mean, weights, holders.saturating_mul(self.weight));
+        let paced = |mean: u64| mul_div(mean, weights, times(holders, self.weight));
         let busy = paced(self.busy_ms());
         let thrifty = paced(mul_div(holders, REQUESTS_PER_REPORT * 1_000_000, rates.max(1)));
         if offer.calm {
@@ -186,7 +186,7 @@ fn admit(s: &Situation, m: &Contact) -> Offer {
         };
         let wanted = u64::from(need.count);
         let count = wanted.min(units).min(permits).min(for_agent);
-        let total = count.saturating_mul(cost);
+        let total = times(count, cost);
         offer.granted = offer.granted.saturating_add(total);
         if let (Some(agent), true) = (&need.agent, count > 0) {
             let own = match room {
@@ -217,7 +217,7 @@ fn share(s: &Situation, left: u64) -> u64 {
     if s.sub_home == Some(true) {
         left.div_euclid(4)
     } else {
-        mul_div(left, s.weight, s.everyone.weights.saturating_mul(2))
+        mul_div(left, s.weight, times(s.everyone.weights, 2))
     }
 }
 
@@ -227,16 +227,16 @@ fn slice(s: &Situation, m: &Contact, offer: &mut Offer, permits_left: u64) {
     // Half as much again as lasts until the next report; while it is calm, twice as much.
     let ahead_ms = match (m.child, offer.calm) {
         (true, _) => CHILD_MS.saturating_mul(3).div_euclid(2),
-        (false, true) => s.report_ms(offer).saturating_mul(2),
-        (false, false) => s.report_ms(offer).saturating_mul(3).div_euclid(2),
+        (false, true) => times(s.report_ms(offer), 2),
+        (false, false) => times(s.report_ms(offer), 3).div_euclid(2),
     };
     let mut target =
         if m.first && !m.child { in_ms(m.rate, 750).max(FIRST_SLICE) } else { in_ms(m.rate, ahead_ms) };
     if m.child {
         let need = m.needs.iter().fold(0_u64, |sum, need| sum.saturating_add(need.total()));
-        target = target.max(need.saturating_mul(2));
+        target = target.max(times(need, 2));
         if s.open || s.avail > s.allowance.div_euclid(10) {
-            target = target.saturating_mul(2);
+            target = times(target, 2);
         }
         if offer.calm {
             let (risk, rpm) = CHILD_CALM_PART;

@@ -13,12 +13,11 @@ use alloc::borrow::ToOwned;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::{Home, Meta};
+use super::Home;
 use crate::cell::CellKey;
 use crate::ids::AgentId;
 use crate::json::{self, Read, Write};
 use crate::kind::Kind;
-use crate::lease::message::HolderId;
 use crate::map::Map;
 use crate::policy::Policy;
 use crate::quoted::Quoted;
@@ -80,10 +79,7 @@ impl Home {
         let mut others = Vec::new();
         for (key, value) in rows {
             if key == META {
-                let meta: Meta = read(&key, &value)?;
-                let mut fresh = Self::new(meta.name.clone(), meta.incarnation.clone());
-                fresh.meta = meta;
-                home = Some(fresh);
+                home = Some(Self::of(read(&key, &value)?));
             } else {
                 others.push((key, value));
             }
@@ -119,22 +115,13 @@ impl Home {
                 let period = Period::parse(period).ok_or_else(|| corrupt("its period is no month"))?;
                 self.accounts.insert(period, read(key, value)?);
             }
-            (Some("holder"), Some(id), None, None) => {
-                let id = HolderId::parse(id).ok_or_else(|| corrupt("its holder is no id"))?;
-                self.desk.holders.insert(id, read(key, value)?);
-            }
-            (Some("lane"), Some(id), Some(lane), None) => {
-                let id = HolderId::parse(id).ok_or_else(|| corrupt("its holder is no id"))?;
-                let lane = lane.parse().map_err(|_| corrupt("its lane is no number"))?;
-                self.desk.lanes.insert((id, lane), read(key, value)?);
-            }
             (Some("cell"), Some(day), Some(kind), Some(agent)) => {
                 let day = Day::parse(day).ok_or_else(|| corrupt("its day is no date"))?;
                 let kind = Kind::parse(kind).ok_or_else(|| corrupt("its kind is unknown"))?;
                 let agent = AgentId::parse(agent).map_err(|error| corrupt(&error.to_string()))?;
                 self.cells.insert(CellKey { day, kind, agent }, read(key, value)?);
             }
-            _ => return Err(corrupt("no row has such a name")),
+            _ => self.desk.load_row(key, value)?,
         }
         Ok(())
     }
@@ -197,5 +184,11 @@ impl Home {
 
 /// Reads one row's text.
 pub(crate) fn read<T: Read>(key: &str, value: &str) -> Result<T, CorruptRow> {
-    json::read(value).map_err(|error| CorruptRow { key: key.to_owned(), why: error.to_string() })
+    let mut row = T::blank();
+    fill(key, value, &mut row)?;
+    Ok(row)
+}
+
+fn fill(key: &str, value: &str, row: &mut dyn Read) -> Result<(), CorruptRow> {
+    json::read_into(value, row).map_err(|error| CorruptRow { key: key.to_owned(), why: error.to_string() })
 }

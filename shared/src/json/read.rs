@@ -57,8 +57,18 @@ impl Place for List<'_> {
 /// When the text is not JSON, or not JSON of that type.
 pub fn read<T: Read>(text: &str) -> Result<T, Error> {
     let mut value = T::blank();
-    Reader::new(text).whole(&mut value)?;
+    read_into(text, &mut value)?;
     Ok(value)
+}
+
+/// Reads over a value; the text must hold nothing else.
+///
+/// # Errors
+/// When the text is not JSON, or not JSON of that type.
+pub fn read_into(text: &str, value: &mut dyn Read) -> Result<(), Error> {
+    let mut reader = Reader::new(text);
+    value.read(&mut reader)?;
+    reader.end()
 }
 
 /// Whether the text is JSON of any type.
@@ -96,11 +106,6 @@ impl Variant<'_> {
 impl<'de> Reader<'de> {
     fn new(text: &'de str) -> Self {
         Self { text, at: 0, depth: 0, name: false }
-    }
-
-    fn whole(&mut self, value: &mut dyn Read) -> Result<(), Error> {
-        value.read(self)?;
-        self.end()
     }
 
     fn malformed<T>(&self) -> Result<T, Error> {

@@ -14,6 +14,7 @@ use crate::cell::{CellKey, Observed};
 use crate::decision::Denial;
 use crate::ids::{AgentId, Incarnation, KeyId};
 use crate::json::{Error, Read, Reader, Write, Writer};
+use crate::lease::math::times;
 use crate::map::Map;
 use crate::plan::Plan;
 use crate::policy::Status;
@@ -33,8 +34,8 @@ impl HolderId {
     /// Which of `count` sub-homes of its region this holder belongs to.
     #[must_use]
     pub fn sub_home(self, count: u32) -> u32 {
-        let of = u128::from(count.max(1));
-        u32::try_from((self.0 >> 64).rem_euclid(of)).unwrap_or(0)
+        let high = u64::try_from(self.0 >> 64).unwrap_or(0);
+        u32::try_from(high.rem_euclid(u64::from(count.max(1)))).unwrap_or(0)
     }
 
     /// Reads 32 hex digits.
@@ -194,7 +195,7 @@ impl Need {
     /// What all of them cost.
     #[must_use]
     pub fn total(&self) -> u64 {
-        u64::from(self.cost).saturating_mul(u64::from(self.count))
+        times(u64::from(self.cost), u64::from(self.count))
     }
 }
 

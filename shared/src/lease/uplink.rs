@@ -14,6 +14,7 @@ use super::progress::Progress;
 use super::stock::Delivery;
 use crate::ids::Incarnation;
 use crate::json::{Read, Write};
+use crate::lease::math::times;
 use crate::planted::planted;
 use crate::time::Timestamp;
 
@@ -169,7 +170,7 @@ impl Uplink {
         let mut due = Vec::new();
         for flight in self.lanes.iter_mut().filter_map(|lane| lane.flight.as_mut()) {
             if now >= flight.resend_at {
-                flight.pause_ms = flight.pause_ms.saturating_mul(2).min(RESEND_MS_MAX);
+                flight.pause_ms = times(flight.pause_ms, 2).min(RESEND_MS_MAX);
                 flight.resend_at = now.plus_ms(flight.pause_ms);
                 flight.last_sent = now;
                 due.push(flight.contact.clone());
@@ -207,7 +208,7 @@ impl Uplink {
         let flight = lane.flight.take()?;
         let trip = now.ms_since(flight.last_sent);
         if flight.last_sent == flight.sent {
-            let blend = self.round_trip_ms.saturating_mul(3).saturating_add(trip);
+            let blend = times(self.round_trip_ms, 3).saturating_add(trip);
             self.round_trip_ms = blend.div_euclid(4).min(RESEND_MS_MAX);
         }
         let sent = match flight.sent {

@@ -10,6 +10,7 @@ use crate::home::denial::DENY_AGENT_MS;
 use crate::home::offer::{self, Offer, Room, Short, Situation};
 use crate::ids::AgentId;
 use crate::lease::FRESH_MS;
+use crate::lease::math::times;
 use crate::lease::message::{Contact, Lease, NextPermits, Refusal};
 use crate::map::Map;
 use crate::policy::Status;
@@ -118,9 +119,8 @@ impl SubHome {
                 let until = running?.until;
                 let slot = self.crowd.deny_slot(now, DENY_MS_MAX, random);
                 // Denials of a period do not reach far into the next one.
-                let end = self
-                    .turn_ms(now, denial)
-                    .saturating_add(random.between(0, self.crowd.count().saturating_mul(2)));
+                let end =
+                    self.turn_ms(now, denial).saturating_add(random.between(0, times(self.crowd.count(), 2)));
                 slot.min(end.max(until.ms_since(now).min(end)))
             };
             refusals.push(Refusal { denial, agent, cost: short.cost, for_ms });

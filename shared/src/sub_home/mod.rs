@@ -151,20 +151,10 @@ impl SubHome {
     pub fn load(rows: impl IntoIterator<Item = (String, String)>) -> Result<Option<Self>, CorruptRow> {
         let (mut ware, mut desk): (Option<Ware>, Desk) = (None, Desk::default());
         for (key, value) in rows {
-            let corrupt = |why: &str| CorruptRow { key: key.clone(), why: why.to_owned() };
-            let mut fields = key.splitn(3, '/');
-            match (fields.next(), fields.next(), fields.next()) {
-                (Some(STOCK), None, None) => ware = Some(read(&key, &value)?),
-                (Some("holder"), Some(id), None) => {
-                    let id = HolderId::parse(id).ok_or_else(|| corrupt("its holder is no id"))?;
-                    desk.holders.insert(id, read(&key, &value)?);
-                }
-                (Some("lane"), Some(id), Some(lane)) => {
-                    let id = HolderId::parse(id).ok_or_else(|| corrupt("its holder is no id"))?;
-                    let lane = lane.parse().map_err(|_| corrupt("its lane is no number"))?;
-                    desk.lanes.insert((id, lane), read(&key, &value)?);
-                }
-                _ => return Err(corrupt("no row has such a name")),
+            if key == STOCK {
+                ware = Some(read(&key, &value)?);
+            } else {
+                desk.load_row(&key, &value)?;
             }
         }
         Ok(ware.map(|mut ware| {

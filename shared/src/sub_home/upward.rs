@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::{Above, Running, SubHome};
 use crate::home::offer::Room;
 use crate::lease::SUB_MARGIN_MS;
-use crate::lease::math::in_ms;
+use crate::lease::math::{in_ms, times};
 use crate::lease::message::{Body, Contact, HolderId, Lease, Need, Reply};
 use crate::lease::stock::{Delivery, Stock};
 use crate::lease::uplink::Draft;
@@ -91,7 +91,7 @@ impl SubHome {
     /// Units beyond which it gives some back.
     fn most(&mut self, now: Timestamp) -> u64 {
         let target = self.target(now);
-        target.saturating_mul(if self.ware.ample { 12 } else { 2 }).saturating_add(2)
+        times(target, if self.ware.ample { 12 } else { 2 }).saturating_add(2)
     }
 
     fn due_at(&mut self, now: Timestamp) -> Option<Timestamp> {
@@ -107,7 +107,7 @@ impl SubHome {
         let ware = &self.ware;
         let (units, permits) = (ware.stock.units, ware.stock.permits(now));
         let low = units.min(permits);
-        let refill = (!idle && low.saturating_mul(2) < target && self.refusals.is_empty())
+        let refill = (!idle && times(low, 2) < target && self.refusals.is_empty())
             .then(|| self.pace.last_refill.plus_ms(REFILL_GAP_MS));
         let report_ms = if ware.ample { REPORT_CALM_MS } else { REPORT_MS };
         let report = (!ware.book.is_reported() || ware.uplink.has_frozen())
@@ -199,10 +199,10 @@ impl SubHome {
                 let whole = units.min(permits).div_euclid(cost);
                 let met = u64::from(need.count).min(whole).min(of_agent);
                 if let Some(Room::Units(left)) = room {
-                    *left = left.saturating_sub(met.saturating_mul(cost));
+                    *left = left.saturating_sub(times(met, cost));
                 }
-                units = units.saturating_sub(met.saturating_mul(cost));
-                permits = permits.saturating_sub(met.saturating_mul(cost));
+                units = units.saturating_sub(times(met, cost));
+                permits = permits.saturating_sub(times(met, cost));
                 let count = need.count.saturating_sub(u32::try_from(met).unwrap_or(u32::MAX));
                 let full = needs.len() >= NEEDS_MAX;
                 match needs.iter_mut().find(|n| n.cost == need.cost && n.agent == need.agent) {

@@ -18,9 +18,7 @@ use shared::units::Units;
 use shared::wire::POLICY_PATH;
 
 use crate::config::Config;
-use crate::step::{
-    Answer, Caller, CheckBody, Deciding, Failure, ObserveBody, Observing, Reading, Step, Then, pair,
-};
+use crate::step::{Answer, Caller, CheckBody, Deciding, ObserveBody, Observing, Reading, Step, Then, pair};
 
 /// All header names and values together, as common servers limit them.
 const HEADER_BYTES_MAX: u32 = 16 * 1024;
@@ -50,23 +48,51 @@ pub(crate) struct Head<'a> {
     pub(crate) body_bytes: u32,
 }
 
+/// The answer that refuses a request.
+type Refused = Box<Answer>;
+
 /// Decides what a request is.
 pub(crate) fn gate(config: &Config, head: &Head<'_>) -> Step {
+    passed(enter(config, head))
+}
+
+/// What a request leads to, refused or not.
+fn passed(step: Result<Step, Refused>) -> Step {
+    step.unwrap_or_else(|answer| Step::Answer(*answer))
+}
+
+fn refused(problem: &Problem) -> Refused {
+    Box::new(Answer::problem(problem))
+}
+
+fn enter(config: &Config, head: &Head<'_>) -> Result<Step, Refused> {
     let target = path_and_query(head.url);
     let path = target.split_once('?').map_or(target, |(path, _)| path);
-    match (path, config.routes.route_of(path)) {
-        ("/healthz", _) => only("GET", head, || Step::Answer(Answer::json(r#"{"status":"ok"}"#.to_owned()))),
-        ("/v1/quota", _) => only("GET", head, || quota(config, head)),
-        ("/v1/check", _) => only("POST", head, || check(config, head, target)),
-        (POLICY_PATH, _) => only("POST", head, || {
-            sized(head, POLICY_BYTES_MAX, || Step::ReadPolicy { bytes_max: POLICY_BYTES_MAX })
-        }),
-        ("/v1/observe", _) => only("POST", head, || observe(config, head)),
-        (_, Some(route)) => only("POST", head, || forward(config, head, route, target)),
-        (_, None) => Step::problem(&Problem::new(
+    let route = config.routes.route_of(path);
+    match path {
+        "/healthz" | "/v1/quota" => only("GET", head)?,
+        "/v1/check" | POLICY_PATH | "/v1/observe" => only("POST", head)?,
+        _ if route.is_some() => only("POST", head)?,
+        _ => {}
+    }
+    match (path, route) {
+        ("/healthz", _) => Ok(Step::Answer(Answer::json(r#"{"status":"ok"}"#.to_owned()))),
+        ("/v1/quota", _) => Ok(quota(caller(config, head)?)),
+        ("/v1/check", _) => check(config, head, target),
+        (POLICY_PATH, _) => {
+            sized(head, POLICY_BYTES_MAX)?;
+            Ok(Step::ReadPolicy { bytes_max: POLICY_BYTES_MAX })
+        }
+        ("/v1/observe", _) => {
+            sized(head, CHECK_BYTES_MAX)?;
+            let caller = caller(config, head)?;
+            Ok(Step::ReadObservation(Reading { bytes_max: CHECK_BYTES_MAX, caller }))
+        }
+        (_, Some(route)) => forward(config, head, route, target),
+        (_, None) => Err(refused(&Problem::new(
             ErrorCode::NotFound,
             "Accepted paths are /v1/verify, /v1/mcp/…, /v1/extension/…, /v1/check, /v1/observe and /v1/quota.",
-        )),
+        ))),
     }
 }
 
@@ -77,18 +103,19 @@ pub(crate) fn homes_of(project: &ProjectId) -> Vec<String> {
 
 /// Continues `/v1/check` with its body.
 pub(crate) fn check_body(config: &Config, head: &Head<'_>, body: &str) -> Step {
-    with_caller(config, head, |caller| read_body(Reading { bytes_max: CHECK_BYTES_MAX, caller }, body))
+    match caller(config, head) {
+        Ok(caller) => read_body(Reading { bytes_max: CHECK_BYTES_MAX, caller }, body),
+        Err(answer) => Step::Answer(*answer),
+    }
 }
 
 /// Continues `/v1/check`, whose caller is known, with its body.
 pub(crate) fn read_body(reading: Reading, body: &str) -> Step {
-    match check_ask(&reading.caller, body) {
-        Ok(ask) => Step::Decide(Deciding::new(reading.caller.home, ask, Then::Check)),
-        Err(problem) => Step::problem(&problem),
-    }
+    let ask = check_ask(&reading.caller, body);
+    passed(ask.map(|ask| Step::Decide(Deciding::new(reading.caller.home, ask, Then::Check))))
 }
 
-fn check_ask(caller: &Caller, body: &str) -> Result<Ask, Box<Problem>> {
+fn check_ask(caller: &Caller, body: &str) -> Result<Ask, Refused> {
     // What is JSON, but no object, is no check either.
     if !body.trim_start().starts_with('{') {
         return Err(not_json());
@@ -98,7 +125,7 @@ fn check_ask(caller: &Caller, body: &str) -> Result<Ask, Box<Problem>> {
         json::read(body).map_err(|_| if is_json() { not_a_check() } else { not_json() })?;
     let cost = check.cost.unwrap_or(1);
     if !(1..=Ask::COST_MAX).contains(&cost) {
-        return Err(Box::new(Problem::field("cost", &cost.to_string(), "a whole number from 1 to 1000")));
+        return Err(rejected("cost", &cost.to_string(), "a whole number from 1 to 1000"));
     }
     let agent = match check.agent.as_deref() {
         Some(text) => agent_of("agent", text)?,
@@ -108,7 +135,7 @@ fn check_ask(caller: &Caller, body: &str) -> Result<Ask, Box<Problem>> {
 }
 
 /// The question of a check that is asked in the query, whose body is not read.
-fn query_ask(caller: &Caller, query: &str) -> Result<Ask, Box<Problem>> {
+fn query_ask(caller: &Caller, query: &str) -> Result<Ask, Refused> {
     const NAMES: &str = "kind, agent, cost and dry_run, each once";
     let (mut kind, mut agent, mut cost, mut dry_run) = (None, None, None, None);
     for pair in query.split('&') {
@@ -118,15 +145,14 @@ fn query_ask(caller: &Caller, query: &str) -> Result<Ask, Box<Problem>> {
             "agent" => &mut agent,
             "cost" => &mut cost,
             "dry_run" => &mut dry_run,
-            other => return Err(Box::new(Problem::field("query", other, NAMES))),
+            other => return Err(rejected("query", other, NAMES)),
         };
         if field.replace(value).is_some() {
-            return Err(Box::new(Problem::field(name, value, NAMES)));
+            return Err(rejected(name, value, NAMES));
         }
     }
-    let refused = |name: &str, value: Option<&str>, accepts: &str| {
-        Box::new(Problem::field(name, value.unwrap_or_default(), accepts))
-    };
+    let refused =
+        |name: &str, value: Option<&str>, accepts: &str| rejected(name, value.unwrap_or_default(), accepts);
     let cost = match cost {
         Some(text) => text.parse().ok().filter(|cost| (1..=Ask::COST_MAX).contains(cost)),
         None => Some(1),
@@ -149,58 +175,43 @@ fn query_ask(caller: &Caller, query: &str) -> Result<Ask, Box<Problem>> {
     })
 }
 
-fn not_json() -> Box<Problem> {
+fn not_json() -> Refused {
     let detail = "The body must be a JSON object such as {\"kind\":\"verify\"}.";
-    Box::new(Problem::new(ErrorCode::MalformedJson, detail))
+    refused(&Problem::new(ErrorCode::MalformedJson, detail))
 }
 
-fn not_a_check() -> Box<Problem> {
+fn not_a_check() -> Refused {
     let detail = "The body must be an object of kind (verify, mcp_tool_call or extension_event) and, if wanted, \
                   agent (text), cost (1 to 1000) and dry_run (true or false).";
-    Box::new(Problem { field: Some("body".to_owned()), ..Problem::new(ErrorCode::FieldRejected, detail) })
+    refused(&Problem { field: Some("body".to_owned()), ..Problem::new(ErrorCode::FieldRejected, detail) })
 }
 
-fn forward(config: &Config, head: &Head<'_>, route: &Route, target: &str) -> Step {
-    sized(head, FORWARD_BYTES_MAX, || {
-        with_caller(config, head, |caller| {
-            let held = route.bill.unwrap_or(config.bill) == Bill::Answered;
-            let ask =
-                Ask { key: caller.key, kind: route.kind, agent: caller.agent, cost: 1, dry_run: false, held };
-            let then = Then::Forward { method: head.method.to_owned(), path: target.to_owned() };
-            Step::Decide(Deciding::new(caller.home, ask, then))
-        })
-    })
+fn rejected(field: &str, got: &str, accepts: &str) -> Refused {
+    refused(&Problem::field(field, got, accepts))
 }
 
-fn observe(config: &Config, head: &Head<'_>) -> Step {
-    sized(head, CHECK_BYTES_MAX, || {
-        with_caller(config, head, |caller| {
-            Step::ReadObservation(Reading { bytes_max: CHECK_BYTES_MAX, caller })
-        })
-    })
+fn forward(config: &Config, head: &Head<'_>, route: &Route, target: &str) -> Result<Step, Refused> {
+    sized(head, FORWARD_BYTES_MAX)?;
+    let caller = caller(config, head)?;
+    let held = route.bill.unwrap_or(config.bill) == Bill::Answered;
+    let ask = Ask { key: caller.key, kind: route.kind, agent: caller.agent, cost: 1, dry_run: false, held };
+    let then = Then::Forward { method: head.method.to_owned(), path: target.to_owned() };
+    Ok(Step::Decide(Deciding::new(caller.home, ask, then)))
 }
 
 /// Continues `/v1/observe` with its body.
-pub(crate) fn observation(config: &Config, head: &Head<'_>, body: &str) -> Result<Observing, Box<Step>> {
-    let mut seen = None;
-    let step = with_caller(config, head, |caller| match read_observation(caller, body) {
-        Ok(observing) => {
-            seen = Some(observing);
-            Step::Answer(Failure::Internal.answer())
-        }
-        Err(problem) => Step::problem(&problem),
-    });
-    seen.ok_or_else(|| Box::new(step))
+pub(crate) fn observation(config: &Config, head: &Head<'_>, body: &str) -> Result<Observing, Refused> {
+    read_observation(caller(config, head)?, body)
 }
 
-fn read_observation(caller: Caller, body: &str) -> Result<Observing, Box<Problem>> {
+fn read_observation(caller: Caller, body: &str) -> Result<Observing, Refused> {
     let is_object = body.trim_start().starts_with('{');
     let told: ObserveBody = json::read(body).ok().filter(|_| is_object).ok_or_else(not_an_observation)?;
     let most = |field: &str, got: u64, max: u64| match got <= max {
         true => Ok(Units::new(got)),
         false => {
             let accepted = format!("a whole number from 0 to {max}");
-            Err(Box::new(Problem::field(field, &got.to_string(), &accepted)))
+            Err(rejected(field, &got.to_string(), &accepted))
         }
     };
     let observed = Observed {
@@ -216,80 +227,65 @@ fn read_observation(caller: Caller, body: &str) -> Result<Observing, Box<Problem
     Ok(Observing { home: caller.home, key: caller.key, kind, agent, observed })
 }
 
-fn not_an_observation() -> Box<Problem> {
+fn not_an_observation() -> Refused {
     let detail = "The body must be a JSON object of tokens_in, tokens_out and anchors (whole numbers) and, if wanted, \
                   kind (verify, mcp_tool_call or extension_event) and agent (text).";
-    Box::new(Problem { field: Some("body".to_owned()), ..Problem::new(ErrorCode::FieldRejected, detail) })
+    refused(&Problem { field: Some("body".to_owned()), ..Problem::new(ErrorCode::FieldRejected, detail) })
 }
 
-fn check(config: &Config, head: &Head<'_>, target: &str) -> Step {
+fn check(config: &Config, head: &Head<'_>, target: &str) -> Result<Step, Refused> {
     if let Some((_, query)) = target.split_once('?')
         && query.split('&').any(|pair| pair.starts_with("kind="))
     {
-        return with_caller(config, head, |caller| match query_ask(&caller, query) {
-            Ok(ask) => Step::Decide(Deciding::new(caller.home, ask, Then::Check)),
-            Err(problem) => Step::problem(&problem),
-        });
+        let caller = caller(config, head)?;
+        let ask = query_ask(&caller, query)?;
+        return Ok(Step::Decide(Deciding::new(caller.home, ask, Then::Check)));
     }
-    sized(head, CHECK_BYTES_MAX, || {
-        with_caller(config, head, |caller| Step::ReadBody(Reading { bytes_max: CHECK_BYTES_MAX, caller }))
-    })
+    sized(head, CHECK_BYTES_MAX)?;
+    Ok(Step::ReadBody(Reading { bytes_max: CHECK_BYTES_MAX, caller: caller(config, head)? }))
 }
 
 /// The numbers are read by a decision that counts nothing, so that a revoked key is refused alike.
-fn quota(config: &Config, head: &Head<'_>) -> Step {
-    with_caller(config, head, |caller| {
-        let ask = Ask {
-            key: caller.key,
-            kind: Kind::Verify,
-            agent: AgentId::none(),
-            cost: 1,
-            dry_run: true,
-            held: false,
-        };
-        Step::Decide(Deciding::new(caller.home, ask, Then::Quota))
-    })
+fn quota(caller: Caller) -> Step {
+    let agent = AgentId::none();
+    let ask = Ask { key: caller.key, kind: Kind::Verify, agent, cost: 1, dry_run: true, held: false };
+    Step::Decide(Deciding::new(caller.home, ask, Then::Quota))
 }
 
-fn only(method: &'static str, head: &Head<'_>, then: impl FnOnce() -> Step) -> Step {
+fn only(method: &'static str, head: &Head<'_>) -> Result<(), Refused> {
     if head.method != method {
         let detail =
             format!("got {}, accepted is {method}", head.method.chars().take(16).collect::<String>());
-        let mut answer = Answer::problem(&Problem::new(ErrorCode::MethodNotAllowed, detail));
+        let mut answer = refused(&Problem::new(ErrorCode::MethodNotAllowed, detail));
         answer.headers.push(pair(("Allow", method.to_owned())));
-        return Step::Answer(answer);
+        return Err(answer);
     }
     if head.header_bytes > HEADER_BYTES_MAX {
         let detail = format!("got {} bytes of headers, accepted are {HEADER_BYTES_MAX}", head.header_bytes);
-        return Step::problem(&Problem::new(ErrorCode::HeadersTooLarge, detail));
+        return Err(refused(&Problem::new(ErrorCode::HeadersTooLarge, detail)));
     }
     if path_and_query(head.url).len() > PATH_BYTES_MAX {
         let detail = format!("accepted are {PATH_BYTES_MAX} bytes of path and query");
-        return Step::problem(&Problem::new(ErrorCode::UriTooLong, detail));
+        return Err(refused(&Problem::new(ErrorCode::UriTooLong, detail)));
     }
-    then()
+    Ok(())
 }
 
-fn sized(head: &Head<'_>, bytes_max: u32, then: impl FnOnce() -> Step) -> Step {
+fn sized(head: &Head<'_>, bytes_max: u32) -> Result<(), Refused> {
     if head.body_bytes > bytes_max {
         let detail = format!("got {} bytes, accepted are {bytes_max}", head.body_bytes);
-        return Step::problem(&Problem::new(ErrorCode::BodyTooLarge, detail));
+        return Err(refused(&Problem::new(ErrorCode::BodyTooLarge, detail)));
     }
-    then()
+    Ok(())
 }
 
-fn with_caller(config: &Config, head: &Head<'_>, then: impl FnOnce(Caller) -> Step) -> Step {
-    let Some(key) = config.caller(head.authorization) else { return Step::Answer(unauthorized_answer()) };
+fn caller(config: &Config, head: &Head<'_>) -> Result<Caller, Refused> {
+    let key = config.caller(head.authorization).ok_or_else(|| Box::new(unauthorized_answer()))?;
     let agent = match head.agent {
-        "" => Ok(AgentId::none()),
-        text => agent_of("Palveron-Agent", text),
+        "" => AgentId::none(),
+        text => agent_of("Palveron-Agent", text)?,
     };
-    match agent {
-        Ok(agent) => {
-            then(Caller { home: HomeName { project: key.project, mode: key.mode }, key: key.id, agent })
-        }
-        Err(problem) => Step::problem(&problem),
-    }
+    Ok(Caller { home: HomeName { project: key.project, mode: key.mode }, key: key.id, agent })
 }
 
 /// The answer to every key that is missing, forged or revoked; RFC 9110 §15.5.2 asks for the challenge.
@@ -297,10 +293,10 @@ pub(crate) fn unauthorized_answer() -> Answer {
     Answer::problem(&unauthorized()).with([("WWW-Authenticate", "Bearer".to_owned())])
 }
 
-fn agent_of(field: &str, text: &str) -> Result<AgentId, Box<Problem>> {
+fn agent_of(field: &str, text: &str) -> Result<AgentId, Refused> {
     const ACCEPTS: &str =
         "1 to 128 visible ASCII characters, the first not ~ (other text is percent-encoded)";
-    AgentId::from_client(text).map_err(|_| Box::new(Problem::field(field, text, ACCEPTS)))
+    AgentId::from_client(text).map_err(|_| rejected(field, text, ACCEPTS))
 }
 
 /// What follows the authority of an absolute URL; the platform has normalised it.

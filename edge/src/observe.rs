@@ -33,7 +33,7 @@ pub fn observe_body(authorization: &str, agent: &str, body: &str, now_ms: u64) -
     let now = Timestamp::from_ms(now_ms);
     let observing = match config::with(|config| gate::observation(config, &head, body)) {
         Ok(observing) => observing,
-        Err(step) => return step.to_text(),
+        Err(answer) => return Step::Answer(*answer).to_text(),
     };
     let home = observing.home.clone();
     let step = match isolate::with(|isolate| isolate.observe(&observing, now)) {

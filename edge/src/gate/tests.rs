@@ -195,7 +195,7 @@ fn an_observation_is_read_from_its_body() {
         Ok(Observing { kind, agent, observed, .. }) => {
             format!("{kind} {agent} {} {} {}", observed.tokens_in, observed.tokens_out, observed.anchors)
         }
-        Err(step) => outcome(*step),
+        Err(answer) => outcome(Step::Answer(*answer)),
     };
     let cases = [
         (r#"{"tokens_in":5,"tokens_out":7}"#, "verify from-header 5 7 0"),

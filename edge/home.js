@@ -3,7 +3,7 @@
 
 import { DurableObject } from 'cloudflare:workers';
 import { Commit } from './commit.js';
-import { configure, life, log, meter, now, peer, rust, seed, toWall, wall } from './platform.js';
+import { configure, life, log, meter, now, peer, rust, seed, texts, toWall, wall } from './platform.js';
 import { follow } from './testing.js';
 
 // An aggregator that takes longer is asked again by the next alarm.
@@ -101,7 +101,7 @@ export class MeterHome extends DurableObject {
     configure(this.env);
     return rust(() => {
       if (this.#instance !== life.instanceId) {
-        this.#home = new meter.HomeObject(this.ctx.storage.sql);
+        this.#home = new meter.HomeObject(texts(this.ctx.storage.sql));
         this.#instance = life.instanceId;
       }
       return act(this.#home);

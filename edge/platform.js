@@ -60,6 +60,9 @@ export function moveClock(by_ms) {
 // What jitter is drawn from.
 export const seed = () => crypto.getRandomValues(new BigUint64Array(1))[0];
 
+// A Durable Object's SQL as Rust has it: the texts of a statement's rows, row by row.
+export const texts = sql => ({ exec: (statement, values) => [...sql.exec(statement, ...values).raw()].flat().map(String) });
+
 export function log(message, error) {
   console.error(JSON.stringify({ message, error: String(error?.message ?? error) }));
 }

@@ -3,7 +3,7 @@
 
 import { DurableObject } from 'cloudflare:workers';
 import { Commit } from './commit.js';
-import { configure, life, log, meter, now, rust, seed, wall } from './platform.js';
+import { configure, life, log, meter, now, rust, seed, texts, wall } from './platform.js';
 import { reach } from './reach.js';
 import { follow } from './testing.js';
 
@@ -92,7 +92,7 @@ export class MeterSubHome extends DurableObject {
     configure(this.env);
     return rust(() => {
       if (this.#instance !== life.instanceId) {
-        this.#sub = new meter.SubHomeObject(this.ctx.storage.sql);
+        this.#sub = new meter.SubHomeObject(texts(this.ctx.storage.sql));
         this.#instance = life.instanceId;
         this.#answerAll(NOBODY);
       }

@@ -7,7 +7,7 @@
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::cell::{Cell, RefCell};
+use core::cell::{Cell, RefCell, RefMut};
 
 use shared::decision::Ask;
 use shared::home::{Home, HomeName};
@@ -47,7 +47,7 @@ struct Round {
 #[derive(Debug)]
 pub struct HomeObject {
     sql: Sql,
-    home: RefCell<Option<Home>>,
+    home: RefCell<Option<Box<Home>>>,
     generation: Cell<u32>,
 }
 
@@ -215,7 +215,7 @@ impl HomeObject {
     pub fn save(&self) -> Result<(), String> {
         let mut slot = self.home.borrow_mut();
         let Some(home) = slot.as_mut() else { return Ok(()) };
-        home_store::save(&self.sql, &home.take_writes()).inspect_err(|_| {
+        home_store::save(&self.sql, home.take_writes()).inspect_err(|_| {
             *slot = None;
             self.generation.set(self.generation.get().wrapping_add(1));
         })
@@ -230,7 +230,7 @@ impl HomeObject {
     /// When the alarm should ring, in milliseconds since the epoch.
     #[must_use]
     pub fn due(&self) -> Option<u64> {
-        self.home.borrow().as_ref().and_then(Home::flush_due).map(Timestamp::as_ms)
+        self.home.borrow().as_ref().and_then(|home| home.flush_due()).map(Timestamp::as_ms)
     }
 }
 
@@ -255,17 +255,27 @@ impl HomeObject {
         now: Timestamp,
         act: impl FnOnce(&mut Home) -> T,
     ) -> Result<Option<T>, String> {
+        Ok(self.known(identity, now)?.as_deref_mut().map(act))
+    }
+
+    /// The home in memory: loaded if need be, or new if it is told who it is. Once for all that act.
+    #[inline(never)]
+    fn known(
+        &self,
+        identity: Option<(&str, &str)>,
+        now: Timestamp,
+    ) -> Result<RefMut<'_, Option<Box<Home>>>, String> {
         let mut slot = self.home.borrow_mut();
         if slot.is_none() {
-            *slot = Home::load(home_store::load(&self.sql)?, now).map_err(text)?;
+            *slot = Home::load(home_store::load(&self.sql)?, now).map_err(text)?.map(Box::new);
         }
         if slot.is_none()
             && let Some((name, fresh)) = identity
         {
             let name = HomeName::parse(name).map_err(text)?;
-            *slot = Some(Home::new(name, Incarnation::parse(fresh).map_err(text)?));
+            *slot = Some(Box::new(Home::new(name, Incarnation::parse(fresh).map_err(text)?)));
         }
-        Ok(slot.as_mut().map(act))
+        Ok(slot)
     }
 }
 

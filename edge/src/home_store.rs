@@ -2,6 +2,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::mem::replace;
 
 use shared::home::Row;
 
@@ -13,35 +14,43 @@ const ROWS_PER_STATEMENT_MAX: usize = 50;
 /// Reads every row. An object that never stored anything stays without a table.
 pub(crate) fn load(sql: &Sql) -> Result<Vec<(String, String)>, String> {
     let tables =
-        sql.pairs("SELECT name, '' FROM sqlite_master WHERE type = 'table' AND name = 'home_row'")?;
+        sql.run("SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'home_row'", Vec::new())?;
     if tables.is_empty() {
         return Ok(Vec::new());
     }
-    sql.pairs("SELECT key, value FROM home_row")
+    let mut texts = sql.run("SELECT key, value FROM home_row", Vec::new())?.into_iter();
+    Ok(core::iter::from_fn(|| texts.next().zip(texts.next())).collect())
 }
 
 /// Writes the changed rows. The platform commits everything that one turn writes at once, and holds
 /// back every answer until that commit is durable.
-pub(crate) fn save(sql: &Sql, rows: &[Row]) -> Result<(), String> {
+pub(crate) fn save(sql: &Sql, rows: Vec<Row>) -> Result<(), String> {
     if rows.is_empty() {
         return Ok(());
     }
     sql.run(
         "CREATE TABLE IF NOT EXISTS home_row (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
-        &[],
+        Vec::new(),
     )?;
-    let changed: Vec<[&str; 2]> =
-        rows.iter().filter_map(|row| row.value.as_deref().map(|value| [row.key.as_str(), value])).collect();
-    for rows in changed.chunks(ROWS_PER_STATEMENT_MAX) {
+    let (mut changed, mut deleted) = (Vec::new(), Vec::new());
+    for Row { key, value } in rows {
+        match value {
+            Some(value) => changed.push([key, value]),
+            None => deleted.push(key),
+        }
+    }
+    while !changed.is_empty() {
+        let later = changed.split_off(changed.len().min(ROWS_PER_STATEMENT_MAX));
+        let rows = replace(&mut changed, later);
         let places = "(?, ?), ".repeat(rows.len());
         let places = places.strip_suffix(", ").unwrap_or_default();
         let statement = format!(
             "INSERT INTO home_row (key, value) VALUES {places} ON CONFLICT (key) DO UPDATE SET value = excluded.value"
         );
-        sql.run(&statement, rows.as_flattened())?;
+        sql.run(&statement, rows.into_iter().flatten().collect())?;
     }
-    for row in rows.iter().filter(|row| row.value.is_none()) {
-        sql.run("DELETE FROM home_row WHERE key = ?", &[row.key.as_str()])?;
+    for key in deleted {
+        sql.run("DELETE FROM home_row WHERE key = ?", vec![key])?;
     }
     Ok(())
 }

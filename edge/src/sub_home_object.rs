@@ -7,7 +7,7 @@ use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::cell::{Cell, RefCell};
+use core::cell::{Cell, RefCell, RefMut};
 
 use shared::home::{HomeName, Row};
 use shared::ids::Incarnation;
@@ -37,7 +37,7 @@ struct Known {
 #[derive(Debug)]
 pub struct SubHomeObject {
     sql: Sql,
-    known: RefCell<Option<Known>>,
+    known: RefCell<Option<Box<Known>>>,
     generation: Cell<u32>,
 }
 
@@ -154,7 +154,7 @@ impl SubHomeObject {
     pub fn save(&self) -> Result<(), String> {
         let mut slot = self.known.borrow_mut();
         let Some(known) = slot.as_mut() else { return Ok(()) };
-        home_store::save(&self.sql, &known.sub.take_writes()).inspect_err(|_| {
+        home_store::save(&self.sql, known.sub.take_writes()).inspect_err(|_| {
             *slot = None;
             self.generation.set(self.generation.get().wrapping_add(1));
         })
@@ -174,16 +174,22 @@ impl SubHomeObject {
         identity: Option<(HomeName, &[u32])>,
         act: impl FnOnce(&mut Known) -> T,
     ) -> Result<Option<T>, String> {
+        Ok(self.loaded(identity)?.as_deref_mut().map(act))
+    }
+
+    /// What is known, loaded or founded if that is possible. Once for all that act.
+    #[inline(never)]
+    fn loaded(&self, identity: Option<(HomeName, &[u32])>) -> Result<RefMut<'_, Option<Box<Known>>>, String> {
         let mut slot = self.known.borrow_mut();
         if slot.is_none() {
-            *slot = self.load()?;
+            *slot = self.load()?.map(Box::new);
         }
         if slot.is_none()
             && let Some((home, random)) = identity
         {
-            *slot = Some(self.found(home, random)?);
+            *slot = Some(Box::new(self.found(home, random)?));
         }
-        Ok(slot.as_mut().map(act))
+        Ok(slot)
     }
 
     fn load(&self) -> Result<Option<Known>, String> {
@@ -203,7 +209,7 @@ impl SubHomeObject {
     fn found(&self, home: HomeName, random: &[u32]) -> Result<Known, String> {
         let (id, incarnation) = fresh(random)?;
         let row = Row { key: HOME.to_owned(), value: Some(home.to_string()) };
-        home_store::save(&self.sql, &[row])?;
+        home_store::save(&self.sql, vec![row])?;
         Ok(Known { home, sub: SubHome::new(id, incarnation) })
     }
 }

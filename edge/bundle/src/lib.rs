@@ -12,10 +12,10 @@ use meter_edge as _;
 mod program {
     use core::panic::PanicInfo;
 
-    use dlmalloc::GlobalDlmalloc;
+    use talc::wasm::{WasmDynamicTalc, new_wasm_dynamic_allocator};
 
     #[global_allocator]
-    static MEMORY: GlobalDlmalloc = GlobalDlmalloc;
+    static MEMORY: WasmDynamicTalc = new_wasm_dynamic_allocator();
 
     /// Ends the instance; `platform.js` notices and starts another.
     #[panic_handler]

@@ -29,6 +29,7 @@ impl Timestamp {
 
     /// The instant that many milliseconds after the epoch; later ones are held at [`Self::MAX`].
     #[must_use]
+    #[inline(never)]
     pub const fn from_ms(ms: u64) -> Self {
         if ms > Self::MAX.0 { Self::MAX } else { Self(ms) }
     }
@@ -63,6 +64,7 @@ impl Timestamp {
 
     /// This instant moved forward.
     #[must_use]
+    #[inline(never)]
     pub fn plus_ms(self, ms: u64) -> Self {
         Self::from_ms(self.0.saturating_add(ms))
     }

@@ -23,7 +23,10 @@ export function rust(turn) {
   try {
     return turn();
   } catch (error) {
-    if (error instanceof WebAssembly.RuntimeError) life.criticalError = true;
+    if (error instanceof WebAssembly.RuntimeError) {
+      life.criticalError = true;
+      log('a turn panicked', error.stack);
+    }
     throw error;
   }
 }

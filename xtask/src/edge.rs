@@ -29,6 +29,8 @@ const PACKAGE: &str = "meter-bundle";
 /// The glue and the wasm; the folder also gets [`COPIED`].
 const GLUE: &str = "meter.js";
 const WASM: &str = "meter_bg.wasm";
+/// The names of the wasm's functions, for whoever reads a panic in a log. It stays here.
+const NAMES: &str = "meter.names";
 /// Files that are copied from `edge/`, the scripts without their comments.
 const COPIED: [&str; 9] = [
     "commit.js",
@@ -104,7 +106,9 @@ pub(crate) fn build() -> Result<Bundle> {
     if is_outdated(&folder, &wasm) {
         let progress = Progress::start("worker glue");
         let glue = glue::make(&wasm, "meter")?;
-        write_if_new(&folder.join(WASM), &order::improve(&glue.wasm)?)?;
+        let packing = order::improve(&glue.wasm)?;
+        write_if_new(&folder.join(WASM), &packing.wasm)?;
+        write_if_new(&folder.join(NAMES), packing.names.as_bytes())?;
         // Last, because its age tells whether all of this has to be done again.
         write_new(&folder.join(GLUE), script::bare(&glue.javascript)?.as_bytes())?;
         progress.done();

@@ -1,5 +1,6 @@
 //! A panic in the worker: it costs the request that it happens in, and little else.
 
+use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -9,7 +10,7 @@ use tests::client::{Answer, Call};
 use tests::clock;
 use tests::poll::eventually;
 use tests::project::{Limits, Project};
-use tests::stack::{Options, Stack};
+use tests::stack::{Options, Part, Stack};
 use tests::stand_in::StandIn;
 use tokio::task::JoinSet;
 
@@ -33,6 +34,16 @@ async fn start(leases: bool, home_delay_ms: u32) -> Result<(StandIn, Stack)> {
 
 async fn panics(stack: &Stack, what: &str) -> Result<Answer> {
     Call::get("/healthz").header("palveron-test-panic", what).send(stack.edge()).await
+}
+
+/// The functions that the first panic in the log went through, the innermost first.
+fn told(stack: &Stack) -> Result<Vec<String>> {
+    let (log, names) = (stack.log(Part::Edge)?, fs::read_to_string(stack.bundle().join("meter.names"))?);
+    let line = log.lines().find(|line| line.contains("a turn panicked")).context("no panic was logged")?;
+    let numbers =
+        line.split("wasm-function[").skip(1).filter_map(|rest| rest.split(']').next()?.parse().ok());
+    let named = numbers.map(|number| names.lines().nth(number).map(str::to_owned));
+    named.collect::<Option<_>>().with_context(|| line.to_owned())
 }
 
 #[tokio::test]
@@ -64,6 +75,8 @@ async fn a_panic_in_a_request_fails_that_request_alone() -> Result<()> {
         } else {
             project.reports(&stack, 15).await?;
         }
+        let functions = told(&stack)?;
+        assert!(functions.iter().any(|function| function.contains("panicForTest")), "{functions:?}");
         stack.finish()?;
     }
     Ok(())

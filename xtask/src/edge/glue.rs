@@ -15,7 +15,7 @@ use wasm_bindgen_cli_support::Bindgen;
 pub(super) struct Glue {
     /// The module that loads the wasm and exports its functions.
     pub(super) javascript: String,
-    /// The wasm that this module loads.
+    /// The wasm that this module loads, with the names of its functions.
     pub(super) wasm: Vec<u8>,
 }
 
@@ -25,8 +25,6 @@ pub(super) fn make(wasm: &Path, name: &str) -> Result<Glue> {
         .input_path(wasm)
         .out_name(name)
         .typescript(false)
-        // Names are only for people, and as long as the code.
-        .remove_name_section(true)
         .remove_producers_section(true)
         .module(true)?
         // After a panic the worker starts over with a fresh instance; see edge/entry.js.

@@ -12,8 +12,8 @@ use wasm_encoder::{
     CodeSection, Function, FunctionSection, Instruction, MemArg, Module, TypeSection, ValType,
 };
 use wasmparser::{
-    CodeSectionReader, FunctionBody, FunctionSectionReader, Operator, Parser, Payload, TypeRef,
-    TypeSectionReader, WasmFeatures,
+    CodeSectionReader, CustomSectionReader, FunctionBody, FunctionSectionReader, KnownCustom, Name, Naming,
+    Operator, Parser, Payload, TypeRef, TypeSectionReader, WasmFeatures,
 };
 
 /// Functions are alike in as far as they have pieces of so many bytes in common.
@@ -21,24 +21,59 @@ const PIECE_BYTES: usize = 5;
 /// A piece that more functions have tells nothing, and takes time.
 const HAVING_MAX: usize = 400;
 
+/// A module that packs small.
+#[derive(Debug)]
+pub(super) struct Packing {
+    /// The module, without names: they are as long as the code.
+    pub(super) wasm: Vec<u8>,
+    /// The names of its functions by their number, each in a line.
+    pub(super) names: String,
+}
+
 /// The same module, packing smaller.
-pub(super) fn improve(wasm: &[u8]) -> Result<Vec<u8>> {
+pub(super) fn improve(wasm: &[u8]) -> Result<Packing> {
     let (imported, bodies) = functions(wasm)?;
     // Functions are alike as they will be written.
-    let plain = written(wasm, imported, (0..bodies.len()).collect())?;
+    let plain = written(wasm, imported, &(0..bodies.len()).collect::<Vec<_>>())?;
     let (_, bodies) = functions(&plain)?;
-    written(&plain, imported, similar(&bodies))
+    let order = similar(&bodies);
+    let old = (0..usize::try_from(imported)?)
+        .chain(order.iter().map(|function| function.saturating_add(usize::try_from(imported).unwrap_or(0))));
+    let named = names(wasm)?;
+    let mut names = String::new();
+    for function in old {
+        names.push_str(named.get(&function).copied().unwrap_or_default());
+        names.push('\n');
+    }
+    Ok(Packing { wasm: written(&plain, imported, &order)?, names })
+}
+
+/// What its functions are called, by their number.
+fn names(wasm: &[u8]) -> Result<BTreeMap<usize, &str>> {
+    let mut names = BTreeMap::new();
+    for payload in Parser::new(0).parse_all(wasm) {
+        let Payload::CustomSection(section) = payload? else { continue };
+        let KnownCustom::Name(parts) = section.as_known() else { continue };
+        for part in parts {
+            let Name::Function(named) = part? else { continue };
+            for name in named {
+                let Naming { index, name } = name?;
+                names.insert(usize::try_from(index)?, name);
+            }
+        }
+    }
+    Ok(names)
 }
 
 /// The module with its functions in that order.
-fn written(wasm: &[u8], imported: u32, order: Vec<usize>) -> Result<Vec<u8>> {
+fn written(wasm: &[u8], imported: u32, order: &[usize]) -> Result<Vec<u8>> {
     let mut places = vec![0; order.len()];
     for (place, &function) in order.iter().enumerate() {
         *places.get_mut(function).context("a function that is not there")? =
             imported.checked_add(u32::try_from(place)?).context("too many functions")?;
     }
     let (mut module, mut reorder) =
-        (Module::new(), Reorder { imported, order, places, ..Reorder::default() });
+        (Module::new(), Reorder { imported, order: order.to_vec(), places, ..Reorder::default() });
     reorder.parse_core_module(&mut module, Parser::new(0), wasm).map_err(|error| anyhow!("{error}"))?;
     Ok(module.finish())
 }
@@ -180,6 +215,17 @@ impl Reencode for Reorder {
         place.copied().ok_or_else(|| unknown(function))
     }
 
+    fn parse_custom_section(
+        &mut self,
+        module: &mut Module,
+        section: CustomSectionReader<'_>,
+    ) -> Result<(), Error<Self::Error>> {
+        if matches!(section.as_known(), KnownCustom::Name(_)) {
+            return Ok(());
+        }
+        utils::parse_custom_section(self, module, section)
+    }
+
     fn parse_type_section(
         &mut self,
         types: &mut TypeSection,
@@ -243,7 +289,7 @@ fn unknown(function: impl std::fmt::Display) -> Error<anyhow::Error> {
 
 #[cfg(test)]
 mod tests {
-    use wasm_encoder::{ExportKind, ExportSection, Function, TypeSection, ValType};
+    use wasm_encoder::{ExportKind, ExportSection, Function, NameMap, NameSection, TypeSection, ValType};
 
     use super::*;
 
@@ -265,10 +311,15 @@ mod tests {
             }
             code.function(&function);
         }
+        let (mut names, mut named) = (NameSection::new(), NameMap::new());
+        for (function, name) in [(0, "zero"), (1, "one"), (2, "two"), (3, "three")] {
+            named.append(function, name);
+        }
+        names.functions(&named);
         exports.export("second", ExportKind::Func, 1);
         exports.export("last", ExportKind::Func, 3);
         let mut module = Module::new();
-        module.section(&types).section(&functions).section(&exports).section(&code);
+        module.section(&types).section(&functions).section(&exports).section(&code).section(&names);
         module.finish()
     }
 
@@ -285,7 +336,7 @@ mod tests {
     #[test]
     fn alike_functions_stand_beside_each_other_and_are_called_as_before() {
         let wasm = module();
-        let better = improve(&wasm).unwrap();
+        let Packing { wasm: better, names } = improve(&wasm).unwrap();
         let (_, bodies) = functions(&better).unwrap();
         assert_eq!(bodies.len(), 4);
         let begins = |at: usize| &bodies[at][1..4];
@@ -294,6 +345,8 @@ mod tests {
         // The third returns 2, wherever it is now.
         let third: usize = told(&better, "last").parse().unwrap();
         assert_eq!(bodies[third].iter().rev().nth(1), Some(&2));
+        assert_eq!((names.lines().count(), names.lines().nth(third)), (4, Some("two")));
+        assert!(!String::from_utf8_lossy(&better).contains("three"));
     }
 
     #[test]
@@ -317,7 +370,7 @@ mod tests {
         code.function(&function);
         let mut module = Module::new();
         module.section(&types).section(&functions).section(&code);
-        let better = improve(&module.finish()).unwrap();
+        let better = improve(&module.finish()).unwrap().wasm;
         let mut expected = Function::new([(2, ValType::I32), (1, ValType::I64)]);
         expected
             .instructions()

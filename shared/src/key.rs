@@ -11,7 +11,7 @@ use core::fmt;
 use crate::ids::{KeyId, Mode, ProjectId};
 use crate::map::Map;
 use crate::quoted::Quoted;
-use crate::sign::{decode_secret, mac_bytes, mac_hex, mac_matches};
+use crate::sign::{decode_secret, for_each_entry, mac_bytes, mac_hex, mac_matches};
 
 /// The MAC's length in hex digits: 128 bits.
 const MAC_HEX_DIGITS: usize = 32;
@@ -47,19 +47,15 @@ impl KeySecrets {
     /// Says which entry is not of that form; never repeats a secret.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut secrets = Map::new();
-        for (index, entry) in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).enumerate() {
-            let number = index.saturating_add(1);
-            let (version, secret) = entry
-                .split_once(':')
-                .ok_or_else(|| format!("key secret {number}: accepted is version:hex"))?;
-            let version = read_version(version).ok_or_else(|| {
-                format!("key secret {number}: got version {}, accepted is a number from 1", Quoted(version))
-            })?;
-            let secret = decode_secret(secret).map_err(|error| format!("key secret {number}: {error}"))?;
-            if secrets.insert(version, secret).is_some() {
-                return Err(format!("key secret {number}: version {version} is there twice"));
+        for_each_entry(text, "key secret", &mut |entry| {
+            let (version, secret) = entry.split_once(':').ok_or("accepted is version:hex")?;
+            let version = read_version(version)
+                .ok_or_else(|| format!("got version {}, accepted is a number from 1", Quoted(version)))?;
+            match secrets.insert(version, decode_secret(secret)?) {
+                None => Ok(()),
+                Some(_) => Err(format!("version {version} is there twice")),
             }
-        }
+        })?;
         if secrets.is_empty() {
             return Err("no key secret: accepted is version:hex, such as 1:<64 hex digits>".to_owned());
         }

@@ -172,12 +172,16 @@ impl Problem {
     /// A problem; `detail` says what happened and what to do next.
     #[must_use]
     pub fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
+        Self::of(code, detail.into())
+    }
+
+    fn of(code: ErrorCode, detail: String) -> Self {
         Self {
             type_url: format!("{TYPE_BASE}{}", code.as_str()),
             title: code.title().to_owned(),
             status: code.status(),
             code: code.as_str().to_owned(),
-            detail: detail.into(),
+            detail,
             field: None,
             resets_at: None,
             upgrade_url: None,
@@ -191,19 +195,23 @@ impl Problem {
         const GOT_CHARS_MAX: usize = 40;
         let got: String = got.chars().take(GOT_CHARS_MAX).collect();
         let detail = format!("{field}: got {}, accepted is {accepts}", Quoted(&got));
-        Self { field: Some(field.to_owned()), ..Self::new(ErrorCode::FieldRejected, detail) }
+        let mut problem = Self::of(ErrorCode::FieldRejected, detail);
+        problem.field = Some(field.to_owned());
+        problem
     }
 
     /// Adds when the limit begins anew.
     #[must_use]
-    pub fn resets_at(self, at: Timestamp) -> Self {
-        Self { resets_at: Some(at.to_string()), ..self }
+    pub fn resets_at(mut self, at: Timestamp) -> Self {
+        self.resets_at = Some(at.to_string());
+        self
     }
 
     /// Adds where to get more quota.
     #[must_use]
-    pub fn upgrade_url(self, url: &str) -> Self {
-        Self { upgrade_url: Some(url.to_owned()), ..self }
+    pub fn upgrade_url(mut self, url: &str) -> Self {
+        self.upgrade_url = Some(url.to_owned());
+        self
     }
 
     /// The body's text.

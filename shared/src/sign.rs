@@ -137,26 +137,21 @@ impl SigningKeys {
     /// Says which entry is not of that form; never repeats a secret.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut keys: Vec<SigningKey> = Vec::new();
-        for (index, entry) in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).enumerate() {
-            let number = index.saturating_add(1);
-            let mut fields = entry.splitn(3, ':');
-            let (Some(purpose), Some(id), Some(secret)) = (fields.next(), fields.next(), fields.next())
-            else {
-                return Err(format!("signing key {number}: accepted is purpose:id:hex"));
-            };
+        for_each_entry(text, "signing key", &mut |entry| {
+            let fields =
+                entry.split_once(':').and_then(|(purpose, rest)| Some((purpose, rest.split_once(':')?)));
+            let (purpose, (id, secret)) = fields.ok_or("accepted is purpose:id:hex")?;
             let purpose = Purpose::parse(purpose).ok_or_else(|| {
-                format!(
-                    "signing key {number}: got purpose {}, accepted are edge, policy and upstream",
-                    Quoted(purpose)
-                )
+                format!("got purpose {}, accepted are edge, policy and upstream", Quoted(purpose))
             })?;
-            let id = SigningKeyId::parse(id).map_err(|error| format!("signing key {number}: {error}"))?;
-            let secret = decode_secret(secret).map_err(|error| format!("signing key {number}: {error}"))?;
+            let id = SigningKeyId::parse(id).map_err(|error| error.to_string())?;
+            let secret = decode_secret(secret)?;
             if keys.iter().any(|key| key.purpose == purpose && key.id == id) {
-                return Err(format!("signing key {number}: {id} is there twice"));
+                return Err(format!("{id} is there twice"));
             }
             keys.push(SigningKey { purpose, id, secret });
-        }
+            Ok(())
+        })?;
         Ok(Self(keys))
     }
 
@@ -171,6 +166,18 @@ impl SigningKeys {
     pub fn find(&self, purpose: Purpose, id: &SigningKeyId) -> Option<&SigningKey> {
         self.0.iter().find(|key| key.purpose == purpose && key.id == *id)
     }
+}
+
+/// Hands over the entries of a list with commas between them; an error names the entry that it is about.
+pub(crate) fn for_each_entry(
+    text: &str,
+    what: &str,
+    take: &mut dyn FnMut(&str) -> Result<(), String>,
+) -> Result<(), String> {
+    for (index, entry) in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).enumerate() {
+        take(entry).map_err(|error| format!("{what} {}: {error}", index.saturating_add(1)))?;
+    }
+    Ok(())
 }
 
 /// Reads a secret written in lowercase hex; the message never repeats it.

@@ -57,22 +57,20 @@ impl Home {
         let now = self.tick(now);
         let policy = self.policy.as_ref().ok_or(NoPolicy)?;
         let answer = |body| Ok(Some(Reply { holder: m.holder, lane: m.lane, nonce: m.nonce, body }));
-        let resync = Body::Resync { incarnation: self.meta.incarnation.clone() };
+        let resync = || Body::Resync { incarnation: self.meta.incarnation.clone() };
         if policy.leases.escrow.is_some() && !self.meta.registered {
             return answer(Body::Shed { hold_ms: UNREGISTERED_MS });
         }
         if m.incarnation.as_ref().is_some_and(|of| *of != self.meta.incarnation) {
-            return answer(resync);
+            return answer(resync());
         }
-        let terms = (m.terms != policy.version).then(|| terms(policy));
         match self.desk.receipt(m) {
             Receipt::Stale => return Ok(None),
-            Receipt::Gap => return answer(resync),
-            Receipt::Again(lease) => {
-                return match lease {
-                    Some(lease) => answer(Body::Lease(Box::new(Lease { terms, ..*lease }))),
-                    None => Ok(None),
-                };
+            Receipt::Gap => return answer(resync()),
+            Receipt::Again(None) => return Ok(None),
+            Receipt::Again(Some(mut lease)) => {
+                lease.terms = self.news(m);
+                return answer(Body::Lease(lease));
             }
             Receipt::New => {}
         }
@@ -93,8 +91,13 @@ impl Home {
         self.write_account(now.period());
         self.write_meta();
         self.forget(now);
-        lease.terms = terms;
-        answer(Body::Lease(Box::new(lease)))
+        lease.terms = self.news(m);
+        answer(Body::Lease(lease))
+    }
+
+    /// The terms, where the holder has others.
+    fn news(&self, m: &Contact) -> Option<Terms> {
+        self.policy.as_ref().filter(|policy| policy.version != m.terms).map(terms)
     }
 
     /// Adds a batch that was not added before.
@@ -157,7 +160,7 @@ impl Home {
         }
     }
 
-    fn issue(&mut self, now: Timestamp, seed: u64, m: &Contact) -> Result<Lease, NoPolicy> {
+    fn issue(&mut self, now: Timestamp, seed: u64, m: &Contact) -> Result<Box<Lease>, NoPolicy> {
         let policy = self.policy.as_ref().ok_or(NoPolicy)?;
         let mut random = Stream::new(seed);
         let situation = self.situation(now, policy, m);
@@ -178,8 +181,9 @@ impl Home {
         let load = self.crowd.load();
         let busy = load > super::crowd::HOLD && offer.units == 0 && refusals.is_empty() && !m.child;
         let hold_ms = if busy { self.crowd.hold_slot(now) } else { 0 };
-        let lease = self.lease(now, m, &situation, &offer);
-        Ok(Lease { refusals, hold_ms, risk, lanes: lanes(load), ..lease })
+        let mut lease = Box::new(self.lease(now, m, &situation, &offer));
+        (lease.refusals, lease.hold_ms, lease.risk, lease.lanes) = (refusals, hold_ms, risk, lanes(load));
+        Ok(lease)
     }
 
     /// The reply for an offer, without what follows from the crowd.

@@ -5,11 +5,12 @@
 
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use super::rows::{CorruptRow, Writes, read};
+use super::rows::{CorruptRow, Writes, fill};
 use crate::json::{Read, Write};
 use crate::lease::LANES_MAX;
 use crate::lease::message::{Contact, HolderId, Lease};
@@ -69,12 +70,12 @@ impl Desk {
         match (what, lane) {
             ("holder", None) => {
                 let id = id.ok_or_else(|| corrupt("its holder is no id"))?;
-                self.holders.insert(id, read(key, value)?);
+                fill(key, value, self.holders.or_insert_with(id, HolderRow::blank))?;
             }
             ("lane", Some(lane)) => {
                 let id = id.ok_or_else(|| corrupt("its holder is no id"))?;
                 let lane = lane.parse().map_err(|_| corrupt("its lane is no number"))?;
-                self.lanes.insert((id, lane), read(key, value)?);
+                fill(key, value, self.lanes.or_insert_with((id, lane), LaneRow::blank))?;
             }
             _ => return Err(corrupt("no row has such a name")),
         }
@@ -181,14 +182,15 @@ impl Desk {
     /// Stores what was answered.
     pub(crate) fn close(&mut self, m: &Contact, lease: &Lease) {
         if let Some(lane) = self.lanes.get_mut(&(m.holder, m.lane)).filter(|lane| lane.nonce == m.nonce) {
-            lane.reply = Some(Lease { terms: None, ..lease.clone() });
+            let reply = lane.reply.insert(lease.clone());
+            reply.terms = None;
         }
     }
 
     /// Writes the rows that a contact changed.
     pub(crate) fn write(&self, m: &Contact, writes: &mut Writes) {
-        writes.put(format!("holder/{}", m.holder), self.holders.get(&m.holder));
-        writes.put(format!("lane/{}/{}", m.holder, m.lane), self.lanes.get(&(m.holder, m.lane)));
+        writes.put(holder_key(m.holder), self.holders.get(&m.holder));
+        writes.put(lane_key(m.holder, m.lane), self.lanes.get(&(m.holder, m.lane)));
     }
 
     /// Forgets holders that were last heard in a period before `keep_from`.
@@ -197,23 +199,31 @@ impl Desk {
             self.holders.iter().filter(|(_, row)| row.last < keep_from).map(|(id, _)| *id).collect();
         for id in old {
             self.holders.remove(&id);
-            writes.put::<HolderRow>(format!("holder/{id}"), None);
+            writes.put::<HolderRow>(holder_key(id), None);
         }
         let orphans: Vec<(HolderId, u8)> =
             self.lanes.keys().filter(|(id, _)| !self.holders.contains_key(id)).copied().collect();
         for (id, lane) in orphans {
             self.lanes.remove(&(id, lane));
-            writes.put::<LaneRow>(format!("lane/{id}/{lane}"), None);
+            writes.put::<LaneRow>(lane_key(id, lane), None);
         }
     }
 
     /// Forgets everybody: a new life of the storage has begun.
     pub(crate) fn clear(&mut self, writes: &mut Writes) {
         for id in core::mem::take(&mut self.holders).keys() {
-            writes.put::<HolderRow>(format!("holder/{id}"), None);
+            writes.put::<HolderRow>(holder_key(*id), None);
         }
         for (id, lane) in core::mem::take(&mut self.lanes).keys() {
-            writes.put::<LaneRow>(format!("lane/{id}/{lane}"), None);
+            writes.put::<LaneRow>(lane_key(*id, *lane), None);
         }
     }
+}
+
+fn holder_key(id: HolderId) -> String {
+    format!("holder/{id}")
+}
+
+fn lane_key(id: HolderId, lane: u8) -> String {
+    format!("lane/{id}/{lane}")
 }

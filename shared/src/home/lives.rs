@@ -127,7 +127,7 @@ impl Home {
             return;
         }
         for key in core::mem::take(&mut self.cells).keys() {
-            self.writes.put::<super::OpenCell>(format!("cell/{}/{}/{}", key.day, key.kind, key.agent), None);
+            self.writes.put::<super::OpenCell>(super::rows::cell_key(key), None);
         }
         self.desk.clear(&mut self.writes);
         self.meta.incarnation = incarnation;

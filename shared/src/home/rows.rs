@@ -13,7 +13,8 @@ use alloc::borrow::ToOwned;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::Home;
+use super::account::Account;
+use super::{Home, OpenCell};
 use crate::cell::CellKey;
 use crate::ids::AgentId;
 use crate::json::{self, Read, Write};
@@ -75,24 +76,16 @@ impl Home {
         rows: impl IntoIterator<Item = (String, String)>,
         now: Timestamp,
     ) -> Result<Option<Self>, CorruptRow> {
-        let mut home: Option<Self> = None;
-        let mut others = Vec::new();
-        for (key, value) in rows {
-            if key == META {
-                home = Some(Self::of(read(&key, &value)?));
-            } else {
-                others.push((key, value));
-            }
-        }
-        let Some(mut home) = home else {
-            return match others.into_iter().next() {
+        let mut rows: Vec<_> = rows.into_iter().collect();
+        let Some(meta) = rows.iter().position(|(key, _)| key == META) else {
+            return match rows.into_iter().next() {
                 None => Ok(None),
                 Some((key, _)) => Err(CorruptRow { key, why: "there is no meta row beside it".to_owned() }),
             };
         };
-        for (key, value) in others {
-            home.load_row(&key, &value)?;
-        }
+        let (key, value) = rows.remove(meta);
+        let mut home = Self::of(read(&key, &value)?);
+        home.load_rows(&rows)?;
         if home.has_unflushed() {
             home.pace.counted(now, true);
         }
@@ -106,20 +99,24 @@ impl Home {
         self.writes.take()
     }
 
+    fn load_rows(&mut self, rows: &[(String, String)]) -> Result<(), CorruptRow> {
+        rows.iter().try_for_each(|(key, value)| self.load_row(key, value))
+    }
+
     fn load_row(&mut self, key: &str, value: &str) -> Result<(), CorruptRow> {
         let corrupt = |why: &str| CorruptRow { key: key.to_owned(), why: why.to_owned() };
         let mut fields = key.splitn(4, '/');
         match (fields.next(), fields.next(), fields.next(), fields.next()) {
-            (Some(POLICY), None, None, None) => self.policy = Some(read(key, value)?),
+            (Some(POLICY), None, None, None) => fill(key, value, self.policy.insert(Policy::blank()))?,
             (Some("account"), Some(period), None, None) => {
                 let period = Period::parse(period).ok_or_else(|| corrupt("its period is no month"))?;
-                self.accounts.insert(period, read(key, value)?);
+                fill(key, value, self.accounts.entry(period).or_insert_with(Account::blank))?;
             }
             (Some("cell"), Some(day), Some(kind), Some(agent)) => {
                 let day = Day::parse(day).ok_or_else(|| corrupt("its day is no date"))?;
                 let kind = Kind::parse(kind).ok_or_else(|| corrupt("its kind is unknown"))?;
                 let agent = AgentId::parse(agent).map_err(|error| corrupt(&error.to_string()))?;
-                self.cells.insert(CellKey { day, kind, agent }, read(key, value)?);
+                fill(key, value, self.cells.or_insert_with(CellKey { day, kind, agent }, OpenCell::blank))?;
             }
             _ => self.desk.load_row(key, value)?,
         }
@@ -149,7 +146,7 @@ impl Home {
     }
 
     pub(super) fn write_cell(&mut self, key: &CellKey) {
-        self.writes.put(format!("cell/{}/{}/{}", key.day, key.kind, key.agent), self.cells.get(key));
+        self.writes.put(cell_key(key), self.cells.get(key));
     }
 
     /// Deletes what nothing will need again: flushed cells of days that no report can still be of,
@@ -182,6 +179,11 @@ impl Home {
     }
 }
 
+/// The row of a cell.
+pub(super) fn cell_key(key: &CellKey) -> String {
+    format!("cell/{}/{}/{}", key.day, key.kind, key.agent)
+}
+
 /// Reads one row's text.
 pub(crate) fn read<T: Read>(key: &str, value: &str) -> Result<T, CorruptRow> {
     let mut row = T::blank();
@@ -189,6 +191,7 @@ pub(crate) fn read<T: Read>(key: &str, value: &str) -> Result<T, CorruptRow> {
     Ok(row)
 }
 
-fn fill(key: &str, value: &str, row: &mut dyn Read) -> Result<(), CorruptRow> {
+/// Reads one row's text over what is there.
+pub(crate) fn fill(key: &str, value: &str, row: &mut dyn Read) -> Result<(), CorruptRow> {
     json::read_into(value, row).map_err(|error| CorruptRow { key: key.to_owned(), why: error.to_string() })
 }

@@ -229,8 +229,9 @@ impl Uplink {
     /// The home has lost or changed its life: what was under way is void. A frozen batch may have
     /// been counted before, so it is never sent again; what was not frozen yet will be.
     pub(crate) fn resync(&mut self, id: HolderId, incarnation: Incarnation) {
-        let fresh = Self::new(id);
-        *self = Self { incarnation: Some(incarnation), round_trip_ms: self.round_trip_ms, ..fresh };
+        let round_trip_ms = self.round_trip_ms;
+        *self = Self::new(id);
+        (self.incarnation, self.round_trip_ms) = (Some(incarnation), round_trip_ms);
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a sub-home issues to its isolates, from its stock alone.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::SubHome;
@@ -23,7 +24,7 @@ const DENY_MS_MAX: u64 = 1_200;
 
 impl SubHome {
     /// Issues, or says by `None` that the home must be asked first.
-    pub(super) fn issue(&mut self, now: Timestamp, m: &Contact, random: &mut Stream) -> Option<Lease> {
+    pub(super) fn issue(&mut self, now: Timestamp, m: &Contact, random: &mut Stream) -> Option<Box<Lease>> {
         self.ware.terms.as_ref()?;
         let ware = &mut self.ware;
         ware.stock.expire(now, &mut ware.uplink.returns);
@@ -39,10 +40,11 @@ impl SubHome {
         let load = self.crowd.load();
         let busy = load > HOLD && offer.units == 0 && refusals.is_empty();
         let hold_ms = if busy { self.crowd.hold_slot(now) } else { 0 };
-        let lease = self.lease(now, period, &situation, &offer);
+        let mut lease = Box::new(self.lease(now, period, &situation, &offer));
         self.hand_out(now, period, m, &offer);
-        let refusals = if active { refusals } else { self.suspended() };
-        Some(Lease { refusals, hold_ms, lanes: lanes(load), ack: self.desk.acked(m.holder), ..lease })
+        lease.refusals = if active { refusals } else { self.suspended() };
+        (lease.hold_ms, lease.lanes, lease.ack) = (hold_ms, lanes(load), self.desk.acked(m.holder));
+        Some(lease)
     }
 
     fn is_active(&self) -> bool {

@@ -118,7 +118,7 @@ impl SubHome {
     /// A sub-home that has stored nothing yet; `id` is what the home knows it by.
     #[must_use]
     pub fn new(id: HolderId, incarnation: Incarnation) -> Self {
-        let ware = Ware {
+        Self::of(Ware {
             incarnation,
             clock: Timestamp::default(),
             stock: Stock::default(),
@@ -130,7 +130,10 @@ impl SubHome {
             risk: 0,
             ample: false,
             first: true,
-        };
+        })
+    }
+
+    fn of(ware: Ware) -> Self {
         Self {
             ware,
             desk: Desk::default(),
@@ -159,8 +162,7 @@ impl SubHome {
         }
         Ok(ware.map(|mut ware| {
             ware.stock.fresh_until = Timestamp::default();
-            let fresh = Self::new(ware.uplink.id, ware.incarnation.clone());
-            Self { ware, desk, ..fresh }
+            Self { desk, ..Self::of(ware) }
         }))
     }
 
@@ -184,11 +186,11 @@ impl SubHome {
         if planted!(SubRollbackUnnoticed) {
             return;
         }
-        let mut writes = core::mem::take(&mut self.writes);
-        self.desk.clear(&mut writes);
-        let fresh = Self::new(id, incarnation);
-        let ware = Ware { clock: self.ware.clock, ..fresh.ware };
-        *self = Self { ware, writes, ..fresh };
+        let clock = self.ware.clock;
+        self.desk.clear(&mut self.writes);
+        let writes = core::mem::take(&mut self.writes);
+        *self = Self::new(id, incarnation);
+        (self.ware.clock, self.writes) = (clock, writes);
         self.write_ware();
     }
 
@@ -214,7 +216,7 @@ impl SubHome {
         match self.desk.receipt(m) {
             Receipt::Stale => return None,
             Receipt::Gap => return Some(self.resync(m)),
-            Receipt::Again(Some(lease)) => return Some(self.reply(m, *lease)),
+            Receipt::Again(Some(lease)) => return Some(self.reply(m, lease)),
             Receipt::Again(None) => {}
             Receipt::New => {
                 self.crowd.note(now, m);
@@ -285,7 +287,7 @@ impl SubHome {
     }
 
     /// Answers if it can; `None` leaves the contact to be parked.
-    fn answer(&mut self, now: Timestamp, seed: u64, m: &Contact) -> Option<Lease> {
+    fn answer(&mut self, now: Timestamp, seed: u64, m: &Contact) -> Option<Box<Lease>> {
         let mut random = Stream::new(seed);
         let lease = self.issue(now, m, &mut random)?;
         self.desk.close(m, &lease);
@@ -308,9 +310,9 @@ impl SubHome {
         }
     }
 
-    fn reply(&self, m: &Contact, lease: Lease) -> Reply {
-        let terms = self.ware.terms.clone().filter(|terms| terms.version != m.terms);
-        let body = Body::Lease(Box::new(Lease { terms, ..lease }));
+    fn reply(&self, m: &Contact, mut lease: Box<Lease>) -> Reply {
+        lease.terms = self.ware.terms.clone().filter(|terms| terms.version != m.terms);
+        let body = Body::Lease(lease);
         Reply { holder: m.holder, lane: m.lane, nonce: m.nonce, body }
     }
 

@@ -67,18 +67,18 @@ impl Config {
     }
 
     /// Takes when requests are counted, and whether anybody is denied.
-    pub(crate) fn with_rules(self, bill: &str, shadow: &str) -> Result<Self, String> {
-        let bill = match bill {
+    pub(crate) fn with_rules(mut self, bill: &str, shadow: &str) -> Result<Self, String> {
+        self.bill = match bill {
             "" | "allowed" => Bill::Allowed,
             "answered" => Bill::Answered,
             _ => return Err(format!("METER_BILL: got {}, accepted are allowed and answered", Quoted(bill))),
         };
-        let shadow = match shadow {
+        self.shadow = match shadow {
             "" | "0" => false,
             "1" => true,
             _ => return Err(format!("METER_SHADOW: got {}, accepted are 0 and 1", Quoted(shadow))),
         };
-        Ok(Self { bill, shadow, ..self })
+        Ok(self)
     }
 
     /// The project key in an `Authorization` header. Computing a MAC takes longer than all the rest of

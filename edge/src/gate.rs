@@ -183,7 +183,13 @@ fn not_json() -> Refused {
 fn not_a_check() -> Refused {
     let detail = "The body must be an object of kind (verify, mcp_tool_call or extension_event) and, if wanted, \
                   agent (text), cost (1 to 1000) and dry_run (true or false).";
-    refused(&Problem { field: Some("body".to_owned()), ..Problem::new(ErrorCode::FieldRejected, detail) })
+    body_rejected(detail)
+}
+
+fn body_rejected(detail: &str) -> Refused {
+    let mut problem = Problem::new(ErrorCode::FieldRejected, detail);
+    problem.field = Some("body".to_owned());
+    refused(&problem)
 }
 
 fn rejected(field: &str, got: &str, accepts: &str) -> Refused {
@@ -230,7 +236,7 @@ fn read_observation(caller: Caller, body: &str) -> Result<Observing, Refused> {
 fn not_an_observation() -> Refused {
     let detail = "The body must be a JSON object of tokens_in, tokens_out and anchors (whole numbers) and, if wanted, \
                   kind (verify, mcp_tool_call or extension_event) and agent (text).";
-    refused(&Problem { field: Some("body".to_owned()), ..Problem::new(ErrorCode::FieldRejected, detail) })
+    body_rejected(detail)
 }
 
 fn check(config: &Config, head: &Head<'_>, target: &str) -> Result<Step, Refused> {

@@ -14,6 +14,7 @@ use shared::home::{Home, HomeName};
 use shared::ids::Incarnation;
 use shared::json;
 use shared::lease::message::{Contact, HolderId};
+use shared::lease::progress::Progress;
 use shared::policy::SignedPolicy;
 use shared::sign::{Purpose, Signed};
 use shared::time::Timestamp;
@@ -77,8 +78,11 @@ impl HomeObject {
         let asking = HolderId::parse(holder);
         let ask: Ask = json::read(ask).map_err(text)?;
         let now = Timestamp::from_ms(now_ms);
-        let verdict = self.act(Some((name, fresh)), now, |home| home.decide_for(now, &ask, asking).ok())?;
-        Ok(verdict.flatten().map(|verdict| json::write(&HomeReply::Verdict(verdict))))
+        let told = self.act(Some((name, fresh)), now, |home| {
+            let verdict = home.decide_for(now, &ask, asking).ok()?;
+            Some(json::write(&HomeReply::Verdict(verdict)))
+        })?;
+        Ok(told.flatten())
     }
 
     /// Notes what a client observed. `undefined` means that a policy must be pulled first.
@@ -94,9 +98,11 @@ impl HomeObject {
     ) -> Result<Option<String>, String> {
         let Observing { key, kind, agent, observed, .. } = json::read(observing).map_err(text)?;
         let now = Timestamp::from_ms(now_ms);
-        let noted = self
-            .act(Some((name, fresh)), now, |home| home.observe(now, &key, (kind, &agent), observed).ok())?;
-        Ok(noted.flatten().map(|denial| json::write(&HomeReply::Observed(denial))))
+        let told = self.act(Some((name, fresh)), now, |home| {
+            let denial = home.observe(now, &key, (kind, &agent), observed).ok()?;
+            Some(json::write(&HomeReply::Observed(denial)))
+        })?;
+        Ok(told.flatten())
     }
 
     /// Takes a holder's contact. `undefined` means that a policy must be pulled first.
@@ -114,13 +120,12 @@ impl HomeObject {
     ) -> Result<Option<String>, String> {
         let contact: Contact = json::read(contact).map_err(text)?;
         let now = Timestamp::from_ms(now_ms);
-        let reply = self.act(Some((name, fresh)), now, |home| home.contact(now, seed, &contact).ok())?;
-        let reply = reply.flatten();
-        let reply = reply.map(|reply| match reply {
-            Some(reply) => ContactReply::Reply(Box::new(reply)),
-            None => ContactReply::Nobody,
-        });
-        Ok(reply.map(|reply| json::write(&reply)))
+        let told = self.act(Some((name, fresh)), now, |home| {
+            let reply = home.contact(now, seed, &contact).ok()?;
+            let reply = reply.map_or(ContactReply::Nobody, |reply| ContactReply::Reply(Box::new(reply)));
+            Some(json::write(&reply))
+        })?;
+        Ok(told.flatten())
     }
 
     /// How far that holder is with this home.
@@ -129,8 +134,9 @@ impl HomeObject {
     /// When the rows cannot be read, or the holder is none.
     pub fn progress(&self, holder: &str, now_ms: u64) -> Result<String, String> {
         let holder = HolderId::parse(holder).ok_or("the holder is no id of 32 hex digits")?;
-        let progress = self.act(None, Timestamp::from_ms(now_ms), |home| home.progress_of(holder))?;
-        Ok(json::write(&progress.unwrap_or_default()))
+        let progress =
+            self.act(None, Timestamp::from_ms(now_ms), |home| json::write(&home.progress_of(holder)))?;
+        Ok(progress.unwrap_or_else(|| json::write(&Progress::default())))
     }
 
     /// The signed request for this home's policy.

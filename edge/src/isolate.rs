@@ -255,7 +255,7 @@ impl Isolate {
         &mut self,
         holder: HolderId,
         units: Option<HeldUnits>,
-        deciding: Deciding,
+        mut deciding: Deciding,
         now: Timestamp,
     ) -> Deciding {
         let Some(units) = units else { return deciding };
@@ -264,7 +264,8 @@ impl Isolate {
         if let Some(seat) = self.seats.get_mut(&deciding.home) {
             seat.held.insert(token, Held { holder, units, since: now });
         }
-        Deciding { token, ..deciding }
+        deciding.token = token;
+        deciding
     }
 
     /// Keeps what the home has issued for a request that it has allowed and that is counted later;
@@ -401,7 +402,9 @@ impl Seat {
             Answer::Allow => None,
             Answer::Deny { denial, .. } => Some(denial),
             Answer::AtHome => {
-                return Turn::Step(Step::Decide(Deciding { holder: Some(holder), ..deciding }));
+                let mut deciding = deciding;
+                deciding.holder = Some(holder);
+                return Turn::Step(Step::Decide(deciding));
             }
             Answer::Wait(_) | Answer::Unavailable => {
                 let code = ErrorCode::HomeUnavailable.as_str();

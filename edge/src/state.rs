@@ -2,7 +2,7 @@
 //!
 //! It must never wait: a call that finds a state taken has called itself, and that panics.
 
-use atomic_refcell::AtomicRefCell;
+use atomic_refcell::{AtomicRef, AtomicRefCell, AtomicRefMut};
 
 /// One value, which is made when it is first asked for.
 #[derive(Debug)]
@@ -21,18 +21,26 @@ impl<T: Default> State<T> {
 
     /// Reads it. `f` may read it again, but must not change it.
     pub(crate) fn with<R>(&self, f: impl FnOnce(&T) -> R) -> R {
-        if self.0.borrow().is_none() {
-            self.set(T::default());
-        }
-        let state = self.0.borrow();
-        match &*state {
-            Some(state) => f(state),
-            None => f(&T::default()),
-        }
+        f(&self.read())
     }
 
     /// Changes it. `f` must not ask for it again.
     pub(crate) fn with_mut<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
-        f(self.0.borrow_mut().get_or_insert_default())
+        f(&mut self.write())
+    }
+
+    #[inline(never)]
+    fn read(&self) -> AtomicRef<'_, T> {
+        loop {
+            if let Some(state) = AtomicRef::filter_map(self.0.borrow(), Option::as_ref) {
+                return state;
+            }
+            self.set(T::default());
+        }
+    }
+
+    #[inline(never)]
+    fn write(&self) -> AtomicRefMut<'_, T> {
+        AtomicRefMut::map(self.0.borrow_mut(), Option::get_or_insert_default)
     }
 }

@@ -66,17 +66,10 @@ impl SubHomeObject {
     ) -> Result<String, String> {
         let contact: Contact = json::read(contact).map_err(text)?;
         let home = HomeName::parse(home).map_err(text)?;
-        let reply = self.act(Some((home, random)), |known| {
-            known.sub.contact(Timestamp::from_ms(now_ms), seed, &contact)
+        let answered = self.act(Some((home, random)), |known| {
+            known.sub.contact(Timestamp::from_ms(now_ms), seed, &contact).map(answer)
         })?;
-        let ticket = format!("{}/{}/{}", contact.holder, contact.lane, contact.nonce);
-        match reply.flatten() {
-            Some(reply) => {
-                let reply = ContactReply::Reply(Box::new(reply));
-                Ok(format!("{ticket}\n{}", json::write(&reply)))
-            }
-            None => Ok(ticket),
-        }
+        Ok(answered.flatten().unwrap_or_else(|| ticket(contact.holder, contact.lane, contact.nonce)))
     }
 
     /// The home's name, and what it knows this sub-home by; empty where nothing was ever stored.
@@ -130,8 +123,10 @@ impl SubHomeObject {
         let now = Timestamp::from_ms(now_ms);
         match reply {
             ContactReply::Reply(reply) => {
-                let replies = self.act(None, |known| known.sub.receive(now, seed, *reply))?;
-                Ok(replies.unwrap_or_default().into_iter().map(answer).collect())
+                let answers = self.act(None, |known| {
+                    known.sub.receive(now, seed, *reply).into_iter().map(answer).collect()
+                })?;
+                Ok(answers.unwrap_or_default())
             }
             ContactReply::Nobody => Ok(Vec::new()),
             failed @ ContactReply::Failed(_) => Ok(vec![format!("\n{}", json::write(&failed))]),
@@ -223,8 +218,15 @@ fn fresh(random: &[u32]) -> Result<(HolderId, Incarnation), String> {
 }
 
 fn answer(reply: Reply) -> String {
-    let ticket = format!("{}/{}/{}", reply.holder, reply.lane, reply.nonce);
-    format!("{ticket}\n{}", json::write(&ContactReply::Reply(Box::new(reply))))
+    let mut answer = ticket(reply.holder, reply.lane, reply.nonce);
+    answer.push('\n');
+    answer.push_str(&json::write(&ContactReply::Reply(Box::new(reply))));
+    answer
+}
+
+/// What a contact is known by while it waits.
+fn ticket(holder: HolderId, lane: u8, nonce: u64) -> String {
+    format!("{holder}/{lane}/{nonce}")
 }
 
 fn text(error: impl core::fmt::Display) -> String {

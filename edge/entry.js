@@ -4,6 +4,7 @@
 // Rust runs only in synchronous turns. If one panics, the wasm instance is lost; `rust()` notices,
 // starts a new one, and whoever waited is answered within HOME_WAIT_MS.
 
+import { again, checked, filled, keep, known } from './again.js';
 import { answer, bodyText, configure, failure, isConfigured, life, log, meter, now, peer, rust } from './platform.js';
 import { reach, served } from './reach.js';
 import { tested } from './testing.js';
@@ -26,7 +27,7 @@ const PLAIN = /^https?:\/\/[^/?#@\\]+(?:\/[\w~-]+)+(?:\?[\w~=&-]*)?$/;
 
 // The address as it will be forwarded: what the gate judges and signs must be what the upstream gets,
 // so `/v1/verify/../admin` is resolved before anybody looks at it.
-function target({ url }) {
+function target(url) {
   if (PLAIN.test(url)) return url.slice(url.indexOf('/', 8));
   const { pathname, search } = new URL(url);
   return pathname + search;
@@ -135,21 +136,17 @@ async function observe(env, step) {
   }
 }
 
-// What the home or the lease allowed; `told` holds our answer's headers and the caller's signed identity.
-async function forward(env, ctx, request, path, told) {
-  const [, policy, limit, timing, project, agent, key, signature, ticket, would_deny] = told;
+// What the home or the lease allowed; `lines` hold our answer's headers and the caller's signed identity.
+async function forward(env, ctx, request, { path, ours }, lines) {
+  const [, policy, limit, timing, project, agent, key, signature, ticket, would_deny] = lines;
   const headers = new Headers(request.headers);
-  for (const name of request.headers.keys()) {
-    if (name.startsWith('palveron-')) headers.delete(name);
-  }
+  for (const name of ours) headers.delete(name);
   headers.delete('authorization');
   headers.set('Palveron-Project', project);
   headers.set('Palveron-Agent', agent);
   headers.set('Palveron-Key-Id', key);
   headers.set('Palveron-Signature', signature);
-  let response;
-  // A ticket that ends with 0 holds nothing.
-  let status = 0, seen, matters = !ticket.endsWith(' 0');
+  let response, status = 0, seen;
   try {
     const upstream = await peer(env, 'UPSTREAM', 'UPSTREAM_URL').fetch(path, {
       method: request.method, headers, body: request.body, redirect: 'manual',
@@ -160,73 +157,107 @@ async function forward(env, ctx, request, path, told) {
     log('the governance service did not answer', error);
     response = failure('upstream_unavailable');
   }
-  for (const name of [...response.headers.keys()]) {
-    if (!name.startsWith('palveron-')) continue;
-    (seen ??= {})[name] = response.headers.get(name);
-    matters = true;
-    response.headers.delete(name);
-  }
-  if (matters) conclude(env, ctx, [ticket, agent, key], status, seen);
+  const added = response.headers;
+  added.forEach((value, name) => {
+    if (name.startsWith('palveron-')) (seen ??= {})[name] = value;
+  });
+  for (const name in seen) added.delete(name);
+  // A ticket that ends with 0 holds nothing.
+  if (seen || !ticket.endsWith(' 0')) conclude(env, ctx, [ticket, agent, key], status, seen);
   if (policy) {
-    response.headers.set('RateLimit-Policy', policy);
-    response.headers.set('RateLimit', limit);
+    added.set('RateLimit-Policy', policy);
+    added.set('RateLimit', limit);
   }
-  response.headers.set('Server-Timing', timing);
-  if (would_deny) response.headers.set('Palveron-Would-Deny', would_deny);
+  added.set('Server-Timing', timing);
+  if (would_deny) added.set('Palveron-Would-Deny', would_deny);
   return response;
 }
 
-function headerBytes(headers) {
-  let bytes = 0;
-  for (const [name, value] of headers) bytes += name.length + value.length;
-  return bytes;
+// What the headers of a request weigh, how long a body they announce, and which of them only we may say. The agent is
+// not among them: it is set anew.
+function look(headers) {
+  let bytes = 0, length = '0';
+  const ours = [];
+  headers.forEach((value, name) => {
+    bytes += name.length + value.length;
+    if (name === 'content-length') length = value;
+    else if (name.startsWith('palveron-') && name !== 'palveron-agent') ours.push(name);
+  });
+  return { bytes, length: count(length), ours };
 }
 
 // What Rust has told about a request that needs no waiting; undefined for all others.
-function told(text, path, request, env, ctx) {
+function told(text, asked, request, env, ctx) {
   if (text[0] !== 'c' && text[0] !== 'f') return undefined;
   const lines = text.split('\n');
-  if (lines[0].length > 1) ctx.waitUntil(background(env, ctx, lines[0].slice(2)));
-  if (text[0] === 'f') return forward(env, ctx, request, path, lines);
+  const restless = lines[0][1] === '+';
+  const [home, number] = lines[0].slice(2).split(' ');
+  if (number !== undefined) {
+    return allowed(keep(asked, lines, home, Number(number), restless), asked, request, env, ctx);
+  }
+  if (restless) ctx.waitUntil(background(env, ctx, home));
+  if (text[0] === 'f') return forward(env, ctx, request, asked, lines);
   const [, type, policy, limit, timing] = lines;
   return new Response(lines.at(-1), { headers: lines.length < 6 ? { 'Content-Type': type } : {
     'Content-Type': type, 'RateLimit-Policy': policy, RateLimit: limit, 'Server-Timing': timing,
   } });
 }
 
+// What a question is answered with that is allowed, and known.
+function allowed(answer, asked, request, env, ctx) {
+  if (answer.restless) ctx.waitUntil(background(env, ctx, answer.home));
+  return answer.forwards ? forward(env, ctx, request, asked, filled(answer)) : checked(answer);
+}
+
+// The answer to a question that is allowed again; undefined if it is to be asked at length.
+function allowedAgain(question, request, env, ctx) {
+  const answer = known(question);
+  if (!answer) return undefined;
+  if (!answer.forwards) return again(answer, 0, 0) ? allowed(answer, undefined, request, env, ctx) : undefined;
+  const { bytes, length, ours } = look(request.headers);
+  return again(answer, bytes, length) ? allowed(answer, { path: answer.path, ours }, request, env, ctx) : undefined;
+}
+
 // A response where nothing has to be waited for, else the promise of one.
 function serve(request, env, ctx) {
-  const { headers } = request;
-  const path = target(request);
+  const { headers, method, url } = request;
   const authorization = headers.get('authorization') ?? '';
-  const agent = composed(headers.get('palveron-agent') ?? '');
-  const length = path.startsWith(ASKED_BY_ADDRESS) ? '0' : headers.get('content-length') ?? '0';
-  if (path === '/v1/check' && length > 0 && length <= SMALL_BYTES_MAX) {
-    return check(request, env, ctx, [authorization, agent]);
-  }
+  const name = headers.get('palveron-agent') ?? '';
+  const question = `${method} ${url}\n${authorization}\n${name}`;
+  const response = allowedAgain(question, request, env, ctx);
+  if (response) return response;
+  const path = target(url);
+  const asked = { question, line: `${method} ${path}`, path, authorization, agent: composed(name), ours: [] };
+  let bytes = 0, length = 0;
   // Nothing of a check's headers is kept or forwarded, so only what the platform accepts limits them.
-  const header_bytes = path.startsWith('/v1/check') ? 0 : headerBytes(headers);
-  const line = `${request.method} ${path}`;
-  const text = rust(() => meter.decide(line, authorization, agent, header_bytes, count(length), now()));
-  return told(text, path, request, env, ctx) ?? proceed(text, path, request, env, ctx, [authorization, agent]);
+  if (!path.startsWith('/v1/check')) ({ bytes, length, ours: asked.ours } = look(headers));
+  else if (!path.startsWith(ASKED_BY_ADDRESS)) length = count(headers.get('content-length') ?? '0');
+  if (path === '/v1/check' && length > 0 && length <= SMALL_BYTES_MAX) return check(request, env, ctx, asked);
+  const text = rust(() => meter.decide(asked.line, authorization, asked.agent, bytes, length, now()));
+  return told(text, asked, request, env, ctx) ?? proceed(text, asked, request, env, ctx);
 }
 
 // A check whose few bytes of body have come with its head.
-async function check(request, env, ctx, [authorization, agent]) {
-  const path = '/v1/check';
-  const body = composed(await request.text());
-  const line = `${request.method} ${path}`;
-  const text = rust(() => meter.checkNow(line, authorization, agent, 0, body, now()));
-  return told(text, path, request, env, ctx) ?? proceed(text, path, request, env, ctx, [authorization, agent]);
+async function check(request, env, ctx, asked) {
+  const body = await request.text();
+  asked.question += `\n${body}`;
+  const response = allowedAgain(asked.question, request, env, ctx);
+  if (response) return response;
+  const { line, authorization, agent } = asked;
+  const text = rust(() => meter.checkNow(line, authorization, agent, 0, composed(body), now()));
+  return told(text, asked, request, env, ctx) ?? proceed(text, asked, request, env, ctx);
 }
 
 // Does what Rust says until there is an answer.
-async function proceed(text, path, request, env, ctx, [authorization, agent]) {
+async function proceed(text, asked, request, env, ctx) {
+  const { authorization, agent } = asked;
   for (;;) {
     switch (text[0]) {
       case 'b': {
         const body = await bodyText(request, Number(text.slice(1)));
         if (body === undefined) return failure('body_too_large');
+        // What was asked is known only now.
+        asked.question = undefined;
         text = rust(() => meter.check(authorization, agent, composed(body), now()));
         break;
       }
@@ -238,7 +269,7 @@ async function proceed(text, path, request, env, ctx, [authorization, agent]) {
       }
       case 'c':
       case 'f':
-        return told(text, path, request, env, ctx);
+        return told(text, asked, request, env, ctx);
       case 'w':
         text = await wait(env, ctx, text);
         break;

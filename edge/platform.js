@@ -48,7 +48,8 @@ export function configure(env, cf) {
 }
 
 // The meter's time, in milliseconds since the epoch.
-export const now = () => BigInt(Date.now() + offset_ms);
+export const nowMs = () => Date.now() + offset_ms;
+export const now = () => BigInt(nowMs());
 
 // The platform's time, which is the same unless the meter's clock was moved.
 export const wall = () => Date.now();

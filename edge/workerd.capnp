@@ -26,6 +26,7 @@ const meter :Workerd.Worker = (
   compatibilityDate = "2026-10-01",
   modules = [
     (name = "entry.js", esModule = embed "entry.js"),
+    (name = "again.js", esModule = embed "again.js"),
     (name = "commit.js", esModule = embed "commit.js"),
     (name = "home.js", esModule = embed "home.js"),
     (name = "platform.js", esModule = embed "platform.js"),

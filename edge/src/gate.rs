@@ -96,6 +96,11 @@ fn enter(config: &Config, head: &Head<'_>) -> Result<Step, Refused> {
     }
 }
 
+/// Whether a request like one that was forwarded before may be as large as this one.
+pub(crate) fn is_small(header_bytes: u32, body_bytes: u32) -> bool {
+    header_bytes <= HEADER_BYTES_MAX && body_bytes <= FORWARD_BYTES_MAX
+}
+
 /// The homes that hold a project's policy.
 pub(crate) fn homes_of(project: &ProjectId) -> Vec<String> {
     Mode::ALL.map(|mode| HomeName { project: project.clone(), mode }.to_string()).to_vec()

@@ -27,6 +27,11 @@ use crate::region::Region;
 use crate::state::State;
 use crate::step::{Deciding, Failure, Observing, Step};
 
+mod known;
+
+pub(crate) use known::Again;
+use known::Known;
+
 /// Homes that one isolate holds leases of; requests for further ones are decided by their home.
 const SEATS_MAX: usize = 1_000;
 /// How long one background loop may live: the platform ends what outlives its request by more.
@@ -124,6 +129,10 @@ fn gone() -> Turn {
 #[derive(Debug, Default)]
 pub(crate) struct Isolate {
     seats: Map<HomeName, Seat>,
+    /// Questions that were allowed, by their numbers.
+    known: Vec<Known>,
+    /// What was left after the last answer that is known.
+    left: [u64; 4],
     /// 128 random bits of this instance.
     id: u128,
     place: Place,
@@ -301,17 +310,7 @@ impl Isolate {
     /// Whether somebody should look after a home's holder now: it owes something and no loop is alive, or a
     /// contact is due. Once in a millisecond is often enough for the latter, unless a request has to wait.
     pub(crate) fn is_restless(&mut self, home: &HomeName, now: Timestamp) -> bool {
-        self.seats.get_mut(home).is_some_and(|seat| {
-            // Asked first: clocks stand still between I/O, and the last request may be the one that is served now.
-            if now.ms_since(seat.running.since) >= LOOP_HANDOVER_MS && !seat.is_drained() {
-                return true;
-            }
-            if seat.looked == now {
-                return false;
-            }
-            seat.looked = now;
-            seat.wake_at(now).is_some_and(|at| at <= now)
-        })
+        self.seats.get_mut(home).is_some_and(|seat| seat.is_restless(now))
     }
 
     /// Begins a background loop, unless one is young enough; returns its number.
@@ -419,6 +418,18 @@ impl Seat {
             return Turn::Allowed(Allowed { deciding, numbers, now, decided });
         }
         Turn::Step(conclude::decided(config, deciding, &Verdict { denial, numbers }, now, decided))
+    }
+
+    fn is_restless(&mut self, now: Timestamp) -> bool {
+        // Asked first: clocks stand still between I/O, and the last request may be the one that is served now.
+        if now.ms_since(self.running.since) >= LOOP_HANDOVER_MS && !self.is_drained() {
+            return true;
+        }
+        if self.looked == now {
+            return false;
+        }
+        self.looked = now;
+        self.wake_at(now).is_some_and(|at| at <= now)
     }
 
     fn is_free(&self, now: Timestamp) -> bool {

@@ -48,7 +48,7 @@ pub use sub_home_object::SubHomeObject;
 
 use config::Config;
 use gate::Head;
-use isolate::{Place, Turn};
+use isolate::{Again, Place, Turn};
 use region::Region;
 use step::{Deciding, Failure, Step, Then};
 
@@ -88,7 +88,9 @@ pub fn configure(
 /// Looks at a request's line and headers, decides it if that can be done here, and says what to do.
 ///
 /// That is `f` and `c` as [`Step::to_text`] tells, `b` read the body and call [`check`], `w` wait and call
-/// [`outcome`], else a [`Step`] in JSON. After `f`, `c` and `w` a `+` asks for [`background`] work.
+/// [`outcome`], else a [`Step`] in JSON. After these letters a `+` asks for [`background`] work of the home that follows.
+/// With a number behind the home, the text has a tab in the place of each number that [`left`] tells, and the same
+/// question can be asked [`again`] by that number; 0 says that all others are forgotten.
 ///
 /// A header that is missing is passed as an empty text. The sizes are the bytes of all header names
 /// and values, and what `Content-Length` announces.
@@ -145,6 +147,33 @@ pub fn check_now(
 pub fn check(authorization: &str, agent: &str, body: &str, now_ms: u64) -> String {
     let head = Head { method: "POST", url: "", authorization, agent, header_bytes: 0, body_bytes: 0 };
     config::with(|config| lease(config, gate::check_body(config, &head, body), now_ms))
+}
+
+/// Decides a question that was allowed before by its number: 1 allows it, 2 does and asks for [`background`] work. With
+/// 0 nothing has happened, and it is to be decided like a new one.
+#[wasm_bindgen]
+#[must_use]
+pub fn again(number: u32, header_bytes: u32, body_bytes: u32, now_ms: f64) -> u32 {
+    let Ok(number) = usize::try_from(number) else { return 0 };
+    let again = Again { number, header_bytes, body_bytes };
+    match isolate::with(|isolate| isolate.again(again, Timestamp::from_ms(whole(now_ms)))) {
+        None => 0,
+        Some(restless) => 1 + u32::from(restless),
+    }
+}
+
+/// What is left after the last answer that has a number: permits, seconds of the minute, units, seconds of the month.
+#[expect(clippy::as_conversions, reason = "exact below 2^53, and no plan has more units")]
+#[wasm_bindgen]
+#[must_use]
+pub fn left(place: u32) -> f64 {
+    isolate::with(|isolate| isolate.left(usize::try_from(place).unwrap_or_default())) as f64
+}
+
+/// JavaScript's milliseconds.
+#[expect(clippy::as_conversions, reason = "whole and far below 2^53; what is neither is held at the ends")]
+fn whole(ms: f64) -> u64 {
+    ms as u64
 }
 
 /// What became of a request that waits for `home`, as [`decide`] says it.
@@ -253,13 +282,17 @@ fn lease(config: &Config, step: Step, now_ms: u64) -> String {
 /// A turn as `entry.js` reads it.
 fn told(turn: Turn, home: &HomeName, now: Timestamp) -> String {
     let restless = isolate::with(|isolate| isolate.is_restless(home, now));
-    let mut text = match turn {
-        Turn::Wait(token) => format!("w\n{home}\n{token}"),
-        Turn::Step(step) => step.to_text(),
-        Turn::Allowed(allowed) => config::with(|config| allowed.into_text(config)),
+    let (mut text, known) = match turn {
+        Turn::Wait(token) => (format!("w\n{home}\n{token}"), String::new()),
+        Turn::Step(step) => (step.to_text(), String::new()),
+        Turn::Allowed(allowed) => match config::with(|config| allowed.form(config)) {
+            Some(form) => (form, format!(" {}", isolate::with(|isolate| isolate.know(allowed)))),
+            None => (config::with(|config| allowed.into_step(config)).to_text(), String::new()),
+        },
     };
-    if restless && !text.starts_with('{') {
-        text.insert_str(1, &format!("+{home}"));
+    if (restless || !known.is_empty()) && !text.starts_with('{') {
+        let sign = if restless { '+' } else { '-' };
+        text.insert_str(1, &format!("{sign}{home}{known}"));
     }
     text
 }

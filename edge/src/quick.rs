@@ -1,6 +1,7 @@
-//! What is told to `entry.js` when a request is allowed, written in one piece: it comes far more often than all else.
+//! What a request that is allowed here is answered with, but for the numbers that change from one to the next.
 //!
-//! It must say exactly what [`conclude`](crate::conclude) and [`Step::to_text`](crate::step::Step::to_text) would.
+//! `entry.js` keeps it, and puts the numbers in. Together they must say exactly what [`conclude`](crate::conclude) and
+//! [`Step::to_text`](crate::step::Step::to_text) would.
 
 use alloc::string::String;
 
@@ -33,56 +34,52 @@ impl Allowed {
         conclude::decided(config, deciding, &Verdict { denial: None, numbers }, now, decided)
     }
 
-    /// As `entry.js` reads it.
-    pub(crate) fn into_text(self, config: &Config) -> String {
-        let text = lines(config, &self.deciding, &self.numbers, (self.now, self.decided));
-        text.unwrap_or_else(|| self.into_step(config).to_text())
+    /// Its lines, with a tab in the place of each number that changes: permits, seconds of the minute, units and seconds
+    /// of the month that are left. `None` where they are different each time.
+    pub(crate) fn form(&self, config: &Config) -> Option<String> {
+        let Self { deciding: Deciding { home, ask, then, token, .. }, numbers, now, decided } = self;
+        // What is counted later has a token of its own.
+        if *decided != Decided::Lease || ask.held {
+            return None;
+        }
+        let mut text = String::with_capacity(USUAL_BYTES);
+        match then {
+            Then::Check => {
+                text.push_str("c\napplication/json");
+                push_headers(&mut text, numbers);
+                push_check(&mut text, numbers, ask);
+            }
+            Then::Forward { method, path } => {
+                text.push('f');
+                push_headers(&mut text, numbers);
+                push_identity(config, &mut text, (home, ask), [method, path], *now);
+                text.push('\n');
+                text.push_str(&ticket(home, ask, *token));
+                // Nothing that would have been denied.
+                text.push('\n');
+            }
+            Then::Quota => return None,
+        }
+        Some(text)
     }
 }
 
-/// The lines for an allowed request; `None` where it has no such lines.
-fn lines(
-    config: &Config,
-    deciding: &Deciding,
-    numbers: &Numbers,
-    (now, decided): (Timestamp, Decided),
-) -> Option<String> {
-    let mut text = String::with_capacity(USUAL_BYTES);
-    let Deciding { home, ask, then, token, .. } = deciding;
-    match then {
-        Then::Check => {
-            text.push_str("c\napplication/json");
-            push_headers(&mut text, numbers, decided);
-            push_check(&mut text, numbers, ask);
-        }
-        Then::Forward { method, path } => {
-            text.push('f');
-            push_headers(&mut text, numbers, decided);
-            push_identity(config, &mut text, (home, ask), [method, path], now);
-            text.push('\n');
-            text.push_str(&ticket(home, ask, *token));
-            // Nothing that would have been denied.
-            text.push('\n');
-        }
-        Then::Quota => return None,
-    }
-    Some(text)
-}
-
-fn push_headers(text: &mut String, numbers: &Numbers, decided: Decided) {
+fn push_headers(text: &mut String, numbers: &Numbers) {
     text.push('\n');
     numbers.push_policy(text);
+    text.push_str("\n\"rpm\";r=\t;t=\t");
+    if numbers.allowance.is_some() {
+        text.push_str(", \"month\";r=\t;t=\t");
+    }
     text.push('\n');
-    numbers.push_limit(text);
-    text.push('\n');
-    text.push_str(decided.timing());
+    text.push_str(Decided::Lease.timing());
 }
 
 fn push_check(text: &mut String, numbers: &Numbers, ask: &Ask) {
     text.push_str("\n{\"allowed\":true,\"code\":\"ok\",\"kind\":\"");
     text.push_str(ask.kind.as_str());
     push_number(text, "\",\"cost\":", Some(ask.cost.into()));
-    push_number(text, ",\"remaining\":", numbers.remaining().map(|units| units.get()));
+    text.push_str(if numbers.allowance.is_some() { ",\"remaining\":\t" } else { ",\"remaining\":null" });
     push_number(text, ",\"limit\":", numbers.allowance.map(|units| units.get()));
     text.push_str(",\"resets_at\":\"");
     numbers.period.push_end(text);
@@ -157,6 +154,17 @@ mod tests {
         }
     }
 
+    /// As `entry.js` puts the numbers in: those of the limits in their order, and the units once more.
+    fn filled(form: &str, [permits, minute_s, units, month_s]: [u64; 4]) -> String {
+        let mut numbers = [permits, minute_s, units, month_s, units].into_iter();
+        form.split_inclusive('\t')
+            .map(|piece| match piece.strip_suffix('\t') {
+                Some(piece) => format!("{piece}{}", numbers.next().unwrap()),
+                None => piece.to_owned(),
+            })
+            .collect()
+    }
+
     #[test]
     fn it_is_what_the_long_way_says() {
         let config = config();
@@ -164,17 +172,29 @@ mod tests {
         for month in 0..14 {
             let now = NOW.plus_ms(month * 30 * 86_400_000);
             for allowance in [None, Some(0), Some(1_000_000)] {
-                for kind in Kind::ALL {
-                    for then in [Then::Check, forward()] {
-                        let numbers = numbers(now, allowance);
-                        let question = deciding(then, kind);
-                        let text = lines(&config, &question, &numbers, (now, Decided::Lease));
-                        let decided = Decided::Lease;
-                        let allowed = Allowed { deciding: question, numbers, now, decided };
-                        assert_eq!(text, Some(allowed.into_step(&config).to_text()));
-                    }
+                for (kind, then) in
+                    Kind::ALL.into_iter().flat_map(|kind| [(kind, Then::Check), (kind, forward())])
+                {
+                    let (deciding, numbers) = (deciding(then, kind), numbers(now, allowance));
+                    let ends = [now.minute().end(), now.period().end()];
+                    let [minute_s, month_s] = ends.map(|end| end.ms_since(now).div_ceil(1_000));
+                    let units = numbers.remaining().unwrap_or_default().get();
+                    let allowed = Allowed { deciding, numbers, now, decided: Decided::Lease };
+                    let form = allowed.form(&config).unwrap();
+                    let text = filled(&form, [599, minute_s, units, month_s]);
+                    assert_eq!(text, allowed.into_step(&config).to_text());
                 }
             }
+        }
+    }
+
+    #[test]
+    fn what_is_counted_later_or_was_asked_of_the_home_is_answered_at_length() {
+        for (held, decided) in [(true, Decided::Lease), (false, Decided::Home)] {
+            let mut deciding = deciding(Then::Check, Kind::Verify);
+            deciding.ask.held = held;
+            let allowed = Allowed { deciding, numbers: numbers(NOW, None), now: NOW, decided };
+            assert_eq!(allowed.form(&config()), None);
         }
     }
 }

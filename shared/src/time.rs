@@ -75,6 +75,12 @@ impl Timestamp {
         self.0.saturating_sub(earlier.0)
     }
 
+    /// Seconds from this instant to `end`, rounded up, so that a client which waits them is never early.
+    #[must_use]
+    pub fn seconds_until(self, end: Self) -> u64 {
+        end.ms_since(self).div_ceil(MS_PER_SECOND)
+    }
+
     /// The day this instant is in.
     #[must_use]
     pub fn day(self) -> Day {

@@ -34,7 +34,8 @@ const WASM: &str = "meter_bg.wasm";
 /// The names of the wasm's functions, for whoever reads a panic in a log. It stays here.
 const NAMES: &str = "meter.names";
 /// Files that are copied from `edge/`, the scripts without their comments.
-const COPIED: [&str; 9] = [
+const COPIED: [&str; 10] = [
+    "again.js",
     "commit.js",
     "entry.js",
     "home.js",

@@ -252,3 +252,116 @@ fn an_isolate_that_expects_sub_homes_begins_at_one_and_comes_home_if_there_are_n
     assert_eq!(answered(isolate.outcome(&config(), &name(), token, at(1))).status, 200);
     assert_eq!(first(&mut isolate, &mut home, at(2)).status, 200);
 }
+
+/// An isolate that knows one question, by the number 0; one unit of 100,000 was spent before, and one for it.
+fn knowing(home: &mut Home, deciding: impl Fn() -> Deciding) -> Isolate {
+    let mut isolate = Isolate::default();
+    first(&mut isolate, home, at(0));
+    let Turn::Allowed(allowed) = isolate.decide(&config(), deciding(), at(1)) else {
+        panic!("it is not allowed")
+    };
+    assert_eq!(isolate.know(allowed), 0);
+    isolate
+}
+
+fn again(number: usize) -> Again {
+    Again { number, header_bytes: 16 * 1024, body_bytes: 0 }
+}
+
+#[test]
+fn a_known_question_is_decided_and_counted_each_time_and_told_what_is_left() {
+    let mut home = home(LeaseRules::default());
+    let mut isolate = knowing(&mut home, asking);
+    let left = |isolate: &Isolate| [0, 1, 2, 3].map(|place| isolate.left(place));
+    // 14:00:00.000 on the 24th, six and a half days before the month ends.
+    let end = NOW.period().end();
+    assert_eq!(left(&isolate), [59_998, 60, 99_998, at(1).seconds_until(end)]);
+    for number in 3_u64..8 {
+        let now = at(number * 10);
+        assert!(isolate.again(again(0), now).is_some());
+        assert_eq!(left(&isolate), [60_000 - number, 60, 100_000 - number, now.seconds_until(end)]);
+    }
+    exchange(&mut isolate, &mut home, at(2_000));
+    assert_eq!(home.outstanding(NOW.period()).settled, Units::new(7));
+}
+
+#[test]
+fn a_known_question_is_no_longer_answered_so_once_anything_but_what_is_left_changes() {
+    type Change = fn(Policy) -> Policy;
+    let changes: [(Change, bool); 6] = [
+        (|policy| Policy { upgrade_url: "https://palveron.com/more".to_owned(), ..policy }, true),
+        (|policy| Policy { rpm: 50_000, ..policy }, false),
+        (|policy| Policy { keys: vec![KeyId::parse("k002").unwrap()], ..policy }, false),
+        (|policy| Policy { status: Status::Suspended, ..policy }, false),
+        (|policy| Policy { leases: LeaseRules { strict: true, ..policy.leases }, ..policy }, false),
+        (
+            |policy| {
+                let allowance = AllowanceParts { lots: Units::new(5), ..policy.allowance };
+                Policy { allowance, ..policy }
+            },
+            false,
+        ),
+    ];
+    for (index, (change, is_as_before)) in changes.into_iter().enumerate() {
+        let mut home = home(LeaseRules::default());
+        let mut isolate = knowing(&mut home, asking);
+        home.install(Policy { version: 2, ..change(policy(LeaseRules::default())) });
+        let holder = |isolate: &Isolate| isolate.seats.get(&name()).unwrap().post.holder.clone();
+        let is_new = |holder: Holder| holder.terms().is_some_and(|terms| terms.version == 2);
+        let mut now = at(2);
+        while !is_new(holder(&isolate)) {
+            assert!(isolate.again(again(0), now).is_some(), "change {index}");
+            now = now.plus_ms(50);
+            exchange(&mut isolate, &mut home, now);
+        }
+        let before = holder(&isolate).unsettled();
+        assert_eq!(isolate.again(again(0), now).is_some(), is_as_before, "change {index}");
+        assert_eq!(holder(&isolate).unsettled(), before + u64::from(is_as_before), "change {index}");
+    }
+}
+
+#[test]
+fn a_known_question_that_cannot_be_paid_from_what_is_in_hand_is_asked_at_length() {
+    let mut home = home(LeaseRules::default());
+    let mut isolate = knowing(&mut home, asking);
+    let served = (0..100_000).take_while(|_| isolate.again(again(0), at(2)).is_some()).count();
+    assert!(served < 1_000, "{served} of a slice");
+    assert!(matches!(isolate.decide(&config(), asking(), at(2)), Turn::Wait(_)));
+}
+
+#[test]
+fn a_question_is_known_in_this_instance_by_its_number_and_within_its_size() {
+    let mut home = home(LeaseRules::default());
+    let mut isolate = knowing(&mut home, asking);
+    assert_eq!(Isolate::default().again(again(0), at(2)), None);
+    assert_eq!(isolate.again(again(1), at(2)), None);
+    assert_eq!(isolate.again(Again { header_bytes: 16 * 1024 + 1, ..again(0) }, at(2)), None);
+    assert_eq!(isolate.again(Again { body_bytes: u32::MAX, ..again(0) }, at(2)), None);
+    assert!(isolate.again(again(0), at(2)).is_some());
+}
+
+#[test]
+fn who_asks_is_signed_anew_in_each_second_that_a_known_question_is_forwarded_in() {
+    let forward = || {
+        let then = Then::Forward { method: "POST".to_owned(), path: "/v1/verify".to_owned() };
+        Deciding { then, ..asking() }
+    };
+    let mut home = home(LeaseRules::default());
+    let mut isolate = knowing(&mut home, forward);
+    assert!(isolate.again(again(0), at(999)).is_some());
+    assert_eq!(isolate.again(again(0), at(1_000)), None);
+}
+
+#[test]
+fn as_many_questions_are_known_as_there_is_room_for() {
+    let mut home = home(LeaseRules::default());
+    let mut isolate = knowing(&mut home, asking);
+    let mut numbers = Vec::new();
+    for _ in 0..2_000 {
+        let numbers_now = isolate.seats.get(&name()).unwrap().post.holder.numbers(at(2)).unwrap();
+        let allowed =
+            Allowed { deciding: asking(), numbers: numbers_now, now: at(2), decided: Decided::Lease };
+        numbers.push(isolate.know(allowed));
+    }
+    assert_eq!(numbers, (1..1_000).chain(0..1_000).chain(0..1).collect::<Vec<_>>());
+}

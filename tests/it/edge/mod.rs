@@ -1,5 +1,6 @@
 //! The worker in a real workerd, with everything behind it.
 
+mod again;
 mod clock;
 mod crashes;
 mod examples;

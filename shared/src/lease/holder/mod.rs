@@ -29,7 +29,7 @@ use crate::time::Timestamp;
 use contacts::Pace;
 pub use held::HeldUnits;
 use numbers::Heard;
-pub use numbers::InHand;
+pub use numbers::{Frame, InHand, Left};
 pub use observed::Noted;
 pub use waiting::WaiterId;
 use waiting::Waiting;
@@ -144,13 +144,12 @@ impl Holder {
 
     /// Decides one request. An allowed one is counted, unless it is a dry run.
     pub fn decide(&mut self, now: Timestamp, ask: &Ask) -> Answer {
-        self.demand.count(now, u64::from(ask.cost));
-        self.pace.requested(now);
+        if self.serve(now, ask) {
+            return Answer::Allow;
+        }
+        self.wanted(now, ask);
         if let Some(answer) = self.gate(now, ask) {
             return answer;
-        }
-        if self.terms.is_some() && self.spend(now, ask, Freshness::Required) {
-            return Answer::Allow;
         }
         if let Some(denied) = self.refusal(now, ask) {
             return denied;
@@ -159,6 +158,22 @@ impl Holder {
             return Answer::Deny { denial: Denial::QuotaContended, retry_ms: 1_000 };
         }
         if ask.dry_run { Answer::AtHome } else { Answer::Wait(self.waiting.join(now, ask)) }
+    }
+
+    /// Allows one request if what is in hand is enough, and counts it like [`Holder::decide`]; else nothing has happened.
+    pub fn serve(&mut self, now: Timestamp, ask: &Ask) -> bool {
+        let knows = |terms: &Terms| !terms.strict && terms.keys.contains(&ask.key);
+        let served = self.terms.as_ref().is_some_and(knows) && self.spend(now, ask, Freshness::Required);
+        if served {
+            self.wanted(now, ask);
+        }
+        served
+    }
+
+    /// Notes that there is demand.
+    fn wanted(&mut self, now: Timestamp, ask: &Ask) {
+        self.demand.count(now, u64::from(ask.cost));
+        self.pace.requested(now);
     }
 
     /// What the terms alone decide.

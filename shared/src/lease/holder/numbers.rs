@@ -51,6 +51,28 @@ pub struct InHand {
     pub permits: u64,
 }
 
+/// What an answer says of the limits themselves: it changes with the policy and the month.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frame {
+    /// Requests per minute.
+    pub rpm: u32,
+    /// All that may be spent in the period; `None` where only the requests per minute limit it.
+    pub allowance: Option<Units>,
+    /// The month.
+    pub period: Period,
+}
+
+/// What is left of the limits: it changes with each request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Left {
+    /// When, by the home's clock.
+    pub now: Timestamp,
+    /// Permits of that minute.
+    pub permits: u32,
+    /// Units of the period.
+    pub units: Units,
+}
+
 impl Holder {
     /// What is in hand and can be spent at `now`.
     #[must_use]
@@ -59,9 +81,16 @@ impl Holder {
         InHand { units, permits: self.stock.permits(now) }
     }
 
-    /// The project's numbers, as far as they are known here; `None` before the first reply.
+    /// The project's limits, as far as they are known here; `None` before the first reply.
     #[must_use]
-    pub fn numbers(&self, now: Timestamp) -> Option<Numbers> {
+    pub fn frame(&self) -> Option<Frame> {
+        let (terms, heard) = (self.terms.as_ref()?, self.heard.as_ref()?);
+        Some(Frame { rpm: terms.rpm, allowance: heard.allowance.map(Units::new), period: heard.period })
+    }
+
+    /// What is left of them; `None` before the first reply.
+    #[must_use]
+    pub fn left(&self, now: Timestamp) -> Option<Left> {
         let (terms, heard) = (self.terms.as_ref()?, self.heard.as_ref()?);
         let hand = self.in_hand(now);
         let home_now = heard.home.plus_ms(now.ms_since(heard.received));
@@ -69,17 +98,28 @@ impl Holder {
         // What others had of a minute that began since is not known here.
         let permits_left = if same_minute { heard.permits_left } else { u64::from(terms.rpm) };
         let permits = permits_left.saturating_add(hand.permits).min(u64::from(terms.rpm));
-        let allowance = heard.allowance.map(Units::new);
-        let remaining = Units::new(heard.left).saturating_add(Units::new(hand.units));
-        Some(Numbers {
+        let units = heard.left.saturating_add(hand.units).min(heard.allowance.unwrap_or(u64::MAX));
+        Some(Left {
             now: home_now,
-            period: heard.period,
+            permits: u32::try_from(permits).unwrap_or(u32::MAX),
+            units: Units::new(units),
+        })
+    }
+
+    /// The project's numbers, as far as they are known here; `None` before the first reply.
+    #[must_use]
+    pub fn numbers(&self, now: Timestamp) -> Option<Numbers> {
+        let terms = self.terms.as_ref()?;
+        let (Frame { rpm, allowance, period }, left) = (self.frame()?, self.left(now)?);
+        Some(Numbers {
+            now: left.now,
+            period,
             plan: terms.plan,
             included: Units::ZERO,
             allowance,
-            used: allowance.map_or(Units::ZERO, |allowance| allowance.saturating_sub(remaining)),
-            rpm: terms.rpm,
-            rpm_remaining: u32::try_from(permits).unwrap_or(u32::MAX),
+            used: allowance.map_or(Units::ZERO, |allowance| allowance.saturating_sub(left.units)),
+            rpm,
+            rpm_remaining: left.permits,
             agents_max: terms.agents_max,
             upgrade_url: terms.upgrade_url.clone(),
         })

@@ -3,7 +3,7 @@
 //! Parsing happens once, at the edge of the program; a value of these types is never checked again.
 
 use alloc::borrow::ToOwned;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -207,7 +207,7 @@ impl AgentId {
         let id = if text.bytes().all(|b| b.is_ascii_graphic()) {
             Self::parse(text)?
         } else {
-            Self::parse(&percent_encoding::utf8_percent_encode(text, NOT_VISIBLE).to_string())?
+            Self::parse(&percent_encoded(text))?
         };
         if id.is_named() {
             Ok(id)
@@ -217,8 +217,20 @@ impl AgentId {
     }
 }
 
-/// What is encoded in an agent's name: controls, the space, and the sign of the encoding itself.
-const NOT_VISIBLE: &percent_encoding::AsciiSet = &percent_encoding::CONTROLS.add(b' ').add(b'%');
+/// An agent's name without what is not visible: controls, the space, what is not ASCII; and the sign of the encoding
+/// itself. Here because the library's table of all bytes is longer than all identifiers' code in the worker.
+fn percent_encoded(text: &str) -> String {
+    let digit = |four_bits: u8| char::from_digit(four_bits.into(), 16).unwrap_or('0').to_ascii_uppercase();
+    let mut encoded = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_graphic() && byte != b'%' {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.extend(['%', digit(byte >> 4), digit(byte & 0xf)]);
+        }
+    }
+    encoded
+}
 
 impl SourceId {
     /// The source of every home's cells.

@@ -156,12 +156,6 @@ impl<K: Ord, V> Map<K, V> {
         let place = self.place(key).unwrap_or_else(|place| place);
         self.iter().skip(place)
     }
-
-    /// The entries before `key`.
-    pub fn before(&self, key: &K) -> impl Iterator<Item = (&K, &V)> {
-        let place = self.place(key).unwrap_or_else(|place| place);
-        self.iter().take(place)
-    }
 }
 
 /// The place of a key.
@@ -381,9 +375,7 @@ mod tests {
                     tree.retain(|other, _| other % 7 != key % 7);
                 }
                 4 => assert_eq!(map.pop_first_if(|_| true), tree.pop_first()),
-                _ => assert!(
-                    map.starting(&key).eq(tree.range(key..)) && map.before(&key).eq(tree.range(..key))
-                ),
+                _ => assert!(map.starting(&key).eq(tree.range(key..))),
             }
             assert!(map.iter().eq(tree.iter()));
             assert_eq!((map.get(&key), map.contains_key(&key)), (tree.get(&key), tree.contains_key(&key)));

@@ -20,17 +20,25 @@ pub(crate) fn derive(
             let body = if data.variants.iter().all(|variant| matches!(variant.fields, Fields::Unit)) {
                 words(container, data)
             } else {
-                let arms = data.variants.iter().map(|variant| read(container, variant));
+                let texts = data.variants.iter().map(|variant| container.variant(&variant.ident));
+                let last = data.variants.len().saturating_sub(1);
+                let arms = data.variants.iter().enumerate().map(|(at, variant)| {
+                    let arm = read(container, variant)?;
+                    Ok(if at == last {
+                        quote! { _ => #arm }
+                    } else {
+                        quote! { #at => #arm }
+                    })
+                });
                 let arms = arms.collect::<Result<Vec<_>>>()?;
                 match &container.tag {
                     Some(tag) => quote! {
-                        let tag = reader.tag(#tag)?;
-                        match &*tag { #(#arms)* _ => return Err(::shared::json::Error::no_word(&tag)) }
+                        match reader.tag(#tag, &[#(#texts),*])? { #(#arms)* }
                         Ok(())
                     },
                     None => quote! {
-                        let variant = reader.variant()?;
-                        match variant.word() { #(#arms)* word => return Err(::shared::json::Error::no_word(word)) }
+                        let variant = reader.variant(&[#(#texts),*])?;
+                        match variant.place() { #(#arms)* }
                         reader.end_of_variant(&variant)
                     },
                 }
@@ -101,7 +109,7 @@ fn named(fields: &Fields) -> Vec<&Ident> {
 
 /// One variant's arm of a reader that is behind its name, or before the object that names it.
 fn read(container: &Container, variant: &Variant) -> Result<TokenStream> {
-    let (name, text) = (&variant.ident, container.variant(&variant.ident));
+    let name = &variant.ident;
     let tagged = container.tag.is_some();
     // Behind a tag the fields stand in the same object; else the content is behind the variant's name.
     let content = if tagged {
@@ -110,8 +118,8 @@ fn read(container: &Container, variant: &Variant) -> Result<TokenStream> {
         quote! { reader.content(&variant)?; }
     };
     Ok(match &variant.fields {
-        Fields::Unit if tagged => quote! { #text => { reader.skip()?; *self = Self::#name; } },
-        Fields::Unit => quote! { #text => { reader.unit(&variant)?; *self = Self::#name; } },
+        Fields::Unit if tagged => quote! { { reader.skip()?; *self = Self::#name; } },
+        Fields::Unit => quote! { { reader.unit(&variant)?; *self = Self::#name; } },
         Fields::Named(fields) => {
             let names = named(&variant.fields);
             let lines = fields
@@ -122,7 +130,7 @@ fn read(container: &Container, variant: &Variant) -> Result<TokenStream> {
             let lines = lines.collect::<Result<Vec<_>>>()?;
             let types = fields.named.iter().map(|field| &field.ty);
             quote! {
-                #text => {
+                {
                     #content
                     #(let mut #names: #types = ::shared::json::Read::blank();)*
                     reader.object(&[#(#lines),*], false, &mut ::shared::json::List(&mut [#(&mut #names),*]))?;
@@ -134,7 +142,7 @@ fn read(container: &Container, variant: &Variant) -> Result<TokenStream> {
             blank(variant)?;
             let of = fields.unnamed.first().map(|field| &field.ty);
             quote! {
-                #text => {
+                {
                     #content
                     let mut content: #of = ::shared::json::Read::blank();
                     ::shared::json::Read::read(&mut content, reader)?;

@@ -6,7 +6,6 @@
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::string::String;
-use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
@@ -37,7 +36,7 @@ pub(crate) struct HolderRow {
 pub(crate) struct LaneRow {
     pub(crate) nonce: u64,
     /// What was answered; `None` while the contact is parked.
-    pub(crate) reply: Option<Lease>,
+    pub(crate) reply: Option<Box<Lease>>,
 }
 
 /// All holders.
@@ -95,7 +94,7 @@ impl Desk {
         if m.nonce < last || m.nonce == 0 {
             Receipt::Stale
         } else if m.nonce == last {
-            Receipt::Again(lane.and_then(|lane| lane.reply.clone()).map(Box::new))
+            Receipt::Again(lane.and_then(|lane| lane.reply.clone()))
         } else if m.nonce > last.saturating_add(1) || self.skips_a_batch(m) {
             Receipt::Gap
         } else {
@@ -182,7 +181,7 @@ impl Desk {
     /// Stores what was answered.
     pub(crate) fn close(&mut self, m: &Contact, lease: &Lease) {
         if let Some(lane) = self.lanes.get_mut(&(m.holder, m.lane)).filter(|lane| lane.nonce == m.nonce) {
-            let reply = lane.reply.insert(lease.clone());
+            let reply = lane.reply.insert(Box::new(lease.clone()));
             reply.terms = None;
         }
     }
@@ -195,18 +194,21 @@ impl Desk {
 
     /// Forgets holders that were last heard in a period before `keep_from`.
     pub(crate) fn forget(&mut self, keep_from: Period, writes: &mut Writes) {
-        let old: Vec<HolderId> =
-            self.holders.iter().filter(|(_, row)| row.last < keep_from).map(|(id, _)| *id).collect();
-        for id in old {
-            self.holders.remove(&id);
-            writes.put::<HolderRow>(holder_key(id), None);
-        }
-        let orphans: Vec<(HolderId, u8)> =
-            self.lanes.keys().filter(|(id, _)| !self.holders.contains_key(id)).copied().collect();
-        for (id, lane) in orphans {
-            self.lanes.remove(&(id, lane));
-            writes.put::<LaneRow>(lane_key(id, lane), None);
-        }
+        self.holders.retain(|id, row| {
+            let keep = row.last >= keep_from;
+            if !keep {
+                writes.put::<HolderRow>(holder_key(*id), None);
+            }
+            keep
+        });
+        let holders = &self.holders;
+        self.lanes.retain(|(id, lane), _| {
+            let keep = holders.contains_key(id);
+            if !keep {
+                writes.put::<LaneRow>(lane_key(*id, *lane), None);
+            }
+            keep
+        });
     }
 
     /// Forgets everybody: a new life of the storage has begun.

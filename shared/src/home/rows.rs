@@ -23,6 +23,7 @@ use crate::map::Map;
 use crate::policy::Policy;
 use crate::quoted::Quoted;
 use crate::time::{Day, Period, Timestamp};
+use crate::tree::Tree;
 
 /// Reports are taken for so long after what they are of: a period is final 72 hours after its end.
 const LATE_MS_MAX: u64 = 72 * 3_600_000;
@@ -142,7 +143,7 @@ impl Home {
     }
 
     pub(super) fn write_account(&mut self, period: Period) {
-        self.writes.put(format!("account/{period}"), self.accounts.get(&period));
+        self.writes.put(account_key(period), self.accounts.get(&period));
     }
 
     pub(super) fn write_cell(&mut self, key: &CellKey) {
@@ -154,29 +155,32 @@ impl Home {
     pub(super) fn forget(&mut self, now: Timestamp) {
         let (today, acked) = (now.day().number(), self.meta.acked);
         let old = |key: &CellKey| key.day.number().saturating_add(CELL_DAYS_KEPT) < today;
-        let cells: Vec<CellKey> = self
-            .cells
-            .iter()
-            .take_while(|(key, _)| old(key))
-            .filter(|(_, cell)| cell.epoch <= acked)
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in cells {
+        let flushed = |cells: &Tree<CellKey, OpenCell>| {
+            let mut oldest = cells.iter().take_while(|(key, _)| old(key));
+            oldest.find(|(_, cell)| cell.epoch <= acked).map(|(key, _)| key.clone())
+        };
+        while let Some(key) = flushed(&self.cells) {
             self.cells.remove(&key);
             self.write_cell(&key);
         }
         let stated = self.policy.as_ref().map_or(now.period(), |policy| policy.allowance.period);
         let keep_from = stated.min(self.oldest_open(now));
-        let accounts: Vec<Period> = self.accounts.before(&keep_from).map(|(period, _)| *period).collect();
-        if accounts.is_empty() {
-            return;
+        let before = self.accounts.len();
+        self.accounts.retain(|period, _| {
+            let keep = *period >= keep_from;
+            if !keep {
+                self.writes.put::<Account>(account_key(*period), None);
+            }
+            keep
+        });
+        if self.accounts.len() < before {
+            self.desk.forget(keep_from, &mut self.writes);
         }
-        for period in accounts {
-            self.accounts.remove(&period);
-            self.write_account(period);
-        }
-        self.desk.forget(keep_from, &mut self.writes);
     }
+}
+
+fn account_key(period: Period) -> String {
+    format!("account/{period}")
 }
 
 /// The row of a cell.

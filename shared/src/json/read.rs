@@ -88,19 +88,24 @@ pub struct Reader<'de> {
     name: bool,
 }
 
-/// What stands before the content of an enum: its variant's name.
-#[derive(Debug)]
-pub struct Variant<'de> {
-    word: Cow<'de, str>,
+/// What stands before the content of an enum.
+#[derive(Debug, Clone, Copy)]
+pub struct Variant {
+    place: usize,
     has_content: bool,
 }
 
-impl Variant<'_> {
-    /// The variant's name.
+impl Variant {
+    /// Which of the words it is that were accepted.
     #[must_use]
-    pub fn word(&self) -> &str {
-        &self.word
+    pub fn place(&self) -> usize {
+        self.place
     }
+}
+
+/// Which of these words it is.
+fn place_of(word: &str, words: &[&str]) -> Result<usize, Error> {
+    words.iter().position(|other| *other == word).ok_or_else(|| Error::no_word(word))
 }
 
 impl<'de> Reader<'de> {
@@ -499,34 +504,33 @@ impl<'de> Reader<'de> {
     /// # Errors
     /// When it is none of them.
     pub fn word_of(&mut self, words: &[&str]) -> Result<usize, Error> {
-        let variant = self.variant()?;
-        let place = words.iter().position(|word| *word == variant.word);
-        let place = place.ok_or_else(|| Error::no_word(&variant.word))?;
+        let variant = self.variant(words)?;
         self.unit(&variant)?;
         self.end_of_variant(&variant)?;
-        Ok(place)
+        Ok(variant.place)
     }
 
-    /// `"variant"`, or `{"variant": …}`, whose content is next.
+    /// `"variant"`, or `{"variant": …}`, whose content is next; the variant is one of these words.
     ///
     /// # Errors
     /// When it is neither.
-    pub fn variant(&mut self) -> Result<Variant<'de>, Error> {
-        if self.peek() == Some(b'"') {
-            return Ok(Variant { word: self.string()?, has_content: false });
-        }
-        self.open(b'{')?;
-        match self.name(&mut true)? {
-            Some(word) => Ok(Variant { word, has_content: true }),
-            None => Err(Error::new("a value is of another type than accepted")),
-        }
+    pub fn variant(&mut self, words: &[&str]) -> Result<Variant, Error> {
+        let has_content = self.peek() != Some(b'"');
+        let word = if has_content {
+            self.open(b'{')?;
+            self.name(&mut true)?
+        } else {
+            Some(self.string()?)
+        };
+        let word = word.ok_or_else(|| Error::new("a value is of another type than accepted"))?;
+        Ok(Variant { place: place_of(&word, words)?, has_content })
     }
 
     /// What stands behind a variant that has no content.
     ///
     /// # Errors
     /// When there is content.
-    pub fn unit(&mut self, variant: &Variant<'_>) -> Result<(), Error> {
+    pub fn unit(&mut self, variant: &Variant) -> Result<(), Error> {
         if variant.has_content && !self.null()? {
             return Err(Error::new("a word has content that none has"));
         }
@@ -537,7 +541,7 @@ impl<'de> Reader<'de> {
     ///
     /// # Errors
     /// When there is none.
-    pub fn content(&mut self, variant: &Variant<'_>) -> Result<(), Error> {
+    pub fn content(&mut self, variant: &Variant) -> Result<(), Error> {
         if variant.has_content { Ok(()) } else { Err(Error::new("a word lacks its content")) }
     }
 
@@ -545,15 +549,15 @@ impl<'de> Reader<'de> {
     ///
     /// # Errors
     /// When it has more.
-    pub fn end_of_variant(&mut self, variant: &Variant<'_>) -> Result<(), Error> {
+    pub fn end_of_variant(&mut self, variant: &Variant) -> Result<(), Error> {
         if variant.has_content && self.goes_on(&mut false, b'}')? { self.malformed() } else { Ok(()) }
     }
 
-    /// The text of that field of the object that is next, which stays next.
+    /// Which of these words that field of the object is that is next, which stays next.
     ///
     /// # Errors
-    /// When it is no object, or the field is missing, there twice, or no text.
-    pub fn tag(&mut self, field: &str) -> Result<Cow<'de, str>, Error> {
+    /// When it is no object, or the field is missing, there twice, or none of them.
+    pub fn tag(&mut self, field: &str, words: &[&str]) -> Result<usize, Error> {
         let (at, depth) = (self.at, self.depth);
         self.open(b'{')?;
         let (mut first, mut tag) = (true, None);
@@ -567,7 +571,8 @@ impl<'de> Reader<'de> {
             }
         }
         (self.at, self.depth) = (at, depth);
-        tag.ok_or_else(|| Error::named(field, " is missing"))
+        let tag = tag.ok_or_else(|| Error::named(field, " is missing"))?;
+        place_of(&tag, words)
     }
 }
 

@@ -152,18 +152,15 @@ impl SubHome {
     /// # Errors
     /// When a row is not one that a sub-home has written.
     pub fn load(rows: impl IntoIterator<Item = (String, String)>) -> Result<Option<Self>, CorruptRow> {
-        let (mut ware, mut desk): (Option<Ware>, Desk) = (None, Desk::default());
-        for (key, value) in rows {
-            if key == STOCK {
-                ware = Some(read(&key, &value)?);
-            } else {
-                desk.load_row(&key, &value)?;
-            }
+        let mut rows: Vec<_> = rows.into_iter().collect();
+        let Some(stock) = rows.iter().position(|(key, _)| key == STOCK) else { return Ok(None) };
+        let (key, value) = rows.remove(stock);
+        let mut sub = Self::of(read(&key, &value)?);
+        sub.ware.stock.fresh_until = Timestamp::default();
+        for (key, value) in &rows {
+            sub.desk.load_row(key, value)?;
         }
-        Ok(ware.map(|mut ware| {
-            ware.stock.fresh_until = Timestamp::default();
-            Self { desk, ..Self::of(ware) }
-        }))
+        Ok(Some(sub))
     }
 
     /// What the home knows it by.

@@ -15,7 +15,6 @@ const SHARED_MAY: &[&str] = &[
     "base16ct",
     "hmac",
     "itoa",
-    "percent-encoding",
     "schemars",
     "serde",
     "serde_json",

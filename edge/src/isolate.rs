@@ -128,7 +128,7 @@ fn gone() -> Turn {
 /// All of them.
 #[derive(Debug, Default)]
 pub(crate) struct Isolate {
-    seats: Map<HomeName, Seat>,
+    seats: Map<HomeName, Box<Seat>>,
     /// Questions that were allowed, by their numbers.
     known: Vec<Known>,
     /// What was left after the last answer that is known.
@@ -366,7 +366,7 @@ impl Isolate {
             let id = self.next_id();
             let holder = holder(id);
             let object = self.place.object(home, holder.id(), self.place.sub_homes);
-            let seat = Seat {
+            let seat = Box::new(Seat {
                 post: Post { holder, object },
                 leaving: Vec::new(),
                 chosen_by: 0,
@@ -376,10 +376,10 @@ impl Isolate {
                 refused: None,
                 waiting: Map::new(),
                 held: Map::new(),
-            };
+            });
             self.seats.insert(home.clone(), seat);
         }
-        self.seats.get_mut(home)
+        self.seats.get_mut(home).map(Box::as_mut)
     }
 }
 

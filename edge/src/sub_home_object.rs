@@ -188,16 +188,11 @@ impl SubHomeObject {
     }
 
     fn load(&self) -> Result<Option<Known>, String> {
-        let (mut home, mut rows) = (None, Vec::new());
-        for (key, value) in home_store::load(&self.sql)? {
-            if key == HOME {
-                home = Some(HomeName::parse(&value).map_err(text)?);
-            } else {
-                rows.push((key, value));
-            }
-        }
-        let sub = SubHome::load(rows).map_err(text)?;
-        Ok(home.zip(sub).map(|(home, sub)| Known { home, sub }))
+        let mut rows = home_store::load(&self.sql)?;
+        let Some(home) = rows.iter().position(|(key, _)| key == HOME) else { return Ok(None) };
+        let (_, home) = rows.remove(home);
+        let home = HomeName::parse(&home).map_err(text)?;
+        Ok(SubHome::load(rows).map_err(text)?.map(|sub| Known { home, sub }))
     }
 
     /// A sub-home that never stored anything.

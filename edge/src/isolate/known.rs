@@ -58,9 +58,11 @@ impl Isolate {
     pub(crate) fn again(&mut self, again: Again, now: Timestamp) -> Option<bool> {
         let known = self.known.get(again.number)?;
         let seat = self.seats.get_mut(&known.deciding.home)?;
+        if seat.refusal(now).is_some() {
+            return None;
+        }
         let holder = &mut seat.post.holder;
         let is_as_before = gate::is_small(again.header_bytes, again.body_bytes)
-            && seat.refused.is_none()
             && holder.frame() == Some(known.frame)
             && known.signed_s.is_none_or(|signed_s| signed_s == wall(now).as_seconds());
         if !is_as_before || !holder.serve(now, &known.deciding.ask) {

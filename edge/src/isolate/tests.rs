@@ -353,6 +353,20 @@ fn who_asks_is_signed_anew_in_each_second_that_a_known_question_is_forwarded_in(
 }
 
 #[test]
+fn a_question_is_known_after_its_project_was_refused_for_a_moment() {
+    let (mut isolate, mut home) = (Isolate::default(), home(LeaseRules::default()));
+    let Turn::Wait(_) = isolate.decide(&config(), asking(), at(0)) else { panic!("it does not wait") };
+    isolate.receive(&name(), ContactReply::Failed("home_unavailable".to_owned()), at(1));
+    let later = at(1 + UNREADY_MS);
+    assert_eq!(first(&mut isolate, &mut home, later).status, 200);
+    let Turn::Allowed(allowed) = isolate.decide(&config(), asking(), later) else {
+        panic!("it is not allowed")
+    };
+    let number = isolate.know(allowed);
+    assert!(isolate.again(again(number), later).is_some());
+}
+
+#[test]
 fn as_many_questions_are_known_as_there_is_room_for() {
     let mut home = home(LeaseRules::default());
     let mut isolate = knowing(&mut home, asking);

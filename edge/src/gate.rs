@@ -14,6 +14,7 @@ use shared::ids::{AgentId, Mode, ProjectId};
 use shared::json;
 use shared::kind::{Bill, Kind, Route};
 use shared::problem::{ErrorCode, Problem};
+use shared::quoted::beginning;
 use shared::units::Units;
 use shared::wire::POLICY_PATH;
 
@@ -122,7 +123,7 @@ pub(crate) fn read_body(reading: Reading, body: &str) -> Step {
 
 fn check_ask(caller: &Caller, body: &str) -> Result<Ask, Refused> {
     // What is JSON, but no object, is no check either.
-    if !body.trim_start().starts_with('{') {
+    if !body.trim_ascii_start().starts_with('{') {
         return Err(not_json());
     }
     let is_json = || json::is_json(body);
@@ -216,7 +217,7 @@ pub(crate) fn observation(config: &Config, head: &Head<'_>, body: &str) -> Resul
 }
 
 fn read_observation(caller: Caller, body: &str) -> Result<Observing, Refused> {
-    let is_object = body.trim_start().starts_with('{');
+    let is_object = body.trim_ascii_start().starts_with('{');
     let told: ObserveBody = json::read(body).ok().filter(|_| is_object).ok_or_else(not_an_observation)?;
     let most = |field: &str, got: u64, max: u64| match got <= max {
         true => Ok(Units::new(got)),
@@ -265,8 +266,7 @@ fn quota(caller: Caller) -> Step {
 
 fn only(method: &'static str, head: &Head<'_>) -> Result<(), Refused> {
     if head.method != method {
-        let detail =
-            format!("got {}, accepted is {method}", head.method.chars().take(16).collect::<String>());
+        let detail = format!("got {}, accepted is {method}", beginning(head.method, 16));
         let mut answer = refused(&Problem::new(ErrorCode::MethodNotAllowed, detail));
         answer.headers.push(pair(("Allow", method.to_owned())));
         return Err(answer);

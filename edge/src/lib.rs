@@ -70,7 +70,7 @@ pub fn configure(
     random: &[u32],
 ) -> Result<(), String> {
     let config = config::Config::read(key_secrets, signing_keys, routes)?;
-    let mut lines = settings.lines().map(str::trim);
+    let mut lines = settings.lines().map(str::trim_ascii);
     let mut next = || lines.next().unwrap_or_default();
     let region = Region::of(next(), next());
     let sub_homes = match next() {

@@ -104,7 +104,7 @@ fn parted(ticket: &str) -> Option<(HomeName, Kind, u32)> {
 
 /// What a header counts; one that cannot be meant counts nothing.
 fn count(text: &str, max: u64) -> Units {
-    let number: Option<u64> = text.trim().parse().ok();
+    let number: Option<u64> = text.trim_ascii().parse().ok();
     Units::new(number.filter(|number| *number <= max).unwrap_or(0))
 }
 

@@ -9,7 +9,7 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::json::{Error, Read, Reader, Write, Writer};
-use crate::quoted::Quoted;
+use crate::quoted::{Quoted, beginning};
 
 /// Why a text is not an identifier. The message says what was got and what is accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,7 +27,7 @@ impl IdError {
     fn new(field: &'static str, got: &str, accepts: &'static str) -> Self {
         // Enough to recognise the text, too little to fill a log with it.
         const GOT_CHARS_MAX: usize = 40;
-        Self { field, got: got.chars().take(GOT_CHARS_MAX).collect(), accepts }
+        Self { field, got: beginning(got, GOT_CHARS_MAX).to_owned(), accepts }
     }
 }
 

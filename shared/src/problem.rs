@@ -8,7 +8,7 @@ use alloc::string::{String, ToString};
 use serde::{Deserialize, Serialize};
 
 use crate::json::{Read, Write};
-use crate::quoted::Quoted;
+use crate::quoted::{Quoted, beginning};
 use crate::time::Timestamp;
 
 /// The media type of a problem's body.
@@ -193,8 +193,8 @@ impl Problem {
     pub fn field(field: &str, got: &str, accepts: &str) -> Self {
         // Enough to recognise the value, too little to be a vehicle for it.
         const GOT_CHARS_MAX: usize = 40;
-        let got: String = got.chars().take(GOT_CHARS_MAX).collect();
-        let detail = format!("{field}: got {}, accepted is {accepts}", Quoted(&got));
+        let got = Quoted(beginning(got, GOT_CHARS_MAX));
+        let detail = format!("{field}: got {got}, accepted is {accepts}");
         let mut problem = Self::of(ErrorCode::FieldRejected, detail);
         problem.field = Some(field.to_owned());
         problem

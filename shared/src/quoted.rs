@@ -5,6 +5,13 @@
 
 use core::fmt::{self, Write};
 
+/// The first characters of a text, at most so many.
+#[must_use]
+pub fn beginning(text: &str, chars_max: usize) -> &str {
+    let end = text.char_indices().nth(chars_max).map_or(text.len(), |(at, _)| at);
+    text.get(..end).unwrap_or(text)
+}
+
 /// A text in quotation marks.
 #[derive(Debug, Clone, Copy)]
 pub struct Quoted<'a>(pub &'a str);

@@ -174,7 +174,7 @@ pub(crate) fn for_each_entry(
     what: &str,
     take: &mut dyn FnMut(&str) -> Result<(), String>,
 ) -> Result<(), String> {
-    for (index, entry) in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).enumerate() {
+    for (index, entry) in text.split(',').map(str::trim_ascii).filter(|entry| !entry.is_empty()).enumerate() {
         take(entry).map_err(|error| format!("{what} {}: {error}", index.saturating_add(1)))?;
     }
     Ok(())

@@ -61,6 +61,12 @@ pub enum Denial {
 }
 
 impl Denial {
+    /// Whether no unit of the quota is left, or none that is not held elsewhere.
+    #[must_use]
+    pub fn is_spent(self) -> bool {
+        matches!(self, Self::QuotaExhausted | Self::QuotaContended)
+    }
+
     /// The error that the client sees.
     #[must_use]
     pub fn code(self) -> ErrorCode {

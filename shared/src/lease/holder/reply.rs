@@ -52,12 +52,13 @@ impl Holder {
         self.stock.admit(at, lease, &mut self.uplink.returns);
         self.book.admit(lease, &mut self.uplink.returns);
         self.book.drain(self.stock.period, &mut self.uplink.returns);
-        self.refuse(at, lease);
+        let stuck = self.stock.is_stuck(now, lease);
+        self.refuse(at, lease, stuck);
         self.reserve_left = RESERVE_UNITS_MAX;
         let minute_until = self.stock.slots.iter().map(|slot| slot.until).min();
         let likely = Likely { rate: self.demand.milli(now), minute_until };
         self.pace.replied(at, lease, likely, &mut self.random);
-        if self.stock.recalled || self.closing {
+        if self.stock.recalled || self.closing || stuck {
             self.give_back_all();
         }
         self.resolve(now, Some((lane, lease.units)));
@@ -72,10 +73,11 @@ impl Holder {
         }
     }
 
-    /// Notes what was refused; what was issued ends older refusals of that kind.
-    fn refuse(&mut self, at: Delivery, lease: &Lease) {
+    /// Notes what was refused; what was issued ends older refusals of that kind. The quota is not spent while units
+    /// are `stuck` here: they go back and are asked for again.
+    fn refuse(&mut self, at: Delivery, lease: &Lease, stuck: bool) {
         let now = at.received;
-        let spent = |denial| matches!(denial, Denial::QuotaExhausted | Denial::QuotaContended);
+        let spent = Denial::is_spent;
         self.refusals.retain(|running| {
             let ended = (lease.units > 0 && spent(running.denial))
                 || (lease.permits > 0 && running.denial == Denial::RateLimited)
@@ -88,7 +90,7 @@ impl Holder {
         // A stored reply may be delivered late: its refusals must not reach further for that.
         let earliest = Timestamp::from_ms(now.as_ms().saturating_sub(DENIAL_BACK_MS_MAX));
         let from = at.sent.max(earliest);
-        for refusal in &lease.refusals {
+        for refusal in lease.refusals.iter().filter(|refusal| !(stuck && spent(refusal.denial))) {
             let until = from.plus_ms(refusal.for_ms);
             self.refusals.push(Running {
                 denial: refusal.denial,

@@ -161,6 +161,26 @@ fn an_idle_holder_empties_its_hands_before_it_writes() {
     assert!(holder.stock.is_empty());
 }
 
+/// The minute of what was granted has ended on the way, and the home has no more: nobody is told that the quota is spent.
+#[test]
+fn units_that_come_too_late_for_their_minute_are_asked_for_again() {
+    let mut holder = holder();
+    let waiters: Vec<Answer> = (0..8).map(|_| holder.decide(start(), &ask(1))).collect();
+    let contact = holder.contacts(start()).remove(0);
+    let refusal = Refusal { denial: Denial::QuotaExhausted, agent: None, cost: 1, for_ms: 2_000 };
+    let late = Lease { minute_ms: 100, refusals: vec![refusal.clone()], ..lease(start(), 5) };
+    let now = start().plus_ms(100);
+    holder.receive(now, reply(&contact, late));
+    let again = holder.contacts(now).remove(0);
+    assert_eq!((returned(core::slice::from_ref(&again)), again.needs[0].count), (5, 8));
+    holder.receive(now, reply(&again, Lease { refusals: vec![refusal], ..lease(now, 5) }));
+    let outcomes = waiters.into_iter().map(|waiter| match waiter {
+        Answer::Wait(id) => holder.outcome(now, id).is_allowed(),
+        other => panic!("nothing is in hand yet, but {other:?}"),
+    });
+    assert_eq!(outcomes.filter(|is_allowed| *is_allowed).count(), 5);
+}
+
 #[test]
 fn a_reply_is_taken_once() {
     let mut holder = holder();

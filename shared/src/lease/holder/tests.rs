@@ -174,11 +174,11 @@ fn units_that_come_too_late_for_their_minute_are_asked_for_again() {
     let again = holder.contacts(now).remove(0);
     assert_eq!((returned(core::slice::from_ref(&again)), again.needs[0].count), (5, 8));
     holder.receive(now, reply(&again, Lease { refusals: vec![refusal], ..lease(now, 5) }));
-    let outcomes = waiters.into_iter().map(|waiter| match waiter {
-        Answer::Wait(id) => holder.outcome(now, id).is_allowed(),
-        other => panic!("nothing is in hand yet, but {other:?}"),
+    let outcomes = waiters.into_iter().map(|waiter| {
+        let Answer::Wait(id) = waiter else { panic!("nothing is in hand yet") };
+        holder.outcome(now, id)
     });
-    assert_eq!(outcomes.filter(|is_allowed| *is_allowed).count(), 5);
+    assert_eq!(outcomes.filter(|outcome| outcome.is_allowed()).count(), 5);
 }
 
 #[test]

@@ -120,6 +120,11 @@ impl Crowd {
         self.seen.get(&holder).map_or(1_000, |seen| seen.weight)
     }
 
+    /// The rates of all that are present, in thousandths per second.
+    pub(crate) fn rates(&self) -> u64 {
+        self.rates
+    }
+
     /// All that are present, the one of that weight among them.
     pub(crate) fn everyone(&self, weight: u64) -> Everyone {
         Everyone { holders: self.count(), weights: self.weights.max(weight), rates: self.rates }

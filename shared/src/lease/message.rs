@@ -392,6 +392,14 @@ pub struct Lease {
     pub terms: Option<Terms>,
 }
 
+impl Lease {
+    /// What it refuses. The quota is not spent while units are `stuck` with the holder: they go back and are asked for
+    /// again.
+    pub(crate) fn refused(&self, stuck: bool) -> impl Iterator<Item = &Refusal> {
+        self.refusals.iter().filter(move |refusal| !(stuck && refusal.denial.is_spent()))
+    }
+}
+
 /// What a home answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
 #[serde(rename_all = "snake_case")]

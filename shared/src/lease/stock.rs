@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use super::DENIAL_BACK_MS_MAX;
 use super::message::{Held, Lease, Returns};
 use crate::json::{Read, Write};
 use crate::planted::planted;
@@ -46,6 +47,12 @@ pub(crate) struct Delivery {
 impl Delivery {
     fn until(self, ms: u64) -> Timestamp {
         self.sent.plus_ms(ms.saturating_sub(self.margin_ms))
+    }
+
+    /// From when a denial counts. A stored reply may be delivered late: its denials must not reach further for that.
+    pub(crate) fn denied_from(self) -> Timestamp {
+        let earliest = self.received.as_ms().saturating_sub(DENIAL_BACK_MS_MAX);
+        self.sent.max(Timestamp::from_ms(earliest))
     }
 }
 

@@ -4,12 +4,12 @@ use alloc::vec::Vec;
 
 use super::{Above, Running, SubHome};
 use crate::home::offer::Room;
+use crate::lease::NEEDS_MAX;
 use crate::lease::SUB_MARGIN_MS;
 use crate::lease::math::{in_ms, times};
 use crate::lease::message::{Body, Contact, HolderId, Lease, Need, Reply};
 use crate::lease::stock::{Delivery, Stock};
 use crate::lease::uplink::Draft;
-use crate::lease::{DENIAL_BACK_MS_MAX, NEEDS_MAX};
 use crate::map::Map;
 use crate::random::Stream;
 use crate::time::Timestamp;
@@ -33,6 +33,17 @@ const IDLE_CALM_MS: u64 = 12_000;
 const NEXT_AHEAD_MS: u64 = 9_000;
 /// How often they are asked for, in milliseconds.
 const NEXT_GAP_MS: u64 = 1_000;
+
+/// What it wants to have of the home.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    /// What its isolates need, in thousandths of a unit per second.
+    rate: u64,
+    /// Units ahead of need, below half of which it asks for more.
+    target: u64,
+    /// Units beyond which it gives some back.
+    most: u64,
+}
 
 impl SubHome {
     /// What is to be sent to the home now.
@@ -75,23 +86,13 @@ impl SubHome {
         self.pace.last_issue.plus_ms(if self.ware.ample { IDLE_CALM_MS } else { IDLE_MS })
     }
 
-    /// What its isolates need, in thousandths of a unit per second. Where much is left it is what they are asked for,
-    /// else what it has issued to them.
-    fn rate(&mut self, now: Timestamp) -> u64 {
+    /// Where much is left, its isolates need what they are asked for, else what it has issued to them.
+    fn wanted(&mut self, now: Timestamp) -> Wanted {
         let issued = self.pace.issued.milli(now);
-        if self.ware.ample { issued.max(self.crowd.everyone(0).rates) } else { issued }
-    }
-
-    /// Units ahead of need below half of which it asks for more.
-    fn target(&mut self, now: Timestamp) -> u64 {
-        let rate = self.rate(now);
-        in_ms(rate, if self.ware.ample { 2_000 } else { 1_000 })
-    }
-
-    /// Units beyond which it gives some back.
-    fn most(&mut self, now: Timestamp) -> u64 {
-        let target = self.target(now);
-        times(target, if self.ware.ample { 12 } else { 2 }).saturating_add(2)
+        let (rate, ahead_ms, spare) =
+            if self.ware.ample { (issued.max(self.crowd.rates()), 2_000, 12) } else { (issued, 1_000, 2) };
+        let target = in_ms(rate, ahead_ms);
+        Wanted { rate, target, most: times(target, spare).saturating_add(2) }
     }
 
     fn due_at(&mut self, now: Timestamp) -> Option<Timestamp> {
@@ -102,7 +103,7 @@ impl SubHome {
         if !self.ware.uplink.is_free(0) {
             return None;
         }
-        let (target, most) = (self.target(now), self.most(now));
+        let Wanted { target, most, .. } = self.wanted(now);
         let idle = self.is_idle(now);
         let ware = &self.ware;
         let (units, permits) = (ware.stock.units, ware.stock.permits(now));
@@ -128,7 +129,7 @@ impl SubHome {
 
     fn write_up(&mut self, now: Timestamp, lane: u8) -> Option<Contact> {
         let needs = self.take_needs(lane, now);
-        let (target, most, rate) = (self.target(now), self.most(now), self.rate(now));
+        let Wanted { rate, target, most } = self.wanted(now);
         let renew = !self.is_idle(now);
         let stranded = self.stranded();
         let ware = &mut self.ware;
@@ -286,9 +287,8 @@ impl SubHome {
         if lease.units > 0 || lease.refusals.is_empty() {
             self.refusals.retain(|running| running.refusal.agent.is_some() && now < running.until);
         }
-        let earliest = Timestamp::from_ms(now.as_ms().saturating_sub(DENIAL_BACK_MS_MAX));
-        let from = at.sent.max(earliest);
-        for refusal in lease.refusals.iter().filter(|refusal| !(stuck && refusal.denial.is_spent())) {
+        let from = at.denied_from();
+        for refusal in lease.refused(stuck) {
             let until = from.plus_ms(refusal.for_ms);
             self.refusals.push(Running { refusal: refusal.clone(), until });
         }

@@ -5,7 +5,7 @@ use super::{Answer, Heard, Holder, Running};
 use crate::decision::Denial;
 use crate::lease::message::{Body, HolderId, Lease, Reply, Terms};
 use crate::lease::stock::Delivery;
-use crate::lease::{DENIAL_BACK_MS_MAX, MARGIN_MS, RESERVE_UNITS_MAX};
+use crate::lease::{MARGIN_MS, RESERVE_UNITS_MAX};
 use crate::map::Set;
 use crate::time::Timestamp;
 
@@ -73,13 +73,11 @@ impl Holder {
         }
     }
 
-    /// Notes what was refused; what was issued ends older refusals of that kind. The quota is not spent while units
-    /// are `stuck` here: they go back and are asked for again.
+    /// Notes what was refused; what was issued ends older refusals of that kind.
     fn refuse(&mut self, at: Delivery, lease: &Lease, stuck: bool) {
         let now = at.received;
-        let spent = Denial::is_spent;
         self.refusals.retain(|running| {
-            let ended = (lease.units > 0 && spent(running.denial))
+            let ended = (lease.units > 0 && running.denial.is_spent())
                 || (lease.permits > 0 && running.denial == Denial::RateLimited)
                 || running
                     .agent
@@ -87,10 +85,8 @@ impl Holder {
                     .is_some_and(|agent| lease.agents.iter().any(|grant| grant.agent == *agent));
             !ended && now < running.until
         });
-        // A stored reply may be delivered late: its refusals must not reach further for that.
-        let earliest = Timestamp::from_ms(now.as_ms().saturating_sub(DENIAL_BACK_MS_MAX));
-        let from = at.sent.max(earliest);
-        for refusal in lease.refusals.iter().filter(|refusal| !(stuck && spent(refusal.denial))) {
+        let from = at.denied_from();
+        for refusal in lease.refused(stuck) {
             let until = from.plus_ms(refusal.for_ms);
             self.refusals.push(Running {
                 denial: refusal.denial,

@@ -1,17 +1,16 @@
-// The metering worker's platform half: it receives, calls the home object, forwards and answers.
+// The metering worker's platform half: it receives, calls the homes' objects, forwards and answers.
 // It decides nothing: every step is what Rust (`meter.js`) returned as text.
 //
 // Rust runs only in synchronous turns. If one panics, the wasm instance is lost; `rust()` notices,
 // starts a new one, and whoever waited is answered within HOME_WAIT_MS.
 
 import { again, checked, filled, keep, known } from './again.js';
-import { answer, bodyText, configure, failure, isConfigured, life, log, meter, now, peer, rust } from './platform.js';
+import { answer, failure } from './answer.js';
+import { bodyText, configure, isConfigured, life, log, meter, now, peer, rust } from './platform.js';
 import { reach, served } from './reach.js';
 import { tested } from './testing.js';
 
-export { MeterHome } from './home.js';
 export { Meter } from './service.js';
-export { MeterSubHome } from './sub_home.js';
 
 // How often a waiting request looks for its outcome: soon at first, seldom under load.
 const NAP_MS_MIN = 2;
@@ -314,10 +313,22 @@ async function serveInternal(request, env, ctx) {
   return internal || serve(request, env, ctx);
 }
 
+// What Rust must know before any request.
+function settings(env, continent) {
+  const lines = [env.METER_REGION, continent, env.METER_SUB_HOMES, env.METER_BILL, env.METER_SHADOW];
+  meter.configure(
+    env.METER_KEY_SECRETS ?? '', env.METER_SIGNING_KEYS ?? '', env.METER_ROUTES ?? '',
+    lines.map(text => text ?? '').join('\n'), crypto.getRandomValues(new Uint32Array(4)),
+  );
+}
+
 export default {
   fetch(request, env, ctx) {
     try {
-      if (!isConfigured()) configure(env, request.cf);
+      if (!isConfigured()) {
+        const continent = request.cf?.continent;
+        configure(() => settings(env, continent));
+      }
     } catch (error) {
       log('the worker is not configured', error);
       return failure('not_ready');

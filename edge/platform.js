@@ -1,5 +1,5 @@
-// What every part of the worker needs of the platform: Rust in synchronous turns, the time, the log,
-// and answers. Nothing here waits or decides.
+// What every part of a worker needs of the platform: Rust in synchronous turns, the time, the log,
+// answers, and objects that are reached in time. Nothing here decides.
 //
 // If a turn panics, the wasm instance is lost; `rust()` notices and starts a new one.
 
@@ -7,11 +7,20 @@ import * as meter from './meter.js';
 
 export { meter };
 
+// Whoever waits longer for an object is told to try again: it may be gone.
+export const HOME_WAIT_MS = 1000;
+// The object that keeps how far the clock was moved; no project can have this name.
+const CLOCK = '~clock';
+// How old that may be when something is decided.
+const FOLLOW_MS = 100;
+
 // A panic ends an instance; the next one has another number.
 export const life = { criticalError: false, instanceId: 0 };
+let configuration;
 let configured = false;
 // How far the clock was moved, for tests and demonstrations; see `testing.js`.
 let offset_ms = 0;
+let followed_at = -Infinity;
 
 export function rust(turn) {
   if (life.criticalError) {
@@ -19,6 +28,8 @@ export function rust(turn) {
     life.criticalError = false;
     life.instanceId++;
     configured = false;
+    // Whoever comes next may be a request that the lost instance has begun.
+    if (configuration) configure(configuration);
   }
   try {
     return turn();
@@ -33,16 +44,15 @@ export function rust(turn) {
 
 export const isConfigured = () => configured && !life.criticalError;
 
-export function configure(env, cf) {
+// Configures the instance by a turn of Rust, and in the same way each that follows it.
+export function configure(turn) {
   if (isConfigured()) return;
   rust(() => {
     if (configured) return;
-    meter.configure(
-      env.METER_KEY_SECRETS ?? '', env.METER_SIGNING_KEYS ?? '', env.METER_ROUTES ?? '',
-      [env.METER_REGION, cf?.continent, env.METER_SUB_HOMES, env.METER_BILL, env.METER_SHADOW].map(text => text ?? '').join('\n'),
-      crypto.getRandomValues(new Uint32Array(4)),
-    );
-    if (offset_ms > 0) meter.moveClock(BigInt(offset_ms));
+    turn();
+    // The homes are told the time only; they have no use for how far it was moved.
+    if (offset_ms > 0) meter.moveClock?.(BigInt(offset_ms));
+    configuration = turn;
     configured = true;
   });
 }
@@ -58,24 +68,35 @@ export const toWall = at => Number(at) - offset_ms;
 export function moveClock(by_ms) {
   if (by_ms <= offset_ms) return;
   offset_ms = by_ms;
-  if (configured) rust(() => meter.moveClock(BigInt(offset_ms)));
+  if (configured) rust(() => meter.moveClock?.(BigInt(offset_ms)));
+}
+
+// How far the clock was moved, as the one object knows it that keeps it; `offset_ms` moves it on. `home` finds objects.
+export async function keptClock(home, offset_ms) {
+  return home(CLOCK).clock(offset_ms);
+}
+
+// Takes over how far the clock was moved. Who calls does not go on before that is known.
+export async function follow(home) {
+  if (wall() - followed_at < FOLLOW_MS) return;
+  moveClock(await keptClock(home, 0));
+  followed_at = wall();
 }
 
 // What jitter is drawn from.
 export const seed = () => crypto.getRandomValues(new BigUint64Array(1))[0];
 
-// A Durable Object's SQL as Rust has it: the texts of a statement's rows, row by row.
-export const texts = sql => ({ exec: (statement, values) => [...sql.exec(statement, ...values).raw()].flat().map(String) });
-
 export function log(message, error) {
   console.error(JSON.stringify({ message, error: String(error?.message ?? error) }));
 }
 
-export function answer(step) {
-  return new Response(step.body, { status: step.status, headers: step.headers });
+// What a call to an object comes to; one that is not answered in time is a failure like any other.
+export async function inTime(env, call) {
+  // Benchmarks simulate a home in another place.
+  if (env.METER_TEST_HOME_DELAY_MS > 0) await scheduler.wait(Number(env.METER_TEST_HOME_DELAY_MS));
+  const late = scheduler.wait(HOME_WAIT_MS).then(() => { throw new Error('the home did not answer in time'); });
+  return Promise.race([call(), late]);
 }
-
-export const failure = code => answer(JSON.parse(rust(() => meter.failure(code))));
 
 // A service binding where there is one, else the address of the environment.
 export function peer(env, binding, address) {

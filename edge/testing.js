@@ -1,31 +1,20 @@
 // The clock of tests and demonstrations: with METER_TEST=1, and only then, `POST /internal/clock`
 // moves it forward. One object keeps how far; every process follows it.
 
-import { answer, bodyText, configure, meter, moveClock, rust, wall } from './platform.js';
+import { answer } from './answer.js';
+import { bodyText, follow, keptClock, meter, moveClock, rust } from './platform.js';
 import { object } from './reach.js';
 
-// The object that keeps the offset; no project can have this name.
-const CLOCK = '~clock';
 const CLOCK_PATH = '/internal/clock';
 const CLOCK_BYTES_MAX = 4096;
-// How old the offset may be that a request is decided with.
-const FOLLOW_MS = 100;
 
-let followed_at = -Infinity;
-
-// Takes over how far the clock was moved. Who calls does not go on before that is known.
-export async function follow(env) {
-  if (wall() - followed_at < FOLLOW_MS) return;
-  configure(env);
-  moveClock(await object(env, 'HOME', CLOCK).clock(0));
-  followed_at = wall();
-}
+const homes = env => name => object(env, 'HOME', name);
 
 // The answer to a request that only tests send, or undefined if it is none.
 export async function tested(request, env) {
   const { pathname } = new URL(request.url);
   if (pathname === CLOCK_PATH && request.method === 'POST') return clock(request, env);
-  await follow(env);
+  await follow(homes(env));
   const panic = request.headers.get('palveron-test-panic');
   if (panic) await explode(env, panic);
   return undefined;
@@ -39,11 +28,10 @@ async function explode(env, what) {
 }
 
 async function clock(request, env) {
-  configure(env);
   const signed = await bodyText(request, CLOCK_BYTES_MAX);
   const step = JSON.parse(rust(() => meter.clockPush(signed ?? '')));
   if (step.do === 'answer') return answer(step);
-  const offset_ms = await object(env, 'HOME', CLOCK).clock(step.offset_ms);
+  const offset_ms = await keptClock(homes(env), step.offset_ms);
   moveClock(offset_ms);
   return Response.json({ offset_ms });
 }

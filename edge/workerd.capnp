@@ -1,4 +1,4 @@
-# How workerd runs the metering worker, on a developer's machine, in tests and on premises.
+# How workerd runs the metering worker and the homes beside it, on a developer's machine, in tests and on premises.
 #
 #   workerd serve workerd.capnp
 #     --socket-addr edge=127.0.0.1:8787          where clients connect
@@ -14,6 +14,7 @@ using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   services = [
     (name = "meter", worker = .meter),
+    (name = "objects", worker = .homes),
     (name = "homes", disk = (path = "homes", writable = true)),
     (name = "aggregator", external = (address = "127.0.0.1:8080", http = ())),
     (name = "upstream", external = (address = "127.0.0.1:8090", http = ())),
@@ -22,17 +23,16 @@ const config :Workerd.Config = (
   sockets = [(name = "edge", address = "127.0.0.1:8787", http = (), service = "meter")],
 );
 
+# Decides; a new isolate loads this and nothing else.
 const meter :Workerd.Worker = (
   compatibilityDate = "2026-10-01",
   modules = [
     (name = "entry.js", esModule = embed "entry.js"),
     (name = "again.js", esModule = embed "again.js"),
-    (name = "commit.js", esModule = embed "commit.js"),
-    (name = "home.js", esModule = embed "home.js"),
+    (name = "answer.js", esModule = embed "answer.js"),
     (name = "platform.js", esModule = embed "platform.js"),
     (name = "reach.js", esModule = embed "reach.js"),
     (name = "service.js", esModule = embed "service.js"),
-    (name = "sub_home.js", esModule = embed "sub_home.js"),
     (name = "testing.js", esModule = embed "testing.js"),
     (name = "meter.js", esModule = embed "meter.js"),
     (name = "meter_bg.wasm", wasm = embed "meter_bg.wasm"),
@@ -48,9 +48,32 @@ const meter :Workerd.Worker = (
     (name = "METER_SUB_HOMES", fromEnvironment = "METER_SUB_HOMES"),
     (name = "METER_TEST", fromEnvironment = "METER_TEST"),
     (name = "METER_TEST_HOME_DELAY_MS", fromEnvironment = "METER_TEST_HOME_DELAY_MS"),
-    (name = "AGGREGATOR", service = "aggregator"),
     (name = "UPSTREAM", service = "upstream"),
-    (name = "HOMES", service = "center"),
+    (name = "HOMES", service = "objects"),
+    (name = "CENTER", service = "center"),
+    (name = "HOME", durableObjectNamespace = (className = "MeterHome", serviceName = "objects")),
+    (name = "SUB_HOME", durableObjectNamespace = (className = "MeterSubHome", serviceName = "objects")),
+  ],
+);
+
+# Holds what must be durable, one object for each project and mode.
+const homes :Workerd.Worker = (
+  compatibilityDate = "2026-10-01",
+  modules = [
+    (name = "entry.js", esModule = embed "homes/entry.js"),
+    (name = "commit.js", esModule = embed "homes/commit.js"),
+    (name = "home.js", esModule = embed "homes/home.js"),
+    (name = "objects.js", esModule = embed "homes/objects.js"),
+    (name = "platform.js", esModule = embed "homes/platform.js"),
+    (name = "sub_home.js", esModule = embed "homes/sub_home.js"),
+    (name = "meter.js", esModule = embed "homes/meter.js"),
+    (name = "meter_bg.wasm", wasm = embed "homes/meter_bg.wasm"),
+  ],
+  bindings = [
+    (name = "METER_SIGNING_KEYS", fromEnvironment = "METER_SIGNING_KEYS"),
+    (name = "METER_TEST", fromEnvironment = "METER_TEST"),
+    (name = "METER_TEST_HOME_DELAY_MS", fromEnvironment = "METER_TEST_HOME_DELAY_MS"),
+    (name = "AGGREGATOR", service = "aggregator"),
     (name = "HOME", durableObjectNamespace = "MeterHome"),
     (name = "SUB_HOME", durableObjectNamespace = "MeterSubHome"),
   ],

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use shared::decision::{Ask, Denial, Header, Verdict};
 use shared::home::HomeName;
+use shared::home::call::HomeReply;
 use shared::ids::ProjectId;
 use shared::json;
 use shared::problem::ErrorCode;
@@ -15,7 +16,7 @@ use shared::time::Timestamp;
 use crate::config::Config;
 use crate::gate::unauthorized_answer;
 use crate::internal::wall;
-use crate::step::{Answer, CheckAnswer, Deciding, Failure, HomeReply, Pair, Step, Then, pair};
+use crate::step::{Answer, CheckAnswer, Deciding, Failure, Pair, Step, Then, pair};
 
 /// Who decided, as `Server-Timing` tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

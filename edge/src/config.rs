@@ -3,13 +3,12 @@
 use alloc::borrow::ToOwned;
 use alloc::string::String;
 use atomic_refcell::AtomicRefCell;
+use runtime::State;
 use shared::key::{KeySecrets, ProjectKey, bearer};
 use shared::kind::{Bill, Routes};
 use shared::map::Map;
 use shared::quoted::Quoted;
 use shared::sign::{Purpose, SigningKeys};
-
-use crate::state::State;
 
 /// Keys whose verification is remembered; some hundred bytes each.
 const VERIFIED_MAX: usize = 10_000;
@@ -36,17 +35,8 @@ impl Config {
     pub(crate) fn read(key_secrets: &str, signing_keys: &str, routes: &str) -> Result<Self, String> {
         let key_secrets =
             KeySecrets::parse(key_secrets).map_err(|error| format!("METER_KEY_SECRETS: {error}"))?;
-        let signing_keys =
-            SigningKeys::parse(signing_keys).map_err(|error| format!("METER_SIGNING_KEYS: {error}"))?;
-        for (purpose, name) in
-            [(Purpose::Edge, "edge"), (Purpose::Policy, "policy"), (Purpose::Upstream, "upstream")]
-        {
-            if signing_keys.current(purpose).is_none() {
-                return Err(format!(
-                    "METER_SIGNING_KEYS: no key of purpose {name}; add {name}:<id>:<64 hex digits>"
-                ));
-            }
-        }
+        let needed = [Purpose::Edge, Purpose::Policy, Purpose::Upstream];
+        let signing_keys = SigningKeys::required(signing_keys, &needed)?;
         let routes = match routes {
             "" => Routes::default(),
             json => Routes::from_json(json).map_err(|error| format!("METER_ROUTES: {error}"))?,

@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use shared::cell::Observed;
 use shared::decision::{Ask, unauthorized};
 use shared::home::HomeName;
+use shared::home::call::Observing;
 use shared::ids::{AgentId, Mode, ProjectId};
 use shared::json;
 use shared::kind::{Bill, Kind, Route};
@@ -19,7 +20,7 @@ use shared::units::Units;
 use shared::wire::POLICY_PATH;
 
 use crate::config::Config;
-use crate::step::{Answer, Caller, CheckBody, Deciding, ObserveBody, Observing, Reading, Step, Then, pair};
+use crate::step::{Answer, Caller, CheckBody, Deciding, ObserveBody, Reading, Step, Then, pair};
 
 /// All header names and values together, as common servers limit them.
 const HEADER_BYTES_MAX: u32 = 16 * 1024;

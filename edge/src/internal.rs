@@ -31,18 +31,6 @@ pub fn sign_call(path: &str, body: &str, wall_ms: u64) -> String {
     })
 }
 
-/// The answer that refuses a call by another process, as a [`Step`] in JSON; `undefined` accepts it.
-#[wasm_bindgen(js_name = refuseCall)]
-#[must_use]
-pub fn refuse_call(path: &str, body: &str, signature: &str, wall_ms: u64) -> Option<String> {
-    let signed = Signed { method: "POST", path, body: body.as_bytes() };
-    let now = Timestamp::from_ms(wall_ms);
-    let verified =
-        config::with(|config| signed.verify(signature, &config.signing_keys, Purpose::Edge, now).map(|_| ()));
-    let error = verified.err()?;
-    Some(Step::problem(&Problem::new(ErrorCode::SignatureRejected, error.to_string())).to_json())
-}
-
 /// How far the clock is to be moved, as `entry.js` reads it.
 #[derive(Debug, json::Write)]
 #[serde(tag = "do", rename_all = "snake_case")]
@@ -68,13 +56,6 @@ pub fn clock_push(body: &str) -> String {
 #[wasm_bindgen(js_name = moveClock)]
 pub fn move_clock(offset_ms: u64) {
     MOVED_MS.store(offset_ms, Ordering::Relaxed);
-}
-
-/// Panics, for the tests of what a panic may do. `testing.js` calls it, with METER_TEST=1 only.
-#[expect(clippy::panic, reason = "it is what this is for")]
-#[wasm_bindgen(js_name = panicForTest)]
-pub fn panic_for_test() {
-    panic!("a test asked for it");
 }
 
 /// The machine's time at the meter's `now`.

@@ -10,10 +10,12 @@ use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use runtime::State;
 use shared::decision::{Numbers, Verdict};
 use shared::home::HomeName;
+use shared::home::call::{ContactReply, Observing};
 use shared::json;
-use shared::lease::message::{HolderId, Reply};
+use shared::lease::message::HolderId;
 use shared::lease::{Answer, HeldUnits, Holder, Noted, WaiterId};
 use shared::map::Map;
 use shared::problem::ErrorCode;
@@ -24,8 +26,7 @@ use crate::conclude::{self, Decided};
 use crate::config::Config;
 use crate::quick::Allowed;
 use crate::region::Region;
-use crate::state::State;
-use crate::step::{Deciding, Failure, Observing, Step};
+use crate::step::{Deciding, Failure, Step};
 
 mod known;
 
@@ -48,18 +49,6 @@ const UNREADY_MS: u64 = 250;
 const HELD_MS_MAX: u64 = 600_000;
 /// A request whose outcome was not fetched for so long is gone, in milliseconds.
 const LOST_MS: u64 = 10_000;
-
-/// What a home replies to a contact.
-#[derive(Debug, json::Read, json::Write)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum ContactReply {
-    /// The contact was taken, or must be sent again.
-    Reply(Box<Reply>),
-    /// Nobody waits for an answer to it.
-    Nobody,
-    /// The home cannot be asked; the code of why.
-    Failed(String),
-}
 
 /// What a decision leads to.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! The metering worker's Rust half: everything that decides, and nothing that waits.
 //!
-//! `entry.js` owns the platform: it receives requests, calls the home object, forwards, and answers.
+//! `entry.js` owns the platform: it receives requests, calls the homes' objects, forwards, and answers.
 //! Between those steps it calls the synchronous functions here with plain text and does what they
 //! say. No Rust future ever runs in the worker, so no request can wake, block or abort another's
 //! (the platform forbids I/O on behalf of another request). Nothing here may panic on request data.
@@ -15,18 +15,13 @@ extern crate alloc;
 mod conclude;
 mod config;
 mod gate;
-mod home_object;
-mod home_store;
 mod internal;
 mod isolate;
 pub mod library;
 mod observe;
-mod platform;
 mod quick;
 mod region;
-mod state;
 mod step;
-mod sub_home_object;
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -40,11 +35,8 @@ use shared::quoted::Quoted;
 use shared::time::Timestamp;
 use wasm_bindgen::prelude::wasm_bindgen;
 
-pub use home_object::HomeObject;
-pub use internal::{clock_push, move_clock, panic_for_test, refuse_call, sign_call};
+pub use internal::{clock_push, move_clock, sign_call};
 pub use observe::{answered, observe_body, observed};
-pub use platform::Sql;
-pub use sub_home_object::SubHomeObject;
 
 use config::Config;
 use gate::Head;
@@ -80,8 +72,7 @@ pub fn configure(
             .map_err(|_| format!("METER_SUB_HOMES: got {}, accepted is a whole number", Quoted(text)))?,
     };
     config::set(config.with_rules(next(), next())?);
-    let id = random.iter().fold(0, |id: u128, word| (id << 32) | u128::from(*word));
-    isolate::reset(id, Place { region, sub_homes });
+    isolate::reset(runtime::bits(random), Place { region, sub_homes });
     Ok(())
 }
 

@@ -98,8 +98,7 @@ impl Decision {
 /// Says what is wrong with the secrets; never repeats them.
 pub fn configure(key_secrets: &str, random: [u32; 4]) -> Result<(), String> {
     config::set(Config::for_keys(KeySecrets::parse(key_secrets)?));
-    let id = random.iter().fold(0, |id: u128, word| (id << 32) | u128::from(*word));
-    isolate::reset(id, Place { region: Region::default(), sub_homes: 0 });
+    isolate::reset(runtime::bits(&random), Place { region: Region::default(), sub_homes: 0 });
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use alloc::string::String;
 use shared::cell::Observed;
 use shared::decision::Denial;
 use shared::home::HomeName;
+use shared::home::call::{HomeReply, Observing};
 use shared::ids::{AgentId, KeyId};
 use shared::json;
 use shared::kind::Kind;
@@ -19,7 +20,7 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use crate::conclude;
 use crate::gate::{self, Head};
 use crate::isolate::{self, Turn};
-use crate::step::{Answer, Failure, HomeReply, ObserveAnswer, Observing, Step};
+use crate::step::{Answer, Failure, ObserveAnswer, Step};
 use crate::{config, told};
 
 /// Statuses from here on are no answers of the governance service, or say that it failed.

@@ -5,8 +5,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use shared::cell::Observed;
-use shared::decision::{Ask, Denial, Header, Verdict};
+use shared::decision::{Ask, Header};
 use shared::home::HomeName;
+use shared::home::call::Observing;
 use shared::json::{self, Read, Write};
 use shared::kind::Kind;
 use shared::lease::message::HolderId;
@@ -83,16 +84,6 @@ impl Deciding {
     }
 }
 
-/// What a client observed, for a home. `entry.js` hands it to the home as it got it.
-#[derive(Debug, PartialEq, Eq, Read, Write)]
-pub(crate) struct Observing {
-    pub(crate) home: HomeName,
-    pub(crate) key: shared::ids::KeyId,
-    pub(crate) kind: Kind,
-    pub(crate) agent: shared::ids::AgentId,
-    pub(crate) observed: Observed,
-}
-
 /// The body of `POST /v1/observe`.
 #[derive(Debug, Read)]
 #[serde(deny_unknown_fields)]
@@ -152,18 +143,6 @@ pub(crate) enum Then {
     Check,
     /// Tell the caller of `/v1/quota`.
     Quota,
-}
-
-/// What the home object replies to `entry.js`, which hands it back unread.
-#[derive(Debug, PartialEq, Eq, Read, Write)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum HomeReply {
-    /// The home decided.
-    Verdict(Verdict),
-    /// The home has noted what was observed, or why not.
-    Observed(Option<Denial>),
-    /// The home cannot decide; the code of why.
-    Failed(String),
 }
 
 /// The body of `POST /v1/check`.

@@ -13,6 +13,7 @@ const config :Workerd.Config = (
   services = [
     (name = "gateway", worker = .gateway),
     (name = "meter", worker = Edge.meter),
+    (name = "objects", worker = Edge.homes),
     (name = "homes", disk = (path = "homes", writable = true)),
     (name = "aggregator", external = (address = "127.0.0.1:8080", http = ())),
     (name = "upstream", external = (address = "127.0.0.1:8090", http = ())),
@@ -34,7 +35,7 @@ const gateway :Workerd.Worker = (
   ],
   bindings = [
     (name = "METER_KEY_SECRETS", fromEnvironment = "METER_KEY_SECRETS"),
-    (name = "HOME", durableObjectNamespace = (className = "MeterHome", serviceName = "meter")),
-    (name = "SUB_HOME", durableObjectNamespace = (className = "MeterSubHome", serviceName = "meter")),
+    (name = "HOME", durableObjectNamespace = (className = "MeterHome", serviceName = "objects")),
+    (name = "SUB_HOME", durableObjectNamespace = (className = "MeterSubHome", serviceName = "objects")),
   ],
 );

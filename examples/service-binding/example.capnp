@@ -12,6 +12,7 @@ const config :Workerd.Config = (
   services = [
     (name = "gateway", worker = .gateway),
     (name = "meter", worker = Edge.meter),
+    (name = "objects", worker = Edge.homes),
     (name = "homes", disk = (path = "homes", writable = true)),
     (name = "aggregator", external = (address = "127.0.0.1:8080", http = ())),
     (name = "upstream", external = (address = "127.0.0.1:8090", http = ())),

@@ -83,6 +83,14 @@ impl Purpose {
             _ => None,
         }
     }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Edge => "edge",
+            Self::Policy => "policy",
+            Self::Upstream => "upstream",
+        }
+    }
 }
 
 /// One shared secret between machines. Its bytes are never shown.
@@ -153,6 +161,21 @@ impl SigningKeys {
             Ok(())
         })?;
         Ok(Self(keys))
+    }
+
+    /// Reads what METER_SIGNING_KEYS says to a worker that needs a key of each of these purposes.
+    ///
+    /// # Errors
+    /// Says what is wrong or missing; never repeats a secret.
+    pub fn required(text: &str, purposes: &[Purpose]) -> Result<Self, String> {
+        let keys = Self::parse(text).map_err(|error| format!("METER_SIGNING_KEYS: {error}"))?;
+        match purposes.iter().find(|purpose| keys.current(**purpose).is_none()) {
+            None => Ok(keys),
+            Some(missing) => {
+                let name = missing.as_str();
+                Err(format!("METER_SIGNING_KEYS: no key of purpose {name}; add {name}:<id>:<64 hex digits>"))
+            }
+        }
     }
 
     /// The key that signs for `purpose`.

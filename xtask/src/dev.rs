@@ -8,7 +8,7 @@ mod demo;
 mod guide;
 mod leftovers;
 mod ports;
-mod probe;
+pub(crate) mod probe;
 mod services;
 mod settings;
 

@@ -1,5 +1,5 @@
-//! Builds the worker's bundle: `entry.js` and its sisters, `meter.js` (wasm-bindgen's glue), `meter_bg.wasm`,
-//! `workerd.capnp`.
+//! Builds the bundle: the scripts of the worker that decides and of the worker with the homes, for each `meter.js`
+//! (wasm-bindgen's glue) and `meter_bg.wasm`, and `workerd.capnp`.
 //!
 //! Cargo decides whether the wasm is new; the glue is made again only when the wasm or xtask itself is newer.
 //! It must never change what the scripts do, beyond putting the glue into one file.
@@ -26,52 +26,83 @@ use crate::process;
 use crate::progress::Progress;
 use crate::{toolchain, tools};
 
-/// The package of the worker.
-const PACKAGE: &str = "meter-bundle";
-/// The glue and the wasm; the folder also gets [`COPIED`].
+/// The glue and the wasm of each worker.
 const GLUE: &str = "meter.js";
 const WASM: &str = "meter_bg.wasm";
 /// The names of the wasm's functions, for whoever reads a panic in a log. It stays here.
 const NAMES: &str = "meter.names";
-/// Files that are copied from `edge/`, the scripts without their comments.
-const COPIED: [&str; 10] = [
-    "again.js",
-    "commit.js",
-    "entry.js",
-    "home.js",
-    "platform.js",
-    "reach.js",
-    "service.js",
-    "sub_home.js",
-    "testing.js",
-    "workerd.capnp",
-];
+/// What workerd runs.
+const CONFIG: &str = "workerd.capnp";
 
-/// What the bundle may weigh, packed: what it does, and a little for other compilers. It only ever sinks; what was tried
-/// and what is left is in docs/decisions.md.
-const PACKED_KIB_MAX: u64 = 120;
+/// One worker of the bundle.
+#[derive(Debug)]
+struct Worker {
+    /// Its package.
+    package: &'static str,
+    /// What it is called in what xtask tells.
+    name: &'static str,
+    /// Its place below the bundle's folder.
+    place: &'static str,
+    /// Its scripts below the repository's root, which travel without their comments.
+    scripts: &'static [&'static str],
+    /// What it may weigh, packed, in KiB; what was tried and what is left is in docs/decisions.md.
+    packed_kib_max: u64,
+}
 
-/// A built worker.
+/// The one that decides: each new isolate loads it.
+const EDGE: Worker = Worker {
+    package: "meter-bundle",
+    name: "edge",
+    place: "",
+    scripts: &[
+        "edge/again.js",
+        "edge/answer.js",
+        "edge/entry.js",
+        "edge/platform.js",
+        "edge/reach.js",
+        "edge/service.js",
+        "edge/testing.js",
+    ],
+    packed_kib_max: 97,
+};
+
+/// The one with the homes.
+const HOMES: Worker = Worker {
+    package: "meter-homes-bundle",
+    name: "homes",
+    place: "homes",
+    scripts: &[
+        "edge/platform.js",
+        "homes/commit.js",
+        "homes/entry.js",
+        "homes/home.js",
+        "homes/objects.js",
+        "homes/sub_home.js",
+    ],
+    packed_kib_max: 97,
+};
+
+/// The built workers.
 #[derive(Debug)]
 pub(crate) struct Bundle {
-    /// The folder with its files.
+    /// The folder with their files.
     pub(crate) folder: PathBuf,
-    /// What it weighs packed, where there is a gzip.
-    packed_kib: Option<u64>,
+    /// What is larger than it may be. Only whoever asks for the size is told, not whoever wants to run it.
+    too_large: Vec<String>,
 }
 
 impl Bundle {
     /// The configuration that workerd runs.
     pub(crate) fn workerd_config(&self) -> PathBuf {
-        self.folder.join("workerd.capnp")
+        self.folder.join(CONFIG)
     }
 
-    /// An error where it weighs more than it may. Only whoever asks for the size is told, not whoever wants to run it.
+    /// An error where a worker weighs more than it may.
     pub(crate) fn ensure_small(&self) -> Result<()> {
-        let packed = self.packed_kib.unwrap_or_default();
         ensure!(
-            packed <= PACKED_KIB_MAX,
-            "the bundle is {packed} KiB packed, and may be {PACKED_KIB_MAX}: see \"What the bundle weighs\" in docs/decisions.md"
+            self.too_large.is_empty(),
+            "{}: see \"What the bundle weighs\" in docs/decisions.md",
+            self.too_large.join(", ")
         );
         Ok(())
     }
@@ -94,51 +125,89 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if options.examples { example::build() } else { Ok(()) }
 }
 
-/// Builds the worker, if anything has changed, and says how large it is.
+/// Builds both workers, if anything has changed, and says how large they are.
 pub(crate) fn build() -> Result<Bundle> {
-    let wasm = compile()?;
+    let messages = compile()?;
     let folder = config::target().join("edge");
     fs::create_dir_all(&folder)?;
-    for name in COPIED {
-        let source = config::root().join("edge").join(name);
-        let text =
-            fs::read_to_string(&source).with_context(|| format!("cannot read {}", source.display()))?;
-        let text = if name.ends_with(".js") { script::bare(&text)? } else { text };
-        write_if_new(&folder.join(name), text.as_bytes())?;
-    }
-    if is_outdated(&folder, &wasm) {
-        let progress = Progress::start("worker glue");
-        let glue = glue::make(&wasm, "meter")?;
-        let packing = order::improve(&glue.wasm)?;
-        write_if_new(&folder.join(WASM), &packing.wasm)?;
-        write_if_new(&folder.join(NAMES), packing.names.as_bytes())?;
-        // Last, because its age tells whether all of this has to be done again.
-        write_new(&folder.join(GLUE), script::bare(&glue.javascript)?.as_bytes())?;
-        progress.done();
-    }
-    let packed_kib = report_size(&folder);
-    Ok(Bundle { folder, packed_kib })
+    let capnp =
+        fs::read(config::root().join("edge").join(CONFIG)).context("cannot read edge/workerd.capnp")?;
+    write_if_new(&folder.join(CONFIG), &capnp)?;
+    let too_large = [EDGE, HOMES]
+        .iter()
+        .map(|worker| worker.put(&messages, &folder.join(worker.place)))
+        .collect::<Result<Vec<_>>>()?;
+    Ok(Bundle { folder, too_large: too_large.into_iter().flatten().collect() })
 }
 
-/// Compiles the worker, and returns the wasm file that cargo names.
-fn compile() -> Result<PathBuf> {
+/// Compiles the workers, and returns cargo's messages, which name the wasm files.
+fn compile() -> Result<String> {
     let toolchain = toolchain::wasm()?;
     let mut cargo = toolchain.cargo("build");
-    cargo.args(["--package", PACKAGE, "--lib", "--profile", "edge"]);
-    cargo.arg("--message-format=json-render-diagnostics");
-    let messages = process::run(&format!("worker, {}", toolchain.describe()), &mut cargo)?;
-    wasm_file(&messages).ok_or_else(|| {
-        anyhow!(
-            "cargo built {PACKAGE}, but no wasm file: its [lib] needs crate-type \"cdylib\" for {}",
-            toolchain::TARGET
-        )
-    })
+    for worker in [EDGE, HOMES] {
+        cargo.args(["--package", worker.package]);
+    }
+    cargo.args(["--lib", "--profile", "edge", "--message-format=json-render-diagnostics"]);
+    process::run(&format!("workers, {}", toolchain.describe()), &mut cargo)
 }
 
-/// Finds the wasm file in cargo's messages.
-fn wasm_file(messages: &str) -> Option<PathBuf> {
+impl Worker {
+    /// Makes its files. Says so if it is too large.
+    fn put(&self, messages: &str, folder: &Path) -> Result<Option<String>> {
+        let wasm = wasm_file(messages, self.package).ok_or_else(|| {
+            anyhow!(
+                "cargo built {}, but no wasm file: its [lib] needs crate-type \"cdylib\" for {}",
+                self.package,
+                toolchain::TARGET
+            )
+        })?;
+        fs::create_dir_all(folder)?;
+        for path in self.scripts {
+            let text = fs::read_to_string(config::root().join(path))
+                .with_context(|| format!("cannot read {path}"))?;
+            write_if_new(&folder.join(name_of(path)), script::bare(&text)?.as_bytes())?;
+        }
+        if is_outdated(folder, &wasm) {
+            let progress = Progress::start(&format!("{}, glue", self.name));
+            let glue = glue::make(&wasm, "meter")?;
+            let packing = order::improve(&glue.wasm)?;
+            write_if_new(&folder.join(WASM), &packing.wasm)?;
+            write_if_new(&folder.join(NAMES), packing.names.as_bytes())?;
+            // Last, because its age tells whether all of this has to be done again.
+            write_new(&folder.join(GLUE), script::bare(&glue.javascript)?.as_bytes())?;
+            progress.done();
+        }
+        Ok(self.measure(folder))
+    }
+
+    /// Tells how large its modules are, as they are and as they travel. Says so if that is too much.
+    fn measure(&self, folder: &Path) -> Option<String> {
+        let scripts = self.scripts.iter().map(|path| name_of(path)).chain([GLUE]);
+        let (wasm, wasm_packed) = sizes(folder, [WASM].into_iter());
+        let (scripts, scripts_packed) = sizes(folder, scripts);
+        let kib = |bytes: u64| bytes.div_ceil(1024);
+        let (name, max) = (self.name, self.packed_kib_max);
+        let (mut told, mut all) = (String::new(), 0);
+        if let Some((wasm, scripts)) = wasm_packed.zip(scripts_packed) {
+            all = kib(wasm.saturating_add(scripts));
+            told = format!("; gzip {all} KiB of {max}: {} and {}", kib(wasm), kib(scripts));
+        }
+        eprintln!("  ✓ {name}: {WASM} {} KiB, scripts {} KiB{told}", kib(wasm), kib(scripts));
+        (all > max).then(|| format!("the {name} is {all} KiB packed, and may be {max}"))
+    }
+}
+
+/// A file's name.
+fn name_of(path: &str) -> &str {
+    path.rsplit_once('/').map_or(path, |(_, name)| name)
+}
+
+/// Finds a package's wasm file in cargo's messages.
+fn wasm_file(messages: &str, package: &str) -> Option<PathBuf> {
+    let target = package.replace('-', "_");
     let artifacts = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     artifacts
+        .filter(|artifact| artifact.pointer("/target/name").is_some_and(|name| *name == *target))
         .filter_map(|artifact| artifact.get("filenames")?.as_array().cloned())
         .flatten()
         .filter_map(|file| file.as_str().map(PathBuf::from))
@@ -169,21 +238,6 @@ fn write_new(file: &Path, content: &[u8]) -> Result<()> {
     draft.push(format!(".{}", std::process::id()));
     fs::write(&draft, content).with_context(|| format!("cannot write {}", file.display()))?;
     fs::rename(&draft, file).with_context(|| format!("cannot write {}", file.display()))
-}
-
-/// Says how large the bundle's modules are, as they are and as they travel.
-fn report_size(folder: &Path) -> Option<u64> {
-    let scripts = COPIED.into_iter().filter(|name| name.ends_with(".js")).chain([GLUE]);
-    let (wasm, wasm_packed) = sizes(folder, [WASM].into_iter());
-    let (scripts, scripts_packed) = sizes(folder, scripts);
-    let kib = |bytes: u64| bytes.div_ceil(1024);
-    let packed = wasm_packed.zip(scripts_packed);
-    let told = packed.map_or_else(String::new, |(wasm, scripts)| {
-        let all = kib(wasm.saturating_add(scripts));
-        format!("; gzip {all} KiB of {PACKED_KIB_MAX}: {} and {}", kib(wasm), kib(scripts))
-    });
-    eprintln!("  ✓ target/edge: {WASM} {} KiB, scripts {} KiB{told}", kib(wasm), kib(scripts));
-    packed.map(|(wasm, scripts)| kib(wasm.saturating_add(scripts)))
 }
 
 /// The size of some of its files together, and packed in one piece, as they are deployed, where there is a gzip.
@@ -220,15 +274,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_wasm_file_is_the_one_that_cargo_names() {
+    fn the_wasm_file_is_the_one_that_cargo_names_for_the_package() {
         let messages = concat!(
-            r#"{"reason":"compiler-artifact","filenames":["/x/libshared.rlib"]}"#,
+            r#"{"target":{"name":"shared"},"filenames":["/x/libshared.rlib"]}"#,
             "\nnot json\n",
-            r#"{"reason":"compiler-artifact","filenames":["/x/meter.wasm","/x/libmeter.rlib"]}"#,
+            r#"{"target":{"name":"meter_bundle"},"filenames":["/x/meter_bundle.wasm","/x/libmeter.rlib"]}"#,
             "\n",
-            r#"{"reason":"build-finished","success":true}"#,
+            r#"{"target":{"name":"other"},"filenames":["/x/other.wasm"]}"#,
         );
-        assert_eq!(wasm_file(messages), Some(PathBuf::from("/x/meter.wasm")));
-        assert_eq!(wasm_file(r#"{"filenames":["/x/libmeter.rlib"]}"#), None);
+        assert_eq!(wasm_file(messages, "meter-bundle"), Some(PathBuf::from("/x/meter_bundle.wasm")));
+        assert_eq!(wasm_file(messages, "shared"), None);
+        assert_eq!(wasm_file(messages, "homes"), None);
     }
 }

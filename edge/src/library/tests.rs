@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use shared::home::Home;
+use shared::home::call::{ContactReply, HomeReply};
 use shared::ids::{Incarnation, KeyId, Mode, ProjectId};
 use shared::key::ProjectKey;
 use shared::lease::message::HolderId;
@@ -14,8 +15,6 @@ use shared::policy::{AllowanceParts, LeaseRules, Overage, Policy, Status};
 use shared::units::Units;
 
 use super::*;
-use crate::isolate::ContactReply;
-use crate::step::HomeReply;
 
 const NOW: Timestamp = Timestamp::from_ms(1_795_435_200_000);
 

@@ -5,6 +5,7 @@
 //! over for writing, and its clock never runs backwards.
 
 mod account;
+pub mod call;
 pub(crate) mod contact;
 pub(crate) mod crowd;
 pub(crate) mod denial;

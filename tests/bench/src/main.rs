@@ -59,7 +59,7 @@ fn run(options: &Options) -> Result<()> {
     let load = kit::machine::load();
     let mut remarks = Vec::new();
     let mut variants = options.variants();
-    let places = find_places(&mut variants, &mut remarks)?;
+    let places = find_places(&variants, &mut remarks)?;
     // The scratch folder comes before whatever runs in it, so that it is removed after that has ended.
     let scratch = Scratch::new(&config::root().join("target").join("bench"))?;
     let redis = start_redis(&scratch, &mut variants, &mut remarks)?;
@@ -101,7 +101,7 @@ fn run(options: &Options) -> Result<()> {
 }
 
 /// Finds the programs, and leaves out what the bundle cannot do.
-fn find_places(variants: &mut Vec<Variant>, remarks: &mut Vec<String>) -> Result<Places> {
+fn find_places(variants: &[Variant], remarks: &mut Vec<String>) -> Result<Places> {
     let workerd = config::workerd()?;
     if !variants.iter().any(|variant| variant.serve == Serve::Meter) {
         return Ok(Places { workerd, ours: None });
@@ -110,14 +110,6 @@ fn find_places(variants: &mut Vec<Variant>, remarks: &mut Vec<String>) -> Result
     if meter.components().any(|part| part.as_os_str() == "debug") {
         remarks.push(
             "the aggregator is not optimised: it takes more of the processors than it needs".to_owned(),
-        );
-    }
-    if !parts::knows_home_delay(&bundle)? {
-        leave_out(
-            variants,
-            remarks,
-            "the bundle's worker does not know METER_TEST_HOME_DELAY_MS",
-            |variant| variant.serve == Serve::Meter && variant.home_delay_ms > 0,
         );
     }
     Ok(Places { workerd, ours: Some((bundle, meter)) })

@@ -8,7 +8,6 @@ mod redis;
 mod scratch;
 mod workerd;
 
-pub(crate) use meter::knows_home_delay;
 pub(crate) use redis::{Redis, find_or_install as find_redis};
 pub(crate) use scratch::Scratch;
 

@@ -15,21 +15,21 @@ const ANSWER_BYTES_MAX: u64 = 64 * 1024;
 
 /// An answer: its status, and its body as far as it could be read.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     body: String,
 }
 
 impl Answer {
     /// The JSON object in the body. Its braces are looked for, so that no transfer coding has to be undone.
-    pub(super) fn json(&self) -> Option<Value> {
+    pub(crate) fn json(&self) -> Option<Value> {
         let (start, end) = (self.body.find('{')?, self.body.rfind('}')?);
         serde_json::from_str(self.body.get(start..=end)?).ok()
     }
 }
 
 /// The answer to `GET path`, if there is one; `key` goes into the `Authorization` header.
-pub(super) fn get(address: SocketAddr, path: &str, key: Option<&str>) -> Option<Answer> {
+pub(crate) fn get(address: SocketAddr, path: &str, key: Option<&str>) -> Option<Answer> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
     stream.set_write_timeout(Some(PATIENCE)).ok()?;

@@ -16,7 +16,8 @@ pub(crate) fn build() -> Result<()> {
     cargo.arg("--manifest-path").arg(config::root().join("examples/rust-worker/Cargo.toml"));
     cargo.args(["--release", "--message-format=json-render-diagnostics"]);
     let messages = run("examples/rust-worker", &mut cargo)?;
-    let wasm = wasm_file(&messages).context("cargo built examples/rust-worker, but no wasm file")?;
+    let wasm =
+        wasm_file(&messages, "rust-worker").context("cargo built examples/rust-worker, but no wasm file")?;
     let glue = glue::make(&wasm, "worker")?;
     let folder = config::target().join("examples");
     std::fs::create_dir_all(&folder)?;

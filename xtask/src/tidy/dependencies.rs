@@ -69,8 +69,11 @@ pub(super) fn check(packages: &[Package]) -> Vec<String> {
         for Dependency { name, for_tests_only } in &package.dependencies {
             let why = match (package.name.as_str(), name.as_str()) {
                 (_, name) if LEAVES.contains(&name) => "nothing depends on bench, tests or xtask",
-                ("meter-edge", "aggregator") => "the edge knows shared, never the aggregator",
-                ("aggregator", "meter-edge") => "the aggregator knows shared, never the edge",
+                ("meter-edge" | "meter-homes", "aggregator") => "the edge knows shared, never the aggregator",
+                ("aggregator", "meter-edge" | "meter-homes") => "the aggregator knows shared, never the edge",
+                ("meter-edge", "meter-homes") | ("meter-homes", "meter-edge") => {
+                    "edge and homes are deployed apart: what both know is in shared"
+                }
                 ("shared", name) if !for_tests_only && !SHARED_MAY.contains(&name) => {
                     "shared is pure: a new dependency is a decision (docs/decisions.md, then tidy's list)"
                 }
@@ -108,6 +111,7 @@ mod tests {
             ("shared", "tests", true, true),
             ("meter-edge", "shared", false, false),
             ("meter-edge", "aggregator", false, true),
+            ("meter-homes", "meter-edge", false, true),
             ("aggregator", "xtask", false, true),
             ("aggregator", "tokio", false, false),
         ] {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::program::Program;
@@ -14,8 +14,6 @@ use crate::open::Line;
 
 /// The binding by which the worker waits before it asks a home.
 const HOME_DELAY: &str = "METER_TEST_HOME_DELAY_MS";
-/// What each worker definition has; the binding is put behind its first occurrence.
-const BINDINGS: &str = "bindings = [";
 const PROJECT: &str = "bench";
 /// The most that a project can have; beyond what a variant is asked in a minute, since it must take turns.
 const RPM: &str = "1000000";
@@ -108,38 +106,19 @@ impl Meter {
     }
 }
 
-/// Whether the bundle's worker can be told to wait before it asks a home.
-pub(crate) fn knows_home_delay(bundle: &Path) -> Result<bool> {
-    Ok(fs::read_to_string(bundle.join("reach.js"))
-        .context("the bundle has no reach.js")?
-        .contains(HOME_DELAY))
-}
-
-/// Copies the bundle as it is, but for the one binding.
+/// Copies the bundle, with the homes below it.
 fn copy_bundle(bundle: &Path, folder: &Path) -> Result<()> {
     fs::create_dir_all(folder)?;
     for entry in fs::read_dir(bundle)? {
         let entry = entry?;
-        if entry.file_type()?.is_file() {
-            fs::copy(entry.path(), folder.join(entry.file_name()))?;
+        let copy = folder.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_bundle(&entry.path(), &copy)?;
+        } else {
+            fs::copy(entry.path(), copy)?;
         }
     }
-    let config = folder.join("workerd.capnp");
-    let text = with_home_delay(&fs::read_to_string(&config)?)?;
-    fs::write(&config, text)?;
     Ok(())
-}
-
-fn with_home_delay(config: &str) -> Result<String> {
-    if config.contains(HOME_DELAY) {
-        return Ok(config.to_owned());
-    }
-    let (before, after) = config.split_once(BINDINGS).ok_or_else(|| {
-        anyhow!("the bundle's workerd.capnp has no `{BINDINGS}`, where {HOME_DELAY} would go")
-    })?;
-    Ok(format!(
-        "{before}{BINDINGS}\n    (name = \"{HOME_DELAY}\", fromEnvironment = \"{HOME_DELAY}\"),{after}"
-    ))
 }
 
 fn is_ready(address: SocketAddr) -> Result<()> {
@@ -147,19 +126,4 @@ fn is_ready(address: SocketAddr) -> Result<()> {
     let status = Line::connect(address)?.send(request.as_bytes(), |response| response.status)?;
     ensure!(status == 200, "/readyz answers {status}");
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_binding_is_added_once() {
-        let once = with_home_delay("worker = (\n  bindings = [\n    (name = \"A\"),\n  ],\n);\n").unwrap();
-        let expected = "worker = (\n  bindings = [\n    (name = \"METER_TEST_HOME_DELAY_MS\", \
-                        fromEnvironment = \"METER_TEST_HOME_DELAY_MS\"),\n    (name = \"A\"),\n  ],\n);\n";
-        assert_eq!(once, expected);
-        assert_eq!(with_home_delay(&once).unwrap(), once);
-        assert!(with_home_delay("const x = 1;").is_err());
-    }
 }

@@ -1,6 +1,6 @@
 //! The home object: load, let [`Home`] decide, save, reply. Nothing else.
 //!
-//! `entry.js` wraps this in a Durable Object class and does the waiting: it pulls a policy when a
+//! `home.js` wraps this in a Durable Object class and does the waiting: it pulls a policy when a
 //! reply asks for one, sends the flushes that are handed out, and sets the alarm. Decisions and
 //! contacts are saved in groups, before any reply of them leaves; every other method saves by itself.
 
@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use core::cell::{Cell, RefCell, RefMut};
 
 use shared::decision::Ask;
+use shared::home::call::{ContactReply, HomeReply, Observing};
 use shared::home::{Home, HomeName};
 use shared::ids::Incarnation;
 use shared::json;
@@ -21,13 +22,11 @@ use shared::time::Timestamp;
 use shared::wire::{Flush, FlushAck, INGEST_PATH};
 use wasm_bindgen::prelude::wasm_bindgen;
 
-use crate::config;
-use crate::home_store;
-use crate::isolate::ContactReply;
-use crate::platform::Sql;
-use crate::step::{HomeReply, Observing};
+use crate::keys;
+use crate::rows;
+use crate::sql::Sql;
 
-/// A signed message to the aggregator, as `entry.js` sends it.
+/// A signed message to the aggregator, as `home.js` sends it.
 #[derive(Debug, json::Write)]
 struct Message {
     path: &'static str,
@@ -35,7 +34,7 @@ struct Message {
     signature: String,
 }
 
-/// A flush as `entry.js` sends it: each message in turn, then one call with the outcome.
+/// A flush as `home.js` sends it: each message in turn, then one call with the outcome.
 #[derive(Debug, json::Write)]
 struct Round {
     seq: u64,
@@ -155,7 +154,7 @@ impl HomeObject {
     /// When the signature is not by a policy key, or the rows cannot be read or written.
     pub fn install(&self, name: &str, fresh: &str, signed: &str, now_ms: u64) -> Result<Option<u64>, String> {
         let signed: SignedPolicy = json::read(signed).map_err(text)?;
-        let policy = config::with(|config| signed.open(&config.signing_keys)).map_err(text)?;
+        let policy = keys::with(|keys| signed.open(keys)).map_err(text)?;
         let now = Timestamp::from_ms(now_ms);
         let version = self.turn(Some((name, fresh)), now, |home| {
             home.install(policy);
@@ -196,7 +195,7 @@ impl HomeObject {
         if ack.watermark < seq {
             return Err(format!("the aggregator acknowledged flush {}, not {seq}", ack.watermark));
         }
-        let policy = config::with(|config| ack.policy.open(&config.signing_keys)).map_err(text)?;
+        let policy = keys::with(|keys| ack.policy.open(keys)).map_err(text)?;
         self.turn(None, now, |home| {
             home.flushed(now, seq);
             home.install(policy);
@@ -221,7 +220,7 @@ impl HomeObject {
     pub fn save(&self) -> Result<(), String> {
         let mut slot = self.home.borrow_mut();
         let Some(home) = slot.as_mut() else { return Ok(()) };
-        home_store::save(&self.sql, home.take_writes()).inspect_err(|_| {
+        rows::save(&self.sql, home.take_writes()).inspect_err(|_| {
             *slot = None;
             self.generation.set(self.generation.get().wrapping_add(1));
         })
@@ -273,7 +272,7 @@ impl HomeObject {
     ) -> Result<RefMut<'_, Option<Box<Home>>>, String> {
         let mut slot = self.home.borrow_mut();
         if slot.is_none() {
-            *slot = Home::load(home_store::load(&self.sql)?, now).map_err(text)?.map(Box::new);
+            *slot = Home::load(rows::load(&self.sql)?, now).map_err(text)?.map(Box::new);
         }
         if slot.is_none()
             && let Some((name, fresh)) = identity
@@ -288,8 +287,7 @@ impl HomeObject {
 fn message(flush: &Flush, now: Timestamp) -> Result<Message, String> {
     let body = json::write(flush);
     let signed = Signed { method: "POST", path: INGEST_PATH, body: body.as_bytes() };
-    let signature =
-        config::with(|config| config.signing_keys.current(Purpose::Edge).map(|key| signed.sign(key, now)));
+    let signature = keys::with(|keys| keys.current(Purpose::Edge).map(|key| signed.sign(key, now)));
     let signature = signature.ok_or("there is no signing key of purpose edge")?;
     Ok(Message { path: INGEST_PATH, body, signature })
 }

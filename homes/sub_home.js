@@ -3,9 +3,8 @@
 
 import { DurableObject } from 'cloudflare:workers';
 import { Commit } from './commit.js';
-import { configure, life, log, meter, now, rust, seed, texts, wall } from './platform.js';
-import { reach } from './reach.js';
-import { follow } from './testing.js';
+import { homes, ready, texts } from './objects.js';
+import { follow, inTime, life, log, meter, now, rust, seed, wall } from './platform.js';
 
 // How long a contact waits here for the home. Its isolate sends it again after that.
 const PARKED_MS = 900;
@@ -41,7 +40,7 @@ export class MeterSubHome extends DurableObject {
   async alarm() {
     this.#alarm = undefined;
     try {
-      if (this.env.METER_TEST === '1') await follow(this.env);
+      if (this.env.METER_TEST === '1') await follow(homes(this.env));
       await this.#resume();
     } catch (error) {
       log('a sub-home could not go on', error);
@@ -64,11 +63,15 @@ export class MeterSubHome extends DurableObject {
   async #compare() {
     const [home, id] = this.#turn(sub => sub.known());
     if (home === undefined) return;
-    const progress = await reach(this.env, 'HOME', home, stub => stub.progress(home, id));
+    const progress = await this.#reach(home, stub => stub.progress(home, id));
     if (this.#turn(sub => sub.resume(progress, random()))) {
       log('a sub-home begins a new life', 'its storage is older than what the home knows of it');
     }
     await this.#commit.written();
+  }
+
+  #reach(home, call) {
+    return inTime(this.env, () => call(homes(this.env)(home)));
   }
 
   #park(ticket) {
@@ -89,7 +92,7 @@ export class MeterSubHome extends DurableObject {
   }
 
   #turn(act) {
-    configure(this.env);
+    ready(this.env);
     return rust(() => {
       if (this.#instance !== life.instanceId) {
         this.#sub = new meter.SubHomeObject(texts(this.ctx.storage.sql));
@@ -127,7 +130,7 @@ export class MeterSubHome extends DurableObject {
     try {
       // What it says must be in the rows before anybody hears of it.
       await this.#commit.written();
-      const reply = await reach(this.env, 'HOME', home, stub => stub.contact(home, contact));
+      const reply = await this.#reach(home, stub => stub.contact(home, contact));
       const told = this.#turn(sub => sub.receive(reply, seed(), now()));
       await this.#commit.written();
       for (const [ticket, answer] of told.map(parted)) {

@@ -6,7 +6,7 @@ use core::mem::replace;
 
 use shared::home::Row;
 
-use crate::platform::Sql;
+use crate::sql::Sql;
 
 /// SQLite accepts more parameters, but the platform's limit is 100 in one statement.
 const ROWS_PER_STATEMENT_MAX: usize = 50;

@@ -6,26 +6,29 @@ use atomic_refcell::{AtomicRef, AtomicRefCell, AtomicRefMut};
 
 /// One value, which is made when it is first asked for.
 #[derive(Debug)]
-pub(crate) struct State<T>(AtomicRefCell<Option<T>>);
+pub struct State<T>(AtomicRefCell<Option<T>>);
 
-impl<T: Default> State<T> {
+impl<T> State<T> {
     /// Nothing yet.
-    pub(crate) const fn new() -> Self {
+    #[expect(clippy::new_without_default, reason = "a `static` is made of a constant")]
+    pub const fn new() -> Self {
         Self(AtomicRefCell::new(None))
     }
+}
 
+impl<T: Default> State<T> {
     /// Puts a value in the place of the old one.
-    pub(crate) fn set(&self, value: T) {
+    pub fn set(&self, value: T) {
         *self.0.borrow_mut() = Some(value);
     }
 
     /// Reads it. `f` may read it again, but must not change it.
-    pub(crate) fn with<R>(&self, f: impl FnOnce(&T) -> R) -> R {
+    pub fn with<R>(&self, f: impl FnOnce(&T) -> R) -> R {
         f(&self.read())
     }
 
     /// Changes it. `f` must not ask for it again.
-    pub(crate) fn with_mut<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
+    pub fn with_mut<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
         f(&mut self.write())
     }
 

@@ -1,6 +1,6 @@
 //! The sub-home object: load, let [`SubHome`] act, and hand over what is to be written and sent.
 //!
-//! `edge/sub_home.js` wraps this in a Durable Object class. Nothing may leave the object before
+//! `sub_home.js` wraps this in a Durable Object class. Nothing may leave the object before
 //! [`SubHomeObject::save`] has written what it tells of; the shell does that once for many calls.
 
 use alloc::borrow::ToOwned;
@@ -9,6 +9,8 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell, RefMut};
 
+use runtime::bits;
+use shared::home::call::ContactReply;
 use shared::home::{HomeName, Row};
 use shared::ids::Incarnation;
 use shared::json;
@@ -18,9 +20,8 @@ use shared::sub_home::SubHome;
 use shared::time::Timestamp;
 use wasm_bindgen::prelude::wasm_bindgen;
 
-use crate::home_store;
-use crate::isolate::ContactReply;
-use crate::platform::Sql;
+use crate::rows;
+use crate::sql::Sql;
 
 /// The row that says whose sub-home this is.
 const HOME: &str = "home";
@@ -149,7 +150,7 @@ impl SubHomeObject {
     pub fn save(&self) -> Result<(), String> {
         let mut slot = self.known.borrow_mut();
         let Some(known) = slot.as_mut() else { return Ok(()) };
-        home_store::save(&self.sql, known.sub.take_writes()).inspect_err(|_| {
+        rows::save(&self.sql, known.sub.take_writes()).inspect_err(|_| {
             *slot = None;
             self.generation.set(self.generation.get().wrapping_add(1));
         })
@@ -188,7 +189,7 @@ impl SubHomeObject {
     }
 
     fn load(&self) -> Result<Option<Known>, String> {
-        let mut rows = home_store::load(&self.sql)?;
+        let mut rows = rows::load(&self.sql)?;
         let Some(home) = rows.iter().position(|(key, _)| key == HOME) else { return Ok(None) };
         let (_, home) = rows.remove(home);
         let home = HomeName::parse(&home).map_err(text)?;
@@ -199,14 +200,13 @@ impl SubHomeObject {
     fn found(&self, home: HomeName, random: &[u32]) -> Result<Known, String> {
         let (id, incarnation) = fresh(random)?;
         let row = Row { key: HOME.to_owned(), value: Some(home.to_string()) };
-        home_store::save(&self.sql, vec![row])?;
+        rows::save(&self.sql, vec![row])?;
         Ok(Known { home, sub: SubHome::new(id, incarnation) })
     }
 }
 
 /// What a new life is known by.
 fn fresh(random: &[u32]) -> Result<(HolderId, Incarnation), String> {
-    let bits = |words: &[u32]| words.iter().fold(0, |id: u128, word| (id << 32) | u128::from(*word));
     let (id, life) = random.split_at_checked(4).ok_or("eight random words are needed")?;
     let incarnation = Incarnation::parse(&format!("{:032x}", bits(life))).map_err(text)?;
     Ok((HolderId::from_bits(bits(id)), incarnation))

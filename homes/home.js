@@ -3,8 +3,8 @@
 
 import { DurableObject } from 'cloudflare:workers';
 import { Commit } from './commit.js';
-import { configure, life, log, meter, now, peer, rust, seed, texts, toWall, wall } from './platform.js';
-import { follow } from './testing.js';
+import { homes, ready, texts } from './objects.js';
+import { follow, life, log, meter, moveClock, now, peer, rust, seed, toWall, wall } from './platform.js';
 
 // An aggregator that takes longer is asked again by the next alarm.
 const AGGREGATOR_WAIT_MS = 10000;
@@ -62,10 +62,11 @@ export class MeterHome extends DurableObject {
     return Number(this.#turn(home => home.install(name, incarnation(), signed, now())));
   }
 
-  // Keeps the farthest that the clock was moved, for tests; see `testing.js`.
+  // Keeps the farthest that the clock was moved, for tests. Whoever is told how far finds all homes there already.
   async clock(offset_ms) {
     const kept = this.ctx.storage.kv.get('clock') ?? 0;
     if (offset_ms > kept) this.ctx.storage.kv.put('clock', offset_ms);
+    moveClock(Math.max(kept, offset_ms));
     return Math.max(kept, offset_ms);
   }
 
@@ -80,7 +81,7 @@ export class MeterHome extends DurableObject {
     this.#alarm = undefined;
     try {
       if (this.env.METER_TEST === '1') {
-        await follow(this.env);
+        await follow(homes(this.env));
         if (this.#panicking) {
           this.#panicking = false;
           this.#turn(() => meter.panicForTest());
@@ -98,7 +99,7 @@ export class MeterHome extends DurableObject {
   }
 
   #turn(act) {
-    configure(this.env);
+    ready(this.env);
     return rust(() => {
       if (this.#instance !== life.instanceId) {
         this.#home = new meter.HomeObject(texts(this.ctx.storage.sql));

@@ -1,0 +1,55 @@
+// The worker with the homes of all projects. On Cloudflare the edge reaches its objects by bindings; where processes
+// share one process's homes, they call it, with signed messages. See docs/protocol.md.
+//
+// Nothing here looks into what the calls say.
+
+import { ready } from './objects.js';
+import { bodyText, log, meter, rust, wall } from './platform.js';
+
+export { MeterHome } from './home.js';
+export { MeterSubHome } from './sub_home.js';
+
+const CALL_PATH = '/internal/contact';
+// The largest call: a contact with the cells of a busy second.
+const CALL_BYTES_MAX = 1024 * 1024;
+// What may be called from another process, by the binding of the object's class.
+const CALLS = {
+  HOME: new Set(['decide', 'contact', 'observe', 'install', 'progress', 'clock']),
+  SUB_HOME: new Set(['contact']),
+};
+
+function refused(problem) {
+  return new Response(problem, { status: JSON.parse(problem).status, headers: { 'Content-Type': 'application/problem+json' } });
+}
+
+const failed = code => refused(rust(() => meter.failure(code)));
+
+// The answer to another process's call.
+async function called(request, env) {
+  const body = await bodyText(request, CALL_BYTES_MAX);
+  if (body === undefined) return failed('body_too_large');
+  const signature = request.headers.get('palveron-signature') ?? '';
+  const refusal = rust(() => meter.refuseCall(CALL_PATH, body, signature, BigInt(wall())));
+  if (refusal !== undefined) return refused(refusal);
+  try {
+    const [binding, name, method, ...args] = JSON.parse(body);
+    if (!CALLS[binding]?.has(method)) throw new Error(`there is no ${binding}.${method} to call`);
+    return Response.json({ reply: await env[binding].getByName(name)[method](...args) });
+  } catch (error) {
+    log('another process called in vain', error);
+    return failed('home_unavailable');
+  }
+}
+
+export default {
+  async fetch(request, env) {
+    try {
+      ready(env);
+    } catch (error) {
+      log('the homes are not configured', error);
+      return failed('not_ready');
+    }
+    const { pathname } = new URL(request.url);
+    return request.method === 'POST' && pathname === CALL_PATH ? called(request, env) : failed('not_found');
+  },
+};

@@ -1,0 +1,25 @@
+//! The homes of all projects, and their sub-homes, as Durable Objects of a worker of their own: what must be durable.
+//!
+//! It is apart from the edge so that either is deployed without the other, and so that an isolate that only decides
+//! loads none of this. `home.js` and `sub_home.js` own the platform: they wait, send and set alarms. Between those
+//! steps they call the synchronous functions here with plain text. No Rust future ever runs here.
+//!
+//! Like the core it has no standard library; `homes/bundle` makes it the worker's program.
+
+#![no_std]
+
+#[macro_use]
+extern crate alloc;
+
+mod call;
+mod home_object;
+mod keys;
+mod rows;
+mod sql;
+mod sub_home_object;
+
+pub use call::{failure, refuse_call};
+pub use home_object::HomeObject;
+pub use keys::configure;
+pub use sql::Sql;
+pub use sub_home_object::SubHomeObject;

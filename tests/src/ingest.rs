@@ -13,7 +13,13 @@ use crate::stack::Stack;
 /// A flush of one cell of today, as text, so that a changed wire format is seen.
 #[must_use]
 pub fn flush_of(project: &str, seq: u64, units: u64) -> String {
-    let cell = json!({"day": clock::now().day().to_string(), "kind": "verify", "agent": "bot", "units": units,
+    flush_at(project, seq, units, clock::now())
+}
+
+/// As [`flush_of`], of the day of that instant.
+#[must_use]
+pub fn flush_at(project: &str, seq: u64, units: u64, at: Timestamp) -> String {
+    let cell = json!({"day": at.day().to_string(), "kind": "verify", "agent": "bot", "units": units,
         "tokens_in": 0, "tokens_out": 0, "anchors": 0});
     json!({"project": project, "mode": "live", "source": "home", "incarnation": "0123456789abcdef",
         "seq": seq, "cells": [cell]})
@@ -35,6 +41,14 @@ pub fn signature(stack: &Stack, purpose: Purpose, body: &[u8], at: Timestamp) ->
 /// # Errors
 /// As [`signature`].
 pub fn signed(stack: &Stack, body: &str) -> Result<Call> {
-    let signature = signature(stack, Purpose::Edge, body.as_bytes(), clock::now())?;
+    signed_at(stack, body, clock::now())
+}
+
+/// As [`signed`], for an aggregator whose clock shows that instant.
+///
+/// # Errors
+/// As [`signature`].
+pub fn signed_at(stack: &Stack, body: &str, at: Timestamp) -> Result<Call> {
+    let signature = signature(stack, Purpose::Edge, body.as_bytes(), at)?;
     Ok(Call::post(INGEST_PATH, body.to_owned()).json().header(SIGNATURE_HEADER, signature))
 }

@@ -97,7 +97,7 @@ async fn a_session_is_paid_before_we_know_of_it_and_a_minute_later_the_same_is_s
 
 #[tokio::test]
 async fn a_debit_that_comes_back_as_a_dispute_after_use_binds_the_next_lot() -> Result<()> {
-    let shop = Shop::open(Plan::Pro).await?;
+    let shop = Shop::open_early_in_a_month(Plan::Pro).await?;
     shop.used(1, 12_000).await?;
     let (_, session) = shop.buy_pack("small").await?;
     shop.pay(&session, "sepa_debit").await?;

@@ -1,11 +1,13 @@
 //! A meter with an account at the simulated Stripe, and what customers, banks and the network do there.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
+use shared::time::Timestamp;
 use tests::client::{Answer, Call};
 use tests::clock;
 use tests::poll::eventually;
@@ -18,12 +20,24 @@ const SOON: Duration = Duration::from_secs(45);
 pub(super) struct Shop {
     pub(super) stack: Stack,
     pub(super) project: Project,
+    /// How far the clocks of the meter and of Stripe are ahead of the machine's.
+    moved_ms: Cell<u64>,
 }
 
 impl Shop {
     /// A shop with its prices at Stripe, and a project on that plan. There is no edge.
     pub(super) async fn open(plan: shared::plan::Plan) -> Result<Self> {
         Self::open_on(plan, None).await
+    }
+
+    /// As [`Shop::open`], on the second of a month, whatever day it is. For tests whose hours or days must lie in one
+    /// month: what is used belongs to its month, and with the next one its quota begins anew.
+    pub(super) async fn open_early_in_a_month(plan: shared::plan::Plan) -> Result<Self> {
+        let shop = Self::open(plan).await?;
+        let now = shop.now();
+        let second = now.period().end().day().next().start();
+        shop.later(&format!("{}s", now.seconds_until(second))).await?;
+        Ok(shop)
     }
 
     /// As [`Shop::open`], with its books in that Postgres database where one is named.
@@ -36,7 +50,7 @@ impl Shop {
     pub(super) fn on(stack: Stack, plan: shared::plan::Plan) -> Result<Self> {
         stack.meter(&["stripe", "sync"])?;
         let project = Project::create(&stack, "demo", Limits { plan, rpm: None, included: None })?;
-        Ok(Self { stack, project })
+        Ok(Self { stack, project, moved_ms: Cell::default() })
     }
 
     /// Ends a passed test: all that was sent to Stripe was judged, and nothing has panicked.
@@ -159,10 +173,17 @@ impl Shop {
 
     /// Reports that so many units were used.
     pub(super) async fn used(&self, seq: u64, units: u64) -> Result<()> {
-        let flush = tests::ingest::flush_of("demo", seq, units);
-        let answer = tests::ingest::signed(&self.stack, &flush)?.send(self.stack.aggregator()).await?;
+        let now = self.now();
+        let flush = tests::ingest::flush_at("demo", seq, units, now);
+        let answer =
+            tests::ingest::signed_at(&self.stack, &flush, now)?.send(self.stack.aggregator()).await?;
         ensure!(answer.status == 200, "{}", answer.text());
         Ok(())
+    }
+
+    /// What the clocks of the meter and of Stripe show.
+    fn now(&self) -> Timestamp {
+        clock::now().plus_ms(self.moved_ms.get())
     }
 
     /// Moves the clocks of the meter and of Stripe: first the meter's, if it runs, so that it takes what Stripe
@@ -170,7 +191,8 @@ impl Shop {
     pub(super) async fn later(&self, by: &str) -> Result<()> {
         let moved: Value = serde_json::from_str(&self.stack.meter(&["clock", "advance", by, "--json"])?)?;
         let offset_ms = moved["offset_ms"].as_u64().context("clock advance names no offset_ms")?;
-        eventually("the meter's clock", SOON, async || self.has_moved(offset_ms).await).await?;
+        self.moved_ms.set(offset_ms);
+        eventually("the meter's clock", SOON, async || self.has_moved().await).await?;
         self.control("POST", "clock", &json!({ "offset_ms": offset_ms })).await.map(drop)
     }
 
@@ -192,15 +214,13 @@ impl Shop {
         self.stack.begin(&[Part::Aggregator]).await
     }
 
-    /// Whether the meter takes a delivery of that time; one that does not run has nothing to wait for.
-    async fn has_moved(&self, offset_ms: u64) -> Result<Option<()>> {
+    /// Whether the meter takes a delivery of now; one that does not run has nothing to wait for.
+    async fn has_moved(&self) -> Result<Option<()>> {
         let body = json!({
-            "id": format!("evt_clock_{offset_ms}"), "type": "product.updated", "livemode": false,
+            "id": format!("evt_clock_{}", self.moved_ms.get()), "type": "product.updated", "livemode": false,
             "data": { "object": { "id": "prod" } },
         });
-        let (body, now) = (body.to_string(), clock::now().plus_ms(offset_ms).as_seconds());
-        let header = signature(self.stack.stripe_secret(), &now.to_string(), body.as_bytes());
-        let answer = self.deliver_as(body.as_bytes(), &header).await;
+        let answer = self.deliver(body.to_string().as_bytes()).await;
         Ok(answer.map_or(true, |answer| answer.status == 200).then_some(()))
     }
 
@@ -231,7 +251,7 @@ impl Shop {
 
     /// Delivers a body signed with the endpoint's secret, as of now.
     pub(super) async fn deliver(&self, body: &[u8]) -> Result<Answer> {
-        let header = signature(self.stack.stripe_secret(), &clock::now().as_seconds().to_string(), body);
+        let header = signature(self.stack.stripe_secret(), &self.now().as_seconds().to_string(), body);
         self.deliver_as(body, &header).await
     }
 

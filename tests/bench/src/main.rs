@@ -1,6 +1,6 @@
 //! The edge benchmark: our worker beside what one would write instead, in one run.
 //!
-//! Starts every variant's workerd once, loads them in turn, and reports medians and ratios. It must never average a
+//! Loads every variant's workerd in turn, a new one each round, and reports medians and ratios. It must never average a
 //! failure away, and never leave a process behind.
 
 mod clock;

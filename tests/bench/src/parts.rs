@@ -113,9 +113,17 @@ impl Server {
         self.meter.as_ref()
     }
 
-    /// workerd's process.
-    pub(crate) fn workerd_pid(&self) -> u32 {
-        self.workerd.pid()
+    /// Processor time of workerd so far.
+    pub(crate) fn workerd_us(&self) -> Result<u64> {
+        self.workerd.used_us()
+    }
+
+    /// Starts workerd anew. Two processes of it differ by up to a tenth for as long as they live, so that what one of
+    /// them shows is partly luck.
+    pub(crate) fn renew(&mut self) -> Result<()> {
+        self.workerd.restart()?;
+        let target = self.target.clone();
+        self.workerd.wait_until("workerd", || answers_well(&target))
     }
 
     /// The process behind workerd: the aggregator, or Redis.

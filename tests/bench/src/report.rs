@@ -57,7 +57,7 @@ fn head(options: &Options, circumstances: &Circumstances) -> String {
     };
     let all = shares.elapsed_us.saturating_mul(circumstances.processors);
     format!(
-        "- {day}, {machine}\n- {versions}\n- `{command}`: medians of {} interleaved rounds of {} ms each\n\
+        "- {day}, {machine}\n- {versions}\n- `{command}`: medians of {} interleaved rounds of {} ms each, with new processes in each\n\
          - the load generator used {} % of one processor; others used {} % of all; load before the start {}\n",
         options.rounds(),
         options.window().as_millis(),

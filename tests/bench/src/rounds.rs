@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use crate::options::{CONNECTIONS, Options};
+use crate::options::{CONNECTIONS, Options, WARM_UP};
 use crate::parts::Server;
 use crate::samples::{Level, Samples};
 use crate::stats::{per, percentile};
@@ -39,6 +39,9 @@ pub(crate) struct Shares {
 pub(crate) fn run(options: &Options, servers: &mut [Server], entries: &mut [Entry]) -> Result<Shares> {
     let before = Used::now(servers)?;
     for round in 0..options.rounds() {
+        if round > 0 {
+            servers.iter_mut().try_for_each(Server::renew)?;
+        }
         // Every second round goes backwards, so that nobody always follows the same neighbour.
         let mut order: Vec<&mut Entry> = entries.iter_mut().collect();
         if !round.is_multiple_of(2) {
@@ -48,7 +51,7 @@ pub(crate) fn run(options: &Options, servers: &mut [Server], entries: &mut [Entr
             interrupt::check()?;
             show(options, round, entry.variant.name);
             let server = servers.get_mut(entry.server).context("an entry without a server")?;
-            visit(options, round, server, entry)?;
+            visit(options, server, entry)?;
             server.check_alive()?;
         }
         finish_line(options, round);
@@ -57,11 +60,11 @@ pub(crate) fn run(options: &Options, servers: &mut [Server], entries: &mut [Entr
 }
 
 /// One variant's part of a round.
-fn visit(options: &Options, round: u32, server: &Server, entry: &mut Entry) -> Result<()> {
+fn visit(options: &Options, server: &Server, entry: &mut Entry) -> Result<()> {
     let target = server.target(&entry.variant);
     let samples = &mut entry.samples;
     let [fewest, _] = CONNECTIONS;
-    samples.count(&closed::run(&target, fewest, options.warm_up(round))?);
+    samples.count(&closed::run(&target, fewest, WARM_UP)?);
     for (connections, rounds) in CONNECTIONS.into_iter().zip(&mut samples.levels) {
         interrupt::check()?;
         let before = processes(server)?;
@@ -83,7 +86,7 @@ fn visit(options: &Options, round: u32, server: &Server, entry: &mut Entry) -> R
 }
 
 fn low_rate(options: &Options, target: &Target, samples: &mut Samples) -> Result<()> {
-    let tally = open::run(target, options.rate, options.window())?;
+    let tally = open::run(target, options.rate, options.low_window())?;
     samples.count(&tally);
     samples.low_us.extend(tally.latencies_us);
     Ok(())
@@ -97,7 +100,7 @@ fn per_second(answers: u64, window: Duration) -> u64 {
 /// What workerd and the process behind it have used so far.
 fn processes(server: &Server) -> Result<[u64; 2]> {
     let beside = server.beside_pid().map_or(Ok(0), usage::of_process)?;
-    Ok([usage::of_process(server.workerd_pid())?, beside])
+    Ok([server.workerd_us()?, beside])
 }
 
 /// Processor time used so far.
@@ -111,14 +114,15 @@ struct Used {
 
 impl Used {
     fn now(servers: &[Server]) -> Result<Self> {
-        let mut pids: Vec<u32> = servers.iter().map(Server::workerd_pid).collect();
-        pids.extend(servers.iter().filter_map(Server::beside_pid));
+        let mut pids: Vec<u32> = servers.iter().filter_map(Server::beside_pid).collect();
         // Redis stands behind two servers.
         pids.sort_unstable();
         pids.dedup();
-        let measured = pids.into_iter().map(usage::of_process).sum::<Result<u64>>()?;
+        let beside_us = pids.into_iter().map(usage::of_process).sum::<Result<u64>>()?;
+        let workerd_us = servers.iter().map(Server::workerd_us).sum::<Result<u64>>()?;
         let generator_us = usage::of_process(std::process::id())?;
-        Ok(Self { at: clock::now(), generator_us, measured_us: measured, machine_us: usage::of_machine()? })
+        let measured_us = beside_us.saturating_add(workerd_us);
+        Ok(Self { at: clock::now(), generator_us, measured_us, machine_us: usage::of_machine()? })
     }
 
     fn since(&self, before: &Self) -> Shares {

@@ -51,7 +51,7 @@ impl Meter {
         ];
         let mut command = Command::new(program);
         command.arg("serve").envs(environment.iter().map(|(name, value)| (name, value)));
-        let mut server = Program::start(&mut command, &folder.join("aggregator.log"))?;
+        let mut server = Program::start(command, &folder.join("aggregator.log"))?;
         server.wait_until("the aggregator", || is_ready(address))?;
         let mut meter =
             Self { server, program: program.to_path_buf(), environment, address, key: String::new() };
@@ -85,7 +85,7 @@ impl Meter {
         workerd::directory(&mut command, "homes", folder)?;
         command.env_remove("METER_ROUTES").env(HOME_DELAY, home_delay_ms.to_string());
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        Program::start(&mut command, &folder.join("workerd.log"))
+        Program::start(command, &folder.join("workerd.log"))
     }
 
     fn create_key(&self) -> Result<String> {

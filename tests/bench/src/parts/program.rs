@@ -1,4 +1,4 @@
-//! One running program: started with a log of its own, ended when it is dropped.
+//! One running program: started with a log of its own, started anew when that is wanted, ended when it is dropped.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{clock, interrupt};
+use crate::{clock, interrupt, usage};
 
 /// A program that does not answer after this long will not.
 const READY_MAX: Duration = Duration::from_secs(20);
@@ -17,18 +17,34 @@ const TAIL_LINES: usize = 15;
 /// A running program.
 #[derive(Debug)]
 pub(super) struct Program {
+    command: Command,
     child: Child,
     log: PathBuf,
+    /// Processor time of those that were ended to start it anew.
+    ended_us: u64,
 }
 
 impl Program {
     /// Starts it.
-    pub(super) fn start(command: &mut Command, log: &Path) -> Result<Self> {
+    pub(super) fn start(mut command: Command, log: &Path) -> Result<Self> {
         let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
         command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
-        let child =
-            command.spawn().with_context(|| format!("cannot start {}", command.get_program().display()))?;
-        Ok(Self { child, log: log.to_path_buf() })
+        let child = spawn(&mut command)?;
+        Ok(Self { command, child, log: log.to_path_buf(), ended_us: 0 })
+    }
+
+    /// Ends it, and starts it anew.
+    pub(super) fn restart(&mut self) -> Result<()> {
+        self.ended_us = self.used_us()?;
+        self.child.kill()?;
+        self.child.wait()?;
+        self.child = spawn(&mut self.command)?;
+        Ok(())
+    }
+
+    /// Processor time of all its processes so far.
+    pub(super) fn used_us(&self) -> Result<u64> {
+        Ok(self.ended_us.saturating_add(usage::of_process(self.pid())?))
     }
 
     /// Its process.
@@ -62,6 +78,10 @@ impl Program {
     }
 }
 
+fn spawn(command: &mut Command) -> Result<Child> {
+    command.spawn().with_context(|| format!("cannot start {}", command.get_program().display()))
+}
+
 impl Drop for Program {
     fn drop(&mut self) {
         // One that has already ended cannot be killed, and nobody is left to tell of anything else.
@@ -85,12 +105,19 @@ mod tests {
     #[test]
     fn a_program_ends_with_its_owner_and_a_failed_one_tells_why() {
         let log = std::env::temp_dir().join(format!("bench-program-{}", std::process::id()));
-        let sleeping = Program::start(Command::new("sleep").arg("600"), &log).unwrap();
-        let process = format!("/proc/{}", sleeping.pid());
+        let start = |line: &str| {
+            let mut command = Command::new("sh");
+            command.args(["-c", line]);
+            Program::start(command, &log).unwrap()
+        };
+        let mut sleeping = start("exec sleep 600");
+        let first = format!("/proc/{}", sleeping.pid());
+        sleeping.restart().unwrap();
+        let second = format!("/proc/{}", sleeping.pid());
+        assert!(!Path::new(&first).exists() && Path::new(&second).exists());
         drop(sleeping);
-        assert!(!Path::new(&process).exists());
-        let mut failing =
-            Program::start(Command::new("sh").args(["-c", "echo no such port; exit 3"]), &log).unwrap();
+        assert!(!Path::new(&second).exists());
+        let mut failing = start("echo no such port; exit 3");
         let error = failing.wait_until("it", || bail!("not there")).unwrap_err().to_string();
         assert!(error.contains("no such port") && error.contains('3'), "{error}");
         fs::remove_file(log).unwrap();

@@ -29,7 +29,7 @@ impl Redis {
         let mut command = Command::new(file);
         command.args(["--bind", "127.0.0.1", "--port", &address.port().to_string()]);
         command.args(["--save", "", "--appendonly", "no", "--dir"]).arg(folder);
-        let mut program = Program::start(&mut command, &folder.join("redis.log"))?;
+        let mut program = Program::start(command, &folder.join("redis.log"))?;
         program.wait_until("Redis", || Line::connect(address).map(|_| ()))?;
         let told =
             Command::new(file).arg("--version").output().context("cannot ask Redis for its version")?;

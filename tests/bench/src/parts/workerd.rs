@@ -73,5 +73,5 @@ pub(super) fn baseline(
     if let Some(redis) = redis {
         command.env("REDIS_ADDRESS", redis.address().to_string());
     }
-    Program::start(&mut command, &folder.join("workerd.log"))
+    Program::start(command, &folder.join("workerd.log"))
 }

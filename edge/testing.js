@@ -20,11 +20,13 @@ export async function tested(request, env) {
   return undefined;
 }
 
-// `request`, or `home <name>`, or `alarm <name>`: what is to panic.
+// What is to panic, and in which object: this request, a home or its alarm, a sub-home or its next look.
+const BINDINGS = { home: 'HOME', alarm: 'HOME', sub_home: 'SUB_HOME', look: 'SUB_HOME' };
+
 async function explode(env, what) {
-  const [where, home] = what.split(' ');
+  const [where, name] = what.split(' ');
   if (where === 'request') rust(() => meter.panicForTest());
-  else await object(env, 'HOME', home).panic(where);
+  else await object(env, BINDINGS[where], name).panic(where);
 }
 
 async function clock(request, env) {

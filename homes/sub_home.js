@@ -20,6 +20,7 @@ export class MeterSubHome extends DurableObject {
   #alarm;
   #timer;
   #resumed;
+  #panicking = false;
   // Who waits: the contact's holder, lane and nonce → how to answer it.
   #parked = new Map();
   #commit = new Commit(
@@ -35,6 +36,13 @@ export class MeterSubHome extends DurableObject {
     this.#pump();
     await this.#commit.written();
     return answered;
+  }
+
+  // Panics, for tests: at once, or when it looks next at what is due.
+  async panic(when) {
+    if (this.env.METER_TEST !== '1') return;
+    if (when === 'sub_home') this.#turn(() => meter.panicForTest());
+    this.#panicking = true;
   }
 
   async alarm() {
@@ -119,6 +127,10 @@ export class MeterSubHome extends DurableObject {
 
   async #look() {
     try {
+      if (this.#panicking) {
+        this.#panicking = false;
+        this.#turn(() => meter.panicForTest());
+      }
       this.#pump();
       await this.#commit.written();
     } catch (error) {

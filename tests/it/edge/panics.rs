@@ -1,6 +1,7 @@
 //! A panic in the worker: it costs the request that it happens in, and little else.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -8,6 +9,7 @@ use shared::kind::Kind;
 use shared::problem::ErrorCode;
 use tests::client::{Answer, Call};
 use tests::clock;
+use tests::load::{Load, by_agent, by_kind, total};
 use tests::poll::eventually;
 use tests::project::{Limits, Project};
 use tests::stack::{Options, Part, Stack};
@@ -17,28 +19,47 @@ use tokio::task::JoinSet;
 /// Whoever waits on a lost instance is answered within a second; the rest is for a busy machine.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 const DRAIN_MAX: Duration = Duration::from_secs(40);
+const CLIENTS: usize = 8;
+const SUB_HOMES: u32 = 8;
+
+/// A project's only sub-home of isolates whose region nobody knows.
+const SUB_HOME: &str = "regional/live/others/0";
 
 async fn start(leases: bool, home_delay_ms: u32) -> Result<(StandIn, Stack)> {
     let upstream = StandIn::start().await?;
     let edge_settings = vec![("METER_TEST_HOME_DELAY_MS", home_delay_ms.to_string())];
-    let options = Options {
-        leases,
-        edge_settings,
-        moving_clock: true,
-        panics: true,
-        upstream: Some(upstream.address()),
-        ..Options::default()
-    };
+    let options = Options { leases, edge_settings, upstream: Some(upstream.address()), ..panicking() };
     Ok((upstream, Stack::start_with(options).await?))
+}
+
+/// With sub-homes, which isolates begin with.
+async fn start_regional(home_delay_ms: u32) -> Result<Stack> {
+    let edge_settings = vec![
+        ("METER_TEST_HOME_DELAY_MS", home_delay_ms.to_string()),
+        ("METER_SUB_HOMES", SUB_HOMES.to_string()),
+    ];
+    Stack::start_with(Options { leases: true, sub_homes: SUB_HOMES, edge_settings, ..panicking() }).await
+}
+
+fn panicking() -> Options {
+    Options { moving_clock: true, panics: true, ..Options::default() }
 }
 
 async fn panics(stack: &Stack, what: &str) -> Result<Answer> {
     Call::get("/healthz").header("palveron-test-panic", what).send(stack.edge()).await
 }
 
-/// The functions that the first panic in the log went through, the innermost first.
-fn told(stack: &Stack) -> Result<Vec<String>> {
-    let (log, names) = (stack.log(Part::Edge)?, fs::read_to_string(stack.bundle().join("meter.names"))?);
+/// Whether that file is what a sub-home has stored; the platform has one of its own beside them.
+fn is_rows_of_a_sub_home(path: &Path) -> bool {
+    let is_metadata = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("metadata"));
+    path.to_string_lossy().contains("sub-home") && path.is_file() && !is_metadata
+}
+
+/// The functions of a worker, at that place of the bundle, that the first panic in the log went through, the innermost
+/// first.
+fn told(stack: &Stack, worker: &str) -> Result<Vec<String>> {
+    let names = fs::read_to_string(stack.bundle().join(worker).join("meter.names"))?;
+    let log = stack.log(Part::Edge)?;
     let line = log.lines().find(|line| line.contains("a turn panicked")).context("no panic was logged")?;
     let numbers =
         line.split("wasm-function[").skip(1).filter_map(|rest| rest.split(']').next()?.parse().ok());
@@ -75,7 +96,7 @@ async fn a_panic_in_a_request_fails_that_request_alone() -> Result<()> {
         } else {
             project.reports(&stack, 15).await?;
         }
-        let functions = told(&stack)?;
+        let functions = told(&stack, "")?;
         assert!(functions.iter().any(|function| function.contains("panicForTest")), "{functions:?}");
         stack.finish()?;
     }
@@ -129,6 +150,8 @@ async fn a_home_that_panics_is_read_back_and_has_forgotten_nothing() -> Result<(
         assert_eq!(quota["used"], 3 * round);
     }
     project.reports(&stack, 9).await?;
+    let functions = told(&stack, "homes")?;
+    assert!(functions.iter().any(|function| function.contains("panicForTest")), "{functions:?}");
     stack.finish()
 }
 
@@ -142,5 +165,78 @@ async fn an_alarm_that_panics_rings_again_and_everything_is_reported() -> Result
     }
     // No further request comes: the alarm alone must bring it.
     project.reports_within(&stack, 5, DRAIN_MAX).await?;
+    stack.finish()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sub_homes_that_panic_under_load_neither_lose_a_unit_nor_issue_one_twice() -> Result<()> {
+    const ALLOWANCE: u64 = 3_000;
+    let stack = start_regional(0).await?;
+    let other = Project::ready(&stack, "other", Limits::WIDE).await?;
+    for _ in 0..3 {
+        assert_eq!(other.verify().await?.status, 200);
+    }
+    let limits = Limits { included: Some(ALLOWANCE), ..Limits::COMMUNITY_FAST };
+    let project = Project::ready(&stack, "regional", limits).await?;
+    let load = Load::start(stack.edge(), &project.key, CLIENTS);
+    for round in 1..=10 {
+        eventually("work goes on", DRAIN_MAX, async || Ok((load.acked() >= 200 * round).then_some(())))
+            .await?;
+        let what = if round % 2 == 0 { "look" } else { "sub_home" };
+        panics(&stack, &format!("{what} {SUB_HOME}")).await?;
+    }
+    eventually("the hard stop", DRAIN_MAX, async || Ok((load.stopped_hard() > 0).then_some(()))).await?;
+    let journal = load.stop().await?;
+    assert_eq!(journal.unanswered, Default::default());
+    assert_eq!(total(&journal.acked), ALLOWANCE, "{:?}", journal.others);
+    let usage = project.reports_within(&stack, ALLOWANCE, DRAIN_MAX).await?;
+    assert_eq!(usage.by_kind(), by_kind(&journal.acked));
+    assert_eq!(usage.by_agent(), by_agent(&journal.acked));
+    // Another project's home was lost with the instance, and is read back.
+    other.reports_within(&stack, 3, DRAIN_MAX).await?;
+    let functions = told(&stack, "homes")?;
+    assert!(functions.iter().any(|function| function.contains("panicForTest")), "{functions:?}");
+    stack.finish()
+}
+
+#[tokio::test]
+async fn a_sub_home_that_panics_between_requests_reports_what_it_had_heard() -> Result<()> {
+    let stack = start_regional(0).await?;
+    let project = Project::ready(&stack, "regional", Limits::WIDE).await?;
+    for round in 1..=3 {
+        for _ in 0..5 {
+            assert_eq!(project.verify().await?.status, 200);
+        }
+        // No further request comes: its alarm alone must bring it.
+        panics(&stack, &format!("look {SUB_HOME}")).await?;
+        eventually("its look", DRAIN_MAX, async || {
+            let panics = stack.log(Part::Edge)?.matches("a turn panicked").count();
+            Ok((u64::try_from(panics)? == round).then_some(()))
+        })
+        .await?;
+        project.reports_within(&stack, 5 * round, DRAIN_MAX).await?;
+    }
+    stack.finish()
+}
+
+#[tokio::test]
+async fn contacts_that_wait_in_a_sub_home_when_it_panics_are_sent_again() -> Result<()> {
+    // The home is far away, so that contacts wait in the sub-home.
+    let stack = start_regional(120).await?;
+    let project = Project::create(&stack, "regional", Limits::WIDE)?;
+    let mut waiting = JoinSet::new();
+    for _ in 0..6 {
+        let (call, edge) = (project.call(Kind::Verify, "bot"), stack.edge());
+        waiting.spawn(async move { call.send(edge).await });
+    }
+    eventually("a contact has come", ANSWER_MAX, async || {
+        Ok(stack.stored_by_homes()?.iter().any(|(path, _)| is_rows_of_a_sub_home(path)).then_some(()))
+    })
+    .await?;
+    panics(&stack, &format!("sub_home {SUB_HOME}")).await?.problem(ErrorCode::Internal)?;
+    while let Some(answer) = waiting.join_next().await {
+        assert_eq!(answer??.status, 200);
+    }
+    project.reports_within(&stack, 6, DRAIN_MAX).await?;
     stack.finish()
 }

@@ -12,6 +12,7 @@ use tests::clock;
 use tests::load::{Load, by_agent, by_kind, total};
 use tests::poll::eventually;
 use tests::project::{Limits, Project};
+use tests::raw::Wire;
 use tests::stack::{Options, Part, Stack};
 use tests::stand_in::StandIn;
 use tokio::task::JoinSet;
@@ -101,6 +102,26 @@ async fn a_panic_in_a_request_fails_that_request_alone() -> Result<()> {
         stack.finish()?;
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn a_request_whose_body_is_still_coming_is_decided_by_the_next_instance() -> Result<()> {
+    let (_upstream, stack) = start(true, 0).await?;
+    let project = Project::ready(&stack, "pieces", Limits::WIDE).await?;
+    let mut wire = Wire::open(stack.edge()).await?;
+    let head = "POST /v1/check HTTP/1.1\r\nHost: edge\r\nTransfer-Encoding: chunked\r\n";
+    let piece = |text: &str| format!("{:x}\r\n{text}\r\n", text.len());
+    let first = piece("{\"kind\":");
+    wire.write(format!("{head}Authorization: Bearer {}\r\n\r\n{first}", project.key)).await;
+    // Requests are taken up in the order in which they come: the body is being read when this is answered.
+    assert_eq!(project.quota().await?.status, 200);
+    panics(&stack, "request").await?.problem(ErrorCode::Internal)?;
+    wire.write(piece("\"verify\"}") + "0\r\n\r\n").await;
+    let answer = wire.answer(ANSWER_MAX).await?;
+    assert_eq!(answer.status(), Some(200), "{}", answer.text());
+    assert!(answer.text().contains("\"allowed\":true"), "{}", answer.text());
+    project.reports(&stack, 1).await?;
+    stack.finish()
 }
 
 #[tokio::test]

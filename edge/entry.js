@@ -77,7 +77,7 @@ async function background(env, ctx, name) {
 
 // Waits for the home's word on one request: woken by its own contacts, else by its own timer. Another
 // request's promise must never be awaited here.
-async function wait(env, ctx, text) {
+async function wait(env, ctx, asked, text) {
   const [, name, token] = text.split('\n');
   const born = life.instanceId;
   const under_way = new Set();
@@ -88,7 +88,9 @@ async function wait(env, ctx, text) {
     }
     await Promise.race([scheduler.wait(nap), ...under_way]);
     // What waited in a lost instance is forgotten there.
-    if (life.instanceId !== born || life.criticalError) return rust(() => meter.failure('home_unavailable'));
+    if (life.instanceId !== born || life.criticalError) {
+      return rust(() => meter.lost(asked.line, asked.authorization, asked.agent, now()));
+    }
     text = rust(() => meter.outcome(name, Number(token), now()));
     if (text[0] !== 'w') return text;
   }
@@ -270,7 +272,7 @@ async function proceed(text, asked, request, env, ctx) {
       case 'f':
         return told(text, asked, request, env, ctx);
       case 'w':
-        text = await wait(env, ctx, text);
+        text = await wait(env, ctx, asked, text);
         break;
       default: {
         const step = JSON.parse(text);

@@ -75,6 +75,12 @@ pub(crate) fn refused(config: &Config, deciding: Deciding, code: &str, now: Time
     }
 }
 
+/// What becomes of a request that waited in an instance which was lost; the step that it began with.
+pub(crate) fn lost(config: &Config, begun: Step, now: Timestamp) -> Step {
+    let code = ErrorCode::HomeUnavailable.as_str();
+    if let Step::Decide(deciding) = begun { refused(config, deciding, code, now) } else { failed(code) }
+}
+
 /// What `answered` will be told of a forwarded request.
 pub(crate) fn ticket(home: &HomeName, ask: &Ask, token: u32) -> String {
     let (project, mode, kind) = (home.project.as_str(), home.mode.as_str(), ask.kind.as_str());
@@ -323,6 +329,11 @@ mod tests {
         }
         let Step::Forward { would_deny, .. } = step(forwarding(), r#"{"failed":"home_unavailable"}"#) else {
             panic!("a home that is away denies nobody")
+        };
+        assert_eq!(would_deny, "home_unavailable");
+        let Step::Forward { would_deny, .. } = lost(&config, Step::Decide(deciding(forwarding())), NOW)
+        else {
+            panic!("nor does an instance that is lost")
         };
         assert_eq!(would_deny, "home_unavailable");
         for (denial, status) in [(r#""key_revoked""#, 401), (r#""suspended""#, 403)] {

@@ -167,6 +167,16 @@ fn whole(ms: f64) -> u64 {
     ms as u64
 }
 
+/// What becomes of a request that waited in an instance which was lost, as [`decide`] says it: its home cannot be asked.
+#[wasm_bindgen]
+#[must_use]
+pub fn lost(line: &str, authorization: &str, agent: &str, now_ms: u64) -> String {
+    let (method, url) = line.split_once(' ').unwrap_or((line, ""));
+    let head = Head { method, url, authorization, agent, header_bytes: 0, body_bytes: 0 };
+    config::with(|config| conclude::lost(config, gate::gate(config, &head), Timestamp::from_ms(now_ms)))
+        .to_text()
+}
+
 /// What became of a request that waits for `home`, as [`decide`] says it.
 #[wasm_bindgen]
 #[must_use]

@@ -20,15 +20,17 @@ use tokio::task::JoinSet;
 /// Whoever waits on a lost instance is answered within a second; the rest is for a busy machine.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 const DRAIN_MAX: Duration = Duration::from_secs(40);
+/// A home that is far away, so that requests wait for it when the instance is lost.
+const FAR: (&str, &str) = ("METER_TEST_HOME_DELAY_MS", "700");
 const CLIENTS: usize = 8;
 const SUB_HOMES: u32 = 8;
 
 /// A project's only sub-home of isolates whose region nobody knows.
 const SUB_HOME: &str = "regional/live/others/0";
 
-async fn start(leases: bool, home_delay_ms: u32) -> Result<(StandIn, Stack)> {
+async fn start(leases: bool, settings: &[(&'static str, &str)]) -> Result<(StandIn, Stack)> {
     let upstream = StandIn::start().await?;
-    let edge_settings = vec![("METER_TEST_HOME_DELAY_MS", home_delay_ms.to_string())];
+    let edge_settings = settings.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
     let options = Options { leases, edge_settings, upstream: Some(upstream.address()), ..panicking() };
     Ok((upstream, Stack::start_with(options).await?))
 }
@@ -71,7 +73,7 @@ fn told(stack: &Stack, worker: &str) -> Result<Vec<String>> {
 #[tokio::test]
 async fn a_panic_in_a_request_fails_that_request_alone() -> Result<()> {
     for leases in [false, true] {
-        let (upstream, stack) = start(leases, 0).await?;
+        let (upstream, stack) = start(leases, &[]).await?;
         let project = Project::ready(&stack, "alone", Limits::WIDE).await?;
         for round in 0..3_u64 {
             // Others are under way, with the governance service.
@@ -106,7 +108,7 @@ async fn a_panic_in_a_request_fails_that_request_alone() -> Result<()> {
 
 #[tokio::test]
 async fn a_request_whose_body_is_still_coming_is_decided_by_the_next_instance() -> Result<()> {
-    let (_upstream, stack) = start(true, 0).await?;
+    let (_upstream, stack) = start(true, &[]).await?;
     let project = Project::ready(&stack, "pieces", Limits::WIDE).await?;
     let mut wire = Wire::open(stack.edge()).await?;
     let head = "POST /v1/check HTTP/1.1\r\nHost: edge\r\nTransfer-Encoding: chunked\r\n";
@@ -124,11 +126,8 @@ async fn a_request_whose_body_is_still_coming_is_decided_by_the_next_instance() 
     stack.finish()
 }
 
-#[tokio::test]
-async fn whoever_waits_on_a_lost_instance_is_told_within_a_second() -> Result<()> {
-    // The home is far away, so that requests wait for it when the instance is lost.
-    let (_upstream, stack) = start(true, 700).await?;
-    let project = Project::create(&stack, "waiting", Limits::WIDE)?;
+/// What requests are answered that wait for a home far away when the instance is lost, and how long the slowest took.
+async fn lost_while_waiting(stack: &Stack, project: &Project) -> Result<(Vec<Answer>, Duration)> {
     let mut waiting = JoinSet::new();
     for _ in 0..6 {
         let (call, edge) = (project.call(Kind::Verify, "bot"), stack.edge());
@@ -139,12 +138,23 @@ async fn whoever_waits_on_a_lost_instance_is_told_within_a_second() -> Result<()
         });
     }
     tokio::time::sleep(Duration::from_millis(200)).await;
-    panics(&stack, "request").await?.problem(ErrorCode::Internal)?;
-    let mut slowest = Duration::ZERO;
+    panics(stack, "request").await?.problem(ErrorCode::Internal)?;
+    let (mut answers, mut slowest) = (Vec::new(), Duration::ZERO);
     while let Some(answer) = waiting.join_next().await {
         let (answer, took) = answer.context("a client has panicked")??;
-        answer.problem(ErrorCode::HomeUnavailable)?;
+        answers.push(answer);
         slowest = slowest.max(took);
+    }
+    Ok((answers, slowest))
+}
+
+#[tokio::test]
+async fn whoever_waits_on_a_lost_instance_is_told_within_a_second() -> Result<()> {
+    let (_upstream, stack) = start(true, &[FAR]).await?;
+    let project = Project::create(&stack, "waiting", Limits::WIDE)?;
+    let (answers, slowest) = lost_while_waiting(&stack, &project).await?;
+    for answer in answers {
+        answer.problem(ErrorCode::HomeUnavailable)?;
     }
     // With the time until the panic; about 0.25 s on a machine that does nothing else.
     eprintln!("the slowest was told after {slowest:?}");
@@ -157,8 +167,21 @@ async fn whoever_waits_on_a_lost_instance_is_told_within_a_second() -> Result<()
 }
 
 #[tokio::test]
+async fn in_shadow_mode_whoever_waits_on_a_lost_instance_is_forwarded() -> Result<()> {
+    let (upstream, stack) = start(true, &[FAR, ("METER_SHADOW", "1")]).await?;
+    let project = Project::create(&stack, "shadow", Limits::WIDE)?;
+    let (answers, _) = lost_while_waiting(&stack, &project).await?;
+    for answer in &answers {
+        assert_eq!((answer.status, answer.text().as_str()), (200, "seen"));
+        assert_eq!(answer.header("palveron-would-deny"), Some("home_unavailable"));
+    }
+    assert_eq!(upstream.seen().len(), answers.len());
+    stack.finish()
+}
+
+#[tokio::test]
 async fn a_home_that_panics_is_read_back_and_has_forgotten_nothing() -> Result<()> {
-    let (_upstream, stack) = start(false, 0).await?;
+    let (_upstream, stack) = start(false, &[]).await?;
     let limits = Limits { included: Some(12), ..Limits::COMMUNITY_FAST };
     let project = Project::ready(&stack, "homes", limits).await?;
     for round in 1..=3 {
@@ -178,7 +201,7 @@ async fn a_home_that_panics_is_read_back_and_has_forgotten_nothing() -> Result<(
 
 #[tokio::test]
 async fn an_alarm_that_panics_rings_again_and_everything_is_reported() -> Result<()> {
-    let (_upstream, stack) = start(false, 0).await?;
+    let (_upstream, stack) = start(false, &[]).await?;
     let project = Project::ready(&stack, "alarms", Limits::WIDE).await?;
     panics(&stack, "alarm alarms/live").await?;
     for _ in 0..5 {

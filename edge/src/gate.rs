@@ -12,7 +12,6 @@ use shared::decision::{Ask, unauthorized};
 use shared::home::HomeName;
 use shared::home::call::Observing;
 use shared::ids::{AgentId, Mode, ProjectId};
-use shared::json;
 use shared::kind::{Bill, Kind, Route};
 use shared::problem::{ErrorCode, Problem};
 use shared::quoted::beginning;
@@ -20,6 +19,7 @@ use shared::units::Units;
 use shared::wire::POLICY_PATH;
 
 use crate::config::Config;
+use crate::fields;
 use crate::step::{Answer, Caller, CheckBody, Deciding, ObserveBody, Reading, Step, Then, pair};
 
 /// All header names and values together, as common servers limit them.
@@ -32,6 +32,17 @@ const FORWARD_BYTES_MAX: u32 = 100 * 1024 * 1024;
 const CHECK_BYTES_MAX: u32 = 4 * 1024;
 /// A signed policy: its list of keys is the longest part.
 const POLICY_BYTES_MAX: u32 = 256 * 1024;
+
+/// What is accepted in the fields of questions and observations.
+const KIND: &str = "verify, mcp_tool_call or extension_event";
+const AGENT: &str = "1 to 128 visible ASCII characters, the first not ~ (other text is percent-encoded)";
+const COST: &str = "a whole number from 1 to 1000";
+const DRY_RUN: &str = "true or false";
+const TOKENS: &str = "a whole number from 0 to 1000000000";
+const ANCHORS: &str = "a whole number from 0 to 1000";
+const CHECK: [(&str, &str); 4] = [("kind", KIND), ("agent", AGENT), ("cost", COST), ("dry_run", DRY_RUN)];
+const OBSERVATION: [(&str, &str); 5] =
+    [("kind", KIND), ("agent", AGENT), ("tokens_in", TOKENS), ("tokens_out", TOKENS), ("anchors", ANCHORS)];
 
 /// What the gate looks at.
 #[derive(Debug, Clone, Copy)]
@@ -123,22 +134,17 @@ pub(crate) fn read_body(reading: Reading, body: &str) -> Step {
 }
 
 fn check_ask(caller: &Caller, body: &str) -> Result<Ask, Refused> {
-    // What is JSON, but no object, is no check either.
-    if !body.trim_ascii_start().starts_with('{') {
-        return Err(not_json());
-    }
-    let is_json = || json::is_json(body);
-    let check: CheckBody =
-        json::read(body).map_err(|_| if is_json() { not_a_check() } else { not_json() })?;
+    let check: CheckBody = fields::read(body, &CHECK)?;
     let cost = check.cost.unwrap_or(1);
     if !(1..=Ask::COST_MAX).contains(&cost) {
-        return Err(rejected("cost", &cost.to_string(), "a whole number from 1 to 1000"));
+        return Err(rejected("cost", &cost.to_string(), COST));
     }
     let agent = match check.agent.as_deref() {
         Some(text) => agent_of("agent", text)?,
         None => caller.agent.clone(),
     };
-    Ok(Ask { key: caller.key.clone(), kind: check.kind, agent, cost, dry_run: check.dry_run, held: false })
+    let kind = check.kind.ok_or_else(|| rejected("kind", "", KIND))?;
+    Ok(Ask { key: caller.key.clone(), kind, agent, cost, dry_run: check.dry_run, held: false })
 }
 
 /// The question of a check that is asked in the query, whose body is not read.
@@ -164,39 +170,20 @@ fn query_ask(caller: &Caller, query: &str) -> Result<Ask, Refused> {
         Some(text) => text.parse().ok().filter(|cost| (1..=Ask::COST_MAX).contains(cost)),
         None => Some(1),
     }
-    .ok_or_else(|| refused("cost", cost, "a whole number from 1 to 1000"))?;
+    .ok_or_else(|| refused("cost", cost, COST))?;
     let dry_run = match dry_run {
         None | Some("false") => false,
         Some("true") => true,
-        Some(_) => return Err(refused("dry_run", dry_run, "true or false")),
+        Some(_) => return Err(refused("dry_run", dry_run, DRY_RUN)),
     };
     Ok(Ask {
         key: caller.key.clone(),
-        kind: kind
-            .and_then(Kind::parse)
-            .ok_or_else(|| refused("kind", kind, "verify, mcp_tool_call or extension_event"))?,
+        kind: kind.and_then(Kind::parse).ok_or_else(|| refused("kind", kind, KIND))?,
         agent: agent.map_or_else(|| Ok(caller.agent.clone()), |text| agent_of("agent", text))?,
         cost,
         dry_run,
         held: false,
     })
-}
-
-fn not_json() -> Refused {
-    let detail = "The body must be a JSON object such as {\"kind\":\"verify\"}.";
-    refused(&Problem::new(ErrorCode::MalformedJson, detail))
-}
-
-fn not_a_check() -> Refused {
-    let detail = "The body must be an object of kind (verify, mcp_tool_call or extension_event) and, if wanted, \
-                  agent (text), cost (1 to 1000) and dry_run (true or false).";
-    body_rejected(detail)
-}
-
-fn body_rejected(detail: &str) -> Refused {
-    let mut problem = Problem::new(ErrorCode::FieldRejected, detail);
-    problem.field = Some("body".to_owned());
-    refused(&problem)
 }
 
 fn rejected(field: &str, got: &str, accepts: &str) -> Refused {
@@ -218,19 +205,15 @@ pub(crate) fn observation(config: &Config, head: &Head<'_>, body: &str) -> Resul
 }
 
 fn read_observation(caller: Caller, body: &str) -> Result<Observing, Refused> {
-    let is_object = body.trim_ascii_start().starts_with('{');
-    let told: ObserveBody = json::read(body).ok().filter(|_| is_object).ok_or_else(not_an_observation)?;
-    let most = |field: &str, got: u64, max: u64| match got <= max {
+    let told: ObserveBody = fields::read(body, &OBSERVATION)?;
+    let most = |field: &str, got: u64, max: u64, accepts: &str| match got <= max {
         true => Ok(Units::new(got)),
-        false => {
-            let accepted = format!("a whole number from 0 to {max}");
-            Err(rejected(field, &got.to_string(), &accepted))
-        }
+        false => Err(rejected(field, &got.to_string(), accepts)),
     };
     let observed = Observed {
-        tokens_in: most("tokens_in", told.tokens_in, Observed::TOKENS_MAX)?,
-        tokens_out: most("tokens_out", told.tokens_out, Observed::TOKENS_MAX)?,
-        anchors: most("anchors", told.anchors, Observed::ANCHORS_MAX)?,
+        tokens_in: most("tokens_in", told.tokens_in, Observed::TOKENS_MAX, TOKENS)?,
+        tokens_out: most("tokens_out", told.tokens_out, Observed::TOKENS_MAX, TOKENS)?,
+        anchors: most("anchors", told.anchors, Observed::ANCHORS_MAX, ANCHORS)?,
     };
     let agent = match told.agent.as_deref() {
         Some(text) => agent_of("agent", text)?,
@@ -238,12 +221,6 @@ fn read_observation(caller: Caller, body: &str) -> Result<Observing, Refused> {
     };
     let kind = told.kind.unwrap_or(Kind::Verify);
     Ok(Observing { home: caller.home, key: caller.key, kind, agent, observed })
-}
-
-fn not_an_observation() -> Refused {
-    let detail = "The body must be a JSON object of tokens_in, tokens_out and anchors (whole numbers) and, if wanted, \
-                  kind (verify, mcp_tool_call or extension_event) and agent (text).";
-    body_rejected(detail)
 }
 
 fn check(config: &Config, head: &Head<'_>, target: &str) -> Result<Step, Refused> {
@@ -306,9 +283,7 @@ pub(crate) fn unauthorized_answer() -> Answer {
 }
 
 fn agent_of(field: &str, text: &str) -> Result<AgentId, Refused> {
-    const ACCEPTS: &str =
-        "1 to 128 visible ASCII characters, the first not ~ (other text is percent-encoded)";
-    AgentId::from_client(text).map_err(|_| rejected(field, text, ACCEPTS))
+    AgentId::from_client(text).map_err(|_| rejected(field, text, AGENT))
 }
 
 /// What follows the authority of an absolute URL; the platform has normalised it.

@@ -14,6 +14,7 @@ extern crate alloc;
 
 mod conclude;
 mod config;
+mod fields;
 mod gate;
 mod internal;
 mod isolate;

@@ -149,7 +149,9 @@ pub(crate) enum Then {
 #[derive(Debug, Read)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CheckBody {
-    pub(crate) kind: Kind,
+    /// It must be there; who reads the body says so.
+    #[serde(default)]
+    pub(crate) kind: Option<Kind>,
     #[serde(default)]
     pub(crate) agent: Option<String>,
     #[serde(default)]

@@ -14,7 +14,7 @@ use alloc::boxed::Box;
 use alloc::string::ToString;
 use core::fmt;
 
-pub use read::{Grow, List, Place, Places, Read, Reader, Variant, is_json, read, read_into};
+pub use read::{Grow, List, Place, Places, Read, Reader, Variant, read, read_into};
 pub use shared_derive::{Read, Write};
 pub use write::{Part, Parts, Write, Writer, write};
 

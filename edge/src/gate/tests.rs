@@ -187,6 +187,57 @@ fn a_check_is_read_from_its_body() {
 }
 
 #[test]
+fn a_body_is_refused_by_its_first_field_that_is_not_accepted() {
+    let config = config();
+    let caller = || {
+        let live = bearer_of(&config, Mode::Live);
+        super::caller(&config, &head("POST", "", &live)).unwrap()
+    };
+    let detail = |refused: Refused| {
+        let problem: Problem = serde_json::from_str(&refused.body).unwrap();
+        let field = problem.field.unwrap();
+        let (named, detail) = problem.detail.split_once(": ").unwrap();
+        assert_eq!(named, field);
+        format!("{field}: {}", detail.replace(", accepted is ", " | "))
+    };
+    const NAMES: &str = "kind, agent, cost, dry_run, each once";
+    let checks = [
+        (r#"{"kind":"verfy"}"#, "kind: got \"verfy\"", KIND),
+        (r#"{"cost":1, "kind" : 1 }"#, "kind: got \"1\"", KIND),
+        (r#"{"kind":["verify"]}"#, r#"kind: got "[\"verify\"]""#, KIND),
+        (r#"{"kind":null}"#, "kind: got \"\"", KIND),
+        ("{}", "kind: got \"\"", KIND),
+        (r#"{"kind":"verify","agent":7}"#, "agent: got \"7\"", AGENT),
+        (r#"{"kind":"verify","agent":"~x"}"#, "agent: got \"~x\"", AGENT),
+        (r#"{"kind":"verify","cost":"2"}"#, "cost: got \"2\"", COST),
+        (r#"{"kind":"verify","cost":1.5}"#, "cost: got \"1.5\"", COST),
+        (r#"{"kind":"verify","cost":1001}"#, "cost: got \"1001\"", COST),
+        (r#"{"dry_run":"yes","kind":"other"}"#, "dry_run: got \"yes\"", DRY_RUN),
+        (r#"{"kind":"verify","more":1}"#, "body: got \"more\"", NAMES),
+        (r#"{"kind":"verify","kind":"verify"}"#, "body: got \"kind\"", NAMES),
+        (r#"{"a\"b":1}"#, r#"body: got "a\"b""#, NAMES),
+    ];
+    for (body, got, accepts) in checks {
+        assert_eq!(detail(check_ask(&caller(), body).unwrap_err()), format!("{got} | {accepts}"), "{body}");
+    }
+    let observations = [
+        (r#"{"kind":"other"}"#, "kind: got \"other\"", KIND),
+        (r#"{"tokens_in":-1}"#, "tokens_in: got \"-1\"", TOKENS),
+        (r#"{"tokens_out":"5"}"#, "tokens_out: got \"5\"", TOKENS),
+        (r#"{"anchors":1001}"#, "anchors: got \"1001\"", ANCHORS),
+        (r#"{"tokens":1}"#, "body: got \"tokens\"", "kind, agent, tokens_in, tokens_out, anchors, each once"),
+    ];
+    for (body, got, accepts) in observations {
+        let refused = read_observation(caller(), body).unwrap_err();
+        assert_eq!(detail(refused), format!("{got} | {accepts}"), "{body}");
+    }
+    for (accepts, max) in [(TOKENS, Observed::TOKENS_MAX), (ANCHORS, Observed::ANCHORS_MAX)] {
+        assert_eq!(accepts, format!("a whole number from 0 to {max}"));
+    }
+    assert_eq!(COST, format!("a whole number from 1 to {}", Ask::COST_MAX));
+}
+
+#[test]
 fn an_observation_is_read_from_its_body() {
     let config = config();
     let live = bearer_of(&config, Mode::Live);
@@ -207,8 +258,8 @@ fn an_observation_is_read_from_its_body() {
         (r#"{"tokens_in":1.5}"#, "422 field_rejected"),
         (r#"{"agent":"~x"}"#, "422 field_rejected"),
         (r#"{"tokens":1}"#, "422 field_rejected"),
-        ("[]", "422 field_rejected"),
-        ("", "422 field_rejected"),
+        ("[]", "400 malformed_json"),
+        ("", "400 malformed_json"),
     ];
     for (body, expected) in cases {
         assert_eq!(told(body), expected, "{body}");

@@ -71,13 +71,6 @@ pub fn read_into(text: &str, value: &mut dyn Read) -> Result<(), Error> {
     reader.end()
 }
 
-/// Whether the text is JSON of any type.
-#[must_use]
-pub fn is_json(text: &str) -> bool {
-    let mut reader = Reader::new(text);
-    reader.skip().and_then(|()| reader.end()).is_ok()
-}
-
 /// Where in a text a value is read.
 #[derive(Debug)]
 pub struct Reader<'de> {
@@ -356,6 +349,17 @@ impl<'de> Reader<'de> {
             self.word("null")?;
         }
         Ok(null)
+    }
+
+    /// Any value, as it is written.
+    ///
+    /// # Errors
+    /// When what is next is not JSON.
+    pub fn written(&mut self) -> Result<&'de str, Error> {
+        self.peek();
+        let start = self.at;
+        self.skip()?;
+        Ok(self.text.get(start..self.at).unwrap_or_default())
     }
 
     /// Steps over any value.

@@ -75,7 +75,9 @@ fn answers(wrangler: &Wrangler) -> Result<()> {
     // They protect nothing: it answers on loopback, for a moment.
     let secret = "5e".repeat(32);
     let keys = ["edge", "policy", "upstream"].map(|purpose| format!("{purpose}:k1:{secret}")).join(",");
-    command.args(["--var", &format!("METER_KEY_SECRETS:1:{secret}"), &format!("METER_SIGNING_KEYS:{keys}")]);
+    // So both workers take them; what `--var` says is for the first alone.
+    command.env("CLOUDFLARE_INCLUDE_PROCESS_ENV", "true");
+    command.env("METER_KEY_SECRETS", format!("1:{secret}")).env("METER_SIGNING_KEYS", keys);
     let log = config::target().join("wrangler").join("dev.log");
     let file = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
     command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);

@@ -60,7 +60,8 @@ impl Home {
     /// Everything that was not acknowledged yet, or `None` if there is nothing.
     ///
     /// Units counted after this call travel in the next flush. Nothing needs to be written: after a
-    /// crash the same cells are sent again, under the same number or a later one.
+    /// crash the same cells are sent again, under the same number or a later one. An acknowledgement
+    /// of what was sent before is none of that.
     #[must_use]
     pub fn flush(&mut self, now: Timestamp) -> Option<FlushRound> {
         self.pace.due = None;
@@ -94,6 +95,11 @@ impl Home {
 
     /// Every message of flush `seq` was acknowledged.
     pub fn flushed(&mut self, now: Timestamp, seq: u64) {
+        // This memory has not sent it: it was read back meanwhile, and counts what that flush did not
+        // carry under the same number.
+        if seq >= self.meta.epoch {
+            return;
+        }
         let now = self.tick(now);
         self.meta.acked = self.meta.acked.max(seq);
         self.land_flight(seq);

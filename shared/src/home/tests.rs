@@ -251,6 +251,23 @@ fn units_counted_while_a_flush_travels_are_in_the_next_one() {
 }
 
 #[test]
+fn what_is_counted_after_a_crash_is_not_acknowledged_by_a_flush_that_was_sent_before() {
+    let (mut rows, mut home) = (BTreeMap::new(), fast_home());
+    demand(&mut home, noon(), &ask("bot"), 2);
+    let mut home = reload(&mut rows, &mut home, noon());
+    let sent = home.flush(noon()).unwrap();
+    // Its memory is lost while the aggregator answers, but not who waits for that.
+    let mut home = reload(&mut rows, &mut home, noon());
+    demand(&mut home, noon(), &ask("bot"), 1);
+    home.flushed(noon(), sent.seq);
+    assert_eq!(home.flush_due(), Some(noon()));
+    let again = home.flush(noon()).unwrap();
+    assert_eq!(again.messages[0].cells[0].counts.units, Units::new(3));
+    home.flushed(noon(), again.seq);
+    assert_eq!(home.flush(noon()), None);
+}
+
+#[test]
 fn a_failed_flush_is_sent_again_after_growing_pauses() {
     let mut home = fast_home();
     demand(&mut home, noon(), &ask("bot"), 1);

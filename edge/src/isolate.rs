@@ -330,12 +330,21 @@ impl Isolate {
     }
 
     /// Adds to a home's numbers what this isolate has in hand: it is issued, but not used.
-    pub(crate) fn add_in_hand(&mut self, home: &HomeName, numbers: &mut Numbers, now: Timestamp) {
-        if let Some(seat) = self.seats.get(home) {
-            let hand = seat.post.holder.in_hand(now);
-            numbers.used = numbers.used.saturating_sub(Units::new(hand.units));
-            let permits = u32::try_from(hand.permits).unwrap_or(u32::MAX);
-            numbers.rpm_remaining = numbers.rpm_remaining.saturating_add(permits).min(numbers.rpm);
+    pub(crate) fn add_in_hand(&mut self, deciding: &Deciding, numbers: &mut Numbers, now: Timestamp) {
+        let Some(seat) = self.seats.get(&deciding.home) else { return };
+        let holder = &seat.post.holder;
+        let hand = holder.in_hand(now);
+        numbers.used = numbers.used.saturating_sub(Units::new(hand.units));
+        let permits = u32::try_from(hand.permits).unwrap_or(u32::MAX);
+        numbers.rpm_remaining = numbers.rpm_remaining.saturating_add(permits).min(numbers.rpm);
+        // What a sub-home has issued and taken back since it last wrote to the home is known here, not there; what the
+        // home has just counted is not. A holder that knows of nothing left does not know how much is used.
+        let is_newer = deciding.ask.dry_run && seat.post.object != deciding.home.to_string();
+        let known = holder.numbers(now).filter(|_| is_newer && holder.is_fresh(now));
+        let is_usable =
+            |known: &Numbers| known.period == numbers.period && known.remaining() > Some(Units::ZERO);
+        if let Some(known) = known.filter(is_usable) {
+            (numbers.used, numbers.rpm_remaining) = (known.used, known.rpm_remaining);
         }
     }
 

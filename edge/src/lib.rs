@@ -232,7 +232,7 @@ pub fn conclude(step: &str, reply: &str, now_ms: u64) -> String {
     let now = Timestamp::from_ms(now_ms);
     let complete = |deciding: &mut Deciding, verdict: &mut Verdict| {
         isolate::with(|isolate| {
-            isolate.add_in_hand(&deciding.home, &mut verdict.numbers, now);
+            isolate.add_in_hand(deciding, &mut verdict.numbers, now);
             deciding.token = isolate.hold_at_home(deciding, verdict, now);
         });
     };

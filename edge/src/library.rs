@@ -192,7 +192,7 @@ async fn at_home(platform: &impl Platform, deciding: Deciding) -> Step {
     let now = now(platform);
     config::with(|config| {
         conclude::conclude(config, deciding, &reply, now, |deciding, verdict| {
-            isolate::with(|isolate| isolate.add_in_hand(&deciding.home, &mut verdict.numbers, now));
+            isolate::with(|isolate| isolate.add_in_hand(deciding, &mut verdict.numbers, now));
         })
     })
 }

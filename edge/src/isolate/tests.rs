@@ -129,8 +129,29 @@ fn what_is_in_hand_is_no_usage() {
     first(&mut isolate, &mut home, at(0));
     let mut numbers = home.numbers(at(1)).unwrap();
     assert!(numbers.used > Units::new(1));
-    isolate.add_in_hand(&name(), &mut numbers, at(1));
+    isolate.add_in_hand(&asking(), &mut numbers, at(1));
     assert_eq!((numbers.used, numbers.rpm_remaining), (Units::new(1), 59_999));
+}
+
+#[test]
+fn through_a_sub_home_the_quota_is_what_is_known_here_while_that_is_fresh() {
+    let place = Place { region: Region::of("here", ""), sub_homes: 8 };
+    let mut isolate = Isolate { place, ..Isolate::default() };
+    let mut home = home(LeaseRules { sub_homes: 8, ..LeaseRules::default() });
+    let Turn::Wait(token) = isolate.decide(&config(), asking(), at(0)) else { panic!("it does not wait") };
+    assert_eq!(exchange(&mut isolate, &mut home, at(0)), 0);
+    answered(isolate.outcome(&config(), &name(), token, at(0)));
+    // At the home the sub-home's stock is issued.
+    let mut used = |dry_run, ms| {
+        let mut deciding = asking();
+        deciding.ask.dry_run = dry_run;
+        let mut numbers = Numbers { used: Units::new(900), ..home.numbers(at(ms)).unwrap() };
+        isolate.add_in_hand(&deciding, &mut numbers, at(ms));
+        numbers.used.get()
+    };
+    assert_eq!(used(true, 1), 1);
+    assert!(used(false, 1) > 800, "what the home has just counted is not known here");
+    assert!(used(true, 20_000) > 800, "nor what became of the stock since");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Who was here lately, and how busy it is. Only pacing depends on it: a crash may lose all of it.
 
 use crate::lease::math::{mul_div, times};
-use crate::lease::message::{Contact, HolderId};
+use crate::lease::message::{Contact, Held, HolderId};
 use crate::map::Map;
 use crate::random::Stream;
 use crate::time::Timestamp;
@@ -28,6 +28,8 @@ struct Seen {
     weight: u64,
     rate: u64,
     stranded: u64,
+    /// A sub-home's, of the moment's minute; nothing of an isolate.
+    stock: Held,
 }
 
 /// The holders that are present, taken together.
@@ -63,7 +65,8 @@ impl Crowd {
         let (holder, rate, stranded) = (m.holder, m.rate, m.stranded);
         // The square root of the rate: shares by it keep the contacts of all together fewest.
         let weight = times(rate.max(1_000), 1_000).isqrt();
-        if let Some(old) = self.seen.insert(holder, Seen { at: now, weight, rate, stranded }) {
+        let stock = if m.child { m.held } else { Held::default() };
+        if let Some(old) = self.seen.insert(holder, Seen { at: now, weight, rate, stranded, stock }) {
             self.order.remove(&(old.at, holder));
             self.left(old);
         }
@@ -113,6 +116,23 @@ impl Crowd {
     /// The holders that are present, with the units out with them that nobody is spending.
     pub(crate) fn stranded(&self) -> impl Iterator<Item = (&HolderId, u64)> {
         self.seen.iter().map(|(holder, seen)| (holder, seen.stranded))
+    }
+
+    /// Notes what a sub-home was given beyond what its isolates wait for.
+    pub(crate) fn stocked(&mut self, holder: HolderId, units: u64, permits: u64) {
+        if let Some(Seen { stock, .. }) = self.seen.get_mut(&holder) {
+            stock.units = stock.units.saturating_add(units);
+            stock.permits = stock.permits.saturating_add(permits);
+        }
+    }
+
+    /// What present sub-homes had in stock when they were last heard.
+    pub(crate) fn stocks(&self, now: Timestamp) -> impl Iterator<Item = (HolderId, Held)> {
+        let present = self.seen.iter().filter(move |(_, seen)| now.ms_since(seen.at) <= SEEN_MS);
+        present.map(move |(holder, seen)| {
+            let permits = if seen.at.minute() == now.minute() { seen.stock.permits } else { 0 };
+            (*holder, Held { permits, ..seen.stock })
+        })
     }
 
     /// This holder's weight.

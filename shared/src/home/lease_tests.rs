@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::kind::Kind;
-use crate::lease::message::{Batch, Body, Contact, HolderId, Lease, Line, Need, Reply, Returns};
+use crate::lease::message::{Batch, Body, Contact, Held, HolderId, Lease, Line, Need, Reply, Returns};
 use crate::map::Map;
 use crate::policy::Overage;
 use crate::policy::tests::community;
@@ -39,7 +39,7 @@ fn contact(holder: u128, nonce: u64, need: u32) -> Contact {
         renew: false,
         first: false,
         rate: 1_000,
-        held: crate::lease::message::Held::default(),
+        held: Held::default(),
         stranded: 0,
         terms: 1,
     }
@@ -69,6 +69,33 @@ fn the_same_contact_gets_the_same_answer_and_an_older_one_none() {
     assert_eq!(home.outstanding(noon().period()).out, Units::new(5));
     home.contact(noon(), 1, &contact(1, 2, 0)).unwrap();
     assert_eq!(home.contact(noon(), 1, &contact(1, 1, 5)).unwrap(), None);
+}
+
+#[test]
+fn what_a_sub_home_has_in_stock_is_left_until_it_is_not_heard_of() {
+    let mut home = home(|_| {});
+    let child = Contact { child: true, renew: true, rate: 20_000, ..contact(1, 1, 2) };
+    let numbers = |home: &Home, ms| {
+        let numbers = home.numbers(noon().plus_ms(ms)).unwrap();
+        (numbers.used.get(), numbers.rpm - numbers.rpm_remaining)
+    };
+    let first = leased(home.contact(noon(), 1, &child).unwrap());
+    assert!(first.units > 5 && first.permits > 5, "{first:?}");
+    // Two went on to whoever waited.
+    assert_eq!(numbers(&home, 0), (2, 2));
+    // Three more did since, and all five were spent.
+    let held = Held { units: first.units - 5, permits: first.permits - 5, next: 0 };
+    let incarnation = Some(first.incarnation.clone());
+    let report =
+        Contact { nonce: 2, incarnation, needs: Vec::new(), renew: false, batch: batch(1, 5), held, ..child };
+    assert_eq!(leased(home.contact(noon().plus_ms(1_000), 1, &report).unwrap()).units, 0);
+    assert_eq!(numbers(&home, 1_000), (5, 5));
+    // Nothing is known of a sub-home that has been silent.
+    assert_eq!(numbers(&home, 12_000).0, first.units);
+    // An isolate spends what it has.
+    let isolate = Contact { renew: true, rate: 20_000, ..contact(2, 1, 1) };
+    let lease = leased(home.contact(noon().plus_ms(1_500), 1, &isolate).unwrap());
+    assert_eq!(numbers(&home, 1_500).0, 5 + lease.units);
 }
 
 #[test]

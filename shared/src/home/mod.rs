@@ -246,7 +246,7 @@ impl Home {
         Ok(Verdict { denial, numbers: self.numbers(now)? })
     }
 
-    /// The project's numbers at `now`, counting nothing.
+    /// The project's numbers at `now`, counting nothing. What its sub-homes have in stock is left.
     ///
     /// # Errors
     /// [`NoPolicy`] until a policy is installed.
@@ -254,15 +254,17 @@ impl Home {
         let policy = self.policy.as_ref().ok_or(NoPolicy)?;
         let now = self.meta.clock.max(now);
         let period = now.period();
+        let (units, permits) = self.in_stock(now);
+        let permits = self.meta.window.remaining(now, policy.rpm).saturating_add(permits);
         Ok(Numbers {
             now,
             period,
             plan: policy.plan,
             included: policy.allowance.included_in(period),
             allowance: self.allowance(policy, period),
-            used: self.net(period),
+            used: self.net(period).saturating_sub(units),
             rpm: policy.rpm,
-            rpm_remaining: self.meta.window.remaining(now, policy.rpm),
+            rpm_remaining: permits.min(policy.rpm),
             agents_max: policy.agents_max,
             upgrade_url: policy.upgrade_url.clone(),
         })
@@ -276,6 +278,18 @@ impl Home {
 
     fn net(&self, period: Period) -> Units {
         self.accounts.get(&period).map_or(Units::ZERO, Account::net)
+    }
+
+    /// Units and permits that sub-homes have and nobody spends yet, as far as they have said.
+    fn in_stock(&self, now: Timestamp) -> (Units, u32) {
+        let (mut units, mut permits) = (Units::ZERO, 0_u32);
+        for (holder, stock) in self.crowd.stocks(now) {
+            // What was of the last month is not out in this one.
+            let of_period = stock.units.min(self.desk.out(holder, now.period()));
+            units = units.saturating_add(Units::new(of_period));
+            permits = permits.saturating_add(u32::try_from(stock.permits).unwrap_or(u32::MAX));
+        }
+        (units, permits)
     }
 
     fn allowance(&self, policy: &Policy, period: Period) -> Option<Units> {

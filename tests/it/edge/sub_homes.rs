@@ -90,3 +90,21 @@ async fn the_number_of_sub_homes_may_change_under_load() -> Result<()> {
     project.reports_within(&stack, total(&journal.acked), DRAIN_MAX).await?;
     stack.finish()
 }
+
+#[tokio::test]
+async fn the_quota_says_what_was_used_though_sub_homes_have_more_in_stock() -> Result<()> {
+    let stack = start(8).await?;
+    let limits = Limits { included: Some(1_000), ..Limits::COMMUNITY_FAST };
+    let project = Project::ready(&stack, "regional", limits).await?;
+    for n in 1..=30 {
+        let answer = project.verify().await?;
+        let limit = answer.header("ratelimit").unwrap_or_default();
+        assert!(limit.contains(&format!("\"month\";r={};", 1_000 - n)), "{n}: {limit}");
+        let quota: serde_json::Value = project.quota().await?.ok()?;
+        assert_eq!((&quota["used"], &quota["remaining"]), (&n.into(), &(1_000 - n).into()));
+    }
+    let usage = project.reports_within(&stack, 30, DRAIN_MAX).await?;
+    let quota: serde_json::Value = project.quota().await?.ok()?;
+    assert_eq!(quota["used"], usage.total);
+    stack.finish()
+}

@@ -81,6 +81,12 @@ impl Holder {
         InHand { units, permits: self.stock.permits(now) }
     }
 
+    /// Whether what is known here was heard lately.
+    #[must_use]
+    pub fn is_fresh(&self, now: Timestamp) -> bool {
+        self.stock.is_fresh(now)
+    }
+
     /// The project's limits, as far as they are known here; `None` before the first reply.
     #[must_use]
     pub fn frame(&self) -> Option<Frame> {

@@ -65,16 +65,14 @@ export const now = () => BigInt(nowMs());
 export const wall = () => Date.now();
 export const toWall = at => Number(at) - offset_ms;
 
-export function moveClock(by_ms) {
-  if (by_ms <= offset_ms) return;
-  offset_ms = by_ms;
+export function moveClock(to_ms) {
+  if (to_ms <= offset_ms) return;
+  offset_ms = to_ms;
   if (configured) rust(() => meter.moveClock?.(BigInt(offset_ms)));
 }
 
-// How far the clock was moved, as the one object knows it that keeps it; `offset_ms` moves it on. `home` finds objects.
-export async function keptClock(home, offset_ms) {
-  return home(CLOCK).clock(offset_ms);
-}
+// How far the clock was moved, as the one object knows it that keeps it; `to_ms` moves it on. `home` finds objects.
+export const keptClock = (home, to_ms) => home(CLOCK).clock(to_ms);
 
 // Takes over how far the clock was moved. Who calls does not go on before that is known.
 export async function follow(home) {

@@ -20,7 +20,7 @@ export class MeterHome extends DurableObject {
   #alarm;
   #panicking = false;
   #commit = new Commit(
-    () => `${life.instanceId}/${life.criticalError}/${this.#home?.generation()}`,
+    () => this.#life(),
     () => {
       this.#turn(home => home.save());
       this.#arm();
@@ -42,6 +42,11 @@ export class MeterHome extends DurableObject {
   // How far a sub-home is with this home, by its id.
   async progress(name, holder) {
     return this.#turn(home => home.progress(holder, now()));
+  }
+
+  // Which memory this is; another begins where it was lost.
+  #life() {
+    return `${life.instanceId}/${life.criticalError}/${this.#home?.generation()}`;
   }
 
   async #ask(name, act) {
@@ -149,6 +154,7 @@ export class MeterHome extends DurableObject {
     const text = this.#turn(home => home.flush(now()));
     if (text === undefined) return;
     const { seq, messages } = JSON.parse(text);
+    const sent_by = this.#life();
     try {
       let ack;
       for (const message of messages) {
@@ -156,10 +162,11 @@ export class MeterHome extends DurableObject {
         ack = await response.text();
         if (response.status !== 200) throw new Error(`the aggregator answered ${response.status}`);
       }
-      this.#turn(home => home.flushed(BigInt(seq), ack, now()));
+      // What a lost memory has sent is no receipt for what was counted since.
+      if (this.#life() === sent_by) this.#turn(home => home.flushed(BigInt(seq), ack, now()));
     } catch (error) {
       log('a flush was not acknowledged', error);
-      this.#turn(home => home.flushFailed(now()));
+      if (this.#life() === sent_by) this.#turn(home => home.flushFailed(now()));
     }
   }
 }

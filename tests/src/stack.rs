@@ -276,7 +276,17 @@ impl Stack {
     /// # Errors
     /// When the command fails; what it said is told.
     pub fn meter(&self, arguments: &[&str]) -> Result<String> {
-        let output = self.with_environment(Command::new(&self.parts.meter).args(arguments)).output()?;
+        self.meter_with(arguments, &[])
+    }
+
+    /// As [`Stack::meter`], with settings that differ from those of the parts.
+    ///
+    /// # Errors
+    /// As [`Stack::meter`].
+    pub fn meter_with(&self, arguments: &[&str], settings: &[(&str, &str)]) -> Result<String> {
+        let mut command = Command::new(&self.parts.meter);
+        let command = self.with_environment(&mut command).args(arguments).envs(settings.iter().copied());
+        let output = command.output()?;
         let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
         ensure!(
             output.status.success(),

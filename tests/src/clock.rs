@@ -4,6 +4,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use shared::time::Timestamp;
 
+/// No test takes longer, so that none sees its day or month turn; tests of that belong to the simulator.
+pub const TEST_SECONDS_MAX: u64 = 90;
+
 /// This instant.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is the one place that reads a clock")]

@@ -92,11 +92,12 @@ impl Servers {
         &self.database
     }
 
-    /// Starts one more and waits until it is ready.
+    /// Starts one more, on a day that has time left for a test, and waits until it is ready.
     ///
     /// # Errors
     /// When it does not start.
     pub async fn add(&mut self) -> Result<SocketAddr> {
+        clock::with_seconds_of_day(clock::TEST_SECONDS_MAX).await;
         let address = kit::ports::free()?;
         self.addresses.push(address);
         self.running.push(None);

@@ -25,8 +25,6 @@ use crate::secrets::Secrets;
 
 /// A part that has not answered after this long will not; generous, because the machine is shared.
 const READY_MAX: Duration = Duration::from_secs(30);
-/// No test takes longer, so that none sees its day or month turn; tests of that belong to the simulator.
-const TEST_SECONDS_MAX: u64 = 90;
 /// How long a part may take to stop politely.
 const STOP_MAX: Duration = Duration::from_secs(15);
 
@@ -128,7 +126,7 @@ impl Stack {
     /// # Errors
     /// As [`Stack::start`].
     pub async fn start_with(options: Options) -> Result<Self> {
-        clock::with_seconds_of_day(TEST_SECONDS_MAX).await;
+        clock::with_seconds_of_day(clock::TEST_SECONDS_MAX).await;
         let mut stack = Self {
             running: Vec::new(),
             scratch: Scratch::new()?,

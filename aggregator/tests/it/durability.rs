@@ -11,6 +11,7 @@ use aggregator::project::{NewProject, Setting};
 use aggregator::store::{Store, WhenMissing};
 use aggregator::token::TokenText;
 use shared::plan::Plan;
+use shared::time::Day;
 use tokio::task::JoinSet;
 
 use crate::backend;
@@ -25,6 +26,7 @@ async fn home(
     address: SocketAddr,
     incarnation: String,
     mut units: u64,
+    day: Day,
     acks: Arc<AtomicUsize>,
 ) -> (String, u64) {
     let mut acknowledged = units;
@@ -32,8 +34,7 @@ async fn home(
         units += 1;
         let now = Clock::system().now();
         let body = format!(
-            r#"{{"project":"demo","mode":"live","source":"home","incarnation":"{incarnation}","seq":{units},"cells":[{{"day":"{}","kind":"verify","agent":"bot","units":{units}}}]}}"#,
-            now.day()
+            r#"{{"project":"demo","mode":"live","source":"home","incarnation":"{incarnation}","seq":{units},"cells":[{{"day":"{day}","kind":"verify","agent":"bot","units":{units}}}]}}"#
         );
         let signature = sign("/ingest", &body, now);
         let headers = [("palveron-signature", signature.as_str()), ("content-type", "application/json")];
@@ -69,13 +70,15 @@ async fn acknowledged_flushes_survive_kill_9() {
     };
     store.create_project(new, Clock::system().now()).await.unwrap().unwrap();
     store.close().await;
+    // A cell is of one day, also while that turns.
+    let day = Clock::system().now().day();
     let mut books: BTreeMap<String, u64> = (0..HOMES).map(|home| (format!("aaaaaaa{home}"), 0)).collect();
     for round in 1..=ROUNDS {
         let server = Process::serve(&folder);
         let acks = Arc::new(AtomicUsize::new(0));
         let mut homes = JoinSet::new();
         for (incarnation, units) in &books {
-            homes.spawn(home(server.address, incarnation.clone(), *units, Arc::clone(&acks)));
+            homes.spawn(home(server.address, incarnation.clone(), *units, day, Arc::clone(&acks)));
         }
         let enough = 20 + 7 * round;
         crate::support::until("enough flushes are acknowledged", async || {

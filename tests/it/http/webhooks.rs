@@ -10,7 +10,7 @@ use shared::wire::INGEST_PATH;
 use tests::chance;
 use tests::client::Call;
 use tests::clock;
-use tests::ingest::{flush_of, signature, signed};
+use tests::ingest::{flush_at, flush_of, signature, signed};
 use tests::poll::eventually;
 use tests::project::{Limits, Project};
 use tests::receiver::{Receiver, verify};
@@ -132,7 +132,7 @@ async fn kill_9_between_any_two_steps_changes_nothing_that_a_receiver_learns() -
         let id = format!("killed{round}");
         let project = Project::create(&stack, &id, Limits::COMMUNITY)?;
         let (webhook, secret) = subscribe(&stack, &project, &receiver).await?;
-        let body = flush_of(&id, 1, 1_300);
+        let body = flush_at(&id, 1, 1_300, clock::now().plus_ms(moved_ms));
         let flush = |moved_ms: u64| -> Result<Call> {
             let at = clock::now().plus_ms(moved_ms);
             let signature = signature(&stack, Purpose::Edge, body.as_bytes(), at)?;

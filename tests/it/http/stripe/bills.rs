@@ -17,10 +17,10 @@ async fn bills(shop: &Shop) -> Result<Vec<Value>> {
     Ok(all.into_iter().filter(|invoice| invoice["metadata"]["palveron_kind"] == "overage").collect())
 }
 
-/// A project that pays for pro by card, with overage on and 2,500 units beyond the quota.
-async fn with_overage() -> Result<Shop> {
+/// A project that pays for pro by card at that interval, with overage on and 2,500 units beyond the quota.
+async fn with_overage(interval: &str) -> Result<Shop> {
     let shop = Shop::open(Plan::Community).await?;
-    shop.subscribe("pro", "month").await?;
+    shop.subscribe("pro", interval).await?;
     shop.is_quiet().await?;
     shop.overage_on().await?;
     shop.used(1, 12_500).await?;
@@ -40,7 +40,7 @@ const CLOSED: &str = "35d";
 
 #[tokio::test]
 async fn a_months_overage_is_one_invoice_of_the_right_amount() -> Result<()> {
-    let shop = with_overage().await?;
+    let shop = with_overage("month").await?;
     shop.later(CLOSED).await?;
     let bill = is_paid(&shop).await?;
     // 2,500 × 6.00 € / 1,000.
@@ -78,7 +78,7 @@ async fn a_bill_below_the_smallest_charge_is_paid_and_a_payment_before_our_answe
 
 #[tokio::test]
 async fn a_correction_of_an_invoiced_month_is_drift_until_a_credit_note_says_so() -> Result<()> {
-    let shop = with_overage().await?;
+    let shop = with_overage("month").await?;
     let month = tests::clock::now().period().to_string();
     shop.later(CLOSED).await?;
     let bill = is_paid(&shop).await?;
@@ -109,7 +109,7 @@ async fn a_correction_of_an_invoiced_month_is_drift_until_a_credit_note_says_so(
 
 #[tokio::test]
 async fn lost_answers_and_remembered_failures_make_no_second_line() -> Result<()> {
-    let shop = with_overage().await?;
+    let shop = with_overage("month").await?;
     for call in ["POST /v1/invoices", "POST /v1/invoiceitems"] {
         shop.fault(&json!({ "matches": call, "drop_after": true })).await?;
         shop.fault(&json!({ "matches": call, "status": 500 })).await?;
@@ -124,7 +124,7 @@ async fn lost_answers_and_remembered_failures_make_no_second_line() -> Result<()
 
 #[tokio::test]
 async fn a_kill_between_any_two_calls_makes_no_second_line() -> Result<()> {
-    let mut shop = with_overage().await?;
+    let mut shop = with_overage("month").await?;
     // Every call is acted on slowly, so that the process can be killed while it waits for the answer.
     for _ in 0..6 {
         shop.fault(&json!({ "matches": "POST /v1/invoice", "delay_ms": 400, "drop_after": true })).await?;
@@ -147,7 +147,7 @@ async fn a_kill_between_any_two_calls_makes_no_second_line() -> Result<()> {
 
 #[tokio::test]
 async fn keys_that_stripe_has_forgotten_make_no_second_invoice() -> Result<()> {
-    let mut shop = with_overage().await?;
+    let mut shop = with_overage("month").await?;
     shop.loses("POST /v1/invoices", 1_000).await?;
     shop.later(CLOSED).await?;
     shop.comes_back_forgotten("POST /v1/invoices").await?;
@@ -158,7 +158,8 @@ async fn keys_that_stripe_has_forgotten_make_no_second_invoice() -> Result<()> {
 
 #[tokio::test]
 async fn an_unpaid_bill_is_past_due_until_it_is_paid() -> Result<()> {
-    let shop = with_overage().await?;
+    // By the year: a plan by the month is unpaid too by then, and its grace is over where the month was a short one.
+    let shop = with_overage("year").await?;
     let customer =
         shop.at_stripe("customers").await?["data"][0]["id"].as_str().unwrap_or_default().to_owned();
     let card = format!("customers/{customer}/card");

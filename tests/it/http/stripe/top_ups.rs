@@ -27,7 +27,7 @@ async fn count(shop: &Shop, status: &str) -> Result<usize> {
 
 /// A project on pro that has bought a small pack that way, which pays from then on: 15,000 units in all.
 async fn paying_by(method: &str) -> Result<Shop> {
-    let shop = Shop::open(Plan::Pro).await?;
+    let shop = Shop::open_early_in_a_month(Plan::Pro).await?;
     new_method(&shop, method).await?;
     if method == "sepa_debit" {
         shop.later("5d1h").await?;
@@ -239,7 +239,7 @@ async fn a_top_up_whose_keys_stripe_has_forgotten_is_one_charge() -> Result<()> 
 
 #[tokio::test]
 async fn a_top_up_by_debit_is_credited_once_it_has_arrived_and_can_be_refunded() -> Result<()> {
-    let shop = Shop::open(Plan::Pro).await?;
+    let shop = Shop::open_early_in_a_month(Plan::Pro).await?;
     new_method(&shop, "card").await?;
     shop.has_lots(&[(5_000, 5_000)]).await?;
     pays_by(&shop, "card").await?;

@@ -19,7 +19,8 @@ const LOW_WINDOWS: u32 = 2;
 const AFTER_HELP: &str = "\
 In each round every variant is loaded in turn, by one load generator on this machine: 16 connections and
 then 64 as fast as they go (closed loop), then for twice as long a fixed low rate (open loop; each latency counts from
-when the request was due). Each round is answered by new workerd processes; odd rounds go backwards. Tables show medians of the rounds, and the ratios of those medians.
+when the request was due). Each round is answered by new workerd processes; odd rounds go backwards. Tables show
+medians of the rounds, and the ratios of those medians.
 
 Needs the worker's bundle in target/edge, the program `meter` in target/release (else target/debug), and workerd in
 target/tools; elsewhere: METER_TEST_BUNDLE, METER_TEST_BIN_DIR, METER_TEST_WORKERD. Redis is installed with apt-get

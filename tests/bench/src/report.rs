@@ -121,12 +121,12 @@ fn low_rate(options: &Options, entries: &[Entry]) -> String {
     let row = |entry: &Entry| {
         let samples = &entry.samples;
         let number = |per_mille| or_dash(samples.low(per_mille), hundredths);
-        let requests = u64::try_from(samples.low_us.len()).unwrap_or(u64::MAX);
+        let requests = u64::try_from(samples.low_us.iter().map(Vec::len).sum::<usize>()).unwrap_or(u64::MAX);
         [
             marked(entry),
             number(500),
             number(990),
-            number(1_000),
+            or_dash(samples.low_max(), hundredths),
             grouped(requests),
             without_hop(entry, samples),
             grouped(samples.all.failures),
@@ -161,8 +161,8 @@ fn explanation(entries: &[Entry]) -> String {
     text.push_str(
         "\nAll get the same request, all answer our headers (but `js-ok`). rps and p50: closed loop with c \
          connections, good answers only. CPU: user and system time of the workerd process per answer; beside: the \
-         same of the aggregator or Redis. Low rate: open loop, each latency from when its request was due, all \
-         rounds together. no hop: answers that did not wait for the home. Redis keeps nothing (`--save '' \
+         same of the aggregator or Redis. Low rate: open loop, each latency from when its request was due; max \
+         is of all rounds. no hop: answers that did not wait for the home. Redis keeps nothing (`--save '' \
          --appendonly no`); objects and homes write to disk before they answer.\n",
     );
     text
@@ -208,7 +208,7 @@ mod tests {
             first_failure: Some("500 no".to_owned()),
             ..Tally::default()
         };
-        let samples = Samples { levels: [vec![level], vec![level]], low_us: vec![180, 900], all };
+        let samples = Samples { levels: [vec![level], vec![level]], low_us: vec![vec![180, 900]], all };
         Entry { variant, server: 0, samples }
     }
 

@@ -88,7 +88,7 @@ fn visit(options: &Options, server: &Server, entry: &mut Entry) -> Result<()> {
 fn low_rate(options: &Options, target: &Target, samples: &mut Samples) -> Result<()> {
     let tally = open::run(target, options.rate, options.low_window())?;
     samples.count(&tally);
-    samples.low_us.extend(tally.latencies_us);
+    samples.low_us.push(tally.latencies_us);
     Ok(())
 }
 

@@ -1,5 +1,5 @@
-// What every part of a worker needs of the platform: Rust in synchronous turns, the time, the log,
-// answers, and objects that are reached in time. Nothing here decides.
+// What every part of a worker needs of the platform: Rust in synchronous turns, the time, the log, bodies,
+// and objects that are reached in time. Nothing here decides.
 //
 // If a turn panics, the wasm instance is lost; `rust()` notices and starts a new one.
 
@@ -8,7 +8,9 @@ import * as meter from './meter.js';
 export { meter };
 
 // Whoever waits longer for an object is told to try again: it may be gone.
-export const HOME_WAIT_MS = 1000;
+const HOME_WAIT_MS = 1000;
+// Where processes that share one process's homes call them.
+export const CALL_PATH = '/internal/contact';
 // The object that keeps how far the clock was moved; no project can have this name.
 const CLOCK = '~clock';
 // How old that may be when something is decided.
@@ -46,8 +48,8 @@ export const isConfigured = () => configured && !life.criticalError;
 
 // Configures the instance by a turn of Rust, and in the same way each that follows it.
 export function configure(turn) {
-  if (isConfigured()) return;
   rust(() => {
+    // Where an instance was lost before, that has happened now.
     if (configured) return;
     turn();
     // The homes are told the time only; they have no use for how far it was moved.

@@ -4,9 +4,7 @@
 // A process that holds them for others (METER_HOMES=serve) hands their calls on; see docs/protocol.md. Nothing here
 // looks into what the calls say.
 
-import { inTime, meter, rust, wall } from './platform.js';
-
-const CALL_PATH = '/internal/contact';
+import { CALL_PATH, inTime, meter, rust, wall } from './platform.js';
 
 // The object of that name, as something that has the class's methods.
 export function object(env, binding, name) {

@@ -4,12 +4,11 @@
 // Nothing here looks into what the calls say.
 
 import { ready } from './objects.js';
-import { bodyText, log, meter, rust, wall } from './platform.js';
+import { bodyText, CALL_PATH, log, meter, rust, wall } from './platform.js';
 
 export { MeterHome } from './home.js';
 export { MeterSubHome } from './sub_home.js';
 
-const CALL_PATH = '/internal/contact';
 // The largest call: a contact with the cells of a busy second.
 const CALL_BYTES_MAX = 1024 * 1024;
 // What may be called from another process, by the binding of the object's class.

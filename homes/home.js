@@ -3,8 +3,8 @@
 
 import { DurableObject } from 'cloudflare:workers';
 import { Commit } from './commit.js';
-import { homes, ready, texts } from './objects.js';
-import { follow, life, log, meter, moveClock, now, peer, rust, seed, toWall, wall } from './platform.js';
+import { homes, Memory, texts } from './objects.js';
+import { follow, log, meter, moveClock, now, peer, seed, toWall, wall } from './platform.js';
 
 // An aggregator that takes longer is asked again by the next alarm.
 const AGGREGATOR_WAIT_MS = 10000;
@@ -14,13 +14,11 @@ const ALARM_LOST_MS = 2000;
 const ALARM_AGAIN_MS = 1000;
 
 export class MeterHome extends DurableObject {
-  #home;
-  #instance = -1;
+  #memory = new Memory(this.env, () => new meter.HomeObject(texts(this.ctx.storage.sql)));
   #pulling;
   #alarm;
-  #panicking = false;
   #commit = new Commit(
-    () => this.#life(),
+    () => this.#memory.life(),
     () => {
       this.#turn(home => home.save());
       this.#arm();
@@ -42,11 +40,6 @@ export class MeterHome extends DurableObject {
   // How far a sub-home is with this home, by its id.
   async progress(name, holder) {
     return this.#turn(home => home.progress(holder, now()));
-  }
-
-  // Which memory this is; another begins where it was lost.
-  #life() {
-    return `${life.instanceId}/${life.criticalError}/${this.#home?.generation()}`;
   }
 
   async #ask(name, act) {
@@ -71,15 +64,14 @@ export class MeterHome extends DurableObject {
   async clock(offset_ms) {
     const kept = this.ctx.storage.kv.get('clock') ?? 0;
     if (offset_ms > kept) this.ctx.storage.kv.put('clock', offset_ms);
-    moveClock(Math.max(kept, offset_ms));
-    return Math.max(kept, offset_ms);
+    const farthest = Math.max(kept, offset_ms);
+    moveClock(farthest);
+    return farthest;
   }
 
   // Panics, for tests: at once, or when the alarm rings next.
   async panic(when) {
-    if (this.env.METER_TEST !== '1') return;
-    if (when === 'home') this.#turn(() => meter.panicForTest());
-    this.#panicking = true;
+    this.#memory.panic(when === 'home');
   }
 
   async alarm() {
@@ -87,10 +79,7 @@ export class MeterHome extends DurableObject {
     try {
       if (this.env.METER_TEST === '1') {
         await follow(homes(this.env));
-        if (this.#panicking) {
-          this.#panicking = false;
-          this.#turn(() => meter.panicForTest());
-        }
+        this.#memory.panicIfAsked();
       }
       await this.#flush();
     } catch (error) {
@@ -104,14 +93,7 @@ export class MeterHome extends DurableObject {
   }
 
   #turn(act) {
-    ready(this.env);
-    return rust(() => {
-      if (this.#instance !== life.instanceId) {
-        this.#home = new meter.HomeObject(texts(this.ctx.storage.sql));
-        this.#instance = life.instanceId;
-      }
-      return act(this.#home);
-    });
+    return this.#memory.turn(act);
   }
 
   // Sets the alarm to when Rust wants to flush. An alarm that should have rung long ago was lost.
@@ -154,7 +136,7 @@ export class MeterHome extends DurableObject {
     const text = this.#turn(home => home.flush(now()));
     if (text === undefined) return;
     const { seq, messages } = JSON.parse(text);
-    const sent_by = this.#life();
+    const sent_by = this.#memory.life();
     try {
       let ack;
       for (const message of messages) {
@@ -163,10 +145,10 @@ export class MeterHome extends DurableObject {
         if (response.status !== 200) throw new Error(`the aggregator answered ${response.status}`);
       }
       // What a lost memory has sent is no receipt for what was counted since.
-      if (this.#life() === sent_by) this.#turn(home => home.flushed(BigInt(seq), ack, now()));
+      if (this.#memory.life() === sent_by) this.#turn(home => home.flushed(BigInt(seq), ack, now()));
     } catch (error) {
       log('a flush was not acknowledged', error);
-      if (this.#life() === sent_by) this.#turn(home => home.flushFailed(now()));
+      if (this.#memory.life() === sent_by) this.#turn(home => home.flushFailed(now()));
     }
   }
 }

@@ -3,8 +3,8 @@
 
 import { DurableObject } from 'cloudflare:workers';
 import { Commit } from './commit.js';
-import { homes, ready, texts } from './objects.js';
-import { follow, inTime, life, log, meter, now, rust, seed, wall } from './platform.js';
+import { homes, Memory, texts } from './objects.js';
+import { follow, inTime, log, meter, now, seed, wall } from './platform.js';
 
 // How long a contact waits here for the home. Its isolate sends it again after that.
 const PARKED_MS = 900;
@@ -15,16 +15,18 @@ const NAP_MS_MIN = 5;
 const NOBODY = '"nobody"';
 
 export class MeterSubHome extends DurableObject {
-  #sub;
-  #instance = -1;
+  #memory = new Memory(this.env, () => {
+    // What was parked is forgotten with the memory that it waited in.
+    this.#answerAll(NOBODY);
+    return new meter.SubHomeObject(texts(this.ctx.storage.sql));
+  });
   #alarm;
   #timer;
   #resumed;
-  #panicking = false;
   // Who waits: the contact's holder, lane and nonce → how to answer it.
   #parked = new Map();
   #commit = new Commit(
-    () => `${life.instanceId}/${life.criticalError}/${this.#sub?.generation()}`,
+    () => this.#memory.life(),
     () => this.#turn(sub => sub.save()),
   );
 
@@ -40,9 +42,7 @@ export class MeterSubHome extends DurableObject {
 
   // Panics, for tests: at once, or when it looks next at what is due.
   async panic(when) {
-    if (this.env.METER_TEST !== '1') return;
-    if (when === 'sub_home') this.#turn(() => meter.panicForTest());
-    this.#panicking = true;
+    this.#memory.panic(when === 'sub_home');
   }
 
   async alarm() {
@@ -100,15 +100,7 @@ export class MeterSubHome extends DurableObject {
   }
 
   #turn(act) {
-    ready(this.env);
-    return rust(() => {
-      if (this.#instance !== life.instanceId) {
-        this.#sub = new meter.SubHomeObject(texts(this.ctx.storage.sql));
-        this.#instance = life.instanceId;
-        this.#answerAll(NOBODY);
-      }
-      return act(this.#sub);
-    });
+    return this.#memory.turn(act);
   }
 
   // Sends what is due, and looks again when more will be.
@@ -127,10 +119,7 @@ export class MeterSubHome extends DurableObject {
 
   async #look() {
     try {
-      if (this.#panicking) {
-        this.#panicking = false;
-        this.#turn(() => meter.panicForTest());
-      }
+      this.#memory.panicIfAsked();
       this.#pump();
       await this.#commit.written();
     } catch (error) {

@@ -6,10 +6,10 @@
 
 mod demo;
 mod guide;
-mod leftovers;
+pub(crate) mod leftovers;
 mod ports;
 pub(crate) mod probe;
-mod services;
+pub(crate) mod services;
 mod settings;
 
 use std::fs;

@@ -4,24 +4,21 @@
 //! It must never deploy, and never use the network or an account.
 
 use std::fs;
-use std::fs::File;
-use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::path::PathBuf;
+use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, ensure};
 
-use crate::clock::{Stopwatch, pause};
+use crate::dev::leftovers::Record;
 use crate::dev::probe;
-use crate::process::{STOP_GRACE, run, spawn_in_group, stop};
-use crate::progress::Progress;
+use crate::dev::services::Services;
+use crate::process::run;
 use crate::{config, edge, tools};
 
 /// The configurations, the homes' first: the edge's names it.
 const CONFIGS: [&str; 2] = ["homes/wrangler.toml", "wrangler.toml"];
-/// `wrangler dev` that has not answered by then will not.
-const READY_MAX: Duration = Duration::from_secs(60);
+/// Answered with 200 by a worker that is configured.
+const HEALTH: &str = "/healthz";
 
 /// wrangler, and the Node that it accepts.
 #[derive(Debug)]
@@ -65,46 +62,19 @@ impl Wrangler {
 
 /// Starts both workers with `wrangler dev`, until they answer.
 fn answers(wrangler: &Wrangler) -> Result<()> {
-    let mut progress = Progress::start("wrangler dev");
-    // Free until it is taken: whoever takes it in between is told of by wrangler.
-    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-    let [homes, edge] = CONFIGS;
-    let mut command = wrangler.command(&["dev", "--config", edge, "--config", homes]);
+    let folder = config::target().join("wrangler");
+    let address = kit::ports::free()?;
+    let [of_homes, of_edge] = CONFIGS;
+    let mut command = wrangler.command(&["dev", "--config", of_edge, "--config", of_homes]);
     command.args(["--ip", "127.0.0.1", "--port", &address.port().to_string(), "--inspector-port", "0"]);
-    command.arg("--persist-to").arg(config::target().join("wrangler").join("state"));
-    // They protect nothing: it answers on loopback, for a moment.
-    let secret = "5e".repeat(32);
-    let keys = ["edge", "policy", "upstream"].map(|purpose| format!("{purpose}:k1:{secret}")).join(",");
+    command.arg("--persist-to").arg(folder.join("state"));
     // So both workers take them; what `--var` says is for the first alone.
     command.env("CLOUDFLARE_INCLUDE_PROCESS_ENV", "true");
-    command.env("METER_KEY_SECRETS", format!("1:{secret}")).env("METER_SIGNING_KEYS", keys);
-    let log = config::target().join("wrangler").join("dev.log");
-    let file = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
-    command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
-    let mut child = spawn_in_group(&mut command)?;
-    let result = wait(address, &mut progress, || Ok(child.try_wait()?.is_some()), &log);
-    stop(&mut child, STOP_GRACE)?;
-    if result.is_ok() {
-        progress.done()
-    } else {
-        progress.failed()
-    }
-    result
-}
-
-fn wait(
-    address: SocketAddr,
-    progress: &mut Progress,
-    mut has_ended: impl FnMut() -> Result<bool>,
-    log: &Path,
-) -> Result<()> {
-    let watch = Stopwatch::start();
-    while probe::get(address, "/healthz", None).is_none_or(|answer| answer.status != 200) {
-        if has_ended()? || watch.passed(READY_MAX) {
-            bail!("`wrangler dev` does not answer on {address}: see {}", log.display());
-        }
-        progress.tick("waiting for an answer");
-        pause();
-    }
-    Ok(())
+    edge::give_secrets(&mut command);
+    let mut services = Services::new(Record::begin(&folder)?);
+    services.start("wrangler", &mut command, &folder)?;
+    services.wait_for("wrangler", address, HEALTH)?;
+    let status = probe::get(address, HEALTH, None).map(|answer| answer.status);
+    ensure!(status == Some(200), "`wrangler dev` answers {status:?}: see {}/wrangler.log", folder.display());
+    services.stop()
 }

@@ -100,7 +100,7 @@ fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Finds the programs, and leaves out what the bundle cannot do.
+/// Finds the programs, and remarks on what is not as it should be.
 fn find_places(variants: &[Variant], remarks: &mut Vec<String>) -> Result<Places> {
     let workerd = config::workerd()?;
     if !variants.iter().any(|variant| variant.serve == Serve::Meter) {

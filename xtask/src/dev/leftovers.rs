@@ -27,11 +27,11 @@ struct Recorded {
 
 /// The record of this run's processes, which nobody else holds at the same time.
 #[derive(Debug)]
-pub(super) struct Record(File);
+pub(crate) struct Record(File);
 
 impl Record {
     /// Takes the folder for this run, and ends what an earlier one left in it.
-    pub(super) fn begin(folder: &Path) -> Result<Self> {
+    pub(crate) fn begin(folder: &Path) -> Result<Self> {
         fs::create_dir_all(folder)?;
         let path = folder.join(FILE);
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;

@@ -35,19 +35,19 @@ struct Service {
 
 /// All running programs.
 #[derive(Debug)]
-pub(super) struct Services {
+pub(crate) struct Services {
     running: Vec<Service>,
     record: Record,
 }
 
 impl Services {
     /// None yet.
-    pub(super) fn new(record: Record) -> Self {
+    pub(crate) fn new(record: Record) -> Self {
         Self { running: Vec::new(), record }
     }
 
     /// Starts a program; what it writes goes to a log of its own.
-    pub(super) fn start(&mut self, name: &'static str, command: &mut Command, logs: &Path) -> Result<()> {
+    pub(crate) fn start(&mut self, name: &'static str, command: &mut Command, logs: &Path) -> Result<()> {
         let path = logs.join(format!("{name}.log"));
         let log = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
@@ -58,7 +58,7 @@ impl Services {
     }
 
     /// Waits until a program answers; any answer below 500 shows that it is there.
-    pub(super) fn wait_for(&mut self, name: &str, address: SocketAddr, path: &str) -> Result<()> {
+    pub(crate) fn wait_for(&mut self, name: &str, address: SocketAddr, path: &str) -> Result<()> {
         let mut progress = Progress::start(&format!("{name} on {address}"));
         let watch = Stopwatch::start();
         while probe::get(ports::reachable(address), path, None).is_none_or(|answer| answer.status >= 500) {
@@ -78,7 +78,7 @@ impl Services {
     }
 
     /// Waits until the edge enforces the limits that the aggregator names, so that what is pasted next meets them.
-    pub(super) fn wait_for_policy(&mut self, project: &Value, edge: SocketAddr, key: &str) -> Result<()> {
+    pub(crate) fn wait_for_policy(&mut self, project: &Value, edge: SocketAddr, key: &str) -> Result<()> {
         if project.get("suspended") == Some(&Value::Bool(true)) {
             return Ok(());
         }
@@ -113,7 +113,7 @@ impl Services {
     }
 
     /// Ends all programs, the last one first: politely, then after [`STOP_GRACE`] with SIGKILL.
-    pub(super) fn stop(&mut self) -> Result<()> {
+    pub(crate) fn stop(&mut self) -> Result<()> {
         for service in self.running.iter().rev() {
             signal_group(group_of(service.child.id())?, Signal::SIGTERM);
         }

@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -31,17 +31,12 @@ pub(super) fn measure(workerd: &Path, bundle: &Bundle) -> Result<Duration> {
 }
 
 fn once(workerd: &Path, bundle: &Bundle, homes: &Path) -> Result<Duration> {
-    // Free until it is taken: whoever takes it in between is told of by workerd.
-    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let address = kit::ports::free()?;
     let mut command = Command::new(workerd);
     command.arg("serve").arg(bundle.workerd_config());
     command.arg("--socket-addr").arg(format!("edge={address}"));
     command.arg("--directory-path").arg(format!("homes={}", homes.display()));
-    // They protect nothing: it answers on loopback, once.
-    let secret = "5e".repeat(32);
-    command.env("METER_KEY_SECRETS", format!("1:{secret}"));
-    let keys = ["edge", "policy", "upstream"].map(|purpose| format!("{purpose}:k1:{secret}"));
-    command.env("METER_SIGNING_KEYS", keys.join(","));
+    super::give_secrets(&mut command);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let watch = Stopwatch::start();
     let mut child = spawn_in_group(&mut command)?;

@@ -1,22 +1,21 @@
 // The home object: the Durable Object of one project and mode. Rust decides and writes; this class
-// waits for it: it pulls policies, sends flushes and sets the alarm.
+// waits for it: it pulls policies, and sends flushes when they are due.
 
 import { DurableObject } from 'cloudflare:workers';
 import { Commit } from './commit.js';
-import { homes, Memory, texts } from './objects.js';
+import { homes, Memory, texts, Waking } from './objects.js';
 import { follow, log, meter, moveClock, now, peer, seed, toWall, wall } from './platform.js';
 
-// An aggregator that takes longer is asked again by the next alarm.
+// An aggregator that takes longer is asked again later.
 const AGGREGATOR_WAIT_MS = 10000;
-// An alarm that is overdue by that much was lost by the platform and is set again.
-const ALARM_LOST_MS = 2000;
-// How soon an alarm that has failed rings again.
-const ALARM_AGAIN_MS = 1000;
+// How soon a home that has failed looks again.
+const AGAIN_MS = 1000;
 
 export class MeterHome extends DurableObject {
   #memory = new Memory(this.env, () => new meter.HomeObject(texts(this.ctx.storage.sql)));
+  #waking = new Waking(this.ctx.storage, () => this.#look());
   #pulling;
-  #alarm;
+  #looking;
   #commit = new Commit(
     () => this.#memory.life(),
     () => {
@@ -75,37 +74,39 @@ export class MeterHome extends DurableObject {
   }
 
   async alarm() {
-    this.#alarm = undefined;
+    await this.#waking.alarmed();
+  }
+
+  // Flushes if that is due, one at a time.
+  #look() {
+    return this.#looking ??= this.#flushIfDue().finally(() => { this.#looking = undefined; });
+  }
+
+  async #flushIfDue() {
     try {
       if (this.env.METER_TEST === '1') {
         await follow(homes(this.env));
         this.#memory.panicIfAsked();
       }
-      await this.#flush();
+      const due = this.#turn(home => home.due());
+      // Where the memory was lost nothing is known of that.
+      if (due === undefined || toWall(due) <= wall()) await this.#flush();
+      this.#arm();
     } catch (error) {
       // Its memory may be gone, and with it when it wanted to flush: it looks again soon.
       log('a flush failed', error);
-      this.#alarm = wall() + ALARM_AGAIN_MS;
-      this.ctx.storage.setAlarm(this.#alarm);
-      return;
+      this.#waking.at(wall() + AGAIN_MS);
     }
-    this.#arm();
   }
 
   #turn(act) {
     return this.#memory.turn(act);
   }
 
-  // Sets the alarm to when Rust wants to flush. An alarm that should have rung long ago was lost.
+  // Wakes when Rust wants to flush.
   #arm() {
     const due = this.#turn(home => home.due());
-    if (due === undefined) return;
-    const at = toWall(due);
-    const lost = this.#alarm !== undefined && wall() > this.#alarm + ALARM_LOST_MS;
-    if (lost || this.#alarm === undefined || at < this.#alarm) {
-      this.#alarm = Math.max(at, wall());
-      this.ctx.storage.setAlarm(this.#alarm);
-    }
+    this.#waking.at(due === undefined ? undefined : toWall(due));
   }
 
   async #send({ path, body, signature }) {

@@ -1,6 +1,13 @@
 // What the objects of both classes have in common.
 
-import { configure, isConfigured, life, meter, rust } from './platform.js';
+import { configure, isConfigured, life, meter, rust, wall } from './platform.js';
+
+// For an object whose memory was lost; otherwise a timer comes first.
+const ALARM_MS = 5000;
+// An alarm that is overdue by that much was lost by the platform and is set again.
+const ALARM_LOST_MS = 2000;
+// The shortest pause between two looks at what is due.
+const NAP_MS_MIN = 5;
 
 // What an object has in the memory of Rust. It goes with the wasm instance that it is in, and is made again in the next.
 export class Memory {
@@ -43,6 +50,47 @@ export class Memory {
     if (!this.#panicking) return;
     this.#panicking = false;
     this.turn(() => meter.panicForTest());
+  }
+}
+
+// Wakes an object for what is due. A timer costs nothing, but goes with the memory; an alarm stays, and costs writes that
+// everybody in this process waits for. So there is an alarm only every few seconds, behind the timers.
+export class Waking {
+  #storage;
+  #wake;
+  #timer;
+  #due;
+  #alarm;
+
+  // `wake` is what happens then; it must not throw.
+  constructor(storage, wake) {
+    this.#storage = storage;
+    this.#wake = wake;
+  }
+
+  // When it wakes next, by the platform's clock; undefined if nothing is due.
+  at(due) {
+    if (due !== this.#due) {
+      clearTimeout(this.#timer);
+      this.#due = due;
+      if (due !== undefined) this.#timer = setTimeout(() => this.#ring(), Math.max(due - wall(), NAP_MS_MIN));
+    }
+    if (due === undefined) return;
+    if (this.#alarm === undefined || wall() > this.#alarm + ALARM_LOST_MS) {
+      this.#alarm = wall() + ALARM_MS;
+      this.#storage.setAlarm(this.#alarm);
+    }
+  }
+
+  // The alarm has rung.
+  alarmed() {
+    this.#alarm = undefined;
+    return this.#wake();
+  }
+
+  #ring() {
+    this.#due = undefined;
+    this.#wake();
   }
 }
 

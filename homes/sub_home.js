@@ -3,15 +3,13 @@
 
 import { DurableObject } from 'cloudflare:workers';
 import { Commit } from './commit.js';
-import { homes, Memory, texts } from './objects.js';
+import { homes, Memory, texts, Waking } from './objects.js';
 import { follow, inTime, log, meter, now, seed, wall } from './platform.js';
 
 // How long a contact waits here for the home. Its isolate sends it again after that.
 const PARKED_MS = 900;
-// The alarm is for an object whose memory was lost; otherwise a timer comes first.
-const ALARM_MS = 5000;
-// The shortest pause between two looks at what is due.
-const NAP_MS_MIN = 5;
+// How soon a sub-home that has failed looks again.
+const AGAIN_MS = 1000;
 const NOBODY = '"nobody"';
 
 export class MeterSubHome extends DurableObject {
@@ -20,8 +18,7 @@ export class MeterSubHome extends DurableObject {
     this.#answerAll(NOBODY);
     return new meter.SubHomeObject(texts(this.ctx.storage.sql));
   });
-  #alarm;
-  #timer;
+  #waking = new Waking(this.ctx.storage, () => this.#look());
   #resumed;
   // Who waits: the contact's holder, lane and nonce → how to answer it.
   #parked = new Map();
@@ -46,17 +43,7 @@ export class MeterSubHome extends DurableObject {
   }
 
   async alarm() {
-    this.#alarm = undefined;
-    try {
-      if (this.env.METER_TEST === '1') await follow(homes(this.env));
-      await this.#resume();
-    } catch (error) {
-      log('a sub-home could not go on', error);
-      this.ctx.storage.setAlarm(wall() + ALARM_MS);
-      return;
-    }
-    this.#pump();
-    await this.#commit.written();
+    await this.#waking.alarmed();
   }
 
   // Once for each start: rows that were restored must not issue again what they have issued since. Whoever calls
@@ -108,22 +95,19 @@ export class MeterSubHome extends DurableObject {
     const [home, ...contacts] = this.#turn(sub => sub.contacts(now()));
     for (const contact of contacts) this.ctx.waitUntil(this.#send(home, contact));
     const wake = this.#turn(sub => sub.wake(now()));
-    clearTimeout(this.#timer);
-    if (wake === undefined) return;
-    this.#timer = setTimeout(() => this.#look(), Math.max(wake, NAP_MS_MIN));
-    if (this.#alarm === undefined || wall() > this.#alarm) {
-      this.#alarm = wall() + ALARM_MS;
-      this.ctx.storage.setAlarm(this.#alarm);
-    }
+    this.#waking.at(wake === undefined ? undefined : wall() + wake);
   }
 
   async #look() {
     try {
+      if (this.env.METER_TEST === '1') await follow(homes(this.env));
+      await this.#resume();
       this.#memory.panicIfAsked();
       this.#pump();
       await this.#commit.written();
     } catch (error) {
       log('a sub-home could not go on', error);
+      this.#waking.at(wall() + AGAIN_MS);
     }
   }
 
@@ -133,16 +117,16 @@ export class MeterSubHome extends DurableObject {
       await this.#commit.written();
       const reply = await this.#reach(home, stub => stub.contact(home, contact));
       const told = this.#turn(sub => sub.receive(reply, seed(), now()));
-      await this.#commit.written();
+      // Where nobody waits it is written with what comes next: lost before that, it is as if it had never come.
+      if (told.length > 0) await this.#commit.written();
       for (const [ticket, answer] of told.map(parted)) {
         if (ticket) this.#answer(ticket, answer);
         else this.#answerAll(answer);
       }
+      this.#pump();
     } catch (error) {
       log('a contact of a sub-home was not answered', error);
-      return;
     }
-    await this.#look();
   }
 }
 

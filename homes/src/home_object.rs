@@ -1,8 +1,8 @@
 //! The home object: load, let [`Home`] decide, save, reply. Nothing else.
 //!
 //! `home.js` wraps this in a Durable Object class and does the waiting: it pulls a policy when a
-//! reply asks for one, sends the flushes that are handed out, and sets the alarm. Decisions and
-//! contacts are saved in groups, before any reply of them leaves; every other method saves by itself.
+//! reply asks for one, and sends the flushes that are handed out when they are due. Decisions and
+//! contacts are saved in groups, before any reply of them leaves; every other method saves by itself or says why not.
 
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
@@ -184,7 +184,8 @@ impl HomeObject {
         Ok(Some(json::write(&Round { seq: round.seq, messages })))
     }
 
-    /// Every message of flush `seq` was answered with 200; `ack` is the last answer's body.
+    /// Every message of flush `seq` was answered with 200; `ack` is the last answer's body. That is written with what
+    /// comes next: if it is lost before, the same is flushed again.
     ///
     /// # Errors
     /// When the answer is not one of an aggregator, or the rows cannot be read or written. The flush
@@ -196,11 +197,13 @@ impl HomeObject {
             return Err(format!("the aggregator acknowledged flush {}, not {seq}", ack.watermark));
         }
         let policy = keys::with(|keys| ack.policy.open(keys)).map_err(text)?;
-        self.turn(None, now, |home| {
+        let is_new = self.act(None, now, |home| {
             home.flushed(now, seq);
+            let before = home.policy_version();
             home.install(policy);
+            home.policy_version() != before
         })?;
-        Ok(())
+        if is_new == Some(true) { self.save() } else { Ok(()) }
     }
 
     /// A message of the flush was not answered with 200.
@@ -232,7 +235,7 @@ impl HomeObject {
         self.generation.get()
     }
 
-    /// When the alarm should ring, in milliseconds since the epoch.
+    /// When there is something to flush, in milliseconds since the epoch; `undefined` also where nothing was read yet.
     #[must_use]
     pub fn due(&self) -> Option<u64> {
         self.home.borrow().as_ref().and_then(|home| home.flush_due()).map(Timestamp::as_ms)

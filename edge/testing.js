@@ -20,8 +20,9 @@ export async function tested(request, env) {
   return undefined;
 }
 
-// What is to panic, and in which object: this request, a home or its alarm, a sub-home or its next look.
-const BINDINGS = { home: 'HOME', alarm: 'HOME', sub_home: 'SUB_HOME', look: 'SUB_HOME' };
+// What is to panic, and in which object: this request, a home or its next look at its flush,
+// a sub-home or its next look at its contacts.
+const BINDINGS = { home: 'HOME', flush: 'HOME', sub_home: 'SUB_HOME', look: 'SUB_HOME' };
 
 async function explode(env, what) {
   const [where, name] = what.split(' ');

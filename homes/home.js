@@ -68,7 +68,7 @@ export class MeterHome extends DurableObject {
     return farthest;
   }
 
-  // Panics, for tests: at once, or when the alarm rings next.
+  // Panics, for tests: at once, or when it looks next whether to flush.
   async panic(when) {
     this.#memory.panic(when === 'home');
   }

@@ -1,6 +1,6 @@
 //! The edge benchmark: our worker beside what one would write instead, in one run.
 //!
-//! Loads every variant's workerd in turn, a new one each round, and reports medians and ratios. It must never average a
+//! Loads every variant's workerd in turn, a new one each time, and reports medians and ratios. It must never average a
 //! failure away, and never leave a process behind.
 
 mod clock;
@@ -13,6 +13,7 @@ mod machine;
 mod open;
 mod options;
 mod parts;
+mod processors;
 mod report;
 mod response;
 mod rounds;
@@ -57,9 +58,10 @@ fn run(options: &Options) -> Result<()> {
     options.check()?;
     interrupt::catch()?;
     let load = kit::machine::load();
+    let processors = processors::count()?;
     let mut remarks = Vec::new();
     let mut variants = options.variants();
-    let places = find_places(&variants, &mut remarks)?;
+    let places = find_places(&variants, processors, &mut remarks)?;
     // The scratch folder comes before whatever runs in it, so that it is removed after that has ended.
     let scratch = Scratch::new(&config::root().join("target").join("bench"))?;
     let redis = start_redis(&scratch, &mut variants, &mut remarks)?;
@@ -78,7 +80,7 @@ fn run(options: &Options) -> Result<()> {
     let circumstances = Circumstances {
         day: clock::today().to_string(),
         machine: machine::describe(scratch.path()),
-        processors: u64::try_from(std::thread::available_parallelism()?.get())?,
+        processors: u64::try_from(processors)?,
         versions: redis.map_or(workerd.clone(), |redis| format!("{workerd}, Redis {}", redis.version())),
         command: config::command_line(),
         load,
@@ -101,10 +103,14 @@ fn run(options: &Options) -> Result<()> {
 }
 
 /// Finds the programs, and remarks on what is not as it should be.
-fn find_places(variants: &[Variant], remarks: &mut Vec<String>) -> Result<Places> {
+fn find_places(variants: &[Variant], processors: usize, remarks: &mut Vec<String>) -> Result<Places> {
     let workerd = config::workerd()?;
+    let processor = processors::leave_one(processors);
+    if processor.is_none() {
+        remarks.push("workerd shares its processor: there is only one, or no `taskset`".to_owned());
+    }
     if !variants.iter().any(|variant| variant.serve == Serve::Meter) {
-        return Ok(Places { workerd, ours: None });
+        return Ok(Places { workerd, processor, ours: None });
     }
     let (bundle, meter) = (config::bundle()?, config::meter()?);
     if meter.components().any(|part| part.as_os_str() == "debug") {
@@ -112,7 +118,7 @@ fn find_places(variants: &[Variant], remarks: &mut Vec<String>) -> Result<Places
             "the aggregator is not optimised: it takes more of the processors than it needs".to_owned(),
         );
     }
-    Ok(Places { workerd, ours: Some((bundle, meter)) })
+    Ok(Places { workerd, processor, ours: Some((bundle, meter)) })
 }
 
 /// Starts Redis if a variant wants it; leaves those out if there is none.

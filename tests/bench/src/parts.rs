@@ -30,6 +30,8 @@ const KEY: &str = "pk_live_bench_k0000000000000001_1_000000000000000000000000000
 pub(crate) struct Places {
     /// workerd.
     pub(crate) workerd: PathBuf,
+    /// The processor that is its own.
+    pub(crate) processor: Option<String>,
     /// The bundle's folder, and the aggregator; only needed where ours is measured.
     pub(crate) ours: Option<(PathBuf, PathBuf)>,
 }
@@ -70,8 +72,7 @@ impl Server {
             Serve::Meter => {
                 let (bundle, program) = places.ours.as_ref().context("our parts were not looked for")?;
                 let meter = Meter::start(program, &folder, address)?;
-                let workerd =
-                    meter.edge([&places.workerd, bundle, &folder], address, variant.home_delay_ms)?;
+                let workerd = meter.edge(places, [bundle, &folder], address, variant.home_delay_ms)?;
                 let key = meter.key().to_owned();
                 (workerd, Some(meter), key)
             }

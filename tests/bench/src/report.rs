@@ -57,7 +57,7 @@ fn head(options: &Options, circumstances: &Circumstances) -> String {
     };
     let all = shares.elapsed_us.saturating_mul(circumstances.processors);
     format!(
-        "- {day}, {machine}\n- {versions}\n- `{command}`: medians of {} interleaved rounds of {} ms each, with new processes in each\n\
+        "- {day}, {machine}\n- {versions}\n- `{command}`: medians of {} interleaved rounds of {} ms each, with a new process for each variant in each\n\
          - the load generator used {} % of one processor; others used {} % of all; load before the start {}\n",
         options.rounds(),
         options.window().as_millis(),
@@ -159,7 +159,8 @@ fn explanation(entries: &[Entry]) -> String {
         writeln!(text, "- `{}`: {}", variant.name, variant.what).ok();
     }
     text.push_str(
-        "\nAll get the same request, all answer our headers (but `js-ok`). rps and p50: closed loop with c \
+        "\nAll get the same request, all answer our headers (but `js-ok`). workerd has the last processor for itself, \
+         unless a remark says otherwise; everything else shares the others. rps and p50: closed loop with c \
          connections, good answers only. CPU: user and system time of the workerd process per answer; beside: the \
          same of the aggregator or Redis. Low rate: open loop, each latency from when its request was due; max \
          is of all rounds. no hop: answers that did not wait for the home. Redis keeps nothing (`--save '' \

@@ -39,9 +39,6 @@ pub(crate) struct Shares {
 pub(crate) fn run(options: &Options, servers: &mut [Server], entries: &mut [Entry]) -> Result<Shares> {
     let before = Used::now(servers)?;
     for round in 0..options.rounds() {
-        if round > 0 {
-            servers.iter_mut().try_for_each(Server::renew)?;
-        }
         // Every second round goes backwards, so that nobody always follows the same neighbour.
         let mut order: Vec<&mut Entry> = entries.iter_mut().collect();
         if !round.is_multiple_of(2) {
@@ -60,7 +57,9 @@ pub(crate) fn run(options: &Options, servers: &mut [Server], entries: &mut [Entr
 }
 
 /// One variant's part of a round.
-fn visit(options: &Options, server: &Server, entry: &mut Entry) -> Result<()> {
+fn visit(options: &Options, server: &mut Server, entry: &mut Entry) -> Result<()> {
+    // What another variant has left in a process's memory is not this one's cost.
+    server.renew()?;
     let target = server.target(&entry.variant);
     let samples = &mut entry.samples;
     let [fewest, _] = CONNECTIONS;

@@ -200,14 +200,14 @@ async fn a_home_that_panics_is_read_back_and_has_forgotten_nothing() -> Result<(
 }
 
 #[tokio::test]
-async fn an_alarm_that_panics_rings_again_and_everything_is_reported() -> Result<()> {
+async fn a_flush_that_panics_is_sent_after_all_and_everything_is_reported() -> Result<()> {
     let (_upstream, stack) = start(false, &[]).await?;
-    let project = Project::ready(&stack, "alarms", Limits::WIDE).await?;
-    panics(&stack, "alarm alarms/live").await?;
+    let project = Project::ready(&stack, "flushes", Limits::WIDE).await?;
+    panics(&stack, "flush flushes/live").await?;
     for _ in 0..5 {
         assert_eq!(project.verify().await?.status, 200);
     }
-    // No further request comes: the alarm alone must bring it.
+    // No further request comes: the home alone must bring it.
     project.reports_within(&stack, 5, DRAIN_MAX).await?;
     stack.finish()
 }
@@ -251,7 +251,7 @@ async fn a_sub_home_that_panics_between_requests_reports_what_it_had_heard() -> 
         for _ in 0..5 {
             assert_eq!(project.verify().await?.status, 200);
         }
-        // No further request comes: its alarm alone must bring it.
+        // No further request comes: the sub-home alone must bring it.
         panics(&stack, &format!("look {SUB_HOME}")).await?;
         eventually("its look", DRAIN_MAX, async || {
             let panics = stack.log(Part::Edge)?.matches("a turn panicked").count();

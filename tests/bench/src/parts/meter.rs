@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::program::Program;
-use super::workerd;
+use super::{Places, workerd};
 use crate::open::Line;
 
 /// The binding by which the worker waits before it asks a home.
@@ -74,13 +74,14 @@ impl Meter {
     /// Starts workerd with a copy of the bundle.
     pub(super) fn edge(
         &self,
-        [program, bundle, folder]: [&Path; 3],
+        places: &Places,
+        [bundle, folder]: [&Path; 2],
         address: SocketAddr,
         home_delay_ms: u32,
     ) -> Result<Program> {
         workerd::write_files(folder)?;
         copy_bundle(bundle, &folder.join("edge"))?;
-        let mut command = workerd::command(program, &folder.join("meter.capnp"), "meter", address);
+        let mut command = workerd::command(places, &folder.join("meter.capnp"), "meter", address);
         command.arg("--external-addr").arg(format!("aggregator={}", self.address));
         workerd::directory(&mut command, "homes", folder)?;
         command.env_remove("METER_ROUTES").env(HOME_DELAY, home_delay_ms.to_string());

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 
 use super::program::Program;
 use super::{Places, Redis};
+use crate::processors;
 
 /// The baselines are part of this program, so that what is measured is what was built with it.
 const FILES: [(&str, &str); 13] = [
@@ -38,8 +39,8 @@ pub(super) fn write_files(folder: &Path) -> Result<()> {
 }
 
 /// `workerd serve` with one of a file's configurations, listening there.
-pub(super) fn command(workerd: &Path, file: &Path, config: &str, address: SocketAddr) -> Command {
-    let mut command = Command::new(workerd);
+pub(super) fn command(places: &Places, file: &Path, config: &str, address: SocketAddr) -> Command {
+    let mut command = processors::on(places.processor.as_deref(), &places.workerd);
     command.arg("serve").arg(file).arg(config).arg("--socket-addr").arg(format!("http={address}"));
     command
 }
@@ -64,7 +65,7 @@ pub(super) fn baseline(
 ) -> Result<Program> {
     let (home_delay_ms, redis) = delay_and_redis;
     write_files(folder)?;
-    let mut command = command(&places.workerd, &folder.join("baselines.capnp"), config, address);
+    let mut command = command(places, &folder.join("baselines.capnp"), config, address);
     // workerd refuses a folder that the configuration has no use for.
     if config.starts_with("object") || config == "redisObject" {
         directory(&mut command, "objects", folder)?;

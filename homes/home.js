@@ -8,8 +8,6 @@ import { follow, log, meter, moveClock, now, peer, seed, toWall, wall } from './
 
 // An aggregator that takes longer is asked again later.
 const AGGREGATOR_WAIT_MS = 10000;
-// How soon a home that has failed looks again.
-const AGAIN_MS = 1000;
 
 export class MeterHome extends DurableObject {
   #memory = new Memory(this.env, () => new meter.HomeObject(texts(this.ctx.storage.sql)));
@@ -95,7 +93,7 @@ export class MeterHome extends DurableObject {
     } catch (error) {
       // Its memory may be gone, and with it when it wanted to flush: it looks again soon.
       log('a flush failed', error);
-      this.#waking.at(wall() + AGAIN_MS);
+      this.#waking.again();
     }
   }
 

@@ -8,6 +8,8 @@ const ALARM_MS = 5000;
 const ALARM_LOST_MS = 2000;
 // The shortest pause between two looks at what is due.
 const NAP_MS_MIN = 5;
+// How soon an object that has failed looks again.
+const AGAIN_MS = 1000;
 
 // What an object has in the memory of Rust. It goes with the wasm instance that it is in, and is made again in the next.
 export class Memory {
@@ -80,6 +82,11 @@ export class Waking {
       this.#alarm = wall() + ALARM_MS;
       this.#storage.setAlarm(this.#alarm);
     }
+  }
+
+  // It has failed, and may not know what is due.
+  again() {
+    this.at(wall() + AGAIN_MS);
   }
 
   // The alarm has rung.

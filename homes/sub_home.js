@@ -8,8 +8,6 @@ import { follow, inTime, log, meter, now, seed, wall } from './platform.js';
 
 // How long a contact waits here for the home. Its isolate sends it again after that.
 const PARKED_MS = 900;
-// How soon a sub-home that has failed looks again.
-const AGAIN_MS = 1000;
 const NOBODY = '"nobody"';
 
 export class MeterSubHome extends DurableObject {
@@ -107,7 +105,7 @@ export class MeterSubHome extends DurableObject {
       await this.#commit.written();
     } catch (error) {
       log('a sub-home could not go on', error);
-      this.#waking.at(wall() + AGAIN_MS);
+      this.#waking.again();
     }
   }
 

@@ -185,7 +185,7 @@ impl HomeObject {
     }
 
     /// Every message of flush `seq` was answered with 200; `ack` is the last answer's body. That is written with what
-    /// comes next: if it is lost before, the same is flushed again.
+    /// comes next, or at once with a new policy: if it is lost before, the same is flushed again.
     ///
     /// # Errors
     /// When the answer is not one of an aggregator, or the rows cannot be read or written. The flush
@@ -199,9 +199,7 @@ impl HomeObject {
         let policy = keys::with(|keys| ack.policy.open(keys)).map_err(text)?;
         let is_new = self.act(None, now, |home| {
             home.flushed(now, seq);
-            let before = home.policy_version();
-            home.install(policy);
-            home.policy_version() != before
+            home.install(policy)
         })?;
         if is_new == Some(true) { self.save() } else { Ok(()) }
     }

@@ -197,20 +197,22 @@ impl Home {
         self.policy.as_ref().map(|policy| policy.version)
     }
 
-    /// Installs a policy if it is newer: a higher version, or the same restated for a later period.
+    /// Installs a policy if it is newer: a higher version, or the same restated for a later period. Says whether it did.
     ///
     /// A policy of another project is never installed.
-    pub fn install(&mut self, mut policy: Policy) {
+    pub fn install(&mut self, mut policy: Policy) -> bool {
         if self.meta.name.mode == Mode::Test {
             policy.allowance = policy.allowance.for_tests();
         }
         let rank = |policy: &Policy| (policy.version, policy.allowance.period);
         let newer = self.policy.as_ref().is_none_or(|installed| rank(&policy) > rank(installed));
-        if newer && policy.project == self.meta.name.project {
+        let installs = newer && policy.project == self.meta.name.project;
+        if installs {
             self.write_policy(&policy);
             self.policy = Some(policy);
             self.write_meta();
         }
+        installs
     }
 
     /// Decides one request, all or nothing, and counts it if it is allowed.

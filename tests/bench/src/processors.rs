@@ -3,6 +3,7 @@
 //! Left to the system, workerd moves between processors that the load generator uses as well: two windows of the same
 //! process then differ by a tenth, which is as much as what is to be measured.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
@@ -20,7 +21,7 @@ pub(crate) fn leave_one(all: usize) -> Option<String> {
 }
 
 /// A program on that processor.
-pub(crate) fn on(processor: Option<&str>, program: &std::path::Path) -> Command {
+pub(crate) fn on(processor: Option<&str>, program: &Path) -> Command {
     let Some(processor) = processor else { return Command::new(program) };
     let mut command = Command::new("taskset");
     command.args(["--cpu-list", processor]).arg(program);

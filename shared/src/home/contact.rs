@@ -222,7 +222,8 @@ impl Home {
             report_ms: s.report_ms(offer),
             lanes: 1,
             idle_ms: if tight { IDLE_TIGHT_MS } else { IDLE_MS },
-            recall: s.recall && !planted!(CutIgnored),
+            // Who waits for nothing gives back what others wait for.
+            recall: (s.recall && !planted!(CutIgnored)) || (!s.slices && m.needs.is_empty()),
             ample: offer.ample,
             open: s.open,
             allowance: s.allowance,
@@ -302,7 +303,7 @@ impl Home {
             everyone: self.crowd.everyone(weight),
             issuers: 1,
             sub_home: None,
-            slices: true,
+            slices: !self.crowd.is_contended(now),
             rooms: self.rooms(policy, period, m),
         }
     }

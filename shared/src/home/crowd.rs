@@ -19,6 +19,9 @@ const SHED: u64 = 780;
 const DENY_STEP_US: u64 = 2_500;
 /// The shortest denial, in milliseconds.
 const DENY_MS_MIN: u64 = 250;
+/// For how long holders give back what they do not need after others were refused for it, in milliseconds: longer than
+/// who was refused waits, and than two levels of holders need to hear of it.
+const CONTENDED_MS: u64 = 4_000;
 /// The longest hold, in milliseconds.
 const HOLD_MS_MAX: u64 = 1_000;
 
@@ -57,6 +60,7 @@ pub(crate) struct Crowd {
     in_second: u64,
     deny_us: u64,
     hold_us: u64,
+    contended_until: Timestamp,
 }
 
 impl Crowd {
@@ -116,6 +120,16 @@ impl Crowd {
     /// The holders that are present, with the units out with them that nobody is spending.
     pub(crate) fn stranded(&self) -> impl Iterator<Item = (&HolderId, u64)> {
         self.seen.iter().map(|(holder, seen)| (holder, seen.stranded))
+    }
+
+    /// Somebody is refused for what others may give back.
+    pub(crate) fn contend(&mut self, now: Timestamp) {
+        self.contended_until = now.plus_ms(CONTENDED_MS);
+    }
+
+    /// Whether somebody was lately.
+    pub(crate) fn is_contended(&self, now: Timestamp) -> bool {
+        now < self.contended_until
     }
 
     /// Notes what a sub-home was given beyond what its isolates wait for.

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::Home;
 use super::offer::Short;
-use crate::decision::Denial;
+use crate::decision::{Ask, Denial};
 use crate::lease::math::times;
 use crate::lease::message::{Contact, HolderId, Refusal};
 use crate::random::Stream;
@@ -38,15 +38,31 @@ impl Home {
         let mut refusals = Vec::new();
         let (now, period) = (ends.now, ends.now.period());
         for short in short {
-            let denial = if short.denial != Denial::QuotaExhausted {
-                short.denial
-            } else if self.is_spent(period, Units::from(short.cost)) {
-                self.note_exhausted(now, period);
-                self.spent_denial(period, Some(m.holder))
-            } else {
-                // Units are left, but not before the aggregator has acknowledged more.
-                Denial::QuotaContended
+            let denial = match short.denial {
+                // Else units are left, but not before the aggregator has acknowledged more.
+                Denial::QuotaExhausted if !self.is_spent(period, Units::from(short.cost)) => {
+                    Denial::QuotaContended
+                }
+                Denial::QuotaExhausted => {
+                    // Of an isolate it is known what it has in hand; a sub-home's isolates have some, too.
+                    let own = if m.child { 0 } else { m.held.units };
+                    let except = Some(m.holder).filter(|_| !m.child);
+                    let live = self.live_out(period, except).saturating_add(own);
+                    self.note_exhausted(now, live);
+                    self.spent_denial(period, short.cost, live)
+                }
+                // The minute's other permits are with holders that have units to spend them with.
+                Denial::RateLimited if self.permits_would_do(now, short.cost) => Denial::QuotaContended,
+                other @ (Denial::KeyRevoked
+                | Denial::Suspended
+                | Denial::AgentLimit
+                | Denial::RateLimited
+                | Denial::QuotaContended
+                | Denial::AgentQuota) => other,
             };
+            if denial == Denial::QuotaContended {
+                self.crowd.contend(now);
+            }
             let for_ms = if short.agent.is_some() {
                 random.between(DENY_AGENT_MS.0, DENY_AGENT_MS.1)
             } else {
@@ -68,17 +84,48 @@ impl Home {
         allowance.is_some_and(|allowance| total.is_none_or(|total| total > allowance))
     }
 
-    /// Whether a spent allowance is final, or others still hold some of it.
-    pub(super) fn spent_denial(&self, period: Period, asking: Option<HolderId>) -> Denial {
-        let live = self
-            .crowd
+    /// Units of the period that present holders may give back, without those of `except`.
+    pub(super) fn live_out(&self, period: Period, except: Option<HolderId>) -> u64 {
+        self.crowd
             .stranded()
-            .any(|(holder, stranded)| Some(*holder) != asking && self.desk.out(*holder, period) > stranded);
-        if live { Denial::QuotaContended } else { Denial::QuotaExhausted }
+            .filter(|(holder, _)| Some(**holder) != except)
+            .map(|(holder, stranded)| self.desk.out(*holder, period).saturating_sub(stranded))
+            .fold(0, u64::saturating_add)
     }
 
-    /// A quota denial counts as the passing of 100 %: forfeits may keep settled usage below it.
-    pub(super) fn note_exhausted(&mut self, now: Timestamp, period: Period) {
+    /// Why so many units are refused while `live` ones are with holders that may give them back: for good only where
+    /// even all of these would not be enough.
+    pub(super) fn spent_denial(&self, period: Period, cost: u32, live: u64) -> Denial {
+        let policy = self.policy.as_ref();
+        let allowance = policy.and_then(|policy| self.allowance(policy, period)).unwrap_or(Units::MAX);
+        let left = allowance.saturating_sub(self.net(period));
+        if left.saturating_add(Units::new(live)) >= Units::from(cost) && live > 0 {
+            Denial::QuotaContended
+        } else {
+            Denial::QuotaExhausted
+        }
+    }
+
+    /// Whether a minute that has too few permits left for that cost would have enough, if holders gave theirs back.
+    ///
+    /// What a holder has of them is not known here, but it is no more than its units. One request is not worth asking
+    /// for: its minute ends before long.
+    fn permits_would_do(&self, now: Timestamp, cost: u32) -> bool {
+        let Some(policy) = self.policy.as_ref().filter(|policy| (2..=policy.rpm).contains(&cost)) else {
+            return false;
+        };
+        let left = u64::from(self.meta.window.remaining(now, policy.rpm));
+        let live = self.live_out(now.period(), None);
+        live > 0 && left.saturating_add(live) >= u64::from(cost)
+    }
+
+    /// A denial of a single unit, while nobody has one that may come back, counts as the passing of 100 %: forfeits may
+    /// keep settled usage below it. A request for more units than are left says nothing of the quota.
+    pub(super) fn note_exhausted(&mut self, now: Timestamp, live: u64) {
+        let period = now.period();
+        if live > 0 || !self.is_spent(period, Units::new(1)) {
+            return;
+        }
         let epoch = self.meta.epoch;
         let quota = self.policy.as_ref().map_or(Units::ZERO, |policy| policy.allowance.included_in(period));
         let account = self.accounts.entry(period).or_default();
@@ -86,6 +133,12 @@ impl Home {
             (account.exhausted, account.denied_quota) = (Some(epoch), quota);
             self.pace.counted(now, true);
         }
+    }
+
+    /// Units that others may give back to a client of `asking`, which is asked for by itself: what it has in hand it
+    /// would have spent, unless the request only looks.
+    pub(super) fn live_for(&self, period: Period, ask: &Ask, asking: Option<HolderId>) -> u64 {
+        self.live_out(period, asking.filter(|_| !ask.dry_run))
     }
 
     pub(super) fn reclaim_silent(&mut self, now: Timestamp) {

@@ -178,6 +178,10 @@ fn a_spent_quota_is_contended_while_others_hold_some_of_it() {
     units(&mut home, &contact(1, 3, 200));
     let denied_again = leased(home.contact(noon(), 1, &contact(2, 3, 1)).unwrap());
     assert_eq!(why(denied_again), Some(Denial::QuotaContended));
+    assert_eq!(home.flush(noon()), None, "some of it may come back");
+    units(&mut home, &Contact { batch: batch(2, 200), ..contact(1, 4, 0) });
+    let denied_again = leased(home.contact(noon(), 1, &contact(2, 4, 1)).unwrap());
+    assert_eq!(why(denied_again), Some(Denial::QuotaExhausted));
     assert_eq!(home.flush(noon()).unwrap().messages[0].denied, denied(1_200));
 }
 

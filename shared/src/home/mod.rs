@@ -236,13 +236,14 @@ impl Home {
         let now = self.tick(now);
         let policy = self.policy.as_ref().ok_or(NoPolicy)?;
         let denial = self.denial(now, policy, ask, asking);
-        let spent = denial.is_some_and(Denial::is_spent);
+        let spent = denial.is_some_and(Denial::is_spent) && !ask.dry_run;
+        let live = self.live_for(now.period(), ask, asking);
         if denial.is_none() && !ask.dry_run {
             let agents_capped = policy.agents_max.is_some();
             self.count(now, ask, agents_capped, asking.filter(|_| ask.held));
         }
-        if spent && !ask.dry_run {
-            self.note_exhausted(now, now.period());
+        if spent {
+            self.note_exhausted(now, live);
             self.write_account(now.period());
         }
         Ok(Verdict { denial, numbers: self.numbers(now)? })
@@ -321,7 +322,7 @@ impl Home {
         } else if !self.agent_fits(policy, account, ask) {
             Some(Denial::AgentQuota)
         } else if !self.allowance(policy, period).is_none_or(fits) {
-            Some(self.spent_denial(period, asking))
+            Some(self.spent_denial(period, ask.cost, self.live_for(period, ask, asking)))
         } else if self.room(policy, period).is_some_and(|room| room < Units::from(ask.cost)) {
             Some(Denial::QuotaContended)
         } else if self.meta.window.remaining(now, policy.rpm) < ask.cost {
@@ -403,6 +404,8 @@ impl Home {
     }
 }
 
+#[cfg(test)]
+mod contention_tests;
 #[cfg(test)]
 mod lease_tests;
 #[cfg(test)]

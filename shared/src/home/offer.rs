@@ -36,6 +36,9 @@ const CHILD_CALM_PART: (u64, u64) = (8, 16);
 const CHILD_NEXT_MS: u64 = 8_000;
 /// The last sixth of a minute, in milliseconds.
 pub(crate) const NEXT_AHEAD_MS: u64 = 10_000;
+/// Where no more units are left than this, one costly request may want all of them: holders then write often enough to
+/// be called back in time.
+const TAIL_UNITS: u64 = 2_000;
 /// A holder's least bound of outstanding units.
 const OUT_MIN: u64 = 3;
 
@@ -157,8 +160,9 @@ pub(crate) fn offer(s: &Situation, m: &Contact, random: &mut Stream) -> Offer {
     let mut offer = admit(s, m);
     let permits_left = s.permits.saturating_sub(offer.granted);
     let calm_minute = mul_div(s.rpm, s.minute_ms, 120_000);
-    offer.ample =
-        s.sub_home.unwrap_or((s.open || s.avail > s.allowance.div_euclid(10)) && s.permits > calm_minute);
+    offer.ample = s.sub_home.unwrap_or(
+        (s.open || s.avail > s.allowance.div_euclid(10).max(TAIL_UNITS)) && s.permits > calm_minute,
+    );
     offer.calm = s.out < s.risk.div_euclid(4) && offer.ample && !m.first;
     if offer.short.is_empty() && m.renew && s.slices && !s.recall {
         slice(s, m, &mut offer, permits_left);

@@ -26,6 +26,10 @@ pub(crate) const MARGIN_MS: u64 = 40;
 /// The same for a sub-home, whose isolates keep their own.
 pub(crate) const SUB_MARGIN_MS: u64 = 20;
 
+/// How often holders write while little is left and they have some of it, in milliseconds: two levels of them hear
+/// within the two seconds that a refused client waits.
+pub(crate) const TAIL_BEAT_MS: u64 = 700;
+
 /// How long a request waits for an answer before it is refused or served from the reserve.
 pub const WAIT_MS_MAX: u64 = 1_500;
 

@@ -4,12 +4,11 @@ use alloc::vec::Vec;
 
 use super::{Above, Running, SubHome};
 use crate::home::offer::Room;
-use crate::lease::NEEDS_MAX;
-use crate::lease::SUB_MARGIN_MS;
 use crate::lease::math::{in_ms, times};
 use crate::lease::message::{Body, Contact, HolderId, Lease, Need, Reply};
 use crate::lease::stock::{Delivery, Stock};
 use crate::lease::uplink::Draft;
+use crate::lease::{NEEDS_MAX, SUB_MARGIN_MS, TAIL_BEAT_MS};
 use crate::map::Map;
 use crate::random::Stream;
 use crate::time::Timestamp;
@@ -124,10 +123,22 @@ impl SubHome {
             let ahead = Timestamp::from_ms(until.as_ms().saturating_sub(NEXT_AHEAD_MS));
             ahead.max(self.pace.last_next.plus_ms(NEXT_GAP_MS))
         });
-        [refill, report, back, surplus, fresh, next].into_iter().flatten().min().map(|at| at.max(gate))
+        // Others may wait for what is in stock here, or with isolates.
+        let live =
+            !ware.stock.is_empty() || ware.stock.period.is_some_and(|of| self.out(of) > self.stranded());
+        let asked_back = (live && !ware.ample).then(|| self.pace.last.plus_ms(TAIL_BEAT_MS));
+        [refill, report, back, surplus, fresh, next, asked_back]
+            .into_iter()
+            .flatten()
+            .min()
+            .map(|at| at.max(gate))
     }
 
     fn write_up(&mut self, now: Timestamp, lane: u8) -> Option<Contact> {
+        if self.wants_more_than_stock(now) {
+            // The home may lack just what is in stock here: it goes back in the contact that asks for more.
+            self.ware.stock.drain(&mut self.ware.uplink.returns);
+        }
         let needs = self.take_needs(lane, now);
         let Wanted { rate, target, most } = self.wanted(now);
         let renew = !self.is_idle(now);
@@ -175,6 +186,15 @@ impl SubHome {
         let Some(period) = self.ware.stock.period else { return 0 };
         let live: u64 = self.crowd.present().map(|holder| self.desk.out(*holder, period)).sum();
         self.out(period).saturating_sub(live)
+    }
+
+    /// Whether one request waits that needs more than there is in stock.
+    fn wants_more_than_stock(&self, now: Timestamp) -> bool {
+        let most = self.ware.stock.units.min(self.ware.stock.permits(now));
+        let parked = self.parked.iter().filter(|parked| parked.carried.is_none());
+        parked
+            .flat_map(|parked| &parked.contact.needs)
+            .any(|need| need.cost > 1 && u64::from(need.cost) > most)
     }
 
     /// What all parked contacts need beyond what is in stock; they are carried by `lane` from now.

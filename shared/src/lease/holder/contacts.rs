@@ -5,11 +5,11 @@ use alloc::vec::Vec;
 use super::Holder;
 use crate::decision::Ask;
 use crate::home::offer::REPORT_CALM_MS_MAX;
-use crate::lease::MARGIN_MS;
 use crate::lease::math::{in_ms, mul_div};
 use crate::lease::message::{Contact, Lease};
 use crate::lease::stock::Delivery;
 use crate::lease::uplink::Draft;
+use crate::lease::{MARGIN_MS, TAIL_BEAT_MS};
 use crate::random::Stream;
 use crate::time::Timestamp;
 
@@ -47,6 +47,8 @@ pub(super) struct Pace {
     /// The home's time at least, ours when we heard it, and how much later it may be.
     home: Option<(Timestamp, Timestamp, u64)>,
     first: bool,
+    /// Whether much is left.
+    ample: bool,
 }
 
 impl Default for Pace {
@@ -61,6 +63,7 @@ impl Default for Pace {
             next_end: Timestamp::default(),
             home: None,
             first: true,
+            ample: false,
         }
     }
 }
@@ -99,6 +102,7 @@ impl Pace {
     ) {
         let now = at.received;
         self.first = false;
+        self.ample = lease.ample || lease.open;
         self.report_ms = lease.report_ms.clamp(BACKGROUND_MS_MIN, REPORT_CALM_MS_MAX);
         self.idle_ms = lease.idle_ms.max(100);
         self.home = Some((lease.now, now, now.ms_since(at.sent).saturating_add(lease.now_slack_ms)));
@@ -115,7 +119,7 @@ impl Pace {
     }
 
     fn idle_after_ms(&self, rate: u64) -> u64 {
-        if self.idle_ms <= TIGHT_IDLE_MS || rate == 0 {
+        if self.idle_ms <= TIGHT_IDLE_MS || rate == 0 || !self.ample {
             return self.idle_ms;
         }
         self.idle_ms.max(mul_div(3, 1_000_000, rate).min(IDLE_MS_MAX))
@@ -170,6 +174,10 @@ impl Holder {
     }
 
     fn contact(&mut self, now: Timestamp, lane: u8, renew: bool) -> Option<Contact> {
+        if self.waiting.has_costlier(self.stock.units.min(self.stock.permits(now))) {
+            // The issuer may lack just what is in hand here: it goes back in the contact that asks for more.
+            self.stock.drain(&mut self.uplink.returns);
+        }
         let terms = self.terms.as_ref();
         let names_agent = |ask: &Ask| {
             terms.is_none_or(|terms| {
@@ -229,7 +237,10 @@ impl Holder {
             .next_at
             .filter(|_| !idle && now < pace.next_end && self.stock.next_permits(now) == 0)
             .map(|at| passing.filter(before_end).map_or(at, |due| due.max(at)));
-        let due = [low, report, frozen, fresh, next].into_iter().flatten().min()?;
+        // Others may wait for what is in hand here.
+        let asked_back = (!self.stock.is_empty() && !pace.ample)
+            .then(|| pace.home.map_or(now, |(_, ours, _)| ours.plus_ms(TAIL_BEAT_MS)));
+        let due = [low, report, frozen, fresh, next, asked_back].into_iter().flatten().min()?;
         Some(due.max(gate))
     }
 }

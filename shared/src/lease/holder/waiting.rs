@@ -53,6 +53,12 @@ impl Waiting {
         self.open.values().any(|waiter| waiter.carried.is_none())
     }
 
+    /// Whether one of them needs more than so many units.
+    pub(super) fn has_costlier(&self, units: u64) -> bool {
+        let mut uncarried = self.open.values().filter(|waiter| waiter.carried.is_none());
+        uncarried.any(|waiter| waiter.ask.cost > 1 && u64::from(waiter.ask.cost) > units)
+    }
+
     /// When the first of them has waited long enough.
     pub(super) fn timeout(&self) -> Option<Timestamp> {
         self.open.values().next().map(|waiter| waiter.since.plus_ms(WAIT_MS_MAX))

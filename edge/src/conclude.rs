@@ -4,14 +4,15 @@ use alloc::borrow::ToOwned;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use shared::decision::{Ask, Denial, Header, Verdict};
+use shared::decision::{Ask, Denial, Header, Numbers, Verdict};
 use shared::home::HomeName;
 use shared::home::call::HomeReply;
 use shared::ids::ProjectId;
 use shared::json;
-use shared::problem::ErrorCode;
+use shared::problem::{ErrorCode, Problem};
 use shared::sign::{Purpose, SIGNATURE_HEADER, Signed};
 use shared::time::Timestamp;
+use shared::units::Units;
 
 use crate::config::Config;
 use crate::gate::unauthorized_answer;
@@ -133,6 +134,9 @@ pub(crate) fn decided(
         },
         Then::Check => {
             let numbers = &verdict.numbers;
+            if let Some(problem) = too_costly(ask.cost, verdict).filter(|_| would_deny.is_none()) {
+                return Step::Answer(Answer::problem(&problem).with(meter_headers(verdict, decided)));
+            }
             let answer = CheckAnswer {
                 allowed: verdict.denial.is_none() || would_deny.is_some(),
                 code: match would_deny {
@@ -151,6 +155,20 @@ pub(crate) fn decided(
         }
         Then::Quota => json(&verdict.numbers.quota(), verdict, decided),
     }
+}
+
+/// What is wrong with a request that was refused for a limit which it can never be within: waiting does not help it.
+fn too_costly(cost: u32, verdict: &Verdict) -> Option<Problem> {
+    let Numbers { rpm, allowance, .. } = verdict.numbers;
+    let refused = verdict.denial.filter(|denial| *denial == Denial::RateLimited || denial.is_spent());
+    refused.filter(|_| cost > 1)?;
+    let accepts = if cost > rpm {
+        format!("at most {rpm}, the project's requests per minute")
+    } else {
+        let allowance = allowance.filter(|allowance| *allowance < Units::from(cost))?;
+        format!("at most {allowance}, all that the project may spend in a month")
+    };
+    Some(Problem::field("cost", &cost.to_string(), &accepts))
 }
 
 /// The headers that tell the governance service who asks, signed.
@@ -313,6 +331,30 @@ mod tests {
         );
         assert!(body(r#""rate_limited""#).contains(r#""allowed":false,"code":"rate_limited""#));
         assert!(body(r#""rate_limited""#).contains(r#""retry_after_ms":60000"#));
+    }
+
+    #[test]
+    fn a_cost_that_no_minute_or_month_can_hold_is_refused_by_its_field() {
+        let checked = |cost: u32, denial: &str| {
+            let mut deciding = deciding(Then::Check);
+            deciding.ask.cost = cost;
+            let step = conclude(&config(), deciding, &reply(denial), NOW, |_, _| {});
+            let Step::Answer(answer) = step else { panic!("{step:?}") };
+            (answer.status, answer.body)
+        };
+        for (cost, denial, says) in [
+            (61, "rate_limited", "accepted is at most 60, the project's requests per minute"),
+            (1_000, "quota_exhausted", "accepted is at most 60, the project's requests per minute"),
+        ] {
+            let (status, body) = checked(cost, &format!("{denial:?}"));
+            assert_eq!(status, 422, "{body}");
+            assert!(body.contains(says) && body.contains(r#""field":"cost""#), "{body}");
+        }
+        for cost in [1, 60] {
+            assert_eq!(checked(cost, r#""rate_limited""#).0, 200, "it fits in the next minute");
+        }
+        let (_, body) = checked(60, r#""quota_exhausted""#);
+        assert!(body.contains(r#""code":"quota_exhausted""#), "{body}");
     }
 
     #[test]

@@ -17,6 +17,9 @@ const CALLS = {
   SUB_HOME: new Set(['contact']),
 };
 
+// Of these, what would count again if it came again. The others say themselves which of them came before.
+const COUNTED = new Set(['decide', 'observe']);
+
 function refused(problem) {
   return new Response(problem, { status: JSON.parse(problem).status, headers: { 'Content-Type': 'application/problem+json' } });
 }
@@ -33,6 +36,9 @@ async function called(request, env) {
   try {
     const [binding, name, method, ...args] = JSON.parse(body);
     if (!CALLS[binding]?.has(method)) throw new Error(`there is no ${binding}.${method} to call`);
+    if (method === 'clock' && env.METER_TEST !== '1') return failed('not_found');
+    const replay = COUNTED.has(method) ? rust(() => meter.refuseReplay(signature, BigInt(wall()))) : undefined;
+    if (replay !== undefined) return refused(replay);
     return Response.json({ reply: await env[binding].getByName(name)[method](...args) });
   } catch (error) {
     log('another process called in vain', error);

@@ -18,7 +18,7 @@ mod rows;
 mod sql;
 mod sub_home_object;
 
-pub use call::{failure, refuse_call};
+pub use call::{failure, refuse_call, refuse_replay};
 pub use home_object::HomeObject;
 pub use keys::configure;
 pub use sql::Sql;

@@ -281,6 +281,14 @@ impl Signed<'_> {
     }
 }
 
+/// When a verified header was signed, in seconds since the epoch, and the first 128 bits of its MAC: enough to tell
+/// it from every other. `None` for what is no header.
+#[must_use]
+pub fn fingerprint(header: &str) -> Option<(u64, u128)> {
+    let (t, _, v1) = read_header(header)?;
+    Some((t.parse().ok()?, u128::from_str_radix(v1.get(..32)?, 16).ok()?))
+}
+
 /// Splits `t=…,k=…,v1=…`; each field must be there exactly once, others are refused.
 fn read_header(header: &str) -> Option<(&str, SigningKeyId, &str)> {
     if header.len() > HEADER_BYTES_MAX {

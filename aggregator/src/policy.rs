@@ -18,7 +18,7 @@ use crate::ledger::state::Ledger;
 use crate::project::Project;
 
 /// Changes when a release compiles the same project to another text.
-const FORM: &str = "limits in entries";
+const FORM: &str = "credits after the stated month";
 
 /// What all policies are compiled from, beside the project itself.
 #[derive(Debug, Clone)]

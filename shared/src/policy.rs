@@ -52,6 +52,9 @@ pub struct AllowanceParts {
     pub lots: Units,
     /// Units of lots bought and credits given since.
     pub credits: Units,
+    /// How many of those credits came once the period had ended: it cannot have used them.
+    #[serde(default)]
+    pub credits_after: Units,
     /// Units of the plan that is in force from the following period on.
     pub next_included: Units,
     /// What happens beyond them.
@@ -62,10 +65,21 @@ impl AllowanceParts {
     /// The allowance of `period`, or `None` where nothing but the requests per minute limits it.
     ///
     /// `beyond` is what a home issued beyond the included quota in the months from the stated one up
-    /// to, but not including, `period`: the lots have shrunk by that much.
+    /// to, but not including, `period`: the lots have shrunk by that much, overage or not, but only
+    /// those that were there before the stated month ended.
     #[must_use]
     pub fn allowance(&self, period: Period, beyond: Units) -> Option<Units> {
-        let lots = self.lots.saturating_add(self.credits).saturating_sub(beyond);
+        let after = self.credits_after.min(self.credits);
+        let before = self.lots.saturating_add(self.credits.saturating_sub(after));
+        let lots = if period <= self.period {
+            // A home whose clock is behind must not spend for the old month what only the new one has.
+            before.saturating_sub(beyond)
+        } else if period == self.period.next() {
+            before.saturating_sub(beyond).saturating_add(after)
+        } else {
+            // Which of several open months went beyond its quota is not known here, so that all lots pay.
+            before.saturating_add(after).saturating_sub(beyond)
+        };
         let base = self.included_in(period).saturating_add(lots);
         match self.overage {
             Overage::Stop => Some(base),
@@ -78,7 +92,8 @@ impl AllowanceParts {
     /// units are never billed.
     #[must_use]
     pub fn for_tests(self) -> Self {
-        Self { lots: Units::ZERO, credits: Units::ZERO, overage: Overage::Stop, ..self }
+        let none = Units::ZERO;
+        Self { lots: none, credits: none, credits_after: none, overage: Overage::Stop, ..self }
     }
 
     /// The plan's units in `period`, which percentages of the quota refer to.
@@ -207,6 +222,7 @@ pub(crate) mod tests {
                 included: Units::new(1_000),
                 lots: Units::ZERO,
                 credits: Units::ZERO,
+                credits_after: Units::ZERO,
                 next_included: Units::new(1_000),
                 overage: Overage::Stop,
             },
@@ -244,5 +260,33 @@ pub(crate) mod tests {
         assert_eq!(parts.allowance(november, Units::ZERO), Some(Units::new(6_010)));
         parts.overage = Overage::Open;
         assert_eq!(parts.allowance(november, Units::ZERO), None);
+    }
+
+    #[test]
+    fn what_came_after_the_stated_month_is_the_next_ones_alone() {
+        let mut parts = community("demo").allowance;
+        let (november, december) = (parts.period, parts.period.next());
+        (parts.lots, parts.credits, parts.credits_after) =
+            (Units::new(500), Units::new(5_200), Units::new(5_000));
+        // 700 of November's own and 5,000 of December's.
+        let cases = [(0, 6_700), (700, 6_000), (701, 6_000), (1_000_000, 6_000)];
+        for (beyond, expected) in cases {
+            assert_eq!(parts.allowance(december, Units::new(beyond)), Some(Units::new(expected)), "{beyond}");
+        }
+        assert_eq!(parts.allowance(november, Units::ZERO), Some(Units::new(1_700)), "a late clock");
+        let january = december.next();
+        assert_eq!(parts.allowance(january, Units::new(1_000)), Some(Units::new(5_700)), "whose, is unknown");
+        assert_eq!(parts.for_tests().allowance(december, Units::ZERO), Some(Units::new(1_000)));
+    }
+
+    #[test]
+    fn parts_that_do_not_say_when_credits_came_are_read_as_if_the_stated_month_had_them() {
+        let mut parts = community("demo").allowance;
+        parts.credits = Units::new(5_000);
+        let old = crate::json::write(&parts).replace(",\"credits_after\":0", "");
+        assert!(!old.contains("credits_after"), "{old}");
+        let read: AllowanceParts = crate::json::read(&old).unwrap();
+        assert_eq!(read, parts);
+        assert_eq!(read.allowance(parts.period.next(), Units::new(4_000)), Some(Units::new(2_000)));
     }
 }

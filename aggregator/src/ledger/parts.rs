@@ -4,7 +4,8 @@
 //! period are the same text. They are stated for the oldest open period: only when a month is final
 //! and closed is it known what it left of the lots, and until then the home subtracts what it issued
 //! itself (design §3: "lots that open month M+1 exclude everything M issued beyond its included quota,
-//! until M is final").
+//! until M is final"). Lots that came once the period had ended are told apart, because
+//! it cannot have used them.
 
 use shared::policy::{AllowanceParts, Overage};
 use shared::time::Timestamp;
@@ -23,18 +24,18 @@ pub fn parts(ledger: &Ledger, now: Timestamp) -> AllowanceParts {
     let now = ledger.held(now);
     let period = ledger.first_open();
     let timeline = ledger.timeline();
-    let (mut lots, mut credits) = (Units::ZERO, Units::ZERO);
-    for (id, lot) in ledger.lots() {
-        let left = ledger.units(Account::Lot(*id));
-        let sum = if lot.since < period.start() { &mut lots } else { &mut credits };
-        *sum = sum.saturating_add(left);
-    }
+    let left_since = |from: Timestamp, until: Timestamp| {
+        let of_then = ledger.lots().iter().filter(|(_, lot)| from <= lot.since && lot.since < until);
+        of_then.fold(Units::ZERO, |sum, (id, _)| sum.saturating_add(ledger.units(Account::Lot(*id))))
+    };
+    let credits_after = left_since(period.end(), Timestamp::MAX);
     let following = period.next().max(now.period());
     AllowanceParts {
         period,
         included: timeline.quota(period, now).included(),
-        lots,
-        credits,
+        lots: left_since(Timestamp::from_ms(0), period.start()),
+        credits: left_since(period.start(), period.end()).saturating_add(credits_after),
+        credits_after,
         next_included: timeline.quota(following, now).included(),
         overage: overage(timeline.overage_at(now)),
     }

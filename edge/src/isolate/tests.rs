@@ -43,6 +43,7 @@ fn policy(leases: LeaseRules) -> Policy {
             included: Units::new(100_000),
             lots: Units::ZERO,
             credits: Units::ZERO,
+            credits_after: Units::ZERO,
             next_included: Units::new(100_000),
             overage: Overage::Stop,
         },

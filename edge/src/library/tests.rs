@@ -74,6 +74,7 @@ fn memory(included: u64, strict: bool) -> Memory {
             included: Units::new(included),
             lots: Units::ZERO,
             credits: Units::ZERO,
+            credits_after: Units::ZERO,
             next_included: Units::new(included),
             overage: Overage::Stop,
         },

@@ -47,6 +47,7 @@ fn holder(now: Timestamp) -> Holder {
             included: Units::new(PLENTY),
             lots: Units::ZERO,
             credits: Units::ZERO,
+            credits_after: Units::ZERO,
             next_included: Units::new(PLENTY),
             overage: Overage::Stop,
         },

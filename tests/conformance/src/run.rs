@@ -42,6 +42,7 @@ pub(crate) fn policy() -> Policy {
             included: Units::new(ALLOWANCE),
             lots: Units::ZERO,
             credits: Units::ZERO,
+            credits_after: Units::ZERO,
             next_included: Units::new(ALLOWANCE),
             overage: Overage::Stop,
         },

@@ -163,3 +163,76 @@ fn cells_that_are_ahead_of_the_aggregators_clock_count_in_their_own_month() {
         ",
     );
 }
+
+#[test]
+fn a_pack_of_the_new_month_is_there_at_once_whatever_the_old_one_used() {
+    check(
+        "
+        at 2026-11-10
+        open pro
+        overage on
+        use 14000                    # 4,000 of overage
+        at 2026-12-01
+        overage off
+        use 10000
+        verdict exhausted off
+        buy small as a
+        verdict served 5000          # November cannot have used what it did not have
+        use 4500
+        verdict served 500
+        close 2026-11
+        verdict served 500
+        left a 500
+        ",
+    );
+    check(
+        "
+        at 2026-11-10
+        open pro
+        overage on
+        use 110000                   # 100,000 of overage
+        at 2026-12-01T00:00:00.000Z
+        overage off
+        buy large as a
+        verdict served 110000
+        credit 7 as b
+        verdict served 110007
+        at 2026-12-03T23:59:59.999Z
+        close 2026-11
+        verdict served 110007
+        ",
+    );
+}
+
+#[test]
+fn what_the_old_month_took_of_its_own_lots_is_not_there_for_the_new_one() {
+    for (november, left) in
+        [(10_000, 15_000), (11_000, 14_000), (15_100, 9_900), (20_000, 5_000), (40_000, 5_000)]
+    {
+        for overage in ["off", "on", "cap 100"] {
+            check(&format!(
+                "
+                at 2026-10-20
+                open pro
+                buy small as a           # before the stated month
+                at 2026-11-01
+                close 2026-10
+                overage {overage}
+                use {november} on 2026-11-02
+                at 2026-11-30T23:59:59.999Z
+                credit 5000 as b         # in it
+                at 2026-12-01T00:00:00.000Z
+                overage off
+                buy small as c           # and after it
+                use 10000
+                verdict served {left}
+                use 1000
+                close 2026-11
+                verdict served {after}
+                overage cap 100
+                ",
+                after = left - 1_000,
+            ));
+        }
+    }
+}

@@ -415,10 +415,36 @@ impl World {
         assert_eq!(Ledger::replay(entries).as_ref(), Ok(ledger), "{place}");
         let seen = Seen { totals: &totals, now: self.now };
         let present = self.now.period();
+        assert_eq!(
+            edge_left(ledger, seen),
+            books_left(ledger, seen),
+            "{place}: the edge and the books differ"
+        );
         let told = statement(ledger, seen, present).unwrap();
         let reasons = why_billed(ledger, seen, present).unwrap();
         let lines: usize = reasons.iter().map(|reason| reason.bill.lines.len()).sum();
         assert_eq!(told.bill.lines.len(), lines, "{place}: the statement and its reasons differ");
+    }
+}
+
+/// What a home that issued exactly what was counted has left for the present month.
+pub(super) fn edge_left(ledger: &Ledger, seen: Seen<'_>) -> Option<Units> {
+    let parts = parts(ledger, seen.now);
+    let present = seen.now.period().max(parts.period);
+    let open = seen.totals.range(parts.period..present);
+    let beyond = open
+        .map(|(month, usage)| usage.units.saturating_sub(parts.included_in(*month)))
+        .fold(Units::ZERO, Units::saturating_add);
+    let allowance = parts.allowance(present, beyond)?;
+    Some(allowance.saturating_sub(seen.usage(present).units))
+}
+
+/// What the books say is left for the present month, whether the project is served or not.
+pub(super) fn books_left(ledger: &Ledger, seen: Seen<'_>) -> Option<Units> {
+    match standing(ledger, seen).unwrap().verdict {
+        Verdict::Served(left) => left,
+        Verdict::QuotaExhausted(_) => Some(Units::ZERO),
+        Verdict::Suspended => edge_left(ledger, seen),
     }
 }
 

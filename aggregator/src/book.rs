@@ -175,6 +175,19 @@ impl Book {
         terms(catalogue, plan, self.project.included_own)
     }
 
+    /// The book without the project's own quota where a larger plan that was paid for gives more: an
+    /// operator's limit on what was free must not withhold what is paid. A larger own quota stays.
+    ///
+    /// # Errors
+    /// When the catalogue lacks the plan.
+    pub fn freed_by_upgrade(mut self, catalogue: &Catalogue, plan: Plan) -> Result<Self, Refusal> {
+        let gives = PlanTerms::of(catalogue, plan)?.included;
+        if plan > self.project.plan && self.project.included_own.is_some_and(|own| own < gives) {
+            self.project.included_own = None;
+        }
+        Ok(self)
+    }
+
     /// The book with its row as the ledger says.
     #[must_use]
     pub fn following(mut self, now: Timestamp) -> Self {

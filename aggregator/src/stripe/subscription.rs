@@ -200,6 +200,7 @@ fn follow(
         None if was_given == Some(book.project.plan) => Plan::Community,
         None => return Ok(book),
     };
+    book = book.freed_by_upgrade(context.catalogue, plan)?;
     let terms = book.terms(context.catalogue, plan)?;
     let postings = plan::change(&book.ledger, context.now, terms, None)?;
     book = book.append(context.now, postings)?;

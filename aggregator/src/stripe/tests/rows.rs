@@ -280,6 +280,41 @@ fn what_an_operator_set_by_hand_stays_until_stripe_says_something_new() {
 }
 
 #[test]
+fn a_paid_upgrade_ends_an_own_quota_that_is_smaller_than_what_was_paid_for() {
+    let catalogue = catalogue();
+    let paid = |plan| [subscription("sub_1", "active", Some(Good::Plan(plan, Interval::Month)), true)];
+    let cases = [
+        // (plan before, own quota, plan that is paid for, own quota after, the month's units after)
+        (Plan::Community, Some(50), Plan::Pro, None, 10_000),
+        (Plan::Community, Some(9_999), Plan::Pro, None, 10_000),
+        (Plan::Community, Some(10_000), Plan::Pro, Some(10_000), 10_000),
+        (Plan::Community, Some(20_000), Plan::Pro, Some(20_000), 20_000),
+        (Plan::Community, Some(0), Plan::Business, None, 100_000),
+        (Plan::Community, None, Plan::Pro, None, 10_000),
+        (Plan::Pro, Some(50), Plan::Business, None, 100_000),
+        (Plan::Pro, Some(50), Plan::Pro, Some(50), 50),
+        (Plan::Business, Some(50), Plan::Pro, Some(50), 50),
+    ];
+    for (from, own, to, after, included) in cases {
+        let change = crate::project::ProjectChange {
+            included: own.map(|own| crate::project::Setting::Own(shared::units::Units::new(own))),
+            ..Default::default()
+        };
+        let begun = book(from, 0).changed(&change, &catalogue, start()).unwrap();
+        let settled = settle(begun, None, &paid(to), context(&catalogue, start())).unwrap();
+        let basis = crate::policy::Basis::new(String::new(), Default::default());
+        let next = start().period().end();
+        let what = format!("{from} {own:?} {to}");
+        assert_eq!(settled.book.project.included_own.map(|own| own.get()), after, "{what}");
+        let enforced = basis.in_force(&settled.book.project, &settled.book.ledger, next).included;
+        assert_eq!(enforced.get(), included, "{what}");
+        let again =
+            settle(settled.book.clone(), settled.mirror.clone(), &paid(to), context(&catalogue, start()));
+        assert_eq!(again.unwrap().book, settled.book, "{what} again");
+    }
+}
+
+#[test]
 fn a_contracts_project_is_left_alone() {
     let catalogue = catalogue();
     let good = Good::Plan(Plan::Pro, Interval::Month);

@@ -93,8 +93,8 @@ impl fmt::Display for Database {
 
 /// Whether the database may take later what it refuses now.
 pub(super) fn is_passing(error: &dyn DatabaseError) -> bool {
-    // SQLite's primary result codes: busy, locked, I/O error, disk full, cannot open.
-    const SQLITE: [u32; 5] = [5, 6, 10, 13, 14];
+    // SQLite's primary result codes: busy, locked, out of memory, I/O error, disk full, cannot open.
+    const SQLITE: [u32; 6] = [5, 6, 7, 10, 13, 14];
     // Postgres' classes: connection, transaction taken back, resources, lock or state, intervention, system.
     const POSTGRES: [&str; 6] = ["08", "40", "53", "55", "57", "58"];
     // A server that is a standby now, and a transaction that waited too long for us.

@@ -148,8 +148,15 @@ impl StoreError {
     #[must_use]
     pub fn is_passing(&self) -> bool {
         match self {
-            // The pool is closed only while we are stopping.
-            Self::Database(sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_)) => true,
+            // The pool is closed only while we are stopping; a connection that broke is replaced by the next call.
+            Self::Database(
+                sqlx::Error::PoolTimedOut
+                | sqlx::Error::PoolClosed
+                | sqlx::Error::Io(_)
+                | sqlx::Error::WorkerCrashed
+                | sqlx::Error::BeginFailed
+                | sqlx::Error::InvalidSavePointStatement,
+            ) => true,
             Self::Database(sqlx::Error::Database(error)) => database::is_passing(&**error),
             Self::Database(_)
             | Self::Unreadable { .. }
@@ -238,15 +245,16 @@ impl Store {
         self.policy_changed.notified().await;
     }
 
-    /// Writes and takes back, to learn whether the store would take a write now.
+    /// Writes, in a transaction as changes are written, to learn whether the store takes a write now.
     ///
     /// # Errors
-    /// When it would not.
+    /// When it does not.
     pub async fn check_writable(&self) -> Result<(), StoreError> {
+        let mut tx = self.writer.begin_with(self.dialect.begin_projects()).await?;
         sqlx::query("INSERT INTO setting (name, value) VALUES ('written', 'yes') ON CONFLICT (name) DO UPDATE SET value = 'yes'")
-            .execute(&self.writer)
+            .execute(&mut *tx)
             .await?;
-        Ok(())
+        Ok(tx.commit().await?)
     }
 
     /// Closes the database; what was acknowledged is durable without it.

@@ -23,6 +23,9 @@ const SESSION: &str = "SET lock_timeout = '5s'; SET idle_in_transaction_session_
 
 const READ_ONLY: &str = "SET default_transaction_read_only = on";
 
+/// Fails in a transaction that failed, and is nothing in one that is open: whoever was to end it is gone.
+const OUTSIDE_TRANSACTIONS: &str = "SELECT 1 WHERE transaction_timestamp() = statement_timestamp()";
+
 /// Several connections that write and several that only read, all of them safe.
 pub(super) async fn open(url: &PostgresUrl, missing: WhenMissing) -> Result<Pools, StoreError> {
     let options: AnyConnectOptions = url.expose().parse()?;
@@ -31,6 +34,14 @@ pub(super) async fn open(url: &PostgresUrl, missing: WhenMissing) -> Result<Pool
             .max_connections(size)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .idle_timeout(IDLE_TIMEOUT)
+            // A transaction whose beginning failed is one to the server and none to the driver, which never ends it.
+            // The question is also what tells that the server is there.
+            .test_before_acquire(false)
+            .before_acquire(|connection, _| {
+                Box::pin(async move {
+                    Ok(sqlx::query(OUTSIDE_TRANSACTIONS).fetch_optional(connection).await?.is_some())
+                })
+            })
     };
     // By itself, because a pool would try an unsafe server again and again and not say why.
     let first: DbPool = pool(1).connect_with(options.clone()).await?;

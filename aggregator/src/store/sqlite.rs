@@ -27,7 +27,14 @@ pub(super) async fn open(path: &Path, missing: WhenMissing) -> Result<Pools, Sto
     if missing == WhenMissing::Refuse && !path.exists() {
         return Err(StoreError::Missing(path.display().to_string()));
     }
-    let pool = |size| AnyPoolOptions::new().max_connections(size).acquire_timeout(ACQUIRE_TIMEOUT);
+    let pool = |size| {
+        AnyPoolOptions::new()
+            .max_connections(size)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            // SQLite itself takes a transaction back when the disk is full or fails. Then the driver cannot, goes on
+            // counting one as open, and begins no other: only a new connection does.
+            .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
+    };
     let writer: DbPool = pool(1)
         .after_connect(|connection, _| {
             Box::pin(async move { sqlx::raw_sql(SAFE).execute(connection).await.map(drop) })
@@ -90,6 +97,7 @@ pub(super) async fn check_backup(file: &Path) -> Result<(), StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Store;
 
     fn folder() -> std::path::PathBuf {
         let folder = std::env::temp_dir().join(format!("meter store 50%25 {}", crate::random::id().unwrap()));
@@ -138,6 +146,59 @@ mod tests {
         assert!(refused.is_err(), "a reader must not write");
         readers.close().await;
         writer.close().await;
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    /// Writes until the store takes no more, and says how it refused.
+    async fn fill(store: &Store) -> StoreError {
+        // The limit stands for a full disk: it is of the one connection that writes, like the disk's error.
+        sqlx::raw_sql("PRAGMA max_page_count = 1").execute(&store.writer).await.unwrap();
+        for number in 0..10_000 {
+            if let Err(error) = write(store, number).await {
+                return error;
+            }
+        }
+        panic!("the limit is kept")
+    }
+
+    async fn write(store: &Store, number: u32) -> Result<(), StoreError> {
+        let mut tx = store.write().await?;
+        sqlx::query("INSERT INTO setting (name, value) VALUES ($1, $2)")
+            .bind(format!("n{number}"))
+            .bind("x".repeat(2_000))
+            .execute(&mut *tx)
+            .await?;
+        Ok(tx.commit().await?)
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_was_full_stops_no_write_after_it_has_room_again() {
+        let folder = folder();
+        let database = crate::store::Database::Sqlite(folder.join("m.db"));
+        let store = Store::open(&database, WhenMissing::Create).await.unwrap();
+        let refused = fill(&store).await;
+        assert!(refused.is_passing(), "{refused}");
+        // The connection whose transaction broke is gone, and its limit with it.
+        write(&store, 20_000).await.unwrap();
+        store.check_writable().await.unwrap();
+        store.close().await;
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_connection_left_in_a_transaction_is_replaced_before_anybody_gets_it() {
+        let folder = folder();
+        let database = crate::store::Database::Sqlite(folder.join("m.db"));
+        let store = Store::open(&database, WhenMissing::Create).await.unwrap();
+        for pool in [&store.writer, &store.readers] {
+            // What SQLite does by itself when it cannot go on: the driver's count still says that one is open.
+            let mut tx = pool.begin_with("BEGIN").await.unwrap();
+            sqlx::raw_sql("ROLLBACK").execute(&mut *tx).await.unwrap();
+            drop(tx);
+        }
+        store.write().await.unwrap().commit().await.unwrap();
+        store.read().await.unwrap().commit().await.unwrap();
+        store.close().await;
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -200,6 +200,15 @@ impl Problem {
         problem
     }
 
+    /// A refused field that is not there: which, and what is accepted.
+    #[must_use]
+    pub fn missing(field: &str, accepts: &str) -> Self {
+        let mut problem =
+            Self::of(ErrorCode::FieldRejected, format!("{field} is missing, accepted is {accepts}"));
+        problem.field = Some(field.to_owned());
+        problem
+    }
+
     /// Adds when the limit begins anew.
     #[must_use]
     pub fn resets_at(mut self, at: Timestamp) -> Self {

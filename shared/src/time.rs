@@ -34,20 +34,28 @@ impl Timestamp {
         if ms > Self::MAX.0 { Self::MAX } else { Self(ms) }
     }
 
-    /// Reads an instant as it is written below, or a date, which is its first instant.
+    /// Reads an instant of RFC 3339, or a date, which is its first instant. What is finer than a millisecond is left
+    /// out; a leap second is the first instant of the next minute, as clocks that count seconds have it.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let Some((day, time)) = text.split_once('T') else { return Day::parse(text).map(Day::start) };
-        let (clock, fraction) =
-            time.strip_suffix('Z')?.split_once('.').unwrap_or((time.strip_suffix('Z')?, "000"));
-        let (hours, rest) = clock.split_once(':')?;
-        let (minutes, seconds) = rest.split_once(':')?;
-        let part = |text, len, end: u32| digits(text, len).filter(|part| *part < end).map(u64::from);
-        let (hours, minutes, seconds) = (part(hours, 2, 24)?, part(minutes, 2, 60)?, part(seconds, 2, 60)?);
-        let ms = part(fraction, 3, 1_000)?;
-        let in_day = [(hours, 3_600_000), (minutes, MS_PER_MINUTE), (seconds, MS_PER_SECOND), (ms, 1)];
-        let in_day = in_day.iter().fold(0_u64, |sum, (part, unit)| sum.saturating_add(times(*part, *unit)));
-        Some(Day::parse(day)?.start().plus_ms(in_day))
+        let Some((day, time)) = text.split_once(['T', 't']) else { return Day::parse(text).map(Day::start) };
+        let (time, (sign, offset)) = match time.strip_suffix(['Z', 'z']) {
+            Some(time) => (time, ("+", "00:00")),
+            None => {
+                let (time, offset) = time.split_at_checked(time.rfind(['+', '-'])?)?;
+                (time, offset.split_at_checked(1)?)
+            }
+        };
+        let (clock, fraction) = time.split_once('.').unwrap_or((time, "0"));
+        let (minutes, seconds) = clock.rsplit_once(':')?;
+        let seconds = u64::from(digits(seconds, 2).filter(|seconds| *seconds <= 60)?);
+        let in_day = hours_and_minutes(minutes)?
+            .saturating_add(times(seconds, MS_PER_SECOND))
+            .saturating_add(thousandths(fraction)?);
+        let there = Day::parse(day)?.start().0.saturating_add(in_day);
+        let offset = hours_and_minutes(offset)?;
+        let ms = if sign == "-" { there.saturating_add(offset) } else { there.checked_sub(offset)? };
+        (ms <= Self::MAX.0).then_some(Self(ms))
     }
 
     /// Milliseconds since the epoch.
@@ -306,6 +314,21 @@ macro_rules! serde_as_text {
 serde_as_text!(Day, Self(0), "a date such as 2026-05-31");
 serde_as_text!(Period, Self { year: 0, month: 0 }, "a month such as 2026-05");
 
+/// The milliseconds of `hh:mm`.
+fn hours_and_minutes(text: &str) -> Option<u64> {
+    let (hours, minutes) = text.split_once(':')?;
+    let hours = u64::from(digits(hours, 2).filter(|hours| *hours < 24)?);
+    let minutes = u64::from(digits(minutes, 2).filter(|minutes| *minutes < 60)?);
+    Some(times(times(hours, 60).saturating_add(minutes), MS_PER_MINUTE))
+}
+
+/// The first three of a fraction's digits, of which there may be any number but none.
+fn thousandths(fraction: &str) -> Option<u64> {
+    let read = !fraction.is_empty() && fraction.bytes().all(|byte| byte.is_ascii_digit());
+    let digit = |at: usize| fraction.bytes().nth(at).map_or(0, |byte| u64::from(byte.wrapping_sub(b'0')));
+    read.then(|| times(digit(0), 100).saturating_add(times(digit(1), 10)).saturating_add(digit(2)))
+}
+
 /// Exactly `len` ASCII digits.
 fn digits(text: &str, len: usize) -> Option<u32> {
     (text.len() == len && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse().ok()).flatten()
@@ -403,6 +426,50 @@ mod tests {
         assert_eq!(Period::parse("2026-12").unwrap().next().to_string(), "2027-01");
         assert_eq!(Period::parse("2028-02").unwrap().last_day().to_string(), "2028-02-29");
         assert_eq!(Period::parse("2026-02").unwrap().last_day().to_string(), "2026-02-28");
+    }
+
+    #[test]
+    fn instants_are_read_in_every_form_of_rfc_3339() {
+        for (text, read) in [
+            ("2026-11-01", "2026-11-01T00:00:00Z"),
+            ("2026-11-01T12:00:00Z", "2026-11-01T12:00:00Z"),
+            ("2026-11-01t12:00:00z", "2026-11-01T12:00:00Z"),
+            ("2026-11-01T12:00:00+00:00", "2026-11-01T12:00:00Z"),
+            ("2026-11-01T12:00:00-00:00", "2026-11-01T12:00:00Z"),
+            ("2026-11-01T00:30:00+02:00", "2026-10-31T22:30:00Z"),
+            ("2026-11-01T22:30:00-09:30", "2026-11-02T08:00:00Z"),
+            ("2026-11-01T12:00:00.5Z", "2026-11-01T12:00:00.500Z"),
+            ("2026-11-01T12:00:00.123Z", "2026-11-01T12:00:00.123Z"),
+            ("2026-11-01T12:00:00.123456789+00:00", "2026-11-01T12:00:00.123Z"),
+            ("2016-12-31T23:59:60Z", "2017-01-01T00:00:00Z"),
+            ("9999-12-31T23:59:59.999Z", "9999-12-31T23:59:59.999Z"),
+        ] {
+            let instant = Timestamp::parse(text);
+            assert_eq!(instant.map(|instant| instant.to_string()).as_deref(), Some(read), "{text}");
+        }
+        for bad in [
+            "2026-11-01T12:00Z",
+            "2026-11-01T12:00:00",
+            "2026-11-01 12:00:00Z",
+            "2026-11-01T12:00:00+0000",
+            "2026-11-01T12:00:00+00",
+            "2026-11-01T12:00:00+24:00",
+            "2026-11-01T12:00:00+00:60",
+            "2026-11-01T12:00:00.Z",
+            "2026-11-01T12:00:00.+1Z",
+            "2026-11-01T12:00:00,5Z",
+            "2026-11-01T24:00:00Z",
+            "2026-11-01T12:60:00Z",
+            "2026-11-01T12:00:61Z",
+            "2026-11-01T+1:00:00Z",
+            "2026-11-01T12:00:00ZZ",
+            "2026-11-01TZ",
+            "2026-11-01T",
+            "1970-01-01T00:00:00+00:01",
+            "9999-12-31T23:59:59-00:01",
+        ] {
+            assert_eq!(Timestamp::parse(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -112,7 +112,7 @@ pub(super) struct Replay {
     /// The delivery's id
     #[arg(long)]
     delivery: Option<String>,
-    /// A date such as 2026-11-01, or an instant such as 2026-11-01T12:00:00Z
+    /// A date such as 2026-11-01, or an instant of RFC 3339 such as 2026-11-01T12:00:00Z
     #[arg(long, value_parser = since)]
     since: Option<Timestamp>,
 }

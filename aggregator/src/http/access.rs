@@ -69,9 +69,10 @@ impl Caller {
             Scope::Operator => None,
             Scope::Project { project, .. } => Some(project.as_str()),
         };
-        let named = query.get("project").or(own).ok_or_else(|| {
-            Failure::field("project", "nothing", "a project id, which operators have to name")
-        })?;
+        let named = query
+            .get("project")
+            .or(own)
+            .ok_or_else(|| Failure::missing("project", "a project id, which operators have to name"))?;
         self.project(app, named, permission).await
     }
 }

@@ -126,7 +126,7 @@ impl Fields {
 
     /// A field that must be there.
     pub(crate) fn required<T: DeserializeOwned>(&mut self, name: &str, accepts: &str) -> Result<T, Failure> {
-        self.optional(name, accepts)?.ok_or_else(|| Failure::field(name, "nothing", accepts))
+        self.optional(name, accepts)?.ok_or_else(|| Failure::missing(name, accepts))
     }
 
     /// A field that may be absent; null is not absent and is refused unless `T` takes it.

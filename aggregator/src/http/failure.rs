@@ -33,6 +33,10 @@ impl Failure {
         Self(Box::new(End::Problem(Problem::field(field, got, accepts))), None)
     }
 
+    pub(crate) fn missing(field: &str, accepts: &str) -> Self {
+        Self(Box::new(End::Problem(Problem::missing(field, accepts))), None)
+    }
+
     /// No failure at all: the call was made before, and this is what it was answered.
     pub(super) fn again(answer: Answer) -> Self {
         Self(Box::new(End::Again(answer)), None)

@@ -45,7 +45,7 @@ impl Query {
         accepts: &str,
         parse: fn(&str) -> Option<T>,
     ) -> Result<T, Failure> {
-        let value = self.get(name).ok_or_else(|| Failure::field(name, "nothing", accepts))?;
+        let value = self.get(name).ok_or_else(|| Failure::missing(name, accepts))?;
         parse(value).ok_or_else(|| Failure::field(name, value, accepts))
     }
 }

@@ -109,7 +109,7 @@ fn good(plan: Option<&str>, interval: Option<&str>, pack: Option<&str>) -> Resul
         (Some(plan), interval, None) => {
             let sold = Plan::parse(plan).filter(|plan| matches!(plan, Plan::Pro | Plan::Business));
             let sold = sold.ok_or_else(|| Failure::field("plan", plan, "pro or business"))?;
-            let interval = interval.ok_or_else(|| Failure::field("interval", "nothing", "month or year"))?;
+            let interval = interval.ok_or_else(|| Failure::missing("interval", "month or year"))?;
             let read: Option<Interval> = interval_of(interval);
             let interval = read.ok_or_else(|| Failure::field("interval", interval, "month or year"))?;
             Ok(Good::Plan(sold, interval))

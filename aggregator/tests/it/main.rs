@@ -17,6 +17,8 @@ mod cli;
 mod durability;
 mod errors;
 mod ingest;
+mod inputs;
+
 mod ledger;
 mod limits;
 mod members;

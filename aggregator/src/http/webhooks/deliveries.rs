@@ -31,7 +31,8 @@ const EVENT_NUMBER_MAX: u64 = (1 << 53) - 1;
 pub(crate) const REPLAY_MAX: u32 = 1_000;
 
 /// What is accepted as an instant.
-pub(crate) const SINCE: &str = "a date such as 2026-11-01, or an instant such as 2026-11-01T12:00:00Z";
+pub(crate) const SINCE: &str =
+    "a date such as 2026-11-01, or an instant of RFC 3339 such as 2026-11-01T12:00:00Z";
 
 const QUERY: &[Field] = &[PROJECT];
 

@@ -10,7 +10,7 @@ use super::Context;
 use super::print::{self, Format};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::store::{Database, Store, WhenMissing};
+use crate::store::{Database, Store, WhenMissing, create_private};
 
 #[derive(Debug, Args)]
 pub(super) struct Copy {
@@ -63,7 +63,7 @@ pub(super) async fn restore(copy: Copy, config: Config) -> anyhow::Result<()> {
     half.push(".restoring");
     let half = PathBuf::from(half);
     refuse_existing(&half)?;
-    std::fs::copy(&copy.file, &half).with_context(|| copy.file.display().to_string())?;
+    copy_private(&copy.file, &half).with_context(|| copy.file.display().to_string())?;
     let checked = Store::check_backup(&half).await;
     if let Err(error) = checked {
         std::fs::remove_file(&half)?;
@@ -96,6 +96,12 @@ fn refuse_existing(file: &Path) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// Copies what a file holds, not who may read it.
+fn copy_private(from: &Path, to: &Path) -> std::io::Result<()> {
+    let (mut from, mut to) = (std::fs::File::open(from)?, create_private(to)?);
+    std::io::copy(&mut from, &mut to).map(drop)
 }
 
 fn sync(file: &Path) -> anyhow::Result<()> {

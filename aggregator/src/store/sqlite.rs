@@ -1,5 +1,8 @@
 //! The books in an SQLite file: how it is opened, checked, copied. Never without its log being synced.
 
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::ErrorKind;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
@@ -18,6 +21,9 @@ const SYNCHRONOUS_FULL: i64 = 2;
 /// a wait of five seconds for other processes that write are the driver's defaults.
 const SAFE: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA fullfsync = ON;";
 
+/// The owner reads and writes, nobody else does anything.
+const PRIVATE: u32 = 0o600;
+
 /// What a path keeps in a URL.
 const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
 
@@ -27,6 +33,7 @@ pub(super) async fn open(path: &Path, missing: WhenMissing) -> Result<Pools, Sto
     if missing == WhenMissing::Refuse && !path.exists() {
         return Err(StoreError::Missing(path.display().to_string()));
     }
+    keep_private(path);
     let pool = |size| {
         AnyPoolOptions::new()
             .max_connections(size)
@@ -53,6 +60,30 @@ pub(super) async fn open(path: &Path, missing: WhenMissing) -> Result<Pools, Sto
     Ok(Pools { writer, readers })
 }
 
+/// Takes the books from everybody but their owner. SQLite gives the files beside the database the rights that it has.
+fn keep_private(path: &Path) {
+    if let Err(error) = create_private(path)
+        && error.kind() == ErrorKind::AlreadyExists
+    {
+        for suffix in ["", "-wal", "-shm"] {
+            let mut file = path.as_os_str().to_owned();
+            file.push(suffix);
+            // Rights that somebody else set are kept by whoever may not change them.
+            if let Err(error) = std::fs::set_permissions(&file, Permissions::from_mode(PRIVATE))
+                && error.kind() != ErrorKind::NotFound
+            {
+                tracing::warn!(error = %error, "the database's files cannot be kept from other users");
+            }
+        }
+    }
+    // Where it cannot be made, the database says why.
+}
+
+/// Makes a file that nobody but its owner reads, where there is none.
+pub(crate) fn create_private(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(path)
+}
+
 fn options(path: &Path, mode: &str) -> Result<AnyConnectOptions, StoreError> {
     let path = std::path::absolute(path).map_err(sqlx::Error::Io)?;
     let path = percent_encode(path.as_os_str().as_encoded_bytes(), KEPT);
@@ -77,7 +108,14 @@ async fn refuse_unsafe(connection: &mut Connection) -> Result<(), StoreError> {
 
 /// Writes the books, as of one instant, into a file that is not there yet.
 pub(super) async fn backup(writer: &DbPool, file: &Path) -> Result<(), StoreError> {
-    sqlx::query("VACUUM INTO $1").bind(file.display().to_string()).execute(writer).await?;
+    // An empty file is written to, and keeps its rights.
+    create_private(file).map_err(sqlx::Error::Io)?;
+    let written = sqlx::query("VACUUM INTO $1").bind(file.display().to_string()).execute(writer).await;
+    if let Err(error) = written {
+        // What is there is no backup.
+        std::fs::remove_file(file).map_err(sqlx::Error::Io)?;
+        return Err(error.into());
+    }
     Ok(())
 }
 
@@ -128,6 +166,30 @@ mod tests {
                 (Some(error), Some(expected)) => assert!(error.contains(expected), "{error}"),
                 (None, Some(_)) | (Some(_), None) => panic!("{number}: {refused:?}, expected {expected:?}"),
             }
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[tokio::test]
+    async fn nobody_but_their_owner_reads_the_books_and_their_backups() {
+        sqlx::any::install_default_drivers();
+        let folder = folder();
+        let file = folder.join("m.db");
+        let rights = |name: &str| folder.join(name).metadata().unwrap().permissions().mode() & 0o777;
+        for before in [None, Some(0o644)] {
+            if let Some(before) = before {
+                std::fs::set_permissions(&file, Permissions::from_mode(before)).unwrap();
+            }
+            let Pools { writer, readers } = open(&file, WhenMissing::Create).await.unwrap();
+            sqlx::raw_sql("CREATE TABLE IF NOT EXISTS t (x INTEGER)").execute(&writer).await.unwrap();
+            let copy = format!("copy {before:?}");
+            backup(&writer, &folder.join(&copy)).await.unwrap();
+            assert!(backup(&writer, &folder.join(&copy)).await.is_err(), "a backup is never overwritten");
+            for name in ["m.db", "m.db-wal", "m.db-shm", &copy] {
+                assert_eq!(rights(name), PRIVATE, "{name}");
+            }
+            readers.close().await;
+            writer.close().await;
         }
         std::fs::remove_dir_all(&folder).unwrap();
     }

@@ -25,11 +25,11 @@ const ASKED_BY_ADDRESS = '/v1/check?kind=';
 const PLAIN = /^https?:\/\/[^/?#@\\]+(?:\/[\w~-]+)+(?:\?[\w~=&-]*)?$/;
 
 // The address as it will be forwarded: what the gate judges and signs must be what the upstream gets,
-// so `/v1/verify/../admin` is resolved before anybody looks at it.
+// so `/v1/verify/../admin` is resolved before anybody looks at it. Empty where there is no such address.
 function target(url) {
   if (PLAIN.test(url)) return url.slice(url.indexOf('/', 8));
-  const { pathname, search } = new URL(url);
-  return pathname + search;
+  const parsed = URL.parse(url);
+  return parsed ? parsed.pathname + parsed.search : '';
 }
 
 // eslint-disable-next-line no-control-regex
@@ -182,9 +182,10 @@ function look(headers) {
   headers.forEach((value, name) => {
     bytes += name.length + value.length;
     if (name === 'content-length') length = value;
-    else if (name.startsWith('palveron-') && name !== 'palveron-agent') ours.push(name);
+    else if (name === 'upgrade') upgrade = true;
+    else if (name.startsWith('palveron') && name !== 'palveron-agent' && OURS.test(name)) ours.push(name);
   });
-  return { bytes, length: count(length), ours };
+  return { bytes, length: count(length), ours, upgrade };
 }
 
 // What Rust has told about a request that needs no waiting; undefined for all others.
@@ -215,7 +216,9 @@ function allowedAgain(question, request, env, ctx) {
   const answer = known(question);
   if (!answer) return undefined;
   if (!answer.forwards) return again(answer, 0, 0) ? allowed(answer, undefined, request, env, ctx) : undefined;
-  const { bytes, length, ours } = look(request.headers);
+  const { bytes, length, ours, upgrade } = look(request.headers);
+  // The question does not tell that; whoever reads it at length refuses it.
+  if (upgrade) return undefined;
   return again(answer, bytes, length) ? allowed(answer, { path: answer.path, ours }, request, env, ctx) : undefined;
 }
 
@@ -228,7 +231,8 @@ function serve(request, env, ctx) {
   const response = allowedAgain(question, request, env, ctx);
   if (response) return response;
   const path = target(url);
-  const asked = { question, line: `${method} ${path}`, path, authorization, agent: composed(name), ours: [] };
+  const line = `${method} ${path}\n${headers.get('host') ?? ''}\n${headers.get('upgrade') ?? ''}`;
+  const asked = { question, line, path, authorization, agent: composed(name), ours: [] };
   let bytes = 0, length = 0;
   // Nothing of a check's headers is kept or forwarded, so only what the platform accepts limits them.
   if (!path.startsWith('/v1/check')) ({ bytes, length, ours: asked.ours } = look(headers));

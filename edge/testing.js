@@ -12,8 +12,7 @@ const homes = env => name => object(env, 'HOME', name);
 
 // The answer to a request that only tests send, or undefined if it is none.
 export async function tested(request, env) {
-  const { pathname } = new URL(request.url);
-  if (pathname === CLOCK_PATH && request.method === 'POST') return clock(request, env);
+  if (URL.parse(request.url)?.pathname === CLOCK_PATH && request.method === 'POST') return clock(request, env);
   await follow(homes(env));
   const panic = request.headers.get('palveron-test-panic');
   if (panic) await explode(env, panic);

@@ -14,7 +14,7 @@ use shared::home::call::Observing;
 use shared::ids::{AgentId, Mode, ProjectId};
 use shared::kind::{Bill, Kind, Route};
 use shared::problem::{ErrorCode, Problem};
-use shared::quoted::beginning;
+use shared::quoted::{Quoted, beginning};
 use shared::units::Units;
 use shared::wire::POLICY_PATH;
 
@@ -59,6 +59,28 @@ pub(crate) struct Head<'a> {
     pub(crate) header_bytes: u32,
     /// What `Content-Length` announces.
     pub(crate) body_bytes: u32,
+    /// The `Host` header; empty where there is none.
+    pub(crate) host: &'a str,
+    /// Whether the connection is to become something other than HTTP.
+    pub(crate) upgrades: bool,
+}
+
+impl<'a> Head<'a> {
+    /// Reads `POST /v1/verify`, and in further lines the `Host` and `Upgrade` headers, which may be missing.
+    pub(crate) fn of(line: &'a str, authorization: &'a str, agent: &'a str) -> Self {
+        let mut lines = line.split('\n');
+        let first = lines.next().unwrap_or_default();
+        // A method holds no space, and one text is cheaper to hand over than two.
+        let (method, url) = first.split_once(' ').unwrap_or((first, ""));
+        let host = lines.next().unwrap_or_default();
+        let upgrades = lines.next().is_some_and(|upgrade| !upgrade.is_empty());
+        Self { method, url, authorization, agent, header_bytes: 0, body_bytes: 0, host, upgrades }
+    }
+
+    /// A request whose line was looked at before; its body goes on from here.
+    pub(crate) fn continued(authorization: &'a str, agent: &'a str) -> Self {
+        Self::of("POST ", authorization, agent)
+    }
 }
 
 /// The answer that refuses a request.
@@ -79,7 +101,17 @@ fn refused(problem: &Problem) -> Refused {
 }
 
 fn enter(config: &Config, head: &Head<'_>) -> Result<Step, Refused> {
+    // The platform puts the address together from this header, so that what is in it could pass for a path.
+    if !is_authority(head.host) {
+        return Err(unread(&format!(
+            "the Host header is no authority: {}",
+            Quoted(beginning(head.host, 40))
+        )));
+    }
     let target = path_and_query(head.url);
+    if target.is_empty() {
+        return Err(unread("the address has no path"));
+    }
     let path = target.split_once('?').map_or(target, |(path, _)| path);
     let route = config.routes.route_of(path);
     match path {
@@ -167,7 +199,7 @@ fn query_ask(caller: &Caller, query: &str) -> Result<Ask, Refused> {
     let refused =
         |name: &str, value: Option<&str>, accepts: &str| rejected(name, value.unwrap_or_default(), accepts);
     let cost = match cost {
-        Some(text) => text.parse().ok().filter(|cost| (1..=Ask::COST_MAX).contains(cost)),
+        Some(text) => fields::digits(text).filter(|cost| (1..=Ask::COST_MAX).contains(cost)),
         None => Some(1),
     }
     .ok_or_else(|| refused("cost", cost, COST))?;
@@ -191,6 +223,16 @@ fn rejected(field: &str, got: &str, accepts: &str) -> Refused {
 }
 
 fn forward(config: &Config, head: &Head<'_>, route: &Route, target: &str) -> Result<Step, Refused> {
+    let path = target.split_once('?').map_or(target, |(path, _)| path);
+    if is_ambiguous(path) {
+        return Err(unread(
+            "the path holds an encoded dot, slash, backslash or control, or dots with parameters",
+        ));
+    }
+    // The platform would ask the governance service for a GET.
+    if head.upgrades {
+        return Err(unread("accepted are requests without an Upgrade header"));
+    }
     sized(head, FORWARD_BYTES_MAX)?;
     let caller = caller(config, head)?;
     let held = route.bill.unwrap_or(config.bill) == Bill::Answered;
@@ -268,6 +310,25 @@ fn sized(head: &Head<'_>, bytes_max: u32) -> Result<(), Refused> {
     Ok(())
 }
 
+/// A request that no two readers would read alike.
+fn unread(detail: &str) -> Refused {
+    refused(&Problem::new(ErrorCode::BadRequest, detail))
+}
+
+/// Whether somebody behind us could take the path for another than the one that is counted: servers decode it before
+/// or after they resolve its dots, and some forget what follows a semicolon. What is encoded twice is text to all.
+fn is_ambiguous(path: &str) -> bool {
+    let encoded = path.split('%').skip(1).filter_map(|rest| u8::from_str_radix(rest.get(..2)?, 16).ok());
+    let mut strange = encoded.filter(|byte| byte.is_ascii_control() || matches!(byte, b'.' | b'/' | b'\\'));
+    let is_dots = |segment: &str| matches!(segment.split_once(';'), Some(("." | "..", _)));
+    strange.next().is_some() || path.split('/').any(is_dots)
+}
+
+/// A name or an address, and perhaps a port. Nothing else, so that no address can be shifted by it.
+fn is_authority(host: &str) -> bool {
+    host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~:[]".contains(&byte))
+}
+
 fn caller(config: &Config, head: &Head<'_>) -> Result<Caller, Refused> {
     let key = config.caller(head.authorization).ok_or_else(|| Box::new(unauthorized_answer()))?;
     let agent = match head.agent {
@@ -286,9 +347,9 @@ fn agent_of(field: &str, text: &str) -> Result<AgentId, Refused> {
     AgentId::from_client(text).map_err(|_| rejected(field, text, AGENT))
 }
 
-/// What follows the authority of an absolute URL; the platform has normalised it.
+/// What follows the authority of an absolute URL; the platform has normalised it. Empty where it could not.
 fn path_and_query(url: &str) -> &str {
-    if url.starts_with('/') {
+    if url.starts_with('/') || url.is_empty() {
         return url;
     }
     let after_scheme = url.split_once(':').and_then(|(_, rest)| rest.strip_prefix("//")).unwrap_or(url);

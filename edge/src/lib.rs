@@ -84,7 +84,8 @@ pub fn configure(
 /// With a number behind the home, the text has a tab in the place of each number that [`left`] tells, and the same
 /// question can be asked [`again`] by that number; 0 says that all others are forgotten.
 ///
-/// A header that is missing is passed as an empty text. The sizes are the bytes of all header names
+/// A header that is missing is passed as an empty text. `line` is the method and the path, and in further lines the
+/// `Host` and `Upgrade` headers. The sizes are the bytes of all header names
 /// and values, and what `Content-Length` announces.
 #[expect(clippy::too_many_arguments, reason = "JavaScript hands over plain values only")]
 #[wasm_bindgen]
@@ -97,9 +98,7 @@ pub fn decide(
     body_bytes: u32,
     now_ms: u64,
 ) -> String {
-    // A method holds no space, and one text is cheaper to hand over than two.
-    let (method, url) = line.split_once(' ').unwrap_or((line, ""));
-    let head = Head { method, url, authorization, agent, header_bytes, body_bytes };
+    let head = Head { header_bytes, body_bytes, ..Head::of(line, authorization, agent) };
     config::with(|config| lease(config, gate::gate(config, &head), now_ms))
 }
 
@@ -118,9 +117,8 @@ pub fn check_now(
     body: &str,
     now_ms: u64,
 ) -> String {
-    let (method, url) = line.split_once(' ').unwrap_or((line, ""));
     let body_bytes = u32::try_from(body.len()).unwrap_or(u32::MAX);
-    let head = Head { method, url, authorization, agent, header_bytes, body_bytes };
+    let head = Head { header_bytes, body_bytes, ..Head::of(line, authorization, agent) };
     config::with(|config| match gate::gate(config, &head) {
         Step::ReadBody(reading) => lease(config, gate::read_body(reading, body), now_ms),
         step @ (Step::Answer(_)
@@ -137,7 +135,7 @@ pub fn check_now(
 #[wasm_bindgen]
 #[must_use]
 pub fn check(authorization: &str, agent: &str, body: &str, now_ms: u64) -> String {
-    let head = Head { method: "POST", url: "", authorization, agent, header_bytes: 0, body_bytes: 0 };
+    let head = Head::continued(authorization, agent);
     config::with(|config| lease(config, gate::check_body(config, &head, body), now_ms))
 }
 
@@ -172,8 +170,7 @@ fn whole(ms: f64) -> u64 {
 #[wasm_bindgen]
 #[must_use]
 pub fn lost(line: &str, authorization: &str, agent: &str, now_ms: u64) -> String {
-    let (method, url) = line.split_once(' ').unwrap_or((line, ""));
-    let head = Head { method, url, authorization, agent, header_bytes: 0, body_bytes: 0 };
+    let head = Head::of(line, authorization, agent);
     config::with(|config| conclude::lost(config, gate::gate(config, &head), Timestamp::from_ms(now_ms)))
         .to_text()
 }

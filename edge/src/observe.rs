@@ -18,6 +18,7 @@ use shared::units::Units;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::conclude;
+use crate::fields::digits;
 use crate::gate::{self, Head};
 use crate::isolate::{self, Turn};
 use crate::step::{Answer, Failure, ObserveAnswer, Step};
@@ -30,7 +31,7 @@ const FAILED_STATUS: u16 = 500;
 #[wasm_bindgen(js_name = observeBody)]
 #[must_use]
 pub fn observe_body(authorization: &str, agent: &str, body: &str, now_ms: u64) -> String {
-    let head = Head { method: "POST", url: "", authorization, agent, header_bytes: 0, body_bytes: 0 };
+    let head = Head::continued(authorization, agent);
     let now = Timestamp::from_ms(now_ms);
     let observing = match config::with(|config| gate::observation(config, &head, body)) {
         Ok(observing) => observing,
@@ -100,12 +101,12 @@ pub fn answered(
 fn parted(ticket: &str) -> Option<(HomeName, Kind, u32)> {
     let mut words = ticket.split(' ');
     let (home, kind, token) = (words.next()?, words.next()?, words.next()?);
-    Some((HomeName::parse(home).ok()?, Kind::parse(kind)?, token.parse().ok()?))
+    Some((HomeName::parse(home).ok()?, Kind::parse(kind)?, digits(token)?))
 }
 
 /// What a header counts; one that cannot be meant counts nothing.
 fn count(text: &str, max: u64) -> Units {
-    let number: Option<u64> = text.trim_ascii().parse().ok();
+    let number: Option<u64> = digits(text.trim_ascii());
     Units::new(number.filter(|number| *number <= max).unwrap_or(0))
 }
 
@@ -125,7 +126,7 @@ mod tests {
     #[test]
     fn a_header_counts_what_it_can_mean_and_nothing_else() {
         let cases = [("", 0), ("0", 0), ("17", 17), (" 17 ", 17), ("1000", 1_000), ("1001", 0), ("-1", 0)];
-        for (text, expected) in cases.into_iter().chain([("1.5", 0), ("many", 0), ("1e3", 0)]) {
+        for (text, expected) in cases.into_iter().chain([("1.5", 0), ("many", 0), ("1e3", 0), ("+5", 0)]) {
             assert_eq!(count(text, 1_000), Units::new(expected), "{text}");
         }
     }

@@ -18,7 +18,7 @@ fn bearer_of(config: &Config, mode: Mode) -> String {
 }
 
 fn head<'a>(method: &'a str, url: &'a str, authorization: &'a str) -> Head<'a> {
-    Head { method, url, authorization, agent: "", header_bytes: 300, body_bytes: 0 }
+    Head { header_bytes: 300, method, url, ..Head::continued(authorization, "") }
 }
 
 /// `status code` of an answer, or the home and kind of a question.
@@ -66,6 +66,8 @@ fn requests_become_questions_or_refusals() {
         ("POST", "/v1/check?kind=verify&kind=verify", live.as_str(), "422 field_rejected"),
         ("POST", "/v1/check?kind=verify&cost=0", live.as_str(), "422 field_rejected"),
         ("POST", "/v1/check?kind=verify&cost=1001", live.as_str(), "422 field_rejected"),
+        ("POST", "/v1/check?kind=verify&cost=%2B1", live.as_str(), "422 field_rejected"),
+        ("POST", "/v1/check?kind=verify&cost=+1", live.as_str(), "422 field_rejected"),
         ("POST", "/v1/check?kind=verify&cost=", live.as_str(), "422 field_rejected"),
         ("POST", "/v1/check?kind=verify&agent=", live.as_str(), "422 field_rejected"),
         ("POST", "/v1/check?kind=verify&agent=~other", live.as_str(), "422 field_rejected"),
@@ -95,6 +97,55 @@ fn requests_become_questions_or_refusals() {
     for (method, url, authorization, expected) in cases {
         assert_eq!(outcome(gate(&config, &head(method, url, authorization))), expected, "{method} {url}");
     }
+}
+
+#[test]
+fn paths_that_somebody_could_read_otherwise_are_refused() {
+    let config = config();
+    let live = bearer_of(&config, Mode::Live);
+    let of = |path: &str| outcome(gate(&config, &head("POST", path, &live)));
+    for rest in [
+        "..%2f..%2fadmin",
+        "..%2F..%2Fadmin",
+        "..%5cadmin",
+        "a%00",
+        "a%0a",
+        "a%0Db",
+        "a%7f",
+        "%2e%2e;/admin",
+        "a%2e%2e",
+        "..;/admin",
+        ".;x/admin",
+    ] {
+        assert_eq!(of(&format!("/v1/verify/{rest}")), "400 bad_request", "{rest}");
+    }
+    for rest in
+        ["a%20b", "..%252fadmin", "a%C3%A4", "a.b", "a..b", "x;y=1", "%", "%2", "%zz", "%é", "a?b=%2f%00"]
+    {
+        assert_eq!(of(&format!("/v1/verify/{rest}")), "demo/live verify ~none 1", "{rest}");
+    }
+}
+
+#[test]
+fn a_request_that_cannot_be_read_in_one_way_only_is_refused() {
+    let config = config();
+    let live = bearer_of(&config, Mode::Live);
+    let of = |line: &str| outcome(gate(&config, &Head::of(line, &live, "")));
+    for host in ["edge", "edge:8787", "[::1]:80", "a-b.c_d", ""] {
+        assert_eq!(of(&format!("POST /v1/verify\n{host}\n")), "demo/live verify ~none 1", "{host}");
+    }
+    for host in ["x/v1/verify?", "x?", "x#", "u@x", "a, b", "a b", "x\\y", "x%2f", "ä"] {
+        assert_eq!(of(&format!("POST /v1/verify\n{host}\n")), "400 bad_request", "{host}");
+        assert_eq!(of(&format!("GET /healthz\n{host}\n")), "400 bad_request", "{host}");
+    }
+    assert_eq!(of("POST /v1/verify\nedge\nwebsocket"), "400 bad_request");
+    // What is not forwarded goes nowhere that an upgrade could change.
+    assert_eq!(of("POST /v1/check\nedge\nh2c"), "body");
+    assert_eq!(
+        of("OPTIONS \nedge\n"),
+        "400 bad_request",
+        "the platform hands over an address without a path"
+    );
 }
 
 #[test]

@@ -176,6 +176,9 @@ pub enum Fact {
         units: Units,
         /// What was paid.
         paid: Money,
+        /// When it was paid, where that is known; entries are written later.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        paid_at: Option<Timestamp>,
     },
     /// The operator gave units; they are a lot that cost nothing.
     CreditGiven {

@@ -24,6 +24,8 @@ pub struct Purchase {
     pub units: Units,
     /// What was verified as paid.
     pub paid: Money,
+    /// When it was paid, where that is known: the lot is there from then on, as far as that month is open.
+    pub paid_at: Option<Timestamp>,
 }
 
 /// Whether top-up packs may be bought now. What was paid is credited whatever the plan is by then.
@@ -39,7 +41,7 @@ pub fn may_buy(ledger: &Ledger, now: Timestamp) -> bool {
 /// When the order was credited with other contents, has no units or no price, or was paid in another
 /// currency than the ledger's.
 pub fn buy(ledger: &Ledger, purchase: Purchase) -> Result<Vec<Posting>, Refusal> {
-    let Purchase { order, units, paid } = purchase;
+    let Purchase { order, units, paid, paid_at } = purchase;
     if let Some(lot) = ledger.lots().values().find(|lot| lot.order.as_ref() == Some(&order)) {
         let same = lot.units == units && lot.paid == Some(paid);
         return if same { Ok(vec![]) } else { Err(Refusal::OrderDiffers) };
@@ -54,7 +56,7 @@ pub fn buy(ledger: &Ledger, purchase: Purchase) -> Result<Vec<Posting>, Refusal>
         return Err(Refusal::CurrencyDiffers);
     }
     let id = LotId(ledger.next_number());
-    let bought = Posting::of(Fact::LotBought { order, units, paid });
+    let bought = Posting::of(Fact::LotBought { order, units, paid, paid_at });
     let mut postings = vec![bought.moving(Account::Origin(id), Account::Lot(id), units)];
     let mut left = units;
     for debtor in ledger.lots().keys() {

@@ -60,6 +60,29 @@ pub fn change(
     Ok(vec![Posting::of(Fact::PlanChanged { terms, effective })])
 }
 
+/// Changes to a plan that was paid for: an upgrade begins when it was paid, as far as that month is open,
+/// because what is told late must not leave a month to overage that was paid for; anything else is a
+/// change as of now.
+///
+/// # Errors
+/// When the terms are in another currency than the ledger.
+pub fn bought(
+    ledger: &Ledger,
+    now: Timestamp,
+    terms: PlanTerms,
+    paid_at: Option<Timestamp>,
+) -> Result<Vec<Posting>, Refusal> {
+    let held = ledger.held(now);
+    // In the present month it makes no difference to a bill, and levels are armed anew from now on.
+    let open = ledger.open_from()..held.period().start();
+    let effective = paid_at.filter(|at| open.contains(at)).unwrap_or(held);
+    let up = direction(ledger.timeline().subscribed_at(held), &terms) == Direction::Up;
+    if up && effective < held && terms.currency == ledger.currency() {
+        return Ok(vec![Posting::of(Fact::PlanChanged { terms, effective })]);
+    }
+    change(ledger, now, terms, None)
+}
+
 /// Brings a project to another version of the catalogue: the terms that it has now and those that are
 /// planned, each as `of` gives them anew. Nothing is written where nothing differs.
 ///

@@ -16,7 +16,7 @@ use super::timeline::Timeline;
 /// A lot, as far as it is not a balance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lot {
-    /// When it was credited; it covers that period and all later ones.
+    /// When it was paid or given; it covers that period and all later ones.
     pub since: Timestamp,
     /// How many units it was bought or given for.
     pub units: Units,
@@ -254,8 +254,11 @@ impl Ledger {
         };
         match &entry.fact {
             Fact::Opened(_) => return Err(Refusal::NotOpened),
-            Fact::LotBought { order, units, paid } => {
-                self.lots.insert(id, lot(units, Some(*paid), Some(order.clone())));
+            Fact::LotBought { order, units, paid, paid_at } => {
+                // A payment that is told late counts from when it was made, but in no closed period.
+                let since = paid_at.map_or(entry.at, |at| at.max(self.open_from()).min(entry.at));
+                let bought = lot(units, Some(*paid), Some(order.clone()));
+                self.lots.insert(id, Lot { since, ..bought });
             }
             Fact::CreditGiven { units, .. } => {
                 self.lots.insert(id, lot(units, None, None));

@@ -28,6 +28,7 @@ impl Stripe {
             refunds: Vec::new(),
             disputes: Vec::new(),
             subscription: None,
+            paid_at: None,
         };
         if seen.session.status.as_deref() == Some("complete") {
             self.complete(&mut seen).await?;
@@ -48,6 +49,7 @@ impl Stripe {
             refunds: Vec::new(),
             disputes: Vec::new(),
             subscription: None,
+            paid_at: invoice.paid_at(),
         };
         self.paid(&mut seen).await?;
         Ok(seen)
@@ -73,6 +75,9 @@ impl Stripe {
             let path = format!("/checkout/sessions/{}/line_items", seen.session.id);
             let lines: Page<SessionLine> = self.get(&path, &[]).await?;
             seen.lines = lines.data;
+            if let Some(receipt) = seen.session.invoice.as_ref().map(Reference::id) {
+                seen.paid_at = self.invoice(receipt).await?.paid_at();
+            }
         }
         Ok(())
     }
@@ -96,8 +101,12 @@ impl Stripe {
             let open: Vec<Invoice> = self.list("/invoices", &[of, ("status", "open")]).await?;
             let due_since = open.iter().map(Invoice::due_since).min();
             let price = subscription.items.data.first().map(|item| item.price.id.clone());
+            // The newest one pays for the present price only if it names it; else it paid for what was before.
+            let newest = paid.data.first();
+            let of_price = newest.filter(|invoice| price.as_ref().is_some_and(|price| invoice.names(price)));
             seen.push(SubscriptionSeen {
-                paid: !paid.data.is_empty(),
+                paid: newest.is_some(),
+                paid_at: of_price.and_then(Invoice::paid_at),
                 due_since: due_since.map(|since| Timestamp::from_ms(since.saturating_mul(1_000))),
                 good: price.and_then(|price| goods.get(&price).copied()),
                 subscription,

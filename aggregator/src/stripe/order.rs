@@ -74,6 +74,8 @@ pub struct OrderSeen {
     pub disputes: Vec<DisputeSeen>,
     /// The status of the subscription, of plans.
     pub subscription: Option<Status>,
+    /// When it was paid, where Stripe says so.
+    pub paid_at: Option<Timestamp>,
 }
 
 /// What is known about our side beside the order.
@@ -223,7 +225,7 @@ impl Order {
         let mut settled = SettledOrder { book, order: order.clone(), alarm: None };
         if effect != OrderEffect::Nothing {
             match seen.verify(&self, ours) {
-                Ok(paid) => settled.book = order.fulfil(settled.book, paid, ours.now)?,
+                Ok(paid) => settled.book = order.fulfil(settled.book, (paid, seen.paid_at), ours.now)?,
                 Err(mismatch) => {
                     order.state = OrderState::Held;
                     order.note = Some(mismatch.clone());
@@ -244,11 +246,16 @@ impl Order {
     }
 
     /// A pack becomes a lot; a plan follows from its subscription.
-    fn fulfil(&self, book: Book, paid: Money, now: Timestamp) -> Result<Book, Refusal> {
+    fn fulfil(
+        &self,
+        book: Book,
+        (paid, paid_at): (Money, Option<Timestamp>),
+        now: Timestamp,
+    ) -> Result<Book, Refusal> {
         match self.good {
             Good::Plan(..) => Ok(book),
             Good::Pack(_) => {
-                let purchase = Purchase { order: self.id.clone(), units: self.units, paid };
+                let purchase = Purchase { order: self.id.clone(), units: self.units, paid, paid_at };
                 let postings = lots::buy(&book.ledger, purchase)?;
                 book.append(now, postings)
             }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use shared::time::Timestamp;
 
 /// What we wrote into an object's metadata.
 pub type Metadata = BTreeMap<String, String>;
@@ -70,6 +71,8 @@ pub struct Session {
     pub payment_intent: Option<Reference>,
     /// Subscriptions have one.
     pub subscription: Option<Reference>,
+    /// The receipt of a pack, once it is paid.
+    pub invoice: Option<Reference>,
     /// What we wrote into it.
     #[serde(default)]
     pub metadata: Metadata,
@@ -108,6 +111,7 @@ impl Session {
             currency: Some(invoice.currency.clone()),
             payment_intent: invoice.payment_intent().map(|id| Reference::Id(id.to_owned())),
             subscription: None,
+            invoice: None,
             metadata: invoice.metadata.clone(),
             due: Some(invoice.amount_due),
         }
@@ -334,6 +338,8 @@ pub enum PaymentStatus {
 pub struct Transitions {
     /// When it could be paid.
     pub finalized_at: Option<u64>,
+    /// When it was paid.
+    pub paid_at: Option<u64>,
 }
 
 /// What an invoice is for.
@@ -386,6 +392,19 @@ impl Invoice {
         let price = |line: &InvoiceLine| line.pricing.as_ref()?.price_details.as_ref()?.price.clone();
         let lines = self.lines.iter().flat_map(|page| &page.data);
         lines.map(|line| SessionLine { price: price(line), quantity: line.quantity }).collect()
+    }
+
+    /// When it was paid, if it is.
+    #[must_use]
+    pub fn paid_at(&self) -> Option<Timestamp> {
+        let seconds = self.status_transitions.paid_at?;
+        Some(Timestamp::from_ms(seconds.saturating_mul(1_000)))
+    }
+
+    /// Whether one of its lines is of that price.
+    #[must_use]
+    pub fn names(&self, price: &str) -> bool {
+        self.session_lines().iter().any(|line| line.price.as_ref().map(Reference::id) == Some(price))
     }
 
     /// When its payment began to be due, in seconds.

@@ -47,6 +47,8 @@ pub struct SubscriptionSeen {
     pub subscription: Subscription,
     /// Whether any of its invoices was ever paid.
     pub paid: bool,
+    /// When its present price was paid, where Stripe says so.
+    pub paid_at: Option<Timestamp>,
     /// When the oldest invoice that is not paid became due.
     pub due_since: Option<Timestamp>,
     /// What its price is for; `None` where we do not know the price.
@@ -167,7 +169,9 @@ pub fn settle(
         (None, Some(before)) => Some(ended(before, seen)),
         (None, None) => None,
     };
-    let book = follow(book, before.as_ref(), mirror.as_ref(), context)?;
+    let counts = |one: &&SubscriptionSeen| best.is_some_and(|best| best.subscription == one.subscription.id);
+    let paid_at = seen.iter().find(counts).and_then(|one| one.paid_at);
+    let book = follow(book, before.as_ref(), (mirror.as_ref(), paid_at), context)?;
     let since = mirror.as_ref().and_then(|mirror| mirror.overdue_since);
     let since = [since, context.bills_overdue_since].into_iter().flatten().min();
     let book = standing(book, since, context)?;
@@ -188,7 +192,7 @@ fn ended(before: Mirror, seen: &[SubscriptionSeen]) -> Mirror {
 fn follow(
     mut book: Book,
     before: Option<&Mirror>,
-    after: Option<&Mirror>,
+    (after, paid_at): (Option<&Mirror>, Option<Timestamp>),
     context: Context<'_>,
 ) -> Result<Book, Refusal> {
     let said = |mirror: Option<&Mirror>| mirror.map(|mirror| (mirror.plan, mirror.ends));
@@ -202,7 +206,7 @@ fn follow(
     };
     book = book.freed_by_upgrade(context.catalogue, plan)?;
     let terms = book.terms(context.catalogue, plan)?;
-    let postings = plan::change(&book.ledger, context.now, terms, None)?;
+    let postings = plan::bought(&book.ledger, context.now, terms, paid_at)?;
     book = book.append(context.now, postings)?;
     if let Some(ends) = mirror.ends {
         let community = book.terms(context.catalogue, Plan::Community)?;

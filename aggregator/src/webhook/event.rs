@@ -323,7 +323,7 @@ impl Event {
     pub fn of_entry(entry: &Entry) -> Option<Self> {
         let lot = LotId(entry.number);
         match &entry.fact {
-            Fact::LotBought { order, units, paid } => Some(Self::TopupCredited(TopupCredited {
+            Fact::LotBought { order, units, paid, .. } => Some(Self::TopupCredited(TopupCredited {
                 lot,
                 units: *units,
                 order: Some(order.clone()),

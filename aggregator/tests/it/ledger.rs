@@ -356,7 +356,8 @@ async fn payments_change_plan_and_lots_through_one_mechanism() {
     let posted = work.subscribe(&demo, Plan::Pro, paid_until, now).await.unwrap().unwrap().unwrap();
     assert!(posted.differs);
     assert_eq!((posted.book.project.plan, posted.book.project.rpm_max), (Plan::Pro, 600));
-    let purchase = Purchase { order: "o-1".to_owned(), units: Units::new(5_000), paid: eur(2_900) };
+    let purchase =
+        Purchase { order: "o-1".to_owned(), units: Units::new(5_000), paid: eur(2_900), paid_at: None };
     for differs in [true, false] {
         let posted = work.buy_lot(&demo, purchase.clone(), now).await.unwrap().unwrap().unwrap();
         assert_eq!(posted.differs, differs, "an order is credited once");

@@ -282,3 +282,75 @@ fn an_upgrade_that_pays_in_a_refunded_lots_place_settles_its_shortfall() {
         ",
     );
 }
+
+#[test]
+fn what_was_paid_before_midnight_covers_the_old_month_however_late_it_is_told() {
+    check(
+        "
+        at 2026-11-10
+        open pro
+        overage on
+        use 14000
+        at 2026-12-01T00:00:00.000Z
+        expect 2026-11 lots 0 overage 4000
+        buy small as a paid 2026-11-30T23:50:00Z
+        expect 2026-11 lots 4000 overage 0 price 0
+        left a 1000
+        parts 2026-11 included 10000 lots 0 credits 5000 next 10000 overage open
+        close 2026-11
+        expect 2026-11 lots 4000 overage 0 price 0
+        ",
+    );
+    check(
+        "
+        at 2026-11-10
+        open pro
+        overage on
+        use 14000
+        at 2026-12-01T00:00:00.000Z
+        bought business at 2026-11-30T23:50:00Z
+        expect 2026-11 quota 100000 version 2 included 14000 overage 0 price 0
+        expect 2026-12 quota 100000
+        same bought business at 2026-11-30T23:50:00Z
+        close 2026-11
+        expect 2026-11 included 14000 overage 0 price 0
+        ",
+    );
+}
+
+#[test]
+fn a_payment_of_a_closed_month_or_of_a_clock_that_is_ahead_counts_from_where_it_may() {
+    check(
+        "
+        at 2026-11-10
+        open pro
+        overage on
+        use 14000
+        at 2026-12-04
+        close 2026-11
+        buy small as a paid 2026-11-30T23:50:00Z
+        bought business at 2026-11-30T23:50:00Z
+        expect 2026-11 quota 10000 overage 4000    # billed is billed
+        expect 2026-12 quota 100000 version 2
+        left a 5000
+        at 2026-12-31
+        buy small as b paid 2027-01-01             # it is known now, so it was not paid tomorrow
+        use 108000
+        expect 2026-12 lots 8000
+        ",
+    );
+}
+
+#[test]
+fn a_downgrade_that_was_paid_before_midnight_changes_nothing_that_was() {
+    check(
+        "
+        at 2026-11-10
+        open business
+        at 2026-12-01T00:10:00.000Z
+        bought pro at 2026-11-30T23:50:00Z
+        expect 2026-11 quota 100000 version 1
+        expect 2026-12 quota 100000 plan pro
+        ",
+    );
+}

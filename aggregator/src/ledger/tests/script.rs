@@ -4,11 +4,12 @@
 //! at 2026-11-03 | at 2026-11-30T23:59:59.999Z          the aggregator's clock
 //! open pro                                              the project begins
 //! plan business [paid-until 2026-12-20]                 change of plan
+//! bought business at 2026-11-30T23:50:00Z               a plan that was paid for then
 //! terms pro rate 700 | terms pro included 20000 [paid-until …]   terms of another catalogue
 //! migrate pro included 12000                            all terms to another catalogue, in which pro has these
 //! overage on | overage off | overage cap 1000           cap in minor units
 //! use 12000 [on 2026-11-03] | anchors 40                cells of today, or of a day
-//! buy small [as a] [for 2500] | credit 100 as c         lots; a pack costs 0.5 a unit unless told
+//! buy small [as a] [for 2500] [paid 2026-11-30] | credit 100 as c    lots; a pack costs 0.5 a unit unless told
 //! refund a 1250 | dispute a open|won|lost [1250]        in all, not in addition
 //! past-due [since 2026-11-01] [grace 3] | recover | suspend | resume
 //! close 2026-11 [floor 500] [forfeited 7] | late 2026-11 50 | correct 2026-11 20 | levels 50 100 | denied
@@ -212,6 +213,10 @@ impl World {
                 let until = option(rest, "paid-until").map(instant);
                 self.write(plan::change(self.ledger(), self.now, self.terms(plan), until)?)?;
             }
+            ["bought", plan, "at", paid_at] => {
+                let (terms, paid_at) = (self.terms(plan), Some(instant(paid_at)));
+                self.write(plan::bought(self.ledger(), self.now, terms, paid_at)?)?;
+            }
             ["overage", ref how @ ..] => {
                 let setting = match *how {
                     ["on"] => OverageSetting::On { cap: None },
@@ -296,7 +301,8 @@ impl World {
                 let name = option(rest, "as").map_or_else(|| next.to_string(), ToOwned::to_owned);
                 let half = i128::from(pack.units.get()).div_euclid(2);
                 let paid = eur(option(rest, "for").map_or(half, |text| i128::from(number(text))));
-                let purchase = Purchase { order: name.clone(), units: pack.units, paid };
+                let paid_at = option(rest, "paid").map(instant);
+                let purchase = Purchase { order: name.clone(), units: pack.units, paid, paid_at };
                 self.write(lots::buy(self.ledger(), purchase)?)?;
                 self.names.entry(name).or_insert(next);
             }

@@ -315,6 +315,26 @@ fn a_paid_upgrade_ends_an_own_quota_that_is_smaller_than_what_was_paid_for() {
 }
 
 #[test]
+fn a_pack_and_a_plan_begin_when_they_were_paid_while_that_month_is_open() {
+    let (catalogue, november) = (catalogue(), start().period());
+    let paid_at = Some(Timestamp::from_ms(november.end().as_ms() - 600_000));
+    let now = november.end().plus_ms(1);
+    let order = pack("o", Pack::Small);
+    let told = OrderSeen { paid_at, ..seen(&order, "complete", "paid") };
+    let settled = order.settle(book(Plan::Pro, 14_000), &told, ours(now)).unwrap();
+    let month = |book: &crate::book::Book| {
+        crate::ledger::month::month(&book.ledger, book.seen(now), november).unwrap().allocation
+    };
+    let allocated = month(&settled.book);
+    assert_eq!((allocated.of_lots().get(), allocated.uncovered.get()), (4_000, 0));
+    let mut business =
+        subscription("sub_1", "active", Some(Good::Plan(Plan::Business, Interval::Month)), true);
+    business.paid_at = paid_at;
+    let settled = settle(book(Plan::Pro, 14_000), None, &[business], context(&catalogue, now)).unwrap();
+    assert_eq!(month(&settled.book).included.get(), 14_000);
+}
+
+#[test]
 fn a_contracts_project_is_left_alone() {
     let catalogue = catalogue();
     let good = Good::Plan(Plan::Pro, Interval::Month);

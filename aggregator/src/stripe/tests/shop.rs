@@ -117,6 +117,7 @@ pub(super) fn seen(order: &Order, status: &str, payment: &str) -> OrderSeen {
         refunds: vec![],
         disputes: vec![],
         subscription: None,
+        paid_at: None,
     }
 }
 
@@ -143,6 +144,7 @@ pub(super) fn subscription(id: &str, status: &str, good: Option<Good>, paid: boo
     SubscriptionSeen {
         subscription: serde_json::from_value(subscription).unwrap(),
         paid,
+        paid_at: None,
         due_since: due.then(|| start().plus_ms(1_000)),
         good,
     }

@@ -17,6 +17,7 @@ use crate::store::Database;
 use crate::stripe::account::ReturnUrls;
 use crate::stripe::client::SecretKey;
 use crate::stripe::signature::WebhookSecrets;
+use crate::text::whole;
 use crate::webhook::Settings;
 use crate::webhook::seal::SealKeys;
 use crate::webhook::target::Rules;
@@ -106,7 +107,7 @@ impl Decisions {
             None if text == "home" => Ok(Self::Home),
             None if text == "lease" => Ok(Self::Lease(None)),
             Some(("lease", count)) => {
-                let count = count.parse().ok().filter(|count| *count <= 256);
+                let count = whole(count).filter(|count| *count <= 256);
                 count.map(|count| Self::Lease(Some(count))).ok_or_else(refused)
             }
             Some(_) | None => Err(refused()),
@@ -364,7 +365,7 @@ fn secrets(text: &str) -> Result<Option<KeySecrets>, String> {
 
 fn webhook_rules(reader: &mut Reader<'_>) -> Option<Rules> {
     let ports = reader.value("METER_WEBHOOKS_PORTS", "443,8443", |text| {
-        let ports = text.split(',').map(|port| port.trim().parse::<u16>().ok().filter(|port| *port > 0));
+        let ports = text.split(',').map(|port| whole::<u16>(port.trim()).filter(|port| *port > 0));
         let accepted = || format!("got {text:?}, accepted are ports such as 443,8443");
         ports.collect::<Option<BTreeSet<u16>>>().ok_or_else(accepted)
     });

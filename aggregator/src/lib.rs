@@ -26,6 +26,7 @@ pub mod project;
 pub mod random;
 pub mod store;
 pub mod stripe;
+pub mod text;
 pub mod token;
 pub mod trail;
 pub mod usage;

@@ -9,6 +9,7 @@ use shared::kind::Kind;
 use shared::time::Day;
 use shared::units::Units;
 
+use crate::text::whole;
 use crate::usage::{Span, UsageAgent};
 use crate::usage_groups::quoted;
 
@@ -50,7 +51,7 @@ impl Place {
         match order {
             Order::Units => {
                 let (units, agent) = text.split_once('.')?;
-                let units = units.parse().ok().filter(|units| *units <= Units::MAX.get())?;
+                let units = whole(units).filter(|units| *units <= Units::MAX.get())?;
                 Some(Self::Units(Units::new(units), AgentId::parse(agent).ok()?))
             }
             Order::Agent => AgentId::parse(text).ok().map(Self::Agent),

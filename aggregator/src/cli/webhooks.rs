@@ -294,7 +294,7 @@ fn format(text: &str) -> Result<Format, String> {
 }
 
 fn description(text: &str) -> Result<String, String> {
-    let fits = text.chars().count() <= DESCRIPTION_CHARS_MAX && !text.contains(char::is_control);
+    let fits = crate::text::is_line(text, DESCRIPTION_CHARS_MAX);
     if fits { Ok(text.to_owned()) } else { Err(format!("accepted are {DESCRIPTION_CHARS_MAX} characters")) }
 }
 

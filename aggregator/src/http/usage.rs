@@ -17,6 +17,7 @@ use super::route::{Route, Who};
 use crate::access::Permission;
 use crate::app::App;
 use crate::store::Exported;
+use crate::text::whole;
 use crate::usage::{DAYS_MAX, Span, SpanError, Usage, UsageAgent};
 use crate::usage_groups::{GroupBy, Groups};
 use crate::usage_page::{LinePlace, Lines, Order, Page, Place, UsageLine};
@@ -166,7 +167,7 @@ fn order(query: &Query) -> Result<Order, Failure> {
 
 /// How many agents or lines a page has.
 fn limit(query: &Query) -> Result<usize, Failure> {
-    let within = |text: &str| text.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
+    let within = |text: &str| whole(text).filter(|limit| (1..=LIMIT_MAX).contains(limit));
     let limit = match query.get("limit") {
         None => LIMIT_MAX,
         Some(text) => within(text).ok_or_else(|| Failure::field("limit", text, LIMIT))?,

@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use url::{Host, Url};
 
 use super::address::{is_loopback, judge};
+use crate::text::is_unseen;
 
 /// The longest URL that is taken.
 pub const URL_BYTES_MAX: usize = 2_048;
@@ -65,7 +66,7 @@ impl Target {
         }
         // The standard drops such characters silently; nobody writes them for a good reason.
         if text.contains(|character: char| {
-            character.is_control() || character.is_whitespace() || character == '\\'
+            is_unseen(character) || character.is_whitespace() || character == '\\'
         }) {
             return refused("the URL has spaces, control characters or backslashes");
         }

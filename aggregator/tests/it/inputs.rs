@@ -50,6 +50,53 @@ async fn what_is_missing_is_said_to_be_missing() {
 }
 
 #[tokio::test]
+async fn a_sign_is_no_part_of_a_number() {
+    let meter = Meter::start().await;
+    meter.project("demo", Plan::Pro).await;
+    let operator = meter.operator().await;
+    let (id, _) = meter.webhook("demo", "https://example.com/").await;
+    let usage = "/api/v1/usage?project=demo&from=2026-11-01&to=2026-11-01";
+    for (path, field) in [
+        (format!("{usage}&limit=%2B1"), "limit"),
+        (format!("{usage}&group_by=agent&cursor=%2B1.a"), "cursor"),
+        (format!("/api/v1/webhooks/{id}/deliveries?project=demo&limit=%2B1"), "limit"),
+        (format!("/api/v1/webhooks/{id}/deliveries?project=demo&before=%2B1"), "before"),
+        ("/api/v1/events?project=demo&after=%2B1".to_owned(), "after"),
+        ("/api/v1/admin/audit?before=%2B1".to_owned(), "before"),
+    ] {
+        meter.get(&path, &operator).await.refuses(field, &path);
+    }
+}
+
+#[tokio::test]
+async fn texts_hide_nothing_and_turn_nothing_around() {
+    let meter = Meter::start().await;
+    meter.project("demo", Plan::Pro).await;
+    let operator = meter.operator().await;
+    for hidden in
+        ['\u{202e}', '\u{200d}', '\u{200b}', '\u{2066}', '\u{feff}', '\u{ad}', '\u{e0041}', '\u{3164}']
+    {
+        let text = format!("a{hidden}b");
+        for (path, body, field) in [
+            ("members", json!({ "name": text, "role": "viewer" }), "name"),
+            ("credits", json!({ "units": 5, "reason": text }), "reason"),
+            ("corrections", json!({ "period": "2026-09", "units": 5, "reason": text }), "reason"),
+        ] {
+            let path = format!("/api/v1/admin/projects/demo/{path}");
+            meter.json("POST", &path, &operator, &body.to_string()).await.refuses(field, &path);
+        }
+        let body = json!({ "url": "https://example.com/", "description": text }).to_string();
+        meter
+            .json("POST", "/api/v1/webhooks?project=demo", &operator, &body)
+            .await
+            .refuses("description", &text);
+    }
+    let body = json!({ "name": "Zoë 李 O'Brien-Ångström", "role": "viewer" }).to_string();
+    let answer = meter.json("POST", "/api/v1/admin/projects/demo/members", &operator, &body).await;
+    assert_eq!(answer.status, 201, "{answer:?}");
+}
+
+#[tokio::test]
 async fn every_endpoint_that_shows_something_answers_head_as_get_without_a_body() {
     let world = World::new().await;
     let token = world.meter.member("own", Role::Admin).await;

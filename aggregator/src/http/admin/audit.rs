@@ -16,6 +16,7 @@ use crate::http::field::{Field, Number};
 use crate::http::query::Query;
 use crate::http::route::{Route, Who};
 use crate::store::{Noted, TrailQuery};
+use crate::text::whole;
 
 /// Lines in one answer.
 const PAGE_MAX: u32 = 100;
@@ -136,5 +137,5 @@ pub(crate) async fn read(
 }
 
 fn number(text: &str) -> Option<u64> {
-    text.parse().ok().filter(|number| (1..=NUMBER_MAX).contains(number))
+    whole(text).filter(|number| (1..=NUMBER_MAX).contains(number))
 }

@@ -73,5 +73,5 @@ pub(crate) const REASON: &str = "1 to 200 characters that are not only spaces";
 
 /// Whether a text says why, as far as its form goes.
 pub(crate) fn is_reason(text: &str) -> bool {
-    !text.trim().is_empty() && text.chars().count() <= REASON_CHARS_MAX && !text.contains(char::is_control)
+    crate::text::is_words(text, REASON_CHARS_MAX)
 }

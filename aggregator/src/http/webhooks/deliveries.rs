@@ -19,6 +19,7 @@ use crate::http::field::{Field, Number, PROJECT};
 use crate::http::query::Query;
 use crate::http::route::{Route, Who};
 use crate::store::{Asked, Page};
+use crate::text::whole;
 
 /// Deliveries on a page, at most and where nothing else is asked for.
 pub(crate) const PAGE_MAX: u32 = 100;
@@ -168,17 +169,13 @@ fn page(query: &Query) -> Result<Page, Failure> {
     let accepts = format!("1 to {PAGE_MAX}");
     let limit = match query.get("limit") {
         None => PAGE,
-        Some(text) => text
-            .parse()
-            .ok()
+        Some(text) => whole(text)
             .filter(|limit| (1..=PAGE_MAX).contains(limit))
             .ok_or_else(|| Failure::field("limit", text, &accepts))?,
     };
     let before = match query.get("before") {
         None => EVENT_NUMBER_MAX,
-        Some(text) => text
-            .parse()
-            .ok()
+        Some(text) => whole(text)
             .filter(|before| *before <= EVENT_NUMBER_MAX)
             .ok_or_else(|| Failure::field("before", text, "the next of an earlier page"))?,
     };

@@ -26,6 +26,7 @@ use super::route::{Route, Who};
 use crate::access::Permission;
 use crate::app::App;
 use crate::store::{EndpointCreated, NewEndpoint};
+use crate::text::is_line;
 use crate::webhook::endpoint::{
     DESCRIPTION_CHARS_MAX, ENDPOINTS_MAX, Endpoint, EndpointChange, Filter, Format,
 };
@@ -238,7 +239,7 @@ fn description(fields: &mut Fields) -> Result<Option<String>, Failure> {
     let accepts = format!("a text of at most {DESCRIPTION_CHARS_MAX} characters");
     let text: Option<String> = fields.optional("description", &accepts)?;
     match text {
-        Some(text) if text.chars().count() > DESCRIPTION_CHARS_MAX || text.contains(char::is_control) => {
+        Some(text) if !is_line(&text, DESCRIPTION_CHARS_MAX) => {
             Err(Failure::field("description", &text, &accepts))
         }
         text => Ok(text),

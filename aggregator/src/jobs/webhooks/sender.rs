@@ -25,6 +25,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use crate::text::is_unseen;
 use crate::webhook::schedule::Outcome;
 use crate::webhook::target::{Rules, Target};
 
@@ -214,7 +215,7 @@ async fn beginning(mut body: Incoming) -> String {
         }
     };
     drop(timeout(BODY_TIMEOUT, reading).await);
-    let shown = |character: char| if character.is_control() && character != '\n' { ' ' } else { character };
+    let shown = |character: char| if is_unseen(character) && character != '\n' { ' ' } else { character };
     String::from_utf8_lossy(&kept).chars().map(shown).collect()
 }
 

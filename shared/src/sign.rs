@@ -289,6 +289,13 @@ pub fn fingerprint(header: &str) -> Option<(u64, u128)> {
     Some((t.parse().ok()?, u128::from_str_radix(v1.get(..32)?, 16).ok()?))
 }
 
+/// Whether a header's value has the form of a signature, and the key that it names is known: what can be said before
+/// the body is there.
+#[must_use]
+pub fn names_key(header: &str, keys: &SigningKeys, purpose: Purpose) -> bool {
+    read_header(header).is_some_and(|(_, id, _)| keys.find(purpose, &id).is_some())
+}
+
 /// Splits `t=…,k=…,v1=…`; each field must be there exactly once, others are refused.
 fn read_header(header: &str) -> Option<(&str, SigningKeyId, &str)> {
     if header.len() > HEADER_BYTES_MAX {

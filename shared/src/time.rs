@@ -325,7 +325,7 @@ fn hours_and_minutes(text: &str) -> Option<u64> {
 /// The first three of a fraction's digits, of which there may be any number but none.
 fn thousandths(fraction: &str) -> Option<u64> {
     let read = !fraction.is_empty() && fraction.bytes().all(|byte| byte.is_ascii_digit());
-    let digit = |at: usize| fraction.bytes().nth(at).map_or(0, |byte| u64::from(byte.wrapping_sub(b'0')));
+    let digit = |at: usize| fraction.as_bytes().get(at).map_or(0, |byte| u64::from(byte.wrapping_sub(b'0')));
     read.then(|| times(digit(0), 100).saturating_add(times(digit(1), 10)).saturating_add(digit(2)))
 }
 

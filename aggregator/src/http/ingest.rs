@@ -9,6 +9,7 @@ use shared::problem::ErrorCode;
 use shared::sign::{Purpose, SIGNATURE_HEADER, SignatureError, Signed};
 use shared::units::Units;
 use shared::wire::{DENIED_MAX, FLUSH_CELLS_MAX, Flush, FlushAck, Merged};
+use tokio::sync::Semaphore;
 
 use super::body::{self, Fields};
 use super::failure::Failure;
@@ -20,6 +21,9 @@ use crate::store::Asking;
 
 /// The largest flush: 1,000 cells with the longest agent names fit three times.
 const FLUSH_BYTES_MAX: usize = 1024 * 1024;
+
+/// Bodies that are read at once: until one is whole, nobody knows whether a home sends it.
+static READING: Semaphore = Semaphore::const_new(256);
 
 /// A flush's fields; others are tolerated, so that releases can differ.
 const FLUSH: &[Field] = &[
@@ -83,7 +87,13 @@ async fn authenticated(app: &App, head: &Parts, body: Body) -> Result<Flush, Fai
         return Err(refused(SignatureError::Rejected));
     };
     let signature = signature.to_str().map_err(|_| refused(SignatureError::Rejected))?;
+    // Whoever names no key of ours is refused before anything of the body is held.
+    if !shared::sign::names_key(signature, &app.signing_keys, Purpose::Edge) {
+        return Err(refused(SignatureError::Rejected));
+    }
+    let place = READING.try_acquire().map_err(|_| Failure::not_ready())?;
     let body = body::read(app, &head.headers, body, FLUSH_BYTES_MAX).await?;
+    drop(place);
     let path = head.uri.path_and_query().map_or("", |path| path.as_str());
     Signed { method: head.method.as_str(), path, body: &body }
         .verify(signature, &app.signing_keys, Purpose::Edge, app.clock.now())

@@ -38,7 +38,7 @@ pub use requests::Requests;
 pub use route::{Answer, Content, Route, Who};
 pub use routes::{router, routes};
 pub use server::{Timeouts, serve};
-pub use streams::{STREAMS_MAX, Streams};
+pub use streams::{PROJECT_STREAMS_MAX, STREAMS_MAX, Streams, TOKEN_STREAMS_MAX};
 pub use told::{TOLD, Told};
 pub use webhooks::{DeliveryView, WebhookView};
 pub(crate) use webhooks::{REPLAY_MAX, SINCE, WithSecret};

@@ -1,6 +1,7 @@
 //! `GET /openapi.json`: the interface as OpenAPI 3.1, made from the rows that the router is made from.
 
 use std::borrow::Cow;
+use std::sync::OnceLock;
 
 use axum::http::header;
 use axum::response::IntoResponse;
@@ -27,7 +28,9 @@ pub fn document() -> String {
 
 /// Shows the document.
 pub(super) async fn show() -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/json")], document())
+    // It is the same as long as the process lives, takes long to write, and anybody may ask.
+    static WRITTEN: OnceLock<String> = OnceLock::new();
+    ([(header::CONTENT_TYPE, "application/json")], WRITTEN.get_or_init(document).as_str())
 }
 
 /// What may be said in the head of a call that changes something.

@@ -1,9 +1,9 @@
 //! `GET /api/v1/events`: what happens in a project, as server-sent events. A watcher that comes back with
 //! `Last-Event-ID` gets what it missed, from whichever process it reaches: the events are in the store.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::extract::State;
@@ -15,7 +15,7 @@ use serde_json::json;
 use shared::ids::ProjectId;
 use shared::problem::ErrorCode;
 use shared::time::Timestamp;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 
 use super::access::Caller;
 use super::failure::Failure;
@@ -25,9 +25,16 @@ use super::route::{Route, Who};
 use crate::access::Permission;
 use crate::app::App;
 use crate::store::{Shown, StoreError};
+use crate::text::whole;
 
 /// Streams that one process shows at once: each looks into the store several times a second.
 pub const STREAMS_MAX: usize = 256;
+
+/// Of these, how many one project's watchers have, so that others find places.
+pub const PROJECT_STREAMS_MAX: usize = 32;
+
+/// Of these, how many one token has, so that it does not take its project's.
+pub const TOKEN_STREAMS_MAX: usize = 8;
 
 /// How soon an event is shown, also one that another process wrote.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
@@ -67,13 +74,65 @@ pub(super) fn routes() -> Vec<Route> {
 /// How many streams there are, and whether they have to end.
 #[derive(Debug)]
 pub struct Streams {
-    places: Arc<Semaphore>,
+    open: Arc<Mutex<Open>>,
     ending: watch::Sender<bool>,
+}
+
+/// How many streams are open: of each project and of each token, where there are any.
+#[derive(Debug, Default)]
+struct Open {
+    projects: BTreeMap<ProjectId, usize>,
+    tokens: BTreeMap<String, usize>,
+}
+
+impl Open {
+    fn all(&self) -> usize {
+        self.projects.values().fold(0, |sum, open| sum.saturating_add(*open))
+    }
+
+    /// Why another one is refused.
+    fn refusal(&self, project: &ProjectId, token: &str) -> Option<String> {
+        let of = |open: Option<&usize>| open.copied().unwrap_or_default();
+        let (whose, max) = if of(self.tokens.get(token)) >= TOKEN_STREAMS_MAX {
+            ("of this token ", TOKEN_STREAMS_MAX)
+        } else if of(self.projects.get(project)) >= PROJECT_STREAMS_MAX {
+            ("of this project ", PROJECT_STREAMS_MAX)
+        } else if self.all() >= STREAMS_MAX {
+            ("", STREAMS_MAX)
+        } else {
+            return None;
+        };
+        Some(format!("{max} live streams {whose}are open here. Come back in a few seconds."))
+    }
+}
+
+/// A stream's place among those that are open; dropped, it is free.
+#[derive(Debug)]
+struct Place {
+    open: Arc<Mutex<Open>>,
+    project: ProjectId,
+    token: String,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        leave(&mut open.projects, &self.project);
+        leave(&mut open.tokens, &self.token);
+    }
+}
+
+/// One less; what has none is forgotten.
+fn leave<K: Ord>(open: &mut BTreeMap<K, usize>, key: &K) {
+    if let Some(count) = open.get_mut(key) {
+        *count = count.saturating_sub(1);
+    }
+    open.retain(|_, count| *count > 0);
 }
 
 impl Default for Streams {
     fn default() -> Self {
-        Self { places: Arc::new(Semaphore::new(STREAMS_MAX)), ending: watch::Sender::new(false) }
+        Self { open: Arc::default(), ending: watch::Sender::new(false) }
     }
 }
 
@@ -86,7 +145,22 @@ impl Streams {
     /// How many are open.
     #[must_use]
     pub fn open(&self) -> usize {
-        STREAMS_MAX.saturating_sub(self.places.available_permits())
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).all()
+    }
+
+    /// A place for a watcher of the project with that token.
+    fn enter(&self, project: &ProjectId, token: &str) -> Result<Place, Failure> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(detail) = open.refusal(project, token) {
+            return Err(Failure::new(ErrorCode::TooManyStreams, detail));
+        }
+        let Open { projects, tokens } = &mut *open;
+        for count in
+            [projects.entry(project.clone()).or_default(), tokens.entry(token.to_owned()).or_default()]
+        {
+            *count = count.saturating_add(1);
+        }
+        Ok(Place { open: Arc::clone(&self.open), project: project.clone(), token: token.to_owned() })
     }
 }
 
@@ -107,10 +181,7 @@ async fn watch(
             (None, None) => None,
         };
     let project = caller.named_project(&app, &query, Permission::Read).await?;
-    let place = Arc::clone(&app.streams.places).try_acquire_owned().map_err(|_| {
-        let detail = format!("{STREAMS_MAX} live streams are open here. Come back in a few seconds.");
-        Failure::new(ErrorCode::TooManyStreams, detail)
-    })?;
+    let place = app.streams.enter(&project.id, &caller.0.id)?;
     let newest = app.store.newest_shown(&project.id).await?;
     let now = app.clock.now();
     let watcher = Watcher {
@@ -133,7 +204,7 @@ async fn watch(
 }
 
 fn event_number(text: &str) -> Option<u64> {
-    text.parse().ok().filter(|number| *number <= NUMBER_MAX)
+    whole(text).filter(|number| *number <= NUMBER_MAX)
 }
 
 struct Watcher {
@@ -146,7 +217,7 @@ struct Watcher {
     began: Timestamp,
     checked: Timestamp,
     ending: watch::Receiver<bool>,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Watcher {

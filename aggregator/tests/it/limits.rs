@@ -228,3 +228,16 @@ async fn a_stop_lets_begun_requests_finish_and_takes_no_new_ones() {
     tokio::time::timeout(crate::support::DEADLINE, &mut meter.server).await.unwrap().unwrap();
     assert_eq!(meter.version("late").await, 1);
 }
+
+#[tokio::test]
+async fn a_flush_of_nobody_is_refused_before_its_body_is_there() {
+    let meter = Meter::start().await;
+    let signature = sign("/ingest", "{}", noon());
+    for signature in ["", "nonsense", &signature.replace("k=e1", "k=e9"), &signature.replace("k=e1", "k=p1")]
+    {
+        let headers = [("palveron-signature", signature), ("content-length", "1000000")];
+        let head = request("POST", "/ingest", &headers, "");
+        // Nothing follows: an answer comes without waiting for it.
+        meter.raw(head.as_bytes()).await.is_problem("signature_rejected", signature);
+    }
+}

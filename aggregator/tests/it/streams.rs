@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aggregator::access::{Role, Scope};
+use aggregator::http::{PROJECT_STREAMS_MAX, STREAMS_MAX, TOKEN_STREAMS_MAX};
 use aggregator::jobs::stream_age::KEPT_MS;
 use shared::plan::Plan;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -157,17 +158,33 @@ async fn streams_end_when_the_process_stops_and_when_the_token_is_revoked() {
 }
 
 #[tokio::test]
-async fn a_process_shows_so_many_streams_and_no_more() {
-    let (meter, token) = demo().await;
+async fn nobody_takes_the_streams_of_others() {
+    let (meter, _) = demo().await;
     let mut open = Vec::new();
-    for _ in 0..aggregator::http::STREAMS_MAX {
-        let mut watcher = Watcher::new(&meter, &token, "", &[]).await;
-        watcher.until(": watching").await;
-        open.push(watcher);
+    let mut refusals = Vec::new();
+    for project in 0..STREAMS_MAX.div_euclid(PROJECT_STREAMS_MAX) {
+        let project = format!("p{project}");
+        meter.project(&project, Plan::Community).await;
+        for _ in 0..PROJECT_STREAMS_MAX.div_euclid(TOKEN_STREAMS_MAX) {
+            let token = meter.member(&project, Role::Viewer).await;
+            for _ in 0..TOKEN_STREAMS_MAX {
+                let mut watcher = Watcher::new(&meter, &token, "", &[]).await;
+                watcher.until(": watching").await;
+                open.push(watcher);
+            }
+            refusals.push(("8 live streams of this token are open", token));
+        }
+        refusals
+            .push(("32 live streams of this project are open", meter.member(&project, Role::Viewer).await));
     }
-    let refused = meter.get("/api/v1/events", &token).await;
-    refused.is_problem("too_many_streams", "one more");
-    assert!(refused.header("retry-after").is_some());
+    assert_eq!(open.len(), STREAMS_MAX);
+    refusals.push(("256 live streams are open", meter.member("demo", Role::Viewer).await));
+    for (detail, token) in refusals {
+        let refused = meter.get("/api/v1/events", &token).await;
+        refused.is_problem("too_many_streams", "one more");
+        assert!(refused.field("detail").starts_with(detail), "{refused:?}");
+        assert!(refused.header("retry-after").is_some());
+    }
     drop(open);
     crate::support::until("the places are free again", async || meter.app.streams.open() == 0).await;
 }

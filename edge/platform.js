@@ -1,7 +1,7 @@
 // What every part of a worker needs of the platform: Rust in synchronous turns, the time, the log, bodies,
 // and objects that are reached in time. Nothing here decides.
 //
-// If a turn panics, the wasm instance is lost; `rust()` notices and starts a new one.
+// If a turn panics or traps, the wasm instance is lost; `rust()` notices and starts a new one.
 
 import * as meter from './meter.js';
 
@@ -16,7 +16,7 @@ const CLOCK = '~clock';
 // How old that may be when something is decided.
 const FOLLOW_MS = 100;
 
-// A panic ends an instance; the next one has another number.
+// A panic or a trap ends an instance; the next one has another number.
 export const life = { criticalError: false, instanceId: 0 };
 let configuration;
 let configured = false;
@@ -36,7 +36,9 @@ export function rust(turn) {
   try {
     return turn();
   } catch (error) {
-    if (error instanceof WebAssembly.RuntimeError) {
+    // What Rust refuses is a text. Whatever else comes out has ended a turn in its midst, not only a panic: V8 reports a
+    // stack that overflows as a RangeError.
+    if (typeof error !== 'string') {
       life.criticalError = true;
       log('a turn panicked', error.stack);
     }
@@ -86,6 +88,33 @@ export async function follow(home) {
 // What jitter is drawn from.
 export const seed = () => crypto.getRandomValues(new BigUint64Array(1))[0];
 
+// Counts a body while it streams, which ends with a `BodyError` if it is longer than bytes_max or cannot be read.
+export function limited(body, bytes_max, failed) {
+  const reader = body.getReader();
+  let length = 0;
+  const end = (controller, code) => {
+    const error = new BodyError(code);
+    failed(error);
+    controller.error(error);
+  };
+  return new ReadableStream({
+    async pull(controller) {
+      let piece;
+      try {
+        piece = await reader.read();
+      } catch {
+        return end(controller, 'bad_request');
+      }
+      if (piece.done) return controller.close();
+      length += piece.value.byteLength;
+      if (length <= bytes_max) return controller.enqueue(piece.value);
+      end(controller, 'body_too_large');
+      await reader.cancel().catch(() => {});
+    },
+    cancel: reason => reader.cancel(reason),
+  });
+}
+
 export function log(message, error) {
   console.error(JSON.stringify({ message, error: String(error?.message ?? error) }));
 }
@@ -105,9 +134,30 @@ export function peer(env, binding, address) {
     : { fetch: (path, init) => fetch(env[address].replace(/\/$/, '') + path, init) };
 }
 
-// The body as text, or undefined if it is longer than bytes_max, whatever its head announced.
+// Whoever has not sent a short body by then will not.
+const BODY_WAIT_MS = 10000;
+
+// The body as text, or undefined if it is longer than bytes_max, whatever its head announced. Throws a `BodyError`
+// where it does not come.
 export async function bodyText(request, bytes_max) {
   if (!request.body) return '';
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new BodyError('request_timeout')), BODY_WAIT_MS);
+  });
+  try {
+    return await Promise.race([collected(request, bytes_max), late]);
+  } catch (error) {
+    throw error instanceof BodyError ? error : new BodyError('bad_request');
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+// A body that could not be read. Its message is the code of the answer.
+export class BodyError extends Error {}
+
+async function collected(request, bytes_max) {
   // Whoever announces a length can send no more than that.
   if (request.headers.has('content-length')) return request.text();
   const chunks = [];

@@ -20,12 +20,13 @@ export async function tested(request, env) {
 }
 
 // What is to panic, and in which object: this request, a home or its next look at its flush,
-// a sub-home or its next look at its contacts.
-const BINDINGS = { home: 'HOME', flush: 'HOME', sub_home: 'SUB_HOME', look: 'SUB_HOME' };
+// a sub-home or its next look at its contacts. `deep` and `overflow` are this request and a home whose stack overflows.
+const BINDINGS = { home: 'HOME', overflow: 'HOME', flush: 'HOME', sub_home: 'SUB_HOME', look: 'SUB_HOME' };
 
 async function explode(env, what) {
   const [where, name] = what.split(' ');
   if (where === 'request') rust(() => meter.panicForTest());
+  else if (where === 'deep') rust(() => meter.overflowForTest());
   else await object(env, BINDINGS[where], name).panic(where);
 }
 

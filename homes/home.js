@@ -68,6 +68,7 @@ export class MeterHome extends DurableObject {
 
   // Panics, for tests: at once, or when it looks next whether to flush.
   async panic(when) {
+    if (when === 'overflow') return this.#memory.overflow();
     this.#memory.panic(when === 'home');
   }
 

@@ -41,6 +41,11 @@ export class Memory {
     return `${life.instanceId}/${life.criticalError}/${this.#object?.generation()}`;
   }
 
+  // Ends its instance by a stack that overflows, for tests.
+  overflow() {
+    if (this.#env.METER_TEST === '1') this.turn(() => meter.overflowForTest());
+  }
+
   // Panics, for tests: at once, or when it is asked next whether it should.
   panic(at_once) {
     if (this.#env.METER_TEST !== '1') return;

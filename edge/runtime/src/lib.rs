@@ -7,6 +7,8 @@
 
 mod state;
 
+use core::sync::atomic::{AtomicU32, Ordering};
+
 pub use state::State;
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
@@ -24,6 +26,25 @@ pub fn bits(words: &[u32]) -> u128 {
 #[wasm_bindgen(js_name = panicForTest)]
 pub fn panic_for_test() {
     panic!("a test asked for it");
+}
+
+/// Overflows the platform's stack, for the tests of traps that are no panic. Scripts call it with METER_TEST=1 only.
+#[wasm_bindgen(js_name = overflowForTest)]
+#[must_use]
+pub fn overflow_for_test() -> u32 {
+    DEPTH.store(0, Ordering::Relaxed);
+    deeper()
+}
+
+/// How often it has called itself. It is read after each call, so that no compiler makes a loop of the calls.
+static DEPTH: AtomicU32 = AtomicU32::new(0);
+
+#[inline(never)]
+fn deeper() -> u32 {
+    if DEPTH.fetch_add(1, Ordering::Relaxed) == u32::MAX {
+        return 0;
+    }
+    deeper().rotate_left(1) ^ DEPTH.load(Ordering::Relaxed)
 }
 
 /// Makes a crate the program of a worker.

@@ -6,7 +6,9 @@
 
 import { again, checked, filled, keep, known } from './again.js';
 import { answer, failure } from './answer.js';
-import { bodyText, configure, isConfigured, life, log, meter, now, peer, rust } from './platform.js';
+import {
+  BodyError, bodyText, configure, isConfigured, life, limited, log, meter, now, peer, rust,
+} from './platform.js';
 import { reach, served } from './reach.js';
 import { tested } from './testing.js';
 
@@ -15,7 +17,7 @@ export { Meter } from './service.js';
 // How often a waiting request looks for its outcome: soon at first, seldom under load.
 const NAP_MS_MIN = 2;
 const NAP_MS_MAX = 25;
-// A body that short is read before the request is looked at.
+// A body that short may make a question that was asked before.
 const SMALL_BYTES_MAX = 1024;
 
 // So begins a check whose question is in its address: whatever body comes with it is not read.
@@ -147,16 +149,21 @@ async function forward(env, ctx, request, { path, ours }, lines) {
   headers.set('Palveron-Agent', agent);
   headers.set('Palveron-Key-Id', key);
   headers.set('Palveron-Signature', signature);
-  let response, status = 0, seen;
+  let response, status = 0, seen, broken;
+  let { body } = request;
+  // What announces no length is counted while it comes.
+  if (body && !headers.has('content-length')) {
+    body = limited(body, meter.forwardBytesMax(), error => { broken = error; });
+  }
   try {
     const upstream = await peer(env, 'UPSTREAM', 'UPSTREAM_URL').fetch(path, {
-      method: request.method, headers, body: request.body, redirect: 'manual',
+      method: request.method, headers, body, redirect: 'manual',
     });
     response = new Response(upstream.body, upstream);
     status = upstream.status;
   } catch (error) {
-    log('the governance service did not answer', error);
-    response = failure('upstream_unavailable');
+    if (!broken) log('the governance service did not answer', error);
+    response = failure(broken?.message ?? 'upstream_unavailable');
   }
   const added = response.headers;
   added.forEach((value, name) => {
@@ -174,10 +181,13 @@ async function forward(env, ctx, request, { path, ours }, lines) {
   return response;
 }
 
+// Ours alone; servers that make variables of headers read `_` and other signs as `-`.
+const OURS = /^palveron[^a-z0-9]/;
+
 // What the headers of a request weigh, how long a body they announce, and which of them only we may say. The agent is
 // not among them: it is set anew.
 function look(headers) {
-  let bytes = 0, length = '0';
+  let bytes = 0, length = '0', upgrade = false;
   const ours = [];
   headers.forEach((value, name) => {
     bytes += name.length + value.length;
@@ -232,24 +242,13 @@ function serve(request, env, ctx) {
   if (response) return response;
   const path = target(url);
   const line = `${method} ${path}\n${headers.get('host') ?? ''}\n${headers.get('upgrade') ?? ''}`;
-  const asked = { question, line, path, authorization, agent: composed(name), ours: [] };
+  const asked = { question, line, path, authorization, agent: composed(name), ours: [], short: false };
   let bytes = 0, length = 0;
   // Nothing of a check's headers is kept or forwarded, so only what the platform accepts limits them.
   if (!path.startsWith('/v1/check')) ({ bytes, length, ours: asked.ours } = look(headers));
   else if (!path.startsWith(ASKED_BY_ADDRESS)) length = count(headers.get('content-length') ?? '0');
-  if (path === '/v1/check' && length > 0 && length <= SMALL_BYTES_MAX) return check(request, env, ctx, asked);
   const text = rust(() => meter.decide(asked.line, authorization, asked.agent, bytes, length, now()));
-  return told(text, asked, request, env, ctx) ?? proceed(text, asked, request, env, ctx);
-}
-
-// A check whose few bytes of body have come with its head.
-async function check(request, env, ctx, asked) {
-  const body = await request.text();
-  asked.question += `\n${body}`;
-  const response = allowedAgain(asked.question, request, env, ctx);
-  if (response) return response;
-  const { line, authorization, agent } = asked;
-  const text = rust(() => meter.checkNow(line, authorization, agent, 0, composed(body), now()));
+  asked.short = path === '/v1/check' && length > 0 && length <= SMALL_BYTES_MAX;
   return told(text, asked, request, env, ctx) ?? proceed(text, asked, request, env, ctx);
 }
 
@@ -262,7 +261,9 @@ async function proceed(text, asked, request, env, ctx) {
         const body = await bodyText(request, Number(text.slice(1)));
         if (body === undefined) return failure('body_too_large');
         // What was asked is known only now.
-        asked.question = undefined;
+        asked.question = asked.short ? `${asked.question}\n${body}` : undefined;
+        const response = asked.short && allowedAgain(asked.question, request, env, ctx);
+        if (response) return response;
         text = rust(() => meter.check(authorization, agent, composed(body), now()));
         break;
       }
@@ -310,6 +311,8 @@ async function proceed(text, asked, request, env, ctx) {
 }
 
 function failed(error) {
+  // That is the client's fault, and nothing to look into.
+  if (error instanceof BodyError) return failure(error.message);
   log('a request failed', error);
   return failure('internal');
 }

@@ -4,7 +4,7 @@
 // Nothing here looks into what the calls say.
 
 import { ready } from './objects.js';
-import { bodyText, CALL_PATH, log, meter, rust, wall } from './platform.js';
+import { BodyError, bodyText, CALL_PATH, log, meter, rust, wall } from './platform.js';
 
 export { MeterHome } from './home.js';
 export { MeterSubHome } from './sub_home.js';
@@ -28,7 +28,13 @@ const failed = code => refused(rust(() => meter.failure(code)));
 
 // The answer to another process's call.
 async function called(request, env) {
-  const body = await bodyText(request, CALL_BYTES_MAX);
+  let body;
+  try {
+    body = await bodyText(request, CALL_BYTES_MAX);
+  } catch (error) {
+    if (error instanceof BodyError) return failed(error.message);
+    throw error;
+  }
   if (body === undefined) return failed('body_too_large');
   const signature = request.headers.get('palveron-signature') ?? '';
   const refusal = rust(() => meter.refuseCall(CALL_PATH, body, signature, BigInt(wall())));
@@ -54,7 +60,6 @@ export default {
       log('the homes are not configured', error);
       return failed('not_ready');
     }
-    const { pathname } = new URL(request.url);
-    return request.method === 'POST' && pathname === CALL_PATH ? called(request, env) : failed('not_found');
+    return request.method === 'POST' && URL.parse(request.url)?.pathname === CALL_PATH ? called(request, env) : failed('not_found');
   },
 };

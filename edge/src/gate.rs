@@ -27,7 +27,7 @@ const HEADER_BYTES_MAX: u32 = 16 * 1024;
 /// Path and query.
 const PATH_BYTES_MAX: usize = 8 * 1024;
 /// A forwarded body is streamed, not held; this bounds what one request may move.
-const FORWARD_BYTES_MAX: u32 = 100 * 1024 * 1024;
+pub(crate) const FORWARD_BYTES_MAX: u32 = 100 * 1024 * 1024;
 /// The body of `/v1/check`: a handful of short fields.
 const CHECK_BYTES_MAX: u32 = 4 * 1024;
 /// A signed policy: its list of keys is the longest part.

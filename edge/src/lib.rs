@@ -102,33 +102,11 @@ pub fn decide(
     config::with(|config| lease(config, gate::gate(config, &head), now_ms))
 }
 
-/// Decides `POST /v1/check` whose body is there already, as [`decide`] does.
-///
-/// The body of such a request is a few bytes that come with its head, so that it is read before the
-/// request was looked at; one call instead of two.
-#[expect(clippy::too_many_arguments, reason = "JavaScript hands over plain values only")]
-#[wasm_bindgen(js_name = checkNow)]
+/// How long a forwarded body may be. One that announces no length is counted while it comes.
+#[wasm_bindgen(js_name = forwardBytesMax)]
 #[must_use]
-pub fn check_now(
-    line: &str,
-    authorization: &str,
-    agent: &str,
-    header_bytes: u32,
-    body: &str,
-    now_ms: u64,
-) -> String {
-    let body_bytes = u32::try_from(body.len()).unwrap_or(u32::MAX);
-    let head = Head { header_bytes, body_bytes, ..Head::of(line, authorization, agent) };
-    config::with(|config| match gate::gate(config, &head) {
-        Step::ReadBody(reading) => lease(config, gate::read_body(reading, body), now_ms),
-        step @ (Step::Answer(_)
-        | Step::ReadObservation(_)
-        | Step::Observe(_)
-        | Step::Decide(_)
-        | Step::Forward { .. }
-        | Step::ReadPolicy { .. }
-        | Step::Install { .. }) => lease(config, step, now_ms),
-    })
+pub fn forward_bytes_max() -> u32 {
+    gate::FORWARD_BYTES_MAX
 }
 
 /// Continues a request whose body was to be read.

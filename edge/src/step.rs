@@ -239,6 +239,10 @@ pub(crate) enum Failure {
     NotReady,
     /// The body turned out longer than accepted.
     BodyTooLarge,
+    /// The body did not come in time.
+    RequestTimeout,
+    /// The body is not HTTP.
+    BadRequest,
     /// Anything else.
     Internal,
 }
@@ -246,8 +250,12 @@ pub(crate) enum Failure {
 impl Failure {
     /// The failure of that code; one that is not ours is internal.
     pub(crate) fn parse(code: &str) -> Self {
-        let all = [Self::Home, Self::Upstream, Self::NotReady, Self::BodyTooLarge];
-        all.into_iter().find(|failure| failure.code().as_str() == code).unwrap_or(Self::Internal)
+        let ours = [Self::Home, Self::Upstream, Self::NotReady];
+        let clients = [Self::BodyTooLarge, Self::RequestTimeout, Self::BadRequest];
+        ours.into_iter()
+            .chain(clients)
+            .find(|failure| failure.code().as_str() == code)
+            .unwrap_or(Self::Internal)
     }
 
     fn code(self) -> ErrorCode {
@@ -256,6 +264,8 @@ impl Failure {
             Self::Upstream => ErrorCode::UpstreamUnavailable,
             Self::NotReady => ErrorCode::NotReady,
             Self::BodyTooLarge => ErrorCode::BodyTooLarge,
+            Self::RequestTimeout => ErrorCode::RequestTimeout,
+            Self::BadRequest => ErrorCode::BadRequest,
             Self::Internal => ErrorCode::Internal,
         }
     }
@@ -274,6 +284,8 @@ impl Failure {
                 ("The worker is not configured. Its log says which setting is missing.", Some("1"))
             }
             Self::BodyTooLarge => ("The body is larger than this path accepts.", None),
+            Self::RequestTimeout => ("The body did not arrive in time. Send the request again.", None),
+            Self::BadRequest => ("The body could not be read to its end.", None),
             Self::Internal => {
                 ("Send the request again; if it stays so, tell support the time of this answer.", None)
             }

@@ -63,6 +63,8 @@ pub fn refuse_call(path: &str, body: &str, signature: &str, wall_ms: u64) -> Opt
 pub fn failure(code: &str) -> String {
     let (code, detail) = match code {
         "body_too_large" => (ErrorCode::BodyTooLarge, "The body is larger than this path accepts."),
+        "bad_request" => (ErrorCode::BadRequest, "The body could not be read to its end."),
+        "request_timeout" => (ErrorCode::RequestTimeout, "The body did not arrive in time."),
         "not_found" => (ErrorCode::NotFound, "Homes are called by processes of the edge only."),
         "not_ready" => {
             (ErrorCode::NotReady, "The worker is not configured. Its log says which setting is missing.")

@@ -44,6 +44,7 @@ async fn the_upstream_sees_who_asks_and_neither_the_key_nor_what_a_client_made_u
         .header("Palveron-Key-Id", "k9999")
         .header("palveron-signature", "t=1,k=u1,v1=00")
         .header("PALVERON-Role", "owner")
+        .header("palveron_project", "other")
         .header("x-request-id", "kept");
     let answer = call.send(stack.edge()).await?;
     assert_eq!((answer.status, answer.text().as_str()), (200, "seen"));
@@ -57,6 +58,7 @@ async fn the_upstream_sees_who_asks_and_neither_the_key_nor_what_a_client_made_u
     };
     assert_eq!(named("authorization"), Vec::<&str>::new());
     assert_eq!(named("palveron-role"), Vec::<&str>::new());
+    assert_eq!(named("palveron_project"), Vec::<&str>::new());
     assert_eq!(named("x-request-id"), ["kept"]);
     assert_eq!(named("palveron-project"), ["seen"]);
     assert_eq!(named("palveron-agent"), ["bot"]);

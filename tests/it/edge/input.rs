@@ -208,3 +208,38 @@ async fn what_follows_a_request_of_two_lengths_is_not_taken_for_another() -> Res
     project.reports(&stack, 3).await?;
     stack.finish()
 }
+
+#[tokio::test]
+async fn half_a_body_is_ended_in_time_and_none_is_read_without_a_key() -> Result<()> {
+    let (stack, project, before) = prepared("halves").await?;
+    let half =
+        |more: &str| format!("POST /v1/check HTTP/1.1\r\nHost: edge\r\n{more}Content-Length: 30\r\n\r\n{{");
+    let answer = exchange(stack.edge(), half("")).await?;
+    assert_eq!(answer.status(), Some(401), "{}", answer.text());
+    let mut wire = Wire::open(stack.edge()).await?;
+    wire.write(half(&format!("Authorization: Bearer {}\r\n", project.key))).await;
+    let answer = wire.answer(Duration::from_secs(20)).await?;
+    assert_eq!(answer.status(), Some(408), "{}", answer.text());
+    unchanged(stack, &project, &before).await
+}
+
+#[tokio::test]
+async fn requests_that_two_readers_would_read_differently_are_refused() -> Result<()> {
+    let (stack, project, before) = prepared("readers").await?;
+    let post = |path: &str, host: &str, more: &str| {
+        let auth = format!("Authorization: Bearer {}\r\n", project.key);
+        format!("POST {path} HTTP/1.1\r\nHost: {host}\r\n{auth}{more}Content-Length: 0\r\n\r\n")
+    };
+    let cases = [
+        post("/v1/verify/..%2f..%2fadmin", "edge", ""),
+        post("/v1/verify/a%00", "edge", ""),
+        post("/zz", "x/v1/verify?", ""),
+        post("/v1/verify", "a\r\nHost: b", ""),
+        post("/v1/verify", "edge", "Connection: Upgrade\r\nUpgrade: websocket\r\n"),
+    ];
+    for request in cases {
+        let answer = exchange(stack.edge(), &request).await?;
+        assert_eq!(answer.status(), Some(400), "{request}: {}", answer.text());
+    }
+    unchanged(stack, &project, &before).await
+}

@@ -284,3 +284,19 @@ async fn contacts_that_wait_in_a_sub_home_when_it_panics_are_sent_again() -> Res
     project.reports_within(&stack, 6, DRAIN_MAX).await?;
     stack.finish()
 }
+
+#[tokio::test]
+async fn a_stack_that_overflows_ends_its_instance_in_both_workers() -> Result<()> {
+    let (_upstream, stack) = start(false, &[]).await?;
+    let project = Project::ready(&stack, "deep", Limits::WIDE).await?;
+    for round in 1..=2 {
+        for what in ["deep", "overflow deep/live"] {
+            assert!(panics(&stack, what).await?.status >= 500, "{what}");
+            assert_eq!(project.verify().await?.status, 200, "a new instance serves after {what}");
+        }
+        let ended = stack.log(Part::Edge)?.matches("a turn panicked").count();
+        assert_eq!(ended, 2 * round, "each was taken for a lost instance");
+    }
+    project.reports(&stack, 4).await?;
+    stack.finish()
+}

@@ -60,9 +60,9 @@ pub fn change(
     Ok(vec![Posting::of(Fact::PlanChanged { terms, effective })])
 }
 
-/// Changes to a plan that was paid for: an upgrade begins when it was paid, as far as that month is open,
-/// because what is told late must not leave a month to overage that was paid for; anything else is a
-/// change as of now.
+/// Changes to a plan that was paid for: an upgrade begins when it was paid, as far as that month is open.
+///
+/// What is told late must not leave a month to overage that was paid for; anything else is a change as of now.
 ///
 /// # Errors
 /// When the terms are in another currency than the ledger.

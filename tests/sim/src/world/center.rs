@@ -97,6 +97,7 @@ pub(super) fn policy(config: &Config) -> Policy {
             included: Units::new(config.included),
             lots: Units::new(config.lots),
             credits: Units::ZERO,
+            credits_after: Units::ZERO,
             next_included: Units::new(config.next_included),
             overage,
         },

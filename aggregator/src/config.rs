@@ -11,13 +11,13 @@ use axum::http::Uri;
 use shared::key::KeySecrets;
 use shared::policy::LeaseRules;
 use shared::sign::{Purpose, SigningKeys};
+use shared::whole::whole;
 
 use crate::policy::Basis;
 use crate::store::Database;
 use crate::stripe::account::ReturnUrls;
 use crate::stripe::client::SecretKey;
 use crate::stripe::signature::WebhookSecrets;
-use crate::text::whole;
 use crate::webhook::Settings;
 use crate::webhook::seal::SealKeys;
 use crate::webhook::target::Rules;

@@ -1,6 +1,4 @@
-//! Texts that people and programs send, as far as their form goes: what they may hold, and what is a number.
-
-use std::str::FromStr;
+//! Texts that people and programs send, as far as their form goes: what they may hold.
 
 /// Whether a character cannot be seen, or moves those around it: a text that holds one may not say what it shows.
 ///
@@ -45,25 +43,9 @@ pub fn is_words(text: &str, chars_max: usize) -> bool {
     !text.trim().is_empty() && is_line(text, chars_max)
 }
 
-/// Reads a whole number of digits alone. The standard library also takes a plus sign before them, which our schemas
-/// do not, and which is a space in a query.
-#[must_use]
-pub fn whole<T: FromStr>(text: &str) -> Option<T> {
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn whole_numbers_are_digits_alone() {
-        assert_eq!(whole::<u64>("0"), Some(0));
-        assert_eq!(whole::<u64>("18446744073709551615"), Some(u64::MAX));
-        for text in ["", "+1", "-1", " 1", "1 ", "1.0", "0x1", "1e3", "18446744073709551616", "\u{661}"] {
-            assert_eq!(whole::<u64>(text), None, "{text:?}");
-        }
-    }
 
     #[test]
     fn words_are_seen_as_they_are() {

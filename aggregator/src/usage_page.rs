@@ -8,8 +8,8 @@ use shared::ids::{AgentId, Mode, ProjectId};
 use shared::kind::Kind;
 use shared::time::Day;
 use shared::units::Units;
+use shared::whole::whole;
 
-use crate::text::whole;
 use crate::usage::{Span, UsageAgent};
 use crate::usage_groups::quoted;
 

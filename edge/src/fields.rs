@@ -6,7 +6,6 @@ use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::str::FromStr;
 
 use shared::json::{self, Error, Read, Reader};
 use shared::problem::{ErrorCode, Problem};
@@ -26,11 +25,6 @@ struct Value(String);
 pub(crate) fn read<T: Read>(body: &str, accepted: &Accepted) -> Result<T, Box<Answer>> {
     let fits = |field: &str| json::read::<T>(field).is_ok();
     json::read(body).map_err(|_| Box::new(Answer::problem(&refusal(body, accepted, fits))))
-}
-
-/// A whole number that is written in digits alone: a sign is none, though Rust would read it.
-pub(crate) fn digits<T: FromStr>(text: &str) -> Option<T> {
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 /// Why a body is refused; `fits` says whether an object of one field is accepted.

@@ -16,6 +16,7 @@ use shared::kind::{Bill, Kind, Route};
 use shared::problem::{ErrorCode, Problem};
 use shared::quoted::{Quoted, beginning};
 use shared::units::Units;
+use shared::whole::whole;
 use shared::wire::POLICY_PATH;
 
 use crate::config::Config;
@@ -199,7 +200,7 @@ fn query_ask(caller: &Caller, query: &str) -> Result<Ask, Refused> {
     let refused =
         |name: &str, value: Option<&str>, accepts: &str| rejected(name, value.unwrap_or_default(), accepts);
     let cost = match cost {
-        Some(text) => fields::digits(text).filter(|cost| (1..=Ask::COST_MAX).contains(cost)),
+        Some(text) => whole(text).filter(|cost| (1..=Ask::COST_MAX).contains(cost)),
         None => Some(1),
     }
     .ok_or_else(|| refused("cost", cost, COST))?;

@@ -15,10 +15,10 @@ use shared::kind::Kind;
 use shared::lease::Noted;
 use shared::time::Timestamp;
 use shared::units::Units;
+use shared::whole::whole;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::conclude;
-use crate::fields::digits;
 use crate::gate::{self, Head};
 use crate::isolate::{self, Turn};
 use crate::step::{Answer, Failure, ObserveAnswer, Step};
@@ -101,12 +101,12 @@ pub fn answered(
 fn parted(ticket: &str) -> Option<(HomeName, Kind, u32)> {
     let mut words = ticket.split(' ');
     let (home, kind, token) = (words.next()?, words.next()?, words.next()?);
-    Some((HomeName::parse(home).ok()?, Kind::parse(kind)?, digits(token)?))
+    Some((HomeName::parse(home).ok()?, Kind::parse(kind)?, whole(token)?))
 }
 
 /// What a header counts; one that cannot be meant counts nothing.
 fn count(text: &str, max: u64) -> Units {
-    let number: Option<u64> = digits(text.trim_ascii());
+    let number: Option<u64> = whole(text.trim_ascii());
     Units::new(number.filter(|number| *number <= max).unwrap_or(0))
 }
 

@@ -39,5 +39,6 @@ pub mod sub_home;
 pub mod time;
 pub mod tree;
 pub mod units;
+pub mod whole;
 pub mod window;
 pub mod wire;

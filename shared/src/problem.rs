@@ -195,16 +195,17 @@ impl Problem {
         const GOT_CHARS_MAX: usize = 40;
         let got = Quoted(beginning(got, GOT_CHARS_MAX));
         let detail = format!("{field}: got {got}, accepted is {accepts}");
-        let mut problem = Self::of(ErrorCode::FieldRejected, detail);
-        problem.field = Some(field.to_owned());
-        problem
+        Self::of_field(field, detail)
     }
 
     /// A refused field that is not there: which, and what is accepted.
     #[must_use]
     pub fn missing(field: &str, accepts: &str) -> Self {
-        let mut problem =
-            Self::of(ErrorCode::FieldRejected, format!("{field} is missing, accepted is {accepts}"));
+        Self::of_field(field, format!("{field} is missing, accepted is {accepts}"))
+    }
+
+    fn of_field(field: &str, detail: String) -> Self {
+        let mut problem = Self::of(ErrorCode::FieldRejected, detail);
         problem.field = Some(field.to_owned());
         problem
     }

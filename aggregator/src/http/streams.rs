@@ -15,6 +15,7 @@ use serde_json::json;
 use shared::ids::ProjectId;
 use shared::problem::ErrorCode;
 use shared::time::Timestamp;
+use shared::whole::whole;
 use tokio::sync::watch;
 
 use super::access::Caller;
@@ -25,7 +26,6 @@ use super::route::{Route, Who};
 use crate::access::Permission;
 use crate::app::App;
 use crate::store::{Shown, StoreError};
-use crate::text::whole;
 
 /// Streams that one process shows at once: each looks into the store several times a second.
 pub const STREAMS_MAX: usize = 256;

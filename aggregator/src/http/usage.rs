@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, Uri, header};
 use axum::response::{IntoResponse, Response};
 use shared::ids::Mode;
 use shared::time::Day;
+use shared::whole::whole;
 use tokio::sync::mpsc;
 
 use super::access::Caller;
@@ -17,7 +18,6 @@ use super::route::{Route, Who};
 use crate::access::Permission;
 use crate::app::App;
 use crate::store::Exported;
-use crate::text::whole;
 use crate::usage::{DAYS_MAX, Span, SpanError, Usage, UsageAgent};
 use crate::usage_groups::{GroupBy, Groups};
 use crate::usage_page::{LinePlace, Lines, Order, Page, Place, UsageLine};

@@ -225,7 +225,7 @@ impl Order {
         let mut settled = SettledOrder { book, order: order.clone(), alarm: None };
         if effect != OrderEffect::Nothing {
             match seen.verify(&self, ours) {
-                Ok(paid) => settled.book = order.fulfil(settled.book, (paid, seen.paid_at), ours.now)?,
+                Ok(paid) => settled.book = order.fulfil(settled.book, paid, seen.paid_at, ours.now)?,
                 Err(mismatch) => {
                     order.state = OrderState::Held;
                     order.note = Some(mismatch.clone());
@@ -249,7 +249,8 @@ impl Order {
     fn fulfil(
         &self,
         book: Book,
-        (paid, paid_at): (Money, Option<Timestamp>),
+        paid: Money,
+        paid_at: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<Book, Refusal> {
         match self.good {

@@ -171,7 +171,7 @@ pub fn settle(
     };
     let counts = |one: &&SubscriptionSeen| best.is_some_and(|best| best.subscription == one.subscription.id);
     let paid_at = seen.iter().find(counts).and_then(|one| one.paid_at);
-    let book = follow(book, before.as_ref(), (mirror.as_ref(), paid_at), context)?;
+    let book = follow(book, before.as_ref(), mirror.as_ref(), paid_at, context)?;
     let since = mirror.as_ref().and_then(|mirror| mirror.overdue_since);
     let since = [since, context.bills_overdue_since].into_iter().flatten().min();
     let book = standing(book, since, context)?;
@@ -192,7 +192,8 @@ fn ended(before: Mirror, seen: &[SubscriptionSeen]) -> Mirror {
 fn follow(
     mut book: Book,
     before: Option<&Mirror>,
-    (after, paid_at): (Option<&Mirror>, Option<Timestamp>),
+    after: Option<&Mirror>,
+    paid_at: Option<Timestamp>,
     context: Context<'_>,
 ) -> Result<Book, Refusal> {
     let said = |mirror: Option<&Mirror>| mirror.map(|mirror| (mirror.plan, mirror.ends));

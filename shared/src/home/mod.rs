@@ -237,13 +237,12 @@ impl Home {
         let policy = self.policy.as_ref().ok_or(NoPolicy)?;
         let denial = self.denial(now, policy, ask, asking);
         let spent = denial.is_some_and(Denial::is_spent) && !ask.dry_run;
-        let live = self.live_for(now.period(), ask, asking);
         if denial.is_none() && !ask.dry_run {
             let agents_capped = policy.agents_max.is_some();
             self.count(now, ask, agents_capped, asking.filter(|_| ask.held));
         }
         if spent {
-            self.note_exhausted(now, live);
+            self.note_exhausted(now, self.live_for(now.period(), ask, asking));
             self.write_account(now.period());
         }
         Ok(Verdict { denial, numbers: self.numbers(now)? })

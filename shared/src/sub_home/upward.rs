@@ -124,9 +124,9 @@ impl SubHome {
             ahead.max(self.pace.last_next.plus_ms(NEXT_GAP_MS))
         });
         // Others may wait for what is in stock here, or with isolates.
-        let live =
-            !ware.stock.is_empty() || ware.stock.period.is_some_and(|of| self.out(of) > self.stranded());
-        let asked_back = (live && !ware.ample).then(|| self.pace.last.plus_ms(TAIL_BEAT_MS));
+        let has =
+            || !ware.stock.is_empty() || ware.stock.period.is_some_and(|of| self.out(of) > self.stranded());
+        let asked_back = (!ware.ample && has()).then(|| self.pace.last.plus_ms(TAIL_BEAT_MS));
         [refill, report, back, surplus, fresh, next, asked_back]
             .into_iter()
             .flatten()

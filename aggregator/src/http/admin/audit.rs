@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use shared::ids::ProjectId;
+use shared::whole::whole;
 
 use crate::access::{Permission, Scope};
 use crate::app::App;
@@ -16,7 +17,6 @@ use crate::http::field::{Field, Number};
 use crate::http::query::Query;
 use crate::http::route::{Route, Who};
 use crate::store::{Noted, TrailQuery};
-use crate::text::whole;
 
 /// Lines in one answer.
 const PAGE_MAX: u32 = 100;

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use shared::problem::ErrorCode;
 use shared::time::Timestamp;
+use shared::whole::whole;
 
 use super::view::{DeliveryDetail, DeliveryView};
 use super::{Lists, Manages, OnWebhook, Reads};
@@ -19,7 +20,6 @@ use crate::http::field::{Field, Number, PROJECT};
 use crate::http::query::Query;
 use crate::http::route::{Route, Who};
 use crate::store::{Asked, Page};
-use crate::text::whole;
 
 /// Deliveries on a page, at most and where nothing else is asked for.
 pub(crate) const PAGE_MAX: u32 = 100;

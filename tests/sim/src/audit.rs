@@ -198,11 +198,18 @@ impl Auditor {
     /// open overage is asked for apart.
     fn allowance(&self, policy: &Policy, period: Period) -> Option<u64> {
         let parts = &policy.allowance;
-        let mut lots = parts.lots.get() + parts.credits.get();
+        // A month cannot have used what came once it had ended. Of several open ones, the parts do not tell which
+        // had it: then all of them may have.
+        let after = parts.credits_after.get();
+        let apart = period <= parts.period.next();
+        let mut lots = parts.lots.get() + parts.credits.get() - if apart { after } else { 0 };
         let mut month = parts.period;
         while month < period {
             lots = lots.saturating_sub(self.leased(month).saturating_sub(parts.included_in(month).get()));
             month = month.next();
+        }
+        if apart && period > parts.period {
+            lots += after;
         }
         let cap = match parts.overage {
             Overage::Stop => 0,

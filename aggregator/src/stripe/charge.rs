@@ -60,7 +60,7 @@ pub async fn step(app: &App, account: &Account, order: Order) -> Result<(), Sync
         let seen = account.api.invoice(&invoice).await?;
         match invoice_state(&seen) {
             Some(InvoiceState::Draft) if app.store.top_up_is_wanted(&order.project).await? => {
-                complete(app, account, &order, &seen).await?;
+                complete(app, account, &order, &invoice).await?;
             }
             // Nobody pays a draft.
             Some(InvoiceState::Draft) => return given_up(app, &order).await,
@@ -162,8 +162,8 @@ async fn given_up(app: &App, order: &Order) -> Result<(), SyncError> {
 }
 
 /// Puts the pack on the draft, and makes it final once it is exactly what was ordered.
-async fn complete(app: &App, account: &Account, order: &Order, draft: &Invoice) -> Result<(), SyncError> {
-    let (customer, id) = (order.customer.clone().unwrap_or_default(), draft.id.as_str());
+async fn complete(app: &App, account: &Account, order: &Order, id: &str) -> Result<(), SyncError> {
+    let customer = order.customer.clone().unwrap_or_default();
     let items: Vec<InvoiceItem> = account.api.list("/invoiceitems", &[("invoice", id)]).await?;
     if items.is_empty() {
         let mut form = fields(&[
@@ -175,6 +175,11 @@ async fn complete(app: &App, account: &Account, order: &Order, draft: &Invoice) 
         form.extend(metadata_fields(&metadata(order)));
         let made = account.api.make::<InvoiceItem>("/invoiceitems", &form, &key(order, "line")).await;
         return done(app, order, made.map(drop)).await;
+    }
+    // Read after its items: another of us may have put the pack on it since it was looked at, and finished it too.
+    let draft = account.api.invoice(id).await?;
+    if draft.status.as_deref() != Some("draft") {
+        return Ok(());
     }
     if i128::from(draft.subtotal) != order.price.minor() {
         let why = format!("subtotal: got {}, accepted is {}", draft.subtotal, order.price.minor());

@@ -127,6 +127,7 @@ fn system_now() -> Timestamp {
 }
 
 /// Reads a duration in milliseconds: numbers with units, the larger first or not, such as `1d12h`.
+#[cfg(any(feature = "server", test))]
 pub(crate) fn duration_ms(text: &str) -> Result<u64, String> {
     let refused = || "accepted are durations such as 3d, 12h, 30m, 10s and 1d12h".to_owned();
     let (mut sum, mut digits) = (0_u64, String::new());

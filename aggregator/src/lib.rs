@@ -5,20 +5,27 @@
 //! in `config`, the clock in `clock`, and randomness in `random`.
 
 pub mod access;
+#[cfg(feature = "server")]
 pub mod app;
 pub mod batch;
 pub mod billing;
 pub mod book;
 pub mod catalogue;
+#[cfg(feature = "server")]
 pub mod cli;
 pub mod clock;
+#[cfg(feature = "server")]
 pub mod clock_peers;
+#[cfg(feature = "server")]
 pub mod config;
 pub mod growth;
+#[cfg(feature = "server")]
 pub mod http;
+#[cfg(feature = "server")]
 pub mod jobs;
 pub mod ledger;
 pub mod member;
+#[cfg(feature = "server")]
 pub mod metrics;
 pub mod once;
 pub mod policy;

@@ -60,6 +60,7 @@ pub use merge::Merged;
 pub use outbox::DuePush;
 pub use projects::Changed;
 pub use quarantine::{Decided, Quarantined};
+#[cfg(feature = "server")]
 pub(crate) use sqlite::create_private;
 pub use stream::Shown;
 pub use stripe::{

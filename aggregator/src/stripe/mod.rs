@@ -17,24 +17,33 @@
 //! against our own rows. Everything that follows is one transaction with the ledger's entries. What we send
 //! is written down with its key before it is sent, so that the same bytes go again when an answer is lost.
 
+#[cfg(feature = "server")]
 pub mod account;
+#[cfg(feature = "server")]
 pub mod charge;
+#[cfg(feature = "server")]
 pub mod checkout;
+#[cfg(feature = "server")]
 pub mod client;
+#[cfg(feature = "server")]
 pub mod collect;
 pub mod event;
+#[cfg(feature = "server")]
 pub mod fetch;
 pub mod goods;
+#[cfg(feature = "server")]
 pub mod inbox;
 pub mod intent;
 pub mod order;
 pub mod seen;
 pub mod signature;
 pub mod subscription;
+#[cfg(feature = "server")]
 pub mod sync;
+#[cfg(feature = "server")]
 pub mod sync_goods;
 pub mod table;
 pub mod top_up;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "server"))]
 mod tests;

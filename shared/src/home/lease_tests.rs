@@ -42,6 +42,7 @@ fn contact(holder: u128, nonce: u64, need: u32) -> Contact {
         held: Held::default(),
         stranded: 0,
         terms: 1,
+        keys: Vec::new(),
     }
 }
 

@@ -252,6 +252,9 @@ pub struct Contact {
     /// The version of the terms that the holder knows; zero is none.
     #[serde(default)]
     pub terms: u64,
+    /// Keys of waiting requests that those terms do not have: the answer's terms must be the home's newest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<KeyId>,
 }
 
 /// The part of the policy that a holder enforces by itself.

@@ -7,6 +7,7 @@
 
 pub(crate) mod book;
 mod holder;
+pub(crate) mod keys;
 pub(crate) mod math;
 pub mod message;
 pub mod progress;

@@ -12,7 +12,7 @@ use super::book::Book;
 use super::message::{Batch, Contact, Held, HolderId, Need, Returns};
 use super::progress::Progress;
 use super::stock::Delivery;
-use crate::ids::Incarnation;
+use crate::ids::{Incarnation, KeyId};
 use crate::json::{Read, Write};
 use crate::lease::math::times;
 use crate::planted::planted;
@@ -67,6 +67,7 @@ pub(crate) struct Draft {
     pub(crate) held: Held,
     pub(crate) stranded: u64,
     pub(crate) terms: u64,
+    pub(crate) keys: Vec<KeyId>,
 }
 
 impl Uplink {
@@ -153,6 +154,7 @@ impl Uplink {
             held: draft.held,
             stranded: draft.stranded,
             terms: draft.terms,
+            keys: draft.keys,
         };
         let pause_ms = self.round_trip_ms.saturating_add(RESEND_SLACK_MS);
         slot.flight = Some(Flight {

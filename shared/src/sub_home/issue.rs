@@ -25,6 +25,9 @@ const DENY_MS_MAX: u64 = 1_200;
 impl SubHome {
     /// Issues, or says by `None` that the home must be asked first.
     pub(super) fn issue(&mut self, now: Timestamp, m: &Contact, random: &mut Stream) -> Option<Box<Lease>> {
+        if self.must_ask_for_key(now, m) {
+            return None;
+        }
         self.ware.terms.as_ref()?;
         let ware = &mut self.ware;
         ware.stock.expire(now, &mut ware.uplink.returns);
@@ -45,6 +48,12 @@ impl SubHome {
         lease.refusals = if active { refusals } else { self.suspended() };
         (lease.hold_ms, lease.lanes, lease.ack) = (hold_ms, lanes(load), self.desk.acked(m.holder));
         Some(lease)
+    }
+
+    /// Whether the contact asks for a key that the terms here do not have, and that the home was not asked for lately.
+    pub(super) fn must_ask_for_key(&self, now: Timestamp, m: &Contact) -> bool {
+        let knows = |key| self.ware.terms.as_ref().is_some_and(|terms| terms.keys.contains(key));
+        m.keys.iter().any(|key| !knows(key) && !self.unknown.is_refused(now, key))
     }
 
     fn is_active(&self) -> bool {

@@ -20,6 +20,7 @@ use crate::home::{CorruptRow, Row};
 use crate::ids::Incarnation;
 use crate::json::{Read, Write};
 use crate::lease::book::Book;
+use crate::lease::keys::UnknownKeys;
 use crate::lease::math::Rate;
 use crate::lease::message::{Body, Contact, HolderId, Lease, Refusal, Reply, Terms};
 use crate::lease::progress::Progress;
@@ -109,6 +110,8 @@ pub struct SubHome {
     crowd: Crowd,
     parked: Vec<Parked>,
     refusals: Vec<Running>,
+    /// Keys that isolates asked for and the terms do not have. A crash may lose it: they are asked for again.
+    unknown: UnknownKeys,
     pace: Pace,
     above: Above,
     writes: Writes,
@@ -140,6 +143,7 @@ impl SubHome {
             crowd: Crowd::default(),
             parked: Vec::new(),
             refusals: Vec::new(),
+            unknown: UnknownKeys::default(),
             pace: Pace::default(),
             above: Above::default(),
             writes: Writes::default(),
@@ -384,3 +388,6 @@ mod tests {
         near::<Ware>(WARE);
     }
 }
+
+#[cfg(test)]
+mod policy_tests;

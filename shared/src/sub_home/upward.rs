@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use super::{Above, Running, SubHome};
 use crate::home::offer::Room;
+use crate::lease::keys::SUB_ASK_GAP_MS;
 use crate::lease::math::{in_ms, times};
 use crate::lease::message::{Body, Contact, HolderId, Lease, Need, Reply};
 use crate::lease::stock::{Delivery, Stock};
@@ -96,11 +97,16 @@ impl SubHome {
 
     fn due_at(&mut self, now: Timestamp) -> Option<Timestamp> {
         let gate = self.pace.last.plus_ms(GAP_MS).max(self.pace.hold_until);
-        if self.parked.iter().any(|parked| parked.carried.is_none()) {
-            return self.ware.uplink.free_lane().map(|_| gate);
+        // Who only lacks a key waits for the next question; the others do not wait for it.
+        let uncarried = self.parked.iter().filter(|parked| parked.carried.is_none());
+        let asks_from = uncarried.map(|parked| self.asks_from(now, &parked.contact)).min();
+        let free = self.ware.uplink.free_lane();
+        let question = asks_from.and_then(|from| free.map(|_| gate.max(from)));
+        if asks_from.is_some_and(|from| from <= gate) {
+            return question;
         }
         if !self.ware.uplink.is_free(0) {
-            return None;
+            return question;
         }
         let Wanted { target, most, .. } = self.wanted(now);
         let idle = self.is_idle(now);
@@ -127,17 +133,26 @@ impl SubHome {
         let has =
             || !ware.stock.is_empty() || ware.stock.period.is_some_and(|of| self.out(of) > self.stranded());
         let asked_back = (!ware.ample && has()).then(|| self.pace.last.plus_ms(TAIL_BEAT_MS));
-        [refill, report, back, surplus, fresh, next, asked_back]
+        [question, refill, report, back, surplus, fresh, next, asked_back]
             .into_iter()
             .flatten()
             .min()
             .map(|at| at.max(gate))
     }
 
+    /// From when the home may be asked for what a parked contact lacks.
+    fn asks_from(&self, now: Timestamp, m: &Contact) -> Timestamp {
+        if self.must_ask_for_key(now, m) { self.unknown.ask_from() } else { Timestamp::default() }
+    }
+
     fn write_up(&mut self, now: Timestamp, lane: u8) -> Option<Contact> {
         if self.wants_more_than_stock(now) {
             // The home may lack just what is in stock here: it goes back in the contact that asks for more.
             self.ware.stock.drain(&mut self.ware.uplink.returns);
+        }
+        let mut uncarried = self.parked.iter().filter(|parked| parked.carried.is_none());
+        if uncarried.any(|parked| self.must_ask_for_key(now, &parked.contact)) {
+            self.unknown.asked(now, SUB_ASK_GAP_MS);
         }
         let needs = self.take_needs(lane, now);
         let Wanted { rate, target, most } = self.wanted(now);
@@ -169,6 +184,7 @@ impl SubHome {
             held: ware.stock.held(now),
             stranded,
             terms: ware.terms.as_ref().map_or(0, |terms| terms.version),
+            keys: Vec::new(),
         };
         let pace = &mut self.pace;
         (pace.last, pace.last_report) = (now, now);
@@ -263,6 +279,7 @@ impl SubHome {
                     for parked in &mut self.parked {
                         parked.carried = None;
                     }
+                    self.unknown.forget();
                     self.write_ware();
                 }
                 Vec::new()
@@ -271,6 +288,7 @@ impl SubHome {
                 let landing = self.ware.uplink.land(now, reply.lane, reply.nonce, SUB_MARGIN_MS);
                 let Some(at) = landing else { return Vec::new() };
                 self.admit(at, &lease);
+                self.refuse_keys(at, reply.lane);
                 self.answer_parked(now, seed, reply.lane)
             }
         }
@@ -287,6 +305,7 @@ impl SubHome {
         {
             ware.terms = Some(terms.clone());
             ware.book.new_terms(terms.version, &mut ware.uplink.returns);
+            self.unknown.forget();
         }
         (ware.allowance, ware.risk, ware.ample) = (lease.allowance, lease.risk, lease.ample);
         if lease.now >= self.above.now {
@@ -311,6 +330,15 @@ impl SubHome {
         for refusal in lease.refused(stuck) {
             let until = from.plus_ms(refusal.for_ms);
             self.refusals.push(Running { refusal: refusal.clone(), until });
+        }
+    }
+
+    /// Notes which of the keys that this lane has asked for are not in the terms after the home's own answer.
+    fn refuse_keys(&mut self, at: Delivery, lane: u8) {
+        let Some(terms) = self.ware.terms.as_ref() else { return };
+        let carried = self.parked.iter().filter(|parked| parked.carried == Some(lane));
+        for key in carried.flat_map(|parked| &parked.contact.keys).filter(|key| !terms.keys.contains(key)) {
+            self.unknown.refuse(at.denied_from(), key);
         }
     }
 

@@ -107,6 +107,7 @@ pub(crate) fn ask(holder: HolderId) -> Contact {
         held: Held::default(),
         stranded: 0,
         terms: 1,
+        keys: Vec::new(),
     }
 }
 

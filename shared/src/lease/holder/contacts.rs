@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use super::Holder;
 use crate::decision::Ask;
 use crate::home::offer::REPORT_CALM_MS_MAX;
+use crate::lease::keys::ASK_GAP_MS;
 use crate::lease::math::{in_ms, mul_div};
 use crate::lease::message::{Contact, Lease};
 use crate::lease::stock::Delivery;
@@ -147,6 +148,12 @@ impl Holder {
                 let Some(lane) = self.uplink.free_lane() else { break };
                 out.extend(self.contact(now, lane, true));
             }
+            if self.waiting.has_question()
+                && now >= self.unknown.ask_from()
+                && let Some(lane) = self.uplink.free_lane()
+            {
+                out.extend(self.question(now, lane));
+            }
         }
         if out.is_empty() && self.background_at(now).is_some_and(|at| now >= at) {
             self.pace.last_background = now;
@@ -163,11 +170,13 @@ impl Holder {
     /// When [`Holder::contacts`] has something to do next, if nothing else happens.
     #[must_use]
     pub fn wake_at(&mut self, now: Timestamp) -> Option<Timestamp> {
-        let asking = (self.waiting.has_uncarried() && self.uplink.free_lane().is_some())
-            .then(|| self.turn_at.unwrap_or(self.hold_until).max(now));
+        let free = self.uplink.free_lane().is_some();
+        let gate = self.turn_at.unwrap_or(self.hold_until).max(now);
+        let asking = (free && self.waiting.has_uncarried()).then_some(gate);
+        let question = (free && self.waiting.has_question()).then(|| gate.max(self.unknown.ask_from()));
         let background = self.background_at(now);
         let idle = self.idle_at(now);
-        [asking, background, idle, self.uplink.resend_at(), self.waiting.timeout()]
+        [asking, question, background, idle, self.uplink.resend_at(), self.waiting.timeout()]
             .into_iter()
             .flatten()
             .min()
@@ -185,7 +194,7 @@ impl Holder {
                     || terms.capped.binary_search(&ask.agent).is_ok()
             })
         };
-        let needs = self.waiting.take_needs(lane, names_agent);
+        let (needs, keys) = self.waiting.take_needs(lane, terms.is_none(), names_agent);
         let draft = Draft {
             child: false,
             needs,
@@ -195,6 +204,21 @@ impl Holder {
             held: self.stock.held(now),
             stranded: 0,
             terms: terms.map_or(0, |terms| terms.version),
+            keys,
+        };
+        self.uplink.send(now, lane, draft, &mut self.book)
+    }
+
+    /// Asks for unknown keys, and for nothing else: whoever has a known key must not wait for what becomes of them.
+    fn question(&mut self, now: Timestamp, lane: u8) -> Option<Contact> {
+        self.unknown.asked(now, ASK_GAP_MS);
+        let draft = Draft {
+            first: self.pace.first,
+            rate: self.demand.milli(now),
+            held: self.stock.held(now),
+            terms: self.terms.as_ref().map_or(0, |terms| terms.version),
+            keys: self.waiting.take_keys(lane),
+            ..Draft::default()
         };
         self.uplink.send(now, lane, draft, &mut self.book)
     }

@@ -14,8 +14,9 @@ mod waiting;
 use alloc::vec::Vec;
 
 use crate::decision::{Ask, Denial};
-use crate::ids::AgentId;
+use crate::ids::{AgentId, KeyId};
 use crate::lease::book::{Book, Served};
+use crate::lease::keys::UnknownKeys;
 use crate::lease::math::Rate;
 use crate::lease::message::{HolderId, Terms};
 use crate::lease::stock::Stock;
@@ -33,10 +34,6 @@ pub use numbers::{Frame, InHand, Left};
 pub use observed::Noted;
 pub use waiting::WaiterId;
 use waiting::Waiting;
-
-/// How long an unknown key is refused before the home is asked about it again, in milliseconds. New
-/// keys work within it, and a revoked one cannot flood the home.
-const KEY_RECHECK_MS: u64 = 1_000;
 
 /// What becomes of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +77,7 @@ pub struct Holder {
     hold_until: Timestamp,
     /// When waiting requests can be served from what is in hand.
     turn_at: Option<Timestamp>,
-    key_checked: Option<Timestamp>,
+    unknown: UnknownKeys,
     demand: Rate,
     pace: Pace,
     heard: Option<Heard>,
@@ -104,7 +101,7 @@ impl Holder {
             refusals: Vec::new(),
             hold_until: Timestamp::default(),
             turn_at: None,
-            key_checked: None,
+            unknown: UnknownKeys::default(),
             demand: Rate::default(),
             pace: Pace::default(),
             heard: None,
@@ -148,16 +145,16 @@ impl Holder {
             return Answer::Allow;
         }
         self.wanted(now, ask);
-        if let Some(answer) = self.gate(now, ask) {
+        let known = self.may_know(&ask.key);
+        let decided =
+            if known { self.gate().or_else(|| self.refusal(now, ask)) } else { self.revoked(now, &ask.key) };
+        if let Some(answer) = decided {
             return answer;
-        }
-        if let Some(denied) = self.refusal(now, ask) {
-            return denied;
         }
         if self.waiting.len() >= WAITERS_MAX || self.closing {
             return Answer::Deny { denial: Denial::QuotaContended, retry_ms: 1_000 };
         }
-        if ask.dry_run { Answer::AtHome } else { Answer::Wait(self.waiting.join(now, ask)) }
+        if ask.dry_run && known { Answer::AtHome } else { Answer::Wait(self.waiting.join(now, ask, known)) }
     }
 
     /// Allows one request if what is in hand is enough, and counts it like [`Holder::decide`]; else nothing has happened.
@@ -176,21 +173,20 @@ impl Holder {
         self.pace.requested(now);
     }
 
-    /// What the terms alone decide.
-    fn gate(&mut self, now: Timestamp, ask: &Ask) -> Option<Answer> {
-        let terms = self.terms.as_ref()?;
-        if !terms.keys.contains(&ask.key) {
-            let recent = self.key_checked.is_some_and(|at| now < at.plus_ms(KEY_RECHECK_MS));
-            if recent {
-                return Some(Answer::Deny { denial: Denial::KeyRevoked, retry_ms: 0 });
-            }
-            self.key_checked = Some(now);
-            return Some(Answer::AtHome);
-        }
-        if terms.strict {
-            return Some(Answer::AtHome);
-        }
-        None
+    /// Whether the terms have that key, or there are none yet.
+    fn may_know(&self, key: &KeyId) -> bool {
+        self.terms.as_ref().is_none_or(|terms| terms.keys.contains(key))
+    }
+
+    /// The refusal of a key that the home does not know either, as far as it has said so lately.
+    fn revoked(&self, now: Timestamp, key: &KeyId) -> Option<Answer> {
+        let refused = self.unknown.is_refused(now, key);
+        refused.then_some(Answer::Deny { denial: Denial::KeyRevoked, retry_ms: 0 })
+    }
+
+    /// What the terms alone decide of a key that they have.
+    fn gate(&self) -> Option<Answer> {
+        self.terms.as_ref().filter(|terms| terms.strict).map(|_| Answer::AtHome)
     }
 
     /// Spends if everything that the request needs is in hand. All or nothing.

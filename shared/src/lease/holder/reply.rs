@@ -30,6 +30,7 @@ impl Holder {
                     self.stock = crate::lease::stock::Stock::default();
                     self.book.forget_admissions();
                     self.waiting.uncarry_all();
+                    self.unknown.forget();
                 }
             }
             Body::Lease(lease) => {
@@ -54,6 +55,7 @@ impl Holder {
         self.book.drain(self.stock.period, &mut self.uplink.returns);
         let stuck = self.stock.is_stuck(now, lease);
         self.refuse(at, lease, stuck);
+        self.refuse_keys(at, lane);
         self.reserve_left = RESERVE_UNITS_MAX;
         let minute_until = self.stock.slots.iter().map(|slot| slot.until).min();
         let likely = Likely { rate: self.demand.milli(now), minute_until };
@@ -70,6 +72,15 @@ impl Holder {
             terms.capped = Set::from_iter(terms.capped).into_list();
             self.book.new_terms(terms.version, &mut self.uplink.returns);
             self.terms = Some(terms);
+            self.unknown.forget();
+        }
+    }
+
+    /// Notes which of the keys that this lane has asked for are not in the terms after its answer: nobody has newer ones.
+    fn refuse_keys(&mut self, at: Delivery, lane: u8) {
+        let Some(terms) = self.terms.as_ref() else { return };
+        for key in self.waiting.keys_of(lane).filter(|key| !terms.keys.contains(key)) {
+            self.unknown.refuse(at.denied_from(), key);
         }
     }
 

@@ -278,13 +278,8 @@ fn a_new_life_of_the_home_voids_leases_and_keeps_what_was_not_reported_yet() {
 }
 
 #[test]
-fn strict_projects_and_unknown_keys_are_decided_at_home() {
+fn strict_projects_are_decided_at_home() {
     let mut holder = supplied(start(), 8);
-    let unknown = Ask { key: KeyId::parse("k999").unwrap(), ..ask(1) };
-    assert_eq!(holder.decide(start(), &unknown), Answer::AtHome);
-    let revoked = Answer::Deny { denial: Denial::KeyRevoked, retry_ms: 0 };
-    assert_eq!(holder.decide(start().plus_ms(999), &unknown), revoked);
-    assert_eq!(holder.decide(start().plus_ms(1_000), &unknown), Answer::AtHome);
     holder.terms = Some(Terms { strict: true, ..terms() });
     assert_eq!(holder.decide(start(), &ask(1)), Answer::AtHome);
 }
@@ -318,3 +313,5 @@ fn what_one_lane_is_refused_does_not_refuse_what_another_was_granted() {
     holder.receive(start().plus_ms(2), reply(&first, lease(start(), 1)));
     assert_eq!(holder.outcome(start().plus_ms(2), granted), Answer::Allow);
 }
+
+mod keys;

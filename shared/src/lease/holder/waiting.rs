@@ -4,8 +4,9 @@ use alloc::vec::Vec;
 
 use super::{Answer, Freshness, HeldUnits, Holder};
 use crate::decision::Ask;
-use crate::ids::AgentId;
+use crate::ids::{AgentId, KeyId};
 use crate::lease::book::Served;
+use crate::lease::keys::KEYS_MAX;
 use crate::lease::message::Need;
 use crate::lease::{NEEDS_MAX, WAIT_MS_MAX};
 use crate::map::Map;
@@ -20,6 +21,8 @@ pub struct WaiterId(u64);
 struct Waiter {
     ask: Ask,
     since: Timestamp,
+    /// Whether the terms have its key, or there are none yet.
+    known: bool,
     /// The lane whose contact asks for it.
     carried: Option<u8>,
 }
@@ -37,10 +40,10 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    pub(super) fn join(&mut self, now: Timestamp, ask: &Ask) -> WaiterId {
+    pub(super) fn join(&mut self, now: Timestamp, ask: &Ask, known: bool) -> WaiterId {
         self.last = self.last.saturating_add(1);
         let id = WaiterId(self.last);
-        self.open.insert(id, Waiter { ask: ask.clone(), since: now, carried: None });
+        self.open.insert(id, Waiter { ask: ask.clone(), since: now, known, carried: None });
         id
     }
 
@@ -48,14 +51,19 @@ impl Waiting {
         self.open.len()
     }
 
-    /// Whether some request waits that no contact asks for.
+    /// Whether some request waits that no contact asks for, and that lacks nothing but units.
     pub(super) fn has_uncarried(&self) -> bool {
-        self.open.values().any(|waiter| waiter.carried.is_none())
+        self.open.values().any(|waiter| waiter.known && waiter.carried.is_none())
+    }
+
+    /// Whether some request waits whose key no contact asks for.
+    pub(super) fn has_question(&self) -> bool {
+        self.open.values().any(|waiter| !waiter.known && waiter.carried.is_none())
     }
 
     /// Whether one of them needs more than so many units.
     pub(super) fn has_costlier(&self, units: u64) -> bool {
-        let mut uncarried = self.open.values().filter(|waiter| waiter.carried.is_none());
+        let mut uncarried = self.open.values().filter(|waiter| waiter.known && waiter.carried.is_none());
         uncarried.any(|waiter| waiter.ask.cost > 1 && u64::from(waiter.ask.cost) > units)
     }
 
@@ -64,10 +72,36 @@ impl Waiting {
         self.open.values().next().map(|waiter| waiter.since.plus_ms(WAIT_MS_MAX))
     }
 
-    /// The needs of requests that no contact asks for; they are carried by `lane` from now.
-    pub(super) fn take_needs(&mut self, lane: u8, names_agent: impl Fn(&Ask) -> bool) -> Vec<Need> {
-        let mut needs: Vec<Need> = Vec::new();
-        for waiter in self.open.values_mut().filter(|waiter| waiter.carried.is_none()) {
+    /// The keys that no contact asks for; they are carried by `lane` from now.
+    pub(super) fn take_keys(&mut self, lane: u8) -> Vec<KeyId> {
+        let mut keys = Vec::new();
+        for waiter in self.open.values_mut().filter(|waiter| !waiter.known && waiter.carried.is_none()) {
+            if !name(&mut keys, &waiter.ask.key) {
+                break;
+            }
+            waiter.carried = Some(lane);
+        }
+        keys
+    }
+
+    /// The keys of requests that `lane` carries, each as often as it is asked for.
+    pub(super) fn keys_of(&self, lane: u8) -> impl Iterator<Item = &KeyId> {
+        self.open.values().filter(move |waiter| waiter.carried == Some(lane)).map(|waiter| &waiter.ask.key)
+    }
+
+    /// The needs of requests that no contact asks for; they are carried by `lane` from now. Where there are no terms
+    /// yet, `names_key`, their keys are asked for too.
+    pub(super) fn take_needs(
+        &mut self,
+        lane: u8,
+        names_key: bool,
+        names_agent: impl Fn(&Ask) -> bool,
+    ) -> (Vec<Need>, Vec<KeyId>) {
+        let (mut needs, mut keys): (Vec<Need>, Vec<KeyId>) = (Vec::new(), Vec::new());
+        for waiter in self.open.values_mut().filter(|waiter| waiter.known && waiter.carried.is_none()) {
+            if names_key && !name(&mut keys, &waiter.ask.key) {
+                break;
+            }
             let agent = names_agent(&waiter.ask).then(|| waiter.ask.agent.clone());
             let full = needs.len() >= NEEDS_MAX;
             match needs.iter_mut().find(|need| need.cost == waiter.ask.cost && need.agent == agent) {
@@ -77,7 +111,7 @@ impl Waiting {
             }
             waiter.carried = Some(lane);
         }
-        needs
+        (needs, keys)
     }
 
     /// Nothing is under way any more.
@@ -86,6 +120,18 @@ impl Waiting {
             waiter.carried = None;
         }
     }
+}
+
+/// Adds a key once; false where there are too many already.
+fn name(keys: &mut Vec<KeyId>, key: &KeyId) -> bool {
+    if keys.contains(key) {
+        return true;
+    }
+    let room = keys.len() < KEYS_MAX;
+    if room {
+        keys.push(key.clone());
+    }
+    room
 }
 
 impl Holder {
@@ -126,6 +172,8 @@ impl Holder {
                 Some(at)
                     if self.stock.open
                         && !waiter.ask.held
+                        && !waiter.ask.dry_run
+                        && waiter.known
                         && self.reserve_left >= cost
                         && self.is_free_agent(&waiter.ask.agent, at.period()) =>
                 {
@@ -157,12 +205,20 @@ impl Holder {
         let mut heard = landed.map_or(0, |(_, units)| units);
         let open = core::mem::take(&mut self.waiting.open);
         for (id, mut waiter) in open {
+            let known = self.may_know(&waiter.ask.key);
+            if known && !waiter.known {
+                // Only its key was asked for: what it needs is not under way.
+                waiter.carried = None;
+            }
+            waiter.known = known;
             let carried = landed.is_some_and(|(lane, _)| waiter.carried == Some(lane));
             // What one lane was refused says nothing of what another, still under way, was granted.
             let elsewhere = landed.is_some() && waiter.carried.is_some() && !carried;
             let cost = u64::from(waiter.ask.cost);
             let freshness = if carried && heard >= cost { Freshness::JustHeard } else { Freshness::Required };
-            let outcome = if let Some(answer) = self.gate(now, &waiter.ask) {
+            let outcome = if !known {
+                self.revoked(now, &waiter.ask.key)
+            } else if let Some(answer) = self.gate() {
                 Some(answer)
             } else if self.spend(now, &waiter.ask, freshness) {
                 heard = heard.saturating_sub(cost);
@@ -170,6 +226,8 @@ impl Holder {
                     self.waiting.held.insert(id, held);
                 }
                 Some(Answer::Allow)
+            } else if waiter.ask.dry_run {
+                Some(Answer::AtHome)
             } else if elsewhere {
                 None
             } else {

@@ -1,0 +1,147 @@
+//! What becomes of a new policy between the home, a sub-home and an isolate: the promises, each as a sentence.
+
+use super::*;
+use crate::decision::{Ask, Denial};
+use crate::home::{Home, HomeName};
+use crate::ids::{AgentId, KeyId};
+use crate::kind::Kind;
+use crate::lease::{Answer, Holder};
+use crate::policy::Policy;
+use crate::policy::tests::community;
+use crate::time::Day;
+
+fn start() -> Timestamp {
+    Day::parse("2026-11-23").unwrap().start().plus_ms(12 * 3_600_000 + 5_000)
+}
+
+fn ask(key: &str) -> Ask {
+    Ask {
+        key: KeyId::parse(key).unwrap(),
+        kind: Kind::Verify,
+        agent: AgentId::none(),
+        cost: 1,
+        dry_run: false,
+        held: false,
+    }
+}
+
+/// A home, perhaps a sub-home, and an isolate; each message takes a step of ten milliseconds.
+struct Region {
+    now: Timestamp,
+    home: Home,
+    sub: Option<SubHome>,
+    holder: Holder,
+    /// Contacts that the home has taken.
+    heard: usize,
+}
+
+impl Region {
+    fn new(with_sub: bool) -> Self {
+        let name = HomeName::parse("demo/live").unwrap();
+        let mut home = Home::new(name, Incarnation::parse("inc00001").unwrap());
+        home.install(Self::policy(1));
+        let sub = || SubHome::new(HolderId::from_bits(99), Incarnation::parse("sub00001").unwrap());
+        let holder = Holder::new(HolderId::from_bits(7), 7);
+        Self { now: start(), home, sub: with_sub.then(sub), holder, heard: 0 }
+    }
+
+    fn policy(version: u64) -> Policy {
+        let mut policy = Policy { version, ..community("demo") };
+        (policy.rpm, policy.agents_max) = (1_000, None);
+        policy
+    }
+
+    fn install(&mut self, version: u64, change: impl FnOnce(&mut Policy)) {
+        let mut policy = Self::policy(version);
+        change(&mut policy);
+        assert!(self.home.install(policy));
+    }
+
+    fn step(&mut self) {
+        self.now = self.now.plus_ms(10);
+        let now = self.now;
+        for contact in self.holder.contacts(now) {
+            let reply = match &mut self.sub {
+                Some(sub) => sub.contact(now, 1, &contact),
+                None => self.home.contact(now, 1, &contact).unwrap(),
+            };
+            if let Some(reply) = reply {
+                self.holder.receive(now, reply);
+            }
+        }
+        let Some(sub) = &mut self.sub else { return };
+        for upward in sub.contacts(now) {
+            self.heard += 1;
+            if let Some(reply) = self.home.contact(now, 1, &upward).unwrap() {
+                for reply in sub.receive(now, 1, reply) {
+                    self.holder.receive(now, reply);
+                }
+            }
+        }
+    }
+
+    /// One request: what became of it.
+    fn request(&mut self, ask: &Ask) -> Answer {
+        let mut answer = self.holder.decide(self.now, ask);
+        while let Answer::Wait(id) = answer {
+            self.step();
+            answer = self.holder.outcome(self.now, id);
+        }
+        answer
+    }
+
+    fn rest(&mut self, ms: u64) {
+        for _ in 0..ms.div_euclid(10) {
+            self.step();
+        }
+    }
+}
+
+#[test]
+fn a_key_that_the_home_has_is_served_at_its_first_request_and_from_then_on() {
+    for with_sub in [false, true] {
+        let mut region = Region::new(with_sub);
+        assert_eq!(region.request(&ask("k001")), Answer::Allow);
+        for version in 2..12 {
+            let new = format!("k{version:03}");
+            // All others are revoked at the same time.
+            region
+                .install(version, |policy| policy.keys = [KeyId::parse(&new).unwrap()].into_iter().collect());
+            for _ in 0..4 {
+                assert_eq!(region.request(&ask(&new)), Answer::Allow, "{new}, by a sub-home: {with_sub}");
+                region.rest(500);
+            }
+        }
+        assert_eq!(region.request(&ask("k005")), Answer::Deny { denial: Denial::KeyRevoked, retry_ms: 0 });
+    }
+}
+
+#[test]
+fn a_new_key_is_served_while_revoked_ones_are_hammered_and_those_cost_a_question_a_second() {
+    let mut region = Region::new(true);
+    assert_eq!(region.request(&ask("k001")), Answer::Allow);
+    region.rest(3_000);
+    let before = region.heard;
+    for _ in 0..500 {
+        let revoked = region.request(&ask("k666"));
+        assert_eq!(revoked, Answer::Deny { denial: Denial::KeyRevoked, retry_ms: 0 });
+        region.rest(10);
+    }
+    let heard = region.heard - before;
+    assert!(heard <= 12, "{heard} contacts for some five seconds of a revoked key");
+    region.install(2, |policy| policy.keys.extend([KeyId::parse("k002").unwrap()]));
+    assert_eq!(region.request(&ask("k002")), Answer::Allow);
+}
+
+#[test]
+fn what_only_lacks_a_key_does_not_keep_others_from_being_served() {
+    let mut region = Region::new(true);
+    assert_eq!(region.request(&ask("k001")), Answer::Allow);
+    for _ in 0..200 {
+        assert!(!region.holder.decide(region.now, &ask("k666")).is_allowed());
+        let begun = region.now;
+        assert_eq!(region.request(&ask("k001")), Answer::Allow);
+        assert!(region.now.ms_since(begun) <= 100, "it waited {} ms", region.now.ms_since(begun));
+        region.rest(20);
+    }
+}

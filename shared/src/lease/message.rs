@@ -396,6 +396,11 @@ pub struct Lease {
 }
 
 impl Lease {
+    /// The version of the terms that its refusals rest on; issuers that do not say so know no older ones.
+    pub(crate) fn rests_on(&self, known: &Terms) -> u64 {
+        if self.version == 0 { known.version } else { self.version }
+    }
+
     /// What it refuses. The quota is not spent while units are `stuck` with the holder: they go back and are asked for
     /// again.
     pub(crate) fn refused(&self, stuck: bool) -> impl Iterator<Item = &Refusal> {

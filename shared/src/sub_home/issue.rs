@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use super::SubHome;
+use super::{Running, SubHome};
 use crate::decision::Denial;
 use crate::home::contact::{IDLE_MS, IDLE_TIGHT_MS, lanes};
 use crate::home::crowd::HOLD;
@@ -39,13 +39,14 @@ impl SubHome {
             return None;
         }
         let offer = if fresh && active { offer::offer(&situation, m, random) } else { Offer::default() };
-        let refusals = self.refusals(now, &offer.short, random)?;
+        let refusals =
+            if active { self.refusals(now, &offer.short, random)? } else { self.suspended(now, m)? };
         let load = self.crowd.load();
         let busy = load > HOLD && offer.units == 0 && refusals.is_empty();
         let hold_ms = if busy { self.crowd.hold_slot(now) } else { 0 };
         let mut lease = Box::new(self.lease(now, period, &situation, &offer));
         self.hand_out(now, period, m, &offer);
-        lease.refusals = if active { refusals } else { self.suspended() };
+        lease.refusals = refusals;
         (lease.hold_ms, lease.lanes, lease.ack) = (hold_ms, lanes(load), self.desk.acked(m.holder));
         Some(lease)
     }
@@ -60,10 +61,17 @@ impl SubHome {
         self.ware.terms.as_ref().is_some_and(|terms| terms.status == Status::Active && !terms.strict)
     }
 
-    fn suspended(&self) -> Vec<Refusal> {
+    /// The refusal of a suspended project, while the home's own holds; `None` if the home must be asked whether it still
+    /// is. Nothing is issued while it is, so that nothing else would bring the news.
+    fn suspended(&self, now: Timestamp, m: &Contact) -> Option<Vec<Refusal>> {
         let suspended = self.ware.terms.as_ref().is_some_and(|terms| terms.status == Status::Suspended);
-        let refusal = Refusal { denial: Denial::Suspended, agent: None, cost: 1, for_ms: 1_000 };
-        if suspended { vec![refusal] } else { Vec::new() }
+        let heard = |running: &&Running| running.refusal.denial == Denial::Suspended && now < running.until;
+        match self.refusals.iter().find(heard).filter(|_| suspended) {
+            Some(Running { refusal, until, .. }) => {
+                Some(vec![Refusal { for_ms: until.ms_since(now), ..refusal.clone() }])
+            }
+            None => (!suspended || m.needs.is_empty()).then(Vec::new),
+        }
     }
 
     fn situation(&self, now: Timestamp, period: Period, m: &Contact, slices: bool) -> Situation {
@@ -125,7 +133,9 @@ impl SubHome {
             });
             let (denial, agent) = (running?.refusal.denial, running?.refusal.agent.clone());
             let for_ms = if agent.is_some() {
-                random.between(DENY_AGENT_MS.0, DENY_AGENT_MS.1)
+                // With what is left of the home's own it stays within those two seconds too.
+                let left = running?.until.ms_since(now);
+                random.between(DENY_AGENT_MS.0, DENY_AGENT_MS.1).min(left.saturating_add(DENY_AGENT_MS.0))
             } else {
                 let until = running?.until;
                 let slot = self.crowd.deny_slot(now, DENY_MS_MAX, random);

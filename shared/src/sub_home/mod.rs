@@ -100,6 +100,8 @@ impl Above {
 struct Running {
     refusal: Refusal,
     until: Timestamp,
+    /// The version of the terms that it rests on.
+    version: u64,
 }
 
 /// One sub-home. See the module's page.

@@ -6,9 +6,10 @@ use crate::home::{Home, HomeName};
 use crate::ids::{AgentId, KeyId};
 use crate::kind::Kind;
 use crate::lease::{Answer, Holder};
-use crate::policy::Policy;
 use crate::policy::tests::community;
+use crate::policy::{Policy, Status};
 use crate::time::Day;
+use crate::units::Units;
 
 fn start() -> Timestamp {
     Day::parse("2026-11-23").unwrap().start().plus_ms(12 * 3_600_000 + 5_000)
@@ -143,5 +144,52 @@ fn what_only_lacks_a_key_does_not_keep_others_from_being_served() {
         assert_eq!(region.request(&ask("k001")), Answer::Allow);
         assert!(region.now.ms_since(begun) <= 100, "it waited {} ms", region.now.ms_since(begun));
         region.rest(20);
+    }
+}
+
+/// How a policy refuses.
+type Change = fn(&mut Policy);
+
+/// Policies that refuse the request, each in its own way.
+fn refusing() -> Vec<(Denial, Change)> {
+    vec![
+        (Denial::KeyRevoked, |policy| policy.keys.clear()),
+        (Denial::Suspended, |policy| policy.status = Status::Suspended),
+        (Denial::AgentLimit, |policy| policy.agents_max = Some(0)),
+        (Denial::AgentQuota, |policy| {
+            policy.leases.agents = Map::from([(AgentId::parse("bot").unwrap(), Units::ZERO)]);
+        }),
+        (Denial::RateLimited, |policy| policy.rpm = 0),
+        (Denial::QuotaExhausted, |policy| policy.allowance.included = Units::ZERO),
+    ]
+}
+
+#[test]
+fn every_kind_of_refusal_ends_within_two_seconds_of_the_policy_that_it_rests_on() {
+    for with_sub in [false, true] {
+        for (denial, refuse) in refusing() {
+            // The policy is replaced at some time after it began to refuse.
+            for after_ms in [0, 250, 500, 1_000, 3_700] {
+                let what = format!("{denial:?} after {after_ms} ms, by a sub-home: {with_sub}");
+                let mut region = Region::new(with_sub);
+                region.install(2, refuse);
+                let ask = Ask { agent: AgentId::parse("bot").unwrap(), ..ask("k001") };
+                let begun = region.now;
+                while region.now <= begun.plus_ms(after_ms) {
+                    let refused = region.request(&ask);
+                    assert!(
+                        matches!(refused, Answer::Deny { denial: of, .. } if of == denial),
+                        "{what}: {refused:?}"
+                    );
+                    region.rest(50);
+                }
+                region.install(3, |_| {});
+                let changed = region.now;
+                while region.request(&ask) != Answer::Allow {
+                    region.rest(50);
+                    assert!(region.now <= changed.plus_ms(2_000), "{what}");
+                }
+            }
+        }
     }
 }

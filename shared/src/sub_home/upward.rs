@@ -289,7 +289,11 @@ impl SubHome {
                 let Some(at) = landing else { return Vec::new() };
                 self.admit(at, &lease);
                 self.refuse_keys(at, reply.lane);
-                self.answer_parked(now, seed, reply.lane)
+                let replies = self.answer_parked(now, seed, reply.lane);
+                // A stored answer may rest on older terms: it is one to those who waited, and to nobody else.
+                let version = self.ware.terms.as_ref().map_or(0, |terms| terms.version);
+                self.refusals.retain(|running| running.version >= version);
+                replies
             }
         }
     }
@@ -305,7 +309,10 @@ impl SubHome {
         {
             ware.terms = Some(terms.clone());
             ware.book.new_terms(terms.version, &mut ware.uplink.returns);
+            // Whatever was refused rests on the policy that this one replaces.
             self.unknown.forget();
+            self.refusals.clear();
+            self.pace.hold_until = Timestamp::default();
         }
         (ware.allowance, ware.risk, ware.ample) = (lease.allowance, lease.risk, lease.ample);
         if lease.now >= self.above.now {
@@ -327,9 +334,11 @@ impl SubHome {
             self.refusals.retain(|running| running.refusal.agent.is_some() && now < running.until);
         }
         let from = at.denied_from();
+        let version = self.ware.terms.as_ref().map_or(0, |terms| lease.rests_on(terms));
+        self.refusals.retain(|running| now < running.until);
         for refusal in lease.refused(stuck) {
             let until = from.plus_ms(refusal.for_ms);
-            self.refusals.push(Running { refusal: refusal.clone(), until });
+            self.refusals.push(Running { refusal: refusal.clone(), until, version });
         }
     }
 

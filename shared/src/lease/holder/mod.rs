@@ -62,6 +62,8 @@ struct Running {
     agent: Option<AgentId>,
     cost: u32,
     until: Timestamp,
+    /// The version of the terms that it rests on.
+    version: u64,
 }
 
 /// One isolate's leases. See the module's page.
@@ -146,8 +148,11 @@ impl Holder {
         }
         self.wanted(now, ask);
         let known = self.may_know(&ask.key);
-        let decided =
-            if known { self.gate().or_else(|| self.refusal(now, ask)) } else { self.revoked(now, &ask.key) };
+        let decided = if known {
+            self.gate().or_else(|| self.refusal(now, ask, false))
+        } else {
+            self.revoked(now, &ask.key)
+        };
         if let Some(answer) = decided {
             return answer;
         }
@@ -238,10 +243,13 @@ impl Holder {
         true
     }
 
-    /// Why the request is refused without asking, if a refusal holds.
-    fn refusal(&self, now: Timestamp, ask: &Ask) -> Option<Answer> {
+    /// Why the request is refused without asking, if a refusal holds. One of older terms holds only for whom it is
+    /// the answer to, `answered`.
+    fn refusal(&self, now: Timestamp, ask: &Ask, answered: bool) -> Option<Answer> {
+        let version = self.terms.as_ref().map_or(0, |terms| terms.version);
         let running = self.refusals.iter().find(|running| {
             now < running.until
+                && (answered || running.version >= version)
                 && ask.cost >= running.cost
                 && running.agent.as_ref().is_none_or(|agent| *agent == ask.agent)
         });

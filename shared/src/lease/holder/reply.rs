@@ -64,6 +64,9 @@ impl Holder {
             self.give_back_all();
         }
         self.resolve(now, Some((lane, lease.units)));
+        // A stored answer may rest on older terms: it is one to those who asked, and to nobody else.
+        let version = self.terms.as_ref().map_or(0, |terms| terms.version);
+        self.refusals.retain(|running| running.version >= version);
     }
 
     fn install(&mut self, terms: &Terms) {
@@ -72,7 +75,10 @@ impl Holder {
             terms.capped = Set::from_iter(terms.capped).into_list();
             self.book.new_terms(terms.version, &mut self.uplink.returns);
             self.terms = Some(terms);
+            // Whatever was refused rests on the policy that this one replaces.
             self.unknown.forget();
+            self.refusals.clear();
+            self.hold_until = Timestamp::default();
         }
     }
 
@@ -97,6 +103,7 @@ impl Holder {
             !ended && now < running.until
         });
         let from = at.denied_from();
+        let version = self.terms.as_ref().map_or(0, |terms| lease.rests_on(terms));
         for refusal in lease.refused(stuck) {
             let until = from.plus_ms(refusal.for_ms);
             self.refusals.push(Running {
@@ -104,6 +111,7 @@ impl Holder {
                 agent: refusal.agent.clone(),
                 cost: refusal.cost,
                 until,
+                version,
             });
         }
         if lease.hold_ms > 0 {

@@ -315,3 +315,4 @@ fn what_one_lane_is_refused_does_not_refuse_what_another_was_granted() {
 }
 
 mod keys;
+mod refused;

@@ -231,7 +231,7 @@ impl Holder {
             } else if elsewhere {
                 None
             } else {
-                self.refusal(now, &waiter.ask)
+                self.refusal(now, &waiter.ask, carried)
             };
             if let Some(answer) = outcome {
                 self.waiting.outcomes.insert(id, answer);

@@ -243,7 +243,9 @@ impl Isolate {
                 let unknown = code == ErrorCode::ProjectUnknown.as_str();
                 let until = now.plus_ms(if unknown { UNKNOWN_MS } else { UNREADY_MS });
                 seat.refused = Some((code, until));
-                seat.post.holder = holder(id);
+                if seat.post.holder.contact_failed() {
+                    seat.post.holder = holder(id);
+                }
             }
         }
     }

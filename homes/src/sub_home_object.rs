@@ -130,7 +130,10 @@ impl SubHomeObject {
                 Ok(answers.unwrap_or_default())
             }
             ContactReply::Nobody => Ok(Vec::new()),
-            failed @ ContactReply::Failed(_) => Ok(vec![format!("\n{}", json::write(&failed))]),
+            failed @ ContactReply::Failed(_) => {
+                self.act(None, |known| known.sub.home_failed())?;
+                Ok(vec![format!("\n{}", json::write(&failed))])
+            }
         }
     }
 

@@ -401,3 +401,55 @@ fn as_many_questions_are_known_as_there_is_room_for() {
     }
     assert_eq!(numbers, (1..1_000).chain(0..1_000).chain(0..1).collect::<Vec<_>>());
 }
+
+/// Sends each contact to the home, or lets it fail where it has no policy yet.
+fn replies(contacts: &[String], home: &mut Home, now: Timestamp) -> Vec<ContactReply> {
+    let sent = contacts.iter().map(|text| json::read(text.split_once('\n').unwrap().1).unwrap());
+    sent.map(|contact| match home.contact(now, 7, &contact) {
+        Ok(reply) => ContactReply::Reply(Box::new(reply.unwrap())),
+        Err(_) => ContactReply::Failed("home_unavailable".to_owned()),
+    })
+    .collect()
+}
+
+#[test]
+fn a_project_that_is_just_being_made_strands_nothing_of_what_its_home_issues() {
+    let mut isolate = Isolate::default();
+    let mut home = Home::new(name(), Incarnation::parse("0123456789").unwrap());
+    let mut contacts = Vec::new();
+    for _ in 0..2 {
+        assert!(matches!(isolate.decide(&config(), asking(), at(0)), Turn::Wait(_)));
+        contacts.push(isolate.contacts(&name(), at(0)));
+    }
+    let failed = replies(&contacts[0], &mut home, at(1));
+    home.install(policy(LeaseRules::default()));
+    let issued = replies(&contacts[1], &mut home, at(2));
+    // The failure of the first comes before what the second was issued.
+    for reply in failed.into_iter().chain(issued) {
+        isolate.receive(&name(), reply, at(3));
+    }
+    assert!(home.outstanding(NOW.period()).out > Units::ZERO, "nothing was issued");
+    for ms in (10..6_000).step_by(10) {
+        let contacts = isolate.contacts(&name(), at(ms));
+        for reply in replies(&contacts, &mut home, at(ms)) {
+            isolate.receive(&name(), reply, at(ms));
+        }
+    }
+    let left = home.outstanding(NOW.period());
+    assert_eq!(left.out, Units::ZERO, "{left:?}");
+}
+
+#[test]
+fn a_holder_whose_contacts_have_all_failed_begins_anew() {
+    let mut isolate = Isolate::default();
+    for ms in [0, 2_000] {
+        for _ in 0..2 {
+            assert!(matches!(isolate.decide(&config(), asking(), at(ms)), Turn::Wait(_)));
+        }
+        let sent: usize = (0..2).map(|_| isolate.contacts(&name(), at(ms)).len()).sum();
+        for _ in 0..sent {
+            isolate.receive(&name(), ContactReply::Failed("project_unknown".to_owned()), at(ms));
+        }
+        assert!(isolate.contacts(&name(), at(ms + 1_000)).is_empty(), "nothing is sent again");
+    }
+}

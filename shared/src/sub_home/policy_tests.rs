@@ -193,3 +193,18 @@ fn every_kind_of_refusal_ends_within_two_seconds_of_the_policy_that_it_rests_on(
         }
     }
 }
+
+#[test]
+fn nothing_is_issued_for_contacts_that_were_told_that_the_home_has_failed() {
+    let mut region = Region::new(true);
+    let sub = region.sub.as_mut().unwrap();
+    let mut holder = Holder::new(HolderId::from_bits(8), 8);
+    let Answer::Wait(_) = holder.decide(region.now, &ask("k001")) else { panic!("it does not wait") };
+    for contact in holder.contacts(region.now) {
+        assert_eq!(sub.contact(region.now, 1, &contact), None);
+    }
+    assert!(!sub.contacts(region.now).is_empty(), "the home is asked, and does not know the project yet");
+    sub.home_failed();
+    assert_eq!(region.request(&ask("k001")), Answer::Allow);
+    assert_eq!(region.sub.unwrap().desk.out(HolderId::from_bits(8), start().period()), 0);
+}

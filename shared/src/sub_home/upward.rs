@@ -298,6 +298,12 @@ impl SubHome {
         }
     }
 
+    /// The home could not take a contact, and everybody who waits here is told so: nothing may be issued to them any
+    /// more, because whoever knows nothing of the project begins anew. The others send the same again.
+    pub fn home_failed(&mut self) {
+        self.parked.clear();
+    }
+
     fn admit(&mut self, at: Delivery, lease: &Lease) {
         let now = at.received;
         let ware = &mut self.ware;

@@ -164,6 +164,7 @@ impl Holder {
             let renew = !self.is_idle(now) && !self.closing;
             out.extend(self.contact(now, 0, renew));
         }
+        self.sent = self.sent.saturating_add(u64::try_from(out.len()).unwrap_or(u64::MAX));
         out
     }
 

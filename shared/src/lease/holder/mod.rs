@@ -85,6 +85,9 @@ pub struct Holder {
     heard: Option<Heard>,
     reserve_left: u64,
     closing: bool,
+    /// Copies of contacts that were sent, and how many of them the home could not take.
+    sent: u64,
+    failed: u64,
     /// What the last decision has spent for a request that is counted later.
     held: Option<HeldUnits>,
 }
@@ -109,6 +112,8 @@ impl Holder {
             heard: None,
             reserve_left: RESERVE_UNITS_MAX,
             closing: false,
+            sent: 0,
+            failed: 0,
             held: None,
         }
     }
@@ -269,6 +274,13 @@ impl Holder {
     pub fn close(&mut self) {
         self.closing = true;
         self.give_back_all();
+    }
+
+    /// The home could not take a copy of a contact. Says whether that is so for all that were ever sent: then nothing was
+    /// issued, and this holder may be forgotten. Before, another copy may bring units.
+    pub fn contact_failed(&mut self) -> bool {
+        self.failed = self.failed.saturating_add(1);
+        self.failed >= self.sent
     }
 
     fn give_back_all(&mut self) {

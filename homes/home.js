@@ -8,6 +8,8 @@ import { follow, log, meter, moveClock, now, peer, seed, toWall, wall } from './
 
 // An aggregator that takes longer is asked again later.
 const AGGREGATOR_WAIT_MS = 10000;
+// Who could be answered without the policy that is being pulled does not wait longer for it.
+const PULL_WAIT_MS = 500;
 
 export class MeterHome extends DurableObject {
   #memory = new Memory(this.env, () => new meter.HomeObject(texts(this.ctx.storage.sql)));
@@ -23,15 +25,15 @@ export class MeterHome extends DurableObject {
   );
 
   async decide(name, ask, holder) {
-    return this.#ask(name, home => home.decide(name, incarnation(), ask, holder, now()));
+    return this.#ask(name, (home, waited) => home.decide(name, incarnation(), ask, holder, waited, now()));
   }
 
   async observe(name, observing) {
-    return this.#ask(name, home => home.observe(name, incarnation(), observing, now()));
+    return this.#ask(name, (home, waited) => home.observe(name, incarnation(), observing, waited, now()));
   }
 
   async contact(name, contact) {
-    return this.#ask(name, home => home.contact(name, incarnation(), contact, seed(), now()));
+    return this.#ask(name, (home, waited) => home.contact(name, incarnation(), contact, waited, seed(), now()));
   }
 
   // How far a sub-home is with this home, by its id.
@@ -40,17 +42,21 @@ export class MeterHome extends DurableObject {
   }
 
   async #ask(name, act) {
-    for (let pulled = false; ; pulled = true) {
-      const reply = this.#turn(act);
-      if (reply !== undefined) {
-        await this.#commit.written();
-        return reply;
-      }
-      if (pulled) return JSON.stringify({ failed: 'home_unavailable' });
+    let reply = this.#turn(home => act(home, false));
+    if (reply === undefined) {
       // Everyone who waits for the policy waits for one pull; all of them are in this object.
-      const failed = await (this.#pulling ??= this.#pull(name).finally(() => { this.#pulling = undefined; }));
-      if (failed) return JSON.stringify({ failed });
+      const pulling = this.#pulling ??= this.#pull(name).finally(() => { this.#pulling = undefined; });
+      const again = () => this.#turn(home => act(home, true));
+      await Promise.race([pulling, scheduler.wait(PULL_WAIT_MS)]);
+      reply = again();
+      if (reply === undefined) {
+        const failed = await pulling;
+        reply = failed ? undefined : again();
+        if (reply === undefined) return JSON.stringify({ failed: failed ?? 'home_unavailable' });
+      }
     }
+    await this.#commit.written();
+    return reply;
   }
 
   async install(name, signed) {
@@ -119,17 +125,21 @@ export class MeterHome extends DurableObject {
 
   // Undefined once the policy is installed, else the code of why it is not.
   async #pull(name) {
+    let failed = 'home_unavailable';
     try {
       const response = await this.#send(JSON.parse(this.#turn(home => home.pull(name, incarnation(), now()))));
       const ack = await response.text();
-      if (response.status === 404) return 'project_unknown';
-      if (response.status !== 200) throw new Error(`the aggregator answered ${response.status}`);
-      this.#turn(home => home.pulled(name, incarnation(), ack, now()));
-      return undefined;
+      if (response.status === 200) {
+        this.#turn(home => home.pulled(name, incarnation(), ack, now()));
+        return undefined;
+      }
+      if (response.status !== 404) throw new Error(`the aggregator answered ${response.status}`);
+      failed = 'project_unknown';
     } catch (error) {
       log('the policy could not be pulled', error);
-      return 'home_unavailable';
     }
+    this.#turn(home => home.pullFailed(now()));
+    return failed;
   }
 
   async #flush() {

@@ -4,6 +4,7 @@
 //! reply asks for one, and sends the flushes that are handed out when they are due. Decisions and
 //! contacts are saved in groups, before any reply of them leaves; every other method saves by itself or says why not.
 
+use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -11,12 +12,13 @@ use core::cell::{Cell, RefCell, RefMut};
 
 use shared::decision::Ask;
 use shared::home::call::{ContactReply, HomeReply, Observing};
-use shared::home::{Home, HomeName};
-use shared::ids::Incarnation;
+use shared::home::{Home, HomeName, KeysKnown};
+use shared::ids::{Incarnation, KeyId};
 use shared::json;
 use shared::lease::message::{Contact, HolderId};
 use shared::lease::progress::Progress;
 use shared::policy::SignedPolicy;
+use shared::problem::ErrorCode;
 use shared::sign::{Purpose, Signed};
 use shared::time::Timestamp;
 use shared::wire::{Flush, FlushAck, INGEST_PATH};
@@ -61,7 +63,7 @@ impl HomeObject {
     }
 
     /// Decides one question of an isolate with that holder; an empty text is none. `undefined` means
-    /// that a policy must be pulled first.
+    /// that a policy must be pulled first, and nothing was done; whoever has `waited` for it is answered with what is known.
     ///
     /// # Errors
     /// When the rows cannot be read; nothing was decided then.
@@ -72,19 +74,21 @@ impl HomeObject {
         fresh: &str,
         ask: &str,
         holder: &str,
+        waited: bool,
         now_ms: u64,
     ) -> Result<Option<String>, String> {
         let asking = HolderId::parse(holder);
         let ask: Ask = json::read(ask).map_err(text)?;
         let now = Timestamp::from_ms(now_ms);
         let told = self.act(Some((name, fresh)), now, |home| {
+            let sure = can_tell(home, now, core::slice::from_ref(&ask.key), waited)?;
             let verdict = home.decide_for(now, &ask, asking).ok()?;
-            Some(json::write(&HomeReply::Verdict(verdict)))
+            Some(json::write(&if sure { HomeReply::Verdict(verdict) } else { unavailable() }))
         })?;
         Ok(told.flatten())
     }
 
-    /// Notes what a client observed. `undefined` means that a policy must be pulled first.
+    /// Notes what a client observed. `undefined` as for [`Self::decide`].
     ///
     /// # Errors
     /// When the rows cannot be read; nothing was noted then.
@@ -93,18 +97,20 @@ impl HomeObject {
         name: &str,
         fresh: &str,
         observing: &str,
+        waited: bool,
         now_ms: u64,
     ) -> Result<Option<String>, String> {
         let Observing { key, kind, agent, observed, .. } = json::read(observing).map_err(text)?;
         let now = Timestamp::from_ms(now_ms);
         let told = self.act(Some((name, fresh)), now, |home| {
+            let sure = can_tell(home, now, core::slice::from_ref(&key), waited)?;
             let denial = home.observe(now, &key, (kind, &agent), observed).ok()?;
-            Some(json::write(&HomeReply::Observed(denial)))
+            Some(json::write(&if sure { HomeReply::Observed(denial) } else { unavailable() }))
         })?;
         Ok(told.flatten())
     }
 
-    /// Takes a holder's contact. `undefined` means that a policy must be pulled first.
+    /// Takes a holder's contact. `undefined` as for [`Self::decide`].
     ///
     /// # Errors
     /// When the rows cannot be read; the contact counts as not received then.
@@ -114,12 +120,14 @@ impl HomeObject {
         name: &str,
         fresh: &str,
         contact: &str,
+        waited: bool,
         seed: u64,
         now_ms: u64,
     ) -> Result<Option<String>, String> {
         let contact: Contact = json::read(contact).map_err(text)?;
         let now = Timestamp::from_ms(now_ms);
         let told = self.act(Some((name, fresh)), now, |home| {
+            can_tell(home, now, &contact.keys, waited)?;
             let reply = home.contact(now, seed, &contact).ok()?;
             let reply = reply.map_or(ContactReply::Nobody, |reply| ContactReply::Reply(Box::new(reply)));
             Some(json::write(&reply))
@@ -144,7 +152,10 @@ impl HomeObject {
     /// When the rows cannot be read, or there is no key to sign with.
     pub fn pull(&self, name: &str, fresh: &str, now_ms: u64) -> Result<Option<String>, String> {
         let now = Timestamp::from_ms(now_ms);
-        let pull = self.turn(Some((name, fresh)), now, |home| home.pull())?;
+        let pull = self.turn(Some((name, fresh)), now, |home| {
+            home.pull_begins(now);
+            home.pull()
+        })?;
         pull.map(|pull| message(&pull, now).map(|message| json::write(&message))).transpose()
     }
 
@@ -163,13 +174,24 @@ impl HomeObject {
         Ok(version.flatten())
     }
 
-    /// Installs the policy that an answer to [`Self::pull`] carries.
+    /// Takes the answer to [`Self::pull`]: installs its policy if that is newer.
     ///
     /// # Errors
     /// As [`Self::install`].
-    pub fn pulled(&self, name: &str, fresh: &str, ack: &str, now_ms: u64) -> Result<Option<u64>, String> {
+    pub fn pulled(&self, name: &str, fresh: &str, ack: &str, now_ms: u64) -> Result<(), String> {
         let ack: FlushAck = json::read(ack).map_err(text)?;
-        self.install(name, fresh, &json::write(&ack.policy), now_ms)
+        let policy = keys::with(|keys| ack.policy.open(keys)).map_err(text)?;
+        let now = Timestamp::from_ms(now_ms);
+        self.turn(Some((name, fresh)), now, |home| home.pulled(now, policy)).map(|_| ())
+    }
+
+    /// [`Self::pull`] was not answered.
+    ///
+    /// # Errors
+    /// When the rows cannot be read.
+    #[wasm_bindgen(js_name = pullFailed)]
+    pub fn pull_failed(&self, now_ms: u64) -> Result<(), String> {
+        self.act(None, Timestamp::from_ms(now_ms), Home::pull_failed).map(|_| ())
     }
 
     /// What is to be flushed now, signed; `undefined` if there is nothing.
@@ -283,6 +305,19 @@ impl HomeObject {
         }
         Ok(slot)
     }
+}
+
+/// Whether the home knows what becomes of these keys; `None` if it is to be asked again after a pull.
+fn can_tell(home: &mut Home, now: Timestamp, keys: &[KeyId], waited: bool) -> Option<bool> {
+    match home.keys_known(now, keys) {
+        KeysKnown::All => Some(true),
+        KeysKnown::AfterPull if !waited => None,
+        KeysKnown::AfterPull | KeysKnown::NotYet => Some(false),
+    }
+}
+
+fn unavailable() -> HomeReply {
+    HomeReply::Failed(ErrorCode::HomeUnavailable.as_str().to_owned())
 }
 
 fn message(flush: &Flush, now: Timestamp) -> Result<Message, String> {

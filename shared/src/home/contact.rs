@@ -11,7 +11,7 @@ use super::desk::Receipt;
 use super::offer::{self, Offer, Room, Situation};
 use super::{Home, NoPolicy};
 use crate::decision::Denial;
-use crate::ids::AgentId;
+use crate::ids::{AgentId, KeyId};
 use crate::lease::FRESH_MS;
 use crate::lease::math::mul_div;
 use crate::lease::message::{
@@ -218,6 +218,7 @@ impl Home {
             agents: offer.agents.clone(),
             fresh_ms: FRESH_MS,
             refusals: Vec::new(),
+            revoked: self.revoked(now, m),
             hold_ms: 0,
             report_ms: s.report_ms(offer),
             lanes: 1,
@@ -233,6 +234,12 @@ impl Home {
             ack: if planted!(FalseAck) { m.batch.seq } else { self.desk.acked(m.holder) },
             terms: None,
         }
+    }
+
+    /// Which of the keys that it asks for are revoked.
+    fn revoked(&self, now: Timestamp, m: &Contact) -> Vec<KeyId> {
+        let revoked = |key: &&KeyId| !self.has_key(key) && self.is_revoked(now, key);
+        m.keys.iter().filter(revoked).cloned().collect()
     }
 
     /// Notes what is issued.

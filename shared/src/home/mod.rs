@@ -11,6 +11,7 @@ pub(crate) mod crowd;
 pub(crate) mod denial;
 pub(crate) mod desk;
 mod flush;
+mod keys;
 mod lives;
 mod observed;
 pub(crate) mod offer;
@@ -39,9 +40,11 @@ use account::Account;
 use crowd::Crowd;
 use desk::Desk;
 use flush::Pace;
+use keys::Pulls;
 use rows::Writes;
 
 pub use flush::{FLUSH_INTERVAL_MS, FlushRound, RETRY_MS_MAX};
+pub use keys::KeysKnown;
 pub use lives::{Outstanding, Standing};
 pub use rows::{CorruptRow, Row};
 
@@ -140,6 +143,7 @@ pub struct Home {
     desk: Desk,
     crowd: Crowd,
     pace: Pace,
+    pulls: Pulls,
     /// What was settled when each flush under way was written.
     flights: Map<u64, Map<Period, Units>>,
     writes: Writes,
@@ -174,6 +178,7 @@ impl Home {
             desk: Desk::default(),
             crowd: Crowd::default(),
             pace: Pace::default(),
+            pulls: Pulls::default(),
             flights: Map::new(),
             writes: Writes::default(),
         }
@@ -210,6 +215,7 @@ impl Home {
         if installs {
             self.write_policy(&policy);
             self.policy = Some(policy);
+            self.forget_revoked();
             self.write_meta();
         }
         installs

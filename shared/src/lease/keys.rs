@@ -8,8 +8,8 @@ use alloc::vec::Vec;
 use crate::ids::KeyId;
 use crate::time::Timestamp;
 
-/// How long an answer that a key is unknown holds, in milliseconds. Newer terms end it at once.
-const REFUSED_MS: u64 = 1_000;
+/// How long a holder remembers an answer that a key is revoked, in milliseconds. Newer terms end it at once.
+pub(crate) const REFUSED_MS: u64 = 1_000;
 /// The least time between two questions of an isolate, in milliseconds.
 pub(crate) const ASK_GAP_MS: u64 = 1_000;
 /// The same for a sub-home. Both together are shorter than a request waits, and as each of its isolates asks once a
@@ -37,13 +37,13 @@ impl UnknownKeys {
         self.ask_from = now.plus_ms(gap_ms);
     }
 
-    /// An answer that counts from `from` does not know that key either.
-    pub(crate) fn refuse(&mut self, from: Timestamp, key: &KeyId) {
+    /// An answer that counts from `from`, and holds for so long, does not know that key either.
+    pub(crate) fn refuse(&mut self, from: Timestamp, for_ms: u64, key: &KeyId) {
         self.refused.retain(|(known, until)| known != key && from < *until);
         if self.refused.len() >= KEYS_MAX {
             self.refused.remove(0);
         }
-        self.refused.push((key.clone(), from.plus_ms(REFUSED_MS)));
+        self.refused.push((key.clone(), from.plus_ms(for_ms)));
     }
 
     /// Whether such an answer still holds.

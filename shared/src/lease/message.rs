@@ -252,7 +252,8 @@ pub struct Contact {
     /// The version of the terms that the holder knows; zero is none.
     #[serde(default)]
     pub terms: u64,
-    /// Keys of waiting requests that those terms do not have: the answer's terms must be the home's newest.
+    /// Keys of waiting requests that those terms do not have: the answer's terms have them, or it says that they are
+    /// revoked, or nobody can tell yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<KeyId>,
 }
@@ -360,6 +361,9 @@ pub struct Lease {
     /// What was denied.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refusals: Vec<Refusal>,
+    /// Those of the keys asked for that nobody knows. Whatever else the terms do not have may be newer than they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revoked: Vec<KeyId>,
     /// For how long to stay away; zero is not at all.
     #[serde(default)]
     pub hold_ms: u64,

@@ -44,17 +44,11 @@ impl SubHome {
         let load = self.crowd.load();
         let busy = load > HOLD && offer.units == 0 && refusals.is_empty();
         let hold_ms = if busy { self.crowd.hold_slot(now) } else { 0 };
-        let mut lease = Box::new(self.lease(now, period, &situation, &offer));
+        let mut lease = Box::new(self.lease(now, m, period, &situation, &offer));
         self.hand_out(now, period, m, &offer);
         lease.refusals = refusals;
         (lease.hold_ms, lease.lanes, lease.ack) = (hold_ms, lanes(load), self.desk.acked(m.holder));
         Some(lease)
-    }
-
-    /// Whether the contact asks for a key that the terms here do not have, and that the home was not asked for lately.
-    pub(super) fn must_ask_for_key(&self, now: Timestamp, m: &Contact) -> bool {
-        let knows = |key| self.ware.terms.as_ref().is_some_and(|terms| terms.keys.contains(key));
-        m.keys.iter().any(|key| !knows(key) && !self.unknown.is_refused(now, key))
     }
 
     fn is_active(&self) -> bool {
@@ -159,7 +153,7 @@ impl SubHome {
         }
     }
 
-    fn lease(&self, now: Timestamp, period: Period, s: &Situation, offer: &Offer) -> Lease {
+    fn lease(&self, now: Timestamp, m: &Contact, period: Period, s: &Situation, offer: &Offer) -> Lease {
         let stock = &self.ware.stock;
         let current = stock.slots.iter().find(|slot| slot.from <= now && now < slot.until);
         let (home_now, slack) = self.home_time(now);
@@ -190,6 +184,7 @@ impl SubHome {
             agents: offer.agents.clone(),
             fresh_ms: stock.fresh_until.ms_since(now).min(FRESH_MS),
             refusals: Vec::new(),
+            revoked: self.revoked(now, m),
             hold_ms: 0,
             report_ms: s.report_ms(offer),
             lanes: 1,

@@ -4,6 +4,7 @@
 //! it does not die as an isolate does. It must never issue what it does not have in its stock.
 
 mod issue;
+mod keys;
 mod upward;
 
 use alloc::borrow::ToOwned;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::decision::{Ask, Denial};
-use crate::home::{Home, HomeName};
+use crate::home::{Home, HomeName, KeysKnown};
 use crate::ids::{AgentId, KeyId};
 use crate::kind::Kind;
 use crate::lease::{Answer, Holder};
@@ -26,14 +26,20 @@ fn ask(key: &str) -> Ask {
     }
 }
 
-/// A home, perhaps a sub-home, and an isolate; each message takes a step of ten milliseconds.
+const REVOKED: Answer = Answer::Deny { denial: Denial::KeyRevoked, retry_ms: 0 };
+
+/// An aggregator, a home, perhaps a sub-home, and an isolate; each message takes a step of ten milliseconds.
 struct Region {
     now: Timestamp,
+    /// What the aggregator has; it may be newer than what was pushed. Without one it does not answer.
+    made: Option<Policy>,
+    /// How often the home has pulled it.
+    pulls: usize,
     home: Home,
     sub: Option<SubHome>,
     holder: Holder,
-    /// Contacts that the home has taken.
-    heard: usize,
+    /// Contacts to the home that asked for keys.
+    questions: usize,
 }
 
 impl Region {
@@ -43,7 +49,8 @@ impl Region {
         home.install(Self::policy(1));
         let sub = || SubHome::new(HolderId::from_bits(99), Incarnation::parse("sub00001").unwrap());
         let holder = Holder::new(HolderId::from_bits(7), 7);
-        Self { now: start(), home, sub: with_sub.then(sub), holder, heard: 0 }
+        let made = Some(Self::policy(1));
+        Self { now: start(), made, pulls: 0, home, sub: with_sub.then(sub), holder, questions: 0 }
     }
 
     fn policy(version: u64) -> Policy {
@@ -53,9 +60,29 @@ impl Region {
     }
 
     fn install(&mut self, version: u64, change: impl FnOnce(&mut Policy)) {
+        let policy = self.make(version, change);
+        assert!(self.home.install(policy));
+    }
+
+    /// Without pushing it.
+    fn make(&mut self, version: u64, change: impl FnOnce(&mut Policy)) -> Policy {
         let mut policy = Self::policy(version);
         change(&mut policy);
-        assert!(self.home.install(policy));
+        self.made.insert(policy).clone()
+    }
+
+    /// Hands a contact to the home as its shell does: what it lacks is pulled first.
+    fn contact_home(&mut self, m: &Contact) -> Option<Reply> {
+        self.questions += usize::from(!m.keys.is_empty());
+        if self.home.keys_known(self.now, &m.keys) == KeysKnown::AfterPull {
+            self.pulls += 1;
+            self.home.pull_begins(self.now);
+            match self.made.clone() {
+                Some(policy) => self.home.pulled(self.now, policy),
+                None => self.home.pull_failed(),
+            }
+        }
+        self.home.contact(self.now, 1, m).unwrap()
     }
 
     fn step(&mut self) {
@@ -64,19 +91,18 @@ impl Region {
         for contact in self.holder.contacts(now) {
             let reply = match &mut self.sub {
                 Some(sub) => sub.contact(now, 1, &contact),
-                None => self.home.contact(now, 1, &contact).unwrap(),
+                None => self.contact_home(&contact),
             };
             if let Some(reply) = reply {
                 self.holder.receive(now, reply);
             }
         }
-        let Some(sub) = &mut self.sub else { return };
-        for upward in sub.contacts(now) {
-            self.heard += 1;
-            if let Some(reply) = self.home.contact(now, 1, &upward).unwrap() {
-                for reply in sub.receive(now, 1, reply) {
-                    self.holder.receive(now, reply);
-                }
+        let upward = self.sub.as_mut().map(|sub| sub.contacts(now)).unwrap_or_default();
+        for contact in upward {
+            let reply = self.contact_home(&contact);
+            let Some((sub, reply)) = self.sub.as_mut().zip(reply) else { continue };
+            for reply in sub.receive(now, 1, reply) {
+                self.holder.receive(now, reply);
             }
         }
     }
@@ -113,7 +139,60 @@ fn a_key_that_the_home_has_is_served_at_its_first_request_and_from_then_on() {
                 region.rest(500);
             }
         }
-        assert_eq!(region.request(&ask("k005")), Answer::Deny { denial: Denial::KeyRevoked, retry_ms: 0 });
+        assert_eq!(region.request(&ask("k005")), REVOKED);
+    }
+}
+
+#[test]
+fn a_key_whose_policy_was_not_pushed_yet_is_served_at_its_first_request_and_pulled_once() {
+    for with_sub in [false, true] {
+        let mut region = Region::new(with_sub);
+        assert_eq!(region.request(&ask("k001")), Answer::Allow);
+        for version in 2..12 {
+            let new = format!("k{version:03}");
+            region.make(version, |policy| policy.keys = [KeyId::parse(&new).unwrap()].into_iter().collect());
+            for _ in 0..4 {
+                assert_eq!(region.request(&ask(&new)), Answer::Allow, "{new}, by a sub-home: {with_sub}");
+            }
+            region.rest(1_000);
+        }
+        assert_eq!(region.pulls, 10);
+        assert_eq!(region.request(&ask("k005")), REVOKED);
+    }
+}
+
+#[test]
+fn revoked_keys_cost_the_aggregator_little_and_a_new_one_is_pulled_beside_them() {
+    for with_sub in [false, true] {
+        let mut region = Region::new(with_sub);
+        for _ in 0..400 {
+            assert_eq!(region.request(&ask("k666")), REVOKED);
+            region.rest(50);
+        }
+        assert!(region.pulls <= 4, "{} pulls for some twenty seconds of a revoked key", region.pulls);
+        region.make(2, |policy| policy.keys.extend([KeyId::parse("k002").unwrap()]));
+        assert_eq!(region.request(&ask("k002")), Answer::Allow);
+    }
+}
+
+#[test]
+fn nobody_is_refused_for_a_key_while_the_aggregator_cannot_be_asked_and_all_others_are_served() {
+    for with_sub in [false, true] {
+        let mut region = Region::new(with_sub);
+        assert_eq!(region.request(&ask("k001")), Answer::Allow);
+        region.made = None;
+        let begun = region.now;
+        for _ in 0..3 {
+            assert_eq!(region.request(&ask("k002")), Answer::Unavailable, "by a sub-home: {with_sub}");
+            assert_eq!(region.request(&ask("k001")), Answer::Allow);
+        }
+        let seconds = usize::try_from(region.now.ms_since(begun).div_ceil(1_000)).unwrap();
+        assert!(region.pulls <= seconds + 1, "{} pulls in {seconds} s", region.pulls);
+        region.make(2, |policy| policy.keys.extend([KeyId::parse("k002").unwrap()]));
+        let back = region.now;
+        while region.request(&ask("k002")) != Answer::Allow {
+            assert!(region.now <= back.plus_ms(2_000));
+        }
     }
 }
 
@@ -122,14 +201,14 @@ fn a_new_key_is_served_while_revoked_ones_are_hammered_and_those_cost_a_question
     let mut region = Region::new(true);
     assert_eq!(region.request(&ask("k001")), Answer::Allow);
     region.rest(3_000);
-    let before = region.heard;
+    let (before, begun) = (region.questions, region.now);
     for _ in 0..500 {
         let revoked = region.request(&ask("k666"));
-        assert_eq!(revoked, Answer::Deny { denial: Denial::KeyRevoked, retry_ms: 0 });
+        assert_eq!(revoked, REVOKED);
         region.rest(10);
     }
-    let heard = region.heard - before;
-    assert!(heard <= 12, "{heard} contacts for some five seconds of a revoked key");
+    let (asked, ms) = (region.questions - before, region.now.ms_since(begun));
+    assert!(asked <= 7, "{asked} questions in {ms} ms of a revoked key");
     region.install(2, |policy| policy.keys.extend([KeyId::parse("k002").unwrap()]));
     assert_eq!(region.request(&ask("k002")), Answer::Allow);
 }

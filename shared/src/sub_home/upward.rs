@@ -4,7 +4,6 @@ use alloc::vec::Vec;
 
 use super::{Above, Running, SubHome};
 use crate::home::offer::Room;
-use crate::lease::keys::SUB_ASK_GAP_MS;
 use crate::lease::math::{in_ms, times};
 use crate::lease::message::{Body, Contact, HolderId, Lease, Need, Reply};
 use crate::lease::stock::{Delivery, Stock};
@@ -15,7 +14,7 @@ use crate::random::Stream;
 use crate::time::Timestamp;
 
 /// How many lanes it uses towards the home.
-const LANES: u8 = 2;
+pub(super) const LANES: u8 = 2;
 /// The least time between two contacts, in milliseconds.
 const GAP_MS: u64 = 20;
 /// The least time between two that only refill the stock, in milliseconds.
@@ -58,8 +57,11 @@ impl SubHome {
             ware.stock.drain(&mut ware.uplink.returns);
             ware.book.drain(None, &mut ware.uplink.returns);
         }
+        if self.question_at(now).is_some_and(|at| now >= at) {
+            out.extend(self.question(now));
+        }
         if self.due_at(now).is_some_and(|at| now >= at) {
-            let asked = self.parked.iter().any(|parked| parked.carried.is_none());
+            let asked = self.is_waited_for(now);
             let lane = if asked { self.ware.uplink.free_lane() } else { Some(0) };
             if let Some(lane) = lane.filter(|lane| self.ware.uplink.is_free(*lane)) {
                 out.extend(self.write_up(now, lane));
@@ -75,7 +77,10 @@ impl SubHome {
     #[must_use]
     pub fn wake_at(&mut self, now: Timestamp) -> Option<Timestamp> {
         let idle = (!self.ware.stock.is_empty()).then(|| self.idle_at());
-        [self.due_at(now), self.ware.uplink.resend_at(), idle].into_iter().flatten().min()
+        [self.question_at(now), self.due_at(now), self.ware.uplink.resend_at(), idle]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn is_idle(&self, now: Timestamp) -> bool {
@@ -95,18 +100,18 @@ impl SubHome {
         Wanted { rate, target, most: times(target, spare).saturating_add(2) }
     }
 
+    /// Whether a parked contact waits for what the home issues, and no contact of ours carries it.
+    fn is_waited_for(&self, now: Timestamp) -> bool {
+        self.parked.iter().any(|parked| parked.carried.is_none() && !self.lacks_key(now, parked))
+    }
+
     fn due_at(&mut self, now: Timestamp) -> Option<Timestamp> {
         let gate = self.pace.last.plus_ms(GAP_MS).max(self.pace.hold_until);
-        // Who only lacks a key waits for the next question; the others do not wait for it.
-        let uncarried = self.parked.iter().filter(|parked| parked.carried.is_none());
-        let asks_from = uncarried.map(|parked| self.asks_from(now, &parked.contact)).min();
-        let free = self.ware.uplink.free_lane();
-        let question = asks_from.and_then(|from| free.map(|_| gate.max(from)));
-        if asks_from.is_some_and(|from| from <= gate) {
-            return question;
+        if self.is_waited_for(now) {
+            return self.ware.uplink.free_lane().map(|_| gate);
         }
         if !self.ware.uplink.is_free(0) {
-            return question;
+            return None;
         }
         let Wanted { target, most, .. } = self.wanted(now);
         let idle = self.is_idle(now);
@@ -133,28 +138,23 @@ impl SubHome {
         let has =
             || !ware.stock.is_empty() || ware.stock.period.is_some_and(|of| self.out(of) > self.stranded());
         let asked_back = (!ware.ample && has()).then(|| self.pace.last.plus_ms(TAIL_BEAT_MS));
-        [question, refill, report, back, surplus, fresh, next, asked_back]
+        [refill, report, back, surplus, fresh, next, asked_back]
             .into_iter()
             .flatten()
             .min()
             .map(|at| at.max(gate))
     }
 
-    /// From when the home may be asked for what a parked contact lacks.
-    fn asks_from(&self, now: Timestamp, m: &Contact) -> Timestamp {
-        if self.must_ask_for_key(now, m) { self.unknown.ask_from() } else { Timestamp::default() }
-    }
-
     fn write_up(&mut self, now: Timestamp, lane: u8) -> Option<Contact> {
+        // Whoever lacks a key is asked for by itself, and nobody else waits for that.
+        let lacking = self.set_aside(now);
         if self.wants_more_than_stock(now) {
             // The home may lack just what is in stock here: it goes back in the contact that asks for more.
             self.ware.stock.drain(&mut self.ware.uplink.returns);
         }
-        let mut uncarried = self.parked.iter().filter(|parked| parked.carried.is_none());
-        if uncarried.any(|parked| self.must_ask_for_key(now, &parked.contact)) {
-            self.unknown.asked(now, SUB_ASK_GAP_MS);
-        }
         let needs = self.take_needs(lane, now);
+        let keys = self.carried_keys(now, lane);
+        self.parked.extend(lacking);
         let Wanted { rate, target, most } = self.wanted(now);
         let renew = !self.is_idle(now);
         let stranded = self.stranded();
@@ -184,7 +184,7 @@ impl SubHome {
             held: ware.stock.held(now),
             stranded,
             terms: ware.terms.as_ref().map_or(0, |terms| terms.version),
-            keys: Vec::new(),
+            keys,
         };
         let pace = &mut self.pace;
         (pace.last, pace.last_report) = (now, now);
@@ -288,7 +288,7 @@ impl SubHome {
                 let landing = self.ware.uplink.land(now, reply.lane, reply.nonce, SUB_MARGIN_MS);
                 let Some(at) = landing else { return Vec::new() };
                 self.admit(at, &lease);
-                self.refuse_keys(at, reply.lane);
+                self.refuse_keys(at, reply.lane, &lease);
                 let replies = self.answer_parked(now, seed, reply.lane);
                 // A stored answer may rest on older terms: it is one to those who waited, and to nobody else.
                 let version = self.ware.terms.as_ref().map_or(0, |terms| terms.version);
@@ -345,15 +345,6 @@ impl SubHome {
         for refusal in lease.refused(stuck) {
             let until = from.plus_ms(refusal.for_ms);
             self.refusals.push(Running { refusal: refusal.clone(), until, version });
-        }
-    }
-
-    /// Notes which of the keys that this lane has asked for are not in the terms after the home's own answer.
-    fn refuse_keys(&mut self, at: Delivery, lane: u8) {
-        let Some(terms) = self.ware.terms.as_ref() else { return };
-        let carried = self.parked.iter().filter(|parked| parked.carried == Some(lane));
-        for key in carried.flat_map(|parked| &parked.contact.keys).filter(|key| !terms.keys.contains(key)) {
-            self.unknown.refuse(at.denied_from(), key);
         }
     }
 

@@ -3,6 +3,8 @@
 use super::contacts::Likely;
 use super::{Answer, Heard, Holder, Running};
 use crate::decision::Denial;
+use crate::ids::KeyId;
+use crate::lease::keys::REFUSED_MS;
 use crate::lease::message::{Body, HolderId, Lease, Reply, Terms};
 use crate::lease::stock::Delivery;
 use crate::lease::{MARGIN_MS, RESERVE_UNITS_MAX};
@@ -55,7 +57,7 @@ impl Holder {
         self.book.drain(self.stock.period, &mut self.uplink.returns);
         let stuck = self.stock.is_stuck(now, lease);
         self.refuse(at, lease, stuck);
-        self.refuse_keys(at, lane);
+        self.refuse_keys(at, lane, lease);
         self.reserve_left = RESERVE_UNITS_MAX;
         let minute_until = self.stock.slots.iter().map(|slot| slot.until).min();
         let likely = Likely { rate: self.demand.milli(now), minute_until };
@@ -82,11 +84,13 @@ impl Holder {
         }
     }
 
-    /// Notes which of the keys that this lane has asked for are not in the terms after its answer: nobody has newer ones.
-    fn refuse_keys(&mut self, at: Delivery, lane: u8) {
+    /// Notes which of the keys that this lane has asked for are revoked. Its answer may have been stored for a while: what
+    /// newer terms have is not.
+    fn refuse_keys(&mut self, at: Delivery, lane: u8, lease: &Lease) {
         let Some(terms) = self.terms.as_ref() else { return };
-        for key in self.waiting.keys_of(lane).filter(|key| !terms.keys.contains(key)) {
-            self.unknown.refuse(at.denied_from(), key);
+        let is_revoked = |key: &&KeyId| lease.revoked.contains(key) && !terms.keys.contains(key);
+        for key in self.waiting.keys_of(lane).filter(is_revoked) {
+            self.unknown.refuse(at.denied_from(), REFUSED_MS, key);
         }
     }
 

@@ -15,8 +15,16 @@ fn newer(version: u64, added: &str) -> Terms {
     Terms { version, keys: vec![key("k001"), key(added)], ..terms() }
 }
 
+/// The answer of a home that is sure: what it does not have is revoked.
 fn answer(contact: &Contact, now: Timestamp, terms: Option<Terms>) -> Reply {
-    reply(contact, Lease { terms, ..lease(now, 0) })
+    let known = terms.as_ref().map_or_else(|| vec![key("k001")], |terms| terms.keys.clone());
+    let revoked = contact.keys.iter().filter(|key| !known.contains(key)).cloned().collect();
+    reply(contact, Lease { terms, revoked, ..lease(now, 0) })
+}
+
+/// The answer of a home that cannot tell.
+fn unsure(contact: &Contact, now: Timestamp) -> Reply {
+    reply(contact, lease(now, 0))
 }
 
 fn waits(holder: &mut Holder, now: Timestamp, ask: &Ask) -> WaiterId {
@@ -88,7 +96,8 @@ fn a_holder_without_terms_asks_for_the_keys_of_all_its_requests_at_once() {
     assert_eq!((contacts.len(), &contacts[0].keys), (1, &vec![key("k001"), key("k666")]));
     let new = waits(&mut holder, start().plus_ms(1), &with_key("k002"));
     let second = holder.contacts(start().plus_ms(1)).remove(0);
-    holder.receive(start().plus_ms(2), reply(&contacts[0], lease(start(), 2)));
+    let first = Lease { revoked: vec![key("k666")], ..lease(start(), 2) };
+    holder.receive(start().plus_ms(2), reply(&contacts[0], first));
     assert_eq!(holder.outcome(start().plus_ms(2), known), Answer::Allow);
     assert_eq!(holder.outcome(start().plus_ms(2), revoked), REVOKED);
     assert_eq!(
@@ -126,6 +135,37 @@ fn nothing_is_served_from_the_reserve_for_a_key_that_nobody_knows() {
     assert_eq!(holder.outcome(late, unknown), Answer::Unavailable);
     assert_eq!(holder.outcome(late, dry_run), Answer::Unavailable);
     assert_eq!(holder.unsettled(), 1);
+}
+
+#[test]
+fn a_home_that_cannot_tell_refuses_nobody_and_is_asked_again() {
+    let mut holder = supplied(start(), 8);
+    let new = waits(&mut holder, start(), &with_key("k002"));
+    let question = holder.contacts(start()).remove(0);
+    holder.receive(start().plus_ms(10), unsure(&question, start()));
+    let late = waits(&mut holder, start().plus_ms(20), &with_key("k002"));
+    assert_eq!(holder.outcome(start().plus_ms(20), new), Answer::Wait(new));
+    assert!(
+        holder.contacts(start().plus_ms(990)).iter().all(|contact| contact.keys.is_empty()),
+        "once a second"
+    );
+    let at = start().plus_ms(1_000);
+    let again = holder.contacts(at).into_iter().find(|contact| !contact.keys.is_empty()).unwrap();
+    holder.receive(at, answer(&again, at, Some(newer(2, "k002"))));
+    for waiter in [new, late] {
+        assert_eq!(holder.outcome(at, waiter), Answer::Allow);
+    }
+}
+
+#[test]
+fn a_stored_answer_that_a_key_is_revoked_says_nothing_against_newer_terms() {
+    let mut holder = supplied(start(), 8);
+    let new = waits(&mut holder, start(), &with_key("k002"));
+    let question = holder.contacts(start()).remove(0);
+    let stored = Lease { revoked: vec![key("k002")], terms: Some(newer(2, "k002")), ..lease(start(), 0) };
+    holder.receive(start(), reply(&question, stored));
+    assert_eq!(holder.outcome(start(), new), Answer::Allow);
+    assert_eq!(holder.decide(start(), &with_key("k002")), Answer::Allow);
 }
 
 #[test]

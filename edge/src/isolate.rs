@@ -11,7 +11,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use runtime::State;
-use shared::decision::{Numbers, Verdict};
+use shared::decision::{Denial, Numbers, Verdict};
 use shared::home::HomeName;
 use shared::home::call::{ContactReply, Observing};
 use shared::json;
@@ -24,6 +24,7 @@ use shared::units::Units;
 
 use crate::conclude::{self, Decided};
 use crate::config::Config;
+use crate::observe;
 use crate::quick::Allowed;
 use crate::region::Region;
 use crate::step::{Deciding, Failure, Step};
@@ -67,7 +68,15 @@ struct Waiting {
     holder: HolderId,
     id: WaiterId,
     since: Timestamp,
-    deciding: Deciding,
+    asked: Asked,
+}
+
+/// What waits.
+#[derive(Debug)]
+enum Asked {
+    Deciding(Deciding),
+    /// Its key was not known.
+    Observing(Observing),
 }
 
 /// The background loop of one holder. Its mark is a time, so that a loop that died is missed.
@@ -174,7 +183,8 @@ impl Isolate {
                 let token = self.last;
                 if let Some(seat) = self.seats.get_mut(&deciding.home) {
                     seat.looked = Timestamp::default();
-                    seat.waiting.insert(token, Waiting { holder, id, since: now, deciding });
+                    let asked = Asked::Deciding(deciding);
+                    seat.waiting.insert(token, Waiting { holder, id, since: now, asked });
                 }
                 Turn::Wait(token)
             }
@@ -193,7 +203,10 @@ impl Isolate {
         let Some(waiting) = seat.waiting.remove(&token) else { return gone() };
         if let Some(code) = seat.refusal(now) {
             seat.abandon(&waiting);
-            return Turn::Step(conclude::refused(config, waiting.deciding, &code, now));
+            return Turn::Step(match waiting.asked {
+                Asked::Deciding(deciding) => conclude::refused(config, deciding, &code, now),
+                Asked::Observing(_) => conclude::failed(&code),
+            });
         }
         let Some(post) = seat.post_of(waiting.holder) else { return gone() };
         match post.holder.outcome(now, waiting.id) {
@@ -203,7 +216,11 @@ impl Isolate {
             }
             answer @ (Answer::Allow | Answer::Deny { .. } | Answer::AtHome | Answer::Unavailable) => {
                 let held = post.holder.take_held(Some(waiting.id));
-                let Waiting { holder, deciding, .. } = waiting;
+                let Waiting { holder, asked, .. } = waiting;
+                let deciding = match asked {
+                    Asked::Deciding(deciding) => deciding,
+                    Asked::Observing(observing) => return self.observed(observing, answer, now),
+                };
                 let deciding = self.hold(holder, held, deciding, now);
                 let Some(seat) = self.seats.get_mut(home) else { return gone() };
                 seat.conclude(config, (holder, deciding), answer, (now, Decided::Home))
@@ -288,6 +305,44 @@ impl Isolate {
         let Some(Held { holder, units, .. }) = seat.held.remove(&token) else { return };
         let Some(post) = seat.post_of(holder) else { return };
         if is_answered { post.holder.served(now, units) } else { post.holder.give_back(units) }
+    }
+
+    /// Notes what a client observed; one whose key is strange waits as requests do.
+    pub(crate) fn note(&mut self, observing: Observing, now: Timestamp) -> Turn {
+        match self.observe(&observing, now) {
+            Noted::Here => Turn::Step(observe::noted(&observing, None)),
+            Noted::KeyRevoked => Turn::Step(observe::noted(&observing, Some(Denial::KeyRevoked))),
+            Noted::AtHome => Turn::Step(Step::Observe(observing)),
+            Noted::Strange => self.await_key(observing, now),
+        }
+    }
+
+    fn await_key(&mut self, observing: Observing, now: Timestamp) -> Turn {
+        self.last = self.last.wrapping_add(1);
+        let token = self.last;
+        let Some(seat) = self.seats.get_mut(&observing.home) else { return gone() };
+        let holder = &mut seat.post.holder;
+        let Some(id) = holder.await_key(now, &observing.key, observing.kind) else {
+            return Turn::Step(Step::Observe(observing));
+        };
+        let holder = holder.id();
+        seat.looked = Timestamp::default();
+        let asked = Asked::Observing(observing);
+        seat.waiting.insert(token, Waiting { holder, id, since: now, asked });
+        Turn::Wait(token)
+    }
+
+    /// What became of an observation whose key was strange.
+    fn observed(&mut self, observing: Observing, answer: Answer, now: Timestamp) -> Turn {
+        Turn::Step(match answer {
+            Answer::Deny { denial, .. } => observe::noted(&observing, Some(denial)),
+            Answer::Wait(_) | Answer::Unavailable => Step::Answer(Failure::Home.answer()),
+            Answer::Allow | Answer::AtHome => match self.observe(&observing, now) {
+                Noted::Here => observe::noted(&observing, None),
+                Noted::KeyRevoked => observe::noted(&observing, Some(Denial::KeyRevoked)),
+                Noted::AtHome | Noted::Strange => Step::Observe(observing),
+            },
+        })
     }
 
     /// Notes what was observed, with the next report of the home's holder if that can be.

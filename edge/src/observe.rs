@@ -20,7 +20,7 @@ use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::conclude;
 use crate::gate::{self, Head};
-use crate::isolate::{self, Turn};
+use crate::isolate;
 use crate::step::{Answer, Failure, ObserveAnswer, Step};
 use crate::{config, told};
 
@@ -38,12 +38,7 @@ pub fn observe_body(authorization: &str, agent: &str, body: &str, now_ms: u64) -
         Err(answer) => return Step::Answer(*answer).to_text(),
     };
     let home = observing.home.clone();
-    let step = match isolate::with(|isolate| isolate.observe(&observing, now)) {
-        Noted::Here => noted(&observing, None),
-        Noted::KeyRevoked => noted(&observing, Some(Denial::KeyRevoked)),
-        Noted::AtHome => Step::Observe(observing),
-    };
-    told(Turn::Step(step), &home, now)
+    told(isolate::with(|isolate| isolate.note(observing, now)), &home, now)
 }
 
 /// Turns the home's reply to an observation into the answer.
@@ -89,8 +84,10 @@ pub fn answered(
     };
     if let (false, Ok(key), Ok(agent)) = (observed.is_empty(), KeyId::parse(key), AgentId::parse(agent)) {
         let observing = Observing { home: home.clone(), key, kind, agent, observed };
-        if isolate::with(|isolate| isolate.observe(&observing, now)) == Noted::AtHome {
-            return Step::Observe(observing).to_json();
+        match isolate::with(|isolate| isolate.observe(&observing, now)) {
+            // Whoever decided the request may know its key already.
+            Noted::AtHome | Noted::Strange => return Step::Observe(observing).to_json(),
+            Noted::Here | Noted::KeyRevoked => {}
         }
     }
     let restless = isolate::with(|isolate| isolate.is_restless(&home, now));
@@ -110,7 +107,8 @@ fn count(text: &str, max: u64) -> Units {
     Units::new(number.filter(|number| *number <= max).unwrap_or(0))
 }
 
-fn noted(observing: &Observing, denial: Option<Denial>) -> Step {
+/// The answer to an observation that was noted, or why it was not.
+pub(crate) fn noted(observing: &Observing, denial: Option<Denial>) -> Step {
     if denial.is_some() {
         return Step::Answer(gate::unauthorized_answer());
     }

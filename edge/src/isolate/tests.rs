@@ -453,3 +453,42 @@ fn a_holder_whose_contacts_have_all_failed_begins_anew() {
         assert!(isolate.contacts(&name(), at(ms + 1_000)).is_empty(), "nothing is sent again");
     }
 }
+
+fn observing(key: &str) -> Observing {
+    Observing {
+        home: name(),
+        key: KeyId::parse(key).unwrap(),
+        kind: Kind::Verify,
+        agent: AgentId::parse("bot").unwrap(),
+        observed: shared::cell::Observed { tokens_in: Units::new(7), ..Default::default() },
+    }
+}
+
+#[test]
+fn what_a_strange_key_observed_waits_for_the_home_as_its_requests_do() {
+    let (mut isolate, mut home) = (Isolate::default(), home(LeaseRules::default()));
+    first(&mut isolate, &mut home, at(0));
+    let Turn::Wait(new) = isolate.note(observing("k002"), at(10)) else { panic!("it does not wait") };
+    let Turn::Wait(revoked) = isolate.note(observing("k666"), at(10)) else { panic!("it does not wait") };
+    let keys = ["k001", "k002"].map(|id| KeyId::parse(id).unwrap()).to_vec();
+    let pulled = Policy { version: 2, keys, ..policy(LeaseRules::default()) };
+    let asked = ["k002", "k666"].map(|id| KeyId::parse(id).unwrap());
+    home.keys_known(at(10), &asked);
+    home.pull_begins(at(10));
+    home.pulled(at(10), pulled);
+    assert_eq!(exchange(&mut isolate, &mut home, at(10)), 1, "both are asked for at once");
+    assert_eq!(answered(isolate.outcome(&config(), &name(), new, at(11))).status, 200);
+    assert_eq!(answered(isolate.outcome(&config(), &name(), revoked, at(11))).status, 401);
+    assert_eq!(answered(isolate.note(observing("k002"), at(12))).status, 200);
+    assert_eq!(answered(isolate.note(observing("k666"), at(12))).status, 401);
+}
+
+#[test]
+fn what_a_strange_key_observed_is_not_refused_while_nobody_can_tell() {
+    let (mut isolate, mut home) = (Isolate::default(), home(LeaseRules::default()));
+    first(&mut isolate, &mut home, at(0));
+    let Turn::Wait(token) = isolate.note(observing("k002"), at(10)) else { panic!("it does not wait") };
+    exchange(&mut isolate, &mut home, at(10));
+    assert!(matches!(isolate.outcome(&config(), &name(), token, at(11)), Turn::Wait(_)));
+    assert_eq!(answered(isolate.outcome(&config(), &name(), token, at(2_000))).status, 503);
+}

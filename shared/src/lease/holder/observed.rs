@@ -1,7 +1,8 @@
 //! What is observed beside units: LLM tokens and anchors. It never decides anything.
 
-use super::Holder;
+use super::{Holder, WAITERS_MAX, WaiterId};
 use crate::cell::{CellKey, Observed};
+use crate::decision::Ask;
 use crate::ids::{AgentId, KeyId};
 use crate::kind::Kind;
 use crate::time::Timestamp;
@@ -11,7 +12,9 @@ use crate::time::Timestamp;
 pub enum Noted {
     /// It travels with the next report.
     Here,
-    /// The key is not among those that the home has sent.
+    /// The key is not among those that the home has sent: [`Holder::await_key`] waits until it is known.
+    Strange,
+    /// The home does not know the key either.
     KeyRevoked,
     /// The home itself must be told: neither keys nor the day are known here.
     AtHome,
@@ -28,12 +31,25 @@ impl Holder {
     ) -> Noted {
         let Some(terms) = self.terms.as_ref() else { return Noted::AtHome };
         if !terms.keys.contains(key) {
-            return Noted::KeyRevoked;
+            return if self.unknown.is_refused(now, key) { Noted::KeyRevoked } else { Noted::Strange };
         }
         let Some(at) = self.pace.home_time(now) else { return Noted::AtHome };
         if !observed.is_empty() {
             self.book.observe(now, &CellKey { day: at.day(), kind, agent: agent.clone() }, observed);
         }
         Noted::Here
+    }
+
+    /// Waits until it is known what becomes of a key, as requests with it do; `None` where too many wait.
+    ///
+    /// The outcome denies it, or something else may be done with it.
+    pub fn await_key(&mut self, now: Timestamp, key: &KeyId, kind: Kind) -> Option<WaiterId> {
+        if self.waiting.len() >= WAITERS_MAX || self.closing {
+            return None;
+        }
+        let (key, agent) = (key.clone(), AgentId::none());
+        // Nothing is spent by it.
+        let ask = Ask { key, kind, agent, cost: 0, dry_run: true, held: false };
+        Some(self.waiting.join(now, &ask, false))
     }
 }

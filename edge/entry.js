@@ -34,10 +34,6 @@ function target(url) {
   return parsed ? parsed.pathname + parsed.search : '';
 }
 
-// eslint-disable-next-line no-control-regex
-const ASCII = /^[\x00-\x7f]*$/;
-const composed = text => ASCII.test(text) ? text : text.normalize('NFC');
-
 const count = text => {
   const number = Number(text);
   return Number.isFinite(number) ? Math.min(number, 0xffffffff) : 0xffffffff;
@@ -236,18 +232,18 @@ function allowedAgain(question, request, env, ctx) {
 function serve(request, env, ctx) {
   const { headers, method, url } = request;
   const authorization = headers.get('authorization') ?? '';
-  const name = headers.get('palveron-agent') ?? '';
-  const question = `${method} ${url}\n${authorization}\n${name}`;
+  const agent = headers.get('palveron-agent') ?? '';
+  const question = `${method} ${url}\n${authorization}\n${agent}`;
   const response = allowedAgain(question, request, env, ctx);
   if (response) return response;
   const path = target(url);
   const line = `${method} ${path}\n${headers.get('host') ?? ''}\n${headers.get('upgrade') ?? ''}`;
-  const asked = { question, line, path, authorization, agent: composed(name), ours: [], short: false };
+  const asked = { question, line, path, authorization, agent, ours: [], short: false };
   let bytes = 0, length = 0;
   // Nothing of a check's headers is kept or forwarded, so only what the platform accepts limits them.
   if (!path.startsWith('/v1/check')) ({ bytes, length, ours: asked.ours } = look(headers));
   else if (!path.startsWith(ASKED_BY_ADDRESS)) length = count(headers.get('content-length') ?? '0');
-  const text = rust(() => meter.decide(asked.line, authorization, asked.agent, bytes, length, now()));
+  const text = rust(() => meter.decide(asked.line, authorization, agent, bytes, length, now()));
   asked.short = path === '/v1/check' && length > 0 && length <= SMALL_BYTES_MAX;
   return told(text, asked, request, env, ctx) ?? proceed(text, asked, request, env, ctx);
 }
@@ -264,13 +260,13 @@ async function proceed(text, asked, request, env, ctx) {
         asked.question = asked.short ? `${asked.question}\n${body}` : undefined;
         const response = asked.short && allowedAgain(asked.question, request, env, ctx);
         if (response) return response;
-        text = rust(() => meter.check(authorization, agent, composed(body), now()));
+        text = rust(() => meter.check(authorization, agent, body, now()));
         break;
       }
       case 'o': {
         const body = await bodyText(request, Number(text.slice(1)));
         if (body === undefined) return failure('body_too_large');
-        text = rust(() => meter.observeBody(authorization, agent, composed(body), now()));
+        text = rust(() => meter.observeBody(authorization, agent, body, now()));
         break;
       }
       case 'c':

@@ -19,6 +19,7 @@ use shared::units::Units;
 use shared::whole::whole;
 use shared::wire::POLICY_PATH;
 
+use crate::agent;
 use crate::config::Config;
 use crate::fields;
 use crate::step::{Answer, Caller, CheckBody, Deciding, ObserveBody, Reading, Step, Then, pair};
@@ -345,7 +346,7 @@ pub(crate) fn unauthorized_answer() -> Answer {
 }
 
 fn agent_of(field: &str, text: &str) -> Result<AgentId, Refused> {
-    AgentId::from_client(text).map_err(|_| rejected(field, text, AGENT))
+    agent::of_client(text).map_err(|_| rejected(field, text, AGENT))
 }
 
 /// What follows the authority of an absolute URL; the platform has normalised it. Empty where it could not.

@@ -12,6 +12,7 @@
 #[macro_use]
 extern crate alloc;
 
+mod agent;
 mod conclude;
 mod config;
 mod fields;

@@ -14,6 +14,7 @@ use shared::json;
 use shared::key::KeySecrets;
 use shared::time::Timestamp;
 
+use crate::agent;
 use crate::conclude;
 use crate::config::{self, Config};
 use crate::gate;
@@ -142,7 +143,7 @@ fn question(check: &Check<'_>) -> Result<Deciding, &'static str> {
     let key = config::with(|config| config.caller(&format!("Bearer {}", check.key)));
     let key = key.ok_or("unauthorized")?;
     let agent = match check.agent {
-        Some(text) => AgentId::from_client(text).map_err(|_| REFUSED)?,
+        Some(text) => agent::of_client(text).map_err(|_| REFUSED)?,
         None => AgentId::none(),
     };
     if !(1..=Ask::COST_MAX).contains(&check.cost) {

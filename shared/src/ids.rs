@@ -199,7 +199,7 @@ impl AgentId {
         !self.0.starts_with('~')
     }
 
-    /// Takes what a client sent: visible ASCII as it is, other text (already NFC) percent-encoded.
+    /// Takes what a client sent: visible ASCII as it is, other text, which is NFC by then, percent-encoded.
     ///
     /// # Errors
     /// When the text is empty, too long once encoded, or begins with the reserved `~`.

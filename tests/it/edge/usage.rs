@@ -89,16 +89,30 @@ async fn two_projects_never_mix_and_test_keys_are_counted_apart() -> Result<()> 
 }
 
 #[tokio::test]
-async fn an_agent_is_the_same_however_its_name_is_composed() -> Result<()> {
+async fn an_agent_is_the_same_however_its_name_is_composed_and_written() -> Result<()> {
     let stack = Stack::start().await?;
     let project = Project::ready(&stack, "names", Limits::WIDE).await?;
-    for agent in ["gr\u{f6}\u{df}e", "gro\u{308}\u{df}e"] {
+    let agents = ["gr\u{f6}\u{df}e", "gro\u{308}\u{df}e", r"gr\u00f6\u00DFe", r"gro\u0308\u00dfe"];
+    for agent in agents {
+        let body = format!(r#"{{"kind":"verify","agent":"{agent}"}}"#);
+        for path in ["/v1/check", "/v1/observe"] {
+            let call = Call::post(path, body.clone()).json().bearer(&project.key);
+            assert_eq!(call.send(stack.edge()).await?.status, 200, "{path} {body}");
+        }
+    }
+    for agent in &agents[..2] {
         let call = Call::post("/v1/verify", "{}").bearer(&project.key).agent(agent);
         assert_eq!(call.send(stack.edge()).await?.status, 200);
-        let body = serde_json::json!({"kind": "verify", "agent": agent}).to_string();
-        let check = Call::post("/v1/check", body).json().bearer(&project.key);
-        assert_eq!(check.send(stack.edge()).await?.status, 200);
     }
-    assert_eq!(project.reports(&stack, 4).await?.by_agent(), totals(&[("gr%C3%B6%C3%9Fe", 4)]));
+    for agent in ["gr%C3%B6%C3%9Fe", "gro%CC%88%C3%9Fe"] {
+        let path = format!("/v1/check?kind=verify&agent={agent}");
+        assert_eq!(Call::post(&path, "").bearer(&project.key).send(stack.edge()).await?.status, 200);
+    }
+    // An escaped backslash begins no escape.
+    let body = r#"{"kind":"verify","agent":"gr\\u00f6"}"#;
+    let call = Call::post("/v1/check", body).json().bearer(&project.key);
+    assert_eq!(call.send(stack.edge()).await?.status, 200);
+    let expected = totals(&[("gr%C3%B6%C3%9Fe", 8), (r"gr\u00f6", 1)]);
+    assert_eq!(project.reports(&stack, 9).await?.by_agent(), expected);
     stack.finish()
 }

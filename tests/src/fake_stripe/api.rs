@@ -5,16 +5,17 @@ use serde_json::{Value, json};
 use super::form::{self, at, text, texts};
 use super::refused::Refused;
 use super::world::{World, word};
-use super::{catalogue, checkout, customers, invoices, payments, portal, subscriptions};
+use super::{catalogue, checkout, customers, invoices, payments, portal, schedules, subscriptions};
 
 /// Collections that are read the same way: their path and the kind of their objects.
-const COLLECTIONS: [(&str, &str); 15] = [
+const COLLECTIONS: [(&str, &str); 16] = [
     ("customers", "customer"),
     ("products", "product"),
     ("prices", "price"),
     ("checkout/sessions", "checkout.session"),
     ("billing_portal/configurations", "billing_portal.configuration"),
     ("subscriptions", "subscription"),
+    ("subscription_schedules", "subscription_schedule"),
     ("invoices", "invoice"),
     ("invoiceitems", "invoiceitem"),
     ("payment_intents", "payment_intent"),
@@ -65,6 +66,7 @@ fn write(world: &mut World, parts: &[&str], p: &Value) -> Option<Result<Value, R
         ["billing_portal", "configurations", id] => portal::update_configuration(world, id, p),
         ["billing_portal", "sessions"] => portal::create_session(world, p),
         ["subscriptions", id] => subscriptions::update(world, id, p),
+        ["subscription_schedules", id, "release"] => schedules::release(world, id),
         ["invoices"] => invoices::create(world, p),
         ["invoices", id] => invoices::update(world, id, p),
         ["invoices", id, "finalize"] => invoices::finalize(world, id, p),

@@ -106,6 +106,7 @@ fn mark_open(world: &mut World, invoice: &mut Value) {
     invoice["hosted_invoice_url"] = json!(format!("{}/invoice/{id}", world.public_url));
     invoice["invoice_pdf"] = json!(format!("{}/invoice/{id}/pdf", world.public_url));
     invoice["status_transitions"]["finalized_at"] = json!(world.seconds());
+    from_balance(world, invoice);
     world.put(invoice);
     world.emit("invoice.finalized", invoice);
 }
@@ -307,6 +308,19 @@ fn to_balance(world: &mut World, invoice: &Value) {
     invoice["amount_due"] = json!(0);
     invoice["amount_remaining"] = json!(0);
     world.put(&invoice);
+}
+
+/// What the customer had too much pays first.
+fn from_balance(world: &mut World, invoice: &mut Value) {
+    let Some(mut customer) = world.any(&word(invoice, "customer")) else { return };
+    let (balance, due) = (amount(&customer, "balance"), amount(invoice, "amount_due"));
+    let paid = balance.saturating_neg().min(due).max(0);
+    if paid > 0 {
+        customer["balance"] = json!(balance.saturating_add(paid));
+        world.put(&customer);
+        invoice["amount_due"] = json!(due.saturating_sub(paid));
+        invoice["amount_remaining"] = invoice["amount_due"].clone();
+    }
 }
 
 fn subscription_of(invoice: &Value) -> Option<String> {

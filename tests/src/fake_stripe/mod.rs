@@ -1,6 +1,6 @@
 //! A stateful stand-in for Stripe, with a clock that can be moved and webhooks signed as Stripe signs them.
 //!
-//! It knows customers, prices, Checkout, the portal, subscriptions, invoices, refunds and disputes. It listens on loopback, takes keys of test mode only, and moves no money. It must never know anything of
+//! It knows customers, prices, Checkout, the portal, subscriptions and their schedules, invoices, refunds and disputes. It listens on loopback, takes keys of test mode only, and moves no money. It must never know anything of
 //! the meter: what it does follows from Stripe's documentation alone. What it cannot do is answered 404.
 #![expect(
     clippy::indexing_slicing,
@@ -21,6 +21,7 @@ mod pages;
 mod payments;
 mod portal;
 mod refused;
+mod schedules;
 mod server;
 mod subscriptions;
 #[cfg(test)]

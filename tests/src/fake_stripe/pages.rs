@@ -53,7 +53,13 @@ pub(super) fn portal(world: &World, session: &Value, told: &str) -> String {
         .filter(|one| one["customer"] == customer.as_str())
         .map(|one| {
             let price = &one["items"]["data"][0]["price"];
-            let end = if one["cancel_at_period_end"] == true { ", ends with the paid time" } else { "" };
+            let end = if one["cancel_at_period_end"] == true {
+                ", ends with the paid time"
+            } else if one["schedule"].is_string() {
+                ", changes with the end of the paid time"
+            } else {
+                ""
+            };
             format!(
                 "<li>{} ({}): {}{end}</li>",
                 escaped(&word(price, "lookup_key")),
@@ -83,6 +89,7 @@ pub(super) fn portal(world: &World, session: &Value, told: &str) -> String {
     let buttons = [
         ("cancel", "Cancel at the end of the paid time"),
         ("resume", "Do not cancel"),
+        ("take_back", "Do not change at the end of the paid time"),
         ("card_fails", "Let my card fail"),
         ("card_works", "Let my card work"),
     ];

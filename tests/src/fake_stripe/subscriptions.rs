@@ -7,7 +7,7 @@ use super::form::{self, at, merge_metadata, text};
 use super::invoices::{self, Draft};
 use super::refused::Refused;
 use super::world::{Due, World, amount, word};
-use super::{catalogue_line, customers, payments};
+use super::{catalogue_line, customers, payments, schedules};
 
 /// The subscription that a paid Checkout session begins, with its first invoice open.
 pub(super) fn begin(world: &mut World, session: &Value, method: &str) -> Result<Value, Refused> {
@@ -46,7 +46,7 @@ fn item(world: &mut World, price: &Value, quantity: i64) -> Value {
 }
 
 /// When the paid time that began at `anchor` has been renewed that often.
-fn period_end(anchor: u64, price: &Value, times: u32) -> u64 {
+pub(super) fn period_end(anchor: u64, price: &Value, times: u32) -> u64 {
     let months = if price["recurring"]["interval"] == "year" { 12 } else { 1 };
     let anchor = Timestamp::from_ms(anchor.saturating_mul(1_000));
     let mut period = anchor.period();
@@ -77,6 +77,7 @@ pub(super) fn update(world: &mut World, id: &str, p: &Value) -> Result<Value, Re
     });
     merge_metadata(&mut subscription, at(p, "metadata"));
     if text(p, "cancel_at_period_end").is_some() {
+        schedules::refuse_cancel(&subscription)?;
         set_cancel(world, &mut subscription, form::flag(p, "cancel_at_period_end"));
     }
     if let Some(method) = text(p, "default_payment_method") {
@@ -92,7 +93,7 @@ pub(super) fn update(world: &mut World, id: &str, p: &Value) -> Result<Value, Re
     Ok(subscription)
 }
 
-fn live(world: &World, id: &str) -> Result<Value, Refused> {
+pub(super) fn live(world: &World, id: &str) -> Result<Value, Refused> {
     let subscription = world.get("subscription", id)?;
     if subscription["status"] == "canceled" {
         return Err(Refused::state(
@@ -135,7 +136,8 @@ fn switch(
     world.put(&subscription);
     plan_end(world, &subscription);
     let due = price_of_rest.saturating_sub(credit);
-    if invoiced && due > 0 {
+    // What the customer has too much is kept for later invoices.
+    if invoiced && due != 0 {
         let mut line = catalogue_line(world, price, 1);
         line["amount_total"] = json!(due);
         bill(world, &mut subscription, "subscription_update", &line)?;
@@ -179,6 +181,7 @@ pub(super) fn cancel(world: &mut World, id: &str) -> Result<Value, Refused> {
     if subscription["canceled_at"].is_null() {
         subscription["canceled_at"] = json!(world.seconds());
     }
+    schedules::canceled(world, &mut subscription);
     world.put(&subscription);
     world.unplan(|due| *due == Due::EndOfPaidTime(id.to_owned()));
     world.emit("customer.subscription.deleted", &subscription);
@@ -191,16 +194,16 @@ pub(super) fn paid_time_ended(world: &mut World, id: &str) -> Result<(), Refused
     if subscription["cancel_at_period_end"] == json!(true) {
         return cancel(world, id).map(drop);
     }
-    let scheduled = subscription["_scheduled_price"].take();
-    if let Some(price) = scheduled.as_str().and_then(|id| world.any(id)) {
+    let scheduled = schedules::advance(world, &mut subscription);
+    let is_scheduled = scheduled.is_some();
+    if let Some(price) = scheduled {
         subscription["items"]["data"][0]["price"] = price;
-        subscription["schedule"] = Value::Null;
         subscription["billing_cycle_anchor"] = json!(paid_until(&subscription));
         subscription["_renewals"] = json!(0);
     }
     let anchor = subscription["billing_cycle_anchor"].as_u64().unwrap_or_default();
     let before = subscription["_renewals"].as_u64().unwrap_or_default();
-    let renewals = if scheduled.is_string() { 0 } else { before.saturating_add(1) };
+    let renewals = if is_scheduled { 0 } else { before.saturating_add(1) };
     subscription["_renewals"] = json!(renewals);
     let times = u32::try_from(renewals.saturating_add(1)).unwrap_or(u32::MAX);
     let item = &mut subscription["items"]["data"][0];
@@ -213,16 +216,6 @@ pub(super) fn paid_time_ended(world: &mut World, id: &str) -> Result<(), Refused
     bill(world, &mut subscription, "subscription_cycle", &line)?;
     world.emit("customer.subscription.updated", &subscription);
     Ok(())
-}
-
-/// Plans another price for when the paid time is over.
-pub(super) fn schedule(world: &mut World, id: &str, price: &str) -> Result<Value, Refused> {
-    let mut subscription = live(world, id)?;
-    subscription["_scheduled_price"] = world.get("price", price)?["id"].clone();
-    subscription["schedule"] = json!(world.new_id("sub_sched"));
-    world.put(&subscription);
-    world.emit("customer.subscription.updated", &subscription);
-    Ok(subscription)
 }
 
 /// Follows the payment of one of the subscription's invoices.

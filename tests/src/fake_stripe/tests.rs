@@ -190,29 +190,120 @@ fn a_failing_card_makes_past_due_and_at_last_ends_the_subscription() {
     assert_eq!(shop.get(&format!("subscriptions/{id}"))["status"], "canceled");
 }
 
+/// A subscription, and what is done to it by the portal.
+struct Portal {
+    shop: Shop,
+    subscription: String,
+}
+
+impl Portal {
+    fn open() -> Self {
+        let mut shop = Shop::open();
+        let subscription = shop.subscribe();
+        Self { shop, subscription }
+    }
+
+    /// The customer confirms another price, where changes wait under those conditions.
+    fn confirm(&mut self, price: &str, conditions: &[&str]) {
+        let update = "features[subscription_update]";
+        let mut form = format!(
+            "{update}[enabled]=true&{update}[proration_behavior]=always_invoice&{update}[products][0][product]=p&{update}[products][0][prices][0]={price}"
+        );
+        for (place, condition) in conditions.iter().enumerate() {
+            form += &format!("&{update}[schedule_at_period_end][conditions][{place}][type]={condition}");
+        }
+        let configuration = word(&post(&mut self.shop.world, "billing_portal/configurations", &form), "id");
+        let change = "flow_data[subscription_update_confirm]";
+        let form = format!(
+            "customer={}&configuration={configuration}&flow_data[type]=subscription_update_confirm&{change}[subscription]={}&{change}[items][0][price]={price}",
+            self.shop.customer, self.subscription
+        );
+        let session = word(&post(&mut self.shop.world, "billing_portal/sessions", &form), "id");
+        self.act(&session, "confirm").unwrap();
+    }
+
+    fn act(&mut self, session: &str, action: &str) -> Result<Value, u16> {
+        let body = json!({ "action": action }).to_string();
+        let path = format!("/_fake/portal/{session}");
+        control::call(&mut self.shop.world, "POST", &path, body.as_bytes()).map_err(|refused| refused.status)
+    }
+
+    fn subscription(&mut self) -> Value {
+        self.shop.get(&format!("subscriptions/{}", self.subscription))
+    }
+
+    fn price(&mut self) -> Value {
+        self.subscription()["items"]["data"][0]["price"]["id"].clone()
+    }
+}
+
 #[test]
 fn an_upgrade_is_invoiced_at_once_and_a_downgrade_waits() {
-    let mut shop = Shop::open();
-    let id = shop.subscribe();
-    let (customer, bigger, plan) = (shop.customer.clone(), shop.bigger.clone(), shop.plan.clone());
-    let confirm = |shop: &mut Shop, price: &str| {
-        let form = format!(
-            "customer={customer}&flow_data[type]=subscription_update_confirm&flow_data[subscription_update_confirm][subscription]={id}&flow_data[subscription_update_confirm][items][0][price]={price}"
-        );
-        let session = word(&post(&mut shop.world, "billing_portal/sessions", &form), "id");
-        let path = format!("/_fake/portal/{session}");
-        control::call(&mut shop.world, "POST", &path, br#"{"action":"confirm"}"#).unwrap();
-    };
-    let price =
-        |shop: &mut Shop| shop.get(&format!("subscriptions/{id}"))["items"]["data"][0]["price"]["id"].clone();
-    confirm(&mut shop, &bigger);
-    assert_eq!(price(&mut shop), json!(bigger));
-    let invoice = shop.get("invoices")["data"][0].clone();
+    let mut portal = Portal::open();
+    let (bigger, plan) = (portal.shop.bigger.clone(), portal.shop.plan.clone());
+    let conditions = ["decreasing_item_amount", "shortening_interval"];
+    portal.confirm(&bigger, &conditions);
+    assert_eq!(portal.price(), json!(bigger));
+    let invoice = portal.shop.get("invoices")["data"][0].clone();
     assert_eq!((&invoice["status"], &invoice["amount_paid"]), (&json!("paid"), &json!(25_000)));
-    confirm(&mut shop, &plan);
-    assert_eq!(price(&mut shop), json!(bigger));
-    shop.later(31);
-    assert_eq!(price(&mut shop), json!(plan));
+    portal.confirm(&plan, &conditions);
+    assert_eq!(portal.price(), json!(bigger));
+    let subscription = portal.subscription();
+    let schedule = portal.shop.get(&format!("subscription_schedules/{}", word(&subscription, "schedule")));
+    let end = &subscription["items"]["data"][0]["current_period_end"];
+    assert_eq!((&schedule["status"], &schedule["current_phase"]["end_date"]), (&json!("active"), end));
+    let next = &schedule["phases"][1];
+    assert_eq!((&next["start_date"], &next["items"][0]["price"]), (end, &json!(plan)));
+    portal.shop.later(31);
+    assert_eq!(portal.price(), json!(plan));
+    assert!(portal.subscription()["schedule"].is_string(), "its last phase is running");
+    portal.shop.later(31);
+    assert_eq!((portal.price(), portal.subscription()["schedule"].clone()), (json!(plan), Value::Null));
+}
+
+#[test]
+fn what_waits_can_be_taken_back_and_another_change_comes_behind_it() {
+    let mut portal = Portal::open();
+    let (bigger, plan) = (portal.shop.bigger.clone(), portal.shop.plan.clone());
+    portal.confirm(&bigger, &[]);
+    portal.confirm(&plan, &["decreasing_item_amount"]);
+    let form = format!("customer={}", portal.shop.customer);
+    let session = word(&post(&mut portal.shop.world, "billing_portal/sessions", &form), "id");
+    assert_eq!(portal.act(&session, "cancel"), Err(400), "the schedule says when it ends");
+    portal.act(&session, "take_back").unwrap();
+    assert_eq!(portal.subscription()["schedule"], Value::Null);
+    assert_eq!(portal.act(&session, "take_back"), Err(400));
+    portal.shop.later(31);
+    assert_eq!(portal.price(), json!(bigger));
+    for _ in 0..2 {
+        portal.confirm(&plan, &["decreasing_item_amount"]);
+    }
+    let schedule = word(&portal.subscription(), "schedule");
+    let schedule = portal.shop.get(&format!("subscription_schedules/{schedule}"));
+    assert_eq!(schedule["phases"].as_array().map(Vec::len), Some(3));
+}
+
+#[test]
+fn a_change_that_owes_nothing_leaves_a_balance_that_pays_later_invoices() {
+    let mut portal = Portal::open();
+    let (bigger, plan) = (portal.shop.bigger.clone(), portal.shop.plan.clone());
+    portal.confirm(&bigger, &[]);
+    portal.confirm(&plan, &[]);
+    assert_eq!(portal.price(), json!(plan), "no condition has it wait");
+    let invoices = portal.shop.get("invoices");
+    assert_eq!(invoices["data"][0]["status"], "paid");
+    assert_eq!(
+        (&invoices["data"][0]["total"], &invoices["data"][0]["amount_due"]),
+        (&json!(-25_000), &json!(0))
+    );
+    portal.shop.later(31);
+    let renewal = portal.shop.get("invoices")["data"][0].clone();
+    assert_eq!(
+        (&renewal["total"], &renewal["amount_due"], &renewal["status"]),
+        (&json!(4_900), &json!(0), &json!("paid"))
+    );
+    let customer = portal.shop.get(&format!("customers/{}", portal.shop.customer.clone()));
+    assert_eq!(customer["balance"], -20_100);
 }
 
 #[test]

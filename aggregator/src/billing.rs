@@ -1,7 +1,7 @@
 //! What customers and operators are shown of a ledger. Figures are the ledger's; nothing is computed here
 //! that it could say itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -13,13 +13,18 @@ use shared::units::Units;
 use crate::book::{Book, Crossed};
 use crate::ledger::bill::Bill;
 use crate::ledger::entry::{EntryNumber, Fact, LotId, Movement, OverageSetting};
-use crate::ledger::explain::{Reason, Verdict, standing, why_billed};
+use crate::ledger::explain::{Reason, Verdict, why_billed};
 use crate::ledger::forecast::{Forecast, forecast};
 use crate::ledger::money::{Currency, Money};
 use crate::ledger::month::{free, month};
 use crate::ledger::refusal::Refusal;
 use crate::ledger::statement::{LotPart, Statement, lot_history, statement};
-use crate::ledger::timeline::OverageState;
+use crate::ledger::terms::{Interval, Limits};
+use crate::ledger::timeline::{OverageState, Timeline};
+use crate::project::Project;
+use crate::stripe::goods::Good;
+use crate::stripe::paying::{OverdueView, Paying};
+use crate::stripe::schedule::Waiting;
 use crate::stripe::top_up::AutoTopUpView;
 
 /// The body of `GET /api/v1/billing/plan`.
@@ -30,12 +35,17 @@ pub struct PlanView {
     catalogue: u32,
     period: Period,
     resets_at: String,
+    /// The month's units as they are enforced, what `/v1/quota` calls `included`; the same as `enforced.quota`.
     quota: Units,
     used: Units,
-    /// Units that the quota pays for; lots and overage pay for the others.
+    /// Deprecated: `billed.from_quota`, under a word that means the whole quota at `/v1/quota`.
     included: Units,
-    /// What is left before requests are denied; `null` is without a limit.
+    /// What is left before requests are denied, `null` is without a limit; the same as `enforced.remaining`.
     remaining: Option<Units>,
+    /// What the edge decides by.
+    enforced: EnforcedView,
+    /// What the month is billed by.
+    billed: BilledUnits,
     lots: LotsView,
     auto_overage: bool,
     /// In minor units; `null` is no cap.
@@ -51,10 +61,71 @@ pub struct PlanView {
     thresholds: Vec<u8>,
     crossings: Vec<CrossingView>,
     limits: LimitsView,
-    /// When the project falls to community unless what is overdue is paid; `null` where nothing is.
+    /// The plan that is subscribed to; `plan` is another while what is overdue was not paid within its grace.
+    subscribed: Plan,
+    /// When the project falls to community unless what is overdue is paid; `null` where nothing is, or it has fallen.
     falls_at: Option<String>,
-    /// Changes of plan that come by themselves, such as a cancellation at the end of paid time.
+    /// When the project fell to community because of what is overdue; `null` where it has not.
+    fell_at: Option<String>,
+    /// Since when a payment is overdue; `null` where none is.
+    overdue_since: Option<String>,
+    /// What is overdue, the oldest first: how much, and where it is paid.
+    overdue: Vec<OverdueView>,
+    /// What will go wrong unless something is done.
+    warnings: Vec<WarningView>,
+    /// Changes of plan or interval that come by themselves, such as a cancellation at the end of paid time.
     planned: Vec<PlannedView>,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
+struct EnforcedView {
+    /// The project's own quota where an operator has set one, else that of its plan.
+    quota: Units,
+    /// What is left of it, of lots and of overage; `null` is without a limit.
+    remaining: Option<Units>,
+}
+
+/// Which source pays for which units; together they are what was used.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+struct BilledUnits {
+    /// The largest quota that was in force in the month.
+    quota: Units,
+    from_quota: Units,
+    from_lots: Units,
+    from_overage: Units,
+    /// Units that nothing pays for, and that are not billed.
+    uncovered: Units,
+}
+
+impl From<&Statement> for BilledUnits {
+    fn from(paid: &Statement) -> Self {
+        let from_lots = paid.lots.iter().fold(Units::ZERO, |sum, part| sum.saturating_add(part.units));
+        let (from_overage, uncovered) = (paid.overage, paid.uncovered);
+        Self { quota: paid.quota, from_quota: paid.included, from_lots, from_overage, uncovered }
+    }
+}
+
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+struct WarningView {
+    /// `no_payment_method`.
+    code: &'static str,
+    /// What is wrong, and what to do.
+    detail: &'static str,
+}
+
+impl WarningView {
+    fn all(timeline: &Timeline, paying: &Paying, now: Timestamp) -> Vec<Self> {
+        // Contracts are invoiced apart, and community has no overage.
+        let is_charged = matches!(timeline.terms_at(now).plan, Plan::Pro | Plan::Business);
+        let is_on = timeline.setting_at(now) != OverageSetting::Off;
+        let unpayable = is_on && is_charged && !paying.has_method;
+        unpayable.then_some(Self::NO_PAYMENT_METHOD).into_iter().collect()
+    }
+
+    const NO_PAYMENT_METHOD: Self = Self {
+        code: "no_payment_method",
+        detail: "Overage is on, and there is nothing on file that its invoice can be charged to. Subscribe by POST /api/v1/stripe/checkout, or add a payment method in the portal (GET /api/v1/stripe/portal); an invoice that is not paid turns overage off.",
+    };
 }
 
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -64,11 +135,36 @@ struct LimitsView {
     members_max: Option<u32>,
 }
 
+impl LimitsView {
+    fn of(project: &Project, plan: &Limits) -> Self {
+        let (rpm, Limits { agents_max, members_max, .. }) = (project.rpm(plan), plan);
+        Self { rpm, agents_max: *agents_max, members_max: *members_max }
+    }
+}
+
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 struct PlannedView {
     plan: Plan,
     quota: Units,
+    /// How often it is paid from then on; `null` where nothing is, or another was agreed.
+    interval: Option<Interval>,
     at: String,
+}
+
+impl PlannedView {
+    /// What comes by itself: what the ledger plans, and what waits at Stripe without a change of quota.
+    fn all(timeline: &Timeline, waiting: &[Waiting], now: Timestamp) -> Vec<Self> {
+        let waits = waiting.iter().filter(|waits| waits.at > now).map(|Waiting { at, good }| (*at, *good));
+        let waits: BTreeMap<Timestamp, Good> = waits.collect();
+        let planned = timeline.planned_after(now).map(|(at, _)| *at);
+        let instants: BTreeSet<Timestamp> = planned.chain(waits.keys().copied()).collect();
+        let view = |at: Timestamp| {
+            let terms = timeline.subscribed_at(at);
+            let interval = waits.get(&at).and_then(|good| good.interval());
+            Self { plan: terms.plan, quota: terms.included, interval, at: at.to_string() }
+        };
+        instants.into_iter().map(view).collect()
+    }
 }
 
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -100,7 +196,7 @@ struct CrossingView {
 }
 
 impl PlanView {
-    /// Where the project stands in the present month.
+    /// Where the project stands in the present month, with what Stripe has said of its payments.
     ///
     /// # Errors
     /// When an amount is too large.
@@ -108,16 +204,18 @@ impl PlanView {
         book: &Book,
         daily: &BTreeMap<Day, Units>,
         crossed: Vec<(Crossed, Timestamp)>,
+        paying: Paying,
         now: Timestamp,
     ) -> Result<Self, Refusal> {
         let (seen, timeline) = (book.seen(now), book.ledger.timeline());
-        let stands = standing(&book.ledger, seen)?;
+        let stands = book.standing(now)?;
         let paid = statement(&book.ledger, seen, stands.period)?;
         let terms = timeline.terms_at(now);
         let remaining = match stands.verdict {
             Verdict::Served(left) => left,
             Verdict::QuotaExhausted(_) | Verdict::Suspended => Some(Units::ZERO),
         };
+        let falls_at = timeline.falls_at(now);
         let (auto_overage, cap) = match timeline.setting_at(now) {
             OverageSetting::Off => (false, None),
             OverageSetting::On { cap } => (true, cap),
@@ -132,6 +230,8 @@ impl PlanView {
             used: stands.used,
             included: paid.included,
             remaining,
+            enforced: EnforcedView { quota: stands.quota, remaining },
+            billed: BilledUnits::from(&paid),
             lots: LotsView { left: stands.lots_left, used: paid.lots },
             auto_overage,
             overage_cap: cap.map(Money::as_cap),
@@ -147,20 +247,14 @@ impl PlanView {
             forecast: forecast(daily, now.day(), book.project.created.day(), remaining).into(),
             thresholds: book.project.levels(&terms.limits).clone().into(),
             crossings: crossed.into_iter().map(CrossingView::from).collect(),
-            limits: LimitsView {
-                rpm: book.project.rpm(&terms.limits),
-                agents_max: terms.limits.agents_max,
-                members_max: terms.limits.members_max,
-            },
-            falls_at: timeline.falls_at(now).filter(|at| *at > now).map(|at| at.to_string()),
-            planned: timeline
-                .planned_after(now)
-                .map(|(at, terms)| PlannedView {
-                    plan: terms.plan,
-                    quota: terms.included,
-                    at: at.to_string(),
-                })
-                .collect(),
+            limits: LimitsView::of(&book.project, &terms.limits),
+            subscribed: timeline.subscribed_at(now).plan,
+            falls_at: falls_at.filter(|at| *at > now).map(|at| at.to_string()),
+            fell_at: falls_at.filter(|at| *at <= now).map(|at| at.to_string()),
+            overdue_since: timeline.overdue_since(now).map(|at| at.to_string()),
+            warnings: WarningView::all(timeline, &paying, now),
+            planned: PlannedView::all(timeline, &paying.waiting, now),
+            overdue: paying.overdue.into_iter().map(OverdueView::from).collect(),
         })
     }
 }
@@ -311,9 +405,13 @@ pub struct Explanation {
 struct NowView {
     period: Period,
     plan: Plan,
+    /// The quota that is enforced: the project's own where an operator has set one, else that of its plan.
     quota: Units,
+    /// The quota that the month is billed by: the largest that was in force in it.
+    billed_quota: Units,
     used: Units,
     lots_left: Units,
+    /// By what is enforced.
     verdict: Verdict,
     rests_on: Vec<EntryNumber>,
 }
@@ -331,7 +429,7 @@ impl Explanation {
     /// When an amount is too large.
     pub fn new(book: &Book, period: Period, now: Timestamp) -> Result<Self, Refusal> {
         let seen = book.seen(now);
-        let stands = standing(&book.ledger, seen)?;
+        let stands = book.standing(now)?;
         let reasons = why_billed(&book.ledger, seen, period)?;
         Ok(Self {
             project: book.project.id.clone(),
@@ -339,6 +437,7 @@ impl Explanation {
                 period: stands.period,
                 plan: stands.plan,
                 quota: stands.quota,
+                billed_quota: stands.billed_quota,
                 used: stands.used,
                 lots_left: stands.lots_left,
                 verdict: stands.verdict,

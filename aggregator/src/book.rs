@@ -12,6 +12,7 @@ use shared::units::Units;
 use crate::ledger::close::{self, Final};
 use crate::ledger::crossing::{Crossing, Position, crossings};
 use crate::ledger::entry::{EntryNumber, OverageSetting, Posting, Usage};
+use crate::ledger::explain::{Standing, standing};
 use crate::ledger::lots;
 use crate::ledger::month::Seen;
 use crate::ledger::plan;
@@ -75,6 +76,14 @@ impl Book {
         Ok(self)
     }
 
+    /// Where the project stands, by what is enforced.
+    ///
+    /// # Errors
+    /// When an amount is too large.
+    pub fn standing(&self, now: Timestamp) -> Result<Standing, Refusal> {
+        standing(&self.ledger, self.seen(now), self.project.included_own)
+    }
+
     /// The crossings of an open period that are due and have not fired, in rising order. `denied` is the
     /// quota under which a home denied a request in it, if it did.
     #[must_use]
@@ -87,11 +96,13 @@ impl Book {
         let timeline = self.ledger.timeline();
         let quota = timeline.quota(period, now);
         let used = self.seen(now).usage(period).units;
-        // A denial under less than what is enforced now was one of the quota before its rise.
         let enforced = self.project.included_own.unwrap_or(quota.included());
+        // Percentages are of what is enforced; a limit of now was not that of a month that is over.
+        let counts = if period < now.period() { quota.included() } else { enforced };
+        // A denial under less than what is enforced now was one of the quota before its rise.
         let begun = period <= now.plus_ms(MS_AHEAD_MAX).period();
         let denied = begun && denied.is_some_and(|under| under >= enforced);
-        let at = Position { period, quota_version: quota.version, quota: quota.included(), used, denied };
+        let at = Position { period, quota_version: quota.version, quota: counts, used, denied };
         let crossed = |crossing| Crossed { crossing, quota: at.quota, used };
         crossings(at, self.project.levels(&timeline.terms_at(now).limits), &self.fired)
             .into_iter()
@@ -145,7 +156,7 @@ impl Book {
             book = book.append(now, postings)?;
         }
         if before.status != book.project.status {
-            let postings = standing(book.project.status);
+            let postings = status(book.project.status);
             book = book.append(now, postings)?;
         }
         Ok(book.following(now))
@@ -180,9 +191,9 @@ impl Book {
     ///
     /// # Errors
     /// When the catalogue lacks the plan.
-    pub fn freed_by_upgrade(mut self, catalogue: &Catalogue, plan: Plan) -> Result<Self, Refusal> {
-        let gives = PlanTerms::of(catalogue, plan)?.included;
-        if plan > self.project.plan && self.project.included_own.is_some_and(|own| own < gives) {
+    pub fn freed_by_upgrade(mut self, catalogue: &Catalogue, from: Plan, to: Plan) -> Result<Self, Refusal> {
+        let gives = PlanTerms::of(catalogue, to)?.included;
+        if to > from && self.project.included_own.is_some_and(|own| own < gives) {
             self.project.included_own = None;
         }
         Ok(self)
@@ -214,7 +225,7 @@ pub fn opening(project: &Project, catalogue: &Catalogue) -> Result<Ledger, Refus
     let ledger = ledger.append(at, postings)?;
     match project.status {
         Status::Active => Ok(ledger),
-        Status::Suspended => ledger.append(at, standing(Status::Suspended)),
+        Status::Suspended => ledger.append(at, status(Status::Suspended)),
     }
 }
 
@@ -224,7 +235,7 @@ fn terms(catalogue: &Catalogue, plan: Plan, included_own: Option<Units>) -> Resu
     Ok(PlanTerms { included: included_own.unwrap_or(terms.included), ..terms })
 }
 
-fn standing(status: Status) -> Vec<Posting> {
+fn status(status: Status) -> Vec<Posting> {
     match status {
         Status::Active => plan::resume(),
         Status::Suspended => plan::suspend(BY_OPERATOR.to_owned()),

@@ -133,6 +133,14 @@ actions! {
     AutoTopUpBegun => "auto_top_up.begun";
     /// Automatic top-ups have stopped, because payments failed.
     AutoTopUpStopped => "auto_top_up.stopped";
+    /// A subscription at Stripe gave, took or planned a plan.
+    SubscriptionFollowed => "subscription.followed";
+    /// A payment is overdue.
+    PaymentOverdue => "payment.overdue";
+    /// What was overdue is paid.
+    PaymentRecovered => "payment.recovered";
+    /// A project fell to community, because what was overdue was not paid within its grace.
+    PlanFell => "plan.fell";
     /// Units were given.
     CreditGiven => "credit.given";
     /// Units of a closed month were taken back.

@@ -103,7 +103,7 @@ async fn run_sync(sync: Sync, context: Context) -> anyhow::Result<()> {
         sync_goods::apply(&api, &context.store, &found).await?;
     }
     let back = settings.return_urls.default_url("portal");
-    lines.extend(sync_goods::portal(&api, &context.store, &back, sync.dry_run).await?);
+    lines.extend(sync_goods::portals(&api, &context.store, &back, sync.dry_run).await?);
     let synced = Synced { applied: !sync.dry_run && !lines.is_empty(), differences: lines };
     print::result(sync.format, &synced, |synced| match synced.differences.as_slice() {
         [] => "Stripe is as the catalogue says.".to_owned(),

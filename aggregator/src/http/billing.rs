@@ -156,7 +156,9 @@ pub(super) async fn set_plan(
     let daily = app.store.daily_units(&project.id, now.day()).await?;
     let crossed = change.crossed(&project.id, now.period()).await?;
     let topping_up = change.auto_top_up(&project.id, now).await?;
-    let view = PlanView::new(&posted.book, &daily, crossed, now).map_err(|refusal| refused(&refusal))?;
+    let paying = app.store.paying(&project.id).await?;
+    let view = PlanView::new(&posted.book, &daily, crossed, paying, now);
+    let view = view.map_err(|refusal| refused(&refusal))?;
     let view = view.topping_up(topping_up);
     change.answer(StatusCode::OK, &view).await
 }
@@ -195,7 +197,8 @@ async fn view(app: &App, book: &Book) -> Result<Json<PlanView>, Failure> {
     let daily = app.store.daily_units(&book.project.id, now.day()).await?;
     let crossed = app.store.crossed(&book.project.id, now.period()).await?;
     let topping_up = app.store.auto_top_up(&book.project.id, now).await?;
-    let view = PlanView::new(book, &daily, crossed, now).map_err(|refusal| refused(&refusal))?;
+    let paying = app.store.paying(&book.project.id).await?;
+    let view = PlanView::new(book, &daily, crossed, paying, now).map_err(|refusal| refused(&refusal))?;
     Ok(Json(view.topping_up(topping_up)))
 }
 

@@ -20,7 +20,7 @@ use crate::access::Permission;
 use crate::app::App;
 use crate::ledger::terms::Interval;
 use crate::stripe::account::Account;
-use crate::stripe::checkout::{self, BuyError, Checkout, Portal, Wish};
+use crate::stripe::checkout::{self, BuyError, Checkout, PortalLink, Wish};
 use crate::stripe::event::Envelope;
 use crate::stripe::goods::{Good, interval_of};
 use crate::stripe::inbox::InboxError;
@@ -63,7 +63,7 @@ pub(super) fn routes() -> Vec<Route> {
             .refuses(&sold),
         Route::get("/api/v1/stripe/portal", manage, "Open the payment portal", portal)
             .query(PORTAL)
-            .answers::<Portal>(200, "A short-lived address where payments and invoices are looked after")
+            .answers::<PortalLink>(200, "A short-lived address where payments and invoices are looked after")
             .refuses(&sold),
         Route::post("/api/v1/stripe/webhook", Who::Stripe, "Take a delivery of Stripe", deliver)
             .answers::<Received>(200, "The delivery is durable")
@@ -127,7 +127,7 @@ pub(super) async fn portal(
     caller: Caller,
     State(app): State<App>,
     uri: Uri,
-) -> Result<Json<Portal>, Failure> {
+) -> Result<Json<PortalLink>, Failure> {
     let query = Query::of(&uri, PORTAL)?;
     let project = caller.named_project(&app, &query, Permission::ManageBilling).await?;
     let account = account(&app)?;

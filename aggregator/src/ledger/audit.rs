@@ -117,6 +117,7 @@ fn check_entry(before: &Ledger, entry: &Entry, findings: &mut Vec<Finding>) -> R
         | Fact::OverageChanged(_)
         | Fact::PastDue { .. }
         | Fact::Recovered
+        | Fact::RecoveredAt { .. }
         | Fact::Suspended { .. }
         | Fact::Resumed
         | Fact::LotBought { .. }

@@ -161,6 +161,11 @@ pub enum Fact {
     },
     /// The payment came after all.
     Recovered,
+    /// The same, told in a later month than it was made in.
+    RecoveredAt {
+        /// When it was made.
+        paid_at: Timestamp,
+    },
     /// Requests are denied until the project is resumed.
     Suspended {
         /// Why, for the operator.

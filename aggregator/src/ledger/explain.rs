@@ -54,29 +54,37 @@ pub struct Standing {
     pub resets_at: Timestamp,
     /// The plan in force.
     pub plan: Plan,
-    /// The month's quota.
+    /// The quota that is enforced: the project's own where it has one, else the month's largest.
     pub quota: Units,
+    /// The quota that the month is billed by: the largest that was in force in it.
+    pub billed_quota: Units,
     /// Units counted so far.
     pub used: Units,
     /// What the lots have left for this month.
     pub lots_left: Units,
+    /// What the enforced quota and the lots have left.
+    pub left: Units,
     /// What would happen to the next request.
     pub verdict: Verdict,
     /// The entries that plan and standing rest on: the last ones that moved nothing but the rules.
     pub rests_on: Vec<EntryNumber>,
 }
 
-/// Why the next request would be denied, if it would.
+/// Why the next request would be denied, if it would. `own` is the project's own quota, which the edge enforces
+/// whatever the month is billed by: an operator who lowers it means it to hold now.
 ///
 /// # Errors
 /// When an amount is too large.
-pub fn standing(ledger: &Ledger, seen: Seen<'_>) -> Result<Standing, Refusal> {
+pub fn standing(ledger: &Ledger, seen: Seen<'_>, own: Option<Units>) -> Result<Standing, Refusal> {
     let seen = Seen { now: ledger.held(seen.now), ..seen };
     let period = seen.now.period();
     let (now, available) = walk(ledger, seen, period)?;
     let timeline = ledger.timeline();
     let lots_left = available.into_values().fold(Units::ZERO, Units::saturating_add);
-    let left = now.quota.saturating_sub(now.allocation.included).saturating_add(lots_left);
+    let (quota, used) = (own.unwrap_or(now.quota), now.counted.units);
+    // As a home counts: all that may be spent, less what was, whichever source the books say paid for it.
+    let allowance = quota.saturating_add(lots_left).saturating_add(now.allocation.of_lots());
+    let left = allowance.saturating_sub(used);
     let state = timeline.overage_at(seen.now);
     let verdict = if timeline.status_at(seen.now) == Status::Suspended {
         Verdict::Suspended
@@ -84,8 +92,7 @@ pub fn standing(ledger: &Ledger, seen: Seen<'_>) -> Result<Standing, Refusal> {
         match (overage(state.clone()), no_overage(&state)) {
             (Overage::Open, _) => Verdict::Served(None),
             (Overage::Capped { units }, _) => {
-                let room = units.saturating_sub(now.allocation.overage);
-                let total = left.saturating_add(room);
+                let total = allowance.saturating_add(units).saturating_sub(used);
                 if total == Units::ZERO {
                     Verdict::QuotaExhausted(NoOverage::CapReached)
                 } else {
@@ -100,9 +107,11 @@ pub fn standing(ledger: &Ledger, seen: Seen<'_>) -> Result<Standing, Refusal> {
         period,
         resets_at: period.end(),
         plan: timeline.terms_at(seen.now).plan,
-        quota: now.quota,
-        used: now.counted.units,
+        quota,
+        billed_quota: now.quota,
+        used,
         lots_left,
+        left,
         verdict,
         rests_on: rules(ledger),
     })
@@ -123,7 +132,7 @@ fn rules(ledger: &Ledger) -> Vec<EntryNumber> {
     let rule = |fact: &Fact| match fact {
         Fact::Opened(_) | Fact::PlanChanged { .. } => Some(0_usize),
         Fact::OverageChanged(_) => Some(1),
-        Fact::PastDue { .. } | Fact::Recovered => Some(2),
+        Fact::PastDue { .. } | Fact::Recovered | Fact::RecoveredAt { .. } => Some(2),
         Fact::Suspended { .. } | Fact::Resumed => Some(3),
         Fact::LotBought { .. }
         | Fact::CreditGiven { .. }

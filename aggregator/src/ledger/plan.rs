@@ -60,6 +60,28 @@ pub fn change(
     Ok(vec![Posting::of(Fact::PlanChanged { terms, effective })])
 }
 
+/// Plans a change that somebody else has set for an instant, whichever way it goes. What was planned for after it
+/// is dropped; nothing is written where the instant is no longer to come, or brings nothing new.
+///
+/// # Errors
+/// When the terms are in another currency than the ledger.
+pub fn planned(
+    ledger: &Ledger,
+    now: Timestamp,
+    terms: PlanTerms,
+    at: Timestamp,
+) -> Result<Vec<Posting>, Refusal> {
+    if terms.currency != ledger.currency() {
+        return Err(Refusal::CurrencyDiffers);
+    }
+    let timeline = ledger.timeline();
+    let is_new = *timeline.subscribed_at(at) != terms || *timeline.subscribed_at(Timestamp::MAX) != terms;
+    if at <= ledger.held(now) || !is_new {
+        return Ok(vec![]);
+    }
+    Ok(vec![Posting::of(Fact::PlanChanged { terms, effective: at })])
+}
+
 /// Changes to a plan that was paid for: an upgrade begins when it was paid, as far as that month is open.
 ///
 /// What is told late must not leave a month to overage that was paid for; anything else is a change as of now.
@@ -147,10 +169,21 @@ pub fn past_due(
     vec![Posting::of(Fact::PastDue { since, fallback, grace_ms })]
 }
 
-/// Notes that the payment came: the plan and the overage setting are as before.
+/// Notes that the payment came: the plan and the overage setting are as before, from when it was made as far as
+/// that month is open.
 #[must_use]
-pub fn recovered(ledger: &Ledger, now: Timestamp) -> Vec<Posting> {
-    if ledger.timeline().is_past_due(ledger.held(now)) { vec![Posting::of(Fact::Recovered)] } else { vec![] }
+pub fn recovered(ledger: &Ledger, now: Timestamp, paid_at: Option<Timestamp>) -> Vec<Posting> {
+    let held = ledger.held(now);
+    if !ledger.timeline().is_past_due(held) {
+        return vec![];
+    }
+    // Within the month it makes no difference to a bill, as for an upgrade.
+    let open = ledger.open_from()..held.period().start();
+    let fact = match paid_at.filter(|at| open.contains(at)) {
+        Some(paid_at) => Fact::RecoveredAt { paid_at },
+        None => Fact::Recovered,
+    };
+    vec![Posting::of(fact)]
 }
 
 /// Suspends the project.

@@ -285,6 +285,7 @@ impl Ledger {
             | Fact::OverageChanged(_)
             | Fact::PastDue { .. }
             | Fact::Recovered
+            | Fact::RecoveredAt { .. }
             | Fact::Suspended { .. }
             | Fact::Resumed
             | Fact::Shortfall { .. }

@@ -26,7 +26,7 @@ pub struct Statement {
     pub plan: Plan,
     /// The version of the catalogue that the plan's terms are of.
     pub catalogue: u32,
-    /// The units of its quota.
+    /// The units of its quota: the largest that was in force in it.
     pub quota: Units,
     /// What was counted.
     pub counted: Usage,

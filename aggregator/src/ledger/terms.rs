@@ -3,6 +3,7 @@
 //! Entries carry their terms, so that a replay never needs the catalogue of that day (design §5: "a
 //! project keeps its version until migrated"). Terms are never edited; a change is a new entry.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use shared::plan::{Catalogue, OverageRule, Plan};
 use shared::units::Units;
@@ -122,7 +123,7 @@ impl PlanTerms {
 }
 
 /// How often a subscription is paid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Interval {
     /// Every month.

@@ -44,7 +44,7 @@ pub enum OverageState {
 pub struct Quota {
     /// The terms of the largest plan in force in the period; the earliest of equals.
     pub terms: PlanTerms,
-    /// 1 when the period begins, one more with each rise: crossings fire once per version (I6).
+    /// 1 when the period begins, one more with each rise as it was told: crossings fire once per version (I6).
     pub version: u32,
 }
 
@@ -105,12 +105,15 @@ pub struct Timeline {
     overage: Vec<(Timestamp, OverageSetting)>,
     arrears: Vec<Arrears>,
     suspended: Vec<(Timestamp, Status)>,
+    /// Rises of a month's quota that its states do not show: one that was told in the month and counts from before
+    /// it, or one of a limit that is still below the largest. Each makes as many versions more.
+    raised: Vec<(Timestamp, u32)>,
 }
 
 impl Timeline {
     pub(super) fn new(at: Timestamp, opened: PlanTerms) -> Self {
         let (seen, plans, overage, arrears, suspended) = (vec![], vec![], vec![], vec![], vec![]);
-        let mut timeline = Self { seen, opened, plans, overage, arrears, suspended };
+        let mut timeline = Self { seen, opened, plans, overage, arrears, suspended, raised: vec![] };
         timeline.seen.push(timeline.state(at));
         timeline
     }
@@ -121,7 +124,8 @@ impl Timeline {
 
     /// Takes in what an entry says about plan and standing; other facts change nothing here.
     pub(super) fn note(&mut self, at: Timestamp, fact: &Fact) {
-        let before = self.state(at);
+        let (before, quota) = (self.state(at), self.quota(at.period(), at));
+        let raises_own = self.raises_own(at, fact);
         match fact {
             Fact::PlanChanged { terms, effective } => {
                 self.plans.retain(|(planned, _)| planned < effective);
@@ -134,11 +138,8 @@ impl Timeline {
                 fallback: fallback.clone(),
                 grace_ms: *grace_ms,
             }),
-            Fact::Recovered => {
-                for arrears in self.arrears.iter_mut().filter(|arrears| arrears.until.is_none()) {
-                    arrears.until = Some(at.max(arrears.since));
-                }
-            }
+            Fact::Recovered => self.recover(at),
+            Fact::RecoveredAt { paid_at } => self.recover(*paid_at),
             Fact::Suspended { .. } => self.suspended.push((at, Status::Suspended)),
             Fact::Resumed => self.suspended.push((at, Status::Active)),
             Fact::Opened(_)
@@ -154,6 +155,26 @@ impl Timeline {
             | Fact::Corrected { .. } => return,
         }
         self.seen.extend([before, self.state(at)]);
+        let became = self.quota(at.period(), at);
+        let rises = raises_own || became.included() > quota.included();
+        let version = if rises { quota.version.saturating_add(1) } else { quota.version };
+        if became.version < version {
+            self.raised.push((at, version.saturating_sub(became.version)));
+        }
+    }
+
+    fn recover(&mut self, at: Timestamp) {
+        for arrears in self.arrears.iter_mut().filter(|arrears| arrears.until.is_none()) {
+            arrears.until = Some(at.max(arrears.since));
+        }
+    }
+
+    /// Whether a fact gives more units on the same plan from now on: a limit that was set below the month's largest
+    /// quota is raised.
+    fn raises_own(&self, at: Timestamp, fact: &Fact) -> bool {
+        let Fact::PlanChanged { terms, effective } = fact else { return false };
+        let before = self.subscribed_at(at);
+        *effective <= at && terms.plan == before.plan && terms.included > before.included
     }
 
     /// The terms that the customer has subscribed to at an instant, whatever is overdue.
@@ -183,6 +204,12 @@ impl Timeline {
 
     pub(super) fn currency(&self) -> Currency {
         self.opened.currency
+    }
+
+    /// Since when a payment is overdue at an instant, if one is; never before the month that was open when it was told.
+    #[must_use]
+    pub fn overdue_since(&self, at: Timestamp) -> Option<Timestamp> {
+        self.arrears.iter().find(|arrears| arrears.holds(at)).map(|arrears| arrears.since)
     }
 
     /// Whether a payment is overdue at an instant.
@@ -224,13 +251,16 @@ impl Timeline {
     pub fn quota(&self, period: Period, now: Timestamp) -> Quota {
         let mut states = self.states(period, now).into_iter();
         let first = states.next().map_or_else(|| self.opened.clone(), |state| state.terms);
-        states.fold(Quota { terms: first, version: 1 }, |quota, state| {
+        let raised = self.raised.iter().filter(|(at, _)| at.period() == period && *at <= now);
+        let raised = raised.fold(0_u32, |sum, (_, versions)| sum.saturating_add(*versions));
+        let quota = states.fold(Quota { terms: first, version: 1 }, |quota, state| {
             if state.terms.included > quota.terms.included {
                 Quota { terms: state.terms, version: quota.version.saturating_add(1) }
             } else {
                 quota
             }
-        })
+        });
+        Quota { version: quota.version.saturating_add(raised), ..quota }
     }
 
     /// The largest overage allowed at any instant of a period so far.

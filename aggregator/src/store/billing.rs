@@ -117,7 +117,7 @@ impl Work {
     /// # Errors
     /// When the store fails.
     pub async fn recovered(&mut self, project: &ProjectId, now: Timestamp) -> Outcome {
-        self.post(project, now, |book| Ok(plan::recovered(&book.ledger, now))).await
+        self.post(project, now, |book| Ok(plan::recovered(&book.ledger, now, None))).await
     }
 
     /// Credits a paid order as a lot, once over all projects (I5).

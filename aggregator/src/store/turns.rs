@@ -3,12 +3,17 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::json;
 use shared::ids::ProjectId;
 use shared::time::Timestamp;
 
 use super::rows::{id, instant, ms};
+use super::stripe::paying;
 use super::{Connection, Store, StoreError, Work, again, ledger, projects};
+use crate::book::Book;
 use crate::ledger::state::Ledger;
+use crate::stripe::paying::OverdueView;
+use crate::trail::{Action, Deed};
 
 impl Store {
     /// At most `limit` projects for which something has come true, those waiting longest first.
@@ -48,9 +53,7 @@ impl Work {
     /// # Errors
     /// When the store fails.
     pub async fn turn(&mut self, project: &ProjectId, now: Timestamp) -> Result<Option<usize>, StoreError> {
-        if next(&mut self.tx, project).await?.is_none_or(|at| at > now) {
-            return Ok(None);
-        }
+        let Some(due) = next(&mut self.tx, project).await?.filter(|at| *at <= now) else { return Ok(None) };
         let Some(book) = ledger::load(&mut self.tx, project).await? else { return Ok(None) };
         let stored = book.next_number();
         let book = book.following(now);
@@ -58,8 +61,23 @@ impl Work {
         let looks = BTreeMap::from([(now.period(), None)]);
         let (book, crossings) = ledger::keep(&mut self.tx, book, stored, &looks, now).await?;
         note(&mut self.tx, project, &book.ledger, now).await?;
+        self.note_fall(&book, due, now).await?;
         self.raise_policy(project, now).await?;
         Ok(Some(crossings))
+    }
+
+    /// Tells the audit log why a project has fallen, if it has since something was due.
+    async fn note_fall(&mut self, book: &Book, due: Timestamp, now: Timestamp) -> Result<(), StoreError> {
+        let timeline = book.ledger.timeline();
+        let Some(fell) = timeline.falls_at(now).filter(|at| (due..=now).contains(at)) else { return Ok(()) };
+        let project = &book.project.id;
+        let overdue = paying::overdue(&mut self.tx, project).await?;
+        let overdue: Vec<OverdueView> = overdue.into_iter().map(OverdueView::from).collect();
+        let was = json!({ "plan": timeline.subscribed_at(now).plan });
+        let plan = timeline.terms_at(now).plan;
+        let became = json!({ "plan": plan, "fell_at": fell.to_string(), "overdue": overdue });
+        let deed = Deed::new(project, Action::PlanFell, "plan").was(&was).became(&became);
+        self.note(&deed, now).await
     }
 }
 

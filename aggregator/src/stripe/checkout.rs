@@ -15,9 +15,11 @@ use super::client::CallError;
 use super::goods::Good;
 use super::intent::{KEY_STANDS_MS, fields, metadata_fields};
 use super::order::{Form, Order};
+use super::schedule::Waiting;
 use super::seen::{Customer, Session};
 use super::subscription::Mirror;
 use super::sync;
+use super::sync_goods::{self, GoodsError, Portal};
 use super::table::OrderState;
 use crate::app::App;
 use crate::book::Book;
@@ -64,7 +66,8 @@ pub struct Checkout {
 
 /// Where the customer manages payments; the body of `GET /api/v1/stripe/portal`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Portal {
+#[schemars(rename = "Portal")]
+pub struct PortalLink {
     /// Short-lived; never stored or logged.
     url: String,
     expires_at: String,
@@ -101,6 +104,15 @@ impl From<sync::SyncError> for BuyError {
     }
 }
 
+impl From<GoodsError> for BuyError {
+    fn from(error: GoodsError) -> Self {
+        match error {
+            GoodsError::Call(error) => Self::Stripe(error),
+            GoodsError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
 /// Makes, or finds again, the page where the wish is paid.
 ///
 /// # Errors
@@ -118,8 +130,12 @@ pub async fn checkout(
     billable(&catalogue, &book, (wish.good, mirror.as_ref()), now)?;
     let customer = customer(app, account, project).await?;
     let price = sync::price(app, account, wish.good).await?;
-    if let (Good::Plan(..), Some(mirror)) = (wish.good, mirror) {
-        return change_plan(app, account, &mirror, (&customer, &price), wish).await;
+    if let (Good::Plan(plan, _), Some(mirror)) = (wish.good, mirror) {
+        let portal = match mirror.plan {
+            Some(before) if included(&catalogue, plan) > included(&catalogue, before) => Portal::Upgrade,
+            Some(_) | None => Portal::Usual,
+        };
+        return change_plan(app, account, (&mirror, portal), (&customer, &price), wish).await;
     }
     // What is being bought instead is ended first; a second round finds it ended.
     for _ in 0..TRIES {
@@ -157,6 +173,10 @@ fn shown(order: &Order) -> Checkout {
     }
 }
 
+fn included(catalogue: &Catalogue, plan: Plan) -> Units {
+    catalogue.terms(plan).map(|terms| terms.included).unwrap_or_default()
+}
+
 /// Refuses what the project's plan does not allow.
 fn billable(
     catalogue: &Catalogue,
@@ -167,6 +187,9 @@ fn billable(
     let refuse = |why: String| Err(BuyError::NotBillable(why));
     let timeline = book.ledger.timeline();
     let current = timeline.terms_at(now).plan;
+    let waits = mirror.and_then(|mirror| mirror.waiting.first()).map(|Waiting { at, good }| {
+        format!("A change to {good} waits for {at}. Take it back in the payment portal, then choose again.")
+    });
     if good.price(catalogue).is_none_or(|price| price.currency() != book.ledger.currency()) {
         return refuse(format!("{good} is not sold to this project."));
     }
@@ -177,6 +200,8 @@ fn billable(
         Good::Pack(_) if !lots::may_buy(&book.ledger, now) => {
             refuse(format!("The plan {current} has no top-up packs. Upgrade to pro or business."))
         }
+        // Stripe would put another change behind the one that waits, and charge for both.
+        Good::Plan(..) if waits.is_some() => refuse(waits.unwrap_or_default()),
         Good::Plan(plan, interval)
             if mirror.is_some_and(|m| m.plan == Some(plan) && m.interval == interval && m.ends.is_none()) =>
         {
@@ -418,11 +443,17 @@ async fn look_up_customer(account: &Account, row: &StripeCustomer) -> Result<Opt
 async fn change_plan(
     app: &App,
     account: &Account,
-    mirror: &Mirror,
+    (mirror, portal): (&Mirror, Portal),
     (customer, price): (&str, &str),
     wish: &Wish<'_>,
 ) -> Result<Checkout, BuyError> {
-    let mut form = portal_form(app, customer, &wish.cancel_url).await?;
+    let configuration = match portal {
+        Portal::Upgrade => {
+            Some(sync_goods::upgrade_portal(&account.api, &app.store, &wish.cancel_url).await?)
+        }
+        Portal::Usual => app.store.stripe_setting(portal.setting()).await?,
+    };
+    let mut form = portal_form(customer, &wish.cancel_url, configuration);
     let update = "flow_data[subscription_update_confirm]";
     form.extend(fields(&[
         ("flow_data[type]", "subscription_update_confirm"),
@@ -448,12 +479,10 @@ struct PortalSession {
     url: String,
 }
 
-async fn portal_form(app: &App, customer: &str, return_url: &str) -> Result<Form, BuyError> {
+fn portal_form(customer: &str, return_url: &str, configuration: Option<String>) -> Form {
     let mut form = fields(&[("customer", customer), ("return_url", return_url)]);
-    if let Some(configuration) = app.store.stripe_setting(super::sync_goods::PORTAL_SETTING).await? {
-        form.push(("configuration".to_owned(), configuration));
-    }
-    Ok(form)
+    form.extend(configuration.map(|configuration| ("configuration".to_owned(), configuration)));
+    form
 }
 
 /// A short-lived link to the portal, for whoever looks after the project's payments.
@@ -465,7 +494,7 @@ pub async fn portal(
     account: &Account,
     project: &ProjectId,
     return_url: &str,
-) -> Result<Portal, BuyError> {
+) -> Result<PortalLink, BuyError> {
     let book = app.store.book(project).await?.ok_or(BuyError::ProjectUnknown)?;
     let known = app.store.find_stripe_customer(project).await?.is_some_and(|row| row.customer.is_some());
     let plan = book.ledger.timeline().subscribed_at(app.clock.now()).plan;
@@ -475,7 +504,8 @@ pub async fn portal(
         return Err(BuyError::NotBillable(why));
     }
     let customer = customer(app, account, project).await?;
-    let form = portal_form(app, &customer, return_url).await?;
+    let configuration = app.store.stripe_setting(Portal::Usual.setting()).await?;
+    let form = portal_form(&customer, return_url, configuration);
     let session: PortalSession = account.api.set("/billing_portal/sessions", &form).await?;
-    Ok(Portal { url: session.url, expires_at: app.clock.now().plus_ms(PORTAL_MS).to_string() })
+    Ok(PortalLink { url: session.url, expires_at: app.clock.now().plus_ms(PORTAL_MS).to_string() })
 }

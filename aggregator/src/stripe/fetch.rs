@@ -7,6 +7,8 @@ use shared::time::Timestamp;
 use super::client::{CallError, Stripe};
 use super::goods::Good;
 use super::order::OrderSeen;
+use super::paying::{Overdue, Source};
+use super::schedule::Schedule;
 use super::seen::{Invoice, Page, Payment, Price, Reference, Session, SessionLine, Subscription};
 use super::subscription::SubscriptionSeen;
 use super::table::{Payable, Status};
@@ -82,24 +84,42 @@ impl Stripe {
         Ok(())
     }
 
-    /// All subscriptions of a customer, with what their invoices say. `goods` are the prices that we know.
+    /// All subscriptions of a customer, each with its schedule where it has one.
+    ///
+    /// # Errors
+    /// When something cannot be read.
+    pub async fn subscriptions_of(
+        &self,
+        customer: &str,
+    ) -> Result<Vec<(Subscription, Option<Schedule>)>, CallError> {
+        let subscriptions: Vec<Subscription> =
+            self.list("/subscriptions", &[("customer", customer), ("status", "all")]).await?;
+        let mut found = Vec::new();
+        for subscription in subscriptions {
+            let schedule = match &subscription.schedule {
+                Some(schedule) => Some(self.schedule(schedule.id()).await?),
+                None => None,
+            };
+            found.push((subscription, schedule));
+        }
+        Ok(found)
+    }
+
+    /// What the invoices of subscriptions say, beside the subscriptions. `goods` are the prices that we know.
     ///
     /// # Errors
     /// When something cannot be read.
     pub async fn subscriptions_seen(
         &self,
-        customer: &str,
+        subscriptions: Vec<(Subscription, Option<Schedule>)>,
         goods: &BTreeMap<String, Good>,
     ) -> Result<Vec<SubscriptionSeen>, CallError> {
-        let subscriptions: Vec<Subscription> =
-            self.list("/subscriptions", &[("customer", customer), ("status", "all")]).await?;
         let mut seen = Vec::new();
-        for subscription in subscriptions {
+        for (subscription, schedule) in subscriptions {
             let of = ("subscription", subscription.id.as_str());
             let paid: Page<Invoice> =
                 self.get("/invoices", &[of, ("status", "paid"), ("limit", "1")]).await?;
             let open: Vec<Invoice> = self.list("/invoices", &[of, ("status", "open")]).await?;
-            let due_since = open.iter().map(Invoice::due_since).min();
             let price = subscription.items.data.first().map(|item| item.price.id.clone());
             // The newest one pays for the present price only if it names it; else it paid for what was before.
             let newest = paid.data.first();
@@ -107,8 +127,11 @@ impl Stripe {
             seen.push(SubscriptionSeen {
                 paid: newest.is_some(),
                 paid_at: of_price.and_then(Invoice::paid_at),
-                due_since: due_since.map(|since| Timestamp::from_ms(since.saturating_mul(1_000))),
+                last_paid_at: newest.and_then(Invoice::paid_at),
+                due: open.iter().filter_map(|open| Overdue::of(open, Source::Subscription)).collect(),
                 good: price.and_then(|price| goods.get(&price).copied()),
+                coming: coming(schedule.as_ref(), goods),
+                schedule_ends: schedule.as_ref().and_then(Schedule::ends),
                 subscription,
             });
         }
@@ -123,6 +146,14 @@ impl Stripe {
         self.get(&format!("/invoices/{id}"), &[WITH_PAYMENTS]).await
     }
 
+    /// A subscription's schedule.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn schedule(&self, id: &str) -> Result<Schedule, CallError> {
+        self.get(&format!("/subscription_schedules/{id}"), &[]).await
+    }
+
     /// A price.
     ///
     /// # Errors
@@ -130,4 +161,10 @@ impl Stripe {
     pub async fn price(&self, id: &str) -> Result<Price, CallError> {
         self.get(&format!("/prices/{id}"), &[]).await
     }
+}
+
+/// When a schedule changes what is paid for, and to which good; `None` where we do not know the price.
+fn coming(schedule: Option<&Schedule>, goods: &BTreeMap<String, Good>) -> Vec<(Timestamp, Option<Good>)> {
+    let phases = schedule.into_iter().flat_map(Schedule::to_come);
+    phases.map(|(at, price)| (at, goods.get(price).copied())).collect()
 }

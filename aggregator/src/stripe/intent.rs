@@ -61,6 +61,7 @@ pub fn of_fact(fact: &Fact) -> Option<(Period, u32, &Bill)> {
         | Fact::OverageChanged(_)
         | Fact::PastDue { .. }
         | Fact::Recovered
+        | Fact::RecoveredAt { .. }
         | Fact::Suspended { .. }
         | Fact::Resumed
         | Fact::LotBought { .. }

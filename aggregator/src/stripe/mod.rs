@@ -4,9 +4,10 @@
 //! |---|---|---|
 //! | [`signature`], [`event`] | is a delivery Stripe's, and what is it about | yes |
 //! | [`table`] | the state machine, as data | yes |
-//! | [`seen`] | Stripe's objects, as far as we look at them | yes |
+//! | [`seen`], [`schedule`] | Stripe's objects, as far as we look at them | yes |
 //! | [`goods`] | plans and packs with their prices | yes |
 //! | [`order`], [`subscription`], [`intent`] | what follows from an object's present state | yes |
+//! | [`paying`] | what is overdue, what waits, for those who pay | yes |
 //! | [`top_up`] | when a pack is bought by itself | yes |
 //! | [`client`], [`fetch`] | the only files that talk to Stripe's library | no |
 //! | [`inbox`] | deliveries on their way into the books | no |
@@ -35,6 +36,8 @@ pub mod goods;
 pub mod inbox;
 pub mod intent;
 pub mod order;
+pub mod paying;
+pub mod schedule;
 pub mod seen;
 pub mod signature;
 pub mod subscription;

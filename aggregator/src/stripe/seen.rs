@@ -204,6 +204,8 @@ pub struct Subscription {
     pub cancel_at: Option<u64>,
     /// What it is for; the paid time ends with the item.
     pub items: Page<SubscriptionItem>,
+    /// What says how it will change by itself.
+    pub schedule: Option<Reference>,
     /// What it is paid with.
     pub default_payment_method: Option<Reference>,
     /// Whether real money moves.
@@ -251,6 +253,11 @@ pub struct Invoice {
     /// What a balance at Stripe does not pay of it, in minor units.
     #[serde(default)]
     pub amount_due: i64,
+    /// What is still to be paid of it, in minor units.
+    #[serde(default)]
+    pub amount_remaining: i64,
+    /// The page where it is paid, once it is final; it needs no account.
+    pub hosted_invoice_url: Option<String>,
     /// What credit notes took off before it was paid, taxes included, in minor units.
     #[serde(default)]
     pub pre_payment_credit_notes_amount: i64,

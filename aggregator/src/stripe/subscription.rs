@@ -8,6 +8,8 @@ use shared::plan::{Catalogue, Plan};
 use shared::time::Timestamp;
 
 use super::goods::Good;
+use super::paying::Overdue;
+use super::schedule::Waiting;
 use super::seen::Subscription;
 use super::table::{SUBSCRIPTIONS, Standing, Status, row};
 use crate::book::Book;
@@ -36,6 +38,8 @@ pub struct Mirror {
     pub paid_until: Option<Timestamp>,
     /// When it ends, where that is set.
     pub ends: Option<Timestamp>,
+    /// The changes of plan or interval that wait at Stripe, in order.
+    pub waiting: Vec<Waiting>,
     /// Since when a payment is overdue.
     pub overdue_since: Option<Timestamp>,
 }
@@ -49,10 +53,16 @@ pub struct SubscriptionSeen {
     pub paid: bool,
     /// When its present price was paid, where Stripe says so.
     pub paid_at: Option<Timestamp>,
-    /// When the oldest invoice that is not paid became due.
-    pub due_since: Option<Timestamp>,
+    /// When its newest payment was made, whatever for.
+    pub last_paid_at: Option<Timestamp>,
+    /// Its invoices that are not paid.
+    pub due: Vec<Overdue>,
     /// What its price is for; `None` where we do not know the price.
     pub good: Option<Good>,
+    /// When its schedule changes what is paid for, in order; `None` where we do not know the price.
+    pub coming: Vec<(Timestamp, Option<Good>)>,
+    /// When it ends with its schedule, where it does.
+    pub schedule_ends: Option<Timestamp>,
 }
 
 /// A project's plan after it was settled.
@@ -62,6 +72,8 @@ pub struct SettledPlan {
     pub book: Book,
     /// What is remembered.
     pub mirror: Option<Mirror>,
+    /// What is overdue of its subscriptions; `None` where that is not known now.
+    pub overdue: Option<Vec<Overdue>>,
     /// What an operator has to be told.
     pub alarm: Option<String>,
 }
@@ -84,6 +96,16 @@ impl SubscriptionSeen {
         Status::parse(&self.subscription.status).unwrap_or(Status::Unknown)
     }
 
+    /// When the oldest invoice that is not paid became due.
+    fn due_since(&self) -> Option<Timestamp> {
+        self.due.iter().map(|due| due.since).min()
+    }
+
+    /// Whether it took its plan away because nobody paid.
+    fn is_given_up(&self) -> bool {
+        self.paid && self.standing() == Standing::Ended
+    }
+
     fn standing(&self) -> Standing {
         row(SUBSCRIPTIONS, (self.status(), self.paid)).unwrap_or(Standing::Parked)
     }
@@ -96,6 +118,9 @@ impl SubscriptionSeen {
         let paid_until = item.current_period_end.map(seconds);
         let ends = self.subscription.cancel_at.map(seconds);
         let at_end = if self.subscription.cancel_at_period_end { paid_until } else { None };
+        let ends = ends.or(at_end).or(self.schedule_ends);
+        let waiting = self.coming.iter().filter_map(|(at, good)| good.map(|good| Waiting { at: *at, good }));
+        let waiting = waiting.filter(|waits| ends.is_none_or(|ends| waits.at < ends)).collect();
         Some(Mirror {
             project: project.clone(),
             subscription: self.subscription.id.clone(),
@@ -104,8 +129,9 @@ impl SubscriptionSeen {
             plan: Some(plan),
             interval,
             paid_until,
-            ends: ends.or(at_end),
-            overdue_since: if self.standing() == Standing::PastDue { self.due_since } else { None },
+            ends,
+            waiting,
+            overdue_since: if self.standing() == Standing::PastDue { self.due_since() } else { None },
         })
     }
 
@@ -129,6 +155,13 @@ impl SubscriptionSeen {
             None
         }
     }
+
+    /// What waits and cannot be planned for; what is paid for now is known all the same.
+    fn unknown_to_come(&self) -> Option<String> {
+        let unknown = |(_, good): &&(Timestamp, Option<Good>)| !matches!(good, Some(Good::Plan(..)));
+        let (at, _) = self.coming.iter().find(unknown)?;
+        Some(format!("{}: the price that it is to have from {at} is not one of ours", self.subscription.id))
+    }
 }
 
 fn seconds(seconds: u64) -> Timestamp {
@@ -148,7 +181,7 @@ pub fn settle(
     let doubts: Vec<String> = seen.iter().filter_map(|one| one.doubt(context.livemode)).collect();
     if let Some(doubt) = doubts.first() {
         // What cannot be understood changes nothing, in neither direction.
-        return Ok(SettledPlan { book, mirror: before, alarm: Some(doubt.clone()) });
+        return Ok(SettledPlan { book, mirror: before, overdue: None, alarm: Some(doubt.clone()) });
     }
     let live: Vec<Mirror> = seen.iter().filter_map(|one| one.mirror(&book.project.id)).collect();
     let best = live.iter().max_by(|a, b| (a.plan, &b.subscription).cmp(&(b.plan, &a.subscription)));
@@ -162,7 +195,10 @@ pub fn settle(
     if book.project.plan == Plan::Enterprise {
         let alarm =
             best.map(|mirror| format!("{}: a contract's project has a subscription", mirror.subscription));
-        return Ok(SettledPlan { book, mirror: before, alarm });
+        return Ok(SettledPlan { book, mirror: before, overdue: None, alarm });
+    }
+    if alarm.is_none() {
+        alarm = seen.iter().find_map(SubscriptionSeen::unknown_to_come);
     }
     let mirror = match (best, before.clone()) {
         (Some(best), _) => Some(best.clone()),
@@ -170,12 +206,25 @@ pub fn settle(
         (None, None) => None,
     };
     let counts = |one: &&SubscriptionSeen| best.is_some_and(|best| best.subscription == one.subscription.id);
-    let paid_at = seen.iter().find(counts).and_then(|one| one.paid_at);
+    let counted = seen.iter().find(counts);
+    let paid_at = counted.and_then(|one| one.paid_at);
     let book = follow(book, before.as_ref(), mirror.as_ref(), paid_at, context)?;
     let since = mirror.as_ref().and_then(|mirror| mirror.overdue_since);
     let since = [since, context.bills_overdue_since].into_iter().flatten().min();
-    let book = standing(book, since, context)?;
-    Ok(SettledPlan { book, mirror, alarm })
+    let book = standing(book, since, counted.and_then(|one| one.last_paid_at), context)?;
+    Ok(SettledPlan { book, overdue: Some(overdue(mirror.as_ref(), seen)), mirror, alarm })
+}
+
+/// What is overdue: of the subscription that counts while it is past due, and where none counts any more, of those
+/// that were given up.
+fn overdue(mirror: Option<&Mirror>, seen: &[SubscriptionSeen]) -> Vec<Overdue> {
+    let is_overdue = |one: &&SubscriptionSeen| match mirror {
+        Some(Mirror { plan: Some(_), overdue_since, subscription, .. }) => {
+            overdue_since.is_some() && *subscription == one.subscription.id
+        }
+        Some(Mirror { plan: None, .. }) | None => one.is_given_up(),
+    };
+    seen.iter().filter(is_overdue).flat_map(|one| one.due.iter().cloned()).collect()
 }
 
 /// What is remembered of a subscription that gives nothing now.
@@ -183,7 +232,10 @@ fn ended(before: Mirror, seen: &[SubscriptionSeen]) -> Mirror {
     let own = seen.iter().find(|one| one.subscription.id == before.subscription);
     let status = own.map_or(Status::Canceled, SubscriptionSeen::status);
     match own.map_or(Standing::Ended, SubscriptionSeen::standing) {
-        Standing::Ended => Mirror { status, plan: None, ends: None, overdue_since: None, ..before },
+        Standing::Ended => {
+            let (plan, ends, waiting, overdue_since) = (None, None, vec![], None);
+            Mirror { status, plan, ends, waiting, overdue_since, ..before }
+        }
         Standing::Unchanged | Standing::Subscribed | Standing::PastDue | Standing::Parked => before,
     }
 }
@@ -196,7 +248,8 @@ fn follow(
     paid_at: Option<Timestamp>,
     context: Context<'_>,
 ) -> Result<Book, Refusal> {
-    let said = |mirror: Option<&Mirror>| mirror.map(|mirror| (mirror.plan, mirror.ends));
+    let said =
+        |mirror: Option<&Mirror>| mirror.map(|mirror| (mirror.plan, mirror.ends, mirror.waiting.clone()));
     let Some(mirror) = after.filter(|_| said(before) != said(after)) else { return Ok(book) };
     let was_given = before.and_then(|mirror| mirror.plan);
     let plan = match mirror.plan {
@@ -205,10 +258,18 @@ fn follow(
         None if was_given == Some(book.project.plan) => Plan::Community,
         None => return Ok(book),
     };
-    book = book.freed_by_upgrade(context.catalogue, plan)?;
+    // What was planned may have come true in the ledger before Stripe tells of it.
+    let from = was_given.map_or(book.project.plan, |given| given.min(book.project.plan));
+    book = book.freed_by_upgrade(context.catalogue, from, plan)?;
     let terms = book.terms(context.catalogue, plan)?;
     let postings = plan::bought(&book.ledger, context.now, terms, paid_at)?;
     book = book.append(context.now, postings)?;
+    for Waiting { at, good } in &mirror.waiting {
+        let Good::Plan(plan, _) = good else { continue };
+        let terms = book.terms(context.catalogue, *plan)?;
+        let postings = plan::planned(&book.ledger, context.now, terms, *at)?;
+        book = book.append(context.now, postings)?;
+    }
     if let Some(ends) = mirror.ends {
         let community = book.terms(context.catalogue, Plan::Community)?;
         let postings = plan::change(&book.ledger, context.now, community, Some(ends))?;
@@ -217,18 +278,31 @@ fn follow(
     Ok(book.following(context.now))
 }
 
-/// Brings the project's standing to what is overdue, of subscriptions and bills together.
+/// Brings the project's standing to what is overdue, of subscriptions and bills together. `paid_at` is when what
+/// was overdue was paid, where that is known.
 ///
 /// # Errors
 /// When the ledger refuses it.
-pub fn standing(book: Book, overdue_since: Option<Timestamp>, context: Context<'_>) -> Result<Book, Refusal> {
-    let postings = match overdue_since {
-        Some(since) => {
-            let fallback = PlanTerms::of(context.catalogue, Plan::Community)?;
-            let grace_ms = u64::from(context.catalogue.grace_days).saturating_mul(MS_PER_DAY);
-            plan::past_due(&book.ledger, context.now, since, fallback, grace_ms)
-        }
-        None => plan::recovered(&book.ledger, context.now),
+pub fn standing(
+    book: Book,
+    overdue_since: Option<Timestamp>,
+    paid_at: Option<Timestamp>,
+    context: Context<'_>,
+) -> Result<Book, Refusal> {
+    let Some(since) = overdue_since else {
+        let postings = plan::recovered(&book.ledger, context.now, paid_at);
+        return book.append(context.now, postings);
     };
+    let known = book.ledger.timeline().overdue_since(context.now);
+    let book = if known.is_some_and(|known| known < since) {
+        // The older one is paid; the grace of the other counts from its own day.
+        let postings = plan::recovered(&book.ledger, context.now, paid_at);
+        book.append(context.now, postings)?
+    } else {
+        book
+    };
+    let fallback = PlanTerms::of(context.catalogue, Plan::Community)?;
+    let grace_ms = u64::from(context.catalogue.grace_days).saturating_mul(MS_PER_DAY);
+    let postings = plan::past_due(&book.ledger, context.now, since, fallback, grace_ms);
     book.append(context.now, postings)
 }

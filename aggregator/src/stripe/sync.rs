@@ -3,7 +3,7 @@
 //! Everything is fetched first and settled in one transaction; if anything else of the project was settled in
 //! between, it is fetched again, so that an older state never overwrites a newer one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use shared::ids::ProjectId;
 use shared::time::Period;
@@ -15,6 +15,7 @@ use super::event::Envelope;
 use super::goods::Good;
 use super::intent::Intent;
 use super::order::Order;
+use super::schedule::Schedule;
 use super::seen::{
     Charge, Customer, DisputeSeen, Invoice, Page, Payment, Price, Reference, Refund, Session, Subscription,
 };
@@ -84,6 +85,7 @@ pub async fn event(app: &App, account: &Account, event: &Envelope) -> Result<Uns
         Concern::Nothing => return Ok(ignored("events of this type change nothing")),
         Concern::Session => session(app, account, event, object).await,
         Concern::Subscription => subscription(app, account, event, object).await,
+        Concern::Schedule => schedule(app, account, event, object).await,
         Concern::Invoice => invoice(app, account, event, object).await,
         Concern::Payment(by) => payment(app, account, event, (by, object)).await,
         Concern::Customer => customer(app, account, object).await,
@@ -128,6 +130,16 @@ async fn subscription(
     let subscription: Subscription = account.api.get(&format!("/subscriptions/{id}"), &[]).await?;
     let Some(project) = app.store.project_of_customer(subscription.customer.id()).await? else {
         return orphan(&subscription.metadata, &format!("the subscription {id}"));
+    };
+    subscriptions(app, account, &project, Some(&event.id)).await?;
+    Ok(None)
+}
+
+/// A schedule may change without its subscription, which shows only that there is one.
+async fn schedule(app: &App, account: &Account, event: &Envelope, id: &str) -> Result<Unsettled, SyncError> {
+    let schedule = account.api.schedule(id).await?;
+    let Some(project) = app.store.project_of_customer(schedule.customer.id()).await? else {
+        return Ok(ignored(NOT_OURS));
     };
     subscriptions(app, account, &project, Some(&event.id)).await?;
     Ok(None)
@@ -257,6 +269,7 @@ async fn customer(app: &App, account: &Account, id: &str) -> Result<Unsettled, S
         Err(error) => return Err(error.into()),
     };
     if let Some(customer) = seen {
+        app.store.charges_to(&project, customer.default_method()).await?;
         let Some(method) = customer.default_method() else { return Ok(ignored("it pays with nothing")) };
         if app.store.top_up_pays_with(&project, method, app.clock.now()).await? {
             tracing::info!(project.id = %project, "automatic top-ups go on with another payment method");
@@ -321,8 +334,9 @@ pub async fn subscriptions(
         let Some((settled, customer)) = row.and_then(|row| row.customer.map(|id| (row.settled, id))) else {
             return Err(SyncError::Parked(format!("the project {project} has no customer at Stripe")));
         };
-        let goods = goods(app, account, &customer).await?;
-        let seen = account.api.subscriptions_seen(&customer, &goods).await?;
+        let found = account.api.subscriptions_of(&customer).await?;
+        let goods = goods(app, account, &found).await?;
+        let seen = account.api.subscriptions_seen(found, &goods).await?;
         let turn = turn(app, account, project, settled, event);
         match app.store.settle_subscriptions(turn, &seen).await? {
             Settled::Overtaken => {}
@@ -395,18 +409,23 @@ fn told(app: &App, project: &ProjectId, alarm: Option<String>) {
     }
 }
 
-/// The goods of the prices that a customer's subscriptions have, as far as we know them.
-async fn goods(app: &App, account: &Account, customer: &str) -> Result<BTreeMap<String, Good>, SyncError> {
-    let subscriptions: Vec<Subscription> =
-        account.api.list("/subscriptions", &[("customer", customer), ("status", "all")]).await?;
+/// The goods of the prices that subscriptions have and will have, as far as we know them.
+async fn goods(
+    app: &App,
+    account: &Account,
+    subscriptions: &[(Subscription, Option<Schedule>)],
+) -> Result<BTreeMap<String, Good>, SyncError> {
+    let items = subscriptions.iter().flat_map(|(subscription, _)| &subscription.items.data);
+    let phases = subscriptions.iter().flat_map(|(_, schedule)| schedule).flat_map(Schedule::to_come);
+    let prices: BTreeSet<&str> =
+        items.map(|item| item.price.id.as_str()).chain(phases.map(|(_, price)| price)).collect();
     let mut goods = BTreeMap::new();
-    for item in subscriptions.iter().flat_map(|subscription| &subscription.items.data) {
-        let id = &item.price.id;
+    for id in prices {
         let good = match app.store.good_of_price(id).await? {
             Some(good) => Some(good),
             None => learned(app, &account.api.price(id).await?).await?,
         };
-        goods.extend(good.map(|good| (id.clone(), good)));
+        goods.extend(good.map(|good| (id.to_owned(), good)));
     }
     Ok(goods)
 }

@@ -15,8 +15,49 @@ use super::order::Form;
 use super::seen::{Metadata, Price};
 use crate::store::{Store, StoreError, StripePrice};
 
-/// The name of the setting that holds the portal's configuration.
-pub const PORTAL_SETTING: &str = "stripe_portal";
+/// How the customer portal is set up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Portal {
+    /// For whoever looks after payments: what gives less waits for the end of paid time.
+    Usual,
+    /// For confirming a larger plan, which is at once whatever the interval: from a year to a month Stripe
+    /// would wait.
+    Upgrade,
+}
+
+impl Portal {
+    const ALL: [Self; 2] = [Self::Usual, Self::Upgrade];
+
+    /// The name of the setting that holds its configuration.
+    #[must_use]
+    pub fn setting(self) -> &'static str {
+        match self {
+            Self::Usual => "stripe_portal",
+            Self::Upgrade => "stripe_portal_upgrade",
+        }
+    }
+
+    /// The metadata that its configuration is found by; it holds what the configuration was made from.
+    fn mark(self) -> &'static str {
+        match self {
+            Self::Usual => "palveron_form",
+            Self::Upgrade => "palveron_upgrade_form",
+        }
+    }
+
+    fn line(self) -> &'static str {
+        match self {
+            Self::Usual => "portal configuration",
+            Self::Upgrade => "portal configuration for upgrades",
+        }
+    }
+}
+
+/// Where the portal's configurations are.
+const CONFIGURATIONS: &str = "/billing_portal/configurations";
+
+/// The part of a configuration that says how subscriptions are changed.
+const UPDATE: &str = "features[subscription_update]";
 
 /// Stripe's tax code of software as a service for businesses.
 const TAX_CODE: &str = "txcd_10103001";
@@ -157,39 +198,74 @@ pub async fn apply(api: &Stripe, store: &Store, differences: &[Difference]) -> R
     Ok(())
 }
 
-/// Makes or updates the portal's configuration, once the prices are there. Says what it did.
+/// Makes or updates the portal's configurations, once the prices are there. Says what it did.
 ///
 /// # Errors
 /// When Stripe cannot be asked or the books fail.
-pub async fn portal(
+pub async fn portals(
     api: &Stripe,
     store: &Store,
     return_url: &str,
     dry_run: bool,
-) -> Result<Option<String>, GoodsError> {
-    let mut form = portal_form(store, return_url).await?;
-    let text: String = form.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
-    let print = base16ct::lower::encode_string(&Sha256::digest(text)).split_at(16).0.to_owned();
-    form.push(("metadata[palveron_form]".to_owned(), print.clone()));
-    let found: Vec<Configuration> = api.list("/billing_portal/configurations", &[("active", "true")]).await?;
-    let ours = found.into_iter().find(|one| one.metadata.contains_key("palveron_form"));
-    let (path, line) = match &ours {
-        Some(one) if one.metadata.get("palveron_form") == Some(&print) => {
-            store.keep_stripe_setting(PORTAL_SETTING, &one.id).await?;
-            return Ok(None);
+) -> Result<Vec<String>, GoodsError> {
+    let mut lines = Vec::new();
+    for portal in Portal::ALL {
+        let (form, print) = portal_form(store, portal, return_url).await?;
+        let ours = find(api, portal).await?;
+        let (path, line) = match &ours {
+            Some(one) if one.metadata.get(portal.mark()) == Some(&print) => {
+                store.keep_stripe_setting(portal.setting(), &one.id).await?;
+                continue;
+            }
+            Some(one) => (format!("{CONFIGURATIONS}/{}", one.id), format!("~ {}", portal.line())),
+            None => (CONFIGURATIONS.to_owned(), format!("+ {}", portal.line())),
+        };
+        if !dry_run {
+            let made: Configuration = api.set(&path, &form).await?;
+            store.keep_stripe_setting(portal.setting(), &made.id).await?;
         }
-        Some(one) => (format!("/billing_portal/configurations/{}", one.id), "~ portal configuration"),
-        None => ("/billing_portal/configurations".to_owned(), "+ portal configuration"),
-    };
-    if !dry_run {
-        let made: Configuration = api.set(&path, &form).await?;
-        store.keep_stripe_setting(PORTAL_SETTING, &made.id).await?;
+        lines.push(line);
     }
-    Ok(Some(line.to_owned()))
+    Ok(lines)
 }
 
-async fn portal_form(store: &Store, return_url: &str) -> Result<Form, StoreError> {
-    let update = "features[subscription_update]";
+/// The configuration for upgrades, made where nobody has synced since there is one: without it an upgrade from a
+/// year to a month would wait for the year's end.
+///
+/// # Errors
+/// When Stripe cannot be asked or the books fail.
+pub async fn upgrade_portal(api: &Stripe, store: &Store, return_url: &str) -> Result<String, GoodsError> {
+    let portal = Portal::Upgrade;
+    if let Some(id) = store.stripe_setting(portal.setting()).await? {
+        return Ok(id);
+    }
+    let found = match find(api, portal).await? {
+        Some(found) => found,
+        None => {
+            let (form, _) = portal_form(store, portal, return_url).await?;
+            api.set(CONFIGURATIONS, &form).await?
+        }
+    };
+    store.keep_stripe_setting(portal.setting(), &found.id).await?;
+    Ok(found.id)
+}
+
+async fn find(api: &Stripe, portal: Portal) -> Result<Option<Configuration>, CallError> {
+    let found: Vec<Configuration> = api.list(CONFIGURATIONS, &[("active", "true")]).await?;
+    Ok(found.into_iter().find(|one| one.metadata.contains_key(portal.mark())))
+}
+
+/// The form of a configuration, and the print of what it was made from, which is in its metadata.
+async fn portal_form(store: &Store, portal: Portal, return_url: &str) -> Result<(Form, String), StoreError> {
+    let mut form = configuration_form(portal, return_url);
+    form.extend(changes_form(store).await?);
+    let text: String = form.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+    let print = base16ct::lower::encode_string(&Sha256::digest(text)).split_at(16).0.to_owned();
+    form.push((format!("metadata[{}]", portal.mark()), print.clone()));
+    Ok((form, print))
+}
+
+fn configuration_form(portal: Portal, return_url: &str) -> Form {
     let mut form = fields(&[
         ("default_return_url", return_url),
         ("features[invoice_history][enabled]", "true"),
@@ -200,13 +276,24 @@ async fn portal_form(store: &Store, return_url: &str) -> Result<Form, StoreError
         ("features[customer_update][allowed_updates][2]", "tax_id"),
         ("features[subscription_cancel][enabled]", "true"),
         ("features[subscription_cancel][mode]", "at_period_end"),
-        (&format!("{update}[enabled]"), "true"),
-        (&format!("{update}[default_allowed_updates][0]"), "price"),
-        // An upgrade is paid at once, a downgrade waits for the end of paid time.
-        (&format!("{update}[proration_behavior]"), "always_invoice"),
-        (&format!("{update}[schedule_at_period_end][conditions][0][type]"), "decreasing_item_amount"),
-        (&format!("{update}[schedule_at_period_end][conditions][1][type]"), "shortening_interval"),
+        (&format!("{UPDATE}[enabled]"), "true"),
+        (&format!("{UPDATE}[default_allowed_updates][0]"), "price"),
+        // What is at once is paid at once.
+        (&format!("{UPDATE}[proration_behavior]"), "always_invoice"),
     ]);
+    let conditions: &[&str] = match portal {
+        Portal::Usual => &["decreasing_item_amount", "shortening_interval"],
+        Portal::Upgrade => &[],
+    };
+    for (place, condition) in conditions.iter().enumerate() {
+        let name = format!("{UPDATE}[schedule_at_period_end][conditions][{place}][type]");
+        form.push((name, (*condition).to_owned()));
+    }
+    form
+}
+
+/// Which prices may be chosen, by product.
+async fn changes_form(store: &Store) -> Result<Form, StoreError> {
     let mut plans: Vec<(String, Vec<String>)> = Vec::new();
     for good in Good::all().filter(|good| good.interval().is_some()) {
         let Some(price) = store.price_of(good).await? else { continue };
@@ -215,10 +302,11 @@ async fn portal_form(store: &Store, return_url: &str) -> Result<Form, StoreError
             None => plans.push((good.product(), vec![price.id])),
         }
     }
+    let mut form = Form::new();
     for (place, (product, prices)) in plans.into_iter().enumerate() {
-        form.push((format!("{update}[products][{place}][product]"), product));
+        form.push((format!("{UPDATE}[products][{place}][product]"), product));
         for (number, price) in prices.into_iter().enumerate() {
-            form.push((format!("{update}[products][{place}][prices][{number}]"), price));
+            form.push((format!("{UPDATE}[products][{place}][prices][{number}]"), price));
         }
     }
     Ok(form)

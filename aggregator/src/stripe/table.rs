@@ -11,6 +11,8 @@ pub enum Concern {
     Session,
     /// A subscription, and with it a project's plan.
     Subscription,
+    /// What says how a subscription will change by itself.
+    Schedule,
     /// An invoice: of a subscription, or one of our bills.
     Invoice,
     /// Something about a payment that was made, found by this object.
@@ -45,6 +47,12 @@ pub const EVENTS: &[(&str, Concern)] = &[
     ("customer.subscription.resumed", Concern::Subscription),
     ("customer.subscription.pending_update_applied", Concern::Subscription),
     ("customer.subscription.pending_update_expired", Concern::Subscription),
+    ("subscription_schedule.created", Concern::Schedule),
+    ("subscription_schedule.updated", Concern::Schedule),
+    ("subscription_schedule.released", Concern::Schedule),
+    ("subscription_schedule.completed", Concern::Schedule),
+    ("subscription_schedule.canceled", Concern::Schedule),
+    ("subscription_schedule.aborted", Concern::Schedule),
     ("invoice.paid", Concern::Invoice),
     ("invoice.payment_failed", Concern::Invoice),
     ("invoice.payment_action_required", Concern::Invoice),

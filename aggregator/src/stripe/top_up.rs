@@ -11,7 +11,6 @@ use shared::time::Timestamp;
 use shared::units::Units;
 
 use crate::book::Book;
-use crate::ledger::explain::standing;
 use crate::ledger::lots;
 use crate::ledger::refusal::Refusal;
 
@@ -96,18 +95,17 @@ impl AutoTopUp {
         if self.stopped || now < self.not_before || bought.under_way {
             return Ok(Look::Later);
         }
-        let (stands, timeline) = (standing(&book.ledger, book.seen(now))?, book.ledger.timeline());
+        let (stands, timeline) = (book.standing(now)?, book.ledger.timeline());
         let may_buy = lots::may_buy(&book.ledger, now)
             && timeline.status_at(now) == Status::Active
             && !timeline.is_past_due(now);
         if !may_buy || bought.this_month >= self.rule.monthly_limit {
             return Ok(Look::Wait(Units::MAX));
         }
-        let left = stands.quota.saturating_sub(stands.used).saturating_add(stands.lots_left);
-        if left < self.rule.below {
+        if stands.left < self.rule.below {
             return Ok(Look::Buy(self.rule.pack));
         }
-        let until = left.saturating_sub(self.rule.below).saturating_add(Units::new(1));
+        let until = stands.left.saturating_sub(self.rule.below).saturating_add(Units::new(1));
         Ok(Look::Wait(stands.used.saturating_add(until)))
     }
 

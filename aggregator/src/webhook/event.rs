@@ -18,7 +18,7 @@ use crate::book::{Book, Crossed};
 use crate::ledger::bill::Bill;
 use crate::ledger::crossing::{Crossing, Levels};
 use crate::ledger::entry::{Entry, EntryNumber, Fact, LotId, Usage};
-use crate::ledger::explain::{Verdict, standing};
+use crate::ledger::explain::Verdict;
 use crate::ledger::money::Money;
 use crate::ledger::month::month;
 use crate::ledger::refusal::Refusal;
@@ -300,7 +300,7 @@ impl Event {
         if !book.fired.iter().any(full) {
             return Ok(None);
         }
-        let (seen, stands) = (book.seen(now), standing(&book.ledger, book.seen(now))?);
+        let (seen, stands) = (book.seen(now), book.standing(now)?);
         match stands.verdict {
             Verdict::QuotaExhausted(_) => {
                 let allocated = month(&book.ledger, seen, stands.period)?.allocation;
@@ -352,6 +352,7 @@ impl Event {
             | Fact::OverageChanged(_)
             | Fact::PastDue { .. }
             | Fact::Recovered
+            | Fact::RecoveredAt { .. }
             | Fact::Suspended { .. }
             | Fact::Resumed
             | Fact::LotRefunded { .. }

@@ -411,3 +411,38 @@ async fn what_somebody_changed_in_the_books_is_on_the_metrics_until_it_is_put_ri
         assert_eq!(imbalance().await, 0, "{right}");
     }
 }
+
+#[tokio::test]
+async fn a_lowered_quota_is_shown_as_it_is_enforced_and_as_it_is_billed() {
+    let meter = meter(Plan::Pro).await;
+    let operator = meter.operator().await;
+    let path = "/api/v1/admin/projects/demo";
+    send(&meter, &[("aaaaaaaa", "2026-11-23", "bot", 30)]).await;
+    let shown = async |enforced: (u64, u64), verdict: serde_json::Value| {
+        let plan = meter.get("/api/v1/billing/plan?project=demo", &operator).await.value();
+        let expected = serde_json::json!({ "quota": enforced.0, "remaining": enforced.1 });
+        assert_eq!(plan["enforced"], expected, "{plan}");
+        assert_eq!((&plan["quota"], &plan["remaining"]), (&expected["quota"], &expected["remaining"]));
+        let billed = serde_json::json!({ "quota": 10_000, "from_quota": 30, "from_lots": 0, "from_overage": 0, "uncovered": 0 });
+        assert_eq!((&plan["billed"], &plan["included"]), (&billed, &billed["from_quota"]));
+        let now = meter.get("/api/v1/explain?project=demo", &operator).await.value()["now"].clone();
+        assert_eq!((&now["quota"], &now["billed_quota"]), (&expected["quota"], &billed["quota"]), "{now}");
+        assert_eq!(now["verdict"], verdict);
+        let crossings = plan["crossings"].as_array().unwrap().iter();
+        crossings.map(|one| (one["percent"].clone(), one["quota"].clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(shown((10_000, 9_970), serde_json::json!({ "served": 9_970 })).await, []);
+    meter.json("PATCH", path, &operator, r#"{"included":25}"#).await;
+    let crossed = shown((25, 0), serde_json::json!({ "quota_exhausted": "off" })).await;
+    assert_eq!(crossed, [(80.into(), 25.into()), (100.into(), 25.into())]);
+    meter.json("PATCH", path, &operator, r#"{"included":null}"#).await;
+    assert_eq!(shown((10_000, 9_970), serde_json::json!({ "served": 9_970 })).await, crossed);
+    // The larger quota has its own levels.
+    meter.flush(&body(2, &[("aaaaaaaa", "2026-11-23", "bot", 8_000)])).await;
+    let plan = meter.get("/api/v1/billing/plan?project=demo", &operator).await.value();
+    assert_eq!(
+        (&plan["crossings"][2]["percent"], &plan["crossings"][2]["quota"]),
+        (&80.into(), &10_000.into())
+    );
+    is_clean(&meter).await;
+}

@@ -11,7 +11,7 @@ use shared::units::Units;
 use super::super::cells::{Batch, Cells};
 use super::super::contract::Contract;
 use super::super::entry::{EntryNumber, LotId};
-use super::super::explain::{standing, why_billed};
+use super::super::explain::{Verdict, standing, why_billed};
 use super::super::lots::may_buy;
 use super::super::money::Currency;
 use super::super::month::Seen;
@@ -65,7 +65,7 @@ fn a_bill_names_the_entries_it_rests_on() {
     assert_eq!(provisional.len(), 1);
     assert_eq!(provisional[0].entry, None);
     // Plan and standing rest on the opening and on the overage toggle.
-    assert_eq!(standing(&ledger, seen).unwrap().rests_on, [EntryNumber(1), EntryNumber(2)]);
+    assert_eq!(standing(&ledger, seen, None).unwrap().rests_on, [EntryNumber(1), EntryNumber(2)]);
 }
 
 #[test]
@@ -181,4 +181,36 @@ fn a_contract_is_rated_by_its_tiers() {
     assert_eq!(terms.included, Units::new(1_000_000));
     // 150,000 at the first tier's price, 100,000 × 0.2 at the second's.
     assert_eq!(eur(price(600_000)), eur(150_000 + 20_000));
+}
+
+#[test]
+fn where_a_project_stands_is_what_the_edge_enforces_under_a_quota_of_its_own() {
+    let scripts = [
+        "",
+        "use 40",
+        "use 9990",
+        "credit 5000 as c\nuse 40",
+        "credit 5000 as c\nuse 12000",
+        "overage on\nuse 12000",
+        "overage cap 600\nuse 10500",
+        "overage cap 600\ncredit 200 as c\nuse 30",
+    ];
+    for script in scripts {
+        let (ledger, totals, now) = play(&format!("at 2026-11-10\nopen pro\n{script}\n"));
+        let seen = Seen { totals: &totals, now };
+        let used = seen.usage(now.period()).units;
+        for own in [0, 30, 40, 9_999, 10_000] {
+            let own = Units::new(own);
+            let parts = shared::policy::AllowanceParts { included: own, ..parts(&ledger, now) };
+            let edge = parts.allowance(now.period(), Units::ZERO).map(|all| all.saturating_sub(used));
+            let stands = standing(&ledger, seen, Some(own)).unwrap();
+            let books = match stands.verdict {
+                Verdict::Served(left) => left,
+                Verdict::QuotaExhausted(_) => Some(Units::ZERO),
+                Verdict::Suspended => unreachable!(),
+            };
+            assert_eq!(books, edge, "{script:?} under {own}");
+            assert_eq!((stands.quota, stands.billed_quota.get()), (own, 10_000), "{script:?} under {own}");
+        }
+    }
 }

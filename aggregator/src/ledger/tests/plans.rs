@@ -359,3 +359,40 @@ fn a_migration_keeps_what_is_planned_and_writes_nothing_where_nothing_differs() 
         ",
     );
 }
+
+#[test]
+fn a_payment_counts_from_when_it_was_made_while_that_month_is_open() {
+    check(
+        "
+        at 2026-10-01
+        open pro
+        credit 5000 as c
+        past-due since 2026-10-20
+        at 2026-11-04
+        close 2026-10
+        at 2026-11-10
+        use 6000                     # on community, with the lot
+        expect included 1000 lots 5000
+        at 2026-12-01T00:10:00Z
+        recover paid 2026-11-30T23:50:00Z
+        same recover paid 2026-11-30T23:50:00Z
+        expect 2026-11 quota 10000 included 6000 lots 0
+        left c 5000
+        ",
+    );
+    check(
+        "
+        at 2026-10-01
+        open pro
+        past-due since 2026-10-20
+        at 2026-11-10
+        use 900
+        at 2026-12-04
+        close 2026-10
+        close 2026-11
+        recover paid 2026-11-30T23:50:00Z      # of a month that is billed and over
+        expect 2026-11 quota 1000
+        expect quota 10000
+        ",
+    );
+}

@@ -340,7 +340,7 @@ impl World {
                 plan::set_overage(ledger, now, how)
             }
             Step::PastDue => Ok(plan::past_due(ledger, now, now, terms("community"), GRACE_MS)),
-            Step::Recover => Ok(plan::recovered(ledger, now)),
+            Step::Recover => Ok(plan::recovered(ledger, now, None)),
             Step::Close(floor) => {
                 let last = Final { forfeited: Units::new(3), floor: Units::new(*floor) };
                 close(ledger, seen, ledger.first_open(), last)

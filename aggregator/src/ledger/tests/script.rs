@@ -11,7 +11,7 @@
 //! use 12000 [on 2026-11-03] | anchors 40                cells of today, or of a day
 //! buy small [as a] [for 2500] [paid 2026-11-30] | credit 100 as c    lots; a pack costs 0.5 a unit unless told
 //! refund a 1250 | dispute a open|won|lost [1250]        in all, not in addition
-//! past-due [since 2026-11-01] [grace 3] | recover | suspend | resume
+//! past-due [since 2026-11-01] [grace 3] | recover [paid 2026-11-30] | suspend | resume
 //! close 2026-11 [floor 500] [forfeited 7] | late 2026-11 50 | correct 2026-11 20 | levels 50 100 | denied
 //! refused <any of these>                                it must be refused
 //! same <any of these>                                   it is known already: nothing must be written
@@ -237,7 +237,10 @@ impl World {
                 let grace_ms = option(rest, "grace").map_or(GRACE_MS, |days| number(days) * 86_400_000);
                 self.write(plan::past_due(self.ledger(), self.now, since, fallback, grace_ms))?;
             }
-            ["recover"] => self.write(plan::recovered(self.ledger(), self.now))?,
+            ["recover", ref rest @ ..] => {
+                let paid_at = option(rest, "paid").map(instant);
+                self.write(plan::recovered(self.ledger(), self.now, paid_at))?;
+            }
             ["suspend"] => self.write(plan::suspend("fraud".to_owned()))?,
             ["resume"] => self.write(plan::resume())?,
             ["close", month, ref rest @ ..] => {
@@ -367,7 +370,7 @@ impl World {
                 assert_eq!(next, (text != "none").then(|| instant(text)), "{place}");
             }
             ["verdict", ref rest @ ..] => {
-                let got = match standing(self.ledger(), seen).unwrap().verdict {
+                let got = match standing(self.ledger(), seen, None).unwrap().verdict {
                     Verdict::Suspended => "suspended".to_owned(),
                     Verdict::Served(None) => "open".to_owned(),
                     Verdict::Served(Some(left)) => format!("served {left}"),
@@ -447,7 +450,7 @@ pub(super) fn edge_left(ledger: &Ledger, seen: Seen<'_>) -> Option<Units> {
 
 /// What the books say is left for the present month, whether the project is served or not.
 pub(super) fn books_left(ledger: &Ledger, seen: Seen<'_>) -> Option<Units> {
-    match standing(ledger, seen).unwrap().verdict {
+    match standing(ledger, seen, None).unwrap().verdict {
         Verdict::Served(left) => left,
         Verdict::QuotaExhausted(_) => Some(Units::ZERO),
         Verdict::Suspended => edge_left(ledger, seen),

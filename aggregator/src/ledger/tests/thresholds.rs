@@ -111,3 +111,86 @@ fn a_quota_denial_counts_as_the_whole_quota() {
         ",
     );
 }
+
+#[test]
+fn a_rise_that_is_told_late_arms_the_month_anew_that_it_is_told_in() {
+    check(
+        "
+        at 2026-11-02
+        open pro
+        at 2026-12-01T00:05:00Z
+        use 8500
+        crossed v1:80                # of the smaller quota, as it was known then
+        at 2026-12-01T00:10:00Z
+        bought business at 2026-11-30T23:50:00Z
+        expect quota 100000 version 2
+        expect 2026-11 quota 100000 version 2
+        crossed none
+        use 71500
+        crossed v2:80
+        use 20000
+        crossed v2:100
+        ",
+    );
+    check(
+        "
+        at 2026-11-02
+        open pro
+        at 2026-12-01T00:05:00Z
+        terms pro included 20000     # a rise of the month itself, then one that is told late
+        at 2026-12-01T00:10:00Z
+        bought business at 2026-11-30T23:50:00Z
+        expect quota 100000 version 3
+        at 2027-01-02
+        expect quota 100000 version 1
+        ",
+    );
+}
+
+#[test]
+fn a_payment_that_is_told_late_arms_the_month_anew_that_it_is_told_in() {
+    check(
+        "
+        at 2026-10-01
+        open pro
+        past-due since 2026-10-20
+        at 2026-11-04
+        close 2026-10
+        at 2026-12-01T00:05:00Z      # on community since 27 October
+        use 900
+        crossed v1:80
+        at 2026-12-01T00:10:00Z
+        recover paid 2026-11-30T23:50:00Z
+        expect quota 10000 version 2
+        use 7100
+        crossed v2:80
+        ",
+    );
+}
+
+#[test]
+fn a_limit_below_the_months_largest_quota_arms_them_anew_when_it_is_raised() {
+    check(
+        "
+        open pro
+        use 8000
+        crossed v1:80
+        terms pro included 50
+        expect quota 10000 version 1
+        terms pro included 9000
+        expect quota 10000 version 2
+        crossed v2:80
+        terms pro included 9000
+        expect quota 10000 version 2
+        ",
+    );
+    check(
+        "
+        open pro
+        past-due since 2026-11-01    # to fall and to rise again is no more quota
+        at 2026-11-09
+        recover
+        expect quota 10000 version 1
+        ",
+    );
+}

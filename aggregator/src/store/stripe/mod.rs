@@ -6,6 +6,7 @@ mod drift;
 pub(super) mod events;
 pub(super) mod intents;
 mod orders;
+pub(super) mod paying;
 mod settle;
 mod top_ups;
 
@@ -15,6 +16,7 @@ pub use intents::ShownIntent;
 pub use orders::{Began, Begin, ShownOrder};
 pub use settle::{Settled, Turn};
 
+use serde::{Deserialize, Serialize};
 use shared::ids::ProjectId;
 use shared::plan::Plan;
 use shared::time::Timestamp;
@@ -23,6 +25,7 @@ use sqlx::Row;
 use super::rows::{id, instant, int, ms, name, number, optional};
 use super::{Connection, DbRow, Store, StoreError};
 use crate::stripe::goods::{Good, interval_name, interval_of};
+use crate::stripe::schedule::Waiting;
 use crate::stripe::subscription::Mirror;
 use crate::stripe::table::Status;
 
@@ -68,7 +71,7 @@ impl Store {
             "INSERT INTO stripe_customer (project, attempt, created_ms) VALUES ($1, 1, $2)
              ON CONFLICT (project) DO UPDATE SET
                  attempt = stripe_customer.attempt + 1, customer = NULL, paid_with = NULL, charged = NULL,
-                 deleted = 0, created_ms = excluded.created_ms
+                 default_method = NULL, deleted = 0, created_ms = excluded.created_ms
              WHERE stripe_customer.deleted = 1",
         )
         .bind(project.as_str())
@@ -178,7 +181,7 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn method_is_charged(&self, customer: &str, method: &str) -> Result<(), StoreError> {
-        sqlx::query("UPDATE stripe_customer SET charged = $1 WHERE customer = $2")
+        sqlx::query("UPDATE stripe_customer SET charged = $1, default_method = $1 WHERE customer = $2")
             .bind(method)
             .bind(customer)
             .execute(&self.writer)
@@ -310,7 +313,7 @@ pub(super) async fn mirror_of(
     project: &ProjectId,
 ) -> Result<Option<Mirror>, StoreError> {
     let row = sqlx::query(
-        "SELECT project, subscription, item, status, plan, pays, until_ms, ends_ms, overdue_ms
+        "SELECT project, subscription, item, status, plan, pays, until_ms, ends_ms, waiting, overdue_ms
          FROM stripe_subscription WHERE project = $1",
     )
     .bind(project.as_str())
@@ -327,6 +330,7 @@ pub(super) async fn mirror_of(
             interval: name(&row, "pays", interval_of)?,
             paid_until: optional(&row, "until_ms", instant)?,
             ends: optional(&row, "ends_ms", instant)?,
+            waiting: waiting_of(&row)?,
             overdue_since: optional(&row, "overdue_ms", instant)?,
         })
     })
@@ -336,12 +340,12 @@ pub(super) async fn mirror_of(
 pub(super) async fn keep_mirror(tx: &mut Connection, mirror: &Mirror) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO stripe_subscription
-             (project, subscription, item, status, plan, pays, until_ms, ends_ms, overdue_ms)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+             (project, subscription, item, status, plan, pays, until_ms, ends_ms, waiting, overdue_ms)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
          ON CONFLICT (project) DO UPDATE SET
              subscription = excluded.subscription, item = excluded.item, status = excluded.status,
              plan = excluded.plan, pays = excluded.pays, until_ms = excluded.until_ms,
-             ends_ms = excluded.ends_ms, overdue_ms = excluded.overdue_ms",
+             ends_ms = excluded.ends_ms, waiting = excluded.waiting, overdue_ms = excluded.overdue_ms",
     )
     .bind(mirror.project.as_str())
     .bind(&mirror.subscription)
@@ -351,10 +355,34 @@ pub(super) async fn keep_mirror(tx: &mut Connection, mirror: &Mirror) -> Result<
     .bind(interval_name(mirror.interval))
     .bind(mirror.paid_until.map(ms))
     .bind(mirror.ends.map(ms))
+    .bind(waiting_text(&mirror.waiting)?)
     .bind(mirror.overdue_since.map(ms))
     .execute(tx)
     .await?;
     Ok(())
+}
+
+/// A change that waits, as its row has it.
+#[derive(Serialize, Deserialize)]
+struct WaitingRow {
+    at_ms: u64,
+    good: String,
+}
+
+fn waiting_text(waiting: &[Waiting]) -> Result<String, StoreError> {
+    let row = |Waiting { at, good }: &Waiting| WaitingRow { at_ms: at.as_ms(), good: good.name() };
+    let rows: Vec<WaitingRow> = waiting.iter().map(row).collect();
+    serde_json::to_string(&rows).map_err(|error| StoreError::Unwritable(error.to_string()))
+}
+
+fn waiting_of(row: &DbRow) -> Result<Vec<Waiting>, StoreError> {
+    let text: String = row.try_get("waiting")?;
+    let read = |WaitingRow { at_ms, good }| {
+        Some(Waiting { at: Timestamp::from_ms(at_ms), good: Good::parse(&good)? })
+    };
+    let rows: Option<Vec<WaitingRow>> = serde_json::from_str(&text).ok();
+    let waiting = rows.and_then(|rows| rows.into_iter().map(read).collect());
+    waiting.ok_or(StoreError::Unreadable { column: "waiting", got: text })
 }
 
 /// Whether nothing of the project was settled since `expected` was read; it is counted as settled now.

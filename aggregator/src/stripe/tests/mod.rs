@@ -1,5 +1,6 @@
 //! What follows from what Stripe shows, row by row, and whatever the order it comes in.
 
+mod changes;
 mod months;
 mod rows;
 mod shop;

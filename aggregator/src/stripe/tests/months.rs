@@ -11,7 +11,8 @@ use shared::random::Stream;
 use shared::time::Timestamp;
 
 use super::shop::{
-    accounts, book, catalogue, context, dispute, eur, order, ours, refund, seen, start, subscription,
+    accounts, book, catalogue, context, dispute, eur, order, ours, overdue as due, refund, seen, start,
+    subscription,
 };
 use crate::book::Book;
 use crate::ledger::entry::{Account, Dispute};
@@ -35,6 +36,7 @@ const SEEDS_ALL: u64 = 10_000;
 
 const PRO: Good = Good::Plan(Plan::Pro, Interval::Month);
 const BUSINESS: Good = Good::Plan(Plan::Business, Interval::Month);
+const PRO_BY_THE_YEAR: Good = Good::Plan(Plan::Pro, Interval::Year);
 
 /// What an event makes us look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,7 +86,7 @@ fn pack_paid(stripe: &mut Stripe, index: usize) {
 
 /// Packs by card, by debit that arrives and by debit that fails; a plan by debit, upgraded, overdue, paid
 /// again, cancelled and taken back; refunds in parts of which one fails; a dispute; a bill that fails first.
-const MONTH: [Happening; 22] = [
+const MONTH: [Happening; 25] = [
     (|s| pack_paid(s, 0), &[Topic::Order(0), Topic::Order(0)]),
     (|s| s.orders[1] = seen(&orders()[1], "complete", "unpaid"), &[Topic::Order(1)]),
     (|s| s.plan.subscription.status = "active".to_owned(), &[Topic::Plan, Topic::Order(3)]),
@@ -110,6 +112,9 @@ const MONTH: [Happening; 22] = [
     (|s| s.bill.status = Some("paid".to_owned()), &[Topic::Bill]),
     (|s| s.plan.subscription.status = "active".to_owned(), &[Topic::Plan]),
     (|s| s.plan.good = Some(PRO), &[Topic::Plan]),
+    (|s| waits(s, Some(PRO_BY_THE_YEAR)), &[Topic::Plan]),
+    (|s| waits(s, None), &[Topic::Plan]),
+    (|s| waits(s, Some(BUSINESS)), &[Topic::Plan, Topic::Plan]),
 ];
 
 fn fail(stripe: &mut Stripe) {
@@ -118,7 +123,11 @@ fn fail(stripe: &mut Stripe) {
 
 fn overdue(stripe: &mut Stripe) {
     stripe.plan.subscription.status = "past_due".to_owned();
-    stripe.plan.due_since = Some(start().plus_ms(77_000));
+    stripe.plan.due = vec![due("in_due", start().plus_ms(77_000))];
+}
+
+fn waits(stripe: &mut Stripe, good: Option<Good>) {
+    stripe.plan.coming = good.map(|good| (start().period().end(), Some(good))).into_iter().collect();
 }
 
 fn orders() -> Vec<Order> {
@@ -184,7 +193,7 @@ impl Books {
                 self.bill = self.bill.clone().settle(&fetched.stripe.bill, false);
                 let since = self.mirror.as_ref().and_then(|mirror| mirror.overdue_since);
                 let since = [since, self.bill.overdue_since].into_iter().flatten().min();
-                standing(self.book.clone(), since, context).unwrap()
+                standing(self.book.clone(), since, None, context).unwrap()
             }
         };
         self.book = book.settled(now).unwrap();

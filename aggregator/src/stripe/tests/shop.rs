@@ -16,6 +16,7 @@ use crate::ledger::terms::Interval;
 use crate::project::Project;
 use crate::stripe::goods::Good;
 use crate::stripe::order::{Form, Order, OrderSeen, Ours};
+use crate::stripe::paying::{Overdue, Source};
 use crate::stripe::seen::{DisputeSeen, Payment, Refund};
 use crate::stripe::subscription::{Context, SubscriptionSeen};
 use crate::stripe::table::OrderState;
@@ -133,6 +134,12 @@ pub(super) fn ours(now: Timestamp) -> Ours<'static> {
     Ours { livemode: false, customer: CUSTOMER, now }
 }
 
+/// An invoice of a subscription that is not paid.
+pub(super) fn overdue(invoice: &str, since: Timestamp) -> Overdue {
+    let (invoice, pay_at) = (invoice.to_owned(), Some(format!("https://pay/{invoice}")));
+    Overdue { source: Source::Subscription, invoice, amount: eur(4_900), since, pay_at }
+}
+
 /// A subscription as Stripe shows it.
 pub(super) fn subscription(id: &str, status: &str, good: Option<Good>, paid: bool) -> SubscriptionSeen {
     let end = start().period().end().as_seconds();
@@ -145,8 +152,11 @@ pub(super) fn subscription(id: &str, status: &str, good: Option<Good>, paid: boo
         subscription: serde_json::from_value(subscription).unwrap(),
         paid,
         paid_at: None,
-        due_since: due.then(|| start().plus_ms(1_000)),
+        last_paid_at: None,
+        due: if due { vec![overdue("in_due", start().plus_ms(1_000))] } else { vec![] },
         good,
+        coming: vec![],
+        schedule_ends: None,
     }
 }
 

@@ -4,10 +4,12 @@
 //! in `aggregator/src/stripe/tests`; here is what needs sockets, signatures, lost answers and `kill -9`.
 
 mod bills;
+mod changes;
 mod conformance;
 mod deliveries;
 mod library;
 mod orders;
+mod overdue;
 mod plans;
 mod postgres;
 mod shop;

@@ -8,7 +8,7 @@ use tests::client::Call;
 use tests::poll::eventually;
 use tests::stack::{Options, Stack};
 
-use super::shop::{Shop, named};
+use super::shop::Shop;
 
 const SOON: std::time::Duration = std::time::Duration::from_secs(45);
 
@@ -131,25 +131,6 @@ async fn a_subscription_told_in_any_order_is_what_it_is_now() -> Result<()> {
 }
 
 #[tokio::test]
-async fn from_a_year_to_a_month_is_changed_when_the_year_is_over() -> Result<()> {
-    let shop = Shop::open(Plan::Community).await?;
-    shop.subscribe("pro", "year").await?;
-    let interval = async || -> Result<Value> {
-        let subscription = shop.at_stripe("subscriptions").await?["data"][0].clone();
-        Ok(subscription["items"]["data"][0]["price"]["recurring"]["interval"].clone())
-    };
-    let answer = shop.wish(&json!({ "plan": "pro", "interval": "month" }), None).await?;
-    let (_, portal) = named(&answer.ok()?)?;
-    shop.control("POST", &format!("portal/{portal}"), &json!({ "action": "confirm" })).await?;
-    shop.is_quiet().await?;
-    assert_eq!((interval().await?, shop.plan().await?["plan"].clone()), (json!("year"), json!("pro")));
-    shop.later("366d").await?;
-    eventually("the month", SOON, async || Ok((interval().await? == "month").then_some(()))).await?;
-    assert_eq!(shop.plan().await?["plan"], "pro");
-    shop.finish().await
-}
-
-#[tokio::test]
 async fn a_subscription_by_an_archived_price_keeps_its_plan_and_new_ones_take_the_new_price() -> Result<()> {
     let shop = Shop::open(Plan::Community).await?;
     shop.subscribe("pro", "month").await?;
@@ -193,12 +174,7 @@ async fn a_live_subscription_is_changed_by_confirmation_and_never_doubled() -> R
     shop.subscribe("pro", "month").await?;
     shop.wish(&json!({ "plan": "pro", "interval": "month" }), None).await?.problem(ErrorCode::NotBillable)?;
     shop.used(1, 9_500).await?;
-    let change = async |plan: &str| -> Result<()> {
-        let answer = shop.wish(&json!({ "plan": plan, "interval": "month" }), None).await?;
-        let (_, portal) = named(&answer.ok()?)?;
-        shop.control("POST", &format!("portal/{portal}"), &json!({ "action": "confirm" })).await.map(drop)
-    };
-    change("business").await?;
+    shop.change("business", "month").await?;
     shop.has_plan("business").await?;
     let plan = shop.plan().await?;
     assert_eq!(plan["quota"], 100_000, "the quota is there at once");
@@ -207,7 +183,7 @@ async fn a_live_subscription_is_changed_by_confirmation_and_never_doubled() -> R
     assert_eq!(crossed, [json!(80)], "95 % of the smaller plan, and nothing of the larger");
     assert_eq!(shop.at_stripe("subscriptions").await?["data"].as_array().map(Vec::len), Some(1));
     // Back to the smaller one: only when the paid time is over.
-    change("pro").await?;
+    shop.change("pro", "month").await?;
     shop.is_quiet().await?;
     assert_eq!(shop.plan().await?["plan"], "business");
     shop.later("32d").await?;

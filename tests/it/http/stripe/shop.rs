@@ -85,6 +85,19 @@ impl Shop {
         self.has_plan(plan).await
     }
 
+    /// Asks for another plan of a live subscription, and confirms it on the hosted page.
+    pub(super) async fn change(&self, plan: &str, interval: &str) -> Result<()> {
+        let (_, portal) = self.buy(&json!({ "plan": plan, "interval": interval }), None).await?;
+        self.control("POST", &format!("portal/{portal}"), &json!({ "action": "confirm" })).await.map(drop)
+    }
+
+    /// What the customer does in the portal, opened for payments in general.
+    pub(super) async fn in_portal(&self, action: &str) -> Result<()> {
+        let portal = self.get("/api/v1/stripe/portal").await?;
+        let id = portal["url"].as_str().unwrap_or_default().rsplit('/').next().unwrap_or_default().to_owned();
+        self.control("POST", &format!("portal/{id}"), &json!({ "action": action })).await.map(drop)
+    }
+
     /// What the payer does on the hosted page.
     pub(super) async fn pay(&self, session: &str, method: &str) -> Result<Value> {
         self.control("POST", &format!("checkout/{session}/pay"), &json!({ "method": method })).await

@@ -114,6 +114,17 @@ impl Project {
         denials
     }
 
+    /// The processes of the home and of its sub-homes start again: what is not stored is lost.
+    fn restart(&mut self) {
+        let text = |row: Row| Some((row.key, row.value?));
+        let rows = self.home.take_writes().into_iter().filter_map(text);
+        self.home = Home::load(rows, self.now).unwrap().unwrap();
+        for sub_home in &mut self.sub_homes {
+            let rows = sub_home.take_writes().into_iter().filter_map(text);
+            *sub_home = SubHome::load(rows).unwrap().unwrap();
+        }
+    }
+
     fn has_passed_all(&self) -> bool {
         self.home.accounts.values().any(|account| account.exhausted.is_some())
     }
@@ -152,6 +163,19 @@ fn what_is_left_is_served_at_once_or_after_one_retry_whoever_holds_it() {
             let once_contended = denials.len() < 2 && denials.iter().all(|d| *d == Denial::QuotaContended);
             assert!(once_contended, "{case}: {denials:?}");
         }
+    }
+}
+
+#[test]
+fn what_is_out_when_the_home_starts_again_is_not_spent() {
+    for (sub_homes, holders) in [(0, 2), (1, 2), (2, 2)] {
+        let case = format!("{sub_homes} sub-homes");
+        let mut project = Project::new(1_000, 1_000_000, sub_homes, holders);
+        assert_eq!((project.check(0, 1), project.check(1, 1)), (None, None), "{case}");
+        project.restart();
+        let denials = project.check_again(1, 998);
+        assert!(denials.len() < 2 && !denials.contains(&Denial::QuotaExhausted), "{case}: {denials:?}");
+        assert!(!project.has_passed_all(), "{case}: nothing was passed");
     }
 }
 

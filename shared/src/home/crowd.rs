@@ -7,7 +7,7 @@ use crate::random::Stream;
 use crate::time::Timestamp;
 
 /// For how long a holder counts as present, in milliseconds.
-const SEEN_MS: u64 = 10_000;
+pub(crate) const SEEN_MS: u64 = 10_000;
 /// The memory of the load, in milliseconds.
 const LOAD_MS: u64 = 500;
 /// Contacts per second above which holders are asked to stay away; below the soft limit of about
@@ -87,6 +87,15 @@ impl Crowd {
             self.in_second = self.in_second.saturating_add(1);
         } else {
             (self.second, self.in_second) = (second, 1);
+        }
+    }
+
+    /// Takes a holder for present that was heard at `at`, before a restart that has lost what it said.
+    pub(crate) fn presume(&mut self, holder: HolderId, at: Timestamp) {
+        let seen = Seen { at, weight: 1_000, rate: 0, stranded: 0, stock: Held::default() };
+        if self.seen.insert(holder, seen).is_none() {
+            self.order.insert((at, holder), ());
+            self.weights = self.weights.saturating_add(seen.weight);
         }
     }
 

@@ -16,7 +16,7 @@ use crate::lease::message::{Contact, HolderId, Lease};
 use crate::lease::progress::Progress;
 use crate::map::Map;
 use crate::planted::planted;
-use crate::time::Period;
+use crate::time::{Period, Timestamp};
 use crate::tree::Tree;
 
 /// One holder.
@@ -136,6 +136,19 @@ impl Desk {
         let nonce = |lane| self.lanes.get(&(holder, lane)).map_or(0, |row| row.nonce);
         let nonces = (0..LANES_MAX).map(nonce).collect();
         Progress { nonces, seq: self.acked(holder) }
+    }
+
+    /// Who was answered within so many milliseconds before `now`, by its issuer's clock, and when.
+    pub(crate) fn answered(&self, now: Timestamp, within_ms: u64) -> Map<HolderId, Timestamp> {
+        let mut answered = Map::new();
+        for ((holder, _), lane) in self.lanes.iter() {
+            let Some(at) = lane.reply.as_ref().map(|lease| lease.written) else { continue };
+            if now.ms_since(at) <= within_ms {
+                let last = answered.entry(*holder).or_insert(at);
+                *last = at.max(*last);
+            }
+        }
+        answered
     }
 
     /// Units out with a holder in `period`.

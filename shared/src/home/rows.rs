@@ -14,6 +14,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::account::Account;
+use super::crowd::SEEN_MS;
 use super::{Home, OpenCell};
 use crate::cell::CellKey;
 use crate::ids::AgentId;
@@ -87,6 +88,10 @@ impl Home {
         let (key, value) = rows.remove(meta);
         let mut home = Self::of(read(&key, &value)?);
         home.load_rows(&rows)?;
+        // Who was here before the restart still is, and what it holds is not spent.
+        for (holder, at) in home.desk.answered(now, SEEN_MS) {
+            home.crowd.presume(holder, at);
+        }
         if home.has_unflushed() {
             home.pace.counted(now, true);
         }

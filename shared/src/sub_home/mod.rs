@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use crate::home::crowd::Crowd;
+use crate::home::crowd::{Crowd, SEEN_MS};
 use crate::home::desk::{Desk, Receipt};
 use crate::home::rows::{Writes, read};
 use crate::home::{CorruptRow, Row};
@@ -166,6 +166,10 @@ impl SubHome {
         sub.ware.stock.fresh_until = Timestamp::default();
         for (key, value) in &rows {
             sub.desk.load_row(key, value)?;
+        }
+        // Whoever was here before the restart still is: what is out with them is not stranded.
+        for (holder, at) in sub.desk.answered(sub.ware.clock, SEEN_MS) {
+            sub.crowd.presume(holder, at);
         }
         Ok(Some(sub))
     }

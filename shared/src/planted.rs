@@ -77,6 +77,16 @@ mod switch {
         OpenUncharged,
         /// An isolate's reserve never ends.
         ReserveEndless,
+        /// A holder refuses a key that its terms do not have, without asking.
+        NewKeyRefused,
+        /// A sub-home refuses as suspended by its own terms for as long as they are fresh.
+        SuspendedByOldTerms,
+        /// The home takes units that live holders have for spent.
+        OutIsSpent,
+        /// The home calls nothing back that others were refused for.
+        NeverCalledBack,
+        /// A refusal for want of that many units counts as the passing of 100 %.
+        CostlyDenialPasses,
     }
 
     thread_local! {

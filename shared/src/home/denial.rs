@@ -7,6 +7,7 @@ use super::offer::Short;
 use crate::decision::{Ask, Denial};
 use crate::lease::math::times;
 use crate::lease::message::{Contact, HolderId, Refusal};
+use crate::planted::planted;
 use crate::random::Stream;
 use crate::time::{Period, Timestamp};
 use crate::units::Units;
@@ -60,7 +61,7 @@ impl Home {
                 | Denial::QuotaContended
                 | Denial::AgentQuota) => other,
             };
-            if denial == Denial::QuotaContended {
+            if denial == Denial::QuotaContended && !planted!(NeverCalledBack) {
                 self.crowd.contend(now);
             }
             let for_ms = if short.agent.is_some() {
@@ -86,6 +87,9 @@ impl Home {
 
     /// Units of the period that present holders may give back, without those of `except`.
     pub(super) fn live_out(&self, period: Period, except: Option<HolderId>) -> u64 {
+        if planted!(OutIsSpent) {
+            return 0;
+        }
         self.crowd
             .stranded()
             .filter(|(holder, _)| Some(**holder) != except)
@@ -123,7 +127,8 @@ impl Home {
     /// keep settled usage below it. A request for more units than are left says nothing of the quota.
     pub(super) fn note_exhausted(&mut self, now: Timestamp, live: u64) {
         let period = now.period();
-        if live > 0 || !self.is_spent(period, Units::new(1)) {
+        let passes = live == 0 && self.is_spent(period, Units::new(1));
+        if !passes && !planted!(CostlyDenialPasses) {
             return;
         }
         let epoch = self.meta.epoch;

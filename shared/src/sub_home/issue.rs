@@ -14,6 +14,7 @@ use crate::lease::FRESH_MS;
 use crate::lease::math::times;
 use crate::lease::message::{Contact, Lease, NextPermits, Refusal};
 use crate::map::Map;
+use crate::planted::planted;
 use crate::policy::Status;
 use crate::random::Stream;
 use crate::time::{Period, Timestamp};
@@ -60,6 +61,9 @@ impl SubHome {
     fn suspended(&self, now: Timestamp, m: &Contact) -> Option<Vec<Refusal>> {
         let suspended = self.ware.terms.as_ref().is_some_and(|terms| terms.status == Status::Suspended);
         let heard = |running: &&Running| running.refusal.denial == Denial::Suspended && now < running.until;
+        if planted!(SuspendedByOldTerms) && suspended {
+            return Some(vec![Refusal { denial: Denial::Suspended, agent: None, cost: 1, for_ms: 1_000 }]);
+        }
         match self.refusals.iter().find(heard).filter(|_| suspended) {
             Some(Running { refusal, until, .. }) => {
                 Some(vec![Refusal { for_ms: until.ms_since(now), ..refusal.clone() }])

@@ -276,6 +276,21 @@ impl Aggregator {
         self.change(now, ProjectChange { rpm: Some(Setting::Own(rpm)), ..ProjectChange::default() });
     }
 
+    /// Suspends the project, or resumes it.
+    pub fn set_status(&mut self, now: Timestamp, status: Status) {
+        self.change(now, ProjectChange { status: Some(status), ..ProjectChange::default() });
+    }
+
+    /// Sets the keys that are not revoked.
+    pub fn set_keys(&mut self, now: Timestamp, keys: Vec<KeyId>) {
+        self.keys = keys;
+        self.stored.book.project.policy_version += 1;
+        if let Some(shadow) = &self.shadow {
+            shadow.make_key(now);
+        }
+        self.compile(now);
+    }
+
     /// Enlarges the quota from now on, and keeps what was planned for next month.
     pub fn raise(&mut self, now: Timestamp, more: Units) {
         self.post(now, |book| {

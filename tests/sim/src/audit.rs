@@ -8,20 +8,30 @@
 //! isolates serve from while overage is open and no home answers: never more than [`RESERVE_MAX`] units of one
 //! isolate between two answers. A home charges those units when it hears of them, and if the isolate dies, never.
 
-use std::collections::{BTreeMap, BTreeSet};
+pub mod hands;
+pub mod refusals;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use shared::cell::CellKey;
 use shared::ids::AgentId;
-use shared::policy::{Overage, Policy};
+use shared::lease::message::HolderId;
+use shared::policy::{Overage, Policy, Status};
 use shared::time::{Minute, Period, Timestamp};
 
 use crate::aggregator::Aggregator;
+
+use hands::Hands;
+use refusals::Refusals;
 
 /// How long what was cut may still be spent: ten seconds, and one for what was under way.
 const CUT_MS: u64 = 11_000;
 
 /// The most units that an isolate may serve between two answers without a lease.
 const RESERVE_MAX: u64 = 100;
+
+/// How far back what is served counts as of the moment.
+const RECENT_MS: u64 = 2_000;
 
 /// What a run did, for the figures and for shrinking.
 pub type Verdict = Result<(), String>;
@@ -46,6 +56,14 @@ pub struct Auditor {
     pub deaths: bool,
     /// Whether the home's storage was rolled back.
     pub rolled_back: bool,
+    /// Who has what.
+    pub hands: Hands,
+    /// What came of judging refusals.
+    pub refusals: Refusals,
+    /// How many crossings were looked at.
+    told: usize,
+    /// What was served in the last seconds.
+    recent: VecDeque<(Timestamp, u64)>,
 }
 
 /// One request that was served.
@@ -59,6 +77,8 @@ pub struct Serve {
     pub units: u64,
     /// The serial of the holder whose reserve it came from, if it came without a lease.
     pub reserve: Option<u64>,
+    /// The holder whose lease it came from; `None` where the home itself decided.
+    pub holder: Option<HolderId>,
 }
 
 impl Auditor {
@@ -121,6 +141,25 @@ impl Auditor {
         Ok(())
     }
 
+    /// Notes whose lease it came from, and how much is served lately.
+    fn serve_from_hand(&mut self, serve: &Serve) {
+        let (at, period) = (serve.at, serve.at.period());
+        match serve.holder {
+            Some(holder) => self.hands.served(holder, period, serve.units),
+            None => self.hands.decided_at_home(at, &serve.key.agent, serve.units),
+        }
+        self.recent.push_back((at, serve.units));
+        while self.recent.front().is_some_and(|(when, _)| at.ms_since(*when) > RECENT_MS) {
+            self.recent.pop_front();
+        }
+    }
+
+    /// Units served within the last seconds: so many may be on their way to other requests.
+    fn lately_served(&self, at: Timestamp) -> u64 {
+        let recent = self.recent.iter().rev().take_while(|(when, _)| at.ms_since(*when) <= RECENT_MS);
+        recent.map(|(_, units)| units).sum()
+    }
+
     /// Units of a period that were served from reserves.
     #[must_use]
     pub fn reserved(&self, period: Period) -> u64 {
@@ -154,12 +193,16 @@ impl Auditor {
         if let Some(serial) = serve.reserve {
             return self.serve_from_reserve(serve, serial);
         }
+        self.serve_from_hand(serve);
         let in_minute = self.minutes.entry(minute).or_insert(0);
         *in_minute += serve.units;
         let in_minute = *in_minute;
         let lately = self.in_force(Timestamp::from_ms(at.as_ms().saturating_sub(CUT_MS)));
         let allowance = lately.iter().map(|policy| self.allowance(policy, period)).max().flatten();
         let open = lately.iter().any(|policy| policy.allowance.overage == Overage::Open);
+        if lately.iter().all(|policy| policy.status == Status::Suspended) {
+            return Err("a suspended project is served".to_owned());
+        }
         if let Some(allowance) = allowance.filter(|allowance| !open && total > *allowance) {
             return Err(format!("I1: {total} units served of {allowance} in {period}"));
         }
@@ -223,7 +266,7 @@ impl Auditor {
     ///
     /// # Errors
     /// Says which cell is billed beyond what was served, or told wrongly.
-    pub fn billed(&self, aggregator: &Aggregator) -> Verdict {
+    pub fn billed(&mut self, aggregator: &Aggregator) -> Verdict {
         for (key, billed) in aggregator.cells() {
             let served = self.cells.get(&key).copied().unwrap_or(0);
             if billed > served {
@@ -237,6 +280,52 @@ impl Auditor {
                 return Err(format!("I6: {percent} % of {quota} in {period} told twice or out of order"));
             }
         }
+        self.told_truly(aggregator)
+    }
+
+    /// Checks the crossings that were told since the last time: so much was served, or nothing was left.
+    fn told_truly(&mut self, aggregator: &Aggregator) -> Verdict {
+        let new = aggregator.told.get(self.told..).unwrap_or_default();
+        self.told = aggregator.told.len();
+        for (period, _, percent) in new {
+            let served = self.served(*period);
+            let of_month = |policy: &&Policy| {
+                let stated = policy.allowance.period;
+                *period == stated || *period == stated.next()
+            };
+            let policies = || self.policies.iter().map(|(_, policy)| policy).chain([&aggregator.policy]);
+            let quotas =
+                policies().filter(of_month).map(|policy| policy.allowance.included_in(*period).get());
+            let reached = quotas.min().is_none_or(|quota| served * 100 >= quota * u64::from(*percent));
+            let allowed = policies().filter_map(|policy| self.allowance(policy, *period)).min();
+            let hands = &self.hands;
+            let gone = served + hands.lost(*period) + hands.under_way() + hands.unserved_before(*period);
+            if !reached && !self.rolled_back && allowed.is_none_or(|allowed| gone < allowed) {
+                return Err(format!(
+                    "I6: {percent} % of {period} told with {served} served, {gone} gone of {allowed:?}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that no crossing was forgotten.
+    fn told_all(&self, aggregator: &Aggregator) -> Verdict {
+        let parts = &aggregator.policy.allowance;
+        for period in [parts.period, parts.period.next()] {
+            // Levels go by the largest quota of the month.
+            let policies = self.policies.iter().map(|(_, policy)| policy).chain([&aggregator.policy]);
+            let quota = policies.map(|policy| policy.allowance.included_in(period).get()).max().unwrap_or(0);
+            for percent in [80, 100] {
+                let told = aggregator.told.iter().any(|(of, _, told)| *of == period && *told == percent);
+                let billed = aggregator.billed(period);
+                if billed > 0 && billed * 100 >= quota * u64::from(percent) && !told {
+                    return Err(format!(
+                        "I6: {percent} % of {quota} in {period} not told, {billed} are billed"
+                    ));
+                }
+            }
+        }
         Ok(())
     }
 
@@ -244,8 +333,9 @@ impl Auditor {
     ///
     /// # Errors
     /// Says which cell was served and not billed, beyond what deaths explain.
-    pub fn settled(&self, aggregator: &Aggregator) -> Verdict {
+    pub fn settled(&mut self, aggregator: &Aggregator) -> Verdict {
         self.billed(aggregator)?;
+        self.told_all(aggregator)?;
         let billed = aggregator.cells();
         let mut missing = 0;
         for (key, served) in &self.cells {

@@ -43,6 +43,20 @@ pub struct Planted {
 }
 
 impl Planted {
+    /// The bug of that name, if it is compiled in.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let shell = ShellBug::ALL.iter().find(|bug| format!("{bug:?}") == name);
+        if let Some(bug) = shell {
+            return Some(Self { shell: Some(*bug), ..Self::default() });
+        }
+        #[cfg(feature = "planted")]
+        if let Some(bug) = shared::planted::Bug::ALL.iter().find(|bug| format!("{bug:?}") == name) {
+            return Some(Self { core: Some(*bug), ..Self::default() });
+        }
+        None
+    }
+
     /// Switches the core's bug on for this thread.
     pub fn plant(self) {
         #[cfg(feature = "planted")]

@@ -111,6 +111,14 @@ pub struct Faults {
     /// The mean time between steps of the home's clock, in milliseconds. Months and policies must not turn then: the
     /// auditor knows both by that clock.
     pub step_ms: u64,
+    /// The mean time between keys that are made, in milliseconds.
+    pub keys_ms: u64,
+    /// The mean time between suspending and resuming the project, in milliseconds.
+    pub suspend_ms: u64,
+    /// The mean time between stops of one isolate's process and of the home's, in milliseconds.
+    pub stop_ms: u64,
+    /// Whether the home's own decisions travel back to who asked, and may come too late.
+    pub late_answers: bool,
 }
 
 /// Whether a class is part of a swarm.
@@ -209,6 +217,7 @@ impl Config {
             0 => return Self::cuts(seed, &mut r),
             2 => return Self::toggles(seed, &mut r),
             4 => return Self::turns(seed, &mut r),
+            6 => return Self::refusals(seed, &mut r),
             _ => {}
         }
         let agents = agents + usize::try_from(later.between(0, 2)).unwrap_or(0);
@@ -249,7 +258,8 @@ impl Config {
     }
 }
 
-/// Of so many seeds three are aimed: at cuts, at stops that follow open overage, and at the turn of minutes.
+/// Of so many seeds four are aimed: at cuts, at stops that follow open overage, at the turn of minutes, and at what is
+/// refused.
 /// Drawn at random, each of them comes too rarely together with what makes it dangerous.
 const AIMS: u64 = 8;
 
@@ -290,6 +300,74 @@ impl Config {
             agent_limits: Vec::new(),
             faults: Faults { lag_ms_max: 15, drift_ppm_max: 200, ..Faults::default() },
             ..cuts
+        }
+    }
+
+    /// Costly requests near the end of a quota, keys that are made, and a project that is suspended and resumed, with few
+    /// faults in the way of what is called back.
+    fn refusals(seed: u64, r: &mut Stream) -> Self {
+        let isolates = usize::try_from(r.between(1, 5)).unwrap_or(1);
+        let scale = [30, 100, 400, 1_500, 4_000][usize::try_from(r.between(0, 4)).unwrap_or(0)];
+        let cost_max = [1, 20, 1_000][usize::try_from(r.between(0, 2)).unwrap_or(0)];
+        let rare = |r: &mut Stream| r.between(0, 3) == 0;
+        Self {
+            seed,
+            isolates,
+            sub_homes: usize::try_from(r.between(0, 2)).unwrap_or(0),
+            included: r.between(scale / 2, scale * 2),
+            next_included: scale,
+            lots: 0,
+            overage: OverageChoice::Stop,
+            rpm: [60, 600, 100_000][usize::try_from(r.between(0, 2)).unwrap_or(0)],
+            agents: 4,
+            agents_max: rare(r).then_some(3),
+            agent_limits: (0..r.between(0, 2)).map(|_| r.between(5, scale)).collect(),
+            rates: zipf(isolates, r.between(1_000, 20_000)),
+            cost_max,
+            costly_permille: r.between(10, 300),
+            before_month_ms: 600_000 + r.between(0, 59_999),
+            duration_ms: 45_000,
+            bursts: on(r),
+            strict: r.between(0, 9) == 0,
+            faults: Faults {
+                loss_permille: if rare(r) { r.between(1, 30) } else { 0 },
+                death_ms: if rare(r) { r.between(10_000, 40_000) } else { 0 },
+                home_crash_ms: if rare(r) { r.between(8_000, 30_000) } else { 0 },
+                sub_crash_ms: if rare(r) { r.between(8_000, 30_000) } else { 0 },
+                policy_ms: if on(r) { r.between(4_000, 20_000) } else { 0 },
+                limits_ms: if rare(r) { 6_000 } else { 0 },
+                keys_ms: if on(r) { r.between(2_000, 8_000) } else { 0 },
+                suspend_ms: if on(r) { r.between(2_000, 6_000) } else { 0 },
+                lag_ms_max: 15,
+                drift_ppm_max: 200,
+                skew_ms_max: 2_000,
+                ..Faults::default()
+            },
+            round_trip_ms: (20, 80),
+            near_ms: (4, 20),
+        }
+    }
+
+    /// Every decision is the home's, while its process and those of the isolates stand still now and then: for longer
+    /// than anybody waits for an answer.
+    #[must_use]
+    pub fn late_answers(seed: u64) -> Self {
+        let mut r = Stream::new(seed ^ 0x4c41_5445_0000_0000);
+        let plain = Self::refusals(seed, &mut r);
+        Self {
+            strict: true,
+            included: 100_000,
+            rpm: 100_000,
+            agents_max: None,
+            agent_limits: Vec::new(),
+            faults: Faults {
+                stop_ms: r.between(3_000, 8_000),
+                late_answers: true,
+                death_ms: 0,
+                suspend_ms: 0,
+                ..plain.faults
+            },
+            ..plain
         }
     }
 

@@ -29,6 +29,8 @@ pub struct Figures {
     pub level: Level,
     /// What was violated, if anything.
     pub violation: Option<String>,
+    /// Refusals that were wrong.
+    pub denied_wrongly: u64,
     /// The counts.
     pub meters: Meters,
     /// Units served.
@@ -202,6 +204,7 @@ impl Figures {
             format!("{} of {}", m.unsettled_max, self.unsettled_bound()),
             percent(self.unbilled()),
             self.violation.clone().unwrap_or_else(|| "none".to_owned()),
+            self.denied_wrongly.to_string(),
             match self.misses().as_slice() {
                 [] => "all".to_owned(),
                 missed => format!("not: {}", missed.join(", ")),
@@ -211,7 +214,7 @@ impl Figures {
 }
 
 /// The columns of the table.
-pub const COLUMNS: [&str; 15] = [
+pub const COLUMNS: [&str; 16] = [
     "scenario",
     "faults",
     "contacts/s home/busiest sub-home: cold | warm | minute turn | last third",
@@ -226,6 +229,7 @@ pub const COLUMNS: [&str; 15] = [
     "most unsettled in one isolate, of its bound",
     "unbilled",
     "violations",
+    "wrong denials",
     "figures kept",
 ];
 

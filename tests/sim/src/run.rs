@@ -1,5 +1,6 @@
 //! The command: many seeds in parallel, or one seed with its trace.
 
+use std::collections::BTreeMap;
 use std::panic::resume_unwind;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,8 +26,12 @@ pub struct Options {
     pub seeds: u64,
     /// Whether one seed's trace is printed.
     pub trace: bool,
+    /// Whether the seeds are about answers of the home that come too late.
+    pub late_answers: bool,
     /// How many threads; zero is one per processor.
     pub jobs: usize,
+    /// What is planted.
+    pub planted: Planted,
     /// The scenario to measure, or `all`.
     pub scenario: Option<String>,
     /// Where to write the scenarios' page.
@@ -41,8 +46,17 @@ impl Options {
     /// # Errors
     /// Says which argument is not accepted.
     pub fn parse(arguments: &[String]) -> Result<Self, String> {
-        let mut options =
-            Self { seed: 1, seeds: 1, trace: false, jobs: 0, scenario: None, page: None, commit: None };
+        let mut options = Self {
+            seed: 1,
+            seeds: 1,
+            trace: false,
+            late_answers: false,
+            planted: Planted::default(),
+            jobs: 0,
+            scenario: None,
+            page: None,
+            commit: None,
+        };
         let mut rest = arguments.iter();
         while let Some(name) = rest.next() {
             let mut value = || rest.next().cloned().ok_or_else(|| format!("{name}: its value is missing"));
@@ -54,17 +68,31 @@ impl Options {
                 "--seeds" => options.seeds = number(value()?)?,
                 "--jobs" => options.jobs = usize::try_from(number(value()?)?).unwrap_or(0),
                 "--trace" => options.trace = true,
+                "--bug" => {
+                    let name = value()?;
+                    let unknown =
+                        || format!("--bug: got {name:?}, accepted is a planted bug that is compiled in");
+                    options.planted = Planted::named(&name).ok_or_else(unknown)?;
+                }
+                "--late-answers" => options.late_answers = true,
                 "--scenario" => options.scenario = Some(value()?),
                 "--page" => options.page = Some(value()?),
                 "--commit" => options.commit = Some(value()?),
                 other => {
                     return Err(format!(
-                        "got {other:?}, accepted are --seed, --seeds, --jobs, --trace, --scenario, --page, --commit"
+                        "got {other:?}, accepted are --seed, --seeds, --jobs, --trace, --bug, --late-answers, --scenario, --page, --commit"
                     ));
                 }
             }
         }
         Ok(options)
+    }
+}
+
+impl Options {
+    /// What each seed is about.
+    fn of(&self) -> fn(u64) -> Config {
+        if self.late_answers { Config::late_answers } else { Config::swarm }
     }
 }
 
@@ -82,6 +110,22 @@ pub struct Summary {
     pub asked: u64,
     /// Units served.
     pub served: u64,
+    /// Refusals.
+    pub refused: u64,
+    /// Wrong ones, by their reason.
+    pub wrong: BTreeMap<&'static str, u64>,
+}
+
+impl Summary {
+    /// How many refusals were wrong, by their reason where there were any.
+    #[must_use]
+    pub fn wrong_denials(&self) -> String {
+        let all: u64 = self.wrong.values().sum();
+        let reasons: Vec<String> =
+            self.wrong.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+        let by = if all == 0 { String::new() } else { format!(" ({})", reasons.join(", ")) };
+        format!("{all} of {} denials wrong{by}", self.refused)
+    }
 }
 
 /// Which seeds to run.
@@ -99,6 +143,8 @@ pub struct Search {
     pub failures_max: usize,
     /// Whether progress and failures are told on the standard error stream as they come.
     pub told: bool,
+    /// What a seed is about.
+    pub of: fn(u64) -> Config,
 }
 
 impl Search {
@@ -134,11 +180,15 @@ impl Search {
             if seed >= self.first.saturating_add(self.seeds) {
                 break;
             }
-            let outcome = World::new(Config::swarm(seed), self.planted, false).run();
+            let outcome = World::new((self.of)(seed), self.planted, false).run();
             let Ok(mut summary) = summary.lock() else { break };
             summary.done += 1;
             summary.asked += outcome.meters.asked;
             summary.served += outcome.served;
+            summary.refused += outcome.refusals.judged;
+            for (reason, count) in &outcome.refusals.wrong {
+                *summary.wrong.entry(reason).or_insert(0) += count;
+            }
             if let Err(why) = outcome.verdict {
                 if self.told {
                     eprintln!("violation: seed {seed}: {why}");
@@ -180,7 +230,7 @@ impl Search {
 /// Runs `seeds` seeds from `first` on, on `jobs` threads, up to `failures_max` failures.
 #[must_use]
 pub fn many(first: u64, seeds: u64, jobs: usize, planted: Planted, failures_max: usize) -> Summary {
-    Search { first, seeds, jobs, planted, failures_max, told: false }.run()
+    Search { first, seeds, jobs, planted, failures_max, told: false, of: Config::swarm }.run()
 }
 
 /// The command.
@@ -204,13 +254,13 @@ pub fn main(arguments: &[String]) -> ExitCode {
             }
         };
     }
-    if options.trace { trace(options.seed) } else { search(&options) }
+    if options.trace { trace(options.of()(options.seed), options.planted) } else { search(&options) }
 }
 
 /// One seed, line by line.
 #[expect(clippy::print_stdout, reason = "the command's output is for the terminal")]
-fn trace(seed: u64) -> ExitCode {
-    let outcome = World::new(Config::swarm(seed), Planted::default(), true).run();
+fn trace(config: Config, planted: Planted) -> ExitCode {
+    let outcome = World::new(config, planted, true).run();
     for line in &outcome.trace {
         println!("{line}");
     }
@@ -221,23 +271,27 @@ fn trace(seed: u64) -> ExitCode {
 /// Many seeds; the first that fails is shrunk and shown.
 #[expect(clippy::print_stdout, reason = "the command's output is for the terminal")]
 fn search(options: &Options) -> ExitCode {
-    let planted = Planted::default();
+    let planted = options.planted;
+    // What is planted is to be found once.
+    let failures_max = if planted == Planted::default() { usize::MAX } else { 1 };
+    let of = options.of();
     let commit = options.commit.as_deref().unwrap_or("the working tree");
     let Options { seed: first, seeds, jobs, .. } = *options;
-    let summary = Search { first, seeds, jobs, planted, failures_max: usize::MAX, told: true }.run();
+    let summary = Search { first, seeds, jobs, planted, failures_max, told: true, of }.run();
     println!(
-        "seeds {}..={} at {commit}: {} requests, {} units served, {} violations",
+        "seeds {}..={} at {commit}: {} requests, {} units served, {} violations, {}",
         options.seed,
         options.seed.saturating_add(options.seeds).saturating_sub(1),
         summary.asked,
         summary.served,
-        summary.failures.len()
+        summary.failures.len(),
+        summary.wrong_denials()
     );
     for (seed, why) in summary.failures.iter().take(20) {
         println!("  seed {seed}: {why}");
     }
     let Some((seed, _)) = summary.failures.first() else { return ExitCode::SUCCESS };
-    let shrunk = shrink(&Config::swarm(*seed), planted);
+    let shrunk = shrink(&of(*seed), planted);
     println!("\nseed {seed}, shrunk in {} runs to:\n{:#?}", shrunk.tries, shrunk.config);
     let lines = &shrunk.outcome.trace;
     for line in lines.iter().skip(lines.len().saturating_sub(TRACE_LINES)) {

@@ -206,6 +206,7 @@ pub fn measure(scenario: &Scenario, level: Level, seed: u64) -> Figures {
         scenario: scenario.clone(),
         level,
         violation: outcome.verdict.err(),
+        denied_wrongly: outcome.refusals.wrong.values().sum(),
         meters: outcome.meters,
         served: outcome.served,
     }

@@ -10,7 +10,7 @@ use ::aggregator::policy::Basis;
 use ::aggregator::project::{NewProject, Project, ProjectChange, Setting};
 use ::aggregator::random;
 use ::aggregator::store::{Database, Store, StoreError, WhenMissing};
-use shared::ids::ProjectId;
+use shared::ids::{Mode, ProjectId};
 use shared::plan::{Catalogue, Plan};
 use shared::time::Timestamp;
 use shared::wire::Flush;
@@ -65,6 +65,11 @@ impl Shadow {
     /// Changes the project.
     pub fn change(&self, now: Timestamp, change: ProjectChange) {
         must(self.runtime.block_on(self.store.change_project(&self.project, change, now)));
+    }
+
+    /// Makes a key: another policy follows.
+    pub fn make_key(&self, now: Timestamp) {
+        must(self.runtime.block_on(self.store.create_key(&self.project, Mode::Live, now)));
     }
 
     /// Compiles policies from something else.

@@ -76,6 +76,9 @@ fn candidates(config: &Config) -> Vec<Config> {
     push(with(&|f| f.limits_ms = 0));
     push(with(&|f| f.toggles = false));
     push(with(&|f| f.step_ms = 0));
+    push(with(&|f| f.keys_ms = 0));
+    push(with(&|f| f.stop_ms = 0));
+    push(with(&|f| f.suspend_ms = 0));
     push(Config { sub_homes: 0, ..config.clone() });
     push(Config { sub_homes: config.sub_homes.min(1), ..config.clone() });
     push(Config { bursts: false, ..config.clone() });

@@ -8,8 +8,10 @@ use sim::world::World;
 const STOPPED: &str =
     "units under open overage were counted when settled, too late for the stop that followed";
 
+const RESTARTED: &str = "a home that had just come back took what live holders had for spent";
+
 /// Each of these broke an invariant while the core was written, with the generator as it was then.
-const PAST: [(u64, &str); 23] = [
+const PAST: [(u64, &str); 28] = [
     (6, "a sub-home parked contacts for ever that lacked units while the home refused permits"),
     (9, "a new life issued permits of a minute whose earlier permits it had forgotten"),
     (63, "the reserve counted units for the day after"),
@@ -33,6 +35,11 @@ const PAST: [(u64, &str); 23] = [
     (1_187_977, STOPPED),
     (900_535, "a cut that was under way at the month's turn was held against the home"),
     (5_423, "a reply from before a cut, delivered after a recall, was spent"),
+    (99, RESTARTED),
+    (237, RESTARTED),
+    (419, RESTARTED),
+    (505, RESTARTED),
+    (563, RESTARTED),
 ];
 
 #[test]

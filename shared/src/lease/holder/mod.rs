@@ -190,7 +190,7 @@ impl Holder {
 
     /// The refusal of a key that the home does not know either, as far as it has said so lately.
     fn revoked(&self, now: Timestamp, key: &KeyId) -> Option<Answer> {
-        let refused = self.unknown.is_refused(now, key);
+        let refused = self.unknown.is_refused(now, key) || planted!(NewKeyRefused);
         refused.then_some(Answer::Deny { denial: Denial::KeyRevoked, retry_ms: 0 })
     }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use shared::decision::Ask;
 use shared::home::{Home, HomeName, Row, Standing};
 use shared::ids::{AgentId, Incarnation, Mode, ProjectId};
 use shared::lease::message::{Body, Contact, Reply};
@@ -11,10 +10,11 @@ use shared::policy::{AllowanceParts, LeaseRules, Overage, Policy, Status};
 use shared::units::Units;
 use shared::wire::Flush;
 
-use super::seats::{draw, key};
+use super::seats::{Call, draw, key};
 use super::{Event, Target, World, clock};
 use crate::aggregator::Receipt;
 use crate::audit::Verdict;
+use crate::audit::hands::Issuer;
 use crate::bugs::ShellBug;
 use crate::config::{Config, OverageChoice};
 
@@ -40,6 +40,8 @@ pub(super) struct HomeNode {
     pub(super) disk: Disk,
     pub(super) snapshots: Vec<Disk>,
     pub(super) cut_us: u64,
+    /// Until when its process stands still.
+    pub(super) stopped_us: u64,
     lives: u64,
     flight: Option<u64>,
     wake_us: u64,
@@ -55,6 +57,7 @@ impl HomeNode {
             disk,
             snapshots: Vec::new(),
             cut_us: 0,
+            stopped_us: 0,
             lives: 0,
             flight: None,
             wake_us: u64::MAX,
@@ -142,6 +145,12 @@ impl World {
         let reply = home.contact(now, seed, contact).ok().flatten();
         let persisted = self.persist_home();
         let early = self.planted.shell == Some(ShellBug::HomeSendsBeforePersist);
+        if let Some(reply) = reply.as_ref().filter(|_| persisted != Persisted::Lost) {
+            if matches!(reply.body, Body::Lease(_)) {
+                self.auditor.hands.taken(now, Issuer::Home, contact);
+            }
+            self.auditor.hands.issued(now, Issuer::Home, reply);
+        }
         let leaves = persisted == Persisted::Done || (persisted == Persisted::Lost && early);
         if let Some(reply) = reply.filter(|_| leaves) {
             self.note(|| format!("home -> {:?} {}", reply.holder, brief(&reply)));
@@ -151,11 +160,26 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn decide_at_home(&mut self, ask: &Ask) -> Verdict {
-        let now = self.home_now();
+    pub(super) fn decide_at_home(&mut self, call: &Call) -> Verdict {
+        let (now, ask) = (self.home_now(), call.ask());
         let Some(home) = self.home.home.as_mut() else { return Ok(()) };
-        let verdict = home.decide(now, ask);
+        let verdict = home.decide_for(now, ask, Some(call.place.holder));
         let persisted = self.persist_home();
+        if self.config.faults.late_answers && !ask.dry_run {
+            if let Ok(verdict) = verdict
+                && persisted == Persisted::Done
+            {
+                let (call, denial) = (call.clone(), verdict.denial);
+                self.send_center(|| Event::Decided(Box::new(call.clone()), denial));
+            }
+            self.alarm_home();
+            return Ok(());
+        }
+        if let Ok(Some(denial)) = verdict.as_ref().map(|verdict| verdict.denial)
+            && persisted == Persisted::Done
+        {
+            self.refuse(call.place, &call.request, denial);
+        }
         if persisted != Persisted::Lost
             && !ask.dry_run
             && verdict.is_ok_and(|verdict| verdict.denial.is_none())
@@ -235,8 +259,7 @@ impl World {
         home.install(receipt.policy.clone());
         let standing = home.acknowledge(now, &receipt.life, receipt.watermark, &receipt.merged);
         if standing == Standing::RolledBack {
-            (self.auditor.deaths, self.auditor.rolled_back) = (true, true);
-            self.auditor.lost_at_most = u64::MAX / 2;
+            self.forget_at_home();
             self.note(|| format!("home finds itself rolled back by watermark {}", receipt.watermark));
             self.home.lives += 1;
             let life = incarnation(self.config.seed, self.home.lives);
@@ -296,6 +319,7 @@ impl World {
             self.home.flight = None;
             self.note(|| "home crashes".to_owned());
             let down = self.random.between(10, 800);
+            self.trouble(self.now_us + down * 1_000);
             self.after_ms(down, Event::HomeUp);
         }
     }
@@ -342,11 +366,20 @@ impl World {
         }
         let home = home.or_else(|| lost.then(|| new_home(life)));
         self.home.home = home;
-        // What was settled and not flushed is lost with the storage, and what was under way with it.
-        (self.auditor.deaths, self.auditor.rolled_back) = (true, true);
-        self.auditor.lost_at_most = u64::MAX / 2;
+        self.forget_at_home();
         self.home.wake_us = u64::MAX;
         self.alarm_home();
+    }
+
+    /// What was settled and not flushed is lost with the storage, and what was under way with it.
+    fn forget_at_home(&mut self) {
+        (self.auditor.deaths, self.auditor.rolled_back) = (true, true);
+        self.auditor.lost_at_most = u64::MAX / 2;
+        let window = self.aggregator.policy.leases.escrow.map_or(0, Units::get);
+        self.auditor.hands.rolled_back(&clock::periods(&self.config), window);
+        // It asks for the policy, and takes the minute's and the next one's permits for issued.
+        self.auditor.refusals.unsure(self.home_now(), 120_000);
+        self.trouble(self.now_us);
     }
 }
 

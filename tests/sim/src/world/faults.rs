@@ -1,13 +1,19 @@
 //! Faults that come by themselves, and healing.
 
-use shared::policy::Overage;
+use shared::policy::{Overage, Status};
 use shared::time::Timestamp;
 use shared::units::Units;
 
+use super::seats::key_of;
 use super::{Event, World};
 
 /// The furthest that the home's clock steps at once, in milliseconds.
 const STEP_MS_MAX: u64 = 5_000;
+
+/// For how long a process stands still, in milliseconds.
+const STOP_MS: (u64, u64) = (200, 3_000);
+/// The most keys of a project.
+const KEYS_MAX: usize = 3;
 
 /// A fault that is due.
 #[derive(Debug, Clone, Copy)]
@@ -25,12 +31,17 @@ pub(super) enum Fault {
     SubLoss(usize),
     Limits,
     ClockStep,
+    NewKey,
+    Suspend,
+    Stop(usize),
+    HomeStop,
 }
 
 impl World {
     pub(super) fn schedule_faults(&mut self) {
         for isolate in 0..self.isolates.len() {
             self.again(Fault::Death(isolate));
+            self.again(Fault::Stop(isolate));
         }
         for sub in 0..self.subs.len() {
             self.again(Fault::SubCrash(sub));
@@ -47,6 +58,9 @@ impl World {
             Fault::Rehome,
             Fault::Limits,
             Fault::ClockStep,
+            Fault::NewKey,
+            Fault::Suspend,
+            Fault::HomeStop,
         ] {
             self.again(fault);
         }
@@ -69,6 +83,9 @@ impl World {
             Fault::SubLoss(_) => faults.sub_loss_ms,
             Fault::Limits => faults.limits_ms,
             Fault::ClockStep => faults.step_ms,
+            Fault::NewKey => faults.keys_ms,
+            Fault::Suspend => faults.suspend_ms,
+            Fault::Stop(_) | Fault::HomeStop => faults.stop_ms,
         };
         if mean_ms > 0 {
             let wait = self.random.between(1, mean_ms * 2);
@@ -97,6 +114,10 @@ impl World {
             Fault::SubLoss(sub) => self.lose_sub(sub),
             Fault::Limits => self.change_limit(),
             Fault::ClockStep => self.step_clock(),
+            Fault::NewKey => self.make_key(),
+            Fault::Suspend => self.suspend(),
+            Fault::Stop(isolate) => self.isolates[isolate].stopped_us = self.stop(),
+            Fault::HomeStop => self.home.stopped_us = self.stop(),
         }
         self.again(fault);
     }
@@ -112,6 +133,35 @@ impl World {
         }
         self.auditor.stepped(by, Timestamp::from_ms(self.start_ms).minute());
         self.note(|| format!("the home's clock steps by {by} ms"));
+    }
+
+    /// A key is made; of more than a few the oldest is revoked.
+    fn make_key(&mut self) {
+        self.keys += 1;
+        let mut keys = self.aggregator.policy.keys.clone();
+        keys.push(key_of(self.keys));
+        keys.drain(..keys.len().saturating_sub(KEYS_MAX));
+        self.aggregator.set_keys(self.now(), keys);
+        self.push_policy();
+    }
+
+    /// Until when a process stands still.
+    fn stop(&mut self) -> u64 {
+        let until_us = self.now_us + self.random.between(STOP_MS.0, STOP_MS.1) * 1_000;
+        self.trouble(until_us);
+        self.note(|| "a process stands still".to_owned());
+        until_us
+    }
+
+    /// The project is suspended, or resumed.
+    fn suspend(&mut self) {
+        let status = match self.aggregator.policy.status {
+            Status::Active => Status::Suspended,
+            Status::Suspended => Status::Active,
+        };
+        self.note(|| format!("the project is {status:?}"));
+        self.aggregator.set_status(self.now(), status);
+        self.push_policy();
     }
 
     /// Cuts one way somewhere for a while.
@@ -138,6 +188,7 @@ impl World {
                 }
             }
         }
+        self.trouble(until);
         self.note(|| "partition".to_owned());
     }
 
@@ -223,6 +274,7 @@ impl World {
         let count = self.random.between(0, most);
         let now = self.now();
         self.aggregator.set_sub_homes(now, u32::try_from(count).unwrap_or(0));
+        self.trouble(self.now_us);
         self.note(|| format!("{count} sub-homes from now"));
         self.push_policy();
         self.move_seats();

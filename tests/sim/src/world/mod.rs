@@ -11,13 +11,15 @@ mod seats;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
-use shared::decision::Ask;
+use shared::decision::Denial;
 use shared::lease::message::{Contact, HolderId, Reply};
 use shared::random::Stream;
 use shared::time::Timestamp;
 use shared::wire::Flush;
 
 use crate::aggregator::{Aggregator, Receipt};
+use crate::audit::hands::Issuer;
+use crate::audit::refusals::Refusals;
 use crate::audit::{Auditor, Verdict};
 use crate::bugs::Planted;
 use crate::config::Config;
@@ -26,7 +28,7 @@ use center::HomeNode;
 use faults::Fault;
 use meters::Meters;
 use region::SubNode;
-use seats::Isolate;
+use seats::{Call, Isolate, Request};
 
 /// How long a healed world may take until everything is settled, in milliseconds.
 const DRAIN_MS_MAX: u64 = 60_000;
@@ -57,7 +59,9 @@ enum Event {
     WakeHome,
     Contact(Target, Box<Contact>),
     Reply(Target, Box<Reply>),
-    Strict(Box<Ask>),
+    Strict(Box<Call>),
+    Decided(Box<Call>, Option<Denial>),
+    Again { isolate: usize, request: Box<Request> },
     Flush(Box<Flush>),
     Receipt(Box<Receipt>),
     FlushTimeout(u64),
@@ -96,6 +100,12 @@ pub struct World {
     healed: bool,
     asking: bool,
     serials: u64,
+    /// Clients that come again.
+    returning: usize,
+    /// Until when something was in the way of what is called back.
+    trouble_us: u64,
+    /// How many keys were made.
+    keys: u64,
     /// What happened, counted.
     pub meters: Meters,
     trace: Option<Vec<String>>,
@@ -112,6 +122,8 @@ pub struct Outcome {
     pub trace: Vec<String>,
     /// Units served.
     pub served: u64,
+    /// What came of judging refusals.
+    pub refusals: Refusals,
 }
 
 impl World {
@@ -139,11 +151,15 @@ impl World {
             healed: false,
             asking: true,
             serials: 0,
+            returning: 0,
+            trouble_us: 0,
+            keys: 1,
             meters: Meters::new(start_ms),
             trace: traced.then(Vec::new),
             random: Stream::new(random.bits()),
             config,
         };
+        world.auditor.refusals.late_ms = network::late_ms(&world.config.faults);
         world.install_policy();
         for k in 0..world.config.sub_homes {
             world.add_sub_home(k);
@@ -167,7 +183,8 @@ impl World {
     pub fn run(mut self) -> Outcome {
         let verdict = self.play();
         let served = self.auditor.total();
-        Outcome { verdict, meters: self.meters, trace: self.trace.unwrap_or_default(), served }
+        let trace = self.trace.unwrap_or_default();
+        Outcome { verdict, meters: self.meters, trace, served, refusals: self.auditor.refusals }
     }
 
     fn play(&mut self) -> Verdict {
@@ -184,7 +201,21 @@ impl World {
         }
         self.auditor.settled(&self.aggregator)?;
         self.aggregator.close(&clock::periods(&self.config), &self.auditor)?;
-        self.check_out()
+        self.check_out()?;
+        self.auditor.refusals.verdict()
+    }
+
+    /// Who issues there now.
+    fn issuer(&self, target: Target) -> Issuer {
+        match target {
+            Target::Home => Issuer::Home,
+            Target::Sub(k) => Issuer::Sub(k, self.subs[k].lives()),
+        }
+    }
+
+    /// For so long something is in the way of what is called back.
+    fn trouble(&mut self, until_us: u64) {
+        self.trouble_us = self.trouble_us.max(until_us + 2_000_000);
     }
 
     fn play_until(&mut self, end_us: u64) -> Verdict {
@@ -194,12 +225,41 @@ impl World {
             }
             self.queue.pop();
             self.now_us = at;
-            if let Some(event) = self.events.remove(&number) {
-                self.step(event)?;
+            let Some(event) = self.events.remove(&number) else { continue };
+            match self.stopped_until(&event) {
+                Some(until_us) => self.at(until_us, event),
+                None => self.step(event)?,
             }
         }
         self.now_us = end_us;
         Ok(())
+    }
+
+    /// Until when the process stands still that this event is for; it takes what waits for it in order.
+    fn stopped_until(&self, event: &Event) -> Option<u64> {
+        let isolate = match event {
+            Event::Ask { isolate, .. } | Event::WakeSeat { isolate, .. } => Some(*isolate),
+            Event::Decided(call, _) => Some(call.place.isolate),
+            Event::Reply(_, reply) => match self.routes.get(&reply.holder) {
+                Some(Addressee::Seat { isolate, .. }) => Some(*isolate),
+                Some(Addressee::Sub(_)) | None => None,
+            },
+            Event::Contact(Target::Home, _) | Event::Strict(_) | Event::WakeHome | Event::Receipt(_) => {
+                return Some(self.home.stopped_us).filter(|until| self.now_us < *until && !self.healed);
+            }
+            Event::WakeSub(_)
+            | Event::Contact(Target::Sub(_), _)
+            | Event::Again { .. }
+            | Event::Flush(_)
+            | Event::FlushTimeout(_)
+            | Event::PolicyPush
+            | Event::Fault(_)
+            | Event::ReviveIsolate(_)
+            | Event::HomeUp
+            | Event::SubUp(_) => None,
+        };
+        let until = isolate.map(|isolate| self.isolates[isolate].stopped_us);
+        until.filter(|until| self.now_us < *until && !self.healed)
     }
 
     fn step(&mut self, event: Event) -> Verdict {
@@ -220,7 +280,9 @@ impl World {
                 Ok(())
             }
             Event::Reply(from, reply) => self.deliver(from, *reply),
-            Event::Strict(ask) => self.decide_at_home(&ask),
+            Event::Strict(call) => self.decide_at_home(&call),
+            Event::Decided(call, denial) => self.take_decision(&call, denial),
+            Event::Again { isolate, request } => self.come_again(isolate, *request),
             Event::Flush(flush) => self.ingest(&flush),
             Event::Receipt(receipt) => {
                 self.take_receipt(&receipt);
@@ -289,7 +351,9 @@ impl World {
         self.isolates.iter().all(Isolate::is_drained)
             && self.subs.iter().all(SubNode::is_drained)
             && self.home.is_drained()
-            && self.events.values().all(|event| !matches!(event, Event::Receipt(_) | Event::Flush(_)))
+            && self.events.values().all(|event| {
+                !matches!(event, Event::Receipt(_) | Event::Flush(_) | Event::Strict(_) | Event::Decided(..))
+            })
     }
 
     fn undrained(&self) -> String {

@@ -2,10 +2,21 @@
 
 use shared::lease::message::{Contact, Reply};
 
+use crate::config::Faults;
+
 use super::{Addressee, Event, Target, World};
+
+/// How much later than the first a double may come, in milliseconds.
+const DOUBLE_MS_MAX: u64 = 2_000;
 
 /// What happens to one message: after how many microseconds each of its copies arrives.
 type Copies = Vec<u64>;
+
+/// How late a message may come that was not lost for good, in milliseconds.
+pub(super) fn late_ms(faults: &Faults) -> u64 {
+    let late = if faults.late_permille > 0 { faults.late_ms_max } else { 0 };
+    late + if faults.duplicate_permille > 0 { DOUBLE_MS_MAX } else { 0 }
+}
 
 impl World {
     fn copies(&mut self, low_ms: u64, high_ms: u64, extra_ms: u64) -> Copies {
@@ -24,7 +35,7 @@ impl World {
             copies.push(once(self));
         }
         if self.chance(faults.duplicate_permille) {
-            let late = self.random.between(0, 2_000_000);
+            let late = self.random.between(0, DOUBLE_MS_MAX * 1_000);
             copies.push(once(self) + late);
         }
         copies

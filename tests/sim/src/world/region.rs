@@ -1,6 +1,6 @@
 //! Sub-homes as processes: effects in order, crashes between them.
 
-use shared::lease::message::{Contact, HolderId, Reply};
+use shared::lease::message::{Body, Contact, HolderId, Reply};
 use shared::sub_home::SubHome;
 
 use super::center::{Disk, Persisted, brief, incarnation, store};
@@ -25,6 +25,16 @@ pub(super) struct SubNode {
 }
 
 impl SubNode {
+    /// What the home knows it by, while it runs.
+    pub(super) fn holder(&self) -> Option<HolderId> {
+        self.sub.as_ref().map(SubHome::id)
+    }
+
+    /// How often its storage was lost.
+    pub(super) fn lives(&self) -> u64 {
+        self.lives
+    }
+
     pub(super) fn is_drained(&self) -> bool {
         self.sub.as_ref().is_some_and(SubHome::is_drained)
     }
@@ -77,8 +87,17 @@ impl World {
         Persisted::Done
     }
 
-    fn sub_effects(&mut self, k: usize, replies: &[Reply], contacts: &[Contact]) {
+    fn sub_effects(&mut self, k: usize, taken: Option<&Contact>, replies: &[Reply], contacts: &[Contact]) {
         let persisted = self.persist_sub(k);
+        if persisted != Persisted::Lost {
+            let (at, issuer) = (self.home_now(), self.issuer(Target::Sub(k)));
+            if let Some(contact) = taken {
+                self.auditor.hands.taken(at, issuer, contact);
+            }
+            for reply in replies {
+                self.auditor.hands.issued(at, issuer, reply);
+            }
+        }
         let early = self.planted.shell == Some(ShellBug::SubHomeSendsBeforePersist);
         if persisted == Persisted::Done || (persisted == Persisted::Lost && early) {
             for reply in replies {
@@ -114,16 +133,19 @@ impl World {
         *self.meters.subs.entry((k, second)).or_insert(0) += 1;
         let reply = sub.contact(now, seed, contact);
         let contacts = sub.contacts(now);
+        // What is not answered is parked, or older than what was taken.
+        let taken = reply.as_ref().is_none_or(|reply| matches!(reply.body, Body::Lease(_)));
         let replies: Vec<Reply> = reply.into_iter().collect();
-        self.sub_effects(k, &replies, &contacts);
+        self.sub_effects(k, Some(contact).filter(|_| taken), &replies, &contacts);
     }
 
     pub(super) fn reply_to_sub(&mut self, k: usize, reply: Reply) {
         let (now, seed) = (self.sub_local(k), draw(&mut self.random));
         let Some(sub) = self.subs[k].sub.as_mut() else { return };
+        self.auditor.hands.delivered(&reply);
         let replies = sub.receive(now, seed, reply);
         let contacts = sub.contacts(now);
-        self.sub_effects(k, &replies, &contacts);
+        self.sub_effects(k, None, &replies, &contacts);
     }
 
     pub(super) fn wake_sub(&mut self, k: usize) {
@@ -134,7 +156,7 @@ impl World {
         self.subs[k].wake_us = u64::MAX;
         let Some(sub) = self.subs[k].sub.as_mut() else { return };
         let contacts = sub.contacts(now);
-        self.sub_effects(k, &[], &contacts);
+        self.sub_effects(k, None, &[], &contacts);
     }
 
     fn alarm_sub(&mut self, k: usize) {
@@ -152,6 +174,7 @@ impl World {
         if self.subs[k].sub.take().is_some() {
             self.note(|| format!("sub-home {k} crashes"));
             let down = self.random.between(10, 800);
+            self.trouble(self.now_us + down * 1_000);
             self.after_ms(down, Event::SubUp(k));
         }
     }
@@ -175,6 +198,11 @@ impl World {
     /// A sub-home's storage is lost, or rolled back to an old copy, and whoever runs it knows.
     pub(super) fn lose_sub(&mut self, k: usize) {
         let before = SubHome::load(self.subs[k].disk.clone()).ok().flatten();
+        if let Some(known) = self.subs[k].holder().or(before.as_ref().map(SubHome::id)) {
+            let issuer = self.issuer(Target::Sub(k));
+            self.auditor.hands.lost_sub(known, issuer);
+        }
+        self.trouble(self.now_us);
         self.auditor.deaths = true;
         self.auditor.lost_at_most += before.map_or(0, |sub| sub.unsettled());
         let high = u128::from(self.random.bits()) << 64;

@@ -5,21 +5,59 @@ use shared::decision::{Ask, Denial};
 use shared::ids::{AgentId, KeyId};
 use shared::kind::Kind;
 use shared::lease::message::{Body, HolderId};
-use shared::lease::{Answer, Holder, WaiterId};
+use shared::lease::{Answer, Holder, WAIT_MS_MAX, WaiterId};
 use shared::random::Stream;
-use shared::time::Timestamp;
+use shared::time::{Period, Timestamp};
 
 use super::clock::Clock;
 use super::{Addressee, Event, Target, World};
+use crate::audit::refusals::Refused;
 use crate::audit::{Serve, Verdict};
 use crate::bugs::ShellBug;
+
+/// What a client is told to wait while others hold what is left, in milliseconds.
+const CONTENDED_RETRY_MS: u64 = 2_000;
+/// The most clients that wait for that at once; further ones give up.
+const RETURNING_MAX: usize = 8;
+/// For how long after a cut nothing may have been heard yet: two pauses between resends, in microseconds.
+const MUTED_US: u64 = 5_000_000;
+
+/// A request of a client.
+#[derive(Debug, Clone)]
+pub(super) struct Request {
+    ask: Ask,
+    /// How often it was told that others hold what is left, and since when, while nothing was in the way.
+    contended: u32,
+    since_us: u64,
+}
 
 /// A request that waits at an isolate.
 #[derive(Debug, Clone)]
 struct Waiter {
     id: WaiterId,
     since_us: u64,
-    ask: Ask,
+    request: Request,
+}
+
+/// Where a request is decided.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) isolate: usize,
+    pub(super) holder: HolderId,
+}
+
+/// What a request that the home itself decides is sent with.
+#[derive(Debug, Clone)]
+pub(super) struct Call {
+    pub(super) place: Place,
+    pub(super) request: Request,
+    sent_us: u64,
+}
+
+impl Call {
+    pub(super) fn ask(&self) -> &Ask {
+        &self.request.ask
+    }
 }
 
 /// A holder with its shell.
@@ -50,6 +88,8 @@ pub(super) struct Isolate {
     pub(super) near_ms: u64,
     pub(super) up_cut_us: u64,
     pub(super) down_cut_us: u64,
+    /// Until when its process stands still.
+    pub(super) stopped_us: u64,
     first_served: bool,
     old_id: Option<HolderId>,
 }
@@ -86,6 +126,7 @@ impl World {
             near_ms: self.random.between(near.0, near.1),
             up_cut_us: 0,
             down_cut_us: 0,
+            stopped_us: 0,
             first_served: false,
             old_id: None,
         });
@@ -147,17 +188,35 @@ impl World {
         let gap = self.gap_us(number);
         self.at(self.now_us + gap.max(1), Event::Ask { isolate: number, life });
         let ask = self.draw_ask();
+        self.request(number, Request { ask, contended: 0, since_us: self.now_us })
+    }
+
+    /// A client whose request was contended comes again.
+    pub(super) fn come_again(&mut self, number: usize, request: Request) -> Verdict {
+        self.returning -= 1;
+        if !self.isolates[number].alive || !self.asking {
+            return Ok(());
+        }
+        self.request(number, request)
+    }
+
+    fn request(&mut self, number: usize, request: Request) -> Verdict {
         let local = self.local(number);
         let seat = self.isolates[number].seats.len() - 1;
-        let answer = self.isolates[number].seats[seat].holder.decide(local, &ask);
+        let answer = self.isolates[number].seats[seat].holder.decide(local, &request.ask);
         self.meters.ask(self.now_us);
         if let Answer::Wait(id) = answer {
-            let waiter = Waiter { id, since_us: self.now_us, ask };
+            let waiter = Waiter { id, since_us: self.now_us, request };
             self.isolates[number].seats[seat].waiters.push(waiter);
         } else {
-            self.conclude(number, &ask, answer, None)?;
+            let place = self.place(number, seat);
+            self.conclude(place, &request, answer, None)?;
         }
         self.pump(number, seat, local)
+    }
+
+    fn place(&self, isolate: usize, seat: usize) -> Place {
+        Place { isolate, holder: self.isolates[isolate].seats[seat].holder.id() }
     }
 
     fn draw_ask(&mut self) -> Ask {
@@ -169,8 +228,9 @@ impl World {
         let kind = Kind::ALL[usize::try_from(self.random.between(0, 2)).unwrap_or(0)];
         let costly = self.config.cost_max > 1 && self.random.between(0, 999) < self.config.costly_permille;
         let cost = if costly { self.random.between(2, u64::from(self.config.cost_max)) } else { 1 };
+        let key = if self.config.faults.keys_ms == 0 { key() } else { self.draw_key() };
         Ask {
-            key: key(),
+            key,
             kind,
             agent,
             cost: u32::try_from(cost).unwrap_or(1),
@@ -179,8 +239,27 @@ impl World {
         }
     }
 
+    /// One of the project's keys, the newest above all; or one that nobody knows.
+    fn draw_key(&mut self) -> KeyId {
+        let keys = &self.aggregator.policy.keys;
+        let last = keys.len() - 1;
+        let any = usize::try_from(self.random.between(0, u64::try_from(last).unwrap_or(0))).unwrap_or(0);
+        match self.random.between(0, 19) {
+            0 => key_of(0),
+            1..=9 => keys[any].clone(),
+            _ => keys[last].clone(),
+        }
+    }
+
     /// Books what became of a request.
-    fn conclude(&mut self, number: usize, ask: &Ask, answer: Answer, waited: Option<Waited>) -> Verdict {
+    fn conclude(
+        &mut self,
+        place: Place,
+        request: &Request,
+        answer: Answer,
+        waited: Option<Waited>,
+    ) -> Verdict {
+        let (number, ask) = (place.isolate, &request.ask);
         let waited_us = waited.map(|waited| self.now_us - waited.since_us);
         match answer {
             Answer::Allow if ask.dry_run => {}
@@ -199,7 +278,7 @@ impl World {
                 let second = self.meters.second(self.now_us);
                 *self.meters.served.entry(second).or_insert(0) += 1;
                 let reserve = waited.and_then(|waited| waited.reserve);
-                let serve = Serve { reserve, ..self.serve_of(ask) };
+                let serve = Serve { reserve, holder: Some(place.holder), ..self.serve_of(ask) };
                 self.note(|| format!("isolate {number} serves {} for {}", ask.cost, ask.agent));
                 self.auditor.serve(&serve)?;
             }
@@ -212,10 +291,11 @@ impl World {
                 if denial == Denial::QuotaContended {
                     self.meters.contended += 1;
                 }
+                self.refuse(place, request, denial);
             }
             Answer::AtHome => {
-                let ask = ask.clone();
-                self.send_center(|| Event::Strict(Box::new(ask.clone())));
+                let call = Call { place, request: request.clone(), sent_us: self.now_us };
+                self.send_center(|| Event::Strict(Box::new(call.clone())));
             }
             Answer::Unavailable => self.meters.unavailable += 1,
             Answer::Wait(_) => {}
@@ -223,10 +303,95 @@ impl World {
         Ok(())
     }
 
+    /// The home's decision comes back to who asked: in time, or when nobody waits any more.
+    pub(super) fn take_decision(&mut self, call: &Call, denial: Option<Denial>) -> Verdict {
+        let Place { isolate, holder } = call.place;
+        let node = &self.isolates[isolate];
+        let lives = node.alive && node.seats.iter().any(|seat| seat.holder.id() == holder);
+        if !lives || self.now_us >= call.sent_us + WAIT_MS_MAX * 1_000 {
+            self.note(|| format!("isolate {isolate} hears too late"));
+            self.meters.unavailable += 1;
+            return Ok(());
+        }
+        match denial {
+            Some(denial) => self.refuse(call.place, &call.request, denial),
+            None => {
+                self.meters.at_home += 1;
+                let serve = self.serve_of(call.ask());
+                self.auditor.serve(&serve)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Has a refusal judged; a client that is to come again does.
+    pub(super) fn refuse(&mut self, place: Place, request: &Request, denial: Denial) {
+        let at = self.home_now();
+        let since_us = if self.trouble_us > request.since_us { self.now_us } else { request.since_us };
+        let contended = if self.trouble_us > request.since_us { 0 } else { request.contended };
+        let promised = self.auditor.hands.under_way_to(place.holder);
+        let troubled = self.now_us < self.trouble_us;
+        let refused = Refused { at, ask: &request.ask, denial, contended, promised, troubled };
+        self.auditor.refusals.judged += 1;
+        self.note(|| {
+            format!(
+                "isolate {} denies {} for {}: {denial:?}",
+                place.isolate, request.ask.cost, request.ask.agent
+            )
+        });
+        if let Some((spare, why)) = self.auditor.wrong(&refused).filter(|_| !self.is_cut_off(place.isolate))
+            && (!denial.is_spent() || self.out_of_reach(at.period()) <= spare)
+        {
+            self.note(|| format!("wrong: {denial:?}: {why}"));
+            self.auditor.refusals.count(&refused, &why);
+        }
+        if denial == Denial::QuotaContended && self.returning < RETURNING_MAX {
+            self.returning += 1;
+            let again = Request { ask: request.ask.clone(), contended: contended + 1, since_us };
+            let isolate = place.isolate;
+            self.after_ms(CONTENDED_RETRY_MS, Event::Again { isolate, request: Box::new(again) });
+        }
+    }
+
+    /// Whether an isolate is cut off, or its sub-home is, or was until a moment ago: it knows only what it was told before.
+    fn is_cut_off(&self, isolate: usize) -> bool {
+        let isolate = &self.isolates[isolate];
+        let cuts = isolate.seats.iter().map(|seat| match seat.target {
+            Target::Home => 0,
+            Target::Sub(k) => self.subs[k].up_cut_us.max(self.subs[k].down_cut_us),
+        });
+        let last = cuts.chain([isolate.up_cut_us, isolate.down_cut_us]).max().unwrap_or(0);
+        self.now_us < last + MUTED_US
+    }
+
+    /// Units with holders that are cut off, or were until a moment ago: nobody can know whether they live.
+    fn out_of_reach(&self, period: Period) -> u64 {
+        let hands = &self.auditor.hands;
+        let muted = |up_us: u64, down_us: u64| self.now_us < up_us.max(down_us) + MUTED_US;
+        let mut units = 0;
+        for isolate in self.isolates.iter().filter(|isolate| isolate.alive) {
+            for seat in &isolate.seats {
+                let cut = match seat.target {
+                    Target::Home => false,
+                    Target::Sub(k) => muted(self.subs[k].up_cut_us, self.subs[k].down_cut_us),
+                };
+                if cut || muted(isolate.up_cut_us, isolate.down_cut_us) {
+                    units += hands.out(seat.holder.id(), period, None);
+                }
+            }
+        }
+        for (k, sub) in self.subs.iter().enumerate() {
+            if let Some(id) = sub.holder().filter(|_| muted(sub.up_cut_us, sub.down_cut_us)) {
+                units += hands.out(id, period, Some(self.issuer(Target::Sub(k))));
+            }
+        }
+        units
+    }
+
     pub(super) fn serve_of(&self, ask: &Ask) -> Serve {
         let at = self.home_now();
         let key = CellKey { day: at.day(), kind: ask.kind, agent: ask.agent.clone() };
-        Serve { at, key, units: u64::from(ask.cost), reserve: None }
+        Serve { at, key, units: u64::from(ask.cost), reserve: None, holder: None }
     }
 
     /// After any event at a holder: fetch outcomes, send what is due, set the alarm.
@@ -247,9 +412,11 @@ impl World {
         let wake = place.holder.wake_at(local);
         let unsettled = place.holder.unsettled();
         self.meters.unsettled_max = self.meters.unsettled_max.max(unsettled);
+        let of = self.place(number, seat);
         for (waiter, answer, reserve) in concluded {
             let reserve = reserve.then_some(serial);
-            self.conclude(number, &waiter.ask, answer, Some(Waited { since_us: waiter.since_us, reserve }))?;
+            let waited = Waited { since_us: waiter.since_us, reserve };
+            self.conclude(of, &waiter.request, answer, Some(waited))?;
         }
         for contact in &contacts {
             self.note(|| {
@@ -304,10 +471,15 @@ impl World {
         let Some(seat) = self.seat(number, serial) else { return Ok(()) };
         let local = self.local(number);
         let answers = matches!(reply.body, Body::Lease(_));
+        self.auditor.hands.delivered(&reply);
+        let issuer = self.issuer(self.isolates[number].seats[seat].target);
         let holder = &mut self.isolates[number].seats[seat].holder;
-        let before = holder.unsettled();
+        let (before, id) = (holder.unsettled(), holder.id());
         let resync = matches!(reply.body, Body::Resync { .. });
         holder.receive(local, reply);
+        if holder.id() != id {
+            self.auditor.hands.died(id, issuer);
+        }
         if resync {
             // A batch under way may have been taken by the storage that was lost.
             self.auditor.lost_at_most += before - holder.unsettled();
@@ -352,6 +524,9 @@ impl World {
         }
         let lost = self.isolates[number].unsettled();
         self.note(|| format!("isolate {number} dies with {lost} unsettled"));
+        for seat in &self.isolates[number].seats {
+            self.auditor.hands.died(seat.holder.id(), self.issuer(seat.target));
+        }
         self.auditor.deaths = true;
         self.auditor.lost_at_most += lost;
         self.meters.deaths += 1;
@@ -374,9 +549,14 @@ impl World {
     }
 }
 
-/// The key that every request uses.
+/// The key that requests use.
 pub(super) fn key() -> KeyId {
-    KeyId::parse("k001").unwrap_or_else(|error| unreachable!("{error}"))
+    key_of(1)
+}
+
+/// The key of that number; nobody ever makes the one of zero.
+pub(super) fn key_of(number: u64) -> KeyId {
+    KeyId::parse(&format!("k{number:03}")).unwrap_or_else(|error| unreachable!("{error}"))
 }
 
 /// Jitter for the parts that need a seed of their own.

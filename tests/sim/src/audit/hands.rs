@@ -1,0 +1,284 @@
+//! Who has what, by the messages that were seen: what was issued, given back, served and lost.
+//!
+//! It reads what messages say and knows no rule of leases. Where it cannot tell, it takes units for lost, so that what
+//! it calls left is left.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use shared::ids::AgentId;
+use shared::lease::message::{Body, Contact, HolderId, Lease, Reply};
+use shared::time::{Minute, Period, Timestamp};
+
+/// Who issues: the home, or one life of a sub-home.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Issuer {
+    /// The home.
+    Home,
+    /// That sub-home in that life of its storage.
+    Sub(usize, u64),
+}
+
+/// What one holder had and has of a month.
+#[derive(Debug, Clone, Copy, Default)]
+struct Part {
+    issued: u64,
+    back: u64,
+    served: u64,
+}
+
+impl Part {
+    fn out(self) -> u64 {
+        self.issued.saturating_sub(self.back).saturating_sub(self.served)
+    }
+}
+
+/// One holder.
+#[derive(Debug, Clone)]
+struct Hand {
+    issuer: Issuer,
+    parts: BTreeMap<Period, Part>,
+    /// The last contact of each lane that was taken, and the last that was answered.
+    taken: BTreeMap<u8, u64>,
+    answered: BTreeMap<u8, u64>,
+    /// Nobody spends it any more: what is out with it is among what is lost.
+    gone: bool,
+}
+
+/// For how long it is remembered what came back: longer than any refusal lasts, in milliseconds.
+const BACK_MS_MAX: u64 = 20_000;
+
+/// Something that came back lately.
+type Back<T> = VecDeque<(Timestamp, T, u64)>;
+
+/// All holders.
+#[derive(Debug, Clone, Default)]
+pub struct Hands {
+    hands: BTreeMap<HolderId, Hand>,
+    lost: BTreeMap<Period, u64>,
+    /// Permits of a minute and units of agents that the home has issued, less what came back to it.
+    permits: BTreeMap<Minute, u64>,
+    agent_units: BTreeMap<(Period, AgentId), u64>,
+    /// Units in the last reply to each lane, until it has come.
+    under_way: BTreeMap<(HolderId, u8), (u64, u64)>,
+    /// When each agent was admitted.
+    admitted: BTreeMap<(Period, AgentId), Timestamp>,
+    permits_back: Back<Minute>,
+    agents_back: Back<(Period, AgentId)>,
+    /// Sub-homes whose storage was lost, and whose isolates' units are lost with it.
+    lost_subs: BTreeSet<Issuer>,
+}
+
+impl Hands {
+    /// An issuer has stored and sent this reply, for the first time or again.
+    pub fn issued(&mut self, at: Timestamp, issuer: Issuer, reply: &Reply) {
+        let Body::Lease(lease) = &reply.body else { return };
+        let (orphaned, home) = (self.lost_subs.contains(&issuer), issuer == Issuer::Home);
+        let hand = self.hand(reply.holder, issuer);
+        let last = hand.answered.entry(reply.lane).or_insert(0);
+        if *last >= reply.nonce {
+            return;
+        }
+        *last = reply.nonce;
+        hand.parts.entry(lease.period).or_default().issued += lease.units;
+        let gone = hand.gone;
+        if gone && !orphaned {
+            *self.lost.entry(lease.period).or_insert(0) += lease.units;
+        }
+        if gone {
+            self.under_way.remove(&(reply.holder, reply.lane));
+        } else {
+            self.under_way.insert((reply.holder, reply.lane), (reply.nonce, lease.units));
+        }
+        if home {
+            self.issued_at_home(at, lease);
+        }
+    }
+
+    /// That reply has come.
+    pub fn delivered(&mut self, reply: &Reply) {
+        let lane = (reply.holder, reply.lane);
+        if self.under_way.get(&lane).is_some_and(|(nonce, _)| *nonce == reply.nonce) {
+            self.under_way.remove(&lane);
+        }
+    }
+
+    /// Units on their way to that holder: others wait there for them.
+    #[must_use]
+    pub fn under_way_to(&self, holder: HolderId) -> u64 {
+        self.under_way.range((holder, 0)..=(holder, u8::MAX)).map(|(_, (_, units))| units).sum()
+    }
+
+    /// Units on their way to all.
+    #[must_use]
+    pub fn under_way(&self) -> u64 {
+        self.under_way.values().map(|(_, units)| units).sum()
+    }
+
+    fn issued_at_home(&mut self, at: Timestamp, lease: &Lease) {
+        *self.permits.entry(lease.minute).or_insert(0) += lease.permits;
+        if let Some(next) = lease.next {
+            *self.permits.entry(next.minute).or_insert(0) += next.count;
+        }
+        for grant in &lease.agents {
+            let of = (lease.period, grant.agent.clone());
+            *self.agent_units.entry(of.clone()).or_insert(0) += grant.units;
+            self.admitted.entry(of).or_insert(at);
+        }
+    }
+
+    /// An issuer has taken and stored this contact, for the first time or again.
+    pub fn taken(&mut self, at: Timestamp, issuer: Issuer, contact: &Contact) {
+        let hand = self.hand(contact.holder, issuer);
+        let last = hand.taken.entry(contact.lane).or_insert(0);
+        if *last >= contact.nonce {
+            return;
+        }
+        *last = contact.nonce;
+        for (period, units) in &contact.returns.units {
+            hand.parts.entry(*period).or_default().back += units;
+        }
+        if issuer != Issuer::Home {
+            return;
+        }
+        for (minute, permits) in &contact.returns.permits {
+            let net = self.permits.entry(*minute).or_insert(0);
+            *net = net.saturating_sub(*permits);
+            remember(&mut self.permits_back, at, *minute, *permits);
+        }
+        for back in &contact.returns.agents {
+            let of = (back.period, back.agent.clone());
+            let net = self.agent_units.entry(of.clone()).or_insert(0);
+            *net = net.saturating_sub(back.units);
+            remember(&mut self.agents_back, at, of, back.units);
+        }
+    }
+
+    /// The home itself has decided for a request.
+    pub fn decided_at_home(&mut self, at: Timestamp, agent: &AgentId, units: u64) {
+        *self.permits.entry(at.minute()).or_insert(0) += units;
+        let of = (at.period(), agent.clone());
+        *self.agent_units.entry(of.clone()).or_insert(0) += units;
+        self.admitted.entry(of).or_insert(at);
+    }
+
+    /// A holder has served that much on a lease.
+    pub fn served(&mut self, holder: HolderId, period: Period, units: u64) {
+        if let Some(hand) = self.hands.get_mut(&holder) {
+            hand.parts.entry(period).or_default().served += units;
+        }
+    }
+
+    /// A holder's memory is gone, or what it holds is void.
+    pub fn died(&mut self, holder: HolderId, issuer: Issuer) {
+        let hand = self.hand(holder, issuer);
+        if hand.gone {
+            return;
+        }
+        hand.gone = true;
+        self.under_way.retain(|(to, _), _| *to != holder);
+        let hand = self.hand(holder, issuer);
+        let (issuer, parts) = (hand.issuer, hand.parts.clone());
+        if !self.lost_subs.contains(&issuer) {
+            for (period, part) in parts {
+                *self.lost.entry(period).or_insert(0) += part.out();
+            }
+        }
+    }
+
+    /// A sub-home's storage is gone: its stock, and what its isolates have. `holder` is what the home knew it by.
+    pub fn lost_sub(&mut self, holder: HolderId, issuer: Issuer) {
+        let below: Vec<Hand> = self.hands.values().filter(|hand| hand.issuer == issuer).cloned().collect();
+        let Some(hand) = self.hands.get_mut(&holder).filter(|hand| !hand.gone) else { return };
+        hand.gone = true;
+        for (period, part) in hand.parts.clone() {
+            let known = below.iter().filter_map(|hand| {
+                let part = hand.parts.get(&period)?;
+                Some(if hand.gone { part.served + part.out() } else { part.served })
+            });
+            *self.lost.entry(period).or_insert(0) += part.out().saturating_sub(known.sum());
+        }
+        self.lost_subs.insert(issuer);
+    }
+
+    /// The home's storage was rolled back: it holds a window against the allowance for what it has forgotten.
+    pub fn rolled_back(&mut self, periods: &[Period], window: u64) {
+        for period in periods {
+            *self.lost.entry(*period).or_insert(0) += window;
+        }
+        self.lost_subs.extend(self.hands.values().map(|hand| hand.issuer));
+        self.hands.values_mut().for_each(|hand| hand.gone = true);
+    }
+
+    fn hand(&mut self, holder: HolderId, issuer: Issuer) -> &mut Hand {
+        self.hands.entry(holder).or_insert_with(|| Hand {
+            issuer,
+            parts: BTreeMap::new(),
+            taken: BTreeMap::new(),
+            answered: BTreeMap::new(),
+            gone: false,
+        })
+    }
+
+    /// Units of a month that nobody can serve any more.
+    #[must_use]
+    pub fn lost(&self, period: Period) -> u64 {
+        self.lost.get(&period).copied().unwrap_or(0)
+    }
+
+    /// Units of the months before that the home has issued and nobody has served: what it does not know to be back it
+    /// takes from the lots of the next month.
+    #[must_use]
+    pub fn unserved_before(&self, period: Period) -> u64 {
+        let all = |of: &dyn Fn(&Hand, Part) -> u64| -> u64 {
+            let hands = self.hands.values();
+            hands.flat_map(|hand| hand.parts.range(..period).map(|(_, part)| of(hand, *part))).sum()
+        };
+        let issued = all(&|hand, part| {
+            if hand.issuer == Issuer::Home { part.issued.saturating_sub(part.back) } else { 0 }
+        });
+        issued.saturating_sub(all(&|_, part| part.served))
+    }
+
+    /// Units out with a holder and, where it is a sub-home, with its isolates.
+    #[must_use]
+    pub fn out(&self, holder: HolderId, period: Period, below: Option<Issuer>) -> u64 {
+        let part = |hand: &Hand| hand.parts.get(&period).copied().unwrap_or_default();
+        let own = self.hands.get(&holder).filter(|hand| !hand.gone).map_or(0, |hand| part(hand).out());
+        let isolates = self.hands.values().filter(|hand| Some(hand.issuer) == below);
+        let known: u64 =
+            isolates.map(|hand| part(hand).served + if hand.gone { part(hand).out() } else { 0 }).sum();
+        own.saturating_sub(known)
+    }
+
+    /// Permits of a minute that the home has issued and that did not come back, except within the last `lag_ms`.
+    #[must_use]
+    pub fn permits_out(&self, at: Timestamp, lag_ms: u64) -> u64 {
+        let minute = at.minute();
+        let lately = self.permits_back.iter().rev().take_while(|(when, ..)| at.ms_since(*when) <= lag_ms);
+        let back: u64 = lately.filter(|(_, of, _)| *of == minute).map(|(_, _, permits)| permits).sum();
+        self.permits.get(&minute).copied().unwrap_or(0) + back
+    }
+
+    /// The same for units of an agent with a limit.
+    #[must_use]
+    pub fn agent_out(&self, at: Timestamp, agent: &AgentId, lag_ms: u64) -> u64 {
+        let lately = self.agents_back.iter().rev().take_while(|(when, ..)| at.ms_since(*when) <= lag_ms);
+        let of = (at.period(), agent.clone());
+        let back: u64 = lately.filter(|(_, known, _)| *known == of).map(|(_, _, units)| units).sum();
+        self.agent_units.get(&of).copied().unwrap_or(0) + back
+    }
+
+    /// Agents that the home has admitted in a month.
+    pub fn admitted(&self, period: Period) -> impl Iterator<Item = (&AgentId, Timestamp)> {
+        let named = self.admitted.iter().filter(move |((of, agent), _)| *of == period && agent.is_named());
+        named.map(|((_, agent), at)| (agent, *at))
+    }
+}
+
+/// Notes what came back, and forgets what did long ago.
+fn remember<T>(backs: &mut Back<T>, at: Timestamp, of: T, amount: u64) {
+    backs.push_back((at, of, amount));
+    while backs.front().is_some_and(|(when, ..)| at.ms_since(*when) > BACK_MS_MAX) {
+        backs.pop_front();
+    }
+}

@@ -378,14 +378,6 @@ impl TopUps {
     }
 }
 
-impl LotView {
-    /// The lot in one line, for people.
-    #[must_use]
-    pub fn line(&self) -> String {
-        format!("lot {}: {} of {} units left, {} of {}", self.lot, self.left, self.units, self.kind, self.at)
-    }
-}
-
 fn reason(book: &Book, lot: LotId) -> Option<String> {
     let entry = book.ledger.entries().iter().find(|entry| entry.number == lot.0)?;
     if let Fact::CreditGiven { reason, .. } = &entry.fact { Some(reason.clone()) } else { None }

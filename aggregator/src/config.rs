@@ -2,17 +2,22 @@
 //!
 //! Nothing else in this crate may look at the environment.
 
+mod server;
+mod unknown;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use axum::http::Uri;
+use shared::ids::ProjectId;
 use shared::key::KeySecrets;
 use shared::policy::LeaseRules;
 use shared::sign::{Purpose, SigningKeys};
 use shared::whole::whole;
 
+pub use self::server::Server;
 use crate::policy::Basis;
 use crate::store::Database;
 use crate::stripe::account::ReturnUrls;
@@ -171,6 +176,10 @@ pub struct Config {
     pub webhook_seal: Option<KeySecrets>,
     /// Our account at Stripe; `None` takes no payments.
     pub stripe: Option<StripeSettings>,
+    /// The server that commands are sent to; `None` works on the books themselves.
+    pub server: Option<Server>,
+    /// The project that commands are about where they name none.
+    pub project: Option<ProjectId>,
     /// Which log lines are written.
     pub log_filter: String,
     /// How they are written.
@@ -189,6 +198,12 @@ impl Config {
     /// Names every variable that is not accepted.
     pub fn from_environment() -> Result<Self, ConfigError> {
         Self::read(&environment)
+    }
+
+    /// Says which variables of the process's environment are set and read by nobody.
+    #[must_use]
+    pub fn unknown_variables() -> Vec<String> {
+        unknown::remarks(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()))
     }
 
     /// Reads the variables that `get` gives; an empty one counts as unset.
@@ -222,6 +237,7 @@ impl Config {
             "json" => Ok(LogFormat::Json),
             _ => Err(format!("got {text:?}, accepted are text and json")),
         });
+        let asked_of = server::read(&mut reader);
         let fake_stripe = fake_stripe(get).filter(|_| test == Some(true));
         let problems = reader.problems;
         let (Some(upgrade_url), Some(decisions), Some(plans), Some(test), Some(stripe)) =
@@ -229,7 +245,9 @@ impl Config {
         else {
             return Err(ConfigError(problems));
         };
-        let (Some(webhook_rules), Some(webhook_seal)) = (webhook_rules, webhook_seal) else {
+        let (Some(webhook_rules), Some(webhook_seal), Some((server, project))) =
+            (webhook_rules, webhook_seal, asked_of)
+        else {
             return Err(ConfigError(problems));
         };
         match (listen, database, edge_url, key_secrets, signing_keys, log_filter, log_format) {
@@ -256,6 +274,8 @@ impl Config {
                 webhook_rules,
                 webhook_seal,
                 stripe,
+                server,
+                project,
                 log_filter,
                 log_format,
             }),
@@ -318,6 +338,8 @@ impl fmt::Display for Config {
             webhook_rules,
             webhook_seal,
             stripe,
+            server: _,
+            project: _,
             log_filter,
             log_format: _,
         } = self;
@@ -486,6 +508,9 @@ mod tests {
             ("METER_WEBHOOKS_PORTS", "443,0"),
             ("METER_WEBHOOKS_ALLOW_LOOPBACK", "yes"),
             ("METER_LOG_FORMAT", "xml"),
+            ("METER_URL", "http://user:hunter2@127.0.0.1"),
+            ("METER_TOKEN", "hunter2"),
+            ("METER_PROJECT", "Demo"),
             ("STRIPE_SECRET_KEY", "pk_live_hunter2"),
             ("STRIPE_WEBHOOK_SECRET", "hunter2"),
             ("STRIPE_API_BASE", "ftp://127.0.0.1"),

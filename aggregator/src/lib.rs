@@ -28,6 +28,8 @@ pub mod member;
 #[cfg(feature = "server")]
 pub mod metrics;
 pub mod once;
+#[cfg(feature = "server")]
+mod outbound;
 pub mod policy;
 pub mod project;
 pub mod random;

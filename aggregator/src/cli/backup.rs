@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use serde::Serialize;
 
-use super::Context;
+use super::place::Place;
 use super::print::{self, Format};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -38,7 +38,8 @@ struct Copied {
 }
 
 /// Writes the books, as of one instant, into a new file.
-pub(super) async fn backup(copy: Copy, context: Context) -> anyhow::Result<()> {
+pub(super) async fn backup(copy: Copy, place: &Place) -> anyhow::Result<()> {
+    let context = place.only_books("`meter backup`")?;
     refuse_existing(&copy.file)?;
     context.store.backup(&copy.file).await.with_context(|| copy.file.display().to_string())?;
     sync(&copy.file)?;
@@ -81,7 +82,8 @@ pub(super) async fn restore(copy: Copy, config: Config) -> anyhow::Result<()> {
 }
 
 /// Tells a meter that its database was restored by the database's own means.
-pub(super) async fn restored(told: Told, context: Context) -> anyhow::Result<()> {
+pub(super) async fn restored(told: Told, place: &Place) -> anyhow::Result<()> {
+    let context = place.only_books("`meter restored`")?;
     context.store.outrun_policies(context.clock.now()).await?;
     print::result(told.format, &Outrun { policies: "outrun" }, |_| {
         "every policy has a version above those that the edge may have".to_owned()

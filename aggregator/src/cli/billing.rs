@@ -1,19 +1,28 @@
-//! `meter credit` and `meter statement`: units that are given, and what a month comes to.
+//! `meter credit`, `meter correct` and `meter statement`: units that are given or taken back, and what a month
+//! comes to.
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use shared::ids::ProjectId;
+use serde_json::Value;
 use shared::time::Period;
 use shared::units::Units;
 
-use super::Context;
-use super::print::{self, Format};
-use super::project::{units, unknown};
-use crate::billing::{LotView, TopUps};
+use super::call::Call;
+use super::options::{Project, period, some_units};
+use super::place::Place;
+use super::print::{self, Column, Format, cell};
+use super::project;
 use crate::http::{REASON, is_reason};
-use crate::ledger::statement::{Statement, statement};
-use crate::once::{Answer, Once, is_key};
-use crate::store::{Begun, Corrected, Credited, StoreError, TRIES_MAX};
+use crate::once::is_key;
+
+const LOT: &[Column] = &[
+    ("LOT", "/lot"),
+    ("KIND", "/kind"),
+    ("UNITS", "/units"),
+    ("LEFT", "/left"),
+    ("SINCE", "/at"),
+    ("REASON", "/reason"),
+];
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Credit {
@@ -23,17 +32,16 @@ pub(super) enum Credit {
 
 #[derive(Debug, Args)]
 pub(super) struct Give {
-    /// The project
-    #[arg(long)]
-    project: ProjectId,
+    #[command(flatten)]
+    project: Project,
     /// How many
-    #[arg(long, allow_negative_numbers = true, value_parser = units)]
+    #[arg(long, allow_negative_numbers = true, value_parser = some_units)]
     units: Units,
     /// Why, for everybody who reads the ledger
-    #[arg(long)]
+    #[arg(long, value_parser = reason)]
     reason: String,
     /// A name for this command: given again with it, nothing more is given
-    #[arg(long)]
+    #[arg(long, value_parser = key)]
     idempotency_key: Option<String>,
     #[command(flatten)]
     format: Format,
@@ -41,17 +49,16 @@ pub(super) struct Give {
 
 #[derive(Debug, Args)]
 pub(super) struct Correct {
-    /// The project
-    #[arg(long)]
-    project: ProjectId,
+    #[command(flatten)]
+    project: Project,
     /// A closed month such as 2026-05
     #[arg(long, value_parser = period)]
     period: Period,
     /// How many units are taken back
-    #[arg(long, allow_negative_numbers = true, value_parser = units)]
+    #[arg(long, allow_negative_numbers = true, value_parser = some_units)]
     units: Units,
     /// Why, for everybody who reads the ledger
-    #[arg(long)]
+    #[arg(long, value_parser = reason)]
     reason: String,
     #[command(flatten)]
     format: Format,
@@ -59,9 +66,8 @@ pub(super) struct Correct {
 
 #[derive(Debug, Args)]
 pub(super) struct Show {
-    /// The project
-    #[arg(long)]
-    project: ProjectId,
+    #[command(flatten)]
+    project: Project,
     /// A month such as 2026-05
     #[arg(long, value_parser = period)]
     period: Period,
@@ -69,108 +75,63 @@ pub(super) struct Show {
     format: Format,
 }
 
-/// Whoever can run the command can read the database: their credential is no secret.
-const COMMAND_LINE: &str = "the command line";
-
-pub(super) async fn credit(Credit::Give(give): Credit, context: Context) -> anyhow::Result<()> {
-    if give.units == Units::ZERO {
-        bail!("--units: got 0, accepted are 1 to {}", Units::MAX);
-    }
-    if !is_reason(&give.reason) {
-        bail!("--reason: accepted are {REASON}");
-    }
-    if give.idempotency_key.as_deref().is_some_and(|key| !is_key(key)) {
-        bail!("--idempotency-key: accepted are 1 to 255 visible ASCII characters");
-    }
-    let body = serde_json::json!({ "units": give.units, "reason": give.reason }).to_string();
-    let target = format!("credit give {}", give.project);
-    let once = give.idempotency_key.as_deref();
-    let once = once.map(|key| Once::new(COMMAND_LINE, key, &target, body.as_bytes()));
-    for _ in 1..TRIES_MAX {
-        match give_once(&give, once.as_ref(), &context).await {
-            Err(error) if error.downcast_ref().is_some_and(StoreError::is_taken_back) => {}
-            done => return done,
-        }
-    }
-    give_once(&give, once.as_ref(), &context).await
+pub(super) async fn credit(Credit::Give(give): Credit, place: Place) -> anyhow::Result<()> {
+    let Give { project, units, reason, idempotency_key, format } = give;
+    let id = place.project(&project).await?;
+    let call = Call::post(&[&project::path(&id)[..], &["credits"]].concat())
+        .field("units", units)
+        .field("reason", reason);
+    print::rows(format, &place.ask(&call.named(idempotency_key)).await?, LOT)
 }
 
-async fn give_once(give: &Give, once: Option<&Once>, context: &Context) -> anyhow::Result<()> {
-    let now = context.clock.now();
-    let mut work = context.store.begin_in(&give.project).await?;
-    if let Some(once) = once {
-        work = match work.once(once, now).await? {
-            Begun::First(work) => work,
-            Begun::Again(stored) => {
-                let answer =
-                    once.open(&stored).context("the answer of an earlier command cannot be opened")?;
-                let lot: serde_json::Value = serde_json::from_str(&answer.body)?;
-                return print::result(give.format, &lot, |lot| format!("given before: lot {}", lot["lot"]));
-            }
-            Begun::Reused => {
-                bail!("this --idempotency-key was used for another credit; nothing was given, choose another")
-            }
-        };
-    }
-    let (book, lot) = match work.give_credit(&give.project, (give.units, give.reason.clone()), now).await? {
-        Credited::Lot(book, lot) => (book, lot),
-        Credited::ProjectUnknown => return Err(unknown(&give.project)),
-        Credited::Refused(refusal) => return Err(refusal.into()),
-    };
-    let view = TopUps::new(&book, now)?.into_lot(lot).context("a lot that was written is not there")?;
-    if let Some(once) = once {
-        let answer = Answer { status: 201, body: serde_json::to_string(&view)? };
-        work.remember(once, &once.seal(&answer)?).await?;
-    }
-    work.commit().await?;
-    print::result(give.format, &view, LotView::line)
-}
-
-pub(super) async fn correct(correct: Correct, context: Context) -> anyhow::Result<()> {
+pub(super) async fn correct(correct: Correct, place: Place) -> anyhow::Result<()> {
     let Correct { project, period, units, reason, format } = correct;
-    if units == Units::ZERO {
-        bail!("--units: got 0, accepted are 1 to {}", Units::MAX);
-    }
-    if !is_reason(&reason) {
-        bail!("--reason: accepted are {REASON}");
-    }
-    let now = context.clock.now();
-    match context.store.correct(&project, (period, units, reason), now).await? {
-        Corrected::Book(book) => {
-            print::result(format, &statement(&book.ledger, book.seen(now), period)?, text)
-        }
-        Corrected::ProjectUnknown => Err(unknown(&project)),
-        Corrected::Refused(refusal) => Err(refusal.into()),
-    }
+    let id = place.project(&project).await?;
+    let call = Call::post(&[&project::path(&id)[..], &["corrections"]].concat())
+        .field("period", period)
+        .field("units", units)
+        .field("reason", reason);
+    print::result(format, &place.ask(&call).await?, text)
 }
 
-pub(super) async fn show(show: Show, context: Context) -> anyhow::Result<()> {
-    let book = context.store.book(&show.project).await?.ok_or_else(|| unknown(&show.project))?;
-    let seen = book.seen(context.clock.now());
-    print::result(show.format, &statement(&book.ledger, seen, show.period)?, text)
+pub(super) async fn show(show: Show, place: Place) -> anyhow::Result<()> {
+    let id = place.project(&show.project).await?;
+    let call =
+        Call::get(&["api", "v1", "explain"]).with_query("project", &id).with_query("period", &show.period);
+    let mut explained = place.ask(&call).await?;
+    let statement = explained.pointer_mut("/billed/statement").context("the answer has no statement")?.take();
+    print::result(show.format, &statement, text)
 }
 
-fn text(statement: &Statement) -> String {
+/// A statement, for people.
+pub(super) fn text(statement: &Value) -> String {
+    let get = |place: &str| cell(statement.pointer(place).unwrap_or(&Value::Null));
+    let provisional = statement.get("provisional") == Some(&Value::Bool(true));
     let mut lines = vec![format!(
         "{} · {} · {} units of a quota of {}{}",
-        statement.period,
-        statement.plan,
-        statement.counted.units,
-        statement.quota,
-        if statement.provisional { " · provisional" } else { "" }
+        get("/period"),
+        get("/plan"),
+        get("/counted/units"),
+        get("/quota"),
+        if provisional { " · provisional" } else { "" }
     )];
-    lines.push(format!("included   {}", statement.included));
-    for part in &statement.lots {
-        lines.push(format!("lot {:<6} {} ({} left)", part.lot.to_string(), part.units, part.left));
+    lines.push(format!("included   {}", get("/included")));
+    for part in statement.get("lots").and_then(Value::as_array).into_iter().flatten() {
+        let get = |place: &str| cell(part.pointer(place).unwrap_or(&Value::Null));
+        lines.push(format!("lot {:<6} {} ({} left)", get("/lot"), get("/units"), get("/left")));
     }
-    lines.push(format!("overage    {}", statement.overage));
-    if statement.uncovered > Units::ZERO {
-        lines.push(format!("uncovered  {} (not billed)", statement.uncovered));
+    lines.push(format!("overage    {}", get("/overage")));
+    if get("/uncovered") != "0" {
+        lines.push(format!("uncovered  {} (not billed)", get("/uncovered")));
     }
-    lines.push(format!("total      {} (minor units)", statement.total));
+    lines.push(format!("total      {}", get("/total")));
     lines.join("\n")
 }
 
-fn period(text: &str) -> Result<Period, String> {
-    Period::parse(text).ok_or_else(|| "accepted is a month such as 2026-05".to_owned())
+fn reason(text: &str) -> anyhow::Result<String> {
+    if is_reason(text) { Ok(text.to_owned()) } else { bail!("accepted are {REASON}") }
+}
+
+fn key(text: &str) -> anyhow::Result<String> {
+    if is_key(text) { Ok(text.to_owned()) } else { bail!("accepted are 1 to 255 visible ASCII characters") }
 }

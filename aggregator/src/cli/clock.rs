@@ -3,9 +3,11 @@
 use anyhow::bail;
 use clap::Args;
 use serde::Serialize;
+use serde_json::Value;
 
-use super::Context;
-use super::print::{self, Format};
+use super::call::Call;
+use super::place::Place;
+use super::print::{self, Format, cell};
 use crate::clock::duration_ms;
 use crate::clock_peers::ClockPeers;
 
@@ -30,7 +32,18 @@ struct Moved {
     now: String,
 }
 
-pub(super) async fn run(Command::Advance(advance): Command, context: Context) -> anyhow::Result<()> {
+pub(super) async fn run(Command::Advance(advance): Command, place: Place) -> anyhow::Result<()> {
+    let context = match &place {
+        Place::Books(books) => &books.context,
+        Place::Server(_) => {
+            let seconds = advance.duration.div_euclid(1_000);
+            let call = Call::post(&["api", "v1", "admin", "clock"]).field("advance", format!("{seconds}s"));
+            let moved = place.ask(&call).await?;
+            return print::result(advance.format, &moved, |moved| {
+                format!("It is {} now.", cell(moved.get("now").unwrap_or(&Value::Null)))
+            });
+        }
+    };
     if !context.config.test {
         bail!("the clock moves only with METER_TEST=1, which no real meter has");
     }

@@ -1,16 +1,23 @@
 //! `meter key`: make, list and revoke project keys.
 
-use anyhow::anyhow;
 use clap::Args;
-use serde::Serialize;
-use shared::ids::{KeyId, Mode, ProjectId};
-use shared::key::ProjectKey;
+use serde_json::Value;
+use shared::ids::{KeyId, ProjectId};
 
-use super::print::{self, Format};
-use super::{Context, project};
-use crate::http::KeyView;
-use crate::project::{ACTIVE_KEYS_MAX, OVERLAP_S, OVERLAP_S_MAX};
-use crate::store::{KeyCreated, KeyRotated};
+use super::call::Call;
+use super::options::Project;
+use super::place::Place;
+use super::print::{self, Column, Format};
+use super::project::{self, lines};
+use crate::project::{OVERLAP_S, OVERLAP_S_MAX};
+
+const COLUMNS: &[Column] = &[
+    ("KEY", "/id"),
+    ("MODE", "/mode"),
+    ("CREATED", "/created_at"),
+    ("REVOKED", "/revoked_at"),
+    ("EXPIRES", "/expires_at"),
+];
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -26,9 +33,8 @@ pub(super) enum Command {
 
 #[derive(Debug, Args)]
 pub(super) struct Create {
-    /// The project
-    #[arg(long)]
-    project: ProjectId,
+    #[command(flatten)]
+    project: Project,
     /// Make a test key: decided and counted apart, never billed
     #[arg(long)]
     test: bool,
@@ -38,18 +44,16 @@ pub(super) struct Create {
 
 #[derive(Debug, Args)]
 pub(super) struct List {
-    /// The project
-    #[arg(long)]
-    project: ProjectId,
+    #[command(flatten)]
+    project: Project,
     #[command(flatten)]
     format: Format,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Revoke {
-    /// The project
-    #[arg(long)]
-    project: ProjectId,
+    #[command(flatten)]
+    project: Project,
     /// The key's id, which is the part after the project's in its text
     #[arg(long)]
     key: KeyId,
@@ -59,9 +63,8 @@ pub(super) struct Revoke {
 
 #[derive(Debug, Args)]
 pub(super) struct Rotate {
-    /// The project
-    #[arg(long)]
-    project: ProjectId,
+    #[command(flatten)]
+    project: Project,
     /// The id of the key that is replaced
     #[arg(long)]
     key: KeyId,
@@ -72,79 +75,65 @@ pub(super) struct Rotate {
     format: Format,
 }
 
-#[derive(Serialize)]
-struct NewKey {
-    project: ProjectId,
-    id: KeyId,
-    mode: Mode,
-    key: String,
-}
-
-pub(super) async fn run(command: Command, context: Context) -> anyhow::Result<()> {
+pub(super) async fn run(command: Command, place: Place) -> anyhow::Result<()> {
     match command {
-        Command::Create(create) => self::create(create, &context).await,
-        Command::List(list) => self::list(list, &context).await,
-        Command::Rotate(rotate) => self::rotate(rotate, &context).await,
-        Command::Revoke(revoke) => self::revoke(revoke, &context).await,
+        Command::Create(create) => self::create(create, &place).await,
+        Command::List(List { project, format }) => {
+            let id = place.project(&project).await?;
+            let none = "The project has no keys yet. Next: `meter key create`.";
+            let keys = place.ask(&Call::get(&[&project::path(&id)[..], &["keys"]].concat())).await?;
+            print::rows(format, &lines(keys, "keys", format, none), COLUMNS)
+        }
+        Command::Rotate(rotate) => self::rotate(rotate, &place).await,
+        Command::Revoke(Revoke { project, key, format }) => {
+            let id = place.project(&project).await?;
+            let path = [&project::path(&id)[..], &["keys", key.as_str()]].concat();
+            print::rows(format, &place.ask(&Call::delete(&path)).await?, COLUMNS)
+        }
     }
 }
 
-async fn create(create: Create, context: &Context) -> anyhow::Result<()> {
-    let secrets = context.config.key_secrets()?;
-    let mode = if create.test { Mode::Test } else { Mode::Live };
-    let key = match context.store.create_key(&create.project, mode, context.clock.now()).await? {
-        KeyCreated::Key(key) => key,
-        KeyCreated::ProjectUnknown => return Err(project::unknown(&create.project)),
-        KeyCreated::TooMany => return Err(too_many(&create.project)),
-    };
-    let text = secrets.mint(&ProjectKey { project: create.project.clone(), mode, id: key.id.clone() });
+async fn create(create: Create, place: &Place) -> anyhow::Result<()> {
+    needs_secrets(place)?;
+    let id = place.project(&create.project).await?;
+    let mode = if create.test { "test" } else { "live" };
+    let call = Call::post(&[&project::path(&id)[..], &["keys"]].concat()).field("mode", mode);
+    let key = place.ask(&call).await?;
     print::remark(create.format, "Keep this key now: it is shown this once.");
-    print::result(create.format, &NewKey { project: create.project, id: key.id, mode, key: text }, |new| {
-        new.key.clone()
-    })
+    shown_once(create.format, key, &id, "key")
 }
 
-async fn rotate(rotate: Rotate, context: &Context) -> anyhow::Result<()> {
+async fn rotate(rotate: Rotate, place: &Place) -> anyhow::Result<()> {
+    needs_secrets(place)?;
     let Rotate { project, key, overlap, format } = rotate;
-    let secrets = context.config.key_secrets()?;
-    let overlap_ms = overlap.saturating_mul(1_000);
-    let rotated = context.store.rotate_key(&project, (&key, overlap_ms), context.clock.now()).await?;
-    let (new, expires) = match rotated {
-        KeyRotated::Key(new, expires) => (new, expires),
-        KeyRotated::Unknown => {
-            return Err(anyhow!(
-                "{project} has no key {key} that is not revoked; `meter key list --project {project}` shows those it has"
-            ));
-        }
-        KeyRotated::TooMany => return Err(too_many(&project)),
-    };
-    let text = secrets.mint(&ProjectKey { project: project.clone(), mode: new.mode, id: new.id.clone() });
+    let id = place.project(&project).await?;
+    let path = [&project::path(&id)[..], &["keys", key.as_str(), "rotate"]].concat();
+    let new = place.ask(&Call::post(&path).field("overlap_s", overlap)).await?;
+    let until = print::cell(new.get("replaced_until").unwrap_or(&Value::Null));
     print::remark(
         format,
-        &format!("Keep this key now: it is shown this once. {key} is accepted until {expires}."),
+        &format!("Keep this key now: it is shown this once. {key} is accepted until {until}."),
     );
-    print::result(format, &NewKey { project, id: new.id, mode: new.mode, key: text }, |new| new.key.clone())
+    shown_once(format, new, &id, "key")
 }
 
-fn too_many(project: &ProjectId) -> anyhow::Error {
-    anyhow!("{project} has {ACTIVE_KEYS_MAX} keys that are not revoked; revoke one first")
-}
-
-async fn list(list: List, context: &Context) -> anyhow::Result<()> {
-    context.store.project(&list.project).await?.ok_or_else(|| project::unknown(&list.project))?;
-    let keys: Vec<KeyView> =
-        context.store.keys(&list.project).await?.into_iter().map(KeyView::from).collect();
-    if keys.is_empty() {
-        print::remark(list.format, "The project has no keys yet. Next: `meter key create --project <id>`.");
+/// On the books themselves it is this process that makes keys.
+fn needs_secrets(place: &Place) -> anyhow::Result<()> {
+    if let Place::Books(books) = place {
+        books.context.config.key_secrets()?;
     }
-    print::result(list.format, &keys, |keys| keys.iter().map(KeyView::line).collect::<Vec<_>>().join("\n"))
+    Ok(())
 }
 
-async fn revoke(revoke: Revoke, context: &Context) -> anyhow::Result<()> {
-    let revoked = context.store.revoke_key(&revoke.project, &revoke.key, context.clock.now()).await?;
-    let revoked = revoked.ok_or_else(|| {
-        let Revoke { project, key, .. } = &revoke;
-        anyhow!("{project} has no key {key}; `meter key list --project {project}` shows those it has")
-    })?;
-    print::result(revoke.format, &KeyView::from(revoked), KeyView::line)
+/// Prints what is shown this once: for people it alone, so that it can be put into a variable.
+pub(super) fn shown_once(
+    format: Format,
+    mut answer: Value,
+    project: &ProjectId,
+    field: &str,
+) -> anyhow::Result<()> {
+    if let Value::Object(fields) = &mut answer {
+        fields.entry("project").or_insert_with(|| project.as_str().into());
+    }
+    print::result(format, &answer, |answer| print::cell(answer.get(field).unwrap_or(&Value::Null)))
 }

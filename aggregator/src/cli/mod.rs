@@ -1,17 +1,26 @@
-//! The `meter` command line. Operator's commands work on the database directly; a running server sees
-//! what they changed through the store within half a second.
+//! The `meter` command line. Commands ask the interface of `http`, of a server or over the books themselves.
+//!
+//! METER_URL names a server. What is changed on the books, a running server sees within half a second.
 //!
 //! No command may print a secret, except the one that has just made it.
 
 mod backup;
 mod billing;
+mod call;
 mod clock;
+mod copy;
+mod events;
 mod key;
+mod listen;
+mod lock;
 mod member;
+mod options;
+mod place;
 mod plans;
 mod print;
 mod project;
 mod quarantine;
+mod report;
 mod serve;
 mod stripe;
 mod tail;
@@ -22,12 +31,14 @@ mod webhooks;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
 
+use self::place::{Place, Unanswered};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::policy::Basis;
-use crate::store::{Store, WhenMissing};
+use crate::store::{Store, StoreError, WhenMissing};
 use crate::trail::Actor;
 
 /// Palveron Meter: usage books, limits and policies.
@@ -36,12 +47,25 @@ use crate::trail::Actor;
 /// METER_SIGNING_KEYS, METER_SECRET_KEY, METER_UPGRADE_URL, METER_DECISIONS, METER_PLANS, METER_WEBHOOKS_PORTS,
 /// METER_WEBHOOKS_ALLOW_LOOPBACK, STRIPE_SECRET_KEY, STRIPE_WEBHOOK_SECRET, STRIPE_API_BASE, STRIPE_RETURN_URLS,
 /// STRIPE_AUTOMATIC_TAX, METER_LOG, METER_LOG_FORMAT, METER_TEST.
+///
+/// Commands work on the books that DATABASE_URL names, or at the server that METER_URL names, with the rights of
+/// METER_TOKEN. METER_PROJECT is the project where --project is left out.
 #[derive(Debug, Parser)]
-#[command(name = "meter", version, max_term_width = 100)]
+#[command(name = "meter", version, max_term_width = 100, after_help = AFTER_HELP)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
 }
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 done; 1 refused or failed; 2 a command line or setting that is not accepted; 3 not now: the same again may
+be answered later.
+
+Examples:
+  meter project create demo --plan community
+  meter usage --project demo
+  METER_URL=https://meter.example.com METER_TOKEN=pat_… meter explain
+  source <(meter completions bash)";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -75,6 +99,12 @@ enum Command {
     Correct(billing::Correct),
     /// Show what a month used, what paid for it and what it costs
     Statement(billing::Show),
+    /// Show what was used, by day and by agent
+    Usage(report::Usage),
+    /// Explain why the next request is served or not, and why a month costs what it does
+    Explain(report::Explain),
+    /// Show what each month came to, and how far it is collected
+    Invoices(report::Invoices),
     /// Show what happens in a project, as it happens
     Tail(tail::Tail),
     /// Decide about reports that could not be true
@@ -92,8 +122,12 @@ enum Command {
     Backup(backup::Copy),
     /// Make the database from a backup; never over one that is there
     Restore(backup::Copy),
+    /// Copy the books of an SQLite file whole into an empty Postgres database
+    Copy(copy::Copy),
     /// Print the interface as OpenAPI 3.1
     Openapi,
+    /// Print what completes this command line in a shell
+    Completions(Completions),
     /// Tell a meter that its Postgres database was restored, so that the edge takes its policies
     Restored(backup::Told),
 }
@@ -115,6 +149,11 @@ impl Command {
             | Self::TopUp(_)
             | Self::Correct(_)
             | Self::Statement(_)
+            | Self::Usage(_)
+            | Self::Explain(_)
+            | Self::Invoices(_)
+            | Self::Completions(_)
+            | Self::Copy(_)
             | Self::Tail(_)
             | Self::Quarantine(_)
             | Self::Audit(_)
@@ -128,7 +167,13 @@ impl Command {
     }
 }
 
-/// What an operator's command works with.
+#[derive(Debug, Args)]
+struct Completions {
+    /// The shell
+    shell: Shell,
+}
+
+/// What a command works with on the books.
 struct Context {
     config: Config,
     store: Store,
@@ -143,42 +188,87 @@ pub fn run(cli: Cli) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             print::error(&error);
-            ExitCode::FAILURE
+            exit_code(&error)
         }
     }
 }
 
+/// 2 where what was given is not accepted, 3 where the same again may be answered later, else 1.
+fn exit_code(error: &anyhow::Error) -> ExitCode {
+    let passing = error.downcast_ref().is_some_and(Unanswered::is_passing)
+        || error.downcast_ref().is_some_and(StoreError::is_passing);
+    if error.is::<ConfigError>() {
+        ExitCode::from(2)
+    } else if passing {
+        ExitCode::from(3)
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
 fn start(cli: Cli) -> anyhow::Result<()> {
-    let config = Config::from_environment()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let missing = cli.command.when_missing();
-        match cli.command {
-            Command::Serve => serve::run(config).await,
-            Command::Project(command) => project::run(command, context(config, missing).await?).await,
-            Command::Member(command) => member::run(command, context(config, missing).await?).await,
-            Command::Key(command) => key::run(command, context(config, missing).await?).await,
-            Command::Token(command) => token::run(command, context(config, missing).await?).await,
-            Command::Plans(command) => plans::run(command, context(config, missing).await?).await,
-            Command::Webhooks(command) => webhooks::run(command, context(config, missing).await?).await,
-            Command::Credit(command) => billing::credit(command, context(config, missing).await?).await,
-            Command::TopUp(command) => top_up::run(command, context(config, missing).await?).await,
-            Command::Correct(correct) => billing::correct(correct, context(config, missing).await?).await,
-            Command::Statement(show) => billing::show(show, context(config, missing).await?).await,
-            Command::Tail(tail) => tail::run(tail, context(config, missing).await?).await,
-            Command::Quarantine(command) => quarantine::run(command, context(config, missing).await?).await,
-            Command::Audit(show) => trail::show(show, context(config, missing).await?).await,
-            Command::Stripe(command) => stripe::run(command, context(config, missing).await?).await,
-            Command::Clock(command) => clock::run(command, context(config, missing).await?).await,
-            Command::Backup(copy) => backup::backup(copy, context(config, missing).await?).await,
-            Command::Restore(copy) => backup::restore(copy, config).await,
-            Command::Openapi => print::text(&crate::http::document()),
-            Command::Restored(told) => backup::restored(told, context(config, missing).await?).await,
-        }
+    let missing = cli.command.when_missing();
+    match cli.command {
+        // These need no setting, so that none that is wrong is in their way.
+        Command::Openapi => print::text(&crate::http::document()),
+        Command::Completions(Completions { shell }) => completions(shell),
+        Command::Copy(copy) => wait(copy::run(copy)),
+        Command::Serve => wait(serve::run(Config::from_environment()?)),
+        Command::Restore(copy) => wait(backup::restore(copy, settings()?)),
+        Command::Project(command) => at(missing, async |place| project::run(command, place).await),
+        Command::Member(command) => at(missing, async |place| member::run(command, place).await),
+        Command::Key(command) => at(missing, async |place| key::run(command, place).await),
+        Command::Token(command) => at(missing, async |place| token::run(command, place).await),
+        Command::Plans(command) => at(missing, async |place| plans::run(command, &place).await),
+        Command::Webhooks(command) => at(missing, async |place| webhooks::run(command, place).await),
+        Command::Credit(command) => at(missing, async |place| billing::credit(command, place).await),
+        Command::TopUp(command) => at(missing, async |place| top_up::run(command, place).await),
+        Command::Correct(correct) => at(missing, async |place| billing::correct(correct, place).await),
+        Command::Statement(show) => at(missing, async |place| billing::show(show, place).await),
+        Command::Usage(usage) => at(missing, async |place| report::usage(usage, place).await),
+        Command::Explain(explain) => at(missing, async |place| report::explain(explain, place).await),
+        Command::Invoices(show) => at(missing, async |place| report::invoices(show, place).await),
+        Command::Tail(tail) => at(missing, async |place| tail::run(tail, place).await),
+        Command::Quarantine(command) => at(missing, async |place| quarantine::run(command, place).await),
+        Command::Audit(show) => at(missing, async |place| trail::show(show, place).await),
+        Command::Stripe(command) => at(missing, async |place| stripe::run(command, place).await),
+        Command::Clock(command) => at(missing, async |place| clock::run(command, place).await),
+        Command::Backup(copy) => at(missing, async |place| backup::backup(copy, &place).await),
+        Command::Restored(told) => at(missing, async |place| backup::restored(told, &place).await),
+    }
+}
+
+/// The settings, with a word about those that nothing reads.
+fn settings() -> Result<Config, ConfigError> {
+    Config::unknown_variables().iter().for_each(|remark| print::warning(remark));
+    Config::from_environment()
+}
+
+/// Runs a command where it works.
+fn at(missing: WhenMissing, run: impl AsyncFnOnce(Place) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let config = settings()?;
+    wait(async {
+        let place = match config.server.clone() {
+            Some(server) => Place::server(server, config.project)?,
+            None => Place::books(context(config, missing).await?)?,
+        };
+        run(place).await
     })
 }
 
+fn wait(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+}
+
+/// Prints the completions of a shell.
+fn completions(shell: Shell) -> anyhow::Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "meter", &mut script);
+    print::text(&String::from_utf8(script)?)
+}
+
 async fn context(config: Config, missing: WhenMissing) -> anyhow::Result<Context> {
+    serve::start_log(&config, "warn")?;
     let store = Store::open(&config.database, missing).await?;
     let store = store.by(Actor::Command { user: config.user.clone() });
     let basis = config.decisions.basis(config.upgrade_url.clone());

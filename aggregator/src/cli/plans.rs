@@ -6,16 +6,32 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use clap::Args;
 use serde::Serialize;
+use serde_json::{Value, json};
 use shared::ids::ProjectId;
-use shared::plan::{Catalogue, Plan};
+use shared::plan::{Catalogue, Pack, Plan};
 
 use super::Context;
-use super::print::{self, Format};
-use super::project::{plan, unknown};
+use super::options;
+use super::place::Place;
+use super::print::{self, Column, Format};
 use crate::book::Book;
 use crate::catalogue::{Difference, differences, terms_differences};
 use crate::ledger::entry::Fact;
 use crate::store::Applied;
+
+const PLANS: &[Column] = &[
+    ("PLAN", "/plan"),
+    ("UNITS/MONTH", "/included"),
+    ("RPM", "/rpm"),
+    ("A MONTH", "/month"),
+    ("A YEAR", "/year"),
+    ("1,000 OF OVERAGE", "/overage"),
+    ("PACKS", "/packs"),
+    ("AGENTS", "/agents"),
+    ("MEMBERS", "/members"),
+];
+
+const PACKS: &[Column] = &[("PACK", "/pack"), ("UNITS", "/units"), ("PRICE", "/price")];
 
 /// Projects that are read at once.
 const PAGE: u32 = 500;
@@ -48,7 +64,7 @@ pub(super) struct Migrate {
     #[arg(long)]
     project: Option<ProjectId>,
     /// Only projects on this plan
-    #[arg(long, value_parser = plan)]
+    #[arg(long, value_parser = options::plan())]
     plan: Option<Plan>,
     /// Do it
     #[arg(long)]
@@ -57,13 +73,14 @@ pub(super) struct Migrate {
     format: Format,
 }
 
-pub(super) async fn run(command: Command, context: Context) -> anyhow::Result<()> {
+pub(super) async fn run(command: Command, place: &Place) -> anyhow::Result<()> {
+    let context = place.only_books("`meter plans`")?;
     match command {
-        Command::Show(format) => show(format, &context).await,
-        Command::Check(file) => check(&file, &context),
-        Command::Diff(file) => diff(file, &context).await,
-        Command::Apply(file) => apply(file, &context).await,
-        Command::Migrate(migrate) => self::migrate(migrate, &context).await,
+        Command::Show(format) => show(format, context).await,
+        Command::Check(file) => check(&file, context),
+        Command::Diff(file) => diff(file, context).await,
+        Command::Apply(file) => apply(file, context).await,
+        Command::Migrate(migrate) => self::migrate(migrate, context).await,
     }
 }
 
@@ -80,14 +97,15 @@ fn named<'a>(file: &'a File, context: &'a Context) -> Option<&'a Path> {
     file.file.as_deref().or(context.config.plans.as_deref())
 }
 
+#[derive(Serialize)]
+struct Version {
+    version: u32,
+    applied_at: String,
+    projects: usize,
+    catalogue: Catalogue,
+}
+
 async fn show(format: Format, context: &Context) -> anyhow::Result<()> {
-    #[derive(Serialize)]
-    struct Version {
-        version: u32,
-        applied_at: String,
-        projects: usize,
-        catalogue: Catalogue,
-    }
     let on = projects_by_version(context).await?;
     let versions: Vec<Version> = context
         .store
@@ -102,10 +120,52 @@ async fn show(format: Format, context: &Context) -> anyhow::Result<()> {
         })
         .collect();
     print::result(format, &versions, |versions| {
-        let line =
-            |v: &Version| format!("version {}, applied {}: {} projects", v.version, v.applied_at, v.projects);
-        versions.iter().map(line).collect::<Vec<_>>().join("\n")
+        versions
+            .iter()
+            .enumerate()
+            .map(|(at, version)| shown(version, at == 0))
+            .collect::<Vec<_>>()
+            .join("\n\n")
     })
+}
+
+/// A version for people: the newest with its plans, prices and packs.
+fn shown(version: &Version, newest: bool) -> String {
+    let Version { version, applied_at, projects, catalogue } = version;
+    let head = format!("version {version}, applied {applied_at}: {projects} projects");
+    if !newest {
+        return head;
+    }
+    let price = |minor: Option<u64>| {
+        minor.map_or(Value::Null, |minor| print::amount(minor.into(), &catalogue.currency).into())
+    };
+    let plans = Plan::ALL.into_iter().filter_map(|plan| {
+        let terms = catalogue.terms(plan)?;
+        Some(json!({
+            "plan": plan,
+            "included": terms.included,
+            "rpm": terms.rpm,
+            "month": price(terms.price_month),
+            "year": price(terms.price_month.and_then(|month| month.checked_mul(catalogue.annual_months.into()))),
+            "overage": price(terms.overage_per_1000),
+            "packs": terms.top_ups,
+            "agents": terms.agents_max,
+            "members": terms.members_max,
+        }))
+    });
+    let packs = Pack::ALL.into_iter().filter_map(|pack| {
+        let terms = catalogue.pack(pack)?;
+        Some(json!({ "pack": pack, "units": terms.units, "price": price(Some(terms.price)) }))
+    });
+    let (plans, packs) = (Value::Array(plans.collect()), Value::Array(packs.collect()));
+    let thresholds: Vec<String> = catalogue.thresholds.iter().map(ToString::to_string).collect();
+    format!(
+        "{head}\n\n{}\n\n{}\n\nCustomers are told at {} % of the quota; a plan is kept for {} days after a payment failed.\nA dash is without a limit, or by contract.",
+        print::table(&plans, PLANS),
+        print::table(&packs, PACKS),
+        thresholds.join(" and "),
+        catalogue.grace_days
+    )
 }
 
 #[derive(Serialize)]
@@ -208,7 +268,9 @@ async fn migrate(migrate: Migrate, context: &Context) -> anyhow::Result<()> {
     let now = context.clock.now();
     let mut all: Vec<Migrated> = Vec::new();
     if let Some(id) = &migrate.project {
-        let book = context.store.book(id).await?.ok_or_else(|| unknown(id))?;
+        let book = context.store.book(id).await?.with_context(|| {
+            format!("there is no project {id}; `meter project list` shows those there are")
+        })?;
         all.extend(preview(&book, &newest, context));
     } else {
         for_each_book(context, |book| {

@@ -1,21 +1,31 @@
 //! `meter project`: make, change and show projects.
 
-use anyhow::{Context as _, anyhow};
+use anyhow::bail;
 use clap::Args;
+use serde_json::Value;
 use shared::ids::ProjectId;
 use shared::plan::Plan;
-use shared::policy::Status;
 use shared::units::Units;
 
-use super::Context;
-use super::print::{self, Format};
-use crate::book::Book;
-use crate::http::ProjectView;
+use super::call::Call;
+use super::options::{self, Project, units};
+use super::place::Place;
+use super::print::{self, Column, Format};
 use crate::ledger::crossing::Levels;
-use crate::project::{NewProject, ProjectChange, RPM_MAX, Setting};
+use crate::project::{RPM_MAX, Setting};
 
-/// Projects that are read at once while listing.
-const PAGE: u32 = 500;
+const COLUMNS: &[Column] = &[
+    ("PROJECT", "/id"),
+    ("PLAN", "/plan"),
+    ("RPM", "/rpm"),
+    ("UNITS/MONTH", "/included"),
+    ("SUSPENDED", "/suspended"),
+    ("OVERAGE", "/auto_overage"),
+    ("TOLD AT %", "/thresholds"),
+    ("CATALOGUE", "/catalogue"),
+    ("POLICY", "/policy_version"),
+    ("CREATED", "/created_at"),
+];
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -37,8 +47,8 @@ pub(super) enum Command {
 pub(super) struct Create {
     /// 1 to 48 of a-z, 0-9 and inner hyphens
     id: ProjectId,
-    /// community, pro, business or enterprise
-    #[arg(long, value_parser = plan)]
+    /// The plan that it begins with
+    #[arg(long, value_parser = options::plan())]
     plan: Plan,
     /// Requests per minute instead of the plan's
     #[arg(long, allow_negative_numbers = true, value_parser = rpm)]
@@ -50,12 +60,22 @@ pub(super) struct Create {
     format: Format,
 }
 
+/// A project that a command is about by itself, so that its id may stand alone too.
+#[derive(Debug, Args)]
+struct About {
+    /// The same as --project
+    #[arg(value_name = "PROJECT", conflicts_with = "project")]
+    id: Option<ProjectId>,
+    #[command(flatten)]
+    named: Project,
+}
+
 #[derive(Debug, Args)]
 pub(super) struct Set {
-    /// The project
-    id: ProjectId,
-    /// community, pro, business or enterprise
-    #[arg(long, value_parser = plan)]
+    #[command(flatten)]
+    about: About,
+    /// The plan, from now on
+    #[arg(long, value_parser = options::plan())]
     plan: Option<Plan>,
     /// Requests per minute, or `plan` for the plan's
     #[arg(long, allow_negative_numbers = true, value_parser = rpm_or_plan)]
@@ -75,112 +95,103 @@ pub(super) struct Set {
 
 #[derive(Debug, Args)]
 pub(super) struct Show {
-    /// The project
-    id: ProjectId,
+    #[command(flatten)]
+    about: About,
     #[command(flatten)]
     format: Format,
 }
 
-pub(super) async fn run(command: Command, context: Context) -> anyhow::Result<()> {
+pub(super) async fn run(command: Command, place: Place) -> anyhow::Result<()> {
     match command {
-        Command::Create(create) => self::create(create, &context).await,
-        Command::Set(set) => self::set(set, &context).await,
-        Command::List(format) => list(format, &context).await,
-        Command::Show(show) => {
-            let project = context.store.book(&show.id).await?.ok_or_else(|| unknown(&show.id))?;
-            print_one(show.format, project, &context)
+        Command::Create(create) => self::create(create, &place).await,
+        Command::Set(set) => self::set(set, &place).await,
+        Command::List(format) => list(format, &place).await,
+        Command::Show(Show { about, format }) => {
+            let id = id(about, &place).await?;
+            told(&Call::get(&path(&id)), format, &place).await
         }
-        Command::Suspend(project) => stand(&project, Status::Suspended, &context).await,
-        Command::Resume(project) => stand(&project, Status::Active, &context).await,
+        Command::Suspend(show) => stand(show, true, &place).await,
+        Command::Resume(show) => stand(show, false, &place).await,
     }
 }
 
-async fn create(create: Create, context: &Context) -> anyhow::Result<()> {
-    let own = |rpm: Option<u32>| rpm.map_or(Setting::Plan, Setting::Own);
-    let included = create.included.map_or(Setting::Plan, Setting::Own);
-    let new = NewProject { id: create.id.clone(), plan: create.plan, rpm: own(create.rpm), included };
-    let made = context.store.create_project(new, context.clock.now()).await?;
-    let id = &create.id;
-    let project = made.with_context(|| {
-        format!("there is already a project {id}; change it with `meter project set {id}`")
-    })?;
-    print::remark(create.format, "Project made. Next: `meter key create --project <id>`.");
-    print_one(create.format, project, context)
+/// The path of a project in the interface.
+pub(super) fn path(id: &ProjectId) -> [&str; 5] {
+    ["api", "v1", "admin", "projects", id.as_str()]
 }
 
-async fn set(set: Set, context: &Context) -> anyhow::Result<()> {
-    let change = ProjectChange {
-        plan: set.plan,
-        rpm: set.rpm,
-        included: set.included,
-        status: set.suspended.map(|suspended| if suspended { Status::Suspended } else { Status::Active }),
-        levels: set.thresholds,
-    };
-    if change == ProjectChange::default() {
-        return Err(anyhow!(
-            "nothing to set; give at least one of --plan, --rpm, --included, --suspended and --thresholds"
-        ));
+async fn id(about: About, place: &Place) -> anyhow::Result<ProjectId> {
+    let About { id, named } = about;
+    place.project(&Project { project: id.or(named.project) }).await
+}
+
+async fn create(create: Create, place: &Place) -> anyhow::Result<()> {
+    let call = Call::post(&["api", "v1", "admin", "projects"])
+        .field("id", &create.id)
+        .field("plan", create.plan)
+        .maybe_field("rpm", create.rpm)
+        .maybe_field("included", create.included);
+    let made = place.ask(&call).await?;
+    let next = format!("Project made. Next: `meter key create --project {}`.", create.id);
+    print::remark(create.format, &next);
+    print::rows(create.format, &made, COLUMNS)
+}
+
+async fn set(set: Set, place: &Place) -> anyhow::Result<()> {
+    let id = id(set.about, place).await?;
+    let call = Call::patch(&path(&id))
+        .maybe_field("plan", set.plan)
+        .maybe_field("rpm", set.rpm.map(own))
+        .maybe_field("included", set.included.map(own))
+        .maybe_field("suspended", set.suspended)
+        .maybe_field("thresholds", set.thresholds.map(|levels| own(levels).map(Vec::from)));
+    if call.is_empty() {
+        bail!("nothing to set; give at least one of --plan, --rpm, --included, --suspended and --thresholds");
     }
-    keep(&set.id, change, set.format, context).await
+    told(&call, set.format, place).await
 }
 
-async fn stand(Show { id, format }: &Show, status: Status, context: &Context) -> anyhow::Result<()> {
-    let change = ProjectChange { status: Some(status), ..ProjectChange::default() };
-    keep(id, change, *format, context).await
-}
-
-async fn keep(
-    id: &ProjectId,
-    change: ProjectChange,
-    format: Format,
-    context: &Context,
-) -> anyhow::Result<()> {
-    let changed = context.store.change_project(id, change, context.clock.now()).await?;
-    print_one(format, changed.ok_or_else(|| unknown(id))?, context)
-}
-
-async fn list(format: Format, context: &Context) -> anyhow::Result<()> {
-    let mut views = Vec::new();
-    let mut after = String::new();
-    loop {
-        let page = context.store.books(&after, PAGE).await?;
-        let Some(last) = page.last() else { break };
-        after = last.project.id.to_string();
-        for book in page {
-            views.push(ProjectView::new(book, &context.basis, context.clock.now()));
-        }
+/// The project's own, or `null` for the plan's.
+fn own<T>(setting: Setting<T>) -> Option<T> {
+    match setting {
+        Setting::Plan => None,
+        Setting::Own(own) => Some(own),
     }
-    if views.is_empty() {
+}
+
+async fn stand(Show { about, format }: Show, suspended: bool, place: &Place) -> anyhow::Result<()> {
+    let id = id(about, place).await?;
+    told(&Call::patch(&path(&id)).field("suspended", suspended), format, place).await
+}
+
+async fn told(call: &Call, format: Format, place: &Place) -> anyhow::Result<()> {
+    print::rows(format, &place.ask(call).await?, COLUMNS)
+}
+
+async fn list(format: Format, place: &Place) -> anyhow::Result<()> {
+    let call = Call::get(&["api", "v1", "admin", "projects"]);
+    let projects = place.pages(&call, ("projects", "after"), usize::MAX).await?;
+    if projects.as_array().is_none_or(Vec::is_empty) {
         print::remark(
             format,
             "There are no projects yet. Next: `meter project create <id> --plan community`.",
         );
     }
-    print::result(format, &views, |views| views.iter().map(ProjectView::line).collect::<Vec<_>>().join("\n"))
+    print::rows(format, &projects, COLUMNS)
 }
 
-fn print_one(format: Format, book: Book, context: &Context) -> anyhow::Result<()> {
-    let view = ProjectView::new(book, &context.basis, context.clock.now());
-    print::result(format, &view, ProjectView::line)
-}
-
-/// What to say about a project that is not there.
-pub(super) fn unknown(id: &ProjectId) -> anyhow::Error {
-    anyhow!("there is no project {id}; `meter project list` shows those there are")
-}
-
-pub(super) fn plan(text: &str) -> Result<Plan, String> {
-    Plan::parse(text).ok_or_else(|| "accepted are community, pro, business and enterprise".to_owned())
+/// The lines of a list, or nothing and what to do next where there are none.
+pub(super) fn lines(mut answer: Value, field: &str, format: Format, none: &str) -> Value {
+    let lines = answer.get_mut(field).map_or(Value::Null, Value::take);
+    if lines.as_array().is_none_or(Vec::is_empty) {
+        print::remark(format, none);
+    }
+    lines
 }
 
 fn rpm(text: &str) -> Result<u32, String> {
     let rpm = text.parse().ok().filter(|rpm| (1..=RPM_MAX).contains(rpm));
     rpm.ok_or_else(|| format!("accepted are 1 to {RPM_MAX}"))
-}
-
-pub(super) fn units(text: &str) -> Result<Units, String> {
-    let units = text.parse().ok().filter(|units| *units <= Units::MAX.get());
-    units.map(Units::new).ok_or_else(|| format!("accepted are 0 to {}", Units::MAX))
 }
 
 fn rpm_or_plan(text: &str) -> Result<Setting<u32>, String> {

@@ -1,14 +1,26 @@
 //! `meter quarantine`: cells that could not be true, and what becomes of them.
 
-use anyhow::anyhow;
 use clap::Args;
-use shared::ids::ProjectId;
 
-use super::Context;
-use super::print::{self, Format};
-use super::project::unknown;
-use crate::http::QuarantinedView;
-use crate::store::Decided;
+use super::call::Call;
+use super::options::Project;
+use super::place::Place;
+use super::print::{self, Column, Format};
+use super::project::{self, lines};
+
+const COLUMNS: &[Column] = &[
+    ("CELL", "/id"),
+    ("DAY", "/day"),
+    ("UNITS", "/units"),
+    ("KIND", "/kind"),
+    ("AGENT", "/agent"),
+    ("MODE", "/mode"),
+    ("REASON", "/reason"),
+    ("SOURCE", "/source"),
+    ("FIRST SEEN", "/first_seen_at"),
+];
+
+const UNKNOWN: &str = "`meter quarantine list` shows those there are";
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -22,9 +34,8 @@ pub(super) enum Command {
 
 #[derive(Debug, Args)]
 pub(super) struct List {
-    /// The project
-    #[arg(long)]
-    project: ProjectId,
+    #[command(flatten)]
+    project: Project,
     #[command(flatten)]
     format: Format,
 }
@@ -33,54 +44,28 @@ pub(super) struct List {
 pub(super) struct One {
     /// The cell's id, as `meter quarantine list` shows it
     id: String,
-    /// The project
-    #[arg(long)]
-    project: ProjectId,
+    #[command(flatten)]
+    project: Project,
     #[command(flatten)]
     format: Format,
 }
 
-pub(super) async fn run(command: Command, context: Context) -> anyhow::Result<()> {
-    match command {
-        Command::List(list) => self::list(list, &context).await,
+pub(super) async fn run(command: Command, place: Place) -> anyhow::Result<()> {
+    let (call, format) = match command {
+        Command::List(List { project, format }) => {
+            let id = place.project(&project).await?;
+            let cells = place.ask(&Call::get(&[&project::path(&id)[..], &["quarantine"]].concat())).await?;
+            let none = "Nothing of the project is in quarantine.";
+            return print::rows(format, &lines(cells, "cells", format, none), COLUMNS);
+        }
         Command::Accept(One { id, project, format }) => {
-            let now = context.clock.now();
-            let decided = context
-                .store
-                .change_in(&project, async |work| work.accept_quarantined(&project, &id, now).await)
-                .await?;
-            told(decided, format)
+            let project = place.project(&project).await?;
+            (Call::post(&[&project::path(&project)[..], &["quarantine", &id, "accept"]].concat()), format)
         }
         Command::Drop(One { id, project, format }) => {
-            let now = context.clock.now();
-            let decided = context
-                .store
-                .change_in(&project, async |work| work.drop_quarantined(&project, &id, now).await)
-                .await?;
-            told(decided, format)
+            let project = place.project(&project).await?;
+            (Call::delete(&[&project::path(&project)[..], &["quarantine", &id]].concat()), format)
         }
-    }
-}
-
-async fn list(List { project, format }: List, context: &Context) -> anyhow::Result<()> {
-    context.store.project(&project).await?.ok_or_else(|| unknown(&project))?;
-    let cells = context.store.quarantine(&project).await?;
-    let cells: Vec<QuarantinedView> = cells.into_iter().map(QuarantinedView::from).collect();
-    if cells.is_empty() {
-        print::remark(format, "Nothing of the project is in quarantine.");
-    }
-    print::result(format, &cells, |cells| {
-        cells.iter().map(QuarantinedView::line).collect::<Vec<_>>().join("\n")
-    })
-}
-
-fn told(decided: Decided, format: Format) -> anyhow::Result<()> {
-    match decided {
-        Decided::Cell(found, _) => {
-            print::result(format, &QuarantinedView::from(*found), QuarantinedView::line)
-        }
-        Decided::Unknown => Err(anyhow!(
-            "there is no such cell; `meter quarantine list --project <id>` shows those there are"
-        )),
-    }
+    };
+    print::rows(format, &place.ask(&call.or_say(UNKNOWN)).await?, COLUMNS)
 }

@@ -4,11 +4,13 @@ use std::io;
 use std::net::SocketAddr;
 
 use anyhow::{Context as _, anyhow};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tracing_subscriber::EnvFilter;
 
+use super::lock;
 use crate::app::{App, Parts};
 use crate::clock::Clock;
 use crate::clock_peers::ClockPeers;
@@ -27,12 +29,12 @@ use crate::stripe::client::Stripe;
 use crate::stripe::inbox::Inbox;
 
 pub(super) async fn run(config: Config) -> anyhow::Result<()> {
-    start_log(&config)?;
-    config.check_signing_keys()?;
+    prepare(&config)?;
     let key_secrets = config.key_secrets()?.clone();
     let edge = EdgeClient::new(config.edge_url.clone()).map_err(anyhow::Error::msg)?;
     // The port first: a second instance must not touch the books of the one that has it.
     let listener = listen(config.listen).await?;
+    let _lock = lock::take(&config.database)?;
     let basis = config.decisions.basis(config.upgrade_url.clone());
     let store =
         Store::open(&config.database, WhenMissing::Create).await.with_context(|| database(&config))?;
@@ -113,8 +115,24 @@ async fn apply_plans(config: &Config, store: &Store, clock: &Clock) -> anyhow::R
     Ok(())
 }
 
+/// Begins the log, and checks and raises what a server needs.
+fn prepare(config: &Config) -> anyhow::Result<()> {
+    start_log(config, &config.log_filter)?;
+    for remark in Config::unknown_variables() {
+        tracing::warn!("{remark}");
+    }
+    config.check_signing_keys()?;
+    // Each connection is an open file, and the soft limit is often for what no server does.
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if soft < hard {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    }
+    tracing::info!(files = hard, "so many files and connections may be open");
+    Ok(())
+}
+
 /// Our account at Stripe, where the operator has set one.
-fn account(config: &Config, store: &Store, clock: &Clock) -> anyhow::Result<Option<Account>> {
+pub(super) fn account(config: &Config, store: &Store, clock: &Clock) -> anyhow::Result<Option<Account>> {
     let Some(settings) = config.stripe.clone() else { return Ok(None) };
     let api = Stripe::new(&settings.key, settings.base.as_deref()).map_err(anyhow::Error::msg)?;
     let inbox = Inbox::start(store.clone(), clock.clone());
@@ -122,8 +140,9 @@ fn account(config: &Config, store: &Store, clock: &Clock) -> anyhow::Result<Opti
     Ok(Some(Account { api, secrets, return_urls, automatic_tax, inbox }))
 }
 
-fn start_log(config: &Config) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&config.log_filter).map_err(|error| {
+/// Writes log lines to standard error, in the form that is configured.
+pub(super) fn start_log(config: &Config, filter: &str) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(filter).map_err(|error| {
         anyhow!("METER_LOG: {error}; accepted is a filter such as info or info,aggregator=debug")
     })?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
@@ -151,7 +170,7 @@ fn database(config: &Config) -> String {
 }
 
 /// Ready when the process is told to stop.
-fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+pub(super) fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {

@@ -3,12 +3,14 @@
 use anyhow::{Context as _, bail};
 use clap::Args;
 use serde::Serialize;
+use serde_json::Value;
 use shared::ids::ProjectId;
 use shared::time::Period;
 
 use super::Context;
-use super::print::{self, Format};
-use crate::http::ParkedView;
+use super::call::Call;
+use super::place::Place;
+use super::print::{self, Column, Format, cell};
 use crate::stripe::client::Stripe;
 use crate::stripe::sync_goods;
 
@@ -55,7 +57,7 @@ pub(super) struct Retry {
 #[derive(Debug, Args)]
 pub(super) struct Orders {
     /// Only of this project
-    #[arg(long)]
+    #[arg(short, long, value_name = "ID")]
     project: Option<ProjectId>,
     #[command(flatten)]
     format: Format,
@@ -73,27 +75,57 @@ struct Again {
     again: bool,
 }
 
-pub(super) async fn run(command: Command, context: Context) -> anyhow::Result<()> {
+const ORDERS: &[Column] = &[
+    ("ORDER", "/id"),
+    ("PROJECT", "/project"),
+    ("GOOD", "/good"),
+    ("STATE", "/state"),
+    ("PRICE", "/price"),
+    ("CREATED", "/created"),
+    ("AUTOMATIC", "/automatic"),
+    ("NOTE", "/note"),
+];
+
+const BILLS: &[Column] = &[
+    ("PROJECT", "/project"),
+    ("MONTH", "/period"),
+    ("NUMBER", "/number"),
+    ("STEP", "/step"),
+    ("AMOUNT", "/amount"),
+    ("INVOICE", "/invoice"),
+    ("NOTE", "/note"),
+];
+
+const EVENTS: &[Column] = &[
+    ("EVENT", "/id"),
+    ("TYPE", "/kind"),
+    ("OBJECT", "/object"),
+    ("RECEIVED", "/received"),
+    ("NOTE", "/note"),
+];
+
+pub(super) async fn run(command: Command, place: Place) -> anyhow::Result<()> {
     match command {
-        Command::Sync(sync) => run_sync(sync, context).await,
-        Command::Parked(show) => parked(show, context).await,
-        Command::Retry(retry) => again(retry, context).await,
+        Command::Sync(sync) => run_sync(sync, place.only_books("`meter stripe sync`")?).await,
+        Command::Parked(show) => {
+            let parked = place.ask(&Call::get(&["api", "v1", "admin", "stripe", "parked"])).await?;
+            print::result(show.format, &parked, parked_text)
+        }
+        Command::Retry(retry) => again(retry, place.only_books("`meter stripe retry`")?).await,
         Command::Orders(show) => {
+            let context = place.only_books("`meter stripe orders`")?;
             let orders = context.store.shown_orders(None, show.project.as_ref(), SHOWN).await?;
-            print::result(show.format, &orders, |orders| {
-                orders.iter().map(crate::store::ShownOrder::line).collect::<Vec<_>>().join("\n")
-            })
+            print::rows(show.format, &serde_json::to_value(orders)?, ORDERS)
         }
         Command::Bills(show) => {
+            let context = place.only_books("`meter stripe bills`")?;
             let bills = context.store.shown_intents(show.project.as_ref(), SHOWN).await?;
-            print::result(show.format, &bills, |bills| {
-                bills.iter().map(crate::store::ShownIntent::line).collect::<Vec<_>>().join("\n")
-            })
+            print::rows(show.format, &serde_json::to_value(bills)?, BILLS)
         }
     }
 }
 
-async fn run_sync(sync: Sync, context: Context) -> anyhow::Result<()> {
+async fn run_sync(sync: Sync, context: &Context) -> anyhow::Result<()> {
     let settings = context.config.stripe.as_ref().context("STRIPE_SECRET_KEY is not set")?;
     let api = Stripe::new(&settings.key, settings.base.as_deref()).map_err(anyhow::Error::msg)?;
     let catalogue = context.store.newest_catalogue().await?;
@@ -112,11 +144,17 @@ async fn run_sync(sync: Sync, context: Context) -> anyhow::Result<()> {
     })
 }
 
-async fn parked(show: Show, context: Context) -> anyhow::Result<()> {
-    print::result(show.format, &ParkedView::read(&context.store).await?, ParkedView::lines)
+/// What waits for a person: a table of each kind that has some.
+fn parked_text(parked: &Value) -> String {
+    let kinds = [("events", EVENTS), ("orders", ORDERS), ("bills", BILLS)];
+    let tables = kinds.map(|(name, columns)| print::table(parked.get(name).unwrap_or(&Value::Null), columns));
+    let drift = parked.pointer("/drift/findings").and_then(Value::as_array);
+    let drift = drift.into_iter().flatten().map(cell).collect::<Vec<_>>().join("\n");
+    let parts: Vec<String> = tables.into_iter().chain([drift]).filter(|part| !part.is_empty()).collect();
+    if parts.is_empty() { "Nothing waits for a person.".to_owned() } else { parts.join("\n\n") }
 }
 
-async fn again(retry: Retry, context: Context) -> anyhow::Result<()> {
+async fn again(retry: Retry, context: &Context) -> anyhow::Result<()> {
     let (store, now) = (&context.store, context.clock.now());
     let again = match bill(&retry.id) {
         Some((project, period, number)) => store.release_intent((&project, period, number), now).await?,

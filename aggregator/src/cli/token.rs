@@ -1,15 +1,31 @@
 //! `meter token`: make, list and revoke tokens of people and programs that administer projects.
+//!
+//! Tokens of operators are made on the books alone: no call over a network makes somebody an operator.
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow};
 use clap::Args;
-use serde::Serialize;
+use serde_json::{Value, json};
 use shared::ids::ProjectId;
 
-use super::print::{self, Format};
-use super::{Context, project};
+use super::call::Call;
+use super::key::shown_once;
+use super::options::{self, Project};
+use super::place::Place;
+use super::print::{self, Column, Format};
+use super::project::{self, lines};
 use crate::access::{Role, Scope};
 use crate::http::TokenView;
 use crate::token::TokenText;
+
+const COLUMNS: &[Column] = &[
+    ("TOKEN", "/id"),
+    ("ROLE", "/role"),
+    ("PROJECT", "/project"),
+    ("CREATED", "/created_at"),
+    ("REVOKED", "/revoked_at"),
+];
+
+const UNKNOWN: &str = "`meter token list` shows those there are";
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -22,16 +38,14 @@ pub(super) enum Command {
 }
 
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false, id = "scope", args = ["operator", "project"])]
 pub(super) struct Create {
     /// Make an operator's token, which may do everything
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["project", "role"])]
     operator: bool,
-    /// The project that the token is for
-    #[arg(long, requires = "role")]
-    project: Option<ProjectId>,
-    /// owner, admin, finance or viewer
-    #[arg(long, value_parser = role, requires = "project")]
+    #[command(flatten)]
+    project: Project,
+    /// What its holder may do in the project
+    #[arg(long, value_parser = options::role(), required_unless_present = "operator")]
     role: Option<Role>,
     #[command(flatten)]
     format: Format,
@@ -40,7 +54,7 @@ pub(super) struct Create {
 #[derive(Debug, Args)]
 pub(super) struct List {
     /// Only this project's tokens
-    #[arg(long)]
+    #[arg(short, long, value_name = "ID")]
     project: Option<ProjectId>,
     #[command(flatten)]
     format: Format,
@@ -50,64 +64,71 @@ pub(super) struct List {
 pub(super) struct Revoke {
     /// The token's id, as `meter token list` shows it
     id: String,
+    /// The project that the token is for; over HTTP it has to be named
+    #[arg(short, long, value_name = "ID")]
+    project: Option<ProjectId>,
     #[command(flatten)]
     format: Format,
 }
 
-#[derive(Serialize)]
-struct NewToken {
-    #[serde(flatten)]
-    view: TokenView,
-    token: String,
-}
-
-pub(super) async fn run(command: Command, context: Context) -> anyhow::Result<()> {
+pub(super) async fn run(command: Command, place: Place) -> anyhow::Result<()> {
     match command {
-        Command::Create(create) => self::create(create, &context).await,
-        Command::List(list) => self::list(list, &context).await,
-        Command::Revoke(revoke) => {
-            let revoked = context.store.revoke_token(&revoke.id, context.clock.now()).await?;
-            let revoked = revoked.ok_or_else(|| {
-                anyhow!("there is no token {}; `meter token list` shows those there are", revoke.id)
-            })?;
-            print::result(revoke.format, &TokenView::from(revoked), TokenView::line)
+        Command::Create(create) => self::create(create, &place).await,
+        Command::List(list) => self::list(list, &place).await,
+        Command::Revoke(revoke) => self::revoke(revoke, &place).await,
+    }
+}
+
+async fn create(create: Create, place: &Place) -> anyhow::Result<()> {
+    let once = "Keep this token now: it is shown this once.";
+    match create.role {
+        Some(role) => {
+            let project = place.project(&create.project).await?;
+            let call = Call::post(&[&project::path(&project)[..], &["tokens"]].concat()).field("role", role);
+            let token = place.ask(&call).await?;
+            print::remark(create.format, once);
+            shown_once(create.format, token, &project, "token")
+        }
+        None => {
+            let context = place.only_books("`meter token create --operator`")?;
+            let text = TokenText::generate(&Scope::Operator)?;
+            let now = context.clock.now();
+            let token = context.store.create_token(Scope::Operator, &text.hash(), now).await?;
+            let mut new = serde_json::to_value(TokenView::from(token))?;
+            new.as_object_mut()
+                .context("a token is an object")?
+                .insert("token".to_owned(), text.expose().into());
+            print::remark(create.format, once);
+            print::result(create.format, &new, |_| text.expose().to_owned())
         }
     }
 }
 
-async fn create(create: Create, context: &Context) -> anyhow::Result<()> {
-    let scope = match (create.project, create.role) {
-        (Some(project), Some(role)) => {
-            context.store.project(&project).await?.ok_or_else(|| project::unknown(&project))?;
-            Scope::Project { project, role }
-        }
-        (None, None) => Scope::Operator,
-        (Some(_), None) | (None, Some(_)) => return Err(anyhow!("--project and --role go together")),
-    };
-    let text = TokenText::generate(&scope)?;
-    let token = context.store.create_token(scope, &text.hash(), context.clock.now()).await?;
-    print::remark(create.format, "Keep this token now: it is shown this once.");
-    let new = NewToken { view: token.into(), token: text.expose().to_owned() };
-    print::result(create.format, &new, |new| new.token.clone())
-}
-
-async fn list(list: List, context: &Context) -> anyhow::Result<()> {
-    let tokens = match &list.project {
-        None => context.store.all_tokens().await?,
-        Some(id) => {
-            context.store.project(id).await?.ok_or_else(|| project::unknown(id))?;
-            context.store.project_tokens(id).await?
+async fn list(List { project, format }: List, place: &Place) -> anyhow::Result<()> {
+    let none = "There are no tokens yet. Next: `meter token create --operator`.";
+    let tokens = match project {
+        Some(id) => place.ask(&Call::get(&[&project::path(&id)[..], &["tokens"]].concat())).await?,
+        None => {
+            let context = place.only_books("`meter token list` without --project")?;
+            let tokens = context.store.all_tokens().await?;
+            json!({ "tokens": tokens.into_iter().map(TokenView::from).collect::<Vec<_>>() })
         }
     };
-    let tokens: Vec<TokenView> = tokens.into_iter().map(TokenView::from).collect();
-    if tokens.is_empty() {
-        print::remark(list.format, "There are no tokens yet. Next: `meter token create --operator`.");
-    }
-    print::result(list.format, &tokens, |tokens| {
-        tokens.iter().map(TokenView::line).collect::<Vec<_>>().join("\n")
-    })
+    print::rows(format, &lines(tokens, "tokens", format, none), COLUMNS)
 }
 
-pub(super) fn role(text: &str) -> Result<Role, String> {
-    Role::parse(text).ok_or_else(|| "accepted are owner, admin, finance and viewer".to_owned())
+async fn revoke(Revoke { id, project, format }: Revoke, place: &Place) -> anyhow::Result<()> {
+    let revoked: Value = match project {
+        Some(project) => {
+            let path = [&project::path(&project)[..], &["tokens", &id]].concat();
+            place.ask(&Call::delete(&path).or_say(UNKNOWN)).await?
+        }
+        None => {
+            let context = place.only_books("`meter token revoke` without --project")?;
+            let revoked = context.store.revoke_token(&id, context.clock.now()).await?;
+            let revoked = revoked.ok_or_else(|| anyhow!("there is no token {id}; {UNKNOWN}"))?;
+            serde_json::to_value(TokenView::from(revoked))?
+        }
+    };
+    print::rows(format, &revoked, COLUMNS)
 }

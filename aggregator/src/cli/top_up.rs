@@ -1,16 +1,26 @@
 //! `meter top-up`: packs that are bought by themselves when little is left.
 
-use anyhow::{Context as _, bail};
 use clap::Args;
-use shared::ids::ProjectId;
+use serde_json::{Value, json};
 use shared::plan::Pack;
 use shared::units::Units;
 
-use super::Context;
-use super::print::{self, Format};
-use super::project::{units, unknown};
-use crate::ledger::lots;
-use crate::stripe::top_up::{AutoTopUpView, MONTHLY_LIMIT_MAX, Rule};
+use super::call::Call;
+use super::options::{self, Project, some_units};
+use super::place::Place;
+use super::print::{self, Column, Format};
+use crate::stripe::top_up::MONTHLY_LIMIT_MAX;
+
+const COLUMNS: &[Column] = &[
+    ("STATE", "/state"),
+    ("PACK", "/pack"),
+    ("BELOW", "/below"),
+    ("BOUGHT", "/bought_this_month"),
+    ("OF", "/monthly_limit"),
+    ("FAILED", "/failures"),
+    ("WHY", "/last_failure"),
+    ("NEXT TRY", "/next_try_at"),
+];
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -24,14 +34,13 @@ pub(super) enum Command {
 
 #[derive(Debug, Args)]
 pub(super) struct Set {
-    /// The project
-    #[arg(long)]
-    project: ProjectId,
-    /// small, medium or large
-    #[arg(long, value_parser = pack)]
+    #[command(flatten)]
+    project: Project,
+    /// Which pack is bought
+    #[arg(long, value_parser = options::pack())]
     pack: Pack,
     /// When fewer units than these are left of quota and lots
-    #[arg(long, allow_negative_numbers = true, value_parser = units)]
+    #[arg(long, allow_negative_numbers = true, value_parser = some_units)]
     below: Units,
     /// How many packs in a calendar month (UTC) at most
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(MONTHLY_LIMIT_MAX)))]
@@ -42,53 +51,32 @@ pub(super) struct Set {
 
 #[derive(Debug, Args)]
 pub(super) struct One {
-    /// The project
-    #[arg(long)]
-    project: ProjectId,
+    #[command(flatten)]
+    project: Project,
     #[command(flatten)]
     format: Format,
 }
 
-pub(super) async fn run(command: Command, context: Context) -> anyhow::Result<()> {
-    match command {
-        Command::Set(set) => self::set(set, context).await,
-        Command::Off(One { project, format }) => {
-            change(&project, None, &context).await?;
-            show(&project, format, &context).await
+const PLAN: [&str; 4] = ["api", "v1", "billing", "plan"];
+
+pub(super) async fn run(command: Command, place: Place) -> anyhow::Result<()> {
+    let (call, project, format) = match command {
+        Command::Set(Set { project, pack, below, monthly_limit, format }) => {
+            let rule = json!({ "pack": pack, "below": below, "monthly_limit": monthly_limit });
+            (Call::put(&PLAN).field("auto_top_up", rule), project, format)
         }
-        Command::Show(One { project, format }) => show(&project, format, &context).await,
-    }
-}
-
-async fn set(set: Set, context: Context) -> anyhow::Result<()> {
-    let Set { project, pack, below, monthly_limit, format } = set;
-    if below == Units::ZERO {
-        bail!("--below: got 0, accepted are 1 to {}", Units::MAX);
-    }
-    context.config.stripe.as_ref().context("STRIPE_SECRET_KEY is not set: nothing could be bought")?;
-    let book = context.store.book(&project).await?.ok_or_else(|| unknown(&project))?;
-    if !lots::may_buy(&book.ledger, context.clock.now()) {
-        bail!("the plan {} has no top-up packs", book.project.plan);
-    }
-    change(&project, Some(Rule { pack, below, monthly_limit }), &context).await?;
-    show(&project, format, &context).await
-}
-
-async fn change(project: &ProjectId, rule: Option<Rule>, context: &Context) -> anyhow::Result<()> {
-    context.store.project(project).await?.ok_or_else(|| unknown(project))?;
-    let mut work = context.store.begin_in(project).await?;
-    work.set_auto_top_up(project, rule, context.clock.now()).await?;
-    Ok(work.commit().await?)
-}
-
-async fn show(project: &ProjectId, format: Format, context: &Context) -> anyhow::Result<()> {
-    context.store.project(project).await?.ok_or_else(|| unknown(project))?;
-    let view = context.store.auto_top_up(project, context.clock.now()).await?;
-    print::result(format, &view, |view| {
-        view.as_ref().map_or_else(|| "off: nothing is bought by itself.".to_owned(), AutoTopUpView::line)
+        Command::Off(One { project, format }) => {
+            (Call::put(&PLAN).field("auto_top_up", Value::Null), project, format)
+        }
+        Command::Show(One { project, format }) => (Call::get(&PLAN), project, format),
+    };
+    let call = call.with_query("project", &place.project(&project).await?);
+    let top_up = place.ask(&call).await?.get_mut("auto_top_up").map_or(Value::Null, Value::take);
+    print::result(format, &top_up, |top_up| {
+        if top_up.is_null() {
+            "off: nothing is bought by itself.".to_owned()
+        } else {
+            print::table(top_up, COLUMNS)
+        }
     })
-}
-
-fn pack(text: &str) -> Result<Pack, String> {
-    Pack::parse(text).ok_or_else(|| "accepted are small, medium and large".to_owned())
 }

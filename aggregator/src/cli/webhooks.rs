@@ -2,19 +2,51 @@
 
 use anyhow::{anyhow, bail};
 use clap::Args;
-use serde::Serialize;
-use shared::ids::ProjectId;
+use clap::builder::PossibleValuesParser;
 use shared::time::Timestamp;
 
-use super::print::{self, Format as Output};
-use super::{Context, project};
-use crate::http::{DeliveryView, REPLAY_MAX, SINCE, WebhookView, WithSecret};
-use crate::store::{Asked, EndpointCreated, NewEndpoint, Page, Work};
-use crate::webhook::endpoint::{DESCRIPTION_CHARS_MAX, ENDPOINTS_MAX, EndpointChange, Filter, Format};
-use crate::webhook::target::Target;
+use super::call::Call;
+use super::key::shown_once;
+use super::listen::{self, Listen};
+use super::options::{self, Project};
+use super::place::Place;
+use super::print::{self, Column, Format as Output, cell};
+use super::project::lines;
+use crate::http::SINCE;
+use crate::webhook::endpoint::{DESCRIPTION_CHARS_MAX, Format};
+use crate::webhook::event::EventType;
+
+const COLUMNS: &[Column] = &[
+    ("WEBHOOK", "/id"),
+    ("STATUS", "/status"),
+    ("URL", "/url"),
+    ("EVENTS", "/events"),
+    ("FORMAT", "/format"),
+    ("DESCRIPTION", "/description"),
+    ("CREATED", "/created_at"),
+];
+
+const DELIVERY: &[Column] = &[
+    ("DELIVERY", "/id"),
+    ("TYPE", "/type"),
+    ("AT", "/timestamp"),
+    ("STATE", "/state"),
+    ("ATTEMPTS", "/attempts"),
+    ("LAST", "/last_attempt/outcome"),
+    ("STATUS", "/last_attempt/status"),
+    ("NEXT TRY", "/next_attempt_at"),
+];
+
+const UNKNOWN: &str = "`meter webhooks list` shows those the project has";
 
 /// Deliveries that are listed where nothing else is asked for.
 const LISTED: u32 = 20;
+
+/// The most deliveries that are listed.
+const LISTED_MAX: u32 = 10_000;
+
+/// Deliveries in one answer.
+const PAGE: u32 = 100;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -34,21 +66,22 @@ pub(super) enum Command {
     Deliveries(Deliveries),
     /// Send a delivery again, or everything since a time that the webhook has not got
     Replay(Replay),
+    /// Receive a project's events on this machine, verify them and print them, until Ctrl-C
+    Listen(Listen),
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Create {
-    /// The project
-    #[arg(long)]
-    project: ProjectId,
+    #[command(flatten)]
+    project: Project,
     /// Where deliveries go
     #[arg(long)]
     url: String,
     /// Only events of this type; may be given several times
-    #[arg(long)]
+    #[arg(long, value_parser = events())]
     event: Vec<String>,
-    /// standard or slack
-    #[arg(long, default_value = "standard", value_parser = format)]
+    /// How deliveries are written
+    #[arg(long, default_value = "standard", value_parser = options::format())]
     format: Format,
     /// What it is for
     #[arg(long, default_value = "", value_parser = description)]
@@ -59,20 +92,18 @@ pub(super) struct Create {
 
 #[derive(Debug, Args)]
 pub(super) struct List {
-    /// The project
-    #[arg(long)]
-    project: ProjectId,
+    #[command(flatten)]
+    project: Project,
     #[command(flatten)]
     output: Output,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Named {
-    /// The project
-    #[arg(long)]
-    project: ProjectId,
     /// The webhook's id, as `meter webhooks list` shows it
     id: String,
+    #[command(flatten)]
+    project: Project,
     #[command(flatten)]
     output: Output,
 }
@@ -85,7 +116,7 @@ pub(super) struct Set {
     #[arg(long)]
     url: Option<String>,
     /// Only events of this type; may be given several times; * is all
-    #[arg(long)]
+    #[arg(long, value_parser = events())]
     event: Vec<String>,
     /// What it is for
     #[arg(long, value_parser = description)]
@@ -100,7 +131,7 @@ pub(super) struct Deliveries {
     #[command(flatten)]
     named: Named,
     /// How many
-    #[arg(long, default_value_t = LISTED)]
+    #[arg(long, default_value_t = LISTED, value_parser = clap::value_parser!(u32).range(1..=i64::from(LISTED_MAX)))]
     limit: u32,
 }
 
@@ -114,190 +145,115 @@ pub(super) struct Replay {
     delivery: Option<String>,
     /// A date such as 2026-11-01, or an instant of RFC 3339 such as 2026-11-01T12:00:00Z
     #[arg(long, value_parser = since)]
-    since: Option<Timestamp>,
+    since: Option<String>,
 }
 
-#[derive(Serialize)]
-struct Begun {
-    delivery: String,
-}
-
-#[derive(Serialize)]
-struct Replayed {
-    replayed: u64,
-}
-
-pub(super) async fn run(command: Command, context: Context) -> anyhow::Result<()> {
+pub(super) async fn run(command: Command, place: Place) -> anyhow::Result<()> {
     match command {
-        Command::Create(create) => self::create(create, &context).await,
-        Command::List(list) => self::list(list, &context).await,
-        Command::Set(set) => self::set(set, &context).await,
+        Command::Create(create) => self::create(create, &place).await,
+        Command::List(List { project, output }) => {
+            let call = Call::get(&path(None)).with_query("project", &place.project(&project).await?);
+            let none = "The project has no webhooks yet. Next: `meter webhooks create --url <address>`.";
+            let webhooks = place.ask(&call).await?;
+            print::rows(output, &lines(webhooks, "webhooks", output, none), COLUMNS)
+        }
+        Command::Set(set) => self::set(set, &place).await,
         Command::Delete(named) => {
-            let now = context.clock.now();
-            let removed = context
-                .store
-                .change_in(&named.project, async |work| {
-                    work.delete_webhook(&named.project, &named.id, now).await
-                })
-                .await?;
-            let removed = removed.ok_or_else(|| unknown(&named))?;
-            print::result(named.output, &WebhookView::from(removed), WebhookView::line)
+            let call = on(&named, &[], Call::delete, &place).await?;
+            print::rows(named.output, &place.ask(&call).await?, COLUMNS)
         }
-        Command::Rotate(named) => rotate(named, &context).await,
+        Command::Rotate(named) => {
+            let project = place.project(&named.project).await?;
+            let rotated = place.ask(&on(&named, &["rotate"], Call::post, &place).await?).await?;
+            let once = "Keep this secret now: it is shown this once. The one before signs too for a day.";
+            print::remark(named.output, once);
+            shown_once(named.output, rotated, &project, "secret")
+        }
         Command::Test(named) => {
-            let now = context.clock.now();
-            let asked = context
-                .store
-                .change_in(&named.project, async |work| {
-                    work.test_webhook(&named.project, &named.id, now).await
-                })
-                .await?;
-            print::result(named.output, &Begun { delivery: done(asked, &named)? }, |begun| {
-                begun.delivery.clone()
-            })
+            let begun = place.ask(&on(&named, &["test"], Call::post, &place).await?).await?;
+            print::result(named.output, &begun, |begun| cell(&begun["delivery"]))
         }
-        Command::Deliveries(deliveries) => self::deliveries(deliveries, &context).await,
-        Command::Replay(replay) => self::replay(replay, &context).await,
+        Command::Deliveries(Deliveries { named, limit }) => {
+            let call = on(&named, &["deliveries"], Call::get, &place).await?;
+            let call = call.with_query("limit", &limit.min(PAGE));
+            let max = usize::try_from(limit).unwrap_or(usize::MAX);
+            let deliveries = place.pages(&call, ("deliveries", "before"), max).await?;
+            print::rows(named.output, &deliveries, DELIVERY)
+        }
+        Command::Replay(replay) => self::replay(replay, &place).await,
+        Command::Listen(listen) => listen::run(listen, &place).await,
     }
 }
 
-async fn create(create: Create, context: &Context) -> anyhow::Result<()> {
-    let settings = context.config.webhooks();
-    context.config.key_secrets()?;
-    let new = NewEndpoint {
-        url: url(&create.url, context)?,
-        events: events(&create.event)?.unwrap_or(Filter::All),
-        format: create.format,
-        description: create.description,
-    };
-    let now = context.clock.now();
-    let created = context
-        .store
-        .change_in(&create.project, async |work| {
-            work.create_webhook(&create.project, new.clone(), &settings.keys, now).await
-        })
-        .await?;
-    let (endpoint, secret) = match created {
-        EndpointCreated::Endpoint(endpoint, secret) => (endpoint, secret),
-        EndpointCreated::ProjectUnknown => return Err(project::unknown(&create.project)),
-        EndpointCreated::TooMany => {
-            bail!("{} has {ENDPOINTS_MAX} webhooks; delete one first", create.project)
-        }
-        EndpointCreated::NoSealKey => bail!("there is no key to seal secrets with; set METER_SECRET_KEY"),
-    };
+/// The path of a webhook in the interface, or of them all.
+pub(super) fn path(webhook: Option<&str>) -> Vec<&str> {
+    [&["api", "v1", "webhooks"][..], webhook.as_slice()].concat()
+}
+
+async fn on(named: &Named, more: &[&str], call: fn(&[&str]) -> Call, place: &Place) -> anyhow::Result<Call> {
+    let path = [&path(Some(&named.id))[..], more].concat();
+    Ok(call(&path).with_query("project", &place.project(&named.project).await?).or_say(UNKNOWN))
+}
+
+async fn create(create: Create, place: &Place) -> anyhow::Result<()> {
+    let project = place.project(&create.project).await?;
+    if let Place::Books(books) = place {
+        books.context.config.key_secrets()?;
+    }
+    let call = Call::post(&path(None))
+        .with_query("project", &project)
+        .field("url", create.url)
+        .maybe_field("events", some(create.event))
+        .field("format", create.format.as_str())
+        .field("description", create.description);
+    let made = place.ask(&call).await?;
     print::remark(create.output, "Keep this secret now: it is shown this once.");
-    print::result(create.output, &WithSecret::new(endpoint, &secret), |_| secret.expose())
+    shown_once(create.output, made, &project, "secret")
 }
 
-async fn list(list: List, context: &Context) -> anyhow::Result<()> {
-    context.store.project(&list.project).await?.ok_or_else(|| project::unknown(&list.project))?;
-    let webhooks = context.store.webhooks(&list.project).await?;
-    let webhooks: Vec<WebhookView> = webhooks.into_iter().map(WebhookView::from).collect();
-    if webhooks.is_empty() {
-        print::remark(list.output, "The project has no webhooks yet. Next: `meter webhooks create`.");
+async fn set(set: Set, place: &Place) -> anyhow::Result<()> {
+    let call = on(&set.named, &[], Call::patch, place)
+        .await?
+        .maybe_field("url", set.url)
+        .maybe_field("events", some(set.event))
+        .maybe_field("description", set.description)
+        .maybe_field("disabled", set.disabled);
+    if call.is_empty() {
+        bail!("nothing to set; give at least one of --url, --event, --description and --disabled");
     }
-    print::result(list.output, &webhooks, |webhooks| {
-        webhooks.iter().map(WebhookView::line).collect::<Vec<_>>().join("\n")
+    print::rows(set.named.output, &place.ask(&call).await?, COLUMNS)
+}
+
+async fn replay(replay: Replay, place: &Place) -> anyhow::Result<()> {
+    let Replay { named, delivery, since } = replay;
+    if let Some(delivery) = &delivery {
+        let call = on(&named, &["deliveries", delivery, "replay"], Call::post, place).await?;
+        let call = call.or_say("`meter webhooks deliveries` shows those the webhook has");
+        return print::rows(named.output, &place.ask(&call).await?, DELIVERY);
+    }
+    let call = on(&named, &["replay"], Call::post, place).await?.maybe_field("since", since);
+    let replayed = place.ask(&call).await?;
+    print::result(named.output, &replayed, |replayed| {
+        format!("{} deliveries are sent again.", cell(&replayed["replayed"]))
     })
 }
 
-async fn set(set: Set, context: &Context) -> anyhow::Result<()> {
-    let change = EndpointChange {
-        url: set.url.as_deref().map(|text| url(text, context)).transpose()?,
-        events: events(&set.event)?,
-        description: set.description,
-        disabled: set.disabled,
-    };
-    let Named { project, id, output } = &set.named;
-    let now = context.clock.now();
-    let changed = context
-        .store
-        .change_in(project, async |work| work.change_webhook(project, id, change.clone(), now).await)
-        .await?;
-    let changed = changed.ok_or_else(|| unknown(&set.named))?;
-    print::result(*output, &WebhookView::from(changed), WebhookView::line)
+/// The names that were given, if any were.
+pub(super) fn some(events: Vec<String>) -> Option<Vec<String>> {
+    (!events.is_empty()).then_some(events)
 }
 
-async fn rotate(named: Named, context: &Context) -> anyhow::Result<()> {
-    let (keys, now) = (context.config.webhooks().keys, context.clock.now());
-    let rotated = context
-        .store
-        .change_in(&named.project, async |work| {
-            work.rotate_webhook(&named.project, &named.id, &keys, now).await
-        })
-        .await?;
-    let (endpoint, secret) = rotated.ok_or_else(|| unknown(&named))?;
-    print::remark(
-        named.output,
-        "Keep this secret now: it is shown this once. The one before signs too for a day.",
-    );
-    print::result(named.output, &WithSecret::new(endpoint, &secret), |_| secret.expose())
+/// The types of events, and `*` for all.
+pub(super) fn events() -> PossibleValuesParser {
+    let kinds = EventType::ALL.iter().filter(|kind| kind.is_subscribable()).map(|kind| kind.as_str());
+    PossibleValuesParser::new(kinds.chain(["*"]))
 }
 
-async fn deliveries(asked: Deliveries, context: &Context) -> anyhow::Result<()> {
-    let Named { project, id, output } = &asked.named;
-    let page = Page { before: u64::MAX, limit: asked.limit };
-    let found = context.store.deliveries(project, id, page).await?;
-    let found: Vec<DeliveryView> =
-        found.ok_or_else(|| unknown(&asked.named))?.into_iter().map(DeliveryView::from).collect();
-    print::result(*output, &found, |found| {
-        found.iter().map(DeliveryView::line).collect::<Vec<_>>().join("\n")
-    })
-}
-
-async fn replay(replay: Replay, context: &Context) -> anyhow::Result<()> {
-    let (Named { project, id, output }, now) = (&replay.named, context.clock.now());
-    if let Some(delivery) = &replay.delivery {
-        let change = async |work: &mut Work| work.replay_delivery(project, id, delivery, now).await;
-        let asked = context.store.change_in(project, change).await?;
-        let delivery = done(asked, &replay.named)?;
-        return print::result(*output, &DeliveryView::from(delivery), DeliveryView::line);
-    }
-    let since = replay.since.unwrap_or(now);
-    let change = async |work: &mut Work| work.replay_since(project, id, (since, now), REPLAY_MAX).await;
-    let asked = context.store.change_in(project, change).await?;
-    let replayed = Replayed { replayed: done(asked, &replay.named)? };
-    print::result(*output, &replayed, |replayed| format!("{} deliveries are sent again.", replayed.replayed))
-}
-
-fn done<T>(asked: Asked<T>, named: &Named) -> anyhow::Result<T> {
-    match asked {
-        Asked::Done(done) => Ok(done),
-        Asked::Unknown => Err(unknown(named)),
-        Asked::Disabled => {
-            bail!("{} is disabled; turn it on with `meter webhooks set --disabled false` first", named.id)
-        }
-    }
-}
-
-fn unknown(Named { project, id, .. }: &Named) -> anyhow::Error {
-    anyhow!(
-        "{project} has no webhook {id} with that; `meter webhooks list --project {project}` shows those it has"
-    )
-}
-
-fn url(text: &str, context: &Context) -> anyhow::Result<String> {
-    let target = Target::parse(text, &context.config.webhook_rules);
-    target.map(|target| target.to_string()).map_err(|refused| anyhow!("--url: {refused}"))
-}
-
-fn events(names: &[String]) -> anyhow::Result<Option<Filter>> {
-    if names.is_empty() {
-        return Ok(None);
-    }
-    let parsed = Filter::parse(names.iter().map(String::as_str));
-    parsed.map(Some).map_err(|name| anyhow!("--event: got {name:?}, accepted is {}", Filter::accepted()))
-}
-
-fn format(text: &str) -> Result<Format, String> {
-    Format::parse(text).ok_or_else(|| "accepted are standard and slack".to_owned())
-}
-
-fn description(text: &str) -> Result<String, String> {
+fn description(text: &str) -> anyhow::Result<String> {
     let fits = crate::text::is_line(text, DESCRIPTION_CHARS_MAX);
-    if fits { Ok(text.to_owned()) } else { Err(format!("accepted are {DESCRIPTION_CHARS_MAX} characters")) }
+    if fits { Ok(text.to_owned()) } else { Err(anyhow!("accepted are {DESCRIPTION_CHARS_MAX} characters")) }
 }
 
-fn since(text: &str) -> Result<Timestamp, String> {
-    Timestamp::parse(text).ok_or_else(|| format!("accepted is {SINCE}"))
+fn since(text: &str) -> anyhow::Result<String> {
+    Timestamp::parse(text).map(|_| text.to_owned()).ok_or_else(|| anyhow!("accepted is {SINCE}"))
 }

@@ -8,8 +8,8 @@ use shared::problem::ErrorCode;
 use super::failure::Failure;
 use super::route::{Route, Who};
 use super::{
-    admin, again, billing, health, ingest, limits, metrics, openapi, pages, requests, streams, stripe, usage,
-    webhooks,
+    admin, again, billing, health, ingest, invoices, limits, metrics, openapi, pages, requests, streams,
+    stripe, usage, webhooks,
 };
 use crate::app::App;
 
@@ -35,6 +35,7 @@ pub fn routes() -> Vec<Route> {
         usage::routes(),
         streams::routes(),
         billing::routes(),
+        invoices::routes(),
         webhooks::routes(),
         stripe::routes(),
         admin::routes(),

@@ -5,12 +5,9 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::http::{Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 
 use crate::config::EdgeUrl;
+use crate::outbound::Outbound;
 
 /// How long the edge may take: its homes each make one durable write.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -19,22 +16,10 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
 
 /// A client that keeps its connections.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct EdgeClient {
-    client: Transport,
+    client: Outbound,
     edge: EdgeUrl,
-}
-
-#[derive(Clone)]
-enum Transport {
-    Plain(Client<HttpConnector, Full<Bytes>>),
-    Tls(Client<HttpsConnector<HttpConnector>, Full<Bytes>>),
-}
-
-impl std::fmt::Debug for EdgeClient {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("EdgeClient").field("edge", &self.edge).finish_non_exhaustive()
-    }
 }
 
 /// Why the edge gave no answer.
@@ -54,19 +39,10 @@ impl EdgeClient {
     /// # Errors
     /// When TLS is needed and the machine has no trusted certificates.
     pub fn new(edge: EdgeUrl) -> Result<Self, String> {
-        let builder = || Client::builder(TokioExecutor::new());
         let client = if edge.is_https() {
-            let connector = HttpsConnectorBuilder::new()
-                .with_provider_and_native_roots(rustls::crypto::ring::default_provider())
-                .map_err(|error| {
-                    format!("EDGE_URL is https, but there are no trusted certificates here: {error}")
-                })?
-                .https_only()
-                .enable_http1()
-                .build();
-            Transport::Tls(builder().build(connector))
+            Outbound::tls().map_err(|why| format!("EDGE_URL is https, but {why}"))?
         } else {
-            Transport::Plain(builder().build(HttpConnector::new()))
+            Outbound::plain()
         };
         Ok(Self { client, edge })
     }
@@ -87,11 +63,7 @@ impl EdgeClient {
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::from(body))
             .map_err(broken)?;
-        let answer = match &self.client {
-            Transport::Plain(client) => client.request(request).await,
-            Transport::Tls(client) => client.request(request).await,
-        };
-        let (head, body) = answer.map_err(broken)?.into_parts();
+        let (head, body) = self.client.send(request).await.map_err(broken)?.into_parts();
         let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(broken)?;
         Ok((head.status, body.to_bytes()))
     }

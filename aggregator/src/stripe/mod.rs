@@ -48,5 +48,6 @@ pub mod sync_goods;
 pub mod table;
 pub mod top_up;
 
-#[cfg(all(test, feature = "server"))]
+#[cfg(test)]
+#[cfg(feature = "server")]
 mod tests;

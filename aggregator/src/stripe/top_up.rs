@@ -176,15 +176,4 @@ impl AutoTopUpView {
             next_try_at: waits.then(|| top_up.not_before.to_string()),
         }
     }
-
-    /// In one line, for people.
-    #[must_use]
-    pub fn line(&self) -> String {
-        let Self { pack, below, monthly_limit, bought_this_month, state, failures, .. } = self;
-        let why =
-            self.last_failure.as_ref().map_or_else(String::new, |why| format!(" · {failures} failed, {why}"));
-        format!(
-            "{state}: a {pack} pack below {below} units, {bought_this_month} of at most {monthly_limit} bought this month{why}"
-        )
-    }
 }

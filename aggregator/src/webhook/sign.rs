@@ -53,15 +53,35 @@ impl Secret {
         format!("whsec_{}", STANDARD.encode(self.0))
     }
 
+    /// Reads `whsec_…`, as it was shown.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes = STANDARD.decode(text.strip_prefix("whsec_")?).ok()?;
+        bytes.try_into().ok().map(Self)
+    }
+
     /// `v1,<base64>` over id, time and body.
     fn sign(&self, id: &str, at: Timestamp, body: &str) -> String {
+        let mac = self.mac(id, &at.as_seconds().to_string(), body.as_bytes());
+        format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
+    }
+
+    /// Whether one of the signatures is by this secret, for receivers; `at` is the time as its header has it.
+    #[must_use]
+    pub fn has_signed(&self, signatures: &str, id: &str, at: &str, body: &[u8]) -> bool {
+        let given = signatures.split(' ').filter_map(|one| STANDARD.decode(one.strip_prefix("v1,")?).ok());
+        // Compared in constant time.
+        given.into_iter().any(|given| self.mac(id, at, body).verify_slice(&given).is_ok())
+    }
+
+    fn mac(&self, id: &str, at: &str, body: &[u8]) -> Hmac<Sha256> {
         // HMAC takes keys of any length, so this one too.
         let mut mac =
             Hmac::<Sha256>::new_from_slice(&self.0).unwrap_or_else(|_| Hmac::new(&Default::default()));
-        for part in [id, ".", &at.as_seconds().to_string(), ".", body] {
-            mac.update(part.as_bytes());
+        for part in [id.as_bytes(), b".", at.as_bytes(), b".", body] {
+            mac.update(part);
         }
-        format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
+        mac
     }
 }
 
@@ -90,6 +110,26 @@ mod tests {
         let (first, second) = signed.split_once(' ').unwrap();
         assert_eq!(first, second);
         assert_eq!(first, "v1,O4Gjv1HqPqsMrjmczoggs/sWA8gZD0VyHG+fLh4+ktI=");
+    }
+
+    #[test]
+    fn what_another_secret_signed_or_somebody_changed_is_not_signed() {
+        let secret = Secret::parse("whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").unwrap();
+        let other = Secret::new([7; 32]);
+        let signed = signatures(&[other.clone(), secret.clone()], "a", Timestamp::from_ms(5_000), "{}");
+        assert!(secret.has_signed(&signed, "a", "5", b"{}") && other.has_signed(&signed, "a", "5", b"{}"));
+        for (signed, id, at, body) in [
+            (&*signed, "b", "5", "{}"),
+            (&signed, "a", "6", "{}"),
+            (&signed, "a", "5", "[]"),
+            ("v1,", "a", "5", "{}"),
+        ] {
+            assert!(!secret.has_signed(signed, id, at, body.as_bytes()), "{signed} {id} {at} {body}");
+        }
+        assert!(!Secret::new([8; 32]).has_signed(&signed, "a", "5", b"{}"));
+        for text in ["whsec_", "whsec_AAEC", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "whsec_!"] {
+            assert_eq!(Secret::parse(text), None, "{text}");
+        }
     }
 
     #[test]

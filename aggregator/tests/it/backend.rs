@@ -38,6 +38,12 @@ pub(crate) async fn tamper(url: &str, statement: &'static str) {
     connection.close().await.unwrap();
 }
 
+/// Puts a row into books in a file that Postgres does not take: a text with a zero byte.
+pub(crate) async fn spoil(url: &str) {
+    sqlx::any::install_default_drivers();
+    tamper(url, "INSERT INTO setting (name, value) VALUES ('z', CAST(x'6100' AS TEXT))").await;
+}
+
 /// Runs a statement from whatever a test is in: a thread of its own may wait.
 pub(crate) fn run(url: &str, statement: String) {
     let url = url.to_owned();

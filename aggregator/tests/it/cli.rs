@@ -10,7 +10,7 @@ use crate::backend;
 use crate::support::{Folder, SECRET_EDGE, SECRET_KEYS, SECRET_POLICY, raw, request, until};
 
 /// `meter` with the environment of a test and nothing of ours.
-fn meter(folder: &Folder, words: &str) -> Command {
+pub(crate) fn meter(folder: &Folder, words: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_meter"));
     command
         .args(words.split_whitespace())
@@ -26,22 +26,22 @@ fn meter(folder: &Folder, words: &str) -> Command {
     command
 }
 
-fn run(folder: &Folder, words: &str) -> Output {
+pub(crate) fn run(folder: &Folder, words: &str) -> Output {
     meter(folder, words).output().unwrap()
 }
 
-fn stdout(folder: &Folder, words: &str) -> String {
+pub(crate) fn stdout(folder: &Folder, words: &str) -> String {
     let output = run(folder, words);
     assert!(output.status.success(), "{words}: {output:?}");
     String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
 }
 
-fn json(folder: &Folder, words: &str) -> serde_json::Value {
+pub(crate) fn json(folder: &Folder, words: &str) -> serde_json::Value {
     serde_json::from_str(&stdout(folder, words)).unwrap()
 }
 
 /// What a failed command says.
-fn stderr(output: &Output) -> String {
+pub(crate) fn stderr(output: &Output) -> String {
     assert!(!output.status.success(), "{output:?}");
     String::from_utf8(output.stderr.clone()).unwrap()
 }
@@ -58,7 +58,7 @@ impl Process {
         Self::spawn(&mut meter(folder, "serve"))
     }
 
-    fn spawn(command: &mut Command) -> Self {
+    pub(crate) fn spawn(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
         let mut log = String::new();
@@ -84,7 +84,7 @@ impl Process {
     }
 
     /// SIGTERM; says whether it ended well, and what it had logged.
-    fn terminate(mut self) -> (bool, String) {
+    pub(crate) fn terminate(mut self) -> (bool, String) {
         let process = nix::unistd::Pid::from_raw(self.child.id().try_into().unwrap());
         nix::sys::signal::kill(process, nix::sys::signal::Signal::SIGTERM).unwrap();
         (self.child.wait().unwrap().success(), self.log.join().unwrap())
@@ -107,10 +107,11 @@ fn a_meter_is_set_up_by_commands_alone() {
     let set = json(&folder, "project set demo --plan pro --rpm plan --included 5 --suspended true --json");
     assert_eq!((&set["rpm"], &set["included"], &set["suspended"]), (&600.into(), &5.into(), &true.into()));
     assert_eq!(set["policy_version"], 4);
-    assert!(
-        stdout(&folder, "project show demo")
-            .starts_with("demo: pro, 600 requests a minute, 5 units a month, suspended")
-    );
+    let shown = stdout(&folder, "project show demo");
+    assert_eq!(shown, stdout(&folder, "project show --project demo"), "a project is named in one way");
+    let (head, line) = shown.split_once('\n').unwrap();
+    assert!(head.starts_with("PROJECT  PLAN  RPM  UNITS/MONTH  SUSPENDED"), "{shown}");
+    assert_eq!(line.split_whitespace().take(5).collect::<Vec<_>>(), ["demo", "pro", "600", "5", "yes"]);
     assert_eq!(json(&folder, "project list --json").as_array().unwrap().len(), 1);
     let revoked = json(&folder, &format!("key revoke --project demo --key {} --json", verified.id));
     assert!(revoked["revoked_at"].is_string());
@@ -121,7 +122,7 @@ fn a_meter_is_set_up_by_commands_alone() {
     let id = admin["id"].as_str().unwrap();
     assert!(json(&folder, &format!("token revoke {id} --json"))["revoked_at"].is_string());
     let all = stdout(&folder, "token list");
-    assert!(all.contains("operator, made") && all.contains("admin of demo, made"), "{all}");
+    assert!(all.contains("operator  -") && all.contains("admin     demo"), "{all}");
     for words in
         ["project list", "project list --json", "key list --project demo --json", "token list --json"]
     {
@@ -142,7 +143,7 @@ fn refusals_say_what_to_do_next() {
     stdout(&folder, "project create demo --plan community");
     // command => words that the refusal has
     let table = "
-        project create demo --plan pro            => meter project set demo
+        project create demo --plan pro            => meter project set
         project create Demo --plan pro            => 1 to 48 of a-z
         project create x --plan gold              => community, pro, business
         project create x --plan pro --rpm 0       => 1 to 1000000
@@ -151,12 +152,22 @@ fn refusals_say_what_to_do_next() {
         project set nobody --plan pro             => meter project list
         project set demo --rpm many               => 1 to 1000000
         project show nobody                       => meter project list
+        project show                              => METER_PROJECT
+        project show demo --project demo          => cannot be used with
+        member add --project demo --name x --role king => owner, admin, finance
+        top-up set --project demo --pack big --below 1 --monthly-limit 1 => small, medium, large
+        webhooks create --project demo --url http://x --event usage.treshold_reached => usage.threshold_reached
+        webhooks delete --project demo nobody     => meter webhooks list
+        usage --project demo --from 2026-11-31    => a date such as
+        usage --project nobody                    => meter project list
+        copy --from sqlite:a --to sqlite:b        => meter backup
+        completions csh                           => possible values
         key create --project nobody               => meter project list
         key list --project nobody                 => meter project list
-        key revoke --project demo --key zzzz      => meter key list --project demo
+        key revoke --project demo --key zzzz      => `meter key list`
         token create --project demo               => --role
         token create --operator --project demo    => cannot be used with
-        token create                              => --operator
+        token create                              => --role
         token create --project nobody --role viewer => meter project list
         token create --project demo --role king   => owner, admin, finance
         token revoke nobody                       => meter token list
@@ -287,17 +298,18 @@ fn credits_and_statements_are_given_by_commands() {
     assert_eq!((&lot["units"], &lot["left"], &lot["reason"]), (&500.into(), &500.into(), &"outage".into()));
     assert_eq!(json(&folder, give), lot, "given once");
     let other = stderr(&run(&folder, &give.replace("500", "501")));
-    assert!(other.contains("--idempotency-key was used"), "{other}");
+    assert!(other.contains("Idempotency-Key was used"), "{other}");
     let period = aggregator::clock::Clock::system().now().period();
     let statement = json(&folder, &format!("statement --project demo --period {period} --json"));
     assert_eq!((&statement["quota"], &statement["provisional"]), (&10_000.into(), &true.into()));
     assert!(
-        stdout(&folder, &format!("statement --project demo --period {period}")).contains("total      0 eur")
+        stdout(&folder, &format!("statement --project demo --period {period}"))
+            .contains("total      0.00 eur")
     );
     for (words, expected) in [
         ("credit give --project demo --units 0 --reason x", "--units"),
-        ("credit give --project nobody --units 1 --reason x", "there is no project nobody"),
-        ("statement --project nobody --period 2026-05", "there is no project nobody"),
+        ("credit give --project nobody --units 1 --reason x", "`meter project list`"),
+        ("statement --project nobody --period 2026-05", "`meter project list`"),
         ("statement --project demo --period 2026-13", "a month such as"),
     ] {
         let refused = stderr(&run(&folder, words));

@@ -97,19 +97,6 @@ impl From<Noted> for AuditView {
     }
 }
 
-impl AuditView {
-    /// The line, for people.
-    #[must_use]
-    pub fn line(&self) -> String {
-        let Self { number, at, actor: ActorView { kind, name, role }, project, action, target, was, became } =
-            self;
-        let project = project.as_ref().map_or_else(String::new, |project| format!(" in {project}"));
-        let from = if was.is_null() { String::new() } else { format!(" from {was}") };
-        let to = if became.is_null() { String::new() } else { format!(" to {became}") };
-        format!("{number} {at} {action} {target}{project} by {kind} {name} ({role}){from}{to}")
-    }
-}
-
 /// Shows a page.
 pub(crate) async fn read(
     caller: Caller,

@@ -72,18 +72,6 @@ impl From<Key> for KeyView {
     }
 }
 
-impl KeyView {
-    /// The key in one line, for people.
-    #[must_use]
-    pub fn line(&self) -> String {
-        let Self { id, mode, created_at, revoked_at, expires_at } = self;
-        let revoked = revoked_at.as_ref().map_or_else(String::new, |at| format!(", revoked {at}"));
-        let expires = expires_at.as_ref().filter(|_| revoked_at.is_none());
-        let expires = expires.map_or_else(String::new, |at| format!(", until {at}"));
-        format!("{id}: {mode}, made {created_at}{revoked}{expires}")
-    }
-}
-
 /// All keys of a project.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct KeyList {

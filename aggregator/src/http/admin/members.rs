@@ -80,16 +80,6 @@ impl From<Member> for MemberView {
     }
 }
 
-impl MemberView {
-    /// The member in one line, for people.
-    #[must_use]
-    pub fn line(&self) -> String {
-        let Self { id, name, role, created_at, removed_at } = self;
-        let removed = removed_at.as_ref().map_or_else(String::new, |at| format!(", removed {at}"));
-        format!("{id}: {name}, {role}, added {created_at}{removed}")
-    }
-}
-
 /// All members of a project.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct MemberList {

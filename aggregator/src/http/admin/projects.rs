@@ -131,16 +131,6 @@ impl ProjectView {
             id: project.id,
         }
     }
-
-    /// The project in one line, for people.
-    #[must_use]
-    pub fn line(&self) -> String {
-        let Self { id, plan, rpm, included, policy_version, .. } = self;
-        let suspended = if self.suspended { ", suspended" } else { "" };
-        format!(
-            "{id}: {plan}, {rpm} requests a minute, {included} units a month{suspended} (policy version {policy_version})"
-        )
-    }
 }
 
 /// One page of projects.

@@ -96,17 +96,6 @@ impl From<Quarantined> for QuarantinedView {
     }
 }
 
-impl QuarantinedView {
-    /// The cell in one line, for people.
-    #[must_use]
-    pub fn line(&self) -> String {
-        let Self { id, mode, source, day, kind, agent, units, reason, first_seen_at, .. } = self;
-        format!(
-            "{id}: {units} units of {kind} by {agent} on {day} ({mode}), {reason}, from {source} at {first_seen_at}"
-        )
-    }
-}
-
 /// Lists what is set aside.
 pub(crate) async fn list(
     on: Permitted<Operate>,

@@ -68,17 +68,6 @@ impl ParkedView {
             drift: store.drift().await?,
         })
     }
-
-    /// One line for each, for people.
-    #[must_use]
-    pub fn lines(&self) -> String {
-        let events = self.events.iter().map(ParkedEvent::line);
-        let orders = self.orders.iter().map(ShownOrder::line);
-        let bills = self.bills.iter().map(ShownIntent::line);
-        let drift = self.drift.iter().flat_map(|drift| drift.findings.iter().cloned());
-        let lines: Vec<String> = events.chain(orders).chain(bills).chain(drift).collect();
-        if lines.is_empty() { "Nothing waits for a person.".to_owned() } else { lines.join("\n") }
-    }
 }
 
 impl From<Event> for ParkedEvent {
@@ -90,13 +79,6 @@ impl From<Event> for ParkedEvent {
             received: event.received.to_string(),
             note: event.note,
         }
-    }
-}
-
-impl ParkedEvent {
-    fn line(&self) -> String {
-        let object = self.object.as_deref().unwrap_or("-");
-        format!("{}  {}  {object}  {}", self.id, self.kind, self.note.as_deref().unwrap_or_default())
     }
 }
 

@@ -63,17 +63,6 @@ impl From<Token> for TokenView {
     }
 }
 
-impl TokenView {
-    /// The token in one line, for people.
-    #[must_use]
-    pub fn line(&self) -> String {
-        let Self { id, project, role, created_at, revoked_at } = self;
-        let project = project.as_ref().map_or_else(String::new, |project| format!(" of {project}"));
-        let revoked = revoked_at.as_ref().map_or_else(String::new, |at| format!(", revoked {at}"));
-        format!("{id}: {role}{project}, made {created_at}{revoked}")
-    }
-}
-
 /// All tokens of a project.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct TokenList {

@@ -29,7 +29,7 @@ const PAGE: u32 = 50;
 const EVENT_NUMBER_MAX: u64 = (1 << 53) - 1;
 
 /// Deliveries that one call replays; whoever has more calls again.
-pub(crate) const REPLAY_MAX: u32 = 1_000;
+const REPLAY_MAX: u32 = 1_000;
 
 /// What is accepted as an instant.
 pub(crate) const SINCE: &str =

@@ -13,7 +13,7 @@ use serde::Serialize;
 use shared::problem::ErrorCode;
 
 pub(super) use access::{Lists, Manages, OnWebhook, Reads};
-pub(crate) use deliveries::{REPLAY_MAX, SINCE};
+pub(crate) use deliveries::SINCE;
 pub use view::{DeliveryView, WebhookView};
 
 use super::access::Caller;

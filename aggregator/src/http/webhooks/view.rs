@@ -53,15 +53,6 @@ impl From<Endpoint> for WebhookView {
     }
 }
 
-impl WebhookView {
-    /// The endpoint in one line, for people.
-    #[must_use]
-    pub fn line(&self) -> String {
-        let Self { id, url, events, status, .. } = self;
-        format!("{id}: {status}, {} to {url}", events.join(" "))
-    }
-}
-
 /// A delivery.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct DeliveryView {
@@ -111,16 +102,6 @@ impl From<Delivery> for DeliveryView {
             next_attempt_at: next,
             last_attempt: delivery.last.map(AttemptView::from),
         }
-    }
-}
-
-impl DeliveryView {
-    /// The delivery in one line, for people.
-    #[must_use]
-    pub fn line(&self) -> String {
-        let Self { id, kind, timestamp, state, attempts, next_attempt_at, .. } = self;
-        let next = next_attempt_at.as_ref().map_or_else(String::new, |at| format!(", next {at}"));
-        format!("{id}: {kind} of {timestamp}, {state} after {attempts} attempts{next}")
     }
 }
 

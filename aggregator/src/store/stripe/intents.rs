@@ -37,13 +37,28 @@ impl From<Intent> for ShownIntent {
 }
 
 impl ShownIntent {
-    /// The intent in one line, for people.
+    /// The month that it is for.
     #[must_use]
-    pub fn line(&self) -> String {
-        let Self { project, period, number, step, amount, invoice, note } = self;
-        let invoice = invoice.as_deref().unwrap_or("no invoice");
-        let note = note.as_ref().map_or_else(String::new, |note| format!(" · {note}"));
-        format!("{project}  {period}/{number}  {step}  {amount}  {invoice}{note}")
+    pub fn period(&self) -> Period {
+        self.period
+    }
+
+    /// Its place among those of its month.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// How far it has come.
+    #[must_use]
+    pub fn step(&self) -> &'static str {
+        self.step
+    }
+
+    /// Its invoice at Stripe.
+    #[must_use]
+    pub fn invoice(&self) -> Option<&str> {
+        self.invoice.as_deref()
     }
 }
 

@@ -74,17 +74,6 @@ impl From<Order> for ShownOrder {
     }
 }
 
-impl ShownOrder {
-    /// The order in one line, for people.
-    #[must_use]
-    pub fn line(&self) -> String {
-        let Self { id, project, good, state, price, created, automatic, note, .. } = self;
-        let note = note.as_ref().map_or_else(String::new, |note| format!(" · {note}"));
-        let by_itself = if *automatic { "  automatic" } else { "" };
-        format!("{id}  {project}  {good}  {state}  {price}  {created}{by_itself}{note}")
-    }
-}
-
 impl Store {
     /// Writes an order, or finds the one that the same wish made before.
     ///

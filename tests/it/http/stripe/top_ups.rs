@@ -294,8 +294,13 @@ async fn only_what_can_be_bought_may_be_asked_for_and_only_by_who_pays() -> Resu
     }
     put(&shop, &json!({ "pack": "small" })).await?.problem(ErrorCode::FieldRejected)?;
     assert_eq!(put(&shop, &good).await?.ok::<Value>()?["auto_top_up"]["pack"], "small");
-    let shown = shop.stack.meter(&["top-up", "show", "--project", "demo"])?;
-    assert!(shown.starts_with("on: a small pack below 1 units, 0 of at most 1"), "{shown}");
+    let shown = shop.stack.meter(&["top-up", "show", "--project", "demo", "--json"])?;
+    let shown: Value = serde_json::from_str(&shown)?;
+    assert_eq!(
+        (&shown["state"], &shown["pack"], &shown["below"]),
+        (&json!("on"), &json!("small"), &json!(1))
+    );
+    assert_eq!((&shown["bought_this_month"], &shown["monthly_limit"]), (&json!(0), &json!(1)));
     assert_eq!(put(&shop, &Value::Null).await?.ok::<Value>()?["auto_top_up"], Value::Null);
     let arguments = [
         "top-up",

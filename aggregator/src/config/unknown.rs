@@ -1,0 +1,91 @@
+//! Variables that nobody reads: a mistyped name must not look like a setting.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+use super::Config;
+
+/// What names begin with that can only be meant for us.
+const OURS: &str = "METER_";
+
+/// What the test suites read.
+const OF_TESTS: &str = "METER_TEST_";
+
+/// What the edge reads: one file of settings may be for both.
+const OF_THE_EDGE: [&str; 6] =
+    ["METER_BILL", "METER_HOMES", "METER_REGION", "METER_ROUTES", "METER_SHADOW", "METER_SUB_HOMES"];
+
+/// How alike two names must be for one to be meant by the other, of 1.
+const ALIKE: f64 = 0.8;
+
+/// A remark for each of those names that is ours by its beginning and is read by nobody.
+pub(super) fn remarks(names: impl Iterator<Item = String>) -> Vec<String> {
+    let known = known();
+    let mut unknown: Vec<String> = names
+        .filter(|name| name.starts_with(OURS) && !name.starts_with(OF_TESTS) && !known.contains(name))
+        .collect();
+    unknown.sort();
+    unknown.iter().map(|name| remark(name, &known)).collect()
+}
+
+fn remark(name: &str, known: &BTreeSet<String>) -> String {
+    let alike = known.iter().map(|other| (strsim::jaro_winkler(name, other), other));
+    let nearest = alike.filter(|(alike, _)| *alike >= ALIKE).max_by(|one, other| one.0.total_cmp(&other.0));
+    match nearest {
+        Some((_, other)) => format!("{name} is set, and nothing reads it; did you mean {other}?"),
+        None => format!("{name} is set, and nothing reads it; `meter --help` lists what is read"),
+    }
+}
+
+/// Every name that is read, as reading an empty environment asks for them all.
+fn known() -> BTreeSet<String> {
+    let asked: RefCell<BTreeSet<String>> = RefCell::new(OF_THE_EDGE.map(str::to_owned).into());
+    let read = Config::read(&|name| {
+        asked.borrow_mut().insert(name.to_owned());
+        None
+    });
+    drop(read);
+    asked.into_inner()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistyped_variable_is_told_with_the_one_that_was_meant() {
+        // set => what is told, or nothing
+        let table = "
+            METER_LISTN          => did you mean METER_LISTEN?
+            METER_KEY_SECRET     => did you mean METER_KEY_SECRETS?
+            METER_WEBHOOK_PORTS  => did you mean METER_WEBHOOKS_PORTS?
+            METER_TOKENS         => did you mean METER_TOKEN?
+            METER_XYZZY          => `meter --help` lists
+            METER_LISTEN         =>
+            METER_URL            =>
+            METER_REGION         =>
+            METER_TEST           =>
+            METER_TEST_BIN_DIR   =>
+            DATABASE_URI         =>
+        ";
+        for case in table.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let (name, expected) = case.split_once("=>").unwrap();
+            let (name, expected) = (name.trim(), expected.trim());
+            match (remarks(std::iter::once(name.to_owned())).as_slice(), expected) {
+                ([], "") => {}
+                ([remark], expected) if !expected.is_empty() => {
+                    assert!(remark.starts_with(name) && remark.contains(expected), "{case}: {remark}");
+                }
+                (remarks, _) => panic!("{case}: {remarks:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn every_setting_is_known() {
+        let known = known();
+        for name in ["METER_LISTEN", "METER_SECRET_KEY", "METER_PLANS", "METER_LOG_FORMAT", "METER_PROJECT"] {
+            assert!(known.contains(name), "{name}");
+        }
+    }
+}

@@ -19,6 +19,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::clock::{Stopwatch, human, pause};
 use crate::process::interrupted;
@@ -30,6 +31,9 @@ use settings::Settings;
 
 /// The name of the project that everything is tried with.
 const PROJECT: &str = "demo";
+
+/// Fewer open files than these are few for a server: some systems give 1,024.
+const OPEN_FILES: u64 = 4_096;
 
 /// What `cargo xtask dev` takes.
 #[derive(Debug, Args)]
@@ -78,6 +82,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let watch = Stopwatch::start();
     let folder = Folder(config::target().join("dev"));
     let record = Record::begin(&folder.0)?;
+    // Each connection is an open file, and workerd ends where it may open no more.
+    raise_open_files()?;
     let addresses = options.listen.check()?;
     // First, because it takes seconds and tells at once whether npm is there.
     let workerd = tools::workerd()?;
@@ -133,6 +139,20 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     services.stay()
 }
 
+/// Raises the limit of open files as far as this process may; what it starts has the same.
+fn raise_open_files() -> Result<()> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if soft < hard {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard).context("cannot raise the limit of open files")?;
+    }
+    if hard < OPEN_FILES {
+        eprintln!(
+            "  only {hard} files may be open here (ulimit -Hn): more connections than that end the edge"
+        );
+    }
+    Ok(())
+}
+
 /// Makes the folder and its settings, or takes those of an earlier run.
 fn prepare_folder(folder: &Folder, fresh: bool) -> Result<Settings> {
     if fresh {
@@ -181,5 +201,19 @@ impl Services {
             self.check_alive()?;
             pause();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_started_may_open_as_many_files_as_the_system_lets_us() {
+        raise_open_files().unwrap();
+        let shell = Command::new("sh").args(["-c", "ulimit -Sn; ulimit -Hn"]).output().unwrap();
+        let said = String::from_utf8(shell.stdout).unwrap();
+        let (soft, hard) = said.trim().split_once('\n').unwrap();
+        assert_eq!(soft, hard);
     }
 }

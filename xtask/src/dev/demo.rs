@@ -88,6 +88,9 @@ pub(super) fn prepare(settings: &mut Settings, program: &Path, limits: &Limits) 
         settings.set("PROJECT_ID", PROJECT.to_owned());
         settings.save()?;
     }
+    // Commands in a terminal with these settings are about the demo.
+    settings.set("METER_PROJECT", PROJECT.to_owned());
+    settings.save()?;
     if settings.has("FAKE_STRIPE_LISTEN") {
         // Without an account of the caller's nothing is sold that was not made here.
         meter(settings, program, &["stripe", "sync", "--json"], &[])?;

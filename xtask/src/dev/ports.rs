@@ -102,6 +102,8 @@ impl Addresses {
             settings.set("STRIPE_API_BASE", format!("http://{}", reachable(stripe)));
             let webhook = format!("http://{}/api/v1/stripe/webhook", reachable(self.aggregator));
             settings.set("FAKE_STRIPE_WEBHOOK", webhook);
+            // Whoever has paid comes back to a page that is there, whichever port it has.
+            settings.set("STRIPE_RETURN_URLS", format!("http://{}/", reachable(self.aggregator)));
         }
     }
 }
@@ -163,6 +165,19 @@ mod tests {
         let addresses = listen(any, any).check().unwrap();
         assert!(addresses.edge.port() != 0 && addresses.edge != addresses.aggregator);
         assert!(addresses.upstream != addresses.edge && addresses.upstream != addresses.aggregator);
+    }
+
+    #[test]
+    fn customers_come_back_to_the_aggregator_wherever_it_listens() {
+        let folder = std::env::temp_dir().join(format!("xtask-{}-return", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut settings = Settings::open(&folder).unwrap();
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let addresses = listen(any, address("0.0.0.0:0").unwrap()).check().unwrap();
+        addresses.write_to(&mut settings);
+        let port = addresses.aggregator.port();
+        assert_eq!(settings.get("STRIPE_RETURN_URLS").unwrap(), format!("http://127.0.0.1:{port}/"));
+        std::fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]

@@ -12,11 +12,12 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 /// What is written, in this order; other settings live for one run only.
-const WRITTEN: [&str; 16] = [
+const WRITTEN: [&str; 18] = [
     "EDGE_URL",
     "AGGREGATOR_URL",
     "UPSTREAM_URL",
     "PROJECT_ID",
+    "METER_PROJECT",
     "PROJECT_KEY",
     "TEST_PROJECT_KEY",
     "ADMIN_TOKEN",
@@ -29,9 +30,10 @@ const WRITTEN: [&str; 16] = [
     "STRIPE_API_BASE",
     "STRIPE_SECRET_KEY",
     "STRIPE_WEBHOOK_SECRET",
+    "STRIPE_RETURN_URLS",
 ];
 /// What the programs may see; the demo's own keys and tokens are not theirs.
-const GIVEN: [&str; 17] = [
+const GIVEN: [&str; 18] = [
     "EDGE_URL",
     "AGGREGATOR_URL",
     "UPSTREAM_URL",
@@ -46,6 +48,7 @@ const GIVEN: [&str; 17] = [
     "STRIPE_API_BASE",
     "STRIPE_SECRET_KEY",
     "STRIPE_WEBHOOK_SECRET",
+    "STRIPE_RETURN_URLS",
     "FAKE_STRIPE_LISTEN",
     "FAKE_STRIPE_WEBHOOK",
     "FAKE_STRIPE_STATE",

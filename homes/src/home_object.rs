@@ -92,6 +92,7 @@ impl HomeObject {
     ///
     /// # Errors
     /// When the rows cannot be read; nothing was noted then.
+    #[expect(clippy::too_many_arguments, reason = "JavaScript hands over plain values only")]
     pub fn observe(
         &self,
         name: &str,

@@ -45,9 +45,9 @@ impl SubHome {
         let load = self.crowd.load();
         let busy = load > HOLD && offer.units == 0 && refusals.is_empty();
         let hold_ms = if busy { self.crowd.hold_slot(now) } else { 0 };
-        let mut lease = Box::new(self.lease(now, m, period, &situation, &offer));
+        let mut lease = Box::new(self.lease(now, period, &situation, &offer));
         self.hand_out(now, period, m, &offer);
-        lease.refusals = refusals;
+        (lease.refusals, lease.revoked) = (refusals, self.revoked(now, m));
         (lease.hold_ms, lease.lanes, lease.ack) = (hold_ms, lanes(load), self.desk.acked(m.holder));
         Some(lease)
     }
@@ -157,7 +157,7 @@ impl SubHome {
         }
     }
 
-    fn lease(&self, now: Timestamp, m: &Contact, period: Period, s: &Situation, offer: &Offer) -> Lease {
+    fn lease(&self, now: Timestamp, period: Period, s: &Situation, offer: &Offer) -> Lease {
         let stock = &self.ware.stock;
         let current = stock.slots.iter().find(|slot| slot.from <= now && now < slot.until);
         let (home_now, slack) = self.home_time(now);
@@ -188,7 +188,7 @@ impl SubHome {
             agents: offer.agents.clone(),
             fresh_ms: stock.fresh_until.ms_since(now).min(FRESH_MS),
             refusals: Vec::new(),
-            revoked: self.revoked(now, m),
+            revoked: Vec::new(),
             hold_ms: 0,
             report_ms: s.report_ms(offer),
             lanes: 1,

@@ -1,6 +1,7 @@
 //! The worker in a real workerd, with everything behind it.
 
 mod again;
+mod at_once;
 mod clock;
 mod crashes;
 mod examples;

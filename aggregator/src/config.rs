@@ -18,6 +18,7 @@ use shared::sign::{Purpose, SigningKeys};
 use shared::whole::whole;
 
 pub use self::server::Server;
+use crate::http::{ADDRESS_CONNECTIONS, CONNECTIONS_MAX};
 use crate::policy::Basis;
 use crate::store::Database;
 use crate::stripe::account::ReturnUrls;
@@ -150,6 +151,8 @@ pub struct StripeSettings {
 pub struct Config {
     /// Where to listen.
     pub listen: SocketAddr,
+    /// How many connections one address has at once; `None` where all come through a proxy.
+    pub address_connections: Option<usize>,
     /// Where the books are.
     pub database: Database,
     /// Where policies are pushed to.
@@ -215,6 +218,7 @@ impl Config {
         let listen = reader.value("METER_LISTEN", "127.0.0.1:8080", |text| {
             text.parse().map_err(|_| format!("got {text:?}, accepted is address:port such as 127.0.0.1:8080"))
         });
+        let address_connections = address_connections(&mut reader);
         let database = reader.value("DATABASE_URL", "sqlite://meter.db", Database::parse);
         let edge_url = reader.value("EDGE_URL", "http://127.0.0.1:8787", EdgeUrl::parse);
         let key_secrets = reader.value("METER_KEY_SECRETS", "", secrets);
@@ -245,8 +249,8 @@ impl Config {
         else {
             return Err(ConfigError(problems));
         };
-        let (Some(webhook_rules), Some(webhook_seal), Some((server, project))) =
-            (webhook_rules, webhook_seal, asked_of)
+        let (Some(webhook_rules), Some(webhook_seal), Some((server, project)), Some(address_connections)) =
+            (webhook_rules, webhook_seal, asked_of, address_connections)
         else {
             return Err(ConfigError(problems));
         };
@@ -261,6 +265,7 @@ impl Config {
                 Some(log_format),
             ) => Ok(Self {
                 listen,
+                address_connections,
                 database,
                 edge_url,
                 key_secrets,
@@ -325,6 +330,7 @@ impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             listen,
+            address_connections,
             database,
             edge_url,
             key_secrets,
@@ -358,6 +364,8 @@ impl fmt::Display for Config {
             let base = base.as_deref().unwrap_or("Stripe");
             write!(f, " STRIPE_SECRET_KEY={key:?} STRIPE_WEBHOOK_SECRET={secrets:?} STRIPE_API_BASE={base}")?;
         }
+        let per_address = address_connections.map_or_else(|| "none".to_owned(), |count| count.to_string());
+        write!(f, " METER_CONNECTIONS_PER_ADDRESS={per_address}")?;
         if *test { write!(f, " METER_TEST=1") } else { Ok(()) }
     }
 }
@@ -383,6 +391,17 @@ impl Reader<'_> {
 /// Versioned secrets, where there are any.
 fn secrets(text: &str) -> Result<Option<KeySecrets>, String> {
     if text.is_empty() { Ok(None) } else { KeySecrets::parse(text).map(Some) }
+}
+
+/// The outer `None` is a refusal.
+#[expect(clippy::option_option, reason = "not accepted and not limited are two things")]
+fn address_connections(reader: &mut Reader<'_>) -> Option<Option<usize>> {
+    let default = ADDRESS_CONNECTIONS.to_string();
+    reader.value("METER_CONNECTIONS_PER_ADDRESS", &default, |text| {
+        let count = whole(text).filter(|count| (1..=CONNECTIONS_MAX).contains(count));
+        let accepted = || format!("got {text:?}, accepted are 1 to {CONNECTIONS_MAX}, and none");
+        if text == "none" { Ok(None) } else { count.map(Some).ok_or_else(accepted) }
+    })
 }
 
 fn webhook_rules(reader: &mut Reader<'_>) -> Option<Rules> {
@@ -479,6 +498,9 @@ mod tests {
         let config = read(&[("METER_LISTEN", " ")]).unwrap();
         assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
         assert_eq!(config.database.to_string(), "sqlite://meter.db");
+        assert_eq!(config.address_connections, Some(100));
+        let proxied = read(&[("METER_CONNECTIONS_PER_ADDRESS", "none")]).unwrap();
+        assert_eq!(proxied.address_connections, None);
         assert_eq!(
             config.edge_url.join("/internal/policy").unwrap().to_string(),
             "http://127.0.0.1:8787/internal/policy"
@@ -491,6 +513,9 @@ mod tests {
     fn what_cannot_be_meant_is_refused_by_name() {
         let cases = [
             ("METER_LISTEN", "8080"),
+            ("METER_CONNECTIONS_PER_ADDRESS", "0"),
+            ("METER_CONNECTIONS_PER_ADDRESS", "4097"),
+            ("METER_CONNECTIONS_PER_ADDRESS", "all"),
             ("DATABASE_URL", "sqlite::memory:"),
             ("DATABASE_URL", "sqlite://x.db?mode=memory"),
             ("DATABASE_URL", "mysql://user:hunter2@db/x"),

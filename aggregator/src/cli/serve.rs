@@ -15,7 +15,7 @@ use crate::app::{App, Parts};
 use crate::clock::Clock;
 use crate::clock_peers::ClockPeers;
 use crate::config::{Config, LogFormat, StripeSettings};
-use crate::http::{self, Readiness, Requests, Streams, Timeouts};
+use crate::http::{self, CONNECTIONS_MAX, Connections, RESERVE_MAX, Readiness, Requests, Streams, Timeouts};
 use crate::jobs::edge_client::EdgeClient;
 use crate::jobs::webhooks::{self, Resolver, Sender};
 use crate::jobs::{
@@ -27,6 +27,9 @@ use crate::store::{Applied, Intake, Store, WhenMissing};
 use crate::stripe::account::Account;
 use crate::stripe::client::Stripe;
 use crate::stripe::inbox::Inbox;
+
+/// Files that are open beside connections from outside: the books, their log, and connections of ours to others.
+const OWN_FILES_MAX: usize = 256;
 
 pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     prepare(&config)?;
@@ -92,7 +95,8 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
         // Live streams have no end of their own.
         watched.streams.end();
     };
-    http::serve(listener, http::router(app.clone()), app.timeouts, stop).await;
+    let connections = Connections { all: connections()?, address: config.address_connections };
+    http::serve(listener, http::router(app.clone()), app.timeouts, connections, stop).await;
     jobs.shutdown().await;
     app.store.close().await;
     tracing::info!("meter has stopped");
@@ -151,6 +155,24 @@ pub(super) fn start_log(config: &Config, filter: &str) -> anyhow::Result<()> {
         LogFormat::Json => log.json().init(),
     }
     Ok(())
+}
+
+/// How many connections may be open at once: where a connection has no file left, the books have none either.
+fn connections() -> anyhow::Result<usize> {
+    let (files, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let others = RESERVE_MAX.saturating_add(OWN_FILES_MAX);
+    let files = usize::try_from(files).unwrap_or(usize::MAX);
+    let all = files.saturating_sub(others).min(CONNECTIONS_MAX);
+    if all < CONNECTIONS_MAX {
+        let wanted = CONNECTIONS_MAX.saturating_add(others);
+        tracing::warn!(
+            files,
+            wanted,
+            connections = all,
+            "few files may be open: so few connections are accepted"
+        );
+    }
+    Ok(all)
 }
 
 async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {

@@ -9,11 +9,11 @@ use shared::problem::ErrorCode;
 use shared::sign::{Purpose, SIGNATURE_HEADER, SignatureError, Signed};
 use shared::units::Units;
 use shared::wire::{DENIED_MAX, FLUSH_CELLS_MAX, Flush, FlushAck, Merged};
-use tokio::sync::Semaphore;
 
 use super::body::{self, Fields};
 use super::failure::Failure;
 use super::field::Field;
+use super::places::Place;
 use super::route::{Route, Who};
 use crate::app::App;
 use crate::book::Book;
@@ -21,9 +21,6 @@ use crate::store::Asking;
 
 /// The largest flush: 1,000 cells with the longest agent names fit three times.
 const FLUSH_BYTES_MAX: usize = 1024 * 1024;
-
-/// Bodies that are read at once: until one is whole, nobody knows whether a home sends it.
-static READING: Semaphore = Semaphore::const_new(256);
 
 /// A flush's fields; others are tolerated, so that releases can differ.
 const FLUSH: &[Field] = &[
@@ -91,15 +88,26 @@ async fn authenticated(app: &App, head: &Parts, body: Body) -> Result<Flush, Fai
     if !shared::sign::names_key(signature, &app.signing_keys, Purpose::Edge) {
         return Err(refused(SignatureError::Rejected));
     }
-    let place = READING.try_acquire().map_err(|_| Failure::not_ready())?;
+    let place = head.extensions.get::<Place>();
+    let reading = place.map(|place| place.read_body().ok_or_else(too_many)).transpose()?;
     let body = body::read(app, &head.headers, body, FLUSH_BYTES_MAX).await?;
-    drop(place);
+    drop(reading);
     let path = head.uri.path_and_query().map_or("", |path| path.as_str());
     Signed { method: head.method.as_str(), path, body: &body }
         .verify(signature, &app.signing_keys, Purpose::Edge, app.clock.now())
         .map_err(refused)?;
+    if let Some(place) = place {
+        place.take_for_ours();
+    }
     body::require_json(&head.headers)?;
     parse(&body)
+}
+
+fn too_many() -> Failure {
+    Failure::new(
+        ErrorCode::NotReady,
+        "Too many bodies are on their way to here. Nothing was changed; send the request again.",
+    )
 }
 
 fn refused(error: SignatureError) -> Failure {

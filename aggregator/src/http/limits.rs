@@ -1,12 +1,14 @@
 //! What every request must keep to before anything else looks at it.
 
 use axum::extract::Request;
+use axum::http::uri::Authority;
 use axum::http::{HeaderValue, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use shared::problem::ErrorCode;
 
 use super::failure::Failure;
+use super::places::Place;
 
 /// The longest path and query.
 pub const URI_BYTES_MAX: usize = 8 * 1024;
@@ -17,7 +19,7 @@ pub const HEADERS_BYTES_MAX: usize = 16 * 1024;
 /// What a header line has beside its name and value: `": "` and the line's end.
 const HEADER_LINE_BYTES: usize = 4;
 
-/// Refuses heads that are too large or have no single host, and marks every answer as not to be kept.
+/// Refuses what its connection's place is not for, heads that are too large or have no single host, and marks every answer as not to be kept.
 pub(super) async fn keep(request: Request, next: Next) -> Response {
     let mut answer = match refusal(&request) {
         Some(failure) => failure.into_response(),
@@ -31,6 +33,12 @@ pub(super) async fn keep(request: Request, next: Next) -> Response {
 }
 
 fn refusal(request: &Request) -> Option<Failure> {
+    if request.extensions().get::<Place>().is_some_and(|place| !place.is_for(request.uri().path())) {
+        return Some(Failure::new(
+            ErrorCode::NotReady,
+            "Too many connections are open, here or from your address. Use fewer, and come back in a few seconds.",
+        ));
+    }
     let uri_bytes = request.uri().path_and_query().map_or(0, |path| path.as_str().len());
     let header_bytes: usize = request
         .headers()
@@ -52,7 +60,22 @@ fn refusal(request: &Request) -> Option<Failure> {
             ErrorCode::BadRequest,
             format!("The request has {hosts} Host headers, accepted is one."),
         ))
+    } else if request.headers().get(header::HOST).is_some_and(|host| !is_authority(host.as_bytes())) {
+        Some(Failure::new(
+            ErrorCode::BadRequest,
+            "The Host header is no name or address, with or without port.",
+        ))
+    } else if !request.uri().path().starts_with('/') {
+        // `OPTIONS *` and `CONNECT host:443`: nothing of ours is there.
+        Some(Failure::new(
+            ErrorCode::BadRequest,
+            "The request names no path, accepted is one such as /healthz.",
+        ))
     } else {
         None
     }
+}
+
+fn is_authority(host: &[u8]) -> bool {
+    !host.contains(&b'@') && Authority::try_from(host).is_ok()
 }

@@ -476,7 +476,8 @@ async fn the_clocks_of_the_edge_and_the_simulated_stripe_move_along() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let peer = format!("http://{}", listener.local_addr().unwrap());
     let timeouts = aggregator::http::Timeouts::default();
-    tokio::spawn(aggregator::http::serve(listener, router, timeouts, std::future::pending()));
+    let connections = aggregator::http::Connections::default();
+    tokio::spawn(aggregator::http::serve(listener, router, timeouts, connections, std::future::pending()));
     let mut advance = meter(&folder, "clock advance 3d --json");
     advance.env("METER_TEST", "1").env("EDGE_URL", &peer).env("STRIPE_API_BASE", &peer);
     let moved = tokio::task::spawn_blocking(move || advance.output()).await.unwrap().unwrap();

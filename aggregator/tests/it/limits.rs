@@ -10,14 +10,10 @@ use tokio::net::TcpStream;
 use crate::support::{Folder, Meter, noon, read_answer, request, sign};
 
 /// Short enough for tests, long enough for a busy machine.
-const QUICK: Timeouts = Timeouts {
-    head: Duration::from_millis(400),
-    body: Duration::from_millis(400),
-    stop: Duration::from_secs(5),
-};
-
 async fn quick() -> Meter {
-    Meter::start_with(Folder::new(), Clock::manual(noon()), QUICK).await
+    let short = Duration::from_millis(400);
+    let timeouts = Timeouts { head: short, body: short, stop: Duration::from_secs(5), ..Timeouts::default() };
+    Meter::start_with(Folder::new(), Clock::manual(noon()), timeouts).await
 }
 
 /// A request to /healthz whose header lines have that many bytes in all, as the limit counts them.
@@ -51,6 +47,16 @@ async fn heads_that_are_too_large_are_told_which_limit_they_broke() {
         ("101 header lines", lines(99), 431, ""),
         ("no host", host(""), 400, "bad_request"),
         ("two hosts", host("host: a\r\nhost: b\r\n"), 400, "bad_request"),
+        ("an empty host", host("host: \r\n"), 400, "bad_request"),
+        ("a host with a path", host("host: a/b\r\n"), 400, "bad_request"),
+        ("a host with a user", host("host: a@b\r\n"), 400, "bad_request"),
+        ("a host of two words", host("host: a b\r\n"), 400, "bad_request"),
+        ("a host with a port", host("host: meter.example:8080\r\n"), 200, ""),
+        ("an address", host("host: [::1]:8080\r\n"), 200, ""),
+        ("no path", request("OPTIONS", "*", &[], ""), 400, "bad_request"),
+        ("no path to get", request("GET", "*", &[], ""), 400, "bad_request"),
+        ("a tunnel", request("CONNECT", "a:443", &[], ""), 400, "bad_request"),
+        ("a whole address", request("GET", "http://a/healthz", &[], ""), 200, ""),
         ("a header without colon", host("host: a\r\nnonsense\r\n"), 400, ""),
         ("a control in a header", host("host: a\r\nx: a\u{0}b\r\n"), 400, ""),
         ("no HTTP", "hello\r\n\r\n".to_owned(), 400, ""),

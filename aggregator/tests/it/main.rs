@@ -14,6 +14,7 @@ mod backend;
 mod bodies;
 mod calls;
 mod cli;
+mod connections;
 mod copy;
 mod durability;
 mod errors;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use aggregator::config::EdgeUrl;
-use aggregator::http::{self, Timeouts};
+use aggregator::http::{self, Connections, Timeouts};
 use aggregator::jobs::edge_client::EdgeClient;
 use aggregator::jobs::{policy_push, policy_turn};
 use aggregator::project::{ProjectChange, Setting};
@@ -54,7 +54,13 @@ impl Edge {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = EdgeUrl::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
         let router = Router::new().route(shared::wire::POLICY_PATH, post(install));
-        tokio::spawn(http::serve(listener, router, Timeouts::default(), std::future::pending()));
+        tokio::spawn(http::serve(
+            listener,
+            router,
+            Timeouts::default(),
+            Connections::default(),
+            std::future::pending(),
+        ));
         EdgeClient::new(url).unwrap()
     }
 

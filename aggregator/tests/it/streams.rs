@@ -159,7 +159,8 @@ async fn streams_end_when_the_process_stops_and_when_the_token_is_revoked() {
 
 #[tokio::test]
 async fn nobody_takes_the_streams_of_others() {
-    let (meter, _) = demo().await;
+    let meter = Meter::start_behind_a_proxy().await;
+    meter.project("demo", Plan::Community).await;
     let mut open = Vec::new();
     let mut refusals = Vec::new();
     for project in 0..STREAMS_MAX.div_euclid(PROJECT_STREAMS_MAX) {

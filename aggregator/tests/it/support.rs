@@ -8,7 +8,7 @@ use std::time::Duration;
 use aggregator::access::{Role, Scope};
 use aggregator::app::{App, Parts};
 use aggregator::clock::Clock;
-use aggregator::http::{self, Readiness, Requests, Streams, Timeouts};
+use aggregator::http::{self, Connections, Readiness, Requests, Streams, Timeouts};
 use aggregator::metrics::Metrics;
 use aggregator::policy::Basis;
 use aggregator::project::{NewProject, Setting};
@@ -134,12 +134,25 @@ impl Meter {
     }
 
     async fn start_as(folder: Folder, clock: Clock, timeouts: Timeouts, webhooks: Settings) -> Self {
-        Self::start_parts((folder, clock, timeouts, basis()), webhooks, |_, _| None).await
+        let parts = (folder, clock, timeouts, Connections::default(), basis());
+        Self::start_parts(parts, webhooks, |_, _| None).await
+    }
+
+    /// A meter that all come to from one address.
+    pub(crate) async fn start_behind_a_proxy() -> Self {
+        Self::start_connected(Timeouts::default(), Connections { address: None, ..Connections::default() })
+            .await
+    }
+
+    pub(crate) async fn start_connected(timeouts: Timeouts, connections: Connections) -> Self {
+        let parts = (Folder::new(), Clock::manual(noon()), timeouts, connections, basis());
+        Self::start_parts(parts, webhooks(), |_, _| None).await
     }
 
     /// A meter whose policies are compiled from this.
     pub(crate) async fn start_on(basis: Basis) -> Self {
-        let parts = (Folder::new(), Clock::manual(noon()), Timeouts::default(), basis);
+        let (timeouts, connections) = (Timeouts::default(), Connections::default());
+        let parts = (Folder::new(), Clock::manual(noon()), timeouts, connections, basis);
         Self::start_parts(parts, webhooks(), |_, _| None).await
     }
 
@@ -148,12 +161,12 @@ impl Meter {
         clock: Clock,
         account: impl FnOnce(&Store, &Clock) -> Account,
     ) -> Self {
-        let parts = (Folder::new(), clock, Timeouts::default(), basis());
+        let parts = (Folder::new(), clock, Timeouts::default(), Connections::default(), basis());
         Self::start_parts(parts, webhooks(), |store, clock| Some(account(store, clock))).await
     }
 
     async fn start_parts(
-        (folder, clock, timeouts, basis): (Folder, Clock, Timeouts, Basis),
+        (folder, clock, timeouts, connections, basis): (Folder, Clock, Timeouts, Connections, Basis),
         webhooks: Settings,
         account: impl FnOnce(&Store, &Clock) -> Option<Account>,
     ) -> Self {
@@ -178,9 +191,13 @@ impl Meter {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
-        let server = tokio::spawn(http::serve(listener, http::router(app.clone()), timeouts, async move {
-            drop(stopped.await);
-        }));
+        let server = tokio::spawn(http::serve(
+            listener,
+            http::router(app.clone()),
+            timeouts,
+            connections,
+            async move { drop(stopped.await) },
+        ));
         Self { app, address, folder, stop: Some(stop), server }
     }
 

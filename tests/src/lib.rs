@@ -24,3 +24,4 @@ pub mod usage;
 mod program;
 mod scratch;
 mod secrets;
+mod small_disk;

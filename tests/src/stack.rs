@@ -22,6 +22,7 @@ use crate::poll::eventually;
 use crate::program::{Program, tail};
 use crate::scratch::Scratch;
 use crate::secrets::Secrets;
+use crate::small_disk;
 
 /// A part that has not answered after this long will not; generous, because the machine is shared.
 const READY_MAX: Duration = Duration::from_secs(30);
@@ -82,6 +83,8 @@ pub struct Options {
     pub example: Option<&'static str>,
     /// Whether the test makes the edge panic.
     pub panics: bool,
+    /// The part whose data is on a small disk of its own, which [`Stack::fill`] fills.
+    pub small_disk: Option<Part>,
     /// Parts that the test starts by itself later.
     pub later: Vec<Part>,
 }
@@ -145,6 +148,7 @@ impl Stack {
             finished: false,
         };
         fs::create_dir(stack.homes())?;
+        fs::create_dir(stack.books())?;
         let wanted = |part: &Part| !stack.options.later.contains(part);
         let is_ours = |part: &Part| match part {
             Part::Aggregator | Part::Edge => true,
@@ -283,7 +287,11 @@ impl Stack {
     /// As [`Stack::meter`].
     pub fn meter_with(&self, arguments: &[&str], settings: &[(&str, &str)]) -> Result<String> {
         let mut command = Command::new(&self.parts.meter);
-        let command = self.with_environment(&mut command).args(arguments).envs(settings.iter().copied());
+        command.args(arguments);
+        if self.options.small_disk == Some(Part::Aggregator) {
+            command = small_disk::beside(self.process(Part::Aggregator)?, &command);
+        }
+        let command = self.with_environment(&mut command).envs(settings.iter().copied());
         let output = command.output()?;
         let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
         ensure!(
@@ -294,6 +302,24 @@ impl Stack {
             said(&output.stderr)
         );
         Ok(said(&output.stdout))
+    }
+
+    /// Takes all the room that is left on the small disk.
+    ///
+    /// # Errors
+    /// When there is no small disk, or it cannot be written to.
+    pub fn fill(&self) -> Result<()> {
+        let (process, folder) = self.small_disk()?;
+        small_disk::fill(process, &folder)
+    }
+
+    /// Gives back the room that [`Stack::fill`] took.
+    ///
+    /// # Errors
+    /// When none was taken.
+    pub fn make_room(&self) -> Result<()> {
+        let (process, folder) = self.small_disk()?;
+        small_disk::make_room(process, &folder)
     }
 
     /// Every file that the homes have stored, with its size and content.
@@ -348,6 +374,17 @@ impl Stack {
         Ok(())
     }
 
+    /// The process that sees the small disk, and where.
+    fn small_disk(&self) -> Result<(u32, PathBuf)> {
+        let part = self.options.small_disk.context("no part has a small disk")?;
+        Ok((self.process(part)?, self.data(part)))
+    }
+
+    fn process(&self, part: Part) -> Result<u32> {
+        let running = self.running.iter().find(|(running, _)| *running == part);
+        Ok(running.with_context(|| format!("the {} is not running", part.name()))?.1.pid())
+    }
+
     fn take(&mut self, part: Part) -> Result<Program> {
         let at = self.running.iter().position(|(running, _)| *running == part);
         let at = at.with_context(|| format!("the {} is not running", part.name()))?;
@@ -361,6 +398,9 @@ impl Stack {
             Part::Upstream => Command::new(&self.parts.demo_upstream),
             Part::Stripe => Command::new(&self.parts.fake_stripe),
         };
+        if self.options.small_disk == Some(part) {
+            command = small_disk::on_small_disk(&command, &self.data(part));
+        }
         self.with_environment(&mut command);
         if part == Part::Replica {
             command.env("METER_LISTEN", self.replica.to_string());
@@ -432,7 +472,7 @@ impl Stack {
     }
 
     fn with_environment<'a>(&self, command: &'a mut Command) -> &'a mut Command {
-        let file = self.scratch.path().join("meter.db");
+        let file = self.books().join("meter.db");
         let database =
             self.options.database.clone().unwrap_or_else(|| format!("sqlite://{}", file.display()));
         if self.options.stripe {
@@ -488,6 +528,18 @@ impl Stack {
             }
         }
         Ok(())
+    }
+
+    /// The folder of what that part stores.
+    fn data(&self, part: Part) -> PathBuf {
+        match part {
+            Part::Edge => self.homes(),
+            Part::Aggregator | Part::Replica | Part::Upstream | Part::Stripe => self.books(),
+        }
+    }
+
+    fn books(&self) -> PathBuf {
+        self.scratch.path().join("books")
     }
 
     fn homes(&self) -> PathBuf {

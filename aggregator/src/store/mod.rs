@@ -255,9 +255,13 @@ impl Store {
     /// When it does not.
     pub async fn check_writable(&self) -> Result<(), StoreError> {
         let mut tx = self.writer.begin_with(self.dialect.begin_projects()).await?;
-        sqlx::query("INSERT INTO setting (name, value) VALUES ('written', 'yes') ON CONFLICT (name) DO UPDATE SET value = 'yes'")
-            .execute(&mut *tx)
-            .await?;
+        // SQLite writes nothing where nothing changes, and would say on a full disk that it could.
+        sqlx::query(
+            "INSERT INTO setting (name, value) VALUES ('written', 'yes')
+             ON CONFLICT (name) DO UPDATE SET value = CASE setting.value WHEN 'yes' THEN 'again' ELSE 'yes' END",
+        )
+        .execute(&mut *tx)
+        .await?;
         Ok(tx.commit().await?)
     }
 

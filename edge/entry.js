@@ -27,11 +27,12 @@ const ASKED_BY_ADDRESS = '/v1/check?kind=';
 const PLAIN = /^https?:\/\/[^/?#@\\]+(?:\/[\w~-]+)+(?:\?[\w~=&-]*)?$/;
 
 // The address as it will be forwarded: what the gate judges and signs must be what the upstream gets,
-// so `/v1/verify/../admin` is resolved before anybody looks at it. Empty where there is no such address.
+// so `/v1/verify/../admin` is resolved before anybody looks at it. Empty where there is no such address, as for
+// `OPTIONS *`, which the platform puts behind the host.
 function target(url) {
   if (PLAIN.test(url)) return url.slice(url.indexOf('/', 8));
   const parsed = URL.parse(url);
-  return parsed ? parsed.pathname + parsed.search : '';
+  return parsed && !parsed.host.includes('*') ? parsed.pathname + parsed.search : '';
 }
 
 const count = text => {
@@ -146,15 +147,23 @@ async function forward(env, ctx, request, { path, ours }, lines) {
   headers.set('Palveron-Key-Id', key);
   headers.set('Palveron-Signature', signature);
   let response, status = 0, seen, broken;
-  let { body } = request;
+  let { body } = request, signal;
   // What announces no length is counted while it comes.
   if (body && !headers.has('content-length')) {
-    body = limited(body, meter.forwardBytesMax(), error => { broken = error; });
+    // A stream that only fails would end as a whole body does.
+    const call = new AbortController();
+    ({ signal } = call);
+    body = limited(body, meter.forwardBytesMax(), error => {
+      broken = error;
+      call.abort(error);
+    });
   }
   try {
     const upstream = await peer(env, 'UPSTREAM', 'UPSTREAM_URL').fetch(path, {
-      method: request.method, headers, body, redirect: 'manual',
+      method: request.method, headers, body, redirect: 'manual', signal,
     });
+    // Whoever answers a body that was broken off has not seen the whole of it.
+    if (broken) throw broken;
     response = new Response(upstream.body, upstream);
     status = upstream.status;
   } catch (error) {

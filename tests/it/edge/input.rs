@@ -7,7 +7,7 @@ use shared::problem::ErrorCode::{self, *};
 use tests::client::Call;
 use tests::project::{Limits, Project};
 use tests::raw::{Wire, exchange};
-use tests::stack::Stack;
+use tests::stack::{Part, Stack};
 
 /// A stack, a project with one unit used, and the numbers before the bad input came.
 async fn prepared(id: &str) -> Result<(Stack, Project, String)> {
@@ -241,5 +241,26 @@ async fn requests_that_two_readers_would_read_differently_are_refused() -> Resul
         let answer = exchange(stack.edge(), &request).await?;
         assert_eq!(answer.status(), Some(400), "{request}: {}", answer.text());
     }
+    unchanged(stack, &project, &before).await
+}
+
+#[tokio::test]
+async fn bodies_that_are_framed_wrongly_and_addresses_that_are_none_are_400_without_a_word_in_the_log()
+-> Result<()> {
+    let (stack, project, before) = prepared("framing").await?;
+    let auth = format!("Host: edge\r\nAuthorization: Bearer {}\r\n", project.key);
+    for path in ["/v1/check", "/v1/observe", "/internal/policy"] {
+        for size in ["g", "-1", "0x2", "", "fffffffffffffffff"] {
+            let head = format!("POST {path} HTTP/1.1\r\n{auth}Transfer-Encoding: chunked\r\n\r\n");
+            let answer = exchange(stack.edge(), format!("{head}{size}\r\n{{}}\r\n0\r\n\r\n")).await?;
+            assert_eq!(answer.status(), Some(400), "{path} {size:?}: {}", answer.text());
+        }
+    }
+    for method in ["OPTIONS", "GET", "POST"] {
+        let answer = exchange(stack.edge(), format!("{method} * HTTP/1.1\r\n{auth}\r\n")).await?;
+        assert_eq!(answer.status(), Some(400), "{method}: {}", answer.text());
+    }
+    let log = stack.log(Part::Edge)?;
+    assert!(!log.contains("failed") && !log.contains("did not answer"), "{log}");
     unchanged(stack, &project, &before).await
 }

@@ -7,6 +7,7 @@ mod crashes;
 mod examples;
 mod fleet;
 mod forward;
+mod forwarded_bodies;
 mod input;
 mod keys;
 mod late;

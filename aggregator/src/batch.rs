@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use shared::cell::{Cell, CellKey, Counts};
+use shared::denials::Denials;
 use shared::time::Day;
 use shared::units::Units;
 
@@ -13,6 +14,9 @@ const MINUTES_PER_DAY: u64 = 1_440;
 
 /// More LLM tokens than any model reads in one call; a cell that says more is not believed.
 const TOKENS_PER_UNIT_MAX: u64 = 16_000_000;
+
+/// Ten million refused requests a second for a whole day: no edge has as many.
+const DENIALS_MAX: u64 = 1_000_000_000_000;
 
 /// Why a cell was set aside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,19 +65,20 @@ impl Batch {
     /// `rpm_max` is the largest that the project ever had, `today` the day of the aggregator's clock.
     #[must_use]
     pub fn prepare(cells: &[Cell], rpm_max: u32, today: Day) -> Self {
-        let mut merged: BTreeMap<&CellKey, Counts> = BTreeMap::new();
+        let mut merged: BTreeMap<&CellKey, (Counts, Denials)> = BTreeMap::new();
         let mut batch = Self::default();
         for cell in cells {
             // A cell is judged before it is merged, so that a lie does not take a true report with it.
             match doubt(cell, rpm_max, today) {
                 Some(reason) => batch.doubted.push((cell.clone(), reason)),
                 None => {
-                    let counts = merged.entry(&cell.key).or_default();
-                    *counts = counts.merge(cell.counts);
+                    let (counts, denials) = merged.entry(&cell.key).or_default();
+                    (*counts, *denials) = (counts.merge(cell.counts), denials.merge(cell.denials));
                 }
             }
         }
-        batch.cells = merged.into_iter().map(|(key, counts)| Cell { key: key.clone(), counts }).collect();
+        let cell = |(key, (counts, denials)): (&CellKey, _)| Cell { key: key.clone(), counts, denials };
+        batch.cells = merged.into_iter().map(cell).collect();
         batch
     }
 }
@@ -85,6 +90,8 @@ fn doubt(cell: &Cell, rpm_max: u32, today: Day) -> Option<Doubt> {
     let units_max = Units::new(units_max);
     if cell.key.day > today.next() {
         Some(Doubt::InFuture)
+    } else if cell.denials.total() > DENIALS_MAX {
+        Some(Doubt::AboveRate)
     } else if units > units_max || anchors > units_max || tokens_in > tokens_max || tokens_out > tokens_max {
         Some(Doubt::AboveRate)
     } else {
@@ -95,6 +102,7 @@ fn doubt(cell: &Cell, rpm_max: u32, today: Day) -> Option<Doubt> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use shared::denials::DenialReason;
     use shared::ids::AgentId;
     use shared::kind::Kind;
 
@@ -106,6 +114,7 @@ mod tests {
                 agent: AgentId::parse(agent).unwrap(),
             },
             counts: Counts { units: Units::new(units), ..Counts::default() },
+            denials: Denials::NONE,
         }
     }
 
@@ -140,6 +149,16 @@ mod tests {
         ] {
             assert_eq!(prepare(&[with(lie)]).doubted.len(), 1, "{lie:?}");
         }
+    }
+
+    #[test]
+    fn what_is_refused_is_bounded_and_merged_beside_what_is_counted() {
+        let of = |count| Cell {
+            denials: Denials::of(DenialReason::RateLimited, count),
+            ..cell("2026-11-23", "a", 1)
+        };
+        let batch = prepare(&[of(1_000_000_000_001), of(7), of(5), cell("2026-11-23", "a", 1)]);
+        assert_eq!((batch.cells, batch.doubted.len()), (vec![of(7)], 1));
     }
 
     #[test]

@@ -73,7 +73,7 @@ mod tests {
         };
         let counts =
             Counts { units: Units::new(units), tokens_in: Units::new(tokens_in), ..Counts::default() };
-        Cell { key, counts }
+        Cell { key, counts, denials: shared::denials::Denials::NONE }
     }
 
     #[test]

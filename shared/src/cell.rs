@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::denials::Denials;
 use crate::ids::AgentId;
 use crate::json::{Read, Write};
 use crate::kind::Kind;
@@ -110,6 +111,9 @@ pub struct Cell {
     /// What it has counted so far.
     #[serde(flatten)]
     pub counts: Counts,
+    /// Requests that were refused so far; never billed.
+    #[serde(default, skip_serializing_if = "Denials::is_empty")]
+    pub denials: Denials,
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use alloc::string::{String, ToString};
 
 use serde::{Deserialize, Serialize};
 
+use crate::denials::DenialReason;
 use crate::ids::{AgentId, KeyId};
 use crate::json::{Read, Write};
 use crate::kind::Kind;
@@ -67,18 +68,23 @@ impl Denial {
         matches!(self, Self::QuotaExhausted | Self::QuotaContended)
     }
 
+    /// What it is counted as.
+    #[must_use]
+    pub fn reason(self) -> DenialReason {
+        match self {
+            Self::KeyRevoked => DenialReason::Unauthorized,
+            Self::Suspended => DenialReason::ProjectSuspended,
+            Self::AgentLimit | Self::AgentQuota => DenialReason::AgentLimit,
+            Self::RateLimited => DenialReason::RateLimited,
+            Self::QuotaExhausted => DenialReason::QuotaExhausted,
+            Self::QuotaContended => DenialReason::QuotaContended,
+        }
+    }
+
     /// The error that the client sees.
     #[must_use]
     pub fn code(self) -> ErrorCode {
-        match self {
-            Self::KeyRevoked => ErrorCode::Unauthorized,
-            Self::Suspended => ErrorCode::ProjectSuspended,
-            Self::AgentLimit => ErrorCode::AgentLimit,
-            Self::RateLimited => ErrorCode::RateLimited,
-            Self::QuotaExhausted => ErrorCode::QuotaExhausted,
-            Self::QuotaContended => ErrorCode::QuotaContended,
-            Self::AgentQuota => ErrorCode::AgentLimit,
-        }
+        self.reason().code()
     }
 }
 

@@ -114,6 +114,11 @@ impl Routes {
         Ok(Self(routes))
     }
 
+    /// The paths that are forwarded, each with everything below it.
+    pub fn prefixes(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|route| route.prefix.as_str())
+    }
+
     /// The kind of a request to `path` (without its query); the longest matching prefix decides.
     #[must_use]
     pub fn kind_of(&self, path: &str) -> Option<Kind> {

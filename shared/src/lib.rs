@@ -18,6 +18,7 @@ extern crate self as shared;
 
 pub mod cell;
 pub mod decision;
+pub mod denials;
 pub mod home;
 pub mod ids;
 pub mod json;

@@ -6,6 +6,7 @@ use alloc::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
+use crate::denials::Denials;
 use crate::ids::{AgentId, Incarnation, KeyId, ProjectId, SourceId};
 use crate::time::{Day, Period, Timestamp};
 use crate::units::Units;
@@ -46,6 +47,10 @@ described! {
     Units, "Units" => {
         "type": "integer", "minimum": 0, "maximum": 9_007_199_254_740_991_u64,
         "description": "Billable governance requests"
+    };
+    Denials, "Denials" => {
+        "type": "object", "additionalProperties": { "type": "integer", "minimum": 0, "maximum": 9_007_199_254_740_991_u64 },
+        "description": "Requests that were refused, by the code of the answer"
     };
     Day, "Day" => {
         "type": "string", "format": "date", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$",

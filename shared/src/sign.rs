@@ -62,6 +62,12 @@ pub(crate) fn mac_matches(secret: &[u8], parts: &[&[u8]], hex: &str) -> bool {
     }
 }
 
+/// Whether somebody shows the secret that is known; compares in constant time.
+#[must_use]
+pub fn is_same_secret(known: &str, shown: &str) -> bool {
+    mac(known.as_bytes(), &[]).verify_slice(&mac_bytes(shown.as_bytes(), &[])).is_ok()
+}
+
 /// What a signing key is for; a key of one purpose never verifies for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Read, Write)]
 #[serde(rename_all = "lowercase")]

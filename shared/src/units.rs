@@ -7,11 +7,11 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::json::{Error, Read, Reader, Write};
+use crate::json::{Error, Read, Reader, Write, Writer};
 use crate::lease::math::times;
 
 /// A number of units, 0 to 2^53 − 1, so that it crosses JavaScript exactly.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Write)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Units(u64);
 
@@ -68,6 +68,16 @@ impl fmt::Display for Units {
 impl From<u32> for Units {
     fn from(n: u32) -> Self {
         Self(u64::from(n))
+    }
+}
+
+impl Write for Units {
+    fn write(&self, writer: &mut Writer) {
+        writer.number(self.0);
+    }
+
+    fn is_blank(&self) -> bool {
+        *self == Self::ZERO
     }
 }
 

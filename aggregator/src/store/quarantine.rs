@@ -3,6 +3,7 @@
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use shared::cell::{Cell, CellKey, Counts};
+use shared::denials::Denials;
 use shared::ids::{AgentId, Incarnation, Mode, ProjectId, SourceId};
 use shared::kind::Kind;
 use shared::time::Timestamp;
@@ -176,6 +177,8 @@ fn read(row: &DbRow) -> Result<Quarantined, StoreError> {
                 tokens_out: units(row, "tokens_out")?,
                 anchors: units(row, "anchors")?,
             },
+            // What such a cell said of denials is not kept: nothing is billed by it.
+            denials: Denials::NONE,
         },
         reason: name(row, "reason", Doubt::parse)?,
         first_seen: instant(row, "first_seen_ms")?,

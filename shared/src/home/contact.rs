@@ -122,6 +122,7 @@ impl Home {
         for sight in &batch.sights {
             if sight.key.day.number() >= oldest_day && sight.key.day.period() >= oldest {
                 self.see(now, &sight.key, sight.observed);
+                self.note_denials(now, &sight.key, sight.denials);
             }
         }
         for (period, total) in totals {

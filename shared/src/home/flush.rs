@@ -69,7 +69,7 @@ impl Home {
             .cells
             .iter()
             .filter(|(_, cell)| cell.epoch > self.meta.acked)
-            .map(|(key, cell)| Cell { key: key.clone(), counts: cell.counts })
+            .map(|(key, cell)| Cell { key: key.clone(), counts: cell.counts, denials: cell.denials })
             .collect();
         if unflushed.is_empty() && !self.has_untold_denials() {
             return None;

@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cell::{CellKey, Counts};
 use crate::decision::{Ask, Denial, Numbers, Verdict};
+use crate::denials::Denials;
 use crate::ids::{AgentId, IdError, Incarnation, Mode, ProjectId};
 use crate::json::{Error, Read, Reader, Write, Writer};
 use crate::lease::message::HolderId;
@@ -113,7 +114,15 @@ impl fmt::Display for HomeName {
 struct OpenCell {
     #[serde(flatten)]
     counts: Counts,
+    #[serde(default, skip_serializing_if = "Denials::is_empty")]
+    denials: Denials,
     epoch: u64,
+}
+
+impl OpenCell {
+    fn new(epoch: u64) -> Self {
+        Self { counts: Counts::default(), denials: Denials::NONE, epoch }
+    }
 }
 
 /// What belongs to the home as a whole; written with every change.
@@ -383,7 +392,7 @@ impl Home {
         let after = account.settled;
         let key = CellKey { agent: self.fold(key.day, &key.agent), ..key.clone() };
         let epoch = self.meta.epoch;
-        let cell = self.cells.or_insert_with(key.clone(), || OpenCell { counts: Counts::default(), epoch });
+        let cell = self.cells.or_insert_with(key.clone(), || OpenCell::new(epoch));
         cell.counts.units = cell.counts.units.saturating_add(units);
         cell.epoch = epoch;
         let crosses = self
@@ -396,16 +405,18 @@ impl Home {
 
     /// The agent that a unit is counted for: beyond the day's limit all new ones are one.
     fn fold(&self, day: Day, agent: &AgentId) -> AgentId {
+        self.fold_beyond(AGENTS_PER_DAY_MAX, day, agent)
+    }
+
+    /// The same under another limit.
+    fn fold_beyond(&self, agents_max: usize, day: Day, agent: &AgentId) -> AgentId {
         let of_day = || self.cells.keys().filter(|key| key.day == day);
-        if !agent.is_named()
-            || self.cells.len() < AGENTS_PER_DAY_MAX
-            || of_day().any(|key| key.agent == *agent)
-        {
+        if !agent.is_named() || self.cells.len() < agents_max || of_day().any(|key| key.agent == *agent) {
             return agent.clone();
         }
         let named: Map<_, _> =
             of_day().map(|key| &key.agent).filter(|a| a.is_named()).map(|agent| (agent, ())).collect();
-        if named.len() < AGENTS_PER_DAY_MAX { agent.clone() } else { AgentId::other() }
+        if named.len() < agents_max { agent.clone() } else { AgentId::other() }
     }
 }
 

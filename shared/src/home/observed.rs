@@ -1,8 +1,9 @@
-//! What is observed beside units, added to its cells. It never decides anything.
+//! What is observed and refused beside units, added to its cells. It never decides anything.
 
-use super::{Home, NoPolicy};
+use super::{AGENTS_PER_DAY_MAX, Home, NoPolicy};
 use crate::cell::{CellKey, Observed};
 use crate::decision::Denial;
+use crate::denials::Denials;
 use crate::ids::{AgentId, KeyId};
 use crate::kind::Kind;
 use crate::time::Timestamp;
@@ -34,10 +35,33 @@ impl Home {
 
     /// Adds to a cell what was observed.
     pub(super) fn see(&mut self, now: Timestamp, key: &CellKey, observed: Observed) {
+        if observed.is_empty() {
+            return;
+        }
         self.settle_cell(now, key, Units::ZERO);
         let key = CellKey { agent: self.fold(key.day, &key.agent), ..key.clone() };
         if let Some(cell) = self.cells.get_mut(&key) {
             cell.counts = cell.counts.seen(observed);
+            self.write_cell(&key);
+        }
+    }
+
+    /// Adds to a cell what was refused.
+    ///
+    /// Names that are only refused get half of the day's places: whoever sends many of them does not take those of
+    /// agents that are served. An isolate that has never heard the time may be ahead of it.
+    pub(super) fn note_denials(&mut self, now: Timestamp, key: &CellKey, denials: Denials) {
+        if denials.is_empty() {
+            return;
+        }
+        let day = key.day.min(now.day());
+        let mut key = CellKey { day, ..key.clone() };
+        if !self.cells.contains_key(&key) {
+            key.agent = self.fold_beyond(AGENTS_PER_DAY_MAX.div_euclid(2), day, &key.agent);
+        }
+        self.settle_cell(now, &key, Units::ZERO);
+        if let Some(cell) = self.cells.get_mut(&key) {
+            cell.denials = cell.denials.plus(denials);
             self.write_cell(&key);
         }
     }
@@ -46,11 +70,13 @@ impl Home {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::denials::DenialReason;
     use crate::home::HomeName;
     use crate::ids::Incarnation;
     use crate::lease::message::HolderId;
     use crate::lease::{Holder, Noted};
     use crate::policy::tests::community;
+    use crate::wire::Flush;
 
     const NOW: Timestamp = Timestamp::from_ms(1_795_435_200_000);
 
@@ -88,6 +114,102 @@ mod tests {
         assert_eq!(revoked, Ok(Some(Denial::KeyRevoked)));
     }
 
+    /// Sends what is due, and delivers each message twice, as a network may.
+    fn exchange(holder: &mut Holder, home: &mut Home, at: Timestamp) -> usize {
+        let contacts = holder.contacts(at);
+        for contact in &contacts {
+            let contact = crate::json::read(&crate::json::write(contact)).unwrap();
+            home.contact(at, 7, &contact).unwrap();
+            let reply = home.contact(at, 7, &contact).unwrap().unwrap();
+            holder.receive(at, reply);
+        }
+        contacts.len()
+    }
+
+    #[test]
+    fn every_denial_reaches_the_flush_once_and_is_no_unit() {
+        let agent = AgentId::parse("bot").unwrap();
+        for reason in DenialReason::ALL {
+            // It has no lease, and has never heard the home: nothing was served.
+            let (mut home, mut holder) = (home(), Holder::new(HolderId::from_bits(7), 7));
+            for _ in 0..3 {
+                holder.deny(NOW, (Kind::McpToolCall, &agent), reason);
+            }
+            assert!(!holder.is_drained(), "it owes a report");
+            let contacts: usize =
+                (0..100).map(|step| exchange(&mut holder, &mut home, NOW.plus_ms(step * 100))).sum();
+            assert!(contacts <= 3, "{reason}: {contacts} contacts in ten seconds");
+            assert!(holder.is_drained());
+            let expected = if reason == DenialReason::Unauthorized { AgentId::none() } else { agent.clone() };
+            let Flush { cells, denied, .. } = home.flush(NOW).unwrap().messages.remove(0);
+            assert_eq!((cells.len(), denied.len()), (1, 0), "no level is passed");
+            let cell = &cells[0];
+            assert_eq!((&cell.key.agent, cell.denials), (&expected, Denials::of(reason, 3)));
+            assert_eq!(cell.counts, crate::cell::Counts::default());
+            assert_eq!(home.outstanding(NOW.period()).net, Units::ZERO);
+            // What is stored is what was counted.
+            let rows = home.take_writes().into_iter().filter_map(|row| Some((row.key, row.value?)));
+            let mut again = Home::load(rows, NOW).unwrap().unwrap();
+            assert_eq!(again.flush(NOW).unwrap().messages.remove(0).cells, cells);
+        }
+    }
+
+    #[test]
+    fn whoever_is_refused_all_the_time_writes_once_a_second() {
+        let agent = AgentId::parse("bot").unwrap();
+        let (mut home, mut holder) = (home(), Holder::new(HolderId::from_bits(7), 7));
+        let mut contacts = 0;
+        for step in 0..1_000 {
+            let at = NOW.plus_ms(step * 10);
+            holder.deny(at, (Kind::Verify, &agent), DenialReason::RateLimited);
+            contacts += exchange(&mut holder, &mut home, at);
+        }
+        assert!((8..=12).contains(&contacts), "{contacts} contacts in ten seconds");
+        for second in 10..14 {
+            exchange(&mut holder, &mut home, NOW.plus_ms(second * 1_000));
+        }
+        let cells = home.flush(NOW).unwrap().messages.remove(0).cells;
+        assert_eq!(cells[0].denials, Denials::of(DenialReason::RateLimited, 1_000));
+    }
+
+    #[test]
+    fn names_that_are_only_refused_leave_places_for_those_that_are_served() {
+        let (mut home, mut holder) = (home(), Holder::new(HolderId::from_bits(7), 7));
+        for number in 0..700 {
+            let agent = AgentId::parse(&format!("a{number}")).unwrap();
+            holder.deny(NOW, (Kind::Verify, &agent), DenialReason::AgentLimit);
+            holder.deny(NOW, (Kind::Verify, &agent), DenialReason::Unauthorized);
+        }
+        for second in 0..5 {
+            exchange(&mut holder, &mut home, NOW.plus_ms(second * 1_000));
+        }
+        for number in 0..700 {
+            let (day, agent) = (NOW.day(), AgentId::parse(&format!("b{number}")).unwrap());
+            let key = CellKey { day, kind: Kind::Verify, agent };
+            home.note_denials(NOW, &key, Denials::of(DenialReason::AgentLimit, 1));
+        }
+        let cells: Vec<_> =
+            home.flush(NOW).unwrap().messages.into_iter().flat_map(|message| message.cells).collect();
+        let named = cells.iter().filter(|cell| cell.key.agent.is_named()).count();
+        assert!(named <= AGENTS_PER_DAY_MAX / 2, "{named}");
+        let refused: u64 = cells.iter().map(|cell| cell.denials.get(DenialReason::AgentLimit)).sum();
+        assert_eq!(refused, 1_400, "nothing is lost");
+        let served = AgentId::parse("served").unwrap();
+        assert_eq!(home.fold(NOW.day(), &served), served);
+        let nobody = cells.iter().find(|cell| cell.key.agent == AgentId::none()).unwrap();
+        assert_eq!(nobody.denials.get(DenialReason::Unauthorized), 700);
+    }
+
+    /// An isolate that never heard the home may have a wrong clock.
+    #[test]
+    fn no_denial_is_of_a_day_to_come() {
+        let mut home = home();
+        let key =
+            CellKey { day: NOW.plus_ms(9 * 86_400_000).day(), kind: Kind::Verify, agent: AgentId::none() };
+        home.note_denials(NOW, &key, Denials::of(DenialReason::HomeUnavailable, 1));
+        assert_eq!(home.flush(NOW).unwrap().messages[0].cells[0].key.day, NOW.day());
+    }
+
     #[test]
     fn a_holder_reports_observations_once_with_its_batch() {
         let (mut home, agent) = (home(), AgentId::parse("bot").unwrap());
@@ -106,21 +228,12 @@ mod tests {
         };
         assert_eq!(note(&mut holder, NOW, "k001"), Noted::AtHome, "it knows nothing yet");
         holder.decide(NOW, &ask);
-        let mut exchange = |holder: &mut Holder, at| {
-            for contact in holder.contacts(at) {
-                let contact = crate::json::read(&crate::json::write(&contact)).unwrap();
-                // Twice, as a network may deliver it.
-                home.contact(at, 7, &contact).unwrap();
-                let reply = home.contact(at, 7, &contact).unwrap().unwrap();
-                holder.receive(at, reply);
-            }
-        };
-        exchange(&mut holder, NOW);
+        exchange(&mut holder, &mut home, NOW);
         assert_eq!(note(&mut holder, NOW, "k001"), Noted::Here);
         assert_eq!(note(&mut holder, NOW, "k999"), Noted::Strange, "it may be new");
         assert!(!holder.is_drained(), "it owes a report");
-        exchange(&mut holder, NOW.plus_ms(1_000));
-        exchange(&mut holder, NOW.plus_ms(5_000));
+        exchange(&mut holder, &mut home, NOW.plus_ms(1_000));
+        exchange(&mut holder, &mut home, NOW.plus_ms(5_000));
         assert_eq!(
             flushed(&mut home),
             r#"[{"day":"2026-11-23","kind":"verify","agent":"bot","units":1,"tokens_in":7,"tokens_out":0,"anchors":1}]"#

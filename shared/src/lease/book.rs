@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::AGENTS_MAX;
 use super::message::{Batch, Lease, Line, Returns, Sight};
 use crate::cell::{CellKey, Observed};
+use crate::denials::Denials;
 use crate::ids::AgentId;
 use crate::json::{Read, Write};
 use crate::kind::Kind;
@@ -29,6 +30,9 @@ pub(crate) struct Entry {
     /// Observed and not yet reported.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     seen: Vec<(Day, Kind, Observed)>,
+    /// Refused and not yet reported.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    denied: Vec<(Day, Kind, Denials)>,
 }
 
 /// All agents of a holder.
@@ -43,6 +47,9 @@ pub(crate) struct Book {
     sighted: bool,
     /// When the oldest of them was served.
     pub(crate) since: Option<Timestamp>,
+    /// When the oldest request was refused that is not yet frozen in a batch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) denied_since: Option<Timestamp>,
     /// The version of the terms that this holder knows. What was issued to limited agents under older ones goes
     /// back, because their limits may have been cut.
     #[serde(default)]
@@ -82,9 +89,26 @@ impl Book {
         self.counted(now, 0);
     }
 
+    /// Counts requests that were refused.
+    ///
+    /// Names that are only refused get half of the places, so that whoever sends many of them does not take those of
+    /// agents that are served.
+    pub(crate) fn deny(&mut self, now: Timestamp, key: &CellKey, denials: Denials) {
+        let has_place = self.agents.len() < AGENTS_MAX.div_euclid(2) || self.agents.contains_key(&key.agent);
+        let agent = if has_place { key.agent.clone() } else { AgentId::other() };
+        let denied = &mut self.agents.or_default(agent).denied;
+        match denied.iter_mut().find(|(day, kind, _)| *day == key.day && *kind == key.kind) {
+            Some((_, _, sum)) => *sum = sum.plus(denials),
+            None => denied.push((key.day, key.kind, denials)),
+        }
+        if self.denied_since.is_none() {
+            self.denied_since = Some(now);
+        }
+    }
+
     /// Whether nothing waits to be reported.
     pub(crate) fn is_reported(&self) -> bool {
-        self.pending == 0 && !self.sighted
+        self.pending == 0 && !self.sighted && self.denied_since.is_none()
     }
 
     /// Notes that an entry was counted on directly.
@@ -107,8 +131,13 @@ impl Book {
             let CellKey { day, kind, agent } = &line.key;
             self.count(now, agent, Served { day: *day, kind: *kind, units: line.units });
         }
-        for Sight { key, observed } in &batch.sights {
-            self.observe(now, key, *observed);
+        for Sight { key, observed, denials } in &batch.sights {
+            if !observed.is_empty() {
+                self.observe(now, key, *observed);
+            }
+            if !denials.is_empty() {
+                self.deny(now, key, *denials);
+            }
         }
         for (period, units) in &batch.reserve {
             self.count_reserve(*period, *units);
@@ -123,7 +152,12 @@ impl Book {
                 lines.push(Line { key: CellKey { day, kind, agent: agent.clone() }, units });
             }
             for (day, kind, observed) in entry.seen.drain(..) {
-                sights.push(Sight { key: CellKey { day, kind, agent: agent.clone() }, observed });
+                let key = CellKey { day, kind, agent: agent.clone() };
+                sights.push(Sight { key, observed, denials: Denials::NONE });
+            }
+            for (day, kind, denials) in entry.denied.drain(..) {
+                let key = CellKey { day, kind, agent: agent.clone() };
+                sights.push(Sight { key, observed: Observed::default(), denials });
             }
         });
         if self.agents.len() >= AGENTS_MAX {
@@ -132,6 +166,7 @@ impl Book {
         self.pending = 0;
         self.sighted = false;
         self.since = None;
+        self.denied_since = None;
         Batch { seq, lines, sights, reserve: core::mem::take(&mut self.reserve) }
     }
 

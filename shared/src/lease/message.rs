@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cell::{CellKey, Observed};
 use crate::decision::Denial;
+use crate::denials::Denials;
 use crate::ids::{AgentId, Incarnation, KeyId};
 use crate::json::{Error, Read, Reader, Write, Writer};
 use crate::lease::math::times;
@@ -99,7 +100,7 @@ pub struct Line {
     pub units: u64,
 }
 
-/// What was observed of one cell, as a batch reports it.
+/// What was observed and refused of one cell, as a batch reports it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
 pub struct Sight {
     /// Which cell.
@@ -108,6 +109,9 @@ pub struct Sight {
     /// How much more.
     #[serde(flatten)]
     pub observed: Observed,
+    /// How many more were refused.
+    #[serde(default, skip_serializing_if = "Denials::is_empty")]
+    pub denials: Denials,
 }
 
 /// What was served, frozen under a number until it is acknowledged.

@@ -381,12 +381,13 @@ mod tests {
         "stock":{"period":"2026-11","units":5,"units_until":9,"slots":[{"minute":29923920,"count":4,"from":1,"until":2,
         "day":"2026-11-23","period":"2026-11"}],"fresh_until":3,"heard":4,"written":5,"open":false,"recalled":true},
         "book":{"agents":{"bot":{"admitted":"2026-11","units":3,"served":[["2026-11-23","verify",4]],
-        "seen":[["2026-11-23","verify",{"tokens_in":1,"tokens_out":2,"anchors":3}]]},"b":{"admitted":null,"units":0,"served":[]}},
-        "reserve":{"2026-11":2},"pending":4,"sighted":true,"since":7,"version":2},
+        "seen":[["2026-11-23","verify",{"tokens_in":1,"tokens_out":2,"anchors":3}]],
+        "denied":[["2026-11-23","verify",{"rate_limited":2}]]},"b":{"admitted":null,"units":0,"served":[]}},
+        "reserve":{"2026-11":2},"pending":4,"sighted":true,"since":7,"denied_since":8,"version":2},
         "uplink":{"id":"000102030405060708090a0b0c0d0e0f","incarnation":"0123456789",
         "lanes":[{"nonce":2,"flight":{"contact":{"holder":"000102030405060708090a0b0c0d0e0f","lane":0,"nonce":2},
         "sent":1,"last_sent":2,"resend_at":3,"pause_ms":4}},{"nonce":0,"flight":null}],
-        "seq":3,"frozen":{"seq":3,"lines":[],"sights":[{"day":"2026-11-23","kind":"verify","agent":"bot","tokens_in":1}],
+        "seq":3,"frozen":{"seq":3,"lines":[],"sights":[{"day":"2026-11-23","kind":"verify","agent":"bot","tokens_in":1,"denials":{"agent_limit":4}}],
         "reserve":{"2026-11":1}},"returns":{},"round_trip_ms":20,"limit":2},
         "out":{"2026-11":4},"terms":null,"allowance":1000,"risk":20,"ample":true,"first":false}"#;
 

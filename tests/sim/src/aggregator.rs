@@ -22,6 +22,7 @@ use ::aggregator::ledger::terms::PlanTerms;
 use ::aggregator::policy::Basis;
 use ::aggregator::project::{Project, ProjectChange, Setting};
 use shared::cell::{Cell, CellKey};
+use shared::denials::Denials;
 use shared::ids::{AgentId, Incarnation, KeyId};
 use shared::plan::{Catalogue, Plan};
 use shared::policy::{LeaseRules, Overage, Policy, Status};
@@ -505,7 +506,7 @@ fn without(cells: &Cells, batch: &Batch) -> Cells {
         !same || batch.cells.iter().all(|cell| cell.key != **key)
     });
     kept.fold(Cells::default(), |all, (source, life, key, counts)| {
-        let cells = vec![Cell { key: key.clone(), counts }];
+        let cells = vec![Cell { key: key.clone(), counts, denials: Denials::NONE }];
         let (source, incarnation) = (source.clone(), life.clone());
         all.merge(&Batch { mode: batch.mode, source, incarnation, cells }, RPM_PLAUSIBLE)
     })

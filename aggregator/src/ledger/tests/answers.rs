@@ -1,6 +1,7 @@
 //! Whole answers: the statement, the reasons of a bill, a lot's history, and what stays unbilled.
 
 use shared::cell::{Cell, CellKey, Counts};
+use shared::denials::Denials;
 use shared::ids::{AgentId, Incarnation, Mode, SourceId};
 use shared::kind::Kind;
 use shared::plan::{Catalogue, Plan};
@@ -109,6 +110,7 @@ fn tests_are_never_billed_and_never_touch_what_was_bought() {
                 agent: AgentId::none(),
             },
             counts: Counts { units: Units::new(units), ..Counts::default() },
+            denials: Denials::NONE,
         }],
     };
     let cells = Cells::default().merge(&batch(Mode::Test, 900), 60);
@@ -136,6 +138,7 @@ fn a_cell_beyond_what_the_rate_limit_admits_is_kept_apart_in_any_order() {
                 agent: AgentId::none(),
             },
             counts: Counts { units: Units::new(units), ..Counts::default() },
+            denials: Denials::NONE,
         }],
     };
     let merge = |reports: &[u64]| {

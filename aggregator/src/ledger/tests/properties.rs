@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use shared::cell::{Cell, CellKey, Counts};
+use shared::denials::Denials;
 use shared::ids::{AgentId, Incarnation, Mode, SourceId};
 use shared::kind::Kind;
 use shared::time::{Day, Period, Timestamp};
@@ -43,7 +44,7 @@ fn batch(reports: &[Report]) -> Vec<Batch> {
             mode: if *source == 9 { Mode::Test } else { Mode::Live },
             source: SourceId::parse(&format!("source{source}")).unwrap(),
             incarnation: Incarnation::parse("00000000").unwrap(),
-            cells: vec![Cell { key, counts }],
+            cells: vec![Cell { key, counts, denials: Denials::NONE }],
         }
     };
     reports.iter().map(one).collect()

@@ -25,6 +25,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use shared::cell::{Cell, CellKey, Counts};
+use shared::denials::Denials;
 use shared::ids::{AgentId, Incarnation, Mode, SourceId};
 use shared::kind::Kind;
 use shared::plan::{Catalogue, Pack, Plan};
@@ -172,7 +173,7 @@ impl World {
             mode: Mode::Live,
             source: SourceId::home(),
             incarnation: Incarnation::parse("00000000").unwrap(),
-            cells: vec![Cell { key, counts: *counts }],
+            cells: vec![Cell { key, counts: *counts, denials: Denials::NONE }],
         };
         self.cells = std::mem::take(&mut self.cells).merge(&batch, RPM);
         self.cross(false);

@@ -28,6 +28,8 @@ const FRESH_AHEAD_MS: u64 = 2_000;
 const NEXT_AHEAD_MS: u64 = 10_000;
 /// How often they are asked for, in milliseconds.
 const NEXT_GAP_MS: u64 = 1_000;
+/// How long refused requests wait for company, in milliseconds: whoever is refused all the time writes no more often.
+const DENIALS_MS_MIN: u64 = 1_000;
 /// An issuer that says so or less has little left.
 const TIGHT_IDLE_MS: u64 = 500;
 /// The longest time without requests after which everything goes back, in milliseconds.
@@ -92,6 +94,11 @@ impl Pace {
         let earliest = Timestamp::from_ms(at.as_ms().saturating_sub(GUARD_MS));
         let latest = at.plus_ms(slack).plus_ms(GUARD_MS);
         (earliest.day() == latest.day()).then_some(at)
+    }
+
+    /// The home's time as well as it is known.
+    pub(super) fn likely_time(&self, now: Timestamp) -> Timestamp {
+        self.home.map_or(now, |(home, ours, _)| home.plus_ms(now.ms_since(ours)))
     }
 
     pub(super) fn replied(
@@ -251,6 +258,7 @@ impl Holder {
         let low = (pace.low > 0 && self.stock.units.min(permits) < pace.low && !idle).then_some(now);
         // Who has nothing more to serve does not wait for company.
         let report = self.book.since.map(|since| since.plus_ms(pace.report_ms).min(quiet));
+        let refused = self.book.denied_since.map(|since| since.plus_ms(pace.report_ms.max(DENIALS_MS_MIN)));
         let frozen = (self.uplink.has_frozen() || !self.uplink.returns.is_empty()).then_some(now);
         let holds = !self.stock.is_empty() && !idle;
         let fresh =
@@ -265,7 +273,7 @@ impl Holder {
         // Others may wait for what is in hand here.
         let asked_back = (!self.stock.is_empty() && !pace.ample)
             .then(|| pace.home.map_or(now, |(_, ours, _)| ours.plus_ms(TAIL_BEAT_MS)));
-        let due = [low, report, frozen, fresh, next, asked_back].into_iter().flatten().min()?;
+        let due = [low, report, refused, frozen, fresh, next, asked_back].into_iter().flatten().min()?;
         Some(due.max(gate))
     }
 }

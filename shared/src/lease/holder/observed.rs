@@ -1,8 +1,9 @@
-//! What is observed beside units: LLM tokens and anchors. It never decides anything.
+//! What is told beside units: LLM tokens and anchors, and what was refused. It never decides anything.
 
 use super::{Holder, WAITERS_MAX, WaiterId};
 use crate::cell::{CellKey, Observed};
 use crate::decision::Ask;
+use crate::denials::{DenialReason, Denials};
 use crate::ids::{AgentId, KeyId};
 use crate::kind::Kind;
 use crate::time::Timestamp;
@@ -51,5 +52,15 @@ impl Holder {
         // Nothing is spent by it.
         let ask = Ask { key, kind, agent, cost: 0, dry_run: true, held: false };
         Some(self.waiting.join(now, &ask, false))
+    }
+
+    /// Counts a request of `kind` for `agent` that was refused; it travels with the next report.
+    ///
+    /// Whoever has no key that is known chooses no names: such requests are nobody's.
+    pub fn deny(&mut self, now: Timestamp, (kind, agent): (Kind, &AgentId), reason: DenialReason) {
+        let agent = if reason == DenialReason::Unauthorized { AgentId::none() } else { agent.clone() };
+        // Where the home's time was never heard ours must do: no bill depends on it.
+        let day = self.pace.likely_time(now).day();
+        self.book.deny(now, &CellKey { day, kind, agent }, Denials::of(reason, 1));
     }
 }

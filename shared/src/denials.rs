@@ -1,0 +1,288 @@
+//! Denials: how many requests were refused and why, told with the cells. They never decide anything, and no bill reads
+//! them: they stand beside what is counted, not in it.
+
+use core::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::json::{Error, Field, Part, Place, Read, Reader, Write, Writer};
+use crate::map::Map;
+use crate::problem::ErrorCode;
+use crate::units::Units;
+
+/// Why a request was refused, as the code of its answer says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum DenialReason {
+    /// The key is revoked.
+    Unauthorized,
+    /// The period's allowance is spent.
+    QuotaExhausted,
+    /// The project is suspended.
+    ProjectSuspended,
+    /// No further agent is admitted, or the agent's own limit is reached.
+    AgentLimit,
+    /// The minute's permits are used up.
+    RateLimited,
+    /// What is left of the allowance is held elsewhere for a moment.
+    QuotaContended,
+    /// The home could not be asked in time.
+    HomeUnavailable,
+}
+
+/// How many reasons there are.
+const REASONS: usize = DenialReason::ALL.len();
+
+impl DenialReason {
+    /// Every reason, in the order of their statuses.
+    pub const ALL: [Self; 7] = [
+        Self::Unauthorized,
+        Self::QuotaExhausted,
+        Self::ProjectSuspended,
+        Self::AgentLimit,
+        Self::RateLimited,
+        Self::QuotaContended,
+        Self::HomeUnavailable,
+    ];
+
+    /// The code of the answer that refuses for it.
+    #[must_use]
+    pub const fn code(self) -> ErrorCode {
+        match self {
+            Self::Unauthorized => ErrorCode::Unauthorized,
+            Self::ProjectSuspended => ErrorCode::ProjectSuspended,
+            Self::AgentLimit => ErrorCode::AgentLimit,
+            Self::RateLimited => ErrorCode::RateLimited,
+            Self::QuotaExhausted => ErrorCode::QuotaExhausted,
+            Self::QuotaContended => ErrorCode::QuotaContended,
+            Self::HomeUnavailable => ErrorCode::HomeUnavailable,
+        }
+    }
+
+    /// The reason's name on the wire and in storage: its code.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        self.code().as_str()
+    }
+
+    /// The reason of that name, if there is one.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == text)
+    }
+
+    const fn place(self) -> usize {
+        match self {
+            Self::Unauthorized => 0,
+            Self::QuotaExhausted => 1,
+            Self::ProjectSuspended => 2,
+            Self::AgentLimit => 3,
+            Self::RateLimited => 4,
+            Self::QuotaContended => 5,
+            Self::HomeUnavailable => 6,
+        }
+    }
+}
+
+impl fmt::Display for DenialReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Requests that were refused, by reason. Each is one request, whatever it would have cost.
+///
+/// Its JSON has a field for each reason that has any; reasons of later releases are skipped.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Denials([Units; REASONS]);
+
+impl Denials {
+    /// Nothing was refused.
+    pub const NONE: Self = Self([Units::ZERO; REASONS]);
+
+    /// `count` requests that were refused for one reason.
+    #[must_use]
+    pub fn of(reason: DenialReason, count: u64) -> Self {
+        let mut denials = Self::NONE;
+        denials.add(reason, count);
+        denials
+    }
+
+    /// Whether nothing was refused.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::NONE
+    }
+
+    /// How many were refused for that reason.
+    #[must_use]
+    pub fn get(&self, reason: DenialReason) -> u64 {
+        self.0.get(reason.place()).map_or(0, |count| count.get())
+    }
+
+    /// Every reason that has any, with how many.
+    pub fn each(&self) -> impl Iterator<Item = (DenialReason, u64)> {
+        DenialReason::ALL.into_iter().map(|reason| (reason, self.get(reason))).filter(|(_, count)| *count > 0)
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.0.into_iter().fold(Units::ZERO, Units::saturating_add).get()
+    }
+
+    /// Counts further ones.
+    pub fn add(&mut self, reason: DenialReason, count: u64) {
+        if let Some(slot) = self.0.get_mut(reason.place()) {
+            *slot = slot.saturating_add(Units::new(count));
+        }
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        self.with(other, Units::saturating_add)
+    }
+
+    /// The merge of two reports of the same cell: the larger of each count.
+    #[must_use]
+    pub fn merge(self, other: Self) -> Self {
+        self.with(other, Units::max)
+    }
+
+    /// What these are beyond others.
+    #[must_use]
+    pub fn beyond(self, other: Self) -> Self {
+        self.with(other, Units::saturating_sub)
+    }
+
+    fn with(mut self, other: Self, of: fn(Units, Units) -> Units) -> Self {
+        for (count, other) in self.0.iter_mut().zip(other.0) {
+            *count = of(*count, other);
+        }
+        self
+    }
+}
+
+/// The table of their JSON.
+const FIELDS: [Field; REASONS] = {
+    let mut fields = [Field { name: "", optional: true, left_out: true }; REASONS];
+    let mut at = 0;
+    while at < REASONS {
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "it is computed while compiling, which stops at a wrong index"
+        )]
+        {
+            fields[at].name = DenialReason::ALL[at].as_str();
+        }
+        at += 1;
+    }
+    fields
+};
+
+impl Part for Denials {
+    fn part(&self, at: usize) -> &dyn Write {
+        self.0.get(at).unwrap_or(&Units::ZERO)
+    }
+}
+
+impl Write for Denials {
+    fn write(&self, writer: &mut Writer) {
+        writer.object(&FIELDS, self);
+    }
+
+    fn is_blank(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+impl Place for Denials {
+    #[expect(clippy::indexing_slicing, reason = "there is a count for each field of the table")]
+    fn place(&mut self, at: usize) -> &mut dyn Read {
+        &mut self.0[at]
+    }
+}
+
+impl Read for Denials {
+    fn blank() -> Self {
+        Self::NONE
+    }
+
+    fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Error> {
+        reader.object(&FIELDS, false, self)
+    }
+}
+
+impl Serialize for Denials {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.each().map(|(reason, count)| (reason.as_str(), count)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Denials {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let named = Map::<alloc::string::String, Units>::deserialize(deserializer)?;
+        let mut denials = Self::NONE;
+        for (name, count) in &named {
+            if let Some(reason) = DenialReason::parse(name) {
+                denials.add(reason, count.get());
+            }
+        }
+        Ok(denials)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json;
+
+    #[test]
+    fn every_reason_has_a_place_and_a_name_of_its_own() {
+        for (at, reason) in DenialReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason.place(), at, "{reason}");
+            assert_eq!(DenialReason::parse(reason.as_str()), Some(reason));
+            assert_eq!(serde_json::to_string(&reason).unwrap(), format!("\"{reason}\""));
+            let denials = Denials::of(reason, 3);
+            assert_eq!((denials.get(reason), denials.total()), (3, 3));
+            assert_eq!(denials.each().collect::<alloc::vec::Vec<_>>(), [(reason, 3)]);
+        }
+    }
+
+    #[test]
+    fn merging_takes_the_larger_of_each_and_changes_nothing_twice() {
+        let (rate, quota) = (DenialReason::RateLimited, DenialReason::QuotaExhausted);
+        let (a, b) = (Denials::of(rate, 3).plus(Denials::of(quota, 1)), Denials::of(rate, 2));
+        assert_eq!(a.merge(b), a);
+        assert_eq!(b.merge(a), a);
+        assert_eq!(a.merge(a), a);
+        assert_eq!(a.beyond(b), Denials::of(rate, 1).plus(Denials::of(quota, 1)));
+        assert_eq!(b.beyond(a), Denials::NONE);
+    }
+
+    #[test]
+    fn their_json_is_that_of_serde_and_reasons_of_later_releases_are_skipped() {
+        let denials =
+            Denials::of(DenialReason::RateLimited, 3).plus(Denials::of(DenialReason::Unauthorized, 1));
+        let text = r#"{"unauthorized":1,"rate_limited":3}"#;
+        assert_eq!(
+            (json::write(&denials).as_str(), serde_json::to_string(&denials).unwrap().as_str()),
+            (text, text)
+        );
+        for text in [text, r#"{"rate_limited":3,"unauthorized":1,"shut_out":9}"#] {
+            assert_eq!(json::read::<Denials>(text), Ok(denials), "{text}");
+            assert_eq!(serde_json::from_str::<Denials>(text).unwrap(), denials, "{text}");
+        }
+        for bad in
+            [r#"{"rate_limited":-1}"#, r#"{"rate_limited":9007199254740992}"#, r#"{"rate_limited":"1"}"#, "3"]
+        {
+            assert!(
+                json::read::<Denials>(bad).is_err() && serde_json::from_str::<Denials>(bad).is_err(),
+                "{bad}"
+            );
+        }
+        assert!(Denials::NONE.is_blank() && !denials.is_blank());
+    }
+}

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use shared::denials::Denials;
 use shared::ids::ProjectId;
 use shared::plan::Plan;
 use shared::time::{Day, Period, Timestamp};
@@ -26,6 +27,7 @@ use crate::stripe::goods::Good;
 use crate::stripe::paying::{OverdueView, Paying};
 use crate::stripe::schedule::Waiting;
 use crate::stripe::top_up::AutoTopUpView;
+use crate::usage::Denied;
 
 /// The body of `GET /api/v1/billing/plan`.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -391,6 +393,8 @@ pub struct Explanation {
     now: NowView,
     /// Why the period is billed as it is.
     billed: BilledView,
+    /// What was refused in the period, by reason; never billed.
+    denied: Denied,
 }
 
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -415,11 +419,11 @@ struct BilledView {
 }
 
 impl Explanation {
-    /// Why the next request would be denied, and why `period` is billed as it is.
+    /// Why the next request would be denied, and why `period`, in which so many were, is billed as it is.
     ///
     /// # Errors
     /// When an amount is too large.
-    pub fn new(book: &Book, period: Period, now: Timestamp) -> Result<Self, Refusal> {
+    pub fn new(book: &Book, (period, denials): (Period, Denials), now: Timestamp) -> Result<Self, Refusal> {
         let seen = book.seen(now);
         let stands = book.standing(now)?;
         let reasons = why_billed(&book.ledger, seen, period)?;
@@ -436,6 +440,7 @@ impl Explanation {
                 rests_on: stands.rests_on,
             },
             billed: BilledView { statement: statement(&book.ledger, seen, period)?, reasons },
+            denied: denials.into(),
         })
     }
 }

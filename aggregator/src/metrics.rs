@@ -3,12 +3,16 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use shared::denials::{DenialReason, Denials};
+
 /// The numbers of a process.
 #[derive(Debug, Default)]
 pub struct Metrics {
     ingested_cells: AtomicU64,
     quarantined_cells: AtomicU64,
     crossings: AtomicU64,
+    /// In the order of the reasons.
+    denials: [AtomicU64; DenialReason::ALL.len()],
     pushes: AtomicU64,
     pushes_failed: AtomicU64,
     closed_periods: AtomicU64,
@@ -28,6 +32,13 @@ impl Metrics {
     pub fn ingested(&self, cells: usize, quarantined: usize) {
         add(&self.ingested_cells, cells);
         add(&self.quarantined_cells, quarantined);
+    }
+
+    /// Notes requests that edges refused, as flushes tell of them.
+    pub fn denied(&self, denials: &Denials) {
+        for (counter, reason) in self.denials.iter().zip(DenialReason::ALL) {
+            counter.fetch_add(denials.get(reason), Ordering::Relaxed);
+        }
     }
 
     /// Notes crossings that fired.
@@ -137,7 +148,17 @@ impl Metrics {
             let value = value.load(Ordering::Relaxed);
             format!("# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n")
         };
-        values.map(line).concat()
+        values.map(line).concat() + &self.denials_text()
+    }
+
+    fn denials_text(&self) -> String {
+        let name = "meter_denied_requests_total";
+        let head =
+            format!("# HELP {name} Requests that edges refused, as they told.\n# TYPE {name} counter\n");
+        let line = |(counter, reason): (&AtomicU64, DenialReason)| {
+            format!("{name}{{reason=\"{reason}\"}} {}\n", counter.load(Ordering::Relaxed))
+        };
+        self.denials.iter().zip(DenialReason::ALL).map(line).fold(head, |text, line| text + &line)
     }
 }
 

@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use shared::denials::{DenialReason, Denials};
 use shared::ids::{AgentId, Mode, ProjectId};
 use shared::kind::Kind;
 use shared::plan::Catalogue;
-use shared::time::Day;
+use shared::time::{Day, Period};
 use shared::units::Units;
 
 use crate::ledger::money::{Currency, Money};
@@ -47,6 +48,14 @@ impl Span {
         }
     }
 
+    /// The days of a month.
+    #[must_use]
+    pub fn of(period: Period) -> Self {
+        let next = period.next().first_day().number();
+        let from = period.first_day();
+        Self { from, to: Day::from_number(next.saturating_sub(1)).unwrap_or(from) }
+    }
+
     /// The first day.
     #[must_use]
     pub fn from(self) -> Day {
@@ -72,6 +81,8 @@ pub struct Sums {
     pub by_day: Vec<(Day, Kind, Units)>,
     /// Units by agent, in the order that was asked for, one more than was asked for where others follow.
     pub by_agent: Vec<UsageAgent>,
+    /// Requests that were refused, by day and kind.
+    pub denials: BTreeMap<(Day, Kind), Denials>,
     /// LLM tokens read.
     pub tokens_in: Units,
     /// LLM tokens written.
@@ -97,6 +108,8 @@ pub struct Usage {
     pub agents: Vec<UsageAgent>,
     /// What is counted but never billed.
     pub observed: Observed,
+    /// What was refused; never billed.
+    pub denied: Denied,
     /// What to send as `cursor` for the agents that follow; `null` where there are none.
     pub next: Option<String>,
 }
@@ -110,6 +123,27 @@ pub struct UsageDay {
     pub units: Units,
     /// Units of each kind, all of them named.
     pub kinds: BTreeMap<Kind, Units>,
+    /// Requests that were refused, of all kinds.
+    pub denied: u64,
+    /// The same of each kind.
+    #[serde(skip)]
+    pub(crate) denied_kinds: BTreeMap<Kind, u64>,
+}
+
+/// Requests that were refused. Each is one, whatever it would have cost; dry runs are none.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Denied {
+    /// All of them.
+    pub total: u64,
+    /// Those of each reason, which is the code of the answer; all reasons are named.
+    pub reasons: BTreeMap<DenialReason, u64>,
+}
+
+impl From<Denials> for Denied {
+    fn from(denials: Denials) -> Self {
+        let reasons = DenialReason::ALL.map(|reason| (reason, denials.get(reason))).into();
+        Self { total: denials.total(), reasons }
+    }
 }
 
 /// One agent of a report.
@@ -153,10 +187,15 @@ impl Usage {
                 *slot = slot.saturating_add(units);
             }
         }
-        let days: Vec<UsageDay> = days
-            .into_iter()
-            .map(|(date, kinds)| UsageDay { date, units: sum(kinds.values()), kinds })
-            .collect();
+        let denials = &sums.denials;
+        let day = |(date, kinds): (Day, BTreeMap<Kind, Units>)| {
+            let of = |kind| denials.get(&(date, kind)).map_or(0, Denials::total);
+            let denied_kinds: BTreeMap<Kind, u64> = Kind::ALL.map(|kind| (kind, of(kind))).into();
+            let denied = denied_kinds.values().fold(0, |sum: u64, count| sum.saturating_add(*count));
+            UsageDay { date, units: sum(kinds.values()), kinds, denied, denied_kinds }
+        };
+        let days: Vec<UsageDay> = days.into_iter().map(day).collect();
+        let denied = denials.values().fold(Denials::NONE, |sum, denials| sum.plus(*denials)).into();
         let next = page.cut(&mut sums.by_agent);
         Ok(Self {
             project,
@@ -167,6 +206,7 @@ impl Usage {
             days,
             agents: sums.by_agent,
             observed: Observed { tokens_in: sums.tokens_in, tokens_out: sums.tokens_out, cost_estimate },
+            denied,
             next,
         })
     }
@@ -203,6 +243,8 @@ mod tests {
                 (day("2026-05-03"), Kind::McpToolCall, Units::new(1)),
             ],
             by_agent: vec![agent("c", 3), agent("a", 1), agent("b", 1)],
+            denials: [((day("2026-05-02"), Kind::McpToolCall), Denials::of(DenialReason::RateLimited, 2))]
+                .into(),
             tokens_in: Units::new(1_000_000),
             tokens_out: Units::ZERO,
         };
@@ -218,10 +260,12 @@ mod tests {
             serde_json::to_string(&report(3)).unwrap(),
             concat!(
                 r#"{"project":"demo","mode":"live","from":"2026-05-02","to":"2026-05-03","total":5,"days":["#,
-                r#"{"date":"2026-05-02","units":0,"kinds":{"verify":0,"mcp_tool_call":0,"extension_event":0}},"#,
-                r#"{"date":"2026-05-03","units":5,"kinds":{"verify":4,"mcp_tool_call":1,"extension_event":0}}],"#,
+                r#"{"date":"2026-05-02","units":0,"kinds":{"verify":0,"mcp_tool_call":0,"extension_event":0},"denied":2},"#,
+                r#"{"date":"2026-05-03","units":5,"kinds":{"verify":4,"mcp_tool_call":1,"extension_event":0},"denied":0}],"#,
                 r#""agents":[{"agent":"c","units":3},{"agent":"a","units":1},{"agent":"b","units":1}],"#,
                 r#""observed":{"tokens_in":1000000,"tokens_out":0,"cost_estimate":{"minor":"300","currency":"eur"}},"#,
+                r#""denied":{"total":2,"reasons":{"unauthorized":0,"quota_exhausted":0,"project_suspended":0,"#,
+                r#""agent_limit":0,"rate_limited":2,"quota_contended":0,"home_unavailable":0}},"#,
                 r#""next":null}"#
             )
         );

@@ -64,6 +64,9 @@ pub struct Groups {
 struct Group {
     key: String,
     units: Units,
+    /// Requests that were refused; of agents, lines by day, agent and kind tell it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    denied: Option<u64>,
 }
 
 impl Groups {
@@ -72,12 +75,18 @@ impl Groups {
     pub fn new(usage: &Usage, by: GroupBy) -> Self {
         let groups = match by {
             GroupBy::Day => {
-                usage.days.iter().map(|day| Group { key: day.date.to_string(), units: day.units }).collect()
+                let group = |day: &crate::usage::UsageDay| Group {
+                    key: day.date.to_string(),
+                    units: day.units,
+                    denied: Some(day.denied),
+                };
+                usage.days.iter().map(group).collect()
             }
             GroupBy::Agent => {
                 let group = |agent: &crate::usage::UsageAgent| Group {
                     key: agent.agent.as_str().to_owned(),
                     units: agent.units,
+                    denied: None,
                 };
                 usage.agents.iter().map(group).collect()
             }
@@ -85,7 +94,9 @@ impl Groups {
                 let of = |kind: Kind| {
                     let units = usage.days.iter().filter_map(|day| day.kinds.get(&kind));
                     let units = units.fold(Units::ZERO, |sum, units| sum.saturating_add(*units));
-                    Group { key: kind.as_str().to_owned(), units }
+                    let denied = usage.days.iter().filter_map(|day| day.denied_kinds.get(&kind));
+                    let denied = denied.fold(0, |sum: u64, count| sum.saturating_add(*count));
+                    Group { key: kind.as_str().to_owned(), units, denied: Some(denied) }
                 };
                 Kind::ALL.map(of).into()
             }
@@ -105,8 +116,14 @@ impl Groups {
     /// The groups as CSV (RFC 4180), with a head.
     #[must_use]
     pub fn to_csv(&self) -> String {
-        let head = format!("{},units\r\n", self.group_by);
-        let line = |Group { key, units }: &Group| format!("{},{units}\r\n", quoted(key));
+        let head = match self.group_by {
+            GroupBy::Agent => format!("{},units\r\n", self.group_by),
+            GroupBy::Day | GroupBy::Kind => format!("{},units,denied\r\n", self.group_by),
+        };
+        let line = |Group { key, units, denied }: &Group| {
+            let denied = denied.map_or_else(String::new, |denied| format!(",{denied}"));
+            format!("{},{units}{denied}\r\n", quoted(key))
+        };
         std::iter::once(head).chain(self.groups.iter().map(line)).collect()
     }
 }
@@ -133,6 +150,7 @@ mod tests {
     use super::*;
     use crate::usage::{Span, Sums, UsageAgent};
     use crate::usage_page::{Order, Page};
+    use shared::denials::{DenialReason, Denials};
     use shared::ids::AgentId;
 
     #[test]
@@ -146,6 +164,8 @@ mod tests {
                 (day("2026-05-03"), Kind::McpToolCall, Units::new(1)),
             ],
             by_agent: vec![agent("c", 3), agent("a,\"b\"", 2)],
+            denials: [((day("2026-05-02"), Kind::McpToolCall), Denials::of(DenialReason::RateLimited, 2))]
+                .into(),
             ..Sums::default()
         };
         let span = Span::new(day("2026-05-02"), day("2026-05-03")).unwrap();
@@ -154,9 +174,12 @@ mod tests {
         let page = Page { order: Order::Units, after: None, limit: 10 };
         let usage = Usage::report(project, (Mode::Live, span), (sums, &page), &catalogue).unwrap();
         for (by, csv) in [
-            (GroupBy::Day, "day,units\r\n2026-05-02,0\r\n2026-05-03,5\r\n"),
+            (GroupBy::Day, "day,units,denied\r\n2026-05-02,0,2\r\n2026-05-03,5,0\r\n"),
             (GroupBy::Agent, "agent,units\r\nc,3\r\n\"a,\"\"b\"\"\",2\r\n"),
-            (GroupBy::Kind, "kind,units\r\nverify,4\r\nmcp_tool_call,1\r\nextension_event,0\r\n"),
+            (
+                GroupBy::Kind,
+                "kind,units,denied\r\nverify,4,0\r\nmcp_tool_call,1,2\r\nextension_event,0,0\r\n",
+            ),
         ] {
             assert_eq!(Groups::new(&usage, by).to_csv(), csv);
             assert_eq!(GroupBy::parse(&by.to_string()), Some(by));

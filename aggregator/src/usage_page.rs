@@ -4,6 +4,7 @@ use std::fmt;
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use shared::denials::{DenialReason, Denials};
 use shared::ids::{AgentId, Mode, ProjectId};
 use shared::kind::Kind;
 use shared::time::Day;
@@ -112,17 +113,23 @@ pub struct UsageLine {
     pub tokens_out: Units,
     /// Blockchain anchors.
     pub anchors: Units,
+    /// Requests that were refused, of each reason that has any; never billed.
+    pub denied: Denials,
 }
 
 impl UsageLine {
-    /// The head of lines as CSV.
-    pub const CSV_HEAD: &'static str = "day,agent,kind,units,tokens_in,tokens_out,anchors\r\n";
+    /// The head of lines as CSV: the columns of denials are in the order of their reasons.
+    pub const CSV_HEAD: &'static str = "day,agent,kind,units,tokens_in,tokens_out,anchors,denied_unauthorized,\
+        denied_quota_exhausted,denied_project_suspended,denied_agent_limit,denied_rate_limited,\
+        denied_quota_contended,denied_home_unavailable\r\n";
 
     /// A line of CSV (RFC 4180).
     #[must_use]
     pub fn csv(&self) -> String {
-        let Self { day, agent, kind, units, tokens_in, tokens_out, anchors } = self;
-        format!("{day},{},{kind},{units},{tokens_in},{tokens_out},{anchors}\r\n", quoted(agent.as_str()))
+        let Self { day, agent, kind, units, tokens_in, tokens_out, anchors, denied } = self;
+        let denied = DenialReason::ALL.map(|reason| denied.get(reason).to_string()).join(",");
+        let agent = quoted(agent.as_str());
+        format!("{day},{agent},{kind},{units},{tokens_in},{tokens_out},{anchors},{denied}\r\n")
     }
 }
 
@@ -200,6 +207,28 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_has_a_column_for_each_reason() {
+        let line = UsageLine {
+            day: Day::parse("2026-05-01").unwrap(),
+            agent: AgentId::parse("bot").unwrap(),
+            kind: Kind::Verify,
+            units: Units::new(4),
+            tokens_in: Units::ZERO,
+            tokens_out: Units::ZERO,
+            anchors: Units::ZERO,
+            denied: Denials::of(DenialReason::RateLimited, 3),
+        };
+        let heads = UsageLine::CSV_HEAD
+            .trim_end()
+            .split(',')
+            .skip(7)
+            .map(|head| head.strip_prefix("denied_").unwrap());
+        assert_eq!(heads.collect::<Vec<_>>(), DenialReason::ALL.map(DenialReason::as_str));
+        assert_eq!(line.csv(), "2026-05-01,bot,verify,4,0,0,0,0,0,0,0,3,0,0\r\n");
+        assert!(serde_json::to_string(&line).unwrap().ends_with(r#""denied":{"rate_limited":3}}"#));
+    }
 
     #[test]
     fn places_are_read_back_and_what_is_none_is_refused() {

@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use schemars::JsonSchema;
+use shared::ids::Mode;
 use shared::problem::ErrorCode;
 use shared::time::{Period, Timestamp};
 use shared::units::Units;
@@ -27,7 +28,9 @@ use crate::ledger::money::Money;
 use crate::ledger::refusal::Refusal;
 use crate::ledger::timeline::OverageState;
 use crate::project::{ProjectChange, Setting};
+use crate::store::Exported;
 use crate::stripe::top_up::{MONTHLY_LIMIT_MAX, Rule};
+use crate::usage::Span;
 
 const MONTH: &str = "a month such as 2026-05";
 
@@ -189,7 +192,9 @@ pub(super) async fn explain(
         Some(_) => query.required("period", MONTH, Period::parse)?,
     };
     let book = app.store.book(&project.id).await?.ok_or_else(Failure::project_unknown)?;
-    Explanation::new(&book, period, now).map(Json).map_err(|refusal| refused(&refusal))
+    let days = Span::of(period);
+    let denials = app.store.denials(&Exported { project: project.id, mode: Mode::Live, span: days }).await?;
+    Explanation::new(&book, (period, denials), now).map(Json).map_err(|refusal| refused(&refusal))
 }
 
 async fn view(app: &App, book: &Book) -> Result<Json<PlanView>, Failure> {

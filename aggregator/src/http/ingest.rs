@@ -56,6 +56,7 @@ pub(super) async fn flush(State(app): State<App>, request: Request) -> Result<Js
     let merged = app.intake.merge(flush).await?.ok_or_else(Failure::project_unknown)?;
     app.metrics.ingested(merged.cells, merged.doubted);
     app.metrics.crossed(merged.crossings);
+    app.metrics.denied(&merged.denials);
     if merged.doubted > 0 {
         tracing::warn!(
             project.id = %life.project, mode = %life.mode, source = %life.source, cells = merged.doubted,

@@ -9,7 +9,7 @@ use shared::time::{Period, Timestamp};
 use shared::units::Units;
 
 use super::rows::{id, int};
-use super::{Connection, Store, StoreError, Work, again, catalogues, ledger, projects, rollups};
+use super::{Connection, Store, StoreError, Work, again, catalogues, denials, ledger, projects, rollups};
 use crate::book::Book;
 use crate::ledger::audit::audit;
 use crate::ledger::close::{self, CLOSE_WITHIN_MS};
@@ -385,6 +385,7 @@ impl Store {
             findings.push(format!("the sums are {:?} and their cells {cells:?}", book.totals));
         }
         findings.extend(rollups::findings(&mut tx, project).await?);
+        findings.extend(denials::findings(&mut tx, project).await?);
         Ok(Some(findings))
     }
 }

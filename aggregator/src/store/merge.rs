@@ -2,6 +2,7 @@
 //! back, and everything that is summed from them in the same transaction.
 
 use shared::cell::{Cell, CellKey, Counts};
+use shared::denials::Denials;
 use shared::ids::{KeyId, Mode};
 use shared::time::Timestamp;
 use shared::units::Units;
@@ -13,7 +14,7 @@ use super::given::Given;
 use super::ledger::Looks;
 use super::memory::{Cells, Life, Session, Stamp};
 use super::rows::{int, ms, number, units};
-use super::{Connection, DbRow, Store, StoreError, again, keys, ledger, projects, rollups, stream};
+use super::{Connection, DbRow, Store, StoreError, again, denials, keys, ledger, projects, rollups, stream};
 use crate::batch::{Batch, Doubt};
 use crate::book::Book;
 use crate::growth::Growth;
@@ -32,6 +33,8 @@ pub struct Merged {
     pub cells: usize,
     /// Cells that were set aside.
     pub doubted: usize,
+    /// Requests that were refused, and were not known to be.
+    pub denials: Denials,
     /// Crossings that fired.
     pub crossings: usize,
     /// Whether the policy has a new version.
@@ -81,10 +84,12 @@ async fn merge_one(
     let Some(project) = projects::find(tx, &flush.project).await? else { return Ok(None) };
     let Batch { cells, doubted } = Batch::prepare(&flush.cells, project.rpm_max, now.day());
     let (count, doubted_count) = (cells.len(), doubted.len());
+    let told = denials::told(&cells);
     let life = Life::of(flush);
     let mut known = known(tx, flush, session.take(&life)).await?;
     let growth = grow(tx, flush, cells, &mut known).await?;
     write(tx, flush, &growth).await?;
+    let refused = denials::merge(tx, flush, &told).await?;
     for (cell, reason) in &doubted {
         set_aside(tx, flush, cell, (*reason, now)).await?;
     }
@@ -93,6 +98,7 @@ async fn merge_one(
     let watermark = stamp.watermark;
     let book = ledger::load_of(tx, project).await?;
     stream::tell_flush(tx, flush, &growth.periods, &book, now).await?;
+    stream::tell_denials(tx, flush, &refused, now).await?;
     let mut looks: Looks = growth.periods.into_keys().map(|period| (period, None)).collect();
     for denied in &flush.denied {
         let under = looks.entry(denied.period).or_default();
@@ -105,7 +111,9 @@ async fn merge_one(
     };
     let keys = keys::active(tx, &flush.project).await?;
     let raised = book.project.policy_version > before;
-    Ok(Some(Merged { watermark, book, keys, cells: count, doubted: doubted_count, crossings, raised }))
+    let denials = refused.into_values().fold(Denials::NONE, Denials::plus);
+    let (cells, doubted) = (count, doubted_count);
+    Ok(Some(Merged { watermark, book, keys, cells, doubted, denials, crossings, raised }))
 }
 
 /// Merges cells that a person believes. Says how many crossings fired, and whether the policy has a new version.
@@ -186,7 +194,7 @@ async fn grow(
         let counts = known.get(&cell.key).copied().flatten();
         growth.add(cell, counts);
     }
-    for Cell { key, counts } in &growth.cells {
+    for Cell { key, counts, .. } in &growth.cells {
         if let Some(known) = known.get_mut(key) {
             *known = Some(*counts);
         }

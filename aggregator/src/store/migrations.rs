@@ -38,7 +38,7 @@ macro_rules! migration {
     };
 }
 
-const MIGRATIONS: [Migration; 12] = [
+const MIGRATIONS: [Migration; 13] = [
     migration!(1, "0001_first_light.sql"),
     migration!(2, "0002_ledger.sql"),
     migration!(3, "0003_rollups.sql"),
@@ -49,6 +49,7 @@ const MIGRATIONS: [Migration; 12] = [
     migration!(17, "0017_policy_turn.sql"),
     migration!(20, "0020_cells_stamp.sql"),
     migration!(21, "0021_auto_top_up.sql"),
+    migration!(24, "0024_denials.sql"),
     migration!(30, "0030_stripe_waiting.sql"),
     migration!(31, "0031_overdue.sql"),
 ];

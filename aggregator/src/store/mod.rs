@@ -10,6 +10,7 @@ mod cells;
 mod copy;
 mod database;
 mod deliveries;
+mod denials;
 mod dialect;
 mod events;
 mod export;

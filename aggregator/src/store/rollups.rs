@@ -11,6 +11,7 @@ use shared::units::Units;
 use shared::wire::Flush;
 use sqlx::{AssertSqlSafe, Row};
 
+use super::denials;
 use super::dialect::Dialect;
 use super::given::Given;
 use super::rows::{day, id, int, name, units};
@@ -260,7 +261,10 @@ pub(super) type LinesPage<'a> = (Option<&'a LinePlace>, usize);
 /// What was counted by day, agent and kind, in the order of the cells' key, so that nothing has to be sorted.
 const LINES: &str = "SELECT day, agent, kind, CAST(SUM(units) AS BIGINT) AS units,
         CAST(SUM(tokens_in) AS BIGINT) AS tokens_in, CAST(SUM(tokens_out) AS BIGINT) AS tokens_out,
-        CAST(SUM(anchors) AS BIGINT) AS anchors
+        CAST(SUM(anchors) AS BIGINT) AS anchors,
+        (SELECT string_agg(denial.reason || '=' || CAST(denial.denied AS TEXT), ',') FROM denial
+         WHERE denial.project = $1 AND denial.mode = $2 AND denial.day = cell.day AND denial.agent = cell.agent
+           AND denial.kind = cell.kind) AS denied
     FROM cell WHERE project = $1 AND mode = $2 AND day BETWEEN $3 AND $4 AND (day, agent, kind) > ($3, $5, $6)
     GROUP BY day, agent, kind ORDER BY day, agent, kind LIMIT $7";
 
@@ -288,6 +292,7 @@ pub(super) fn line(row: &DbRow) -> Result<UsageLine, StoreError> {
         tokens_in: units(row, "tokens_in")?,
         tokens_out: units(row, "tokens_out")?,
         anchors: units(row, "anchors")?,
+        denied: denials::of_line(row.try_get::<Option<String>, _>("denied")?.as_deref())?,
     })
 }
 

@@ -4,12 +4,14 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use shared::denials::Denials;
 use shared::ids::{Mode, ProjectId};
-use shared::time::{Period, Timestamp};
+use shared::time::{Day, Period, Timestamp};
 use shared::wire::Flush;
 use sqlx::Row;
 
 use super::deliveries::{Attempt, Claim, Due};
+use super::denials::Days;
 use super::rows::{instant, int, ms, number};
 use super::{Connection, DbRow, Store, StoreError};
 use crate::book::Book;
@@ -22,6 +24,9 @@ const USAGE_COUNTED: &str = "usage.counted";
 
 /// Requests were denied because nothing was left to spend.
 const USAGE_DENIED: &str = "usage.denied";
+
+/// Refused requests were counted.
+const DENIALS_COUNTED: &str = "denials.counted";
 
 /// A delivery of a webhook was tried.
 const DELIVERY_TRIED: &str = "delivery.tried";
@@ -83,6 +88,27 @@ pub(super) async fn tell_flush(
         let data =
             json!({ "project": project, "mode": mode, "period": denied.period, "quota": denied.quota });
         tell(tx, project, USAGE_DENIED, &data, now).await?;
+    }
+    Ok(())
+}
+
+/// Tells what a flush brought of requests that were refused.
+pub(super) async fn tell_denials(
+    tx: &mut Connection,
+    flush: &Flush,
+    added: &Days,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let mut days: BTreeMap<Day, Denials> = BTreeMap::new();
+    for ((day, _), denials) in added {
+        let sum = days.entry(*day).or_default();
+        *sum = sum.plus(*denials);
+    }
+    for (day, denials) in days {
+        let data = json!({
+            "project": flush.project, "mode": flush.mode, "day": day, "added": denials.total(), "reasons": denials,
+        });
+        tell(tx, &flush.project, DENIALS_COUNTED, &data, now).await?;
     }
     Ok(())
 }

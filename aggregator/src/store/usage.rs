@@ -6,6 +6,7 @@ use shared::ids::ProjectId;
 use shared::time::Day;
 use shared::units::Units;
 
+use super::denials;
 use super::export::Exported;
 use super::rollups::{self, AgentsPage};
 use super::rows::{day, units};
@@ -28,6 +29,7 @@ impl Store {
         Ok(Sums {
             by_day: rollups::by_day(&mut tx, range).await?,
             by_agent: rollups::by_agent(&mut tx, range, (page.order, &wanted)).await?,
+            denials: denials::by_day(&mut tx, range).await?,
             tokens_in,
             tokens_out,
         })

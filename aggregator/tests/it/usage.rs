@@ -1,6 +1,7 @@
 //! `GET /api/v1/usage`: the report's shape, its dates, and who may see it.
 
 use aggregator::access::Role;
+use aggregator::usage_page::UsageLine;
 use shared::plan::Plan;
 
 use crate::support::Meter;
@@ -38,11 +39,13 @@ async fn the_report_has_every_day_kind_and_agent() {
         answer.body,
         concat!(
             r#"{"project":"demo","mode":"live","from":"2026-11-21","to":"2026-11-23","total":13,"days":["#,
-            r#"{"date":"2026-11-21","units":4,"kinds":{"verify":4,"mcp_tool_call":0,"extension_event":0}},"#,
-            r#"{"date":"2026-11-22","units":0,"kinds":{"verify":0,"mcp_tool_call":0,"extension_event":0}},"#,
-            r#"{"date":"2026-11-23","units":9,"kinds":{"verify":0,"mcp_tool_call":5,"extension_event":4}}],"#,
+            r#"{"date":"2026-11-21","units":4,"kinds":{"verify":4,"mcp_tool_call":0,"extension_event":0},"denied":0},"#,
+            r#"{"date":"2026-11-22","units":0,"kinds":{"verify":0,"mcp_tool_call":0,"extension_event":0},"denied":0},"#,
+            r#"{"date":"2026-11-23","units":9,"kinds":{"verify":0,"mcp_tool_call":5,"extension_event":4},"denied":0}],"#,
             r#""agents":[{"agent":"~none","units":5},{"agent":"a","units":4},{"agent":"b","units":4}],"#,
-            r#""observed":{"tokens_in":15,"tokens_out":21,"cost_estimate":{"minor":"0","currency":"eur"}},"next":null}"#
+            r#""observed":{"tokens_in":15,"tokens_out":21,"cost_estimate":{"minor":"0","currency":"eur"}},"#,
+            r#""denied":{"total":0,"reasons":{"unauthorized":0,"quota_exhausted":0,"project_suspended":0,"agent_limit":0,"#,
+            r#""rate_limited":0,"quota_contended":0,"home_unavailable":0}},"next":null}"#
         )
     );
     assert_eq!(answer.header("content-type"), Some("application/json"));
@@ -136,10 +139,10 @@ async fn reports_are_grouped_and_come_as_csv() {
     // what is added to the path => the body
     let table = [
         ("&group_by=agent&format=csv", "agent,units\r\na,5\r\nb,2\r\n"),
-        ("&format=csv", "day,units\r\n2026-11-22,2\r\n2026-11-23,5\r\n"),
+        ("&format=csv", "day,units,denied\r\n2026-11-22,2,0\r\n2026-11-23,5,0\r\n"),
         (
             "&group_by=kind",
-            r#"{"project":"demo","mode":"live","from":"2026-11-22","to":"2026-11-23","group_by":"kind","total":7,"groups":[{"key":"verify","units":2},{"key":"mcp_tool_call","units":5},{"key":"extension_event","units":0}],"next":null}"#,
+            r#"{"project":"demo","mode":"live","from":"2026-11-22","to":"2026-11-23","group_by":"kind","total":7,"groups":[{"key":"verify","units":2,"denied":0},{"key":"mcp_tool_call","units":5,"denied":0},{"key":"extension_event","units":0,"denied":0}],"next":null}"#,
         ),
     ];
     for (more, expected) in table {
@@ -214,9 +217,10 @@ async fn long_reports_come_as_csv_in_pieces_and_whole() {
     assert_eq!(lines.status, 200);
     assert_eq!(lines.header("transfer-encoding"), Some("chunked"));
     let mut rows = lines.body.lines();
-    assert_eq!(rows.next(), Some("day,agent,kind,units,tokens_in,tokens_out,anchors"));
-    let expected =
-        agents.iter().map(|(agent, units)| format!("2026-11-23,\"{agent}\",verify,{units},{units},0,0"));
+    assert_eq!(rows.next(), Some(UsageLine::CSV_HEAD.trim_end()));
+    let expected = agents
+        .iter()
+        .map(|(agent, units)| format!("2026-11-23,\"{agent}\",verify,{units},{units},0,0,0,0,0,0,0,0,0"));
     assert!(rows.eq(expected), "every line once, in order");
     let by_agent = meter.get(&format!("{path}&group_by=agent"), &token).await.body;
     let mut expected: Vec<&(String, u64)> = agents.iter().collect();

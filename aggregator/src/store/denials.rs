@@ -1,0 +1,241 @@
+//! Denials in the books: cumulative counts beside the cells, merged by `max`, and their sums by day. They are in tables
+//! of their own, so that nothing that bills can read them.
+
+use std::collections::BTreeMap;
+
+use shared::cell::{Cell, CellKey};
+use shared::denials::{DenialReason, Denials};
+use shared::ids::ProjectId;
+use shared::kind::Kind;
+use shared::time::Day;
+use shared::wire::Flush;
+use sqlx::{AssertSqlSafe, Row};
+
+use super::dialect::Dialect;
+use super::export::Exported;
+use super::given::Given;
+use super::rollups::Range;
+use super::rows::{day, int, name, number};
+use super::{Connection, Store, StoreError};
+
+/// What was refused on a day, of one kind.
+pub(super) type Days = BTreeMap<(Day, Kind), Denials>;
+
+/// The cells of a flush that tell of denials.
+pub(super) fn told(cells: &[Cell]) -> Vec<(CellKey, Denials)> {
+    let refused = cells.iter().filter(|cell| !cell.denials.is_empty());
+    refused.map(|cell| (cell.key.clone(), cell.denials)).collect()
+}
+
+/// Merges what a flush tells of, and says what was new of each day.
+pub(super) async fn merge(
+    tx: &mut Connection,
+    flush: &Flush,
+    told: &[(CellKey, Denials)],
+) -> Result<Days, StoreError> {
+    let mut days = Days::new();
+    if told.is_empty() {
+        return Ok(days);
+    }
+    let stored = stored(tx, flush, told).await?;
+    let mut rows: Vec<(&CellKey, DenialReason, u64)> = Vec::new();
+    for ((key, denials), stored) in told.iter().zip(stored) {
+        let added = denials.beyond(stored);
+        rows.extend(added.each().map(|(reason, _)| (key, reason, denials.get(reason))));
+        if !added.is_empty() {
+            let sum = days.entry((key.day, key.kind)).or_default();
+            *sum = sum.plus(added);
+        }
+    }
+    write(tx, flush, &rows).await?;
+    add_days(tx, flush, &days).await?;
+    Ok(days)
+}
+
+/// What is stored of these cells, in their order.
+async fn stored(
+    tx: &mut Connection,
+    flush: &Flush,
+    told: &[(CellKey, Denials)],
+) -> Result<Vec<Denials>, StoreError> {
+    let dialect = Dialect::of(tx);
+    let mut found = vec![Denials::NONE; told.len()];
+    let given = Given::default()
+        .ints("place", (0_u32..).zip(told).map(|(place, _)| i64::from(place)))
+        .ints("day", told.iter().map(|(key, _)| i64::from(key.day.number())))
+        .texts("kind", told.iter().map(|(key, _)| key.kind.as_str()))
+        .texts("agent", told.iter().map(|(key, _)| key.agent.as_str()));
+    for piece in given.pieces(dialect) {
+        let before = given.parameters(dialect, piece.len());
+        let parameter = |number| dialect.parameter(before.saturating_add(number));
+        // CROSS JOIN makes SQLite keep this order: one look-up by primary key for each given cell.
+        let sql = format!(
+            "SELECT given.place, denial.reason, denial.denied
+             FROM {} AS given CROSS JOIN denial
+             WHERE denial.project = {} AND denial.mode = {} AND denial.source = {} AND denial.incarnation = {}
+               AND denial.day = given.day AND denial.agent = given.agent AND denial.kind = given.kind",
+            given.table(dialect, piece.len(), 0),
+            parameter(1),
+            parameter(2),
+            parameter(3),
+            parameter(4),
+        );
+        let query = given.bind(sqlx::query(AssertSqlSafe(sql)), dialect, &piece);
+        let query = query
+            .bind(flush.project.as_str())
+            .bind(flush.mode.as_str())
+            .bind(flush.source.as_str())
+            .bind(flush.incarnation.as_str());
+        for row in query.fetch_all(&mut *tx).await? {
+            let place = usize::try_from(number(&row, "place")?).unwrap_or(usize::MAX);
+            if let Some(slot) = found.get_mut(place) {
+                slot.add(name(&row, "reason", DenialReason::parse)?, number(&row, "denied")?);
+            }
+        }
+    }
+    Ok(found)
+}
+
+async fn write(
+    tx: &mut Connection,
+    flush: &Flush,
+    rows: &[(&CellKey, DenialReason, u64)],
+) -> Result<(), StoreError> {
+    let dialect = Dialect::of(tx);
+    let given = Given::default()
+        .ints("day", rows.iter().map(|(key, _, _)| i64::from(key.day.number())))
+        .texts("kind", rows.iter().map(|(key, _, _)| key.kind.as_str()))
+        .texts("agent", rows.iter().map(|(key, _, _)| key.agent.as_str()))
+        .texts("reason", rows.iter().map(|(_, reason, _)| reason.as_str()))
+        .ints("denied", rows.iter().map(|(_, _, count)| int(*count)));
+    for piece in given.pieces(dialect) {
+        let parameters = [1, 2, 3, 4].map(|number| dialect.parameter(number)).join(", ");
+        let sql = format!(
+            "INSERT INTO denial (project, mode, source, incarnation, day, kind, agent, reason, denied)
+             SELECT {parameters}, day, kind, agent, reason, denied FROM {rows} AS given WHERE true
+             ON CONFLICT (project, mode, day, agent, kind, source, incarnation, reason) DO UPDATE SET
+                 denied = {greatest}(denial.denied, excluded.denied)",
+            rows = given.table(dialect, piece.len(), 4),
+            greatest = dialect.greatest(),
+        );
+        let query = sqlx::query(AssertSqlSafe(sql))
+            .bind(flush.project.as_str())
+            .bind(flush.mode.as_str())
+            .bind(flush.source.as_str())
+            .bind(flush.incarnation.as_str());
+        given.bind(query, dialect, &piece).execute(&mut *tx).await?;
+    }
+    Ok(())
+}
+
+/// Moves the sums of days by what was added.
+async fn add_days(tx: &mut Connection, flush: &Flush, days: &Days) -> Result<(), StoreError> {
+    let dialect = Dialect::of(tx);
+    let rows: Vec<_> = days
+        .iter()
+        .flat_map(|(of, denials)| denials.each().map(move |(reason, count)| (of, reason, count)))
+        .collect();
+    let given = Given::default()
+        .ints("day", rows.iter().map(|((day, _), _, _)| i64::from(day.number())))
+        .texts("kind", rows.iter().map(|((_, kind), _, _)| kind.as_str()))
+        .texts("reason", rows.iter().map(|(_, reason, _)| reason.as_str()))
+        .ints("denied", rows.iter().map(|(_, _, count)| int(*count)));
+    for piece in given.pieces(dialect) {
+        let sql = format!(
+            "INSERT INTO denial_day (project, mode, day, kind, reason, denied)
+             SELECT {project}, {mode}, day, kind, reason, denied FROM {rows} AS given WHERE true
+             ON CONFLICT (project, mode, day, kind, reason) DO UPDATE SET denied = denial_day.denied + excluded.denied",
+            project = dialect.parameter(1),
+            mode = dialect.parameter(2),
+            rows = given.table(dialect, piece.len(), 2),
+        );
+        let query = sqlx::query(AssertSqlSafe(sql)).bind(flush.project.as_str()).bind(flush.mode.as_str());
+        given.bind(query, dialect, &piece).execute(&mut *tx).await?;
+    }
+    Ok(())
+}
+
+/// What was refused on each day, of each kind.
+pub(super) async fn by_day(tx: &mut Connection, range: Range<'_>) -> Result<Days, StoreError> {
+    let rows = sqlx::query(
+        "SELECT day, kind, reason, denied FROM denial_day
+         WHERE project = $1 AND mode = $2 AND day BETWEEN $3 AND $4",
+    )
+    .bind(range.project)
+    .bind(range.mode)
+    .bind(i64::from(range.from.number()))
+    .bind(i64::from(range.to.number()))
+    .fetch_all(tx)
+    .await?;
+    let mut days = Days::new();
+    for row in rows {
+        let of = (day(&row, "day")?, name(&row, "kind", Kind::parse)?);
+        let reason = name(&row, "reason", DenialReason::parse)?;
+        days.entry(of).or_default().add(reason, number(&row, "denied")?);
+    }
+    Ok(days)
+}
+
+/// What was refused as [`LINES`](super::rollups) tells it of one line: `rate_limited=3,agent_limit=1`, a reason for each
+/// source; nothing is `None`.
+pub(super) fn of_line(text: Option<&str>) -> Result<Denials, StoreError> {
+    let mut denials = Denials::NONE;
+    for part in text.unwrap_or_default().split(',').filter(|part| !part.is_empty()) {
+        let read = part
+            .split_once('=')
+            .and_then(|(reason, count)| Some((DenialReason::parse(reason)?, count.parse::<u64>().ok()?)));
+        let (reason, count) =
+            read.ok_or_else(|| StoreError::Unreadable { column: "denied", got: part.to_owned() })?;
+        denials.add(reason, count);
+    }
+    Ok(denials)
+}
+
+/// What does not equal the sums of the denials, in words; nothing is as it must be.
+pub(super) async fn findings(tx: &mut Connection, project: &ProjectId) -> Result<Vec<String>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT mode || ' ' || CAST(day AS TEXT) || ' ' || kind || ' ' || reason AS place FROM (
+             SELECT mode, day, kind, reason, denied FROM denial WHERE project = $1
+             UNION ALL
+             SELECT mode, day, kind, reason, -denied FROM denial_day WHERE project = $1
+         ) AS both_sides
+         GROUP BY mode, day, kind, reason HAVING SUM(denied) <> 0 ORDER BY 1",
+    )
+    .bind(project.as_str())
+    .fetch_all(tx)
+    .await?;
+    let finding = |row: &super::DbRow| -> Result<String, StoreError> {
+        Ok(format!(
+            "the denials of a day are not those of its agents: {}",
+            row.try_get::<String, _>("place")?
+        ))
+    };
+    rows.iter().map(finding).collect()
+}
+
+impl Store {
+    /// What was refused in a span of days.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn denials(&self, of: &Exported) -> Result<Denials, StoreError> {
+        let mut tx = self.read().await?;
+        let days = by_day(&mut tx, of.range()).await?;
+        Ok(days.into_values().fold(Denials::NONE, Denials::plus))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_adds_up_what_its_sources_tell() {
+        let of = |text| of_line(Some(text)).unwrap();
+        let expected =
+            Denials::of(DenialReason::RateLimited, 5).plus(Denials::of(DenialReason::AgentLimit, 1));
+        assert_eq!(of("rate_limited=3,agent_limit=1,rate_limited=2"), expected);
+        assert_eq!(of_line(None).unwrap(), Denials::NONE);
+        assert!(of_line(Some("rate_limited")).is_err() && of_line(Some("other=1")).is_err());
+    }
+}

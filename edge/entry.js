@@ -9,6 +9,7 @@ import { answer, failure } from './answer.js';
 import {
   BodyError, bodyText, configure, isConfigured, life, limited, log, meter, now, peer, rust,
 } from './platform.js';
+import { scraped, tally } from './metrics.js';
 import { reach, served } from './reach.js';
 import { tested } from './testing.js';
 
@@ -278,6 +279,12 @@ async function proceed(text, asked, request, env, ctx) {
         text = rust(() => meter.observeBody(authorization, agent, body, now()));
         break;
       }
+      case '+': {
+        const end = text.indexOf('\n');
+        ctx.waitUntil(background(env, ctx, text.slice(1, end)));
+        text = text.slice(end + 1);
+        break;
+      }
       case 'c':
       case 'f':
         return told(text, asked, request, env, ctx);
@@ -296,7 +303,7 @@ async function proceed(text, asked, request, env, ctx) {
           }
           case 'observe': {
             const reply = await observe(env, step);
-            text = rust(() => meter.observed(JSON.stringify(step), reply));
+            text = rust(() => meter.observed(JSON.stringify(step), reply, now()));
             break;
           }
           case 'read_policy': {
@@ -307,6 +314,8 @@ async function proceed(text, asked, request, env, ctx) {
             if (next.do === 'install') return install(env, next, policy);
             break;
           }
+          case 'metrics':
+            return scraped();
           default:
             return failure('internal');
         }
@@ -329,30 +338,38 @@ async function serveInternal(request, env, ctx) {
 
 // What Rust must know before any request.
 function settings(env, continent) {
-  const lines = [env.METER_REGION, continent, env.METER_SUB_HOMES, env.METER_BILL, env.METER_SHADOW];
+  const rules = [env.METER_BILL, env.METER_SHADOW, env.METER_METRICS_TOKEN];
+  const lines = [env.METER_REGION, continent, env.METER_SUB_HOMES, ...rules];
   meter.configure(
     env.METER_KEY_SECRETS ?? '', env.METER_SIGNING_KEYS ?? '', env.METER_ROUTES ?? '',
     lines.map(text => text ?? '').join('\n'), crypto.getRandomValues(new Uint32Array(4)),
   );
 }
 
+// A response, or the promise of one.
+function answered(request, env, ctx) {
+  try {
+    if (!isConfigured()) {
+      const continent = request.cf?.continent;
+      configure(() => settings(env, continent));
+    }
+  } catch (error) {
+    log('the worker is not configured', error);
+    return failure('not_ready');
+  }
+  try {
+    const internal = env.METER_TEST === '1' || env.METER_HOMES === 'serve';
+    const response = internal ? serveInternal(request, env, ctx) : serve(request, env, ctx);
+    return response instanceof Response ? response : response.catch(failed);
+  } catch (error) {
+    return failed(error);
+  }
+}
+
 export default {
   fetch(request, env, ctx) {
-    try {
-      if (!isConfigured()) {
-        const continent = request.cf?.continent;
-        configure(() => settings(env, continent));
-      }
-    } catch (error) {
-      log('the worker is not configured', error);
-      return failure('not_ready');
-    }
-    try {
-      const internal = env.METER_TEST === '1' || env.METER_HOMES === 'serve';
-      const response = internal ? serveInternal(request, env, ctx) : serve(request, env, ctx);
-      return response instanceof Response ? response : response.catch(failed);
-    } catch (error) {
-      return failed(error);
-    }
+    const response = answered(request, env, ctx);
+    return response instanceof Response ? tally(request.url, response)
+      : response.then(response => tally(request.url, response));
   },
 };

@@ -5,6 +5,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use shared::decision::{Ask, Denial, Header, Numbers, Verdict};
+use shared::denials::DenialReason;
 use shared::home::HomeName;
 use shared::home::call::HomeReply;
 use shared::ids::ProjectId;
@@ -72,7 +73,12 @@ pub(crate) fn refused(config: &Config, deciding: Deciding, code: &str, now: Time
                 would_deny: code.to_owned(),
             }
         }
-        Then::Forward { .. } | Then::Check | Then::Quota => failed(code),
+        Then::Forward { .. } | Then::Check | Then::Quota => match failed(code) {
+            Step::Answer(answer) if code == ErrorCode::HomeUnavailable.as_str() && !ask.dry_run => {
+                Step::Answer(answer.denying((home, ask.kind, ask.agent), DenialReason::HomeUnavailable))
+            }
+            step => step,
+        },
     }
 }
 
@@ -115,7 +121,9 @@ pub(crate) fn decided(
 ) -> Step {
     let Deciding { home, ask, then, token, .. } = deciding;
     if verdict.denial == Some(Denial::KeyRevoked) {
-        return Step::Answer(unauthorized_answer());
+        // A key that should not be in use any more is worth knowing of, whatever it asks.
+        let asked = (home, ask.kind, ask.agent);
+        return Step::Answer(unauthorized_answer().denying(asked, DenialReason::Unauthorized));
     }
     let shadowed = verdict.denial.filter(|denial| config.shadow && is_limit(*denial));
     let would_deny = shadowed.map(|denial| denial.code().as_str());
@@ -123,7 +131,8 @@ pub(crate) fn decided(
         Then::Forward { method, path } => match verdict.problem().filter(|_| would_deny.is_none()) {
             Some(problem) => {
                 let headers = verdict.retry_after().into_iter().chain(meter_headers(verdict, decided));
-                Step::Answer(Answer::problem(&problem).with(headers))
+                let answer = Answer::problem(&problem).with(headers);
+                Step::Answer(counted(answer, (home, ask), verdict))
             }
             None => Step::Forward {
                 headers: meter_headers(verdict, decided).into_iter().map(pair).collect(),
@@ -151,9 +160,19 @@ pub(crate) fn decided(
                 retry_after_ms: verdict.retry_after_ms(),
                 would_deny,
             };
-            json(&answer, verdict, decided)
+            let allowed = answer.allowed;
+            let answer = json(&answer, verdict, decided);
+            Step::Answer(if allowed { answer } else { counted(answer, (home, ask), verdict) })
         }
-        Then::Quota => json(&verdict.numbers.quota(), verdict, decided),
+        Then::Quota => Step::Answer(json(&verdict.numbers.quota(), verdict, decided)),
+    }
+}
+
+/// Counts an answer that refuses for what the verdict says; a dry run is no request.
+fn counted(answer: Answer, (home, ask): (HomeName, Ask), verdict: &Verdict) -> Answer {
+    match verdict.denial.filter(|_| !ask.dry_run) {
+        Some(denial) => answer.denying((home, ask.kind, ask.agent), denial.reason()),
+        None => answer,
     }
 }
 
@@ -195,8 +214,8 @@ fn identity(
         .collect()
 }
 
-fn json(body: &dyn json::Write, verdict: &Verdict, decided: Decided) -> Step {
-    Step::Answer(Answer::json(json::write(body)).with(meter_headers(verdict, decided)))
+fn json(body: &dyn json::Write, verdict: &Verdict, decided: Decided) -> Answer {
+    Answer::json(json::write(body)).with(meter_headers(verdict, decided))
 }
 
 /// What every decided answer carries.
@@ -309,9 +328,48 @@ mod tests {
     fn a_revoked_key_and_an_unknown_project_read_like_a_forged_key() {
         for reply in [reply(r#""key_revoked""#), r#"{"failed":"project_unknown"}"#.to_owned()] {
             for then in [forwarding(), Then::Check, Then::Quota] {
-                assert_eq!(answered(then, &reply), unauthorized_answer(), "{reply}");
+                let answer = answered(then, &reply);
+                assert_eq!(answer.denied.is_some(), reply.starts_with(r#"{"verdict"#), "whose it is");
+                assert_eq!(Answer { denied: None, ..answer }, unauthorized_answer(), "{reply}");
             }
         }
+    }
+
+    /// Every denial is counted as the code of its answer, whichever way it was asked; looking counts nothing.
+    #[test]
+    fn each_denial_is_counted_by_its_reason() {
+        for (word, reason) in [
+            ("key_revoked", DenialReason::Unauthorized),
+            ("suspended", DenialReason::ProjectSuspended),
+            ("agent_limit", DenialReason::AgentLimit),
+            ("agent_quota", DenialReason::AgentLimit),
+            ("rate_limited", DenialReason::RateLimited),
+            ("quota_exhausted", DenialReason::QuotaExhausted),
+            ("quota_contended", DenialReason::QuotaContended),
+            ("", DenialReason::HomeUnavailable),
+        ] {
+            let reply = if word.is_empty() { String::new() } else { reply(&format!("{word:?}")) };
+            for (then, dry_run) in
+                [(forwarding(), false), (Then::Check, false), (Then::Check, true), (Then::Quota, true)]
+            {
+                let mut deciding = deciding(then);
+                deciding.ask.dry_run = dry_run;
+                let step = conclude(&config(), deciding, &reply, NOW, |_, _| {});
+                let Step::Answer(answer) = step else { panic!("{step:?}") };
+                let counted = answer
+                    .denied
+                    .map(|denied| (denied.reason, denied.kind, denied.agent.as_str().to_owned()));
+                let expected =
+                    (!dry_run || word == "key_revoked").then(|| (reason, Kind::Verify, "bot".to_owned()));
+                assert_eq!(counted, expected, "{word}, dry run: {dry_run}");
+            }
+        }
+        let Step::Answer(allowed) =
+            conclude(&config(), deciding(Then::Check), &reply("null"), NOW, |_, _| {})
+        else {
+            panic!("it is allowed")
+        };
+        assert_eq!(allowed.denied, None);
     }
 
     #[test]

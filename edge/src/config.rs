@@ -8,10 +8,12 @@ use shared::key::{KeySecrets, ProjectKey, bearer};
 use shared::kind::{Bill, Routes};
 use shared::map::Map;
 use shared::quoted::Quoted;
-use shared::sign::{Purpose, SigningKeys};
+use shared::sign::{Purpose, SigningKeys, is_same_secret};
 
 /// Keys whose verification is remembered; some hundred bytes each.
 const VERIFIED_MAX: usize = 10_000;
+/// A shorter token could be guessed.
+const TOKEN_CHARS_MIN: usize = 16;
 
 /// The worker's settings.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub(crate) struct Config {
     pub(crate) bill: Bill,
     /// Whether limits are told of, but nobody is denied for them.
     pub(crate) shadow: bool,
+    /// With which `/metrics` is read; without one there is no such path.
+    metrics_token: Option<String>,
     /// Texts that were verified before. Only right ones are kept, so that nobody can fill it.
     verified: AtomicRefCell<Map<String, ProjectKey>>,
 }
@@ -47,6 +51,7 @@ impl Config {
             routes,
             bill: Bill::default(),
             shadow: false,
+            metrics_token: None,
             verified: AtomicRefCell::default(),
         })
     }
@@ -69,6 +74,21 @@ impl Config {
             _ => return Err(format!("METER_SHADOW: got {}, accepted are 0 and 1", Quoted(shadow))),
         };
         Ok(self)
+    }
+
+    /// Takes the token with which `/metrics` is read.
+    pub(crate) fn with_metrics(mut self, token: &str) -> Result<Self, String> {
+        if !token.is_empty() && token.len() < TOKEN_CHARS_MIN {
+            return Err(format!("METER_METRICS_TOKEN: accepted are {TOKEN_CHARS_MIN} characters or more"));
+        }
+        self.metrics_token = Some(token.to_owned()).filter(|token| !token.is_empty());
+        Ok(self)
+    }
+
+    /// Whether an `Authorization` header shows that token.
+    pub(crate) fn may_scrape(&self, authorization: &str) -> bool {
+        let shown = bearer(authorization).unwrap_or_default();
+        self.metrics_token.as_deref().is_some_and(|token| is_same_secret(token, shown))
     }
 
     /// The project key in an `Authorization` header. Computing a MAC takes longer than all the rest of
@@ -96,6 +116,7 @@ impl Default for Config {
             routes: Routes::default(),
             bill: Bill::default(),
             shadow: false,
+            metrics_token: None,
             verified: AtomicRefCell::default(),
         }
     }

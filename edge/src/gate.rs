@@ -124,6 +124,10 @@ fn enter(config: &Config, head: &Head<'_>) -> Result<Step, Refused> {
     }
     match (path, route) {
         ("/healthz", _) => Ok(Step::Answer(Answer::json(r#"{"status":"ok"}"#.to_owned()))),
+        ("/metrics", _) if config.may_scrape(head.authorization) => {
+            only("GET", head)?;
+            Ok(Step::Metrics)
+        }
         ("/v1/quota", _) => Ok(quota(caller(config, head)?)),
         ("/v1/check", _) => check(config, head, target),
         (POLICY_PATH, _) => {

@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 
 use runtime::State;
 use shared::decision::{Denial, Numbers, Verdict};
+use shared::denials::Denials;
 use shared::home::HomeName;
 use shared::home::call::{ContactReply, Observing};
 use shared::json;
@@ -29,6 +30,7 @@ use crate::quick::Allowed;
 use crate::region::Region;
 use crate::step::{Deciding, Failure, Step};
 
+mod denied;
 mod known;
 
 pub(crate) use known::Again;
@@ -131,6 +133,10 @@ pub(crate) struct Isolate {
     known: Vec<Known>,
     /// What was left after the last answer that is known.
     left: [u64; 4],
+    /// What was refused here.
+    denials: Denials,
+    /// Requests whose key is of no project.
+    unknown_keys: u64,
     /// 128 random bits of this instance.
     id: u128,
     place: Place,
@@ -467,7 +473,8 @@ impl Seat {
         };
         // Nothing is decided before the first reply.
         let Some(numbers) = self.post_of(holder).and_then(|post| post.holder.numbers(now)) else {
-            return Turn::Step(Step::Answer(Failure::Home.answer()));
+            let code = ErrorCode::HomeUnavailable.as_str();
+            return Turn::Step(conclude::refused(config, deciding, code, now));
         };
         if denial.is_none() {
             return Turn::Allowed(Allowed { deciding, numbers, now, decided });

@@ -20,6 +20,7 @@ mod gate;
 mod internal;
 mod isolate;
 pub mod library;
+mod metrics;
 mod observe;
 mod quick;
 mod region;
@@ -38,6 +39,7 @@ use shared::time::Timestamp;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 pub use internal::{clock_push, move_clock, sign_call};
+pub use metrics::{counted_paths, metrics};
 pub use observe::{answered, observe_body, observed};
 
 use config::Config;
@@ -50,8 +52,8 @@ use step::{Deciding, Failure, Step, Then};
 ///
 /// A worker that was rebuilt after a panic must be configured again. `random` are four random words that name this
 /// instance: its holders are called after them, so they must never be used twice. `settings` are lines: the region that
-/// the deployment names, the continent of the first request, how many sub-homes to expect, `METER_BILL`, and
-/// `METER_SHADOW`.
+/// the deployment names, the continent of the first request, how many sub-homes to expect, `METER_BILL`,
+/// `METER_SHADOW`, and `METER_METRICS_TOKEN`.
 ///
 /// # Errors
 /// Says which setting is wrong and what is accepted; never repeats a secret.
@@ -73,7 +75,7 @@ pub fn configure(
             .parse()
             .map_err(|_| format!("METER_SUB_HOMES: got {}, accepted is a whole number", Quoted(text)))?,
     };
-    config::set(config.with_rules(next(), next())?);
+    config::set(config.with_rules(next(), next())?.with_metrics(next())?);
     isolate::reset(runtime::bits(random), Place { region, sub_homes });
     Ok(())
 }
@@ -81,7 +83,8 @@ pub fn configure(
 /// Looks at a request's line and headers, decides it if that can be done here, and says what to do.
 ///
 /// That is `f` and `c` as [`Step::to_text`] tells, `b` read the body and call [`check`], `w` wait and call
-/// [`outcome`], else a [`Step`] in JSON. After these letters a `+` asks for [`background`] work of the home that follows.
+/// [`outcome`], else a [`Step`] in JSON. After these letters, and before JSON in a line of its own, a `+` asks for [`background`] work
+/// of the home that follows.
 /// With a number behind the home, the text has a tab in the place of each number that [`left`] tells, and the same
 /// question can be asked [`again`] by that number; 0 says that all others are forgotten.
 ///
@@ -150,8 +153,10 @@ fn whole(ms: f64) -> u64 {
 #[must_use]
 pub fn lost(line: &str, authorization: &str, agent: &str, now_ms: u64) -> String {
     let head = Head::of(line, authorization, agent);
-    config::with(|config| conclude::lost(config, gate::gate(config, &head), Timestamp::from_ms(now_ms)))
-        .to_text()
+    let now = Timestamp::from_ms(now_ms);
+    let step = config::with(|config| conclude::lost(config, gate::gate(config, &head), now));
+    count(&step, now);
+    step.to_text()
 }
 
 /// What became of a request that waits for `home`, as [`decide`] says it.
@@ -212,9 +217,10 @@ pub fn conclude(step: &str, reply: &str, now_ms: u64) -> String {
             deciding.token = isolate.hold_at_home(deciding, verdict, now);
         });
     };
-    let conclude =
-        |deciding| config::with(|config| conclude::conclude(config, deciding, reply, now, complete));
-    json::read(step).map_or_else(|_| broken_step(), conclude).to_text()
+    let Ok(deciding) = json::read::<Deciding>(step) else { return broken_step().to_json() };
+    let home = deciding.home.clone();
+    let step = config::with(|config| conclude::conclude(config, deciding, reply, now, complete));
+    told(Turn::Step(step), &home, now)
 }
 
 /// The homes that a pushed policy is for, or the answer that refuses it, as a [`Step`] in JSON.
@@ -246,19 +252,34 @@ fn lease(config: &Config, step: Step, now_ms: u64) -> String {
             let name = deciding.home.clone();
             told(isolate::with(|isolate| isolate.decide(config, deciding, now)), &name, now)
         }
-        Step::Answer(_)
-        | Step::ReadBody(_)
+        Step::Answer(_) => {
+            count(&step, now);
+            step.to_text()
+        }
+        Step::ReadBody(_)
         | Step::ReadObservation(_)
         | Step::Observe(_)
         | Step::Decide(_)
         | Step::Forward { .. }
         | Step::ReadPolicy { .. }
+        | Step::Metrics
         | Step::Install { .. } => step.to_text(),
+    }
+}
+
+/// Counts a step that refuses a request.
+fn count(step: &Step, now: Timestamp) {
+    if let Step::Answer(answer) = step {
+        isolate::with(|isolate| isolate.count(answer, now));
     }
 }
 
 /// A turn as `entry.js` reads it.
 fn told(turn: Turn, home: &HomeName, now: Timestamp) -> String {
+    if let Turn::Step(step) = &turn {
+        count(step, now);
+    }
+    let answers = matches!(turn, Turn::Step(Step::Answer(_)));
     let restless = isolate::with(|isolate| isolate.is_restless(home, now));
     let (mut text, known) = match turn {
         Turn::Wait(token) => (format!("w\n{home}\n{token}"), String::new()),
@@ -271,6 +292,9 @@ fn told(turn: Turn, home: &HomeName, now: Timestamp) -> String {
     if (restless || !known.is_empty()) && !text.starts_with('{') {
         let sign = if restless { '+' } else { '-' };
         text.insert_str(1, &format!("{sign}{home}{known}"));
+    } else if restless && answers {
+        // What is refused is reported too.
+        text.insert_str(0, &format!("+{home}\n"));
     }
     text
 }

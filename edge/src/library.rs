@@ -12,12 +12,12 @@ use shared::home::HomeName;
 use shared::ids::AgentId;
 use shared::json;
 use shared::key::KeySecrets;
+use shared::problem::ErrorCode;
 use shared::time::Timestamp;
 
 use crate::agent;
 use crate::conclude;
 use crate::config::{self, Config};
-use crate::gate;
 use crate::isolate::{self, Place, Turn};
 use crate::region::Region;
 use crate::step::{Deciding, Step, Then};
@@ -118,7 +118,12 @@ pub async fn check(platform: &impl Platform, check: &Check<'_>) -> Decision {
         Turn::Wait(token) => wait(platform, &home, token).await,
     };
     let step = if let Step::Decide(deciding) = step { at_home(platform, deciding).await } else { step };
-    let restless = isolate::with(|isolate| isolate.is_restless(&home, now(platform)));
+    let restless = isolate::with(|isolate| {
+        if let Step::Answer(answer) = &step {
+            isolate.count(answer, now(platform));
+        }
+        isolate.is_restless(&home, now(platform))
+    });
     Decision { restless: restless.then(|| home.to_string()), ..decision(step) }
 }
 
@@ -213,7 +218,7 @@ struct Told {
 fn decision(step: Step) -> Decision {
     let unavailable = || Decision::refused("home_unavailable");
     let Step::Answer(answer) = step else { return unavailable() };
-    if answer == gate::unauthorized_answer() {
+    if answer.status == ErrorCode::Unauthorized.status() {
         return Decision::refused("unauthorized");
     }
     json::read::<Told>(&answer.body).map_or_else(

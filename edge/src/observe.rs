@@ -20,7 +20,7 @@ use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::conclude;
 use crate::gate::{self, Head};
-use crate::isolate;
+use crate::isolate::{self, Turn};
 use crate::step::{Answer, Failure, ObserveAnswer, Step};
 use crate::{config, told};
 
@@ -35,7 +35,10 @@ pub fn observe_body(authorization: &str, agent: &str, body: &str, now_ms: u64) -
     let now = Timestamp::from_ms(now_ms);
     let observing = match config::with(|config| gate::observation(config, &head, body)) {
         Ok(observing) => observing,
-        Err(answer) => return Step::Answer(*answer).to_text(),
+        Err(answer) => {
+            isolate::with(|isolate| isolate.count(&answer, now));
+            return Step::Answer(*answer).to_text();
+        }
     };
     let home = observing.home.clone();
     told(isolate::with(|isolate| isolate.note(observing, now)), &home, now)
@@ -44,16 +47,16 @@ pub fn observe_body(authorization: &str, agent: &str, body: &str, now_ms: u64) -
 /// Turns the home's reply to an observation into the answer.
 #[wasm_bindgen]
 #[must_use]
-pub fn observed(step: &str, reply: &str) -> String {
+pub fn observed(step: &str, reply: &str, now_ms: u64) -> String {
     let Ok(observing) = json::read::<Observing>(step) else {
         return Step::Answer(Failure::Internal.answer()).to_json();
     };
-    match json::read(reply) {
+    let step = match json::read(reply) {
         Ok(HomeReply::Observed(denial)) => noted(&observing, denial),
         Ok(HomeReply::Failed(code)) => conclude::failed(&code),
         Ok(HomeReply::Verdict(_)) | Err(_) => Step::Answer(Failure::Home.answer()),
-    }
-    .to_text()
+    };
+    told(Turn::Step(step), &observing.home, Timestamp::from_ms(now_ms))
 }
 
 /// What the upstream said to a forwarded request: its status, and the texts of its headers.
@@ -109,10 +112,11 @@ fn count(text: &str, max: u64) -> Units {
 
 /// The answer to an observation that was noted, or why it was not.
 pub(crate) fn noted(observing: &Observing, denial: Option<Denial>) -> Step {
-    if denial.is_some() {
-        return Step::Answer(gate::unauthorized_answer());
+    let Observing { home, kind, agent, observed, .. } = observing;
+    if let Some(denial) = denial {
+        let asked = (home.clone(), *kind, agent.clone());
+        return Step::Answer(gate::unauthorized_answer().denying(asked, denial.reason()));
     }
-    let Observing { kind, agent, observed, .. } = observing;
     let answer = ObserveAnswer { kind: *kind, agent, observed: *observed };
     Step::Answer(Answer::json(json::write(&answer)))
 }

@@ -1,13 +1,16 @@
 //! What `entry.js` is told to do next, as JSON.
 
 use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use shared::cell::Observed;
 use shared::decision::{Ask, Header};
+use shared::denials::DenialReason;
 use shared::home::HomeName;
 use shared::home::call::Observing;
+use shared::ids::AgentId;
 use shared::json::{self, Read, Write};
 use shared::kind::Kind;
 use shared::lease::message::HolderId;
@@ -43,6 +46,8 @@ pub(crate) enum Step {
         /// A longer body is answered with `body_too_large`.
         bytes_max: u32,
     },
+    /// Answer with what `metrics` says.
+    Metrics,
     /// Hand the policy to these homes.
     Install {
         /// Each home of the project.
@@ -118,6 +123,18 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: Vec<Pair>,
     pub(crate) body: String,
+    /// What it is counted as, where it refuses a request of a project.
+    #[serde(skip)]
+    pub(crate) denied: Option<Box<Denied>>,
+}
+
+/// A request that is refused, as it is counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Denied {
+    pub(crate) home: HomeName,
+    pub(crate) kind: Kind,
+    pub(crate) agent: AgentId,
+    pub(crate) reason: DenialReason,
 }
 
 /// Whose key a request carried and for which agent it asks.
@@ -187,13 +204,14 @@ impl Step {
                 text.push_str(would_deny);
                 text
             }
-            Self::Answer(Answer { status: 200, headers, body }) => lines("c", headers.iter(), Some(body)),
+            Self::Answer(Answer { status: 200, headers, body, .. }) => lines("c", headers.iter(), Some(body)),
             Self::ReadBody(reading) => format!("b{}", reading.bytes_max),
             Self::ReadObservation(reading) => format!("o{}", reading.bytes_max),
             Self::Answer(_)
             | Self::Observe(_)
             | Self::Decide(_)
             | Self::ReadPolicy { .. }
+            | Self::Metrics
             | Self::Install { .. } => self.to_json(),
         }
     }
@@ -212,13 +230,24 @@ impl Step {
 impl Answer {
     /// JSON with status 200.
     pub(crate) fn json(body: String) -> Self {
-        Self { status: 200, headers: vec![pair(("Content-Type", "application/json".to_owned()))], body }
+        let headers = vec![pair(("Content-Type", "application/json".to_owned()))];
+        Self { status: 200, headers, body, denied: None }
     }
 
     /// A problem's answer.
     pub(crate) fn problem(problem: &Problem) -> Self {
         let headers = vec![pair(("Content-Type", CONTENT_TYPE.to_owned()))];
-        Self { status: problem.status, headers, body: problem.to_json() }
+        Self { status: problem.status, headers, body: problem.to_json(), denied: None }
+    }
+
+    /// Counts it as the refusal of a request.
+    pub(crate) fn denying(
+        mut self,
+        (home, kind, agent): (HomeName, Kind, AgentId),
+        reason: DenialReason,
+    ) -> Self {
+        self.denied = Some(Box::new(Denied { home, kind, agent, reason }));
+        self
     }
 
     /// Adds headers.

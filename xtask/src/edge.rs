@@ -58,6 +58,7 @@ const EDGE: Worker = Worker {
         "edge/again.js",
         "edge/answer.js",
         "edge/entry.js",
+        "edge/metrics.js",
         "edge/platform.js",
         "edge/reach.js",
         "edge/service.js",

@@ -32,6 +32,7 @@ fn outcome(step: Step) -> String {
         Step::ReadBody(_) => "body".to_owned(),
         Step::ReadObservation(_) => "observation".to_owned(),
         Step::ReadPolicy { .. } => "policy".to_owned(),
+        Step::Metrics => "metrics".to_owned(),
         Step::Forward { .. } | Step::Install { .. } | Step::Observe(_) => {
             unreachable!("the gate never answers so")
         }
@@ -332,4 +333,30 @@ fn a_route_or_the_deployment_says_when_a_request_is_counted() {
     for (bill, path, expected) in cases {
         assert_eq!(held(bill, path), expected, "{bill} {path}");
     }
+}
+
+#[test]
+fn metrics_are_read_with_their_token_and_nothing_is_there_for_others() {
+    let token = "0123456789abcdef";
+    let with_token = config().with_metrics(token).unwrap();
+    let live = bearer_of(&with_token, Mode::Live);
+    let shown = format!("Bearer {token}");
+    let longer = format!("Bearer {token}0");
+    for (config, method, authorization, expected) in [
+        (&with_token, "GET", shown.as_str(), "metrics"),
+        (&with_token, "POST", shown.as_str(), "405 method_not_allowed"),
+        (&with_token, "GET", longer.as_str(), "404 not_found"),
+        (&with_token, "GET", live.as_str(), "404 not_found"),
+        (&with_token, "GET", "", "404 not_found"),
+        (&config(), "GET", "", "404 not_found"),
+        (&config(), "GET", "Bearer ", "404 not_found"),
+        (&config(), "GET", shown.as_str(), "404 not_found"),
+    ] {
+        assert_eq!(
+            outcome(gate(config, &head(method, "/metrics", authorization))),
+            expected,
+            "{authorization}"
+        );
+    }
+    assert!(config().with_metrics("short").is_err());
 }

@@ -1,6 +1,7 @@
 //! What an isolate does with its holders, against a real home in memory.
 
 use shared::decision::Ask;
+use shared::denials::DenialReason;
 use shared::home::Home;
 use shared::ids::{AgentId, Incarnation, KeyId, ProjectId};
 use shared::kind::Kind;
@@ -491,4 +492,46 @@ fn what_a_strange_key_observed_is_not_refused_while_nobody_can_tell() {
     exchange(&mut isolate, &mut home, at(10));
     assert!(matches!(isolate.outcome(&config(), &name(), token, at(11)), Turn::Wait(_)));
     assert_eq!(answered(isolate.outcome(&config(), &name(), token, at(2_000))).status, 503);
+}
+
+/// A project without a lease, all of whose requests are refused, is told of with one contact a second.
+#[test]
+fn what_is_refused_reaches_the_home_without_a_lease() {
+    let refusing = Policy { status: Status::Suspended, ..policy(LeaseRules::default()) };
+    let mut home = Home::new(name(), Incarnation::parse("0123456789").unwrap());
+    home.install(refusing);
+    let mut isolate = Isolate::default();
+    let answer = first(&mut isolate, &mut home, at(0));
+    let reason = answer.denied.as_ref().map(|denied| denied.reason);
+    assert_eq!(reason, Some(DenialReason::ProjectSuspended));
+    isolate.count(&answer, at(0));
+    let mut count: u64 = 1;
+    for ms in (1..900).step_by(10) {
+        if let Turn::Step(Step::Answer(answer)) = isolate.decide(&config(), asking(), at(ms)) {
+            isolate.count(&answer, at(ms));
+            count += 1;
+        }
+    }
+    assert!(count > 50, "{count}");
+    assert!(isolate.is_restless(&name(), at(900)), "somebody has to report it");
+    for ms in (900..4_000).step_by(100) {
+        exchange(&mut isolate, &mut home, at(ms));
+    }
+    let cells = home.flush(at(4_000)).unwrap().messages.remove(0).cells;
+    let told: u64 = cells.iter().map(|cell| cell.denials.get(DenialReason::ProjectSuspended)).sum();
+    assert_eq!(told, count);
+    assert!(cells.iter().all(|cell| cell.counts.units == Units::ZERO));
+    assert_eq!(isolate.refused().0.total(), count);
+}
+
+/// What strangers send is one number, however much it is.
+#[test]
+fn a_key_of_no_project_takes_no_place() {
+    let mut isolate = Isolate::default();
+    for _ in 0..100 {
+        isolate.count(&crate::gate::unauthorized_answer(), at(0));
+    }
+    assert!(isolate.seats.is_empty());
+    let (denials, unknown_keys, _) = isolate.refused();
+    assert_eq!((denials, unknown_keys), (Denials::NONE, 100));
 }

@@ -4,6 +4,7 @@ mod again;
 mod at_once;
 mod clock;
 mod crashes;
+mod denials;
 mod examples;
 mod fleet;
 mod forward;

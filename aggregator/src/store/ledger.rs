@@ -265,7 +265,9 @@ pub(super) async fn sums_of_cells(
 ) -> Result<BTreeMap<Period, Usage>, StoreError> {
     let rows = sqlx::query(
         "SELECT day, CAST(SUM(units) AS BIGINT) AS units, CAST(SUM(anchors) AS BIGINT) AS anchors
-         FROM cell WHERE project = $1 AND mode = 'live' GROUP BY day",
+         FROM cell WHERE project = $1 AND mode = 'live'
+         -- A day on which requests were only refused or observed has nothing to add.
+         GROUP BY day HAVING SUM(units) > 0 OR SUM(anchors) > 0",
     )
     .bind(id.as_str())
     .fetch_all(connection)

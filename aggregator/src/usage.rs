@@ -130,7 +130,7 @@ pub struct UsageDay {
     pub(crate) denied_kinds: BTreeMap<Kind, u64>,
 }
 
-/// Requests that were refused. Each is one, whatever it would have cost; dry runs are none.
+/// Requests that were refused. Each is one, whatever it would have cost; a dry run is none, unless its key is refused.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Denied {
     /// All of them.

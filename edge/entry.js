@@ -98,7 +98,7 @@ async function wait(env, ctx, asked, text) {
 
 async function decide(env, step) {
   try {
-    return await reach(env, 'HOME', step.home, stub => stub.decide(step.home, JSON.stringify(step.ask), step.holder ?? ''));
+    return await reach(env, 'HOME', step.home, stub => stub.decide(step.home, JSON.stringify(step.ask), step.call ?? ''));
   } catch (error) {
     log('the home could not be asked', error);
     return JSON.stringify({ failed: 'home_unavailable' });
@@ -297,6 +297,7 @@ async function proceed(text, asked, request, env, ctx) {
           case 'answer':
             return answer(step);
           case 'decide': {
+            if (step.restless) ctx.waitUntil(background(env, ctx, step.home));
             const reply = await decide(env, step);
             text = rust(() => meter.conclude(text, reply, now()));
             break;

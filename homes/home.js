@@ -24,8 +24,8 @@ export class MeterHome extends DurableObject {
     },
   );
 
-  async decide(name, ask, holder) {
-    return this.#ask(name, (home, waited) => home.decide(name, incarnation(), ask, holder, waited, now()));
+  async decide(name, ask, call) {
+    return this.#ask(name, (home, waited) => home.decide(name, incarnation(), ask, call, waited, now()));
   }
 
   async observe(name, observing) {

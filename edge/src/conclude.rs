@@ -38,25 +38,27 @@ impl Decided {
     }
 }
 
-/// Concludes a question with the home's reply to it; `add` completes its numbers.
+/// Concludes a question with the home's reply to it. `complete` hears what the home decided, if it did; it completes the
+/// numbers, and says whether that may still be told.
 pub(crate) fn conclude(
     config: &Config,
-    deciding: Deciding,
+    mut deciding: Deciding,
     reply: &str,
     now: Timestamp,
-    complete: impl FnOnce(&mut Deciding, &mut Verdict),
+    complete: impl FnOnce(&mut Deciding, Option<&mut Verdict>) -> bool,
 ) -> Step {
-    let mut deciding = deciding;
-    match json::read(reply) {
+    let code = match json::read(reply) {
         Ok(HomeReply::Verdict(mut verdict)) => {
-            complete(&mut deciding, &mut verdict);
-            decided(config, deciding, &verdict, now, Decided::Home)
+            if complete(&mut deciding, Some(&mut verdict)) {
+                return decided(config, deciding, &verdict, now, Decided::Home);
+            }
+            return refused(config, deciding, ErrorCode::HomeUnavailable.as_str(), now);
         }
-        Ok(HomeReply::Failed(code)) => refused(config, deciding, &code, now),
-        Ok(HomeReply::Observed(_)) | Err(_) => {
-            refused(config, deciding, ErrorCode::HomeUnavailable.as_str(), now)
-        }
-    }
+        Ok(HomeReply::Failed(code)) => code,
+        Ok(HomeReply::Observed(_)) | Err(_) => ErrorCode::HomeUnavailable.as_str().to_owned(),
+    };
+    complete(&mut deciding, None);
+    refused(config, deciding, &code, now)
 }
 
 /// A home that cannot be asked; the code of why. In shadow mode nobody is denied for that.
@@ -277,7 +279,7 @@ mod tests {
     }
 
     fn answered(then: Then, reply: &str) -> Answer {
-        let step = conclude(&config(), deciding(then), reply, NOW, |_, _| {});
+        let step = conclude(&config(), deciding(then), reply, NOW, |_, _| true);
         let Step::Answer(answer) = step else { panic!("{step:?}") };
         answer
     }
@@ -288,7 +290,7 @@ mod tests {
 
     #[test]
     fn an_allowed_request_is_forwarded_with_a_signed_identity() {
-        let step = conclude(&config(), deciding(forwarding()), &reply("null"), NOW, |_, _| {});
+        let step = conclude(&config(), deciding(forwarding()), &reply("null"), NOW, |_, _| true);
         let Step::Forward { headers, identity, ticket, would_deny } = step else { panic!("{step:?}") };
         assert_eq!((ticket.as_str(), would_deny.as_str()), ("demo/live verify 0", ""));
         assert_eq!(value(&headers, "Server-Timing"), Some("meter;desc=home"));
@@ -396,7 +398,7 @@ mod tests {
         let checked = |cost: u32, denial: &str| {
             let mut deciding = deciding(Then::Check);
             deciding.ask.cost = cost;
-            let step = conclude(&config(), deciding, &reply(denial), NOW, |_, _| {});
+            let step = conclude(&config(), deciding, &reply(denial), NOW, |_, _| true);
             let Step::Answer(answer) = step else { panic!("{step:?}") };
             (answer.status, answer.body)
         };
@@ -418,7 +420,7 @@ mod tests {
     #[test]
     fn in_shadow_mode_limits_are_told_of_and_keys_and_suspensions_still_refused() {
         let config = config().with_rules("", "1").unwrap();
-        let step = |then, reply: &str| conclude(&config, deciding(then), reply, NOW, |_, _| {});
+        let step = |then, reply: &str| conclude(&config, deciding(then), reply, NOW, |_, _| true);
         for (denial, code) in [("rate_limited", "rate_limited"), ("quota_exhausted", "quota_exhausted")] {
             let reply = reply(&format!("{denial:?}"));
             let Step::Forward { would_deny, .. } = step(forwarding(), &reply) else { panic!("{denial}") };

@@ -14,10 +14,10 @@ use runtime::State;
 use shared::decision::{Denial, Numbers, Verdict};
 use shared::denials::Denials;
 use shared::home::HomeName;
-use shared::home::call::{ContactReply, Observing};
+use shared::home::call::{CallId, ContactReply, Observing};
 use shared::json;
 use shared::lease::message::HolderId;
-use shared::lease::{Answer, HeldUnits, Holder, Noted, WaiterId};
+use shared::lease::{Answer, CallEnd, HeldUnits, Holder, Noted, WaiterId};
 use shared::map::Map;
 use shared::problem::ErrorCode;
 use shared::time::Timestamp;
@@ -291,11 +291,40 @@ impl Isolate {
         deciding
     }
 
+    /// Takes the home's word on a call, if there is any. False where the call was given up meanwhile: nobody may be told.
+    pub(crate) fn take_verdict(
+        &mut self,
+        deciding: &mut Deciding,
+        verdict: Option<&mut Verdict>,
+        now: Timestamp,
+    ) -> bool {
+        let end = match &verdict {
+            Some(Verdict { denial: None, .. }) => CallEnd::Left,
+            Some(Verdict { denial: Some(_), .. }) => CallEnd::Denied,
+            None => CallEnd::Void,
+        };
+        if !self.end_call(deciding, end, now) {
+            return false;
+        }
+        if let Some(verdict) = verdict {
+            self.add_in_hand(deciding, &mut verdict.numbers, now);
+            deciding.token = self.hold_at_home(deciding, verdict, now);
+        }
+        true
+    }
+
+    /// A holder that is forgotten is silent: its home counts what it was allowed.
+    fn end_call(&mut self, deciding: &Deciding, end: CallEnd, now: Timestamp) -> bool {
+        let Some(call) = deciding.call.filter(|call| call.number > 0) else { return true };
+        let post = self.seats.get_mut(&deciding.home).and_then(|seat| seat.post_of(call.holder));
+        post.is_none_or(|post| post.holder.end_call(now, call.number, end))
+    }
+
     /// Keeps what the home has issued for a request that it has allowed and that is counted later;
     /// says under which token. The home has counted the others itself.
-    pub(crate) fn hold_at_home(&mut self, deciding: &Deciding, verdict: &Verdict, now: Timestamp) -> u32 {
+    fn hold_at_home(&mut self, deciding: &Deciding, verdict: &Verdict, now: Timestamp) -> u32 {
         let held = deciding.ask.held && verdict.denial.is_none();
-        let Some(holder) = deciding.holder.filter(|_| held) else { return 0 };
+        let Some(CallId { holder, .. }) = deciding.call.filter(|_| held) else { return 0 };
         self.last = self.last.wrapping_add(1);
         let token = self.last;
         let Some(seat) = self.seats.get_mut(&deciding.home) else { return 0 };
@@ -462,9 +491,7 @@ impl Seat {
             Answer::Allow => None,
             Answer::Deny { denial, .. } => Some(denial),
             Answer::AtHome => {
-                let mut deciding = deciding;
-                deciding.holder = Some(holder);
-                return Turn::Step(Step::Decide(deciding));
+                return Turn::Step(Step::Decide(self.call_home(holder, deciding, now)));
             }
             Answer::Wait(_) | Answer::Unavailable => {
                 let code = ErrorCode::HomeUnavailable.as_str();
@@ -482,6 +509,19 @@ impl Seat {
         Turn::Step(conclude::decided(config, deciding, &Verdict { denial, numbers }, now, decided))
     }
 
+    /// Begins a call of the home. Where the holder writes to a sub-home it has no number: only the home knows of calls.
+    fn call_home(&mut self, holder: HolderId, mut deciding: Deciding, now: Timestamp) -> Deciding {
+        let is_at_home = self.post.object == deciding.home.to_string();
+        let counts = is_at_home && !deciding.ask.dry_run;
+        deciding.call = Some(if counts {
+            CallId { holder: self.post.holder.id(), number: self.post.holder.begin_call(now) }
+        } else {
+            CallId { holder, number: 0 }
+        });
+        deciding.restless = counts && self.is_restless(now);
+        deciding
+    }
+
     fn is_restless(&mut self, now: Timestamp) -> bool {
         // Asked first: clocks stand still between I/O, and the last request may be the one that is served now.
         if now.ms_since(self.running.since) >= LOOP_HANDOVER_MS && !self.is_drained() {
@@ -495,16 +535,22 @@ impl Seat {
     }
 
     fn is_free(&self, now: Timestamp) -> bool {
-        self.is_drained() && self.waiting.values().all(|waiting| waiting.is_lost(now))
+        self.owes_nothing() && self.waiting.values().all(|waiting| waiting.is_lost(now))
     }
 
+    /// Whether nothing is owed, and nobody waits who may be gone.
     fn is_drained(&self) -> bool {
+        self.owes_nothing() && self.waiting.is_empty()
+    }
+
+    fn owes_nothing(&self) -> bool {
         self.post.holder.is_drained() && self.leaving.is_empty() && self.held.is_empty()
     }
 
     fn wake_at(&mut self, now: Timestamp) -> Option<Timestamp> {
+        let lost = self.waiting.values().next().map(|waiting| waiting.since.plus_ms(LOST_MS + 1));
         let posts = core::iter::once(&mut self.post).chain(&mut self.leaving);
-        posts.filter_map(|post| post.holder.wake_at(now)).min()
+        posts.filter_map(|post| post.holder.wake_at(now)).chain(lost).min()
     }
 
     fn post_of(&mut self, holder: HolderId) -> Option<&mut Post> {

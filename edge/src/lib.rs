@@ -211,11 +211,8 @@ pub fn nap(home: &str, number: u32, now_ms: u64) -> Option<u32> {
 #[must_use]
 pub fn conclude(step: &str, reply: &str, now_ms: u64) -> String {
     let now = Timestamp::from_ms(now_ms);
-    let complete = |deciding: &mut Deciding, verdict: &mut Verdict| {
-        isolate::with(|isolate| {
-            isolate.add_in_hand(deciding, &mut verdict.numbers, now);
-            deciding.token = isolate.hold_at_home(deciding, verdict, now);
-        });
+    let complete = |deciding: &mut Deciding, verdict: Option<&mut Verdict>| {
+        isolate::with(|isolate| isolate.take_verdict(deciding, verdict, now))
     };
     let Ok(deciding) = json::read::<Deciding>(step) else { return broken_step().to_json() };
     let home = deciding.home.clone();

@@ -49,11 +49,11 @@ pub trait Platform {
         contact: &str,
     ) -> impl Future<Output = Result<String, String>>;
 
-    /// Calls `decide(home, ask, holder)` of the home.
+    /// Calls `decide(home, ask, call)` of the home.
     ///
     /// # Errors
     /// When it did not answer.
-    fn decide(&self, home: &str, ask: &str, holder: &str) -> impl Future<Output = Result<String, String>>;
+    fn decide(&self, home: &str, ask: &str, call: &str) -> impl Future<Output = Result<String, String>>;
 }
 
 /// What is to be decided.
@@ -193,12 +193,12 @@ async fn wait(platform: &impl Platform, home: &HomeName, token: u32) -> Step {
 
 async fn at_home(platform: &impl Platform, deciding: Deciding) -> Step {
     let (home, ask) = (deciding.home.to_string(), json::write(&deciding.ask));
-    let holder = deciding.holder.map(|holder| holder.to_string()).unwrap_or_default();
-    let reply = platform.decide(&home, &ask, &holder).await.unwrap_or_default();
+    let call = deciding.call.map(|call| call.to_string()).unwrap_or_default();
+    let reply = platform.decide(&home, &ask, &call).await.unwrap_or_default();
     let now = now(platform);
     config::with(|config| {
         conclude::conclude(config, deciding, &reply, now, |deciding, verdict| {
-            isolate::with(|isolate| isolate.add_in_hand(deciding, &mut verdict.numbers, now));
+            isolate::with(|isolate| isolate.take_verdict(deciding, verdict, now))
         })
     })
 }

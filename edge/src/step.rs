@@ -9,11 +9,10 @@ use shared::cell::Observed;
 use shared::decision::{Ask, Header};
 use shared::denials::DenialReason;
 use shared::home::HomeName;
-use shared::home::call::Observing;
+use shared::home::call::{CallId, Observing};
 use shared::ids::AgentId;
 use shared::json::{self, Read, Write};
 use shared::kind::Kind;
-use shared::lease::message::HolderId;
 use shared::problem::{CONTENT_TYPE, ErrorCode, Problem};
 
 /// One thing to do.
@@ -75,9 +74,12 @@ pub(crate) struct Deciding {
     pub(crate) ask: Ask,
     /// What the verdict is for.
     pub(crate) then: Then,
-    /// The holder of the isolate that asks, if it has one.
+    /// The call of the isolate's holder that asks, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) holder: Option<HolderId>,
+    pub(crate) call: Option<CallId>,
+    /// Whether somebody should look after the holder, whatever becomes of the call.
+    #[serde(default)]
+    pub(crate) restless: bool,
     /// Under what the isolate keeps the units of a request that is counted later; zero is nothing.
     #[serde(skip)]
     pub(crate) token: u32,
@@ -85,7 +87,7 @@ pub(crate) struct Deciding {
 
 impl Deciding {
     pub(crate) fn new(home: HomeName, ask: Ask, then: Then) -> Self {
-        Self { home, ask, then, holder: None, token: 0 }
+        Self { home, ask, then, call: None, restless: false, token: 0 }
     }
 }
 

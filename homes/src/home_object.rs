@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use core::cell::{Cell, RefCell, RefMut};
 
 use shared::decision::Ask;
-use shared::home::call::{ContactReply, HomeReply, Observing};
+use shared::home::call::{CallId, ContactReply, HomeReply, Observing};
 use shared::home::{Home, HomeName, KeysKnown};
 use shared::ids::{Incarnation, KeyId};
 use shared::json;
@@ -62,7 +62,7 @@ impl HomeObject {
         Self { sql, home: RefCell::new(None), generation: Cell::new(0) }
     }
 
-    /// Decides one question of an isolate with that holder; an empty text is none. `undefined` means
+    /// Decides one question of an isolate as that call of its holder; an empty text is none. `undefined` means
     /// that a policy must be pulled first, and nothing was done; whoever has `waited` for it is answered with what is known.
     ///
     /// # Errors
@@ -73,17 +73,22 @@ impl HomeObject {
         name: &str,
         fresh: &str,
         ask: &str,
-        holder: &str,
+        call: &str,
         waited: bool,
         now_ms: u64,
     ) -> Result<Option<String>, String> {
-        let asking = HolderId::parse(holder);
+        let call = CallId::parse(call);
         let ask: Ask = json::read(ask).map_err(text)?;
         let now = Timestamp::from_ms(now_ms);
         let told = self.act(Some((name, fresh)), now, |home| {
             let sure = can_tell(home, now, core::slice::from_ref(&ask.key), waited)?;
-            let verdict = home.decide_for(now, &ask, asking).ok()?;
-            Some(json::write(&if sure { HomeReply::Verdict(verdict) } else { unavailable() }))
+            let verdict = match call {
+                Some(call) => home.decide_call(now, &ask, call),
+                None => home.decide(now, &ask).map(Some),
+            };
+            // Whoever waits for a call that was taken back has been told to come again.
+            let verdict = verdict.ok()?.filter(|_| sure);
+            Some(json::write(&verdict.map_or_else(unavailable, HomeReply::Verdict)))
         })?;
         Ok(told.flatten())
     }

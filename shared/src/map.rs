@@ -305,6 +305,12 @@ impl<T: Ord> Set<T> {
             self.0.insert(place, value);
         }
     }
+
+    /// Takes the least value out if it is such a one.
+    pub fn pop_first_if(&mut self, is_such: impl FnOnce(&T) -> bool) -> Option<T> {
+        let is_first = self.0.first().is_some_and(is_such);
+        is_first.then(|| self.0.remove(0))
+    }
 }
 
 impl<T: Ord> FromIterator<T> for Set<T> {

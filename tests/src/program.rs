@@ -61,6 +61,18 @@ impl Program {
         Ok(())
     }
 
+    /// SIGSTOP: the process stands still until it goes on.
+    pub(crate) fn stop(&self) -> Result<()> {
+        kill(Pid::from_raw(i32::try_from(self.child.id())?), Signal::SIGSTOP)?;
+        Ok(())
+    }
+
+    /// SIGCONT: it goes on.
+    pub(crate) fn go_on(&self) -> Result<()> {
+        kill(Pid::from_raw(i32::try_from(self.child.id())?), Signal::SIGCONT)?;
+        Ok(())
+    }
+
     /// SIGQUIT, which some programs take for "at once, but tidily"; killed if it does not end.
     pub(crate) fn quit(&mut self, within: Duration) -> Result<()> {
         const PAUSE: Duration = Duration::from_millis(10);

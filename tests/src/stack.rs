@@ -265,6 +265,18 @@ impl Stack {
         self.take(part)?.kill()
     }
 
+    /// Stops a part for that long, as a machine does that is short of memory or is moved.
+    ///
+    /// # Errors
+    /// When the part is not running.
+    pub async fn stand_still(&self, part: Part, pause: Duration) -> Result<()> {
+        let program = self.running.iter().find(|(running, _)| *running == part);
+        let (_, program) = program.with_context(|| format!("the {} is not running", part.name()))?;
+        program.stop()?;
+        tokio::time::sleep(pause).await;
+        program.go_on()
+    }
+
     /// Asks a part to stop with SIGTERM, and says how it ended.
     ///
     /// # Errors

@@ -209,7 +209,7 @@ fn a_strict_project_asks_its_home_for_each_request() {
     let Turn::Wait(token) = isolate.decide(&config(), asking(), at(0)) else { panic!("it does not wait") };
     exchange(&mut isolate, &mut home, at(0));
     let outcome = isolate.outcome(&config(), &name(), token, at(0));
-    assert!(matches!(outcome, Turn::Step(Step::Decide(Deciding { holder: Some(_), .. }))));
+    assert!(matches!(outcome, Turn::Step(Step::Decide(Deciding { call: Some(_), .. }))));
     let next = isolate.decide(&config(), asking(), at(1));
     assert!(matches!(next, Turn::Step(Step::Decide(_))));
 }

@@ -6,10 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use shared::home::Home;
-use shared::home::call::{ContactReply, HomeReply};
+use shared::home::call::{CallId, ContactReply, HomeReply};
 use shared::ids::{Incarnation, KeyId, Mode, ProjectId};
 use shared::key::ProjectKey;
-use shared::lease::message::HolderId;
 use shared::plan::Plan;
 use shared::policy::{AllowanceParts, LeaseRules, Overage, Policy, Status};
 use shared::units::Units;
@@ -46,10 +45,12 @@ impl Platform for Memory {
         Ok(json::write(&reply))
     }
 
-    async fn decide(&self, _: &str, ask: &str, holder: &str) -> Result<String, String> {
+    async fn decide(&self, _: &str, ask: &str, call: &str) -> Result<String, String> {
         let ask = json::read(ask).map_err(|error| error.to_string())?;
-        let verdict = self.home.borrow_mut().decide_for(now(self), &ask, HolderId::parse(holder));
-        Ok(json::write(&HomeReply::Verdict(verdict.map_err(|e| e.to_string())?)))
+        let call = CallId::parse(call).ok_or("no call")?;
+        let verdict = self.home.borrow_mut().decide_call(now(self), &ask, call);
+        let verdict = verdict.map_err(|e| e.to_string())?.ok_or("it was taken back")?;
+        Ok(json::write(&HomeReply::Verdict(verdict)))
     }
 }
 

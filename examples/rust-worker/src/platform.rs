@@ -18,7 +18,7 @@ extern "C" {
     fn contact(this: &Object, home: &str, contact: &str) -> Result<Promise, JsValue>;
 
     #[wasm_bindgen(method, catch)]
-    fn decide(this: &Object, home: &str, ask: &str, holder: &str) -> Result<Promise, JsValue>;
+    fn decide(this: &Object, home: &str, ask: &str, call: &str) -> Result<Promise, JsValue>;
 
     #[wasm_bindgen(js_namespace = crypto, js_name = getRandomValues)]
     fn get_random_values(words: &Uint32Array);
@@ -68,8 +68,8 @@ impl Platform for Cloudflare {
         text(object.contact(home, contact)).await
     }
 
-    async fn decide(&self, home: &str, ask: &str, holder: &str) -> Result<String, String> {
+    async fn decide(&self, home: &str, ask: &str, call: &str) -> Result<String, String> {
         let object = self.object("HOME", home).map_err(|error| error.to_string())?;
-        text(object.decide(home, ask, holder)).await
+        text(object.decide(home, ask, call)).await
     }
 }

@@ -1,15 +1,62 @@
 //! What is asked of a home's object and of its sub-homes', and what they reply: JSON that their shells hand on unread.
 
 use alloc::boxed::Box;
-use alloc::string::String;
+use alloc::string::{String, ToString};
+use core::fmt;
 
 use super::HomeName;
 use crate::cell::Observed;
 use crate::decision::{Denial, Verdict};
 use crate::ids::{AgentId, KeyId};
-use crate::json::{Read, Write};
+use crate::json::{Error, Read, Reader, Write, Writer};
 use crate::kind::Kind;
-use crate::lease::message::Reply;
+use crate::lease::message::{HolderId, Reply};
+use crate::whole::whole;
+
+/// One call by a holder that its home decides. Written `<holder>/<number>`, or as the holder alone where it has none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CallId {
+    /// Whose call it is.
+    pub holder: HolderId,
+    /// Rises by one with each call of the holder, from one. Zero is none: such a call is counted as it is decided.
+    pub number: u64,
+}
+
+impl CallId {
+    /// Reads it back.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (holder, number) = text.split_once('/').unwrap_or((text, "0"));
+        Some(Self { holder: HolderId::parse(holder)?, number: whole(number)? })
+    }
+}
+
+impl fmt::Display for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.number {
+            0 => write!(f, "{}", self.holder),
+            number => write!(f, "{}/{number}", self.holder),
+        }
+    }
+}
+
+impl Read for CallId {
+    fn blank() -> Self {
+        Self { holder: HolderId::blank(), number: 0 }
+    }
+
+    fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Error> {
+        let read = Self::parse(&reader.text()?);
+        *self = read.ok_or_else(|| Error::new("call: accepted are 32 hex digits, a slash and a number"))?;
+        Ok(())
+    }
+}
+
+impl Write for CallId {
+    fn write(&self, writer: &mut Writer) {
+        writer.string(&self.to_string());
+    }
+}
 
 /// What a client observed, for the home to note.
 #[derive(Debug, PartialEq, Eq, Read, Write)]

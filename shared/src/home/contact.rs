@@ -6,6 +6,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use super::call::CallId;
 use super::denial::Ends;
 use super::desk::Receipt;
 use super::offer::{self, Offer, Room, Situation};
@@ -75,6 +76,7 @@ impl Home {
             Receipt::New => {}
         }
         self.crowd.note(now, m);
+        self.calls.heard(now, m.holder);
         if !m.child
             && m.returns.is_empty()
             && let Some(hold_ms) = self.crowd.shed(now)
@@ -119,6 +121,9 @@ impl Home {
             let total = totals.entry(period).or_insert(0);
             *total = total.saturating_add(line.units);
         }
+        for number in &batch.calls {
+            self.conclude_call(now, CallId { holder, number: *number }, true);
+        }
         for sight in &batch.sights {
             if sight.key.day.number() >= oldest_day && sight.key.day.period() >= oldest {
                 self.see(now, &sight.key, sight.observed);
@@ -151,6 +156,9 @@ impl Home {
         }
         for (minute, permits) in &returns.permits {
             self.meta.window.take_back(now, *minute, narrow(*permits));
+        }
+        for number in &returns.calls {
+            self.conclude_call(now, CallId { holder, number: *number }, false);
         }
         for back in &returns.agents {
             let account = self.accounts.get_mut(&back.period);

@@ -93,7 +93,11 @@ impl Home {
         self.crowd
             .stranded()
             .filter(|(holder, _)| Some(**holder) != except)
-            .map(|(holder, stranded)| self.desk.out(*holder, period).saturating_sub(stranded))
+            .map(|(holder, stranded)| {
+                let out = self.desk.out(*holder, period).saturating_sub(stranded);
+                // What was allowed already is spent, whoever says so later.
+                out.saturating_sub(self.calls.units(*holder))
+            })
             .fold(0, u64::saturating_add)
     }
 

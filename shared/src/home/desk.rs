@@ -9,6 +9,8 @@ use alloc::string::String;
 
 use serde::{Deserialize, Serialize};
 
+use super::call::CallId;
+use super::open_calls::Seen;
 use super::rows::{CorruptRow, Writes, fill};
 use crate::json::{Read, Write};
 use crate::lease::LANES_MAX;
@@ -29,6 +31,15 @@ pub(crate) struct HolderRow {
     pub(crate) out: Map<Period, u64>,
     /// The last period it was heard in.
     pub(crate) last: Period,
+    /// The calls of it that were decided or taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    calls: Option<Seen>,
+}
+
+impl HolderRow {
+    fn new(last: Period) -> Self {
+        Self { seq: 0, out: Map::new(), last, calls: None }
+    }
 }
 
 /// One lane of a holder.
@@ -112,9 +123,7 @@ impl Desk {
     pub(crate) fn open(&mut self, m: &Contact, period: Period) -> bool {
         let lane = self.lanes.or_default((m.holder, m.lane));
         *lane = LaneRow { nonce: m.nonce, reply: None };
-        let row =
-            self.holders.or_insert_with(m.holder, || HolderRow { seq: 0, out: Map::new(), last: period });
-        row.last = row.last.max(period);
+        let row = self.row(m.holder, period);
         if planted!(BatchWithoutNumber) && m.batch.seq > 0 {
             row.seq = row.seq.max(m.batch.seq);
             return true;
@@ -166,9 +175,20 @@ impl Desk {
 
     /// The same for a holder that may not have been heard of yet.
     pub(crate) fn issued_anew(&mut self, holder: HolderId, period: Period, units: u64) {
-        let row = self.holders.or_insert_with(holder, || HolderRow { seq: 0, out: Map::new(), last: period });
-        row.last = row.last.max(period);
+        self.row(holder, period);
         self.issued(holder, period, units);
+    }
+
+    /// The row of a holder that is heard in `period`, perhaps for the first time.
+    fn row(&mut self, holder: HolderId, period: Period) -> &mut HolderRow {
+        let row = self.holders.or_insert_with(holder, || HolderRow::new(period));
+        row.last = row.last.max(period);
+        row
+    }
+
+    /// Notes the number of a call by a holder, and says whether it is new.
+    pub(super) fn note_call(&mut self, id: CallId, period: Period) -> bool {
+        self.row(id.holder, period).calls.get_or_insert_default().note(id.number)
     }
 
     /// Writes a holder's row.

@@ -50,7 +50,7 @@ impl Home {
     /// When the shell should call [`Home::flush`] next.
     #[must_use]
     pub fn flush_due(&self) -> Option<Timestamp> {
-        self.pace.due
+        self.pace.due.into_iter().chain(self.calls.due()).min()
     }
 
     pub(super) fn has_unflushed(&self) -> bool {
@@ -64,6 +64,8 @@ impl Home {
     /// of what was sent before is none of that.
     #[must_use]
     pub fn flush(&mut self, now: Timestamp) -> Option<FlushRound> {
+        let now = self.tick(now);
+        self.conclude_dead(now);
         self.pace.due = None;
         let unflushed: Vec<Cell> = self
             .cells

@@ -130,6 +130,7 @@ impl Home {
             self.writes.put::<super::OpenCell>(super::rows::cell_key(key), None);
         }
         self.desk.clear(&mut self.writes);
+        self.calls.clear(&mut self.writes);
         self.meta.incarnation = incarnation;
         self.meta.window.close(now, NEXT_AHEAD_MS);
         (self.meta.epoch, self.meta.acked, self.meta.registered) = (1, 0, false);

@@ -15,6 +15,7 @@ mod keys;
 mod lives;
 mod observed;
 pub(crate) mod offer;
+pub mod open_calls;
 pub(crate) mod rows;
 pub mod storage;
 
@@ -42,6 +43,7 @@ use crowd::Crowd;
 use desk::Desk;
 use flush::Pace;
 use keys::Pulls;
+use open_calls::{Limits, OpenCalls};
 use rows::Writes;
 
 pub use flush::{FLUSH_INTERVAL_MS, FlushRound, RETRY_MS_MAX};
@@ -150,6 +152,7 @@ pub struct Home {
     accounts: Map<Period, Account>,
     cells: Tree<CellKey, OpenCell>,
     desk: Desk,
+    calls: OpenCalls,
     crowd: Crowd,
     pace: Pace,
     pulls: Pulls,
@@ -185,6 +188,7 @@ impl Home {
             accounts: Map::new(),
             cells: Tree::new(),
             desk: Desk::default(),
+            calls: OpenCalls::default(),
             crowd: Crowd::default(),
             pace: Pace::default(),
             pulls: Pulls::default(),
@@ -251,12 +255,22 @@ impl Home {
         let now = self.tick(now);
         let policy = self.policy.as_ref().ok_or(NoPolicy)?;
         let denial = self.denial(now, policy, ask, asking);
-        let spent = denial.is_some_and(Denial::is_spent) && !ask.dry_run;
         if denial.is_none() && !ask.dry_run {
-            let agents_capped = policy.agents_max.is_some();
-            self.count(now, ask, agents_capped, asking.filter(|_| ask.held));
+            let limits = Limits::of(policy, ask);
+            self.count(now, ask, limits, asking.filter(|_| ask.held));
         }
-        if spent {
+        self.told(now, ask, denial, asking)
+    }
+
+    /// The verdict on what was denied, or allowed and counted.
+    fn told(
+        &mut self,
+        now: Timestamp,
+        ask: &Ask,
+        denial: Option<Denial>,
+        asking: Option<HolderId>,
+    ) -> Result<Verdict, NoPolicy> {
+        if denial.is_some_and(Denial::is_spent) && !ask.dry_run {
             self.note_exhausted(now, self.live_for(now.period(), ask, asking));
             self.write_account(now.period());
         }
@@ -354,20 +368,9 @@ impl Home {
     }
 
     /// Counts an allowed request; one that is held goes out to its holder, which will report it.
-    fn count(&mut self, now: Timestamp, ask: &Ask, agents_capped: bool, holder: Option<HolderId>) {
+    fn count(&mut self, now: Timestamp, ask: &Ask, limits: Limits, holder: Option<HolderId>) {
         let (day, period, cost) = (now.day(), now.period(), Units::from(ask.cost));
-        let limited =
-            self.policy.as_ref().is_some_and(|policy| policy.leases.agents.contains_key(&ask.agent));
-        self.meta.window.issue(now, ask.cost);
-        let account = self.accounts.entry(period).or_default();
-        account.issued = account.issued.saturating_add(cost);
-        if agents_capped && ask.agent.is_named() {
-            account.agents.insert(ask.agent.clone());
-        }
-        if limited {
-            let used = account.agent_units.entry(ask.agent.clone()).or_default();
-            *used = used.saturating_add(cost);
-        }
+        self.charge(now, ask, limits);
         match holder {
             Some(holder) => {
                 self.desk.issued_anew(holder, period, cost.get());
@@ -378,7 +381,27 @@ impl Home {
                 self.settle_cell(now, &key, cost);
             }
         }
-        self.write_account(period);
+        self.charged(now);
+    }
+
+    /// Counts an allowed request against every limit.
+    fn charge(&mut self, now: Timestamp, ask: &Ask, limits: Limits) {
+        let (period, cost) = (now.period(), Units::from(ask.cost));
+        self.meta.window.issue(now, ask.cost);
+        let account = self.accounts.entry(period).or_default();
+        account.issued = account.issued.saturating_add(cost);
+        if limits.agents && ask.agent.is_named() {
+            account.agents.insert(ask.agent.clone());
+        }
+        if limits.units {
+            let used = account.agent_units.entry(ask.agent.clone()).or_default();
+            *used = used.saturating_add(cost);
+        }
+    }
+
+    /// Writes what that has changed.
+    fn charged(&mut self, now: Timestamp) {
+        self.write_account(now.period());
         self.write_meta();
         self.forget(now);
     }
@@ -420,6 +443,8 @@ impl Home {
     }
 }
 
+#[cfg(test)]
+mod call_tests;
 #[cfg(test)]
 mod contention_tests;
 #[cfg(test)]

@@ -74,7 +74,7 @@ mod tests {
     use crate::home::HomeName;
     use crate::ids::Incarnation;
     use crate::lease::message::HolderId;
-    use crate::lease::{Holder, Noted};
+    use crate::lease::{Answer, Holder, Noted};
     use crate::policy::tests::community;
     use crate::wire::Flush;
 
@@ -227,8 +227,9 @@ mod tests {
             holder.observe(at, &key, (Kind::Verify, &agent), observed(7, 1))
         };
         assert_eq!(note(&mut holder, NOW, "k001"), Noted::AtHome, "it knows nothing yet");
-        holder.decide(NOW, &ask);
+        let Answer::Wait(waiter) = holder.decide(NOW, &ask) else { panic!("it does not wait") };
         exchange(&mut holder, &mut home, NOW);
+        assert_eq!(holder.outcome(NOW, waiter), Answer::Allow);
         assert_eq!(note(&mut holder, NOW, "k001"), Noted::Here);
         assert_eq!(note(&mut holder, NOW, "k999"), Noted::Strange, "it may be new");
         assert!(!holder.is_drained(), "it owes a report");

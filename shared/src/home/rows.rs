@@ -7,6 +7,7 @@
 //! | `account/<period>` | what was issued in the period, its agents |
 //! | `holder/<id>` | its last batch, its outstanding units |
 //! | `lane/<id>/<n>` | the last nonce and what was answered |
+//! | `call/<id>/<n>` | a call of that holder which was allowed, and not concluded yet |
 //! | `cell/<day>/<kind>/<agent>` | a cumulative cell |
 
 use alloc::borrow::ToOwned;
@@ -14,6 +15,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::account::Account;
+use super::call::CallId;
 use super::crowd::SEEN_MS;
 use super::{Home, OpenCell};
 use crate::cell::CellKey;
@@ -87,7 +89,7 @@ impl Home {
         };
         let (key, value) = rows.remove(meta);
         let mut home = Self::of(read(&key, &value)?);
-        home.load_rows(&rows)?;
+        rows.iter().try_for_each(|(key, value)| home.load_row(key, value, now))?;
         // Who was here before the restart still is, and what it holds is not spent.
         for (holder, at) in home.desk.answered(now, SEEN_MS) {
             home.crowd.presume(holder, at);
@@ -105,11 +107,7 @@ impl Home {
         self.writes.take()
     }
 
-    fn load_rows(&mut self, rows: &[(String, String)]) -> Result<(), CorruptRow> {
-        rows.iter().try_for_each(|(key, value)| self.load_row(key, value))
-    }
-
-    fn load_row(&mut self, key: &str, value: &str) -> Result<(), CorruptRow> {
+    fn load_row(&mut self, key: &str, value: &str, now: Timestamp) -> Result<(), CorruptRow> {
         let corrupt = |why: &str| CorruptRow { key: key.to_owned(), why: why.to_owned() };
         let mut fields = key.splitn(4, '/');
         match (fields.next(), fields.next(), fields.next(), fields.next()) {
@@ -123,6 +121,11 @@ impl Home {
                 let kind = Kind::parse(kind).ok_or_else(|| corrupt("its kind is unknown"))?;
                 let agent = AgentId::parse(agent).map_err(|error| corrupt(&error.to_string()))?;
                 fill(key, value, self.cells.or_insert_with(CellKey { day, kind, agent }, OpenCell::blank))?;
+            }
+            (Some("call"), Some(_), Some(_), None) => {
+                let id = key.split_once('/').and_then(|(_, id)| CallId::parse(id));
+                let id = id.ok_or_else(|| corrupt("its call has no such name"))?;
+                self.calls.insert(now, id, read(key, value)?);
             }
             _ => self.desk.load_row(key, value)?,
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::desk::{HolderRow, LaneRow};
+use super::open_calls::OpenCall;
 use super::*;
 use crate::json::tests::near;
 use crate::kind::Kind;
@@ -339,6 +340,10 @@ fn rows_are_read_and_written_as_serde_json_does() {
     );
     near::<OpenCell>(r#"{"units":4,"tokens_in":1,"tokens_out":2,"anchors":0,"epoch":9}"#);
     near::<HolderRow>(r#"{"seq":4,"out":{"2026-10":1,"2026-11":7},"last":"2026-11"}"#);
+    near::<HolderRow>(r#"{"seq":4,"out":{},"last":"2026-11","calls":{"below":7,"above":[9,12]}}"#);
+    near::<OpenCall>(
+        r#"{"day":"2026-11-23","kind":"verify","agent":"bot","units":3,"minute":29923920,"held":true}"#,
+    );
     near::<LaneRow>(r#"{"nonce":4,"reply":null}"#);
     // What releases before wrote has fewer fields.
     near::<Meta>(

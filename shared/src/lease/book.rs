@@ -40,6 +40,9 @@ pub(crate) struct Entry {
 pub(crate) struct Book {
     pub(crate) agents: Tree<AgentId, Entry>,
     reserve: Map<Period, u64>,
+    /// Calls that the home decided, whose answers have left.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    calls: Vec<u64>,
     /// Units served and not yet frozen in a batch.
     pub(crate) pending: u64,
     /// Whether something was observed and not yet frozen in a batch.
@@ -106,9 +109,15 @@ impl Book {
         }
     }
 
+    /// Notes a call that the home decided, whose answer leaves now.
+    pub(crate) fn call(&mut self, now: Timestamp, number: u64) {
+        self.calls.push(number);
+        self.counted(now, 0);
+    }
+
     /// Whether nothing waits to be reported.
     pub(crate) fn is_reported(&self) -> bool {
-        self.pending == 0 && !self.sighted && self.denied_since.is_none()
+        self.pending == 0 && !self.sighted && self.denied_since.is_none() && self.calls.is_empty()
     }
 
     /// Notes that an entry was counted on directly.
@@ -167,7 +176,8 @@ impl Book {
         self.sighted = false;
         self.since = None;
         self.denied_since = None;
-        Batch { seq, lines, sights, reserve: core::mem::take(&mut self.reserve) }
+        let (reserve, calls) = (core::mem::take(&mut self.reserve), core::mem::take(&mut self.calls));
+        Batch { seq, lines, sights, reserve, calls }
     }
 
     /// Limits of agents may have changed with these terms: everything under older ones goes back.

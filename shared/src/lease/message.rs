@@ -128,6 +128,9 @@ pub struct Batch {
     /// How many of those units came without a lease, from the reserve of an overage without a cap.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub reserve: Map<Period, u64>,
+    /// Calls that the home decided, by their numbers, whose answers have left. The home knows what they were.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub calls: Vec<u64>,
 }
 
 /// What goes back unused. It left the holder's hands before this was written.
@@ -142,6 +145,9 @@ pub struct Returns {
     /// Units of limited agents.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub agents: Vec<AgentReturn>,
+    /// Calls that the home may have decided, by their numbers, whose answers will never leave.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub calls: Vec<u64>,
 }
 
 /// Units of a limited agent that go back.
@@ -159,7 +165,7 @@ impl Returns {
     /// Whether nothing goes back.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.units.is_empty() && self.permits.is_empty() && self.agents.is_empty()
+        self.units.is_empty() && self.permits.is_empty() && self.agents.is_empty() && self.calls.is_empty()
     }
 
     pub(crate) fn add_units(&mut self, period: Period, units: u64) {

@@ -14,7 +14,7 @@ pub mod progress;
 pub(crate) mod stock;
 pub(crate) mod uplink;
 
-pub use holder::{Answer, Frame, HeldUnits, Holder, InHand, Left, Noted, WaiterId};
+pub use holder::{Answer, CallEnd, Frame, HeldUnits, Holder, InHand, Left, Noted, WaiterId};
 
 /// How long everything held may be spent without hearing from the home: cuts bind within it, and it
 /// bounds a clock's drift to 2 ms.

@@ -19,6 +19,7 @@ mod panics;
 mod policy;
 mod restored;
 mod shapes;
+mod stopped;
 mod sub_homes;
 mod turns;
 mod usage;

@@ -138,6 +138,7 @@ impl Holder {
     /// What is to be sent now: contacts again that were not answered, and new ones.
     pub fn contacts(&mut self, now: Timestamp) -> Vec<Contact> {
         self.time_out(now);
+        self.give_up_calls(now);
         self.stock.expire(now, &mut self.uplink.returns);
         let mut out = self.uplink.resends(now);
         if self.idle_at(now).is_some_and(|at| now >= at) {
@@ -184,10 +185,8 @@ impl Holder {
         let question = (free && self.waiting.has_question()).then(|| gate.max(self.unknown.ask_from()));
         let background = self.background_at(now);
         let idle = self.idle_at(now);
-        [asking, question, background, idle, self.uplink.resend_at(), self.waiting.timeout()]
-            .into_iter()
-            .flatten()
-            .min()
+        let given_up = [self.uplink.resend_at(), self.waiting.timeout(), self.calls.timeout()];
+        [asking, question, background, idle].into_iter().chain(given_up).flatten().min()
     }
 
     fn contact(&mut self, now: Timestamp, lane: u8, renew: bool) -> Option<Contact> {

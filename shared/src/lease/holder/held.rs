@@ -3,13 +3,14 @@
 //! Whoever holds them says what became of them. Until then they are out with this holder like those
 //! of any lease, so an isolate that dies forfeits them, and they can never be spent twice.
 
+use super::waiting::Kept;
 use super::{Holder, WaiterId};
 use crate::cell::CellKey;
 use crate::decision::Ask;
 use crate::ids::AgentId;
 use crate::kind::Kind;
 use crate::lease::book::Served;
-use crate::time::{Day, Timestamp};
+use crate::time::{Day, Period, Timestamp};
 
 /// What one allowed request holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +33,16 @@ impl HeldUnits {
         self.key.kind
     }
 
+    /// How much is held.
+    pub(super) fn units(&self) -> u64 {
+        self.units
+    }
+
+    /// Of which period.
+    pub(super) fn period(&self) -> Period {
+        self.key.day.period()
+    }
+
     /// For whom it would be counted.
     #[must_use]
     pub fn agent(&self) -> &AgentId {
@@ -44,7 +55,10 @@ impl Holder {
     #[must_use]
     pub fn take_held(&mut self, waiter: Option<WaiterId>) -> Option<HeldUnits> {
         match waiter {
-            Some(id) => self.waiting.held.remove(&id),
+            Some(id) => match self.waiting.kept.remove(&id) {
+                Some(Kept::UntilAnswered(units)) => Some(units),
+                Some(Kept::UntilFetched(_) | Kept::FromReserve(_)) | None => None,
+            },
             None => self.held.take(),
         }
     }

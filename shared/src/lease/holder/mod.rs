@@ -4,6 +4,7 @@
 //! waiting request has its turn. A holder must never serve what it does not have in hand, whatever
 //! its clock does between two events, and it refuses instead of panicking.
 
+mod calls;
 mod contacts;
 mod held;
 mod numbers;
@@ -27,6 +28,8 @@ use crate::policy::Status;
 use crate::random::Stream;
 use crate::time::Timestamp;
 
+pub use calls::CallEnd;
+use calls::Calls;
 use contacts::Pace;
 pub use held::HeldUnits;
 use numbers::Heard;
@@ -80,6 +83,7 @@ pub struct Holder {
     /// When waiting requests can be served from what is in hand.
     turn_at: Option<Timestamp>,
     unknown: UnknownKeys,
+    calls: Calls,
     demand: Rate,
     pace: Pace,
     heard: Option<Heard>,
@@ -107,6 +111,7 @@ impl Holder {
             hold_until: Timestamp::default(),
             turn_at: None,
             unknown: UnknownKeys::default(),
+            calls: Calls::default(),
             demand: Rate::default(),
             pace: Pace::default(),
             heard: None,
@@ -138,6 +143,7 @@ impl Holder {
             && !self.uplink.has_frozen()
             && self.uplink.returns.is_empty()
             && self.uplink.is_quiet()
+            && self.calls.is_empty()
     }
 
     /// Units served that no home has acknowledged: what is lost if this isolate dies now.

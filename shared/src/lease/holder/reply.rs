@@ -33,6 +33,7 @@ impl Holder {
                     self.book.forget_admissions();
                     self.waiting.uncarry_all();
                     self.unknown.forget();
+                    self.calls.forget();
                 }
             }
             Body::Lease(lease) => {

@@ -5,10 +5,9 @@ use alloc::vec::Vec;
 use super::{Answer, Freshness, HeldUnits, Holder};
 use crate::decision::Ask;
 use crate::ids::{AgentId, KeyId};
-use crate::lease::book::Served;
 use crate::lease::keys::KEYS_MAX;
 use crate::lease::message::Need;
-use crate::lease::{NEEDS_MAX, WAIT_MS_MAX};
+use crate::lease::{NEEDS_MAX, RESERVE_UNITS_MAX, WAIT_MS_MAX};
 use crate::map::Map;
 use crate::planted::planted;
 use crate::time::{Period, Timestamp};
@@ -27,14 +26,25 @@ struct Waiter {
     carried: Option<u8>,
 }
 
+/// What an allowed request holds that was told so, or will be: nothing is served before that.
+#[derive(Debug, Clone)]
+pub(super) enum Kept {
+    /// Units that are counted when the outcome is fetched.
+    UntilFetched(HeldUnits),
+    /// The same from the reserve.
+    FromReserve(HeldUnits),
+    /// Units that are counted once the upstream has answered.
+    UntilAnswered(HeldUnits),
+}
+
 /// All waiting requests, and the outcomes that were not fetched yet.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Waiting {
     last: u64,
     open: Map<WaiterId, Waiter>,
     outcomes: Map<WaiterId, Answer>,
-    /// What allowed ones hold until their upstream has answered.
-    pub(super) held: Map<WaiterId, HeldUnits>,
+    /// What allowed ones hold until their outcomes are fetched, or longer.
+    pub(super) kept: Map<WaiterId, Kept>,
     /// Outcomes of requests that were served without a lease.
     from_reserve: Vec<WaiterId>,
 }
@@ -146,7 +156,10 @@ impl Holder {
         self.time_out(now);
         self.waiting.from_reserve.retain(|known| *known != id);
         match self.waiting.outcomes.remove(&id) {
-            Some(answer) => answer,
+            Some(answer) => {
+                self.fetched(now, id);
+                answer
+            }
             None if self.waiting.open.contains_key(&id) => Answer::Wait(id),
             None => Answer::Unavailable,
         }
@@ -156,10 +169,29 @@ impl Holder {
     pub fn abandon(&mut self, id: WaiterId) {
         self.waiting.open.remove(&id);
         self.waiting.outcomes.remove(&id);
-        if let Some(held) = self.waiting.held.remove(&id) {
-            self.give_back(held);
+        match self.waiting.kept.remove(&id) {
+            Some(Kept::UntilFetched(units) | Kept::UntilAnswered(units)) => self.give_back(units),
+            Some(Kept::FromReserve(units)) => {
+                self.reserve_left = self.reserve_left.saturating_add(units.units()).min(RESERVE_UNITS_MAX);
+            }
+            None => {}
         }
         self.waiting.from_reserve.retain(|known| *known != id);
+    }
+
+    /// Whoever waited is told now: what it was allowed is served.
+    fn fetched(&mut self, now: Timestamp, id: WaiterId) {
+        match self.waiting.kept.remove(&id) {
+            Some(Kept::UntilFetched(units)) => self.served(now, units),
+            Some(Kept::FromReserve(units)) => {
+                self.book.count_reserve(units.period(), units.units());
+                self.served(now, units);
+            }
+            Some(kept @ Kept::UntilAnswered(_)) => {
+                self.waiting.kept.insert(id, kept);
+            }
+            None => {}
+        }
     }
 
     /// Requests that waited too long are refused, or served from the reserve of an open overage.
@@ -179,10 +211,9 @@ impl Holder {
                 {
                     let taken = if planted!(ReserveEndless) { 0 } else { cost };
                     self.reserve_left = self.reserve_left.saturating_sub(taken);
-                    let served = Served { day: at.day(), kind: waiter.ask.kind, units: cost };
-                    self.book.count(now, &waiter.ask.agent, served);
                     self.waiting.from_reserve.push(id);
-                    self.book.count_reserve(at.period(), cost);
+                    let units = HeldUnits::new(&waiter.ask, at.day(), false);
+                    self.waiting.kept.insert(id, Kept::FromReserve(units));
                     Answer::Allow
                 }
                 Some(_) | None => Answer::Unavailable,
@@ -220,10 +251,12 @@ impl Holder {
                 self.revoked(now, &waiter.ask.key)
             } else if let Some(answer) = self.gate() {
                 Some(answer)
-            } else if self.spend(now, &waiter.ask, freshness) {
+            } else if self.spend(now, &Ask { held: true, ..waiter.ask.clone() }, freshness) {
                 heard = heard.saturating_sub(cost);
-                if let Some(held) = self.held.take() {
-                    self.waiting.held.insert(id, held);
+                if let Some(units) = self.held.take() {
+                    // Whoever waits may be gone by now, and what nobody was served must not be counted.
+                    let kept = if waiter.ask.held { Kept::UntilAnswered } else { Kept::UntilFetched };
+                    self.waiting.kept.insert(id, kept(units));
                 }
                 Some(Answer::Allow)
             } else if waiter.ask.dry_run {

@@ -127,8 +127,9 @@ fn under_strict_terms_and_for_a_dry_run_the_home_decides_once_the_key_is_known()
 #[test]
 fn nothing_is_served_from_the_reserve_for_a_key_that_nobody_knows() {
     let mut holder = holder();
-    let (_, contact) = first_contact(&mut holder, start());
+    let (known, contact) = first_contact(&mut holder, start());
     holder.receive(start(), reply(&contact, Lease { open: true, ..lease(start(), 1) }));
+    assert_eq!(holder.outcome(start(), known), Answer::Allow);
     let unknown = waits(&mut holder, start(), &with_key("k666"));
     let dry_run = waits(&mut holder, start(), &Ask { dry_run: true, ..with_key("k002") });
     let late = start().plus_ms(WAIT_MS_MAX);

@@ -1,0 +1,207 @@
+//! Calls that the home decides: counted once their answers have left, taken back if they never do.
+
+use super::call::CallId;
+use super::open_calls::SILENT_MS;
+use super::*;
+use crate::ids::KeyId;
+use crate::kind::Kind;
+use crate::lease::message::{Batch, Contact, Held, Returns};
+use crate::lease::{Answer, CallEnd, Holder};
+use crate::policy::LeaseRules;
+use crate::policy::tests::community;
+
+const NOW: Timestamp = Timestamp::from_ms(1_795_435_200_000);
+
+fn at(ms: u64) -> Timestamp {
+    NOW.plus_ms(ms)
+}
+
+fn strict(included: u64) -> Home {
+    let mut home =
+        Home::new(HomeName::parse("demo/live").unwrap(), Incarnation::parse("0123456789").unwrap());
+    let mut policy = community("demo");
+    policy.allowance.included = Units::new(included);
+    let agents = [(AgentId::parse("bot").unwrap(), Units::new(1_000))].into();
+    policy.leases = LeaseRules { strict: true, agents, ..LeaseRules::default() };
+    home.install(policy);
+    home
+}
+
+fn ask(cost: u32) -> Ask {
+    let (key, agent) = (KeyId::parse("k001").unwrap(), AgentId::parse("bot").unwrap());
+    Ask { key, kind: Kind::Verify, agent, cost, dry_run: false, held: false }
+}
+
+fn call(number: u64) -> CallId {
+    CallId { holder: HolderId::from_bits(7), number }
+}
+
+/// The holder's word, on a lane's contact of that number.
+fn says(home: &mut Home, now: Timestamp, nonce: u64, left: &[u64], void: &[u64]) {
+    let contact = Contact {
+        holder: HolderId::from_bits(7),
+        child: false,
+        lane: 0,
+        nonce,
+        incarnation: Some(home.incarnation().clone()),
+        batch: Batch { seq: nonce, calls: left.to_vec(), ..Batch::default() },
+        returns: Returns { calls: void.to_vec(), ..Returns::default() },
+        needs: Vec::new(),
+        renew: false,
+        first: false,
+        rate: 0,
+        held: Held::default(),
+        stranded: 0,
+        terms: 1,
+        keys: Vec::new(),
+    };
+    home.contact(now, 1, &contact).unwrap();
+}
+
+/// Net and settled units, units of the agent, and permits of the minute.
+fn books(home: &Home, now: Timestamp) -> [u64; 4] {
+    let account = home.accounts.get(&now.period()).unwrap();
+    let agent = account.agent_units.values().next().copied().unwrap_or_default();
+    let permits = home.meta.window.issued(now);
+    [account.net().get(), account.settled.get(), agent.get(), permits.into()]
+}
+
+fn read_back(home: &mut Home, rows: &mut Map<String, String>, now: Timestamp) -> Home {
+    for row in home.take_writes() {
+        match row.value {
+            Some(value) => drop(rows.insert(row.key, value)),
+            None => drop(rows.remove(&row.key)),
+        }
+    }
+    let rows = rows.iter().map(|(key, value)| (key.clone(), value.clone()));
+    Home::load(rows.collect::<Vec<_>>(), now).unwrap().unwrap()
+}
+
+#[test]
+fn a_call_is_billed_once_its_answer_has_left_and_comes_back_everywhere_if_it_never_does() {
+    for (left, void, after) in
+        [(vec![1], vec![], [3, 3, 3, 3]), (vec![], vec![1], [0, 0, 0, 0]), (vec![], vec![], [3, 0, 3, 3])]
+    {
+        let (mut home, mut rows) = (strict(1_000), Map::new());
+        let verdict = home.decide_call(NOW, &ask(3), call(1)).unwrap().unwrap();
+        assert_eq!((verdict.denial, books(&home, NOW)), (None, [3, 0, 3, 3]), "it counts against all limits");
+        let mut home = read_back(&mut home, &mut rows, at(1));
+        says(&mut home, at(2), 1, &left, &void);
+        assert_eq!(books(&home, at(2)), after);
+        let mut home = read_back(&mut home, &mut rows, at(3));
+        says(&mut home, at(4), 2, &left, &void);
+        assert_eq!(books(&home, at(4)), after, "said again it changes nothing");
+    }
+}
+
+#[test]
+fn a_call_that_is_sent_again_under_its_number_counts_nothing_and_is_answered_alike() {
+    let mut home = strict(1_000);
+    for _ in 0..20 {
+        let verdict = home.decide_call(NOW, &ask(1), call(1)).unwrap().unwrap();
+        assert_eq!((verdict.denial, books(&home, NOW)), (None, [1, 0, 1, 1]));
+    }
+    says(&mut home, at(1), 1, &[1], &[]);
+    for _ in 0..20 {
+        assert_eq!(home.decide_call(at(2), &ask(1), call(1)).unwrap(), None, "nobody waits for it");
+        assert_eq!(books(&home, at(2)), [1, 1, 1, 1]);
+    }
+}
+
+#[test]
+fn a_call_that_comes_after_it_was_given_up_is_not_decided() {
+    let (mut home, mut rows) = (strict(1_000), Map::new());
+    says(&mut home, NOW, 1, &[], &[1]);
+    let mut home = read_back(&mut home, &mut rows, at(1));
+    assert_eq!(home.decide_call(at(1), &ask(1), call(1)).unwrap(), None);
+    assert_eq!(home.outstanding(NOW.period()).net, Units::ZERO);
+    assert!(home.decide_call(at(1), &ask(1), call(2)).unwrap().is_some(), "others are");
+}
+
+#[test]
+fn what_a_silent_holder_was_allowed_is_billed_and_a_home_that_was_stopped_too_waits_longer() {
+    let cases = [(SILENT_MS - 1, 0, 1), (SILENT_MS, 1, SILENT_MS), (SILENT_MS + 60_000, 0, SILENT_MS)];
+    for (looks, billed, pause) in cases {
+        let (mut home, mut rows) = (strict(1_000), Map::new());
+        home.decide_call(NOW, &ask(1), call(1)).unwrap();
+        let mut home = read_back(&mut home, &mut rows, NOW);
+        assert_eq!(home.flush_due(), Some(at(SILENT_MS)));
+        drop(home.flush(at(looks)));
+        assert_eq!(home.outstanding(NOW.period()).settled, Units::new(billed), "{looks}");
+        let later = at(looks + pause);
+        drop(home.flush(later));
+        assert_eq!(home.outstanding(NOW.period()).settled, Units::new(1), "{looks}");
+        says(&mut home, later, 1, &[], &[1]);
+        assert_eq!(home.outstanding(NOW.period()).settled, Units::new(1), "a billed unit is billed");
+    }
+}
+
+#[test]
+fn a_hard_stop_is_exact_while_calls_are_open_and_what_comes_back_is_served() {
+    let mut home = strict(3);
+    let mut decide = |ms, number| {
+        let verdict = home.decide_call(at(ms), &ask(1), call(number)).unwrap();
+        verdict.unwrap().denial
+    };
+    assert_eq!(
+        [1, 2, 3, 4].map(|number| decide(0, number)),
+        [None, None, None, Some(Denial::QuotaExhausted)]
+    );
+    says(&mut home, at(1), 1, &[1, 2], &[3]);
+    let allowed = home.decide_call(at(2), &ask(1), call(5)).unwrap().unwrap();
+    assert_eq!((allowed.denial, books(&home, at(2))), (None, [3, 2, 3, 3]));
+    let denied = home.decide_call(at(3), &ask(1), call(6)).unwrap().unwrap();
+    assert_eq!(denied.denial, Some(Denial::QuotaExhausted));
+}
+
+#[test]
+fn numbers_are_known_in_any_order_and_cost_little() {
+    let mut home = strict(1_000_000);
+    let numbers = (1_u64..200).map(|n| if n % 2 == 0 { n - 1 } else { n + 1 });
+    for number in numbers.clone() {
+        home.decide_call(at(number * 100_000), &ask(1), call(number)).unwrap();
+    }
+    let before = home.take_writes().len();
+    assert!(before > 200, "each is in a row of its own");
+    home.decide_call(at(100_000_000), &ask(1), call(201)).unwrap();
+    let row = home.take_writes().into_iter().find(|row| row.key.starts_with("holder/")).unwrap();
+    assert!(row.value.unwrap().len() < 200, "none of them is remembered by itself any more");
+}
+
+/// A holder that knows the terms, and the home it is of.
+fn known() -> (Holder, Home) {
+    let (mut holder, mut home) = (Holder::new(HolderId::from_bits(7), 7), strict(1_000));
+    let Answer::Wait(id) = holder.decide(NOW, &ask(1)) else { panic!("it does not wait") };
+    exchange(&mut holder, &mut home, NOW);
+    assert_eq!(holder.outcome(NOW, id), Answer::AtHome);
+    (holder, home)
+}
+
+fn exchange(holder: &mut Holder, home: &mut Home, now: Timestamp) {
+    for contact in holder.contacts(now) {
+        let reply = home.contact(now, 7, &contact).unwrap().unwrap();
+        holder.receive(now, reply);
+    }
+}
+
+#[test]
+fn a_holder_says_of_each_call_what_became_of_it_and_is_not_drained_before() {
+    for (end, billed) in [(Some(CallEnd::Left), 1), (Some(CallEnd::Void), 0), (None, 0)] {
+        let (mut holder, mut home) = known();
+        let number = holder.begin_call(NOW);
+        let id = CallId { holder: holder.id(), number };
+        home.decide_call(NOW, &ask(1), id).unwrap();
+        if let Some(end) = end {
+            assert!(holder.end_call(at(5), number, end));
+        }
+        let mut now = at(5);
+        while !holder.is_drained() {
+            now = holder.wake_at(now).unwrap().max(now.plus_ms(1));
+            exchange(&mut holder, &mut home, now);
+            drop(home.flush(now));
+        }
+        let after = home.outstanding(NOW.period());
+        assert_eq!((after.net, after.settled), (Units::new(billed), Units::new(billed)), "{end:?}");
+        assert!(!holder.end_call(now, number, CallEnd::Left), "nobody is served after that");
+    }
+}

@@ -1,0 +1,249 @@
+//! Calls that the home has decided for holders, until it is known whether their answers left.
+//!
+//! A decided call is issued to its holder: it counts against every limit at once, and becomes part of a cell when the
+//! holder says that the answer left, or has been silent for so long that it must be dead. What did not leave is taken
+//! back. A number counts once, however often and in whatever order its messages come.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use super::call::CallId;
+use super::rows::Writes;
+use super::{Home, NoPolicy};
+use crate::cell::CellKey;
+use crate::decision::{Ask, Verdict};
+use crate::json::{Read, Write};
+use crate::lease::message::HolderId;
+use crate::map::{Map, Set};
+use crate::policy::Policy;
+use crate::time::{Minute, Timestamp};
+use crate::tree::Tree;
+use crate::units::Units;
+
+/// A holder that says nothing for so long is dead, in milliseconds: its answers may have left, and are counted.
+///
+/// Longer than a process is stopped or cut off that lives on, and shorter than a reader of reports waits.
+pub const SILENT_MS: u64 = 20_000;
+/// Where the home itself looks so much later, it was stopped too, and what it would have heard is still to come.
+const LATE_MS: u64 = 5_000;
+/// The most numbers that are remembered one by one; far more than one instance has under way.
+const SEEN_MAX: usize = 4_096;
+
+/// A call that was allowed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+pub(super) struct OpenCall {
+    /// What it is counted as once its answer has left.
+    #[serde(flatten)]
+    key: CellKey,
+    units: u32,
+    minute: Minute,
+    /// Whether the holder itself counts it, once its upstream has answered.
+    #[serde(default)]
+    held: bool,
+}
+
+/// The numbers of a holder's calls that are known here.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+pub(crate) struct Seen {
+    /// Up to this one, all.
+    below: u64,
+    /// And these.
+    #[serde(default, skip_serializing_if = "Set::is_empty")]
+    above: Set<u64>,
+}
+
+impl Seen {
+    /// Notes a number, and says whether it is new.
+    pub(super) fn note(&mut self, number: u64) -> bool {
+        if number <= self.below || self.above.contains(&number) {
+            return false;
+        }
+        self.above.insert(number);
+        let next = |below: u64, above: &Set<u64>| {
+            let full = above.len() > SEEN_MAX;
+            move |first: &u64| full || *first == below.saturating_add(1)
+        };
+        while let Some(first) = self.above.pop_first_if(next(self.below, &self.above)) {
+            self.below = first;
+        }
+        true
+    }
+}
+
+/// A holder with open calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Caller {
+    /// When it was heard last; not stored.
+    heard: Timestamp,
+    calls: u64,
+    units: u64,
+}
+
+/// All open calls.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct OpenCalls {
+    calls: Tree<CallId, OpenCall>,
+    callers: Map<HolderId, Caller>,
+}
+
+impl OpenCalls {
+    /// Takes a call, new or from its row.
+    pub(super) fn insert(&mut self, now: Timestamp, id: CallId, call: OpenCall) {
+        let caller =
+            self.callers.entry(id.holder).or_insert_with(|| Caller { heard: now, calls: 0, units: 0 });
+        caller.calls = caller.calls.saturating_add(1);
+        caller.units = caller.units.saturating_add(call.units.into());
+        self.calls.insert(id, call);
+    }
+
+    fn remove(&mut self, id: CallId) -> Option<OpenCall> {
+        let call = self.calls.remove(&id)?;
+        if let Some(caller) = self.callers.get_mut(&id.holder) {
+            caller.calls = caller.calls.saturating_sub(1);
+            caller.units = caller.units.saturating_sub(call.units.into());
+            if caller.calls == 0 {
+                self.callers.remove(&id.holder);
+            }
+        }
+        Some(call)
+    }
+
+    /// A holder was heard.
+    pub(super) fn heard(&mut self, now: Timestamp, holder: HolderId) {
+        if let Some(caller) = self.callers.get_mut(&holder) {
+            caller.heard = now;
+        }
+    }
+
+    /// Units of a holder's open calls: they are out with it, and it spends them no more.
+    pub(super) fn units(&self, holder: HolderId) -> u64 {
+        self.callers.get(&holder).map_or(0, |caller| caller.units)
+    }
+
+    /// When the next holder has been silent for too long.
+    pub(super) fn due(&self) -> Option<Timestamp> {
+        self.callers.values().map(|caller| caller.heard.plus_ms(SILENT_MS)).min()
+    }
+
+    /// The calls of holders that are dead by now.
+    fn of_the_dead(&mut self, now: Timestamp) -> Vec<CallId> {
+        let mut dead = Vec::new();
+        for (holder, caller) in self.callers.iter_mut() {
+            let due = caller.heard.plus_ms(SILENT_MS);
+            if now >= due.plus_ms(LATE_MS) {
+                caller.heard = now;
+            } else if now >= due {
+                dead.push(*holder);
+            }
+        }
+        if dead.is_empty() {
+            return Vec::new();
+        }
+        self.calls.keys().filter(|id| dead.contains(&id.holder)).copied().collect()
+    }
+
+    /// Forgets all of them: a new life of the storage has begun.
+    pub(super) fn clear(&mut self, writes: &mut Writes) {
+        for id in core::mem::take(self).calls.keys() {
+            writes.put::<OpenCall>(row_key(*id), None);
+        }
+    }
+}
+
+impl Home {
+    /// Decides a call of a holder under its number; `None` where it was taken back or concluded already, so that
+    /// nobody waits for its answer. Sent again before that, it is allowed again and nothing is counted.
+    ///
+    /// # Errors
+    /// [`NoPolicy`] until a policy is installed; nothing is changed then.
+    pub fn decide_call(
+        &mut self,
+        now: Timestamp,
+        ask: &Ask,
+        id: CallId,
+    ) -> Result<Option<Verdict>, NoPolicy> {
+        if id.number == 0 || ask.dry_run {
+            return self.decide_for(now, ask, Some(id.holder)).map(Some);
+        }
+        let now = self.tick(now);
+        let period = now.period();
+        let numbers = self.numbers(now)?;
+        self.calls.heard(now, id.holder);
+        if !self.desk.note_call(id, period) {
+            let is_open = self.calls.calls.contains_key(&id);
+            return Ok(is_open.then_some(Verdict { denial: None, numbers }));
+        }
+        let policy = self.policy.as_ref().ok_or(NoPolicy)?;
+        let denial = self.denial(now, policy, ask, Some(id.holder));
+        if denial.is_none() {
+            let limits = Limits::of(policy, ask);
+            let key = CellKey { day: now.day(), kind: ask.kind, agent: ask.agent.clone() };
+            let call = OpenCall { key, units: ask.cost, minute: now.minute(), held: ask.held };
+            self.charge(now, ask, limits);
+            self.writes.put(row_key(id), Some(&call));
+            self.calls.insert(now, id, call);
+            self.desk.issued_anew(id.holder, period, ask.cost.into());
+            self.desk.write_holder(id.holder, &mut self.writes);
+            self.charged(now);
+        }
+        self.told(now, ask, denial, Some(id.holder)).map(Some)
+    }
+
+    /// Takes a holder's word on a call: its answer has left as an allowance, or never will.
+    pub(super) fn conclude_call(&mut self, now: Timestamp, id: CallId, has_left: bool) {
+        let Some(call) = self.calls.remove(id) else {
+            // It may still be under way: whoever asks under that number later is not served.
+            self.desk.note_call(id, now.period());
+            return;
+        };
+        self.writes.put::<OpenCall>(row_key(id), None);
+        let (period, units) = (call.key.day.period(), Units::from(call.units));
+        match (has_left, call.held) {
+            (true, true) => return,
+            (true, false) => {
+                self.desk.came_back(id.holder, period, units.get());
+                self.settle_cell(now, &call.key, units);
+            }
+            (false, _) => {
+                let known = Units::new(self.desk.came_back(id.holder, period, units.get()));
+                self.meta.window.take_back(now, call.minute, call.units);
+                let account = self.accounts.entry(period).or_default();
+                account.returned = account.returned.saturating_add(known);
+                if let Some(used) = account.agent_units.get_mut(&call.key.agent) {
+                    *used = used.saturating_sub(known);
+                }
+            }
+        }
+        self.write_account(period);
+        self.desk.write_holder(id.holder, &mut self.writes);
+        self.write_meta();
+    }
+
+    /// Counts what dead holders were allowed; what they count themselves is forfeited.
+    pub(super) fn conclude_dead(&mut self, now: Timestamp) {
+        for id in self.calls.of_the_dead(now) {
+            self.conclude_call(now, id, true);
+        }
+    }
+}
+
+/// Which limits of agents an allowed request counts against.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// The plan limits how many agents there are.
+    pub(super) agents: bool,
+    /// The agent has a limit of its own.
+    pub(super) units: bool,
+}
+
+impl Limits {
+    pub(super) fn of(policy: &Policy, ask: &Ask) -> Self {
+        Self { agents: policy.agents_max.is_some(), units: policy.leases.agents.contains_key(&ask.agent) }
+    }
+}
+
+fn row_key(id: CallId) -> String {
+    format!("call/{id}")
+}

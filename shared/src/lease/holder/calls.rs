@@ -1,0 +1,76 @@
+//! Calls that the home decides for requests of this holder: which are under way, and what became of them.
+//!
+//! The home counts a call once this holder says that its answer leaves, and takes back what never does. Whoever is not
+//! told in time that its call was allowed must not be served: the home is told that nobody was.
+
+use super::Holder;
+use crate::map::Map;
+use crate::time::Timestamp;
+
+/// Whoever asked is gone by then, in milliseconds. Less than the home waits for a silent holder.
+const CALL_MS_MAX: u64 = 10_000;
+
+/// What became of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallEnd {
+    /// It was allowed, and its answer leaves now.
+    Left,
+    /// It was denied.
+    Denied,
+    /// Nobody here knows what the home has decided, or whoever asked is gone.
+    Void,
+}
+
+/// The calls under way.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Calls {
+    last: u64,
+    asked: Map<u64, Timestamp>,
+}
+
+impl Calls {
+    /// Whether none is under way.
+    pub(super) fn is_empty(&self) -> bool {
+        self.asked.is_empty()
+    }
+
+    /// When the first of them is given up.
+    pub(super) fn timeout(&self) -> Option<Timestamp> {
+        self.asked.values().next().map(|since| since.plus_ms(CALL_MS_MAX))
+    }
+
+    /// The home has begun another life, which knows none of them.
+    pub(super) fn forget(&mut self) {
+        self.asked.clear();
+    }
+}
+
+impl Holder {
+    /// Begins a call of the home, and says under which number.
+    pub fn begin_call(&mut self, now: Timestamp) -> u64 {
+        self.calls.last = self.calls.last.saturating_add(1);
+        self.calls.asked.insert(self.calls.last, now);
+        self.calls.last
+    }
+
+    /// Ends a call. False where it was given up before: then it must not be served.
+    pub fn end_call(&mut self, now: Timestamp, number: u64, end: CallEnd) -> bool {
+        if self.calls.asked.remove(&number).is_none() {
+            return false;
+        }
+        match end {
+            CallEnd::Left => self.book.call(now, number),
+            CallEnd::Denied => {}
+            CallEnd::Void => self.uplink.returns.calls.push(number),
+        }
+        true
+    }
+
+    /// Gives up calls that nobody can be waiting for.
+    pub(super) fn give_up_calls(&mut self, now: Timestamp) {
+        let is_over = |since: &Timestamp| now >= since.plus_ms(CALL_MS_MAX);
+        while let Some((number, _)) = self.calls.asked.pop_first_if(is_over) {
+            self.uplink.returns.calls.push(number);
+        }
+    }
+}

@@ -181,7 +181,7 @@ fn check_ask(caller: &Caller, body: &str) -> Result<Ask, Refused> {
         Some(text) => agent_of("agent", text)?,
         None => caller.agent.clone(),
     };
-    let kind = check.kind.ok_or_else(|| rejected("kind", "", KIND))?;
+    let kind = check.kind.ok_or_else(|| refused(&Problem::missing("kind", KIND)))?;
     Ok(Ask { key: caller.key.clone(), kind, agent, cost, dry_run: check.dry_run, held: false })
 }
 
@@ -291,10 +291,12 @@ fn quota(caller: Caller) -> Step {
 }
 
 fn only(method: &'static str, head: &Head<'_>) -> Result<(), Refused> {
-    if head.method != method {
-        let detail = format!("got {}, accepted is {method}", beginning(head.method, 16));
+    // What is shown can be asked for without its body.
+    let (accepted, shows) = if method == "GET" { ("GET, HEAD", true) } else { (method, false) };
+    if head.method != method && !(shows && head.method == "HEAD") {
+        let detail = format!("got {}, accepted is {accepted}", beginning(head.method, 16));
         let mut answer = refused(&Problem::new(ErrorCode::MethodNotAllowed, detail));
-        answer.headers.push(pair(("Allow", method.to_owned())));
+        answer.headers.push(pair(("Allow", accepted.to_owned())));
         return Err(answer);
     }
     if head.header_bytes > HEADER_BYTES_MAX {
@@ -363,4 +365,4 @@ fn path_and_query(url: &str) -> &str {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

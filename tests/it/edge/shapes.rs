@@ -1,6 +1,7 @@
 //! The answers that others build on, field by field (design §6).
 
 use anyhow::{Context, Result};
+use hyper::Method;
 use serde_json::{Value, json};
 use shared::problem::ErrorCode;
 use shared::time::Period;
@@ -42,6 +43,20 @@ async fn a_check_answers_with_the_decision_and_the_numbers() -> Result<()> {
     let usage = project.reports(&stack, 10).await?;
     let agents = [("bot".to_owned(), 5), ("gr%C3%B6%C3%9Fe%201".to_owned(), 4), ("~none".to_owned(), 1)];
     assert_eq!(usage.by_agent(), agents.into());
+    stack.finish()
+}
+
+#[tokio::test]
+async fn what_is_shown_can_be_asked_for_without_its_body() -> Result<()> {
+    let stack = Stack::start().await?;
+    let project = Project::ready(&stack, "head", Limits::WIDE).await?;
+    for path in ["/healthz", "/v1/quota"] {
+        let answer = Call::new(Method::HEAD, path).bearer(&project.key).send(stack.edge()).await?;
+        assert_eq!((answer.status, answer.body.len()), (200, 0), "{path}");
+        assert_eq!(answer.header("content-type"), Some("application/json"), "{path}");
+    }
+    let refused = Call::new(Method::HEAD, "/v1/check").bearer(&project.key).send(stack.edge()).await?;
+    assert_eq!((refused.status, refused.header("allow")), (405, Some("POST")));
     stack.finish()
 }
 

@@ -56,6 +56,16 @@ impl Clock {
         }
     }
 
+    /// The machine's own time, however far the clock was moved: for what strangers compare with their clocks. A manual
+    /// clock has no other.
+    #[must_use]
+    pub fn unmoved(&self) -> Timestamp {
+        match &self.source {
+            Source::System(_) => system_now(),
+            Source::Manual(ms) => Timestamp::from_ms(ms.load(Ordering::SeqCst)),
+        }
+    }
+
     /// Moves the machine's clock, as this process tells it, forward by so much in all. A manual clock
     /// is set instead and stays as it is.
     pub fn shift(&self, offset_ms: u64) {
@@ -171,6 +181,17 @@ mod tests {
         for bad in ["", "3", "d", "3x", "-1d", "0s", "1.5h", "1d2", "99999999999999999999d"] {
             assert!(duration_ms(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_is_not_moved_is_the_machines_own_time() {
+        let (clock, machine) = (Clock::system(), Clock::system());
+        let (day_ms, minute_ms) = (86_400_000, 60_000);
+        clock.shift(day_ms);
+        assert!(clock.now().ms_since(machine.now()) > day_ms - minute_ms);
+        assert!(clock.unmoved().ms_since(machine.now()) < minute_ms);
+        let manual = Clock::manual(Timestamp::from_ms(5));
+        assert_eq!(manual.unmoved(), Timestamp::from_ms(5));
     }
 
     #[tokio::test]

@@ -15,6 +15,8 @@ pub mod catalogue;
 pub mod cli;
 pub mod clock;
 #[cfg(feature = "server")]
+mod clock_followers;
+#[cfg(feature = "server")]
 pub mod clock_peers;
 #[cfg(feature = "server")]
 pub mod config;

@@ -9,6 +9,7 @@ use super::call::Call;
 use super::place::Place;
 use super::print::{self, Format, cell};
 use crate::clock::duration_ms;
+use crate::clock_followers;
 use crate::clock_peers::ClockPeers;
 
 #[derive(Debug, clap::Subcommand)]
@@ -49,6 +50,10 @@ pub(super) async fn run(Command::Advance(advance): Command, place: Place) -> any
     }
     let offset_ms = context.store.advance_clock(advance.duration, context.clock.now()).await?;
     context.clock.shift(offset_ms);
+    // What is called next finds every server at the new time.
+    for failure in clock_followers::wait(&context.store, offset_ms).await? {
+        print::remark(advance.format, &failure);
+    }
     // Told here too, so that all clocks agree when the command ends; a running server tells who was not reached.
     for failure in ClockPeers::new(&context.config).map_err(anyhow::Error::msg)?.tell(offset_ms).await {
         print::remark(advance.format, &failure);

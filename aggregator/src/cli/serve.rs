@@ -43,8 +43,11 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
         Store::open(&config.database, WhenMissing::Create).await.with_context(|| database(&config))?;
     let clock = Clock::system();
     let mut test_clock = None;
+    let address = listener.local_addr()?;
     if config.test {
         clock.shift(store.clock_offset_ms().await?);
+        // Before it answers anybody, so that whoever moves the clock from then on waits for it.
+        store.follow_clock(address, clock.offset_ms()).await?;
         test_clock = Some(ClockPeers::new(&config).map_err(anyhow::Error::msg)?);
     }
     apply_plans(&config, &store, &clock).await?;
@@ -72,7 +75,6 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
         stripe,
         test_clock: test_clock.clone(),
     });
-    let address = listener.local_addr()?;
     tracing::info!(%config, "configuration");
     tracing::info!(listen = %address, "meter listens on http://{address}");
     let mut jobs = JoinSet::new();
@@ -87,7 +89,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     jobs.spawn(stripe::run(app.clone()));
     jobs.spawn(stripe_reconcile::run(app.clone()));
     if let Some(peers) = test_clock {
-        jobs.spawn(clock_offset::run(app.store.clone(), app.clock.clone(), peers));
+        jobs.spawn(clock_offset::run(app.store.clone(), app.clock.clone(), peers, address));
     }
     let (stop, watched) = (stop_signal()?, app.clone());
     let stop = async move {

@@ -1,5 +1,6 @@
 //! Backups, and the offset of the clock in tests and demonstrations.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use shared::moved::Moved;
@@ -12,6 +13,9 @@ use crate::trail::{Action, Deed};
 
 /// The name of the setting that holds how far the clock was moved.
 const CLOCK_OFFSET: &str = "clock_offset_ms";
+
+/// How the names of settings begin that say how far each server has moved its own clock; where it listens follows.
+const CLOCK_FOLLOWER: &str = "clock_follower ";
 
 impl Store {
     /// Writes the books, as of one instant, into a file that is not there yet.
@@ -44,6 +48,50 @@ impl Store {
         clock_offset_ms(&mut *self.readers.acquire().await?).await
     }
 
+    /// Notes how far the server that listens at `address` has moved its clock.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn follow_clock(&self, address: SocketAddr, offset_ms: u64) -> Result<(), StoreError> {
+        let name = format!("{CLOCK_FOLLOWER}{address}");
+        let mut work = self.begin().await?;
+        set(&mut work.tx, &name, &offset_ms.to_string()).await?;
+        work.commit().await
+    }
+
+    /// The servers that may still run, and how far each has moved its clock.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn clock_followers(&self) -> Result<Vec<(SocketAddr, u64)>, StoreError> {
+        let rows = sqlx::query("SELECT name, value FROM setting WHERE name LIKE $1 ORDER BY name")
+            .bind(format!("{CLOCK_FOLLOWER}%"))
+            .fetch_all(&mut *self.readers.acquire().await?)
+            .await?;
+        rows.iter()
+            .map(|row| {
+                let (name, value): (String, String) = (row.try_get("name")?, row.try_get("value")?);
+                let address = name.strip_prefix(CLOCK_FOLLOWER).and_then(|address| address.parse().ok());
+                let read = address.zip(value.parse().ok());
+                read.ok_or(StoreError::Unreadable {
+                    column: "clock_follower",
+                    got: format!("{name}: {value}"),
+                })
+            })
+            .collect()
+    }
+
+    /// Forgets a server that does not run any more; one that does notes itself again.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn forget_clock_follower(&self, address: SocketAddr) -> Result<(), StoreError> {
+        let name = format!("{CLOCK_FOLLOWER}{address}");
+        let mut work = self.begin().await?;
+        sqlx::query("DELETE FROM setting WHERE name = $1").bind(&name).execute(&mut *work.tx).await?;
+        work.commit().await
+    }
+
     /// Moves the clock forward and says how far it is moved in all.
     ///
     /// # Errors
@@ -61,18 +109,23 @@ impl Work {
     pub async fn advance_clock(&mut self, by_ms: u64, now: Timestamp) -> Result<u64, StoreError> {
         let before_ms = clock_offset_ms(&mut self.tx).await?;
         let offset_ms = before_ms.saturating_add(by_ms).min(Moved::MS_MAX);
-        sqlx::query(
-            "INSERT INTO setting (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-        )
-        .bind(CLOCK_OFFSET)
-        .bind(offset_ms.to_string())
-        .execute(&mut *self.tx)
-        .await?;
+        set(&mut self.tx, CLOCK_OFFSET, &offset_ms.to_string()).await?;
         let deed =
             Deed { project: None, action: Action::ClockMoved, target: "clock", was: None, became: None };
         self.note(&deed.was(&before_ms).became(&offset_ms), now).await?;
         Ok(offset_ms)
     }
+}
+
+async fn set(connection: &mut Connection, name: &str, value: &str) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO setting (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+    )
+    .bind(name)
+    .bind(value)
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 async fn clock_offset_ms(connection: &mut Connection) -> Result<u64, StoreError> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use shared::sign::{Purpose, SIGNATURE_HEADER};
+use shared::time::Timestamp;
 use shared::wire::INGEST_PATH;
 use tests::chance;
 use tests::client::Call;
@@ -84,6 +85,24 @@ async fn a_jump_from_0_to_130_percent_is_told_as_80_then_100_and_verified_by_the
     verify(&secret, &received)?;
     let wrong = format!("whsec_{}", "A".repeat(43) + "=");
     ensure!(verify(&wrong, &received).is_err(), "the library refuses another secret");
+    stack.finish()
+}
+
+/// The library compares a message's time with the machine's, and our clock was moved by months.
+#[tokio::test]
+async fn what_is_sent_after_the_clock_was_moved_is_verified_at_the_machines_time() -> Result<()> {
+    let (stack, receiver) = (start().await?, Receiver::start().await?);
+    let project = Project::create(&stack, "later", Limits::COMMUNITY)?;
+    let (id, secret) = subscribe(&stack, &project, &receiver).await?;
+    stack.meter(&["clock", "advance", "70d"])?;
+    let test = Call::post(&format!("/api/v1/webhooks/{id}/test"), "{}").json().bearer(&project.token);
+    let asked = test.send(stack.aggregator()).await?;
+    ensure!((200..300).contains(&asked.status), "{}: {}", asked.status, asked.text());
+    let told = eventually("the test arrives", WITHIN, async || Ok(receiver.received().pop())).await?;
+    verify(&secret, std::slice::from_ref(&told))?;
+    let told_at = told.value()?["timestamp"].as_str().map(str::to_owned).context("a timestamp")?;
+    let told_at = Timestamp::parse(&told_at).context("an instant")?;
+    ensure!(told_at.ms_since(clock::now()) > 69 * 86_400_000, "the event itself goes by the moved clock");
     stack.finish()
 }
 

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use shared::time::Timestamp;
 use tests::client::Call;
 use tests::clock;
 use tests::poll::eventually;
@@ -162,4 +163,34 @@ fn flush_of(home: u64, seq: u64) -> String {
         "cells": [{"day": clock::now().day().to_string(), "kind": "verify", "agent": "bot", "units": seq}],
     })
     .to_string()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_moves_the_clock_finds_every_server_moved_and_waits_for_none_that_was_killed() -> Result<()> {
+    const DAY_MS: u64 = 86_400_000;
+    let postgres = Postgres::start().await?;
+    let mut servers = Servers::on(Some(postgres.create("books")?), None)?;
+    let living = [servers.add().await?, servers.add().await?];
+    servers.add().await?;
+    servers.kill(2)?;
+    let made: Value = serde_json::from_str(&servers.meter(&["token", "create", "--operator", "--json"])?)?;
+    let token = made.get("token").and_then(Value::as_str).context("a token")?.to_owned();
+    let all_moved = async |days: u64| -> Result<()> {
+        for server in living {
+            let answer = Call::get("/api/v1/admin/clock").bearer(&token).send(server).await?;
+            let seen: Value = answer.ok()?;
+            let now = seen.get("now").and_then(Value::as_str).and_then(Timestamp::parse);
+            let ahead_ms = now.context("an instant")?.ms_since(clock::now());
+            ensure!(ahead_ms + 60_000 > days * DAY_MS, "{server} after {days} days: {seen}");
+        }
+        Ok(())
+    };
+    for days in 1..=3 {
+        servers.meter(&["clock", "advance", "1d"])?;
+        all_moved(days).await?;
+    }
+    let [first, _] = living;
+    let advance = Call::post("/api/v1/admin/clock", r#"{"advance":"1d"}"#).json().bearer(&token);
+    ensure!(advance.send(first).await?.status == 200, "moved over HTTP");
+    all_moved(4).await
 }

@@ -121,8 +121,8 @@ async fn show(on: OnWebhook<Reads>, State(app): State<App>) -> Result<Json<Deliv
     let endpoint = app.store.webhook(&on.project.id, &on.webhook).await?;
     let endpoint = endpoint.ok_or_else(Failure::webhook_unknown)?;
     let found = app.store.delivery(&on.project.id, &on.webhook, &on.delivery).await?;
-    let (delivery, attempts) = found.ok_or_else(Failure::delivery_unknown)?;
-    DeliveryDetail::new(&endpoint, delivery, attempts).map(Json).map_err(|error| Failure::internal(&error))
+    let found = found.ok_or_else(Failure::delivery_unknown)?;
+    DeliveryDetail::new(&endpoint, found, &app.clock).map(Json).map_err(|error| Failure::internal(&error))
 }
 
 /// `POST …/deliveries/{delivery}/replay`.

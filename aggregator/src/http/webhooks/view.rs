@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::clock::Clock;
 use crate::store::{Attempted, Delivery};
 use crate::webhook::endpoint::{Endpoint, Format};
 use crate::webhook::health::{DisabledBecause, Health};
@@ -124,11 +125,12 @@ struct RequestView {
 }
 
 impl DeliveryDetail {
-    /// What was sent to `endpoint`; the signature is left out.
+    /// What was sent to `endpoint`; the signature is left out, and its time where the clock was moved: attempts are
+    /// kept by the moved clock, and signatures go by the machine's.
     pub(crate) fn new(
         endpoint: &Endpoint,
-        delivery: Delivery,
-        attempts: Vec<Attempted>,
+        (delivery, attempts): (Delivery, Vec<Attempted>),
+        clock: &Clock,
     ) -> Result<Self, serde_json::Error> {
         let url = match (attempts.last(), endpoint.format) {
             (Some(attempt), Format::Standard) => attempt.url.clone(),
@@ -138,7 +140,8 @@ impl DeliveryDetail {
             Format::Standard => delivery.message.body.clone(),
             Format::Slack => slack::body(&delivery.message),
         };
-        let sent_at = attempts.last().map(|attempt| attempt.at.as_seconds().to_string());
+        let sent = attempts.last().filter(|_| clock.offset_ms() == 0);
+        let sent_at = sent.map(|attempt| attempt.at.as_seconds().to_string());
         let mut headers = BTreeMap::from([
             ("content-type", "application/json".to_owned()),
             (ID_HEADER, delivery.message.id.clone()),

@@ -22,6 +22,8 @@ mod isolate;
 pub mod library;
 mod metrics;
 mod observe;
+#[cfg(test)]
+mod openapi;
 mod quick;
 mod region;
 mod step;

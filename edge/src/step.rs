@@ -93,22 +93,32 @@ impl Deciding {
 
 /// The body of `POST /v1/observe`.
 #[derive(Debug, Read)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ObserveBody {
+    /// What was governed; `verify` where it is absent.
     #[serde(default)]
     pub(crate) kind: Option<Kind>,
+    /// Whose tokens these are; that of `Palveron-Agent` where it is absent.
     #[serde(default)]
     pub(crate) agent: Option<String>,
+    /// LLM tokens read; never billed.
     #[serde(default)]
+    #[cfg_attr(test, schemars(range(max = 1_000_000_000)))]
     pub(crate) tokens_in: u64,
+    /// LLM tokens written; never billed.
     #[serde(default)]
+    #[cfg_attr(test, schemars(range(max = 1_000_000_000)))]
     pub(crate) tokens_out: u64,
+    /// Blockchain anchors; billed apart where the plan says so.
     #[serde(default)]
+    #[cfg_attr(test, schemars(range(max = 1_000)))]
     pub(crate) anchors: u64,
 }
 
 /// The answer to `POST /v1/observe`: what was noted.
 #[derive(Debug, PartialEq, Eq, Write)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct ObserveAnswer<'a> {
     pub(crate) kind: Kind,
     pub(crate) agent: &'a shared::ids::AgentId,
@@ -166,29 +176,45 @@ pub(crate) enum Then {
 
 /// The body of `POST /v1/check`.
 #[derive(Debug, Read)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(extend("required" = ["kind"])))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CheckBody {
-    /// It must be there; who reads the body says so.
+    /// What is to be done; it must be there.
+    // Who reads the body says that it is missing.
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "Kind"))]
     pub(crate) kind: Option<Kind>,
+    /// Who is to do it; that of `Palveron-Agent` where it is absent. What is not ASCII is percent-encoded.
     #[serde(default)]
     pub(crate) agent: Option<String>,
+    /// Units that it costs; one where it is absent.
     #[serde(default)]
+    #[cfg_attr(test, schemars(range(min = 1, max = 1_000)))]
     pub(crate) cost: Option<u32>,
+    /// Whether to say what would be decided, and count nothing.
     #[serde(default)]
     pub(crate) dry_run: bool,
 }
 
 /// The answer to `POST /v1/check`.
 #[derive(Debug, PartialEq, Eq, Write)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct CheckAnswer {
+    /// Whether it may be done.
     pub(crate) allowed: bool,
+    /// `ok`, or the code that the request is denied with.
     pub(crate) code: &'static str,
+    /// What was asked for.
     pub(crate) kind: Kind,
+    /// Units that it costs.
     pub(crate) cost: u32,
+    /// Units left this month; `null` where only the requests per minute limit it.
     pub(crate) remaining: Option<shared::units::Units>,
+    /// Units that may be spent this month; `null` where only the requests per minute limit it.
     pub(crate) limit: Option<shared::units::Units>,
+    /// When the month's numbers begin anew, RFC 3339.
     pub(crate) resets_at: String,
+    /// After how many milliseconds to ask again, where waiting helps.
     pub(crate) retry_after_ms: Option<u64>,
     /// In shadow mode, the code that it would have been denied with.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -54,6 +54,7 @@ impl Counts {
 
 /// What is observed of requests beside their units.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Observed {
     /// LLM tokens read; never billed.
     #[serde(default)]

@@ -189,6 +189,7 @@ fn push_pair(text: &mut String, label: &str, value: u64) {
 
 /// The body of `GET /v1/quota`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Quota {
     /// The month.
     pub period: Period,
@@ -208,6 +209,7 @@ pub struct Quota {
 
 /// The minute's limit and what is left of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RpmQuota {
     /// Requests per minute.
     pub limit: u32,

@@ -27,6 +27,8 @@ pub mod kind;
 pub mod lease;
 pub mod map;
 pub mod moved;
+#[cfg(feature = "schema")]
+pub mod openapi;
 pub mod plan;
 pub mod planted;
 pub mod policy;

@@ -164,6 +164,37 @@ pub fn stripe_python() -> Result<PathBuf> {
     Ok(python)
 }
 
+/// Where npm has put what reads our OpenAPI documents as users do.
+///
+/// # Errors
+/// When it is not there.
+pub fn openapi_tools() -> Result<PathBuf> {
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
+    let folder = variable("METER_TEST_OPENAPI").map_or_else(|| target.join("tools/openapi"), PathBuf::from);
+    ensure!(
+        folder.join("node_modules/.bin/redocly").exists(),
+        "{} is missing: run the tests through `cargo xtask test`, which makes it",
+        folder.display()
+    );
+    Ok(folder)
+}
+
+/// A Python that has the maker of Python clients, by `METER_TEST_OPENAPI_PYTHON` or where `cargo xtask test` leaves it.
+///
+/// # Errors
+/// When it is not there.
+pub fn openapi_python() -> Result<PathBuf> {
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
+    let installed = target.join("tools/openapi-python/bin/python");
+    let program = variable("METER_TEST_OPENAPI_PYTHON").map_or(installed, PathBuf::from);
+    ensure!(
+        program.is_file(),
+        "{} is missing: run the tests through `cargo xtask test`, which installs it",
+        program.display()
+    );
+    Ok(program)
+}
+
 /// Where npm has put the library that receivers of webhooks verify with.
 pub(crate) fn webhook_library() -> Result<PathBuf> {
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");

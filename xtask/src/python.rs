@@ -32,6 +32,11 @@ pub(crate) fn stripe() -> Result<PathBuf> {
     Ok(ensure_installed("stripe")?.join("bin").join("python"))
 }
 
+/// A Python that has the maker of Python clients, by whose clients our OpenAPI documents are judged.
+pub(crate) fn openapi() -> Result<PathBuf> {
+    Ok(ensure_installed("openapi-python")?.join("bin").join("python"))
+}
+
 /// Installs the packages of `tools/<name>`, unless exactly these are there; returns where.
 fn ensure_installed(name: &str) -> Result<PathBuf> {
     let wanted = config::root().join("tools").join(name).join("requirements.txt");

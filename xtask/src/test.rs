@@ -33,6 +33,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let schemathesis = python::schemathesis()?;
     let stripe = python::stripe()?;
     let webhooks = tools::ensure("webhooks")?;
+    let openapi = tools::ensure("openapi")?;
+    let openapi_python = python::openapi()?;
     postgres::ensure_installed()?;
     let bundle = edge::build()?;
     edge::example::build()?;
@@ -44,6 +46,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     product.env("METER_TEST_SCHEMATHESIS", &schemathesis);
     product.env("METER_TEST_STRIPE", &stripe);
     product.env("METER_TEST_WEBHOOKS", &webhooks);
+    product.env("METER_TEST_OPENAPI", &openapi);
+    product.env("METER_TEST_OPENAPI_PYTHON", &openapi_python);
     product.env("METER_TEST_BIN_DIR", programs.folder_of("meter")?);
     run_visible("cargo test", &mut product)?;
     let server = Server::start(&programs)?;

@@ -40,7 +40,7 @@ pub(super) fn routes() -> Vec<Route> {
     vec![
         Route::post(shared::wire::INGEST_PATH, Who::Signed, "Take cells in", flush)
             .body(FLUSH)
-            .answers::<serde_json::Value>(
+            .answers::<shared::openapi::AnyObject>(
                 200,
                 "The receipt and the project's policy, as docs/protocol.md describes them",
             )

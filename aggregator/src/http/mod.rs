@@ -24,6 +24,7 @@ mod requests;
 mod route;
 mod routes;
 mod server;
+mod start;
 mod streams;
 mod stripe;
 mod told;

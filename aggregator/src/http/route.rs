@@ -79,7 +79,7 @@ pub struct Route {
     pub path: &'static str,
     /// Who may call it.
     pub who: Who,
-    /// What it does, in a few words; unique, because the operation is named by it.
+    /// What it does, in a few words; unique.
     pub summary: &'static str,
     /// What the query may have.
     pub query: &'static [Field],

@@ -3,13 +3,14 @@
 //! A new endpoint is a row in its module's `routes`; nothing else has to be told of it. CONTRIBUTING.md shows how.
 
 use axum::Router;
+use shared::openapi::AnyObject;
 use shared::problem::ErrorCode;
 
 use super::failure::Failure;
 use super::route::{Route, Who};
 use super::{
-    admin, again, billing, health, ingest, invoices, limits, metrics, openapi, pages, requests, streams,
-    stripe, usage, webhooks,
+    admin, again, billing, health, ingest, invoices, limits, metrics, openapi, pages, requests, start,
+    streams, stripe, usage, webhooks,
 };
 use crate::app::App;
 
@@ -23,7 +24,10 @@ pub fn routes() -> Vec<Route> {
             "text/plain",
         ),
         Route::get("/openapi.json", Who::Anyone, "Show the interface", openapi::show)
-            .answers::<serde_json::Value>(200, "This document"),
+            .answers::<AnyObject>(200, "This document"),
+        Route::get("/openapi-edge.json", Who::Anyone, "Show the edge's interface", openapi::show_edge)
+            .answers::<AnyObject>(200, "The edge's document, in OpenAPI 3.1"),
+        start::route(),
         Route::get("/errors/{code}", Who::Anyone, "Explain an error code", pages::error)
             .answers_text(200, "When it happens and what to do", "text/plain")
             .refuses(&[ErrorCode::NotFound]),

@@ -1,5 +1,6 @@
 //! The aggregator's own interface, in a real process.
 
+mod clients;
 mod full_disk;
 mod ingest;
 mod interface;

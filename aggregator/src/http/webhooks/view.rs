@@ -120,7 +120,7 @@ struct RequestView {
     method: &'static str,
     url: String,
     headers: BTreeMap<&'static str, String>,
-    #[schemars(with = "serde_json::Value")]
+    #[schemars(with = "shared::openapi::AnyObject")]
     body: Box<RawValue>,
 }
 

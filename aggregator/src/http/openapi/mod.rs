@@ -1,27 +1,32 @@
-//! `GET /openapi.json`: the interface as OpenAPI 3.1, made from the rows that the router is made from.
+//! `GET /openapi.json`: the interface as OpenAPI 3.1, made from the rows that the router is made from; and
+//! `GET /openapi-edge.json`, the edge's, which the edge's own tests keep.
+
+mod ids;
 
 use std::borrow::Cow;
 use std::sync::OnceLock;
 
 use axum::http::header;
 use axum::response::IntoResponse;
-use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
-use shared::problem::{self, ErrorCode, Problem};
+use shared::openapi::{Schemas, VERSION, refuse};
 
 use super::field::Field;
 use super::route::{Answer, Content, Route, Who};
 use super::routes::routes;
 use super::told::{TOLD, Told};
 
-/// The version of the format that the document is written in.
-const OPENAPI: &str = "3.1.0";
+/// The edge's document, as the repository has it. The edge does not carry it: what it weighs is loaded for each isolate.
+const EDGE: &str = include_str!("../../../../docs/openapi-edge.json");
+
+/// JSON, which documents are.
+const JSON: &str = "application/json";
 
 /// The document as text, the same for every process of a release.
 #[must_use]
 pub fn document() -> String {
-    let value = Document::new().write(&routes());
+    let value = Document::default().write(&routes());
     // Two spaces and an end of line, as in a file that people read.
     serde_json::to_string_pretty(&value).unwrap_or_default() + "\n"
 }
@@ -30,7 +35,12 @@ pub fn document() -> String {
 pub(super) async fn show() -> impl IntoResponse {
     // It is the same as long as the process lives, takes long to write, and anybody may ask.
     static WRITTEN: OnceLock<String> = OnceLock::new();
-    ([(header::CONTENT_TYPE, "application/json")], WRITTEN.get_or_init(document).as_str())
+    ([(header::CONTENT_TYPE, JSON)], WRITTEN.get_or_init(document).as_str())
+}
+
+/// Shows the edge's document.
+pub(super) async fn show_edge() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, JSON)], EDGE)
 }
 
 /// What may be said in the head of a call that changes something.
@@ -56,18 +66,12 @@ impl JsonSchema for CallName {
     }
 }
 
+#[derive(Default)]
 struct Document {
-    schemas: SchemaGenerator,
+    schemas: Schemas,
 }
 
 impl Document {
-    fn new() -> Self {
-        let settings = SchemaSettings::draft2020_12()
-            .with(|settings| settings.definitions_path = "/components/schemas".into())
-            .for_serialize();
-        Self { schemas: settings.into_generator() }
-    }
-
     fn write(mut self, routes: &[Route]) -> Value {
         let mut paths: Map<String, Value> = Map::new();
         for route in routes {
@@ -79,15 +83,8 @@ impl Document {
         }
         let webhooks: Map<String, Value> =
             TOLD.iter().map(|told| (told.name.to_owned(), self.webhook(told))).collect();
-        let problem = self.schemas.subschema_for::<Problem>();
-        let codes: Vec<&str> = ErrorCode::ALL.iter().map(|code| code.as_str()).collect();
-        let mut schemas = self.schemas.take_definitions(true);
-        schemas.insert("ErrorCode".to_owned(), json!({
-            "type": "string", "enum": codes,
-            "description": "What went wrong, in one word that programs can branch on; /errors/{code} is about it"
-        }));
         json!({
-            "openapi": OPENAPI,
+            "openapi": VERSION,
             "info": {
                 "title": "Palveron Meter",
                 "version": env!("CARGO_PKG_VERSION"),
@@ -99,7 +96,7 @@ impl Document {
             "paths": paths,
             "webhooks": webhooks,
             "components": {
-                "schemas": schemas,
+                "schemas": self.schemas.finish(),
                 "securitySchemes": {
                     "token": {
                         "type": "http", "scheme": "bearer",
@@ -113,9 +110,6 @@ impl Document {
                         "type": "apiKey", "in": "header", "name": shared::sign::SIGNATURE_HEADER,
                         "description": "t=<unix>,k=<key id>,v1=<hex HMAC-SHA256> over time, method, path and body"
                     }
-                },
-                "responses": {
-                    "Problem": { "description": "A refusal", "content": { problem::CONTENT_TYPE: { "schema": problem } } }
                 }
             }
         })
@@ -123,7 +117,7 @@ impl Document {
 
     fn operation(&mut self, route: &Route) -> Value {
         let mut operation = json!({
-            "operationId": operation_id(route.summary),
+            "operationId": ids::of(&route.method, route.path),
             "summary": route.summary,
             "tags": [tag(route.path)],
             "parameters": self.parameters(route),
@@ -150,7 +144,7 @@ impl Document {
             .names()
             .map(|name| {
                 let schema = match name {
-                    "project" => self.schemas.subschema_for::<shared::ids::ProjectId>().to_value(),
+                    "project" => self.schemas.of::<shared::ids::ProjectId>().to_value(),
                     _ => json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$" }),
                 };
                 json!({ "name": name, "in": "path", "required": true, "schema": schema })
@@ -162,7 +156,7 @@ impl Document {
         {
             let mut parameter = json!({
                 "name": field.name, "in": place, "required": field.required,
-                "description": field.accepts, "schema": field.schema(&mut self.schemas),
+                "description": field.accepts, "schema": self.schemas.made(|schemas| field.schema(schemas)),
             });
             if let (Value::Object(parameter), Some(example)) = (&mut parameter, example(field)) {
                 parameter.insert("example".to_owned(), example);
@@ -179,7 +173,7 @@ impl Document {
         let properties: Map<String, Value> = fields
             .iter()
             .map(|field| {
-                let mut schema = field.schema(&mut self.schemas);
+                let mut schema = self.schemas.made(|schemas| field.schema(schemas));
                 schema.insert("description".to_owned(), field.accepts.into());
                 if let Some(example) = example(field) {
                     schema.insert("examples".to_owned(), json!([example]));
@@ -202,20 +196,14 @@ impl Document {
                 merge(contents, media_type, content);
             }
         }
-        for code in route.codes() {
-            let response =
-                responses.entry(code.status().to_string()).or_insert_with(|| refusal(code.status()));
-            if let Some(Value::Array(codes)) = response.get_mut("x-codes") {
-                codes.push(code.as_str().into());
-            }
-        }
+        refuse(&mut responses, &route.codes());
         responses
     }
 
     fn content(&mut self, answer: &Answer) -> Option<(&'static str, Value)> {
         match answer.content {
             Content::Json(schema) => {
-                Some(("application/json", json!({ "schema": schema(&mut self.schemas) })))
+                Some(("application/json", json!({ "schema": self.schemas.made(schema) })))
             }
             Content::Text(media_type) => Some((media_type, json!({ "schema": { "type": "string" } }))),
             Content::Empty => None,
@@ -226,15 +214,17 @@ impl Document {
         let schema = json!({
             "type": "object",
             "properties": {
-                "type": { "const": told.name },
+                "type": { "type": "string", "const": told.name },
                 "timestamp": { "type": "string", "format": "date-time" },
-                "data": told.schema(&mut self.schemas),
+                "data": self.schemas.made(|schemas| told.schema(schemas)),
             },
             "required": ["type", "timestamp", "data"],
         });
         json!({ "post": {
             "operationId": format!("told_{}", told.name.replace('.', "_")),
             "summary": told.says,
+            // Receivers verify the signature in its headers; nobody logs in.
+            "security": [],
             "requestBody": { "required": true, "content": { "application/json": { "schema": schema } } },
             "responses": { "2XX": { "description": "Taken; anything else is tried again" } },
         }})
@@ -254,23 +244,8 @@ fn merge(contents: &mut Map<String, Value>, media_type: &str, content: Value) {
     }
 }
 
-/// The answer of all refusals of one status; the codes are added one by one.
-fn refusal(status: u16) -> Value {
-    let title = ErrorCode::ALL.iter().find(|code| code.status() == status).map_or("", |code| code.title());
-    json!({
-        "description": title,
-        "content": { problem::CONTENT_TYPE: { "schema": { "$ref": "#/components/schemas/Problem" } } },
-        "x-codes": [],
-    })
-}
-
 fn example(field: &Field) -> Option<Value> {
     serde_json::from_str(field.example).ok()
-}
-
-/// `List projects` is `list_projects`.
-fn operation_id(summary: &str) -> String {
-    summary.to_lowercase().split(|c: char| !c.is_ascii_alphanumeric()).collect::<Vec<_>>().join("_")
 }
 
 /// What an operation is listed under: the thing that its path is about.
@@ -278,7 +253,10 @@ fn tag(path: &str) -> &str {
     let path = path.strip_prefix("/api/v1/").unwrap_or(path.trim_start_matches('/'));
     let path = path.strip_prefix("admin/projects/{project}/").unwrap_or(path);
     let path = path.strip_prefix("admin/").unwrap_or(path);
-    path.split(['/', '.']).next().unwrap_or_default()
+    match path.split(['/', '.', '-']).next() {
+        Some("") | None => "start",
+        Some(tag) => tag,
+    }
 }
 
 fn security(who: Who) -> Value {

@@ -356,7 +356,7 @@ mod tests {
             {
                 let mut deciding = deciding(then);
                 deciding.ask.dry_run = dry_run;
-                let step = conclude(&config(), deciding, &reply, NOW, |_, _| {});
+                let step = conclude(&config(), deciding, &reply, NOW, |_, _| true);
                 let Step::Answer(answer) = step else { panic!("{step:?}") };
                 let counted = answer
                     .denied
@@ -367,7 +367,7 @@ mod tests {
             }
         }
         let Step::Answer(allowed) =
-            conclude(&config(), deciding(Then::Check), &reply("null"), NOW, |_, _| {})
+            conclude(&config(), deciding(Then::Check), &reply("null"), NOW, |_, _| true)
         else {
             panic!("it is allowed")
         };

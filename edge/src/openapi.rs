@@ -300,7 +300,8 @@ fn status(method: &str, path: &str, authorization: &str) -> Option<u16> {
         | Step::Decide(_)
         | Step::Forward { .. }
         | Step::ReadPolicy { .. }
-        | Step::Install { .. } => None,
+        | Step::Install { .. }
+        | Step::Metrics => None,
     }
 }
 

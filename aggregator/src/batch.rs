@@ -90,9 +90,12 @@ fn doubt(cell: &Cell, rpm_max: u32, today: Day) -> Option<Doubt> {
     let units_max = Units::new(units_max);
     if cell.key.day > today.next() {
         Some(Doubt::InFuture)
-    } else if cell.denials.total() > DENIALS_MAX {
-        Some(Doubt::AboveRate)
-    } else if units > units_max || anchors > units_max || tokens_in > tokens_max || tokens_out > tokens_max {
+    } else if units > units_max
+        || anchors > units_max
+        || tokens_in > tokens_max
+        || tokens_out > tokens_max
+        || cell.denials.total() > DENIALS_MAX
+    {
         Some(Doubt::AboveRate)
     } else {
         None

@@ -37,6 +37,16 @@ pub enum LogFormat {
     Json,
 }
 
+impl LogFormat {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err(format!("got {text:?}, accepted are text and json")),
+        }
+    }
+}
+
 /// Where the edge is; only its scheme and authority are configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EdgeUrl(Uri);
@@ -236,11 +246,7 @@ impl Config {
         let webhook_seal = reader.value("METER_SECRET_KEY", "", secrets);
         let stripe = stripe(&mut reader, test);
         let log_filter = reader.value("METER_LOG", "info", |text| Ok(text.to_owned()));
-        let log_format = reader.value("METER_LOG_FORMAT", "text", |text| match text {
-            "text" => Ok(LogFormat::Text),
-            "json" => Ok(LogFormat::Json),
-            _ => Err(format!("got {text:?}, accepted are text and json")),
-        });
+        let log_format = reader.value("METER_LOG_FORMAT", "text", LogFormat::parse);
         let asked_of = server::read(&mut reader);
         let fake_stripe = fake_stripe(get).filter(|_| test == Some(true));
         let problems = reader.problems;

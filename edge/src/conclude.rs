@@ -75,19 +75,24 @@ pub(crate) fn refused(config: &Config, deciding: Deciding, code: &str, now: Time
                 would_deny: code.to_owned(),
             }
         }
-        Then::Forward { .. } | Then::Check | Then::Quota => match failed(code) {
-            Step::Answer(answer) if code == ErrorCode::HomeUnavailable.as_str() && !ask.dry_run => {
-                Step::Answer(answer.denying((home, ask.kind, ask.agent), DenialReason::HomeUnavailable))
+        Then::Forward { .. } | Then::Check | Then::Quota => {
+            let mut answer = failed(code);
+            if code == ErrorCode::HomeUnavailable.as_str() && !ask.dry_run {
+                answer = answer.denying((home, ask.kind, ask.agent), DenialReason::HomeUnavailable);
             }
-            step => step,
-        },
+            Step::Answer(answer)
+        }
     }
 }
 
 /// What becomes of a request that waited in an instance which was lost; the step that it began with.
 pub(crate) fn lost(config: &Config, begun: Step, now: Timestamp) -> Step {
     let code = ErrorCode::HomeUnavailable.as_str();
-    if let Step::Decide(deciding) = begun { refused(config, deciding, code, now) } else { failed(code) }
+    if let Step::Decide(deciding) = begun {
+        refused(config, deciding, code, now)
+    } else {
+        Step::Answer(failed(code))
+    }
 }
 
 /// What `answered` will be told of a forwarded request.
@@ -227,11 +232,11 @@ fn meter_headers(verdict: &Verdict, decided: Decided) -> [Header; 3] {
 }
 
 /// A project that the aggregator does not know is answered like any key that is not known.
-pub(crate) fn failed(code: &str) -> Step {
+pub(crate) fn failed(code: &str) -> Answer {
     if code == ErrorCode::ProjectUnknown.as_str() {
-        Step::Answer(unauthorized_answer())
+        unauthorized_answer()
     } else {
-        Step::Answer(Failure::parse(code).answer())
+        Failure::parse(code).answer()
     }
 }
 

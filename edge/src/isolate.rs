@@ -211,7 +211,7 @@ impl Isolate {
             seat.abandon(&waiting);
             return Turn::Step(match waiting.asked {
                 Asked::Deciding(deciding) => conclude::refused(config, deciding, &code, now),
-                Asked::Observing(_) => conclude::failed(&code),
+                Asked::Observing(_) => Step::Answer(conclude::failed(&code)),
             });
         }
         let Some(post) = seat.post_of(waiting.holder) else { return gone() };

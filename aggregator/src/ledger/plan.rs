@@ -60,8 +60,10 @@ pub fn change(
     Ok(vec![Posting::of(Fact::PlanChanged { terms, effective })])
 }
 
-/// Plans a change that somebody else has set for an instant, whichever way it goes. What was planned for after it
-/// is dropped; nothing is written where the instant is no longer to come, or brings nothing new.
+/// Plans a change that somebody else has set for an instant, whichever way it goes.
+///
+/// What was planned for after it is dropped; nothing is written where the instant is no longer to come, or brings
+/// nothing new.
 ///
 /// # Errors
 /// When the terms are in another currency than the ledger.

@@ -191,7 +191,7 @@ mod tests {
         let cells: Vec<_> =
             home.flush(NOW).unwrap().messages.into_iter().flat_map(|message| message.cells).collect();
         let named = cells.iter().filter(|cell| cell.key.agent.is_named()).count();
-        assert!(named <= AGENTS_PER_DAY_MAX / 2, "{named}");
+        assert!(named <= AGENTS_PER_DAY_MAX.div_euclid(2), "{named}");
         let refused: u64 = cells.iter().map(|cell| cell.denials.get(DenialReason::AgentLimit)).sum();
         assert_eq!(refused, 1_400, "nothing is lost");
         let served = AgentId::parse("served").unwrap();

@@ -48,7 +48,11 @@ impl Planted {
     pub fn named(name: &str) -> Option<Self> {
         let shell = ShellBug::ALL.iter().find(|bug| format!("{bug:?}") == name);
         if let Some(bug) = shell {
-            return Some(Self { shell: Some(*bug), ..Self::default() });
+            return Some(Self {
+                shell: Some(*bug),
+                #[cfg(feature = "planted")]
+                core: None,
+            });
         }
         #[cfg(feature = "planted")]
         if let Some(bug) = shared::planted::Bug::ALL.iter().find(|bug| format!("{bug:?}") == name) {

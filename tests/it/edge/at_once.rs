@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use hyper::Method;
@@ -17,6 +17,7 @@ use tests::project::{Limits, Project, governed};
 use tests::stack::{Options, Stack};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 /// Whether isolates have leases, and how many sub-homes stand between them and the home.
 const PLACES: [(bool, u32); 3] = [(false, 0), (true, 0), (true, 2)];

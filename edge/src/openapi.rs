@@ -96,7 +96,7 @@ fn questions(schemas: &mut Schemas) -> Vec<Operation> {
                 in the body, or else in the address.",
             parameters: check,
             body: Some(json!({ "required": false, "content": json_of(schemas.sent::<CheckBody>()) })),
-            answer: decided("The decision", json_of(schemas.of::<CheckAnswer>())),
+            answer: decided("The decision", &json_of(schemas.of::<CheckAnswer>())),
             refusals: [&BODY[..], &field[..]].concat(),
         },
         Operation {
@@ -107,7 +107,7 @@ fn questions(schemas: &mut Schemas) -> Vec<Operation> {
             description: "It counts nothing.",
             parameters: Vec::new(),
             body: None,
-            answer: decided("What may be spent and what is left", json_of(schemas.of::<Quota>())),
+            answer: decided("What may be spent and what is left", &json_of(schemas.of::<Quota>())),
             refusals: Vec::new(),
         },
         Operation {
@@ -154,7 +154,7 @@ fn forwarded(schemas: &mut Schemas) -> Vec<Operation> {
             body: Some(json!({
                 "required": false, "description": "Whatever the governance service reads", "content": anything
             })),
-            answer: decided("The governance service's answer, whatever its status is", anything_of(schemas)),
+            answer: decided("The governance service's answer, whatever its status is", &anything_of(schemas)),
             refusals: [
                 &LIMITS[..],
                 &[ErrorCode::BodyTooLarge, ErrorCode::FieldRejected, ErrorCode::UpstreamUnavailable],
@@ -170,7 +170,7 @@ fn anything_of(schemas: &mut Schemas) -> Value {
 }
 
 /// An answer with the headers that tell of the limits.
-fn decided(says: &str, content: Value) -> Value {
+fn decided(says: &str, content: &Value) -> Value {
     let header = |name: &str| (name.to_owned(), json!({ "$ref": format!("#/components/headers/{name}") }));
     let headers: Map<String, Value> =
         ["RateLimit-Policy", "RateLimit", "Server-Timing"].map(header).into_iter().collect();

@@ -177,7 +177,8 @@ async fn each_role_may_do_what_its_row_says_and_nothing_else() {
 async fn what_is_open_to_anybody_is_these_and_no_more() {
     let open = routes().into_iter().filter(|route| route.who == Who::Anyone);
     let open: BTreeSet<String> = open.map(|route| format!("{} {}", route.method, route.path)).collect();
-    let expected = ["/errors/{code}", "/healthz", "/metrics", "/openapi.json", "/readyz"];
+    let expected =
+        ["/", "/errors/{code}", "/healthz", "/metrics", "/openapi-edge.json", "/openapi.json", "/readyz"];
     assert_eq!(open, expected.map(|path| format!("GET {path}")).into());
     let world = World::new().await;
     for route in routes().into_iter().filter(|route| route.who == Who::Anyone) {

@@ -10,6 +10,7 @@ use shared::policy::{AllowanceParts, LeaseRules, Overage, Policy, Status};
 use shared::units::Units;
 use shared::wire::Flush;
 
+use super::pulls::Pulling;
 use super::seats::{Call, draw, key};
 use super::{Event, Target, World, clock};
 use crate::aggregator::Receipt;
@@ -43,6 +44,7 @@ pub(super) struct HomeNode {
     /// Until when its process stands still.
     pub(super) stopped_us: u64,
     lives: u64,
+    pub(super) pulling: Pulling,
     flight: Option<u64>,
     wake_us: u64,
 }
@@ -59,13 +61,16 @@ impl HomeNode {
             cut_us: 0,
             stopped_us: 0,
             lives: 0,
+            pulling: Pulling::default(),
             flight: None,
             wake_us: u64::MAX,
         }
     }
 
     pub(super) fn is_drained(&self) -> bool {
-        self.flight.is_none() && self.home.as_ref().is_some_and(|home| home.flush_due().is_none())
+        self.flight.is_none()
+            && self.pulling.is_quiet()
+            && self.home.as_ref().is_some_and(|home| home.flush_due().is_none())
     }
 }
 
@@ -136,8 +141,14 @@ impl World {
         Persisted::Done
     }
 
-    pub(super) fn contact_home(&mut self, contact: &Contact) -> Verdict {
+    /// Takes a contact; `waited`: it has waited for the policy already.
+    pub(super) fn contact_home(&mut self, contact: Box<Contact>, waited: bool) -> Verdict {
         let now = self.home_now();
+        if self.home.home.is_some() && self.can_tell(&contact.keys, waited).is_none() {
+            self.wait_for_policy(Event::Contact(Target::Home, contact));
+            return Ok(());
+        }
+        let contact = &*contact;
         let second = self.meters.second(self.now_us);
         let seed = draw(&mut self.random);
         let Some(home) = self.home.home.as_mut() else { return Ok(()) };
@@ -160,17 +171,30 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn decide_at_home(&mut self, call: &Call) -> Verdict {
+    /// Decides a call; `waited`: it has waited for the policy already.
+    pub(super) fn decide_at_home(&mut self, call: Box<Call>, waited: bool) -> Verdict {
+        if self.home.home.is_none() {
+            return Ok(());
+        }
+        let Some(sure) = self.can_tell(std::slice::from_ref(&call.ask().key), waited) else {
+            self.wait_for_policy(Event::Strict(call));
+            return Ok(());
+        };
         let (now, ask) = (self.home_now(), call.ask());
         let Some(home) = self.home.home.as_mut() else { return Ok(()) };
         let verdict = home.decide_for(now, ask, Some(call.place.holder));
+        if !sure {
+            self.meters.unavailable += 1;
+            self.alarm_home();
+            return Ok(());
+        }
         let persisted = self.persist_home();
         if self.config.faults.late_answers && !ask.dry_run {
             if let Ok(verdict) = verdict
                 && persisted == Persisted::Done
             {
-                let (call, denial) = (call.clone(), verdict.denial);
-                self.send_center(|| Event::Decided(Box::new(call.clone()), denial));
+                let denial = verdict.denial;
+                self.send_center(|| Event::Decided(call.clone(), denial));
             }
             self.alarm_home();
             return Ok(());
@@ -200,8 +224,7 @@ impl World {
         let now = self.home_now();
         let Some(home) = self.home.home.as_mut() else { return };
         if home.needs_registration() || home.policy_version().is_none() {
-            let pull = home.pull();
-            self.send_center(|| Event::Flush(Box::new(pull.clone())));
+            self.begin_pull();
             self.home.wake_us = self.now_us + 300_000;
             self.after_ms(300, Event::WakeHome);
             return;
@@ -235,7 +258,8 @@ impl World {
         }
     }
 
-    pub(super) fn ingest(&mut self, flush: &Flush) -> Verdict {
+    /// Takes a flush at the aggregator, and says what it answers.
+    pub(super) fn merged(&mut self, flush: &Flush) -> Result<Option<Receipt>, String> {
         let periods: Vec<_> = clock::periods(&self.config)
             .into_iter()
             .filter(|period| *period <= self.now().period())
@@ -244,7 +268,11 @@ impl World {
         let now = self.now();
         let receipt = self.aggregator.ingest(flush, &periods, now, cut)?;
         self.auditor.billed(&self.aggregator)?;
-        if let Some(receipt) = receipt {
+        Ok(receipt)
+    }
+
+    pub(super) fn ingest(&mut self, flush: &Flush) -> Verdict {
+        if let Some(receipt) = self.merged(flush)? {
             self.send_center(|| Event::Receipt(Box::new(receipt.clone())));
         }
         Ok(())
@@ -317,6 +345,7 @@ impl World {
     pub(super) fn crash_home(&mut self) {
         if self.home.home.take().is_some() {
             self.home.flight = None;
+            self.home.pulling.forget();
             self.note(|| "home crashes".to_owned());
             let down = self.random.between(10, 800);
             self.trouble(self.now_us + down * 1_000);
@@ -349,6 +378,7 @@ impl World {
         self.home.disk = self.home.snapshots[pick].clone();
         self.home.snapshots.truncate(pick + 1);
         self.home.flight = None;
+        self.home.pulling.forget();
         self.home.lives += 1;
         let life = incarnation(self.config.seed, self.home.lives);
         self.note(|| format!("home rolled back, life {life}"));

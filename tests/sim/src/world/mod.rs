@@ -5,6 +5,7 @@ mod clock;
 mod faults;
 pub mod meters;
 mod network;
+mod pulls;
 mod region;
 mod seats;
 
@@ -65,6 +66,10 @@ enum Event {
     Flush(Box<Flush>),
     Receipt(Box<Receipt>),
     FlushTimeout(u64),
+    Pull(u64, Box<Flush>),
+    Pulled(u64, Box<Receipt>),
+    PullTimeout(u64),
+    WaitedForPolicy(u64),
     PolicyPush,
     Fault(Fault),
     ReviveIsolate(usize),
@@ -244,7 +249,12 @@ impl World {
                 Some(Addressee::Seat { isolate, .. }) => Some(*isolate),
                 Some(Addressee::Sub(_)) | None => None,
             },
-            Event::Contact(Target::Home, _) | Event::Strict(_) | Event::WakeHome | Event::Receipt(_) => {
+            Event::Contact(Target::Home, _)
+            | Event::Strict(_)
+            | Event::WakeHome
+            | Event::Receipt(_)
+            | Event::Pulled(..)
+            | Event::WaitedForPolicy(_) => {
                 return Some(self.home.stopped_us).filter(|until| self.now_us < *until && !self.healed);
             }
             Event::WakeSub(_)
@@ -252,6 +262,8 @@ impl World {
             | Event::Again { .. }
             | Event::Flush(_)
             | Event::FlushTimeout(_)
+            | Event::Pull(..)
+            | Event::PullTimeout(_)
             | Event::PolicyPush
             | Event::Fault(_)
             | Event::ReviveIsolate(_)
@@ -274,16 +286,20 @@ impl World {
                 self.wake_home();
                 Ok(())
             }
-            Event::Contact(Target::Home, contact) => self.contact_home(&contact),
+            Event::Contact(Target::Home, contact) => self.contact_home(contact, false),
             Event::Contact(Target::Sub(k), contact) => {
                 self.contact_sub(k, &contact);
                 Ok(())
             }
             Event::Reply(from, reply) => self.deliver(from, *reply),
-            Event::Strict(call) => self.decide_at_home(&call),
+            Event::Strict(call) => self.decide_at_home(call, false),
             Event::Decided(call, denial) => self.take_decision(&call, denial),
             Event::Again { isolate, request } => self.come_again(isolate, *request),
             Event::Flush(flush) => self.ingest(&flush),
+            Event::Pull(number, pull) => self.answer_pull(number, &pull),
+            Event::Pulled(number, receipt) => self.take_pulled(number, &receipt),
+            Event::PullTimeout(number) => self.pull_timed_out(number),
+            Event::WaitedForPolicy(number) => self.resume(number),
             Event::Receipt(receipt) => {
                 self.take_receipt(&receipt);
                 Ok(())

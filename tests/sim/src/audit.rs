@@ -8,6 +8,7 @@
 //! isolates serve from while overage is open and no home answers: never more than [`RESERVE_MAX`] units of one
 //! isolate between two answers. A home charges those units when it hears of them, and if the isolate dies, never.
 
+pub mod calls;
 pub mod hands;
 pub mod refusals;
 
@@ -21,6 +22,7 @@ use shared::time::{Minute, Period, Timestamp};
 
 use crate::aggregator::Aggregator;
 
+use calls::Calls;
 use hands::Hands;
 use refusals::Refusals;
 
@@ -58,6 +60,8 @@ pub struct Auditor {
     pub rolled_back: bool,
     /// Who has what.
     pub hands: Hands,
+    /// What the home decided, until it is known whether it was served.
+    pub calls: Calls,
     /// What came of judging refusals.
     pub refusals: Refusals,
     /// How many crossings were looked at.
@@ -144,9 +148,8 @@ impl Auditor {
     /// Notes whose lease it came from, and how much is served lately.
     fn serve_from_hand(&mut self, serve: &Serve) {
         let (at, period) = (serve.at, serve.at.period());
-        match serve.holder {
-            Some(holder) => self.hands.served(holder, period, serve.units),
-            None => self.hands.decided_at_home(at, &serve.key.agent, serve.units),
+        if let Some(holder) = serve.holder {
+            self.hands.served(holder, period, serve.units);
         }
         self.recent.push_back((at, serve.units));
         while self.recent.front().is_some_and(|(when, _)| at.ms_since(*when) > RECENT_MS) {
@@ -269,7 +272,7 @@ impl Auditor {
     pub fn billed(&mut self, aggregator: &Aggregator) -> Verdict {
         for (key, billed) in aggregator.cells() {
             let served = self.cells.get(&key).copied().unwrap_or(0);
-            if billed > served {
+            if billed > served + self.calls.presumed(&key) {
                 return Err(format!("I2: {billed} billed, {served} served of {key:?}"));
             }
         }
@@ -288,7 +291,7 @@ impl Auditor {
         let new = aggregator.told.get(self.told..).unwrap_or_default();
         self.told = aggregator.told.len();
         for (period, _, percent) in new {
-            let served = self.served(*period);
+            let served = self.served(*period) + self.calls.unserved(*period);
             let of_month = |policy: &&Policy| {
                 let stated = policy.allowance.period;
                 *period == stated || *period == stated.next()
@@ -340,7 +343,7 @@ impl Auditor {
         let mut missing = 0;
         for (key, served) in &self.cells {
             let billed = billed.get(key).copied().unwrap_or(0);
-            missing += served - billed;
+            missing += served.saturating_sub(billed);
             if billed < *served && !self.deaths {
                 return Err(format!("I3: {served} served, {billed} billed of {key:?}"));
             }

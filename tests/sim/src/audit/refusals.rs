@@ -134,7 +134,10 @@ impl Auditor {
         let since = self.since(at).period();
         let of = |period: Period| {
             let allowed = lately.iter().filter_map(|policy| self.allowance(policy, period)).min()?;
-            let gone = self.served(period) + self.hands.lost(period) + self.hands.unserved_before(period);
+            let gone = self.served(period)
+                + self.hands.lost(period)
+                + self.hands.unserved_before(period)
+                + self.calls.unserved(period);
             Some(allowed.saturating_sub(gone))
         };
         let left = of(at.period());

@@ -11,7 +11,7 @@ use shared::units::Units;
 use shared::wire::Flush;
 
 use super::pulls::Pulling;
-use super::seats::{Call, draw, key};
+use super::seats::{draw, key};
 use super::{Event, Target, World, clock};
 use crate::aggregator::Receipt;
 use crate::audit::Verdict;
@@ -124,7 +124,7 @@ pub(super) fn policy(config: &Config) -> Policy {
 
 impl World {
     /// Stores the home's rows; `false` if the process dies before or after, as the seed has it.
-    fn persist_home(&mut self) -> Persisted {
+    pub(super) fn persist_home(&mut self) -> Persisted {
         let cut = self.chance(self.config.faults.cut_permille);
         let before = cut && self.random.between(0, 1) == 0;
         let Some(home) = self.home.home.as_mut() else { return Persisted::Lost };
@@ -159,6 +159,7 @@ impl World {
         if let Some(reply) = reply.as_ref().filter(|_| persisted != Persisted::Lost) {
             if matches!(reply.body, Body::Lease(_)) {
                 self.auditor.hands.taken(now, Issuer::Home, contact);
+                self.auditor.calls.taken(contact);
             }
             self.auditor.hands.issued(now, Issuer::Home, reply);
         }
@@ -166,51 +167,6 @@ impl World {
         if let Some(reply) = reply.filter(|_| leaves) {
             self.note(|| format!("home -> {:?} {}", reply.holder, brief(&reply)));
             self.send_reply(Target::Home, &reply);
-        }
-        self.alarm_home();
-        Ok(())
-    }
-
-    /// Decides a call; `waited`: it has waited for the policy already.
-    pub(super) fn decide_at_home(&mut self, call: Box<Call>, waited: bool) -> Verdict {
-        if self.home.home.is_none() {
-            return Ok(());
-        }
-        let Some(sure) = self.can_tell(std::slice::from_ref(&call.ask().key), waited) else {
-            self.wait_for_policy(Event::Strict(call));
-            return Ok(());
-        };
-        let (now, ask) = (self.home_now(), call.ask());
-        let Some(home) = self.home.home.as_mut() else { return Ok(()) };
-        let verdict = home.decide_for(now, ask, Some(call.place.holder));
-        if !sure {
-            self.meters.unavailable += 1;
-            self.alarm_home();
-            return Ok(());
-        }
-        let persisted = self.persist_home();
-        if self.config.faults.late_answers && !ask.dry_run {
-            if let Ok(verdict) = verdict
-                && persisted == Persisted::Done
-            {
-                let denial = verdict.denial;
-                self.send_center(|| Event::Decided(call.clone(), denial));
-            }
-            self.alarm_home();
-            return Ok(());
-        }
-        if let Ok(Some(denial)) = verdict.as_ref().map(|verdict| verdict.denial)
-            && persisted == Persisted::Done
-        {
-            self.refuse(call.place, &call.request, denial);
-        }
-        if persisted != Persisted::Lost
-            && !ask.dry_run
-            && verdict.is_ok_and(|verdict| verdict.denial.is_none())
-        {
-            self.meters.at_home += 1;
-            let serve = self.serve_of(ask);
-            self.auditor.serve(&serve)?;
         }
         self.alarm_home();
         Ok(())

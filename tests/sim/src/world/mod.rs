@@ -1,5 +1,6 @@
 //! One run: nodes, messages and time, driven by a queue of events.
 
+mod calls;
 mod center;
 mod clock;
 mod faults;
@@ -12,7 +13,6 @@ mod seats;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
-use shared::decision::Denial;
 use shared::lease::message::{Contact, HolderId, Reply};
 use shared::random::Stream;
 use shared::time::Timestamp;
@@ -25,11 +25,12 @@ use crate::audit::{Auditor, Verdict};
 use crate::bugs::Planted;
 use crate::config::Config;
 
+use calls::{Call, Word};
 use center::HomeNode;
 use faults::Fault;
 use meters::Meters;
 use region::SubNode;
-use seats::{Call, Isolate, Request};
+use seats::{Isolate, Request};
 
 /// How long a healed world may take until everything is settled, in milliseconds.
 const DRAIN_MS_MAX: u64 = 60_000;
@@ -61,7 +62,7 @@ enum Event {
     Contact(Target, Box<Contact>),
     Reply(Target, Box<Reply>),
     Strict(Box<Call>),
-    Decided(Box<Call>, Option<Denial>),
+    Decided(Box<Call>, Word),
     Again { isolate: usize, request: Box<Request> },
     Flush(Box<Flush>),
     Receipt(Box<Receipt>),
@@ -293,7 +294,7 @@ impl World {
             }
             Event::Reply(from, reply) => self.deliver(from, *reply),
             Event::Strict(call) => self.decide_at_home(call, false),
-            Event::Decided(call, denial) => self.take_decision(&call, denial),
+            Event::Decided(call, word) => self.take_decision(&call, word),
             Event::Again { isolate, request } => self.come_again(isolate, *request),
             Event::Flush(flush) => self.ingest(&flush),
             Event::Pull(number, pull) => self.answer_pull(number, &pull),

@@ -5,7 +5,7 @@ use shared::decision::{Ask, Denial};
 use shared::ids::{AgentId, KeyId};
 use shared::kind::Kind;
 use shared::lease::message::{Body, HolderId};
-use shared::lease::{Answer, Holder, WAIT_MS_MAX, WaiterId};
+use shared::lease::{Answer, Holder, WaiterId};
 use shared::random::Stream;
 use shared::time::{Period, Timestamp};
 
@@ -25,7 +25,7 @@ const MUTED_US: u64 = 5_000_000;
 /// A request of a client.
 #[derive(Debug, Clone)]
 pub(super) struct Request {
-    ask: Ask,
+    pub(super) ask: Ask,
     /// How often it was told that others hold what is left, and since when, while nothing was in the way.
     contended: u32,
     since_us: u64,
@@ -46,20 +46,6 @@ pub(super) struct Place {
     pub(super) holder: HolderId,
 }
 
-/// What a request that the home itself decides is sent with.
-#[derive(Debug, Clone)]
-pub(super) struct Call {
-    pub(super) place: Place,
-    pub(super) request: Request,
-    sent_us: u64,
-}
-
-impl Call {
-    pub(super) fn ask(&self) -> &Ask {
-        &self.request.ask
-    }
-}
-
 /// A holder with its shell.
 #[derive(Debug)]
 pub(super) struct Seat {
@@ -67,7 +53,7 @@ pub(super) struct Seat {
     pub(super) target: Target,
     pub(super) holder: Holder,
     waiters: Vec<Waiter>,
-    wake_us: u64,
+    pub(super) wake_us: u64,
 }
 
 /// How a request waited: since when, and the holder whose reserve served it.
@@ -158,6 +144,7 @@ impl World {
 
     fn target_of(&self, id: HolderId) -> Target {
         match u32::try_from(self.active_subs()).unwrap_or(0) {
+            _ if self.config.strict => Target::Home,
             0 => Target::Home,
             count => Target::Sub(usize::try_from(id.sub_home(count)).unwrap_or(0)),
         }
@@ -173,7 +160,7 @@ impl World {
         self.random.between(0, mean * 2)
     }
 
-    fn local(&mut self, number: usize) -> Timestamp {
+    pub(super) fn local(&mut self, number: usize) -> Timestamp {
         let lag_max = self.config.faults.lag_ms_max;
         let lag = if lag_max > 0 { self.random.between(0, lag_max) } else { 0 };
         let now_ms = self.now_us / 1_000;
@@ -294,32 +281,10 @@ impl World {
                 self.refuse(place, request, denial);
             }
             Answer::AtHome => {
-                let call = Call { place, request: request.clone(), sent_us: self.now_us };
-                self.send_center(|| Event::Strict(Box::new(call.clone())));
+                self.call_home(place, request);
             }
             Answer::Unavailable => self.meters.unavailable += 1,
             Answer::Wait(_) => {}
-        }
-        Ok(())
-    }
-
-    /// The home's decision comes back to who asked: in time, or when nobody waits any more.
-    pub(super) fn take_decision(&mut self, call: &Call, denial: Option<Denial>) -> Verdict {
-        let Place { isolate, holder } = call.place;
-        let node = &self.isolates[isolate];
-        let lives = node.alive && node.seats.iter().any(|seat| seat.holder.id() == holder);
-        if !lives || self.now_us >= call.sent_us + WAIT_MS_MAX * 1_000 {
-            self.note(|| format!("isolate {isolate} hears too late"));
-            self.meters.unavailable += 1;
-            return Ok(());
-        }
-        match denial {
-            Some(denial) => self.refuse(call.place, &call.request, denial),
-            None => {
-                self.meters.at_home += 1;
-                let serve = self.serve_of(call.ask());
-                self.auditor.serve(&serve)?;
-            }
         }
         Ok(())
     }
@@ -409,7 +374,6 @@ impl World {
             waits
         });
         let (serial, target) = (place.serial, place.target);
-        let wake = place.holder.wake_at(local);
         let unsettled = place.holder.unsettled();
         self.meters.unsettled_max = self.meters.unsettled_max.max(unsettled);
         let of = self.place(number, seat);
@@ -434,7 +398,7 @@ impl World {
             });
             self.send_contact(Addressee::Seat { isolate: number, serial }, target, contact);
         }
-        if let Some(wake) = wake {
+        if let Some(wake) = self.isolates[number].seats[seat].holder.wake_at(local) {
             let wait_ms = wake.ms_since(local).clamp(2, 10_000);
             let at = self.now_us + wait_ms * 1_000;
             let place = &mut self.isolates[number].seats[seat];
@@ -478,7 +442,7 @@ impl World {
         let resync = matches!(reply.body, Body::Resync { .. });
         holder.receive(local, reply);
         if holder.id() != id {
-            self.auditor.hands.died(id, issuer);
+            self.auditor.died(id, issuer);
         }
         if resync {
             // A batch under way may have been taken by the storage that was lost.
@@ -525,7 +489,7 @@ impl World {
         let lost = self.isolates[number].unsettled();
         self.note(|| format!("isolate {number} dies with {lost} unsettled"));
         for seat in &self.isolates[number].seats {
-            self.auditor.hands.died(seat.holder.id(), self.issuer(seat.target));
+            self.auditor.died(seat.holder.id(), self.issuer(seat.target));
         }
         self.auditor.deaths = true;
         self.auditor.lost_at_most += lost;

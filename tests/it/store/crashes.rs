@@ -20,7 +20,6 @@ use tokio::time::Instant;
 const SECONDS: u64 = 12;
 
 const HOMES: u64 = 8;
-const SERVERS: usize = 2;
 const WITHIN: Duration = Duration::from_secs(60);
 
 /// What one home was told.
@@ -35,7 +34,7 @@ struct Told {
 }
 
 /// Flushes a growing cell to whichever server answers, again until it is acknowledged, until told to stop.
-async fn home(number: u64, signer: Signer, to: [SocketAddr; SERVERS], stop: Arc<AtomicBool>) -> Result<Told> {
+async fn home(number: u64, signer: Signer, to: Vec<SocketAddr>, stop: Arc<AtomicBool>) -> Result<Told> {
     let mut told = Told::default();
     let mut servers = to.into_iter().cycle().skip(usize::try_from(number)?);
     while !stop.load(Ordering::SeqCst) {
@@ -66,6 +65,7 @@ fn flush_of(home: u64, units: u64) -> String {
 /// Kills until the time is over, and says how often it killed an aggregator and how often Postgres.
 async fn kill_at_random(
     servers: &mut Servers,
+    count: usize,
     mut postgres: Option<&mut Postgres>,
     until: Instant,
 ) -> Result<[u64; 2]> {
@@ -74,19 +74,19 @@ async fn kill_at_random(
         tokio::time::sleep(chance::between_ms(300, 1_200)?).await;
         let victim = usize::try_from(chance::between_ms(0, 2)?.as_millis())?;
         match &mut postgres {
-            Some(postgres) if victim == SERVERS => {
+            Some(postgres) if victim == count => {
                 postgres.kill()?;
                 postgres.begin().await?;
                 kills[1] += 1;
             }
             Some(_) | None => {
-                let victim = victim.min(SERVERS - 1);
+                let victim = victim.min(count - 1);
                 servers.kill(victim)?;
                 servers.launch(victim)?;
                 kills[0] += 1;
             }
         }
-        for index in 0..SERVERS {
+        for index in 0..count {
             servers.ready(index).await?;
         }
     }
@@ -98,16 +98,21 @@ async fn survives(mut postgres: Option<Postgres>) -> Result<()> {
     clock::with_seconds_of_day(seconds + 120).await;
     let database = postgres.as_ref().map(|postgres| postgres.create("books")).transpose()?;
     let mut servers = Servers::on(database, None)?;
-    let to = [servers.add().await?, servers.add().await?];
+    // A file of SQLite has one server at a time.
+    let mut to = vec![servers.add().await?];
+    if postgres.is_some() {
+        to.push(servers.add().await?);
+    }
     let token = servers.project("demo", 1_000)?;
     let stop = Arc::new(AtomicBool::new(false));
     let mut homes = JoinSet::new();
     for number in 0..HOMES {
-        let (signer, stop) = (servers.signer()?, Arc::clone(&stop));
+        let (signer, to, stop) = (servers.signer()?, to.clone(), Arc::clone(&stop));
         homes.spawn(async move { (number, home(number, signer, to, stop).await) });
     }
     let until = Instant::now() + Duration::from_secs(seconds);
-    let [of_aggregators, of_postgres] = kill_at_random(&mut servers, postgres.as_mut(), until).await?;
+    let [of_aggregators, of_postgres] =
+        kill_at_random(&mut servers, to.len(), postgres.as_mut(), until).await?;
     stop.store(true, Ordering::SeqCst);
     let mut acks = 0;
     for (number, told) in homes.join_all().await {

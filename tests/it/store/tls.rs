@@ -47,8 +47,7 @@ async fn a_server_is_spoken_to_over_tls_as_the_url_says() -> Result<()> {
     ] {
         let servers = Servers::on(Some(url.clone()), None)?;
         let said = servers.meter(&["project", "create", "demo", "--plan", "pro"]);
-        let again =
-            said.as_ref().is_err_and(|error| error.to_string().contains("there is already a project"));
+        let again = said.as_ref().is_err_and(|error| error.to_string().contains("here is already a project"));
         if (said.is_ok() || again) != works {
             bail!("{url}: {said:?}");
         }

@@ -23,6 +23,7 @@ async fn is_overdue(shop: &Shop, expected: &[(&str, &str)]) -> Result<Value> {
         let plan = shop.plan().await?;
         let overdue: Vec<Value> = plan["overdue"].as_array().cloned().unwrap_or_default();
         let same = overdue.len() == expected.len()
+            && plan["overdue_since"].is_null() == expected.is_empty()
             && overdue.iter().zip(expected).all(|(one, (source, minor))| {
                 one["source"] == *source && one["amount"] == json!({ "minor": minor, "currency": "eur" })
             });

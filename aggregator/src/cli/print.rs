@@ -144,7 +144,7 @@ mod tests {
             json!([{ "id": "a\u{1b}[2J", "own": { "rpm": 7 }, "on": true, "total": total }, { "id": "" }]);
         assert_eq!(
             table(&lines, columns),
-            "ID      OWN  ON   TOTAL\na\u{fffd}[2J  7    yes  -49.05 eur\n-       -    -    -"
+            "ID     OWN  ON   TOTAL\na\u{fffd}[2J  7    yes  -49.05 eur\n-      -    -    -"
         );
         assert_eq!(table(&json!([]), columns), "");
         assert_eq!(table(&json!({ "id": 1 }), &columns[..1]), "ID\n1");

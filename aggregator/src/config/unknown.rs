@@ -12,8 +12,15 @@ const OURS: &str = "METER_";
 const OF_TESTS: &str = "METER_TEST_";
 
 /// What the edge reads: one file of settings may be for both.
-const OF_THE_EDGE: [&str; 6] =
-    ["METER_BILL", "METER_HOMES", "METER_REGION", "METER_ROUTES", "METER_SHADOW", "METER_SUB_HOMES"];
+const OF_THE_EDGE: [&str; 7] = [
+    "METER_BILL",
+    "METER_HOMES",
+    "METER_METRICS_TOKEN",
+    "METER_REGION",
+    "METER_ROUTES",
+    "METER_SHADOW",
+    "METER_SUB_HOMES",
+];
 
 /// How alike two names must be for one to be meant by the other, of 1.
 const ALIKE: f64 = 0.8;
@@ -29,7 +36,9 @@ pub(super) fn remarks(names: impl Iterator<Item = String>) -> Vec<String> {
 }
 
 fn remark(name: &str, known: &BTreeSet<String>) -> String {
-    let alike = known.iter().map(|other| (strsim::jaro_winkler(name, other), other));
+    // All are alike in how they begin.
+    let rest = |name: &str| name.trim_start_matches(OURS).to_owned();
+    let alike = known.iter().map(|other| (strsim::jaro_winkler(&rest(name), &rest(other)), other));
     let nearest = alike.filter(|(alike, _)| *alike >= ALIKE).max_by(|one, other| one.0.total_cmp(&other.0));
     match nearest {
         Some((_, other)) => format!("{name} is set, and nothing reads it; did you mean {other}?"),

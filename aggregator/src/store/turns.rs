@@ -60,6 +60,7 @@ impl Work {
         projects::update(&mut self.tx, &book.project).await?;
         let looks = BTreeMap::from([(now.period(), None)]);
         let (book, crossings) = ledger::keep(&mut self.tx, book, stored, &looks, now).await?;
+        forget(&mut self.tx, project).await?;
         note(&mut self.tx, project, &book.ledger, now).await?;
         self.note_fall(&book, due, now).await?;
         self.raise_policy(project, now).await?;
@@ -90,7 +91,14 @@ async fn next(tx: &mut Connection, project: &ProjectId) -> Result<Option<Timesta
     row.map(|row| instant(&row, "at_ms")).transpose()
 }
 
-/// Notes when something changes next, in the transaction that wrote what it follows from.
+/// Forgets what was due, as it is done in this transaction.
+async fn forget(tx: &mut Connection, project: &ProjectId) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM policy_turn WHERE project = $1").bind(project.as_str()).execute(tx).await?;
+    Ok(())
+}
+
+/// Notes when something changes next, in the transaction that wrote what it follows from. What is due already stays
+/// so until its turn: whoever writes in between must not let it be passed over.
 pub(super) async fn note(
     tx: &mut Connection,
     project: &ProjectId,
@@ -100,11 +108,14 @@ pub(super) async fn note(
     let query = match ledger.timeline().next_change(now) {
         Some(at) => sqlx::query(
             "INSERT INTO policy_turn (project, at_ms) VALUES ($1, $2)
-             ON CONFLICT (project) DO UPDATE SET at_ms = excluded.at_ms",
+             ON CONFLICT (project) DO UPDATE SET at_ms = excluded.at_ms WHERE policy_turn.at_ms > $3",
         )
         .bind(project.as_str())
-        .bind(ms(at)),
-        None => sqlx::query("DELETE FROM policy_turn WHERE project = $1").bind(project.as_str()),
+        .bind(ms(at))
+        .bind(ms(now)),
+        None => sqlx::query("DELETE FROM policy_turn WHERE project = $1 AND at_ms > $2")
+            .bind(project.as_str())
+            .bind(ms(now)),
     };
     query.execute(tx).await?;
     Ok(())

@@ -61,8 +61,8 @@ pub struct Aggregator {
     shadow: Option<Shadow>,
     /// The policy that homes are to have.
     pub policy: Policy,
-    /// Since when which version was the newest, the oldest first.
-    versions: Vec<(Timestamp, u64)>,
+    /// Since when which policy was the newest, the oldest first; homes need not have had each.
+    given: Vec<(Timestamp, Policy)>,
     /// Crossings told to the customer, in order: the period, the version of its quota, and the percentage.
     pub told: Vec<(Period, u32, u8)>,
 }
@@ -93,9 +93,9 @@ impl Aggregator {
             Stored { book, cells: Cells::default(), watermarks: BTreeMap::new(), lives: BTreeSet::new() };
         let keys = policy.keys.clone();
         let (volatile, told) = (BTreeSet::new(), Vec::new());
-        let versions = Vec::new();
+        let given = Vec::new();
         let mut new =
-            Self { stored, catalogue, basis, keys, bug, volatile, shadow: None, policy, versions, told };
+            Self { stored, catalogue, basis, keys, bug, volatile, shadow: None, policy, given, told };
         let wanted = new.policy.clone();
         new.compile(now);
         assert_eq!(new.policy, Policy { plan: Plan::Business, ..wanted }, "the ledger gives another policy");
@@ -110,15 +110,20 @@ impl Aggregator {
     fn compile(&mut self, now: Timestamp) {
         let Book { project, ledger, .. } = &self.stored.book;
         self.policy = self.basis.compile(project, ledger, self.keys.clone(), now);
-        if self.versions.last().is_none_or(|(_, version)| *version != self.policy.version) {
-            self.versions.push((now, self.policy.version));
+        if self.given.last().is_none_or(|(_, last)| last.version != self.policy.version) {
+            self.given.push((now, self.policy.clone()));
         }
+    }
+
+    /// Every policy so far, the newest among them.
+    pub fn policies(&self) -> impl Iterator<Item = &Policy> {
+        self.given.iter().map(|(_, policy)| policy).chain([&self.policy])
     }
 
     /// The newest version of the policy at an instant.
     fn version_at(&self, at: Timestamp) -> u64 {
-        let known = self.versions.iter().rev().find(|(since, _)| *since <= at);
-        known.or(self.versions.first()).map_or(0, |(_, version)| *version)
+        let known = self.given.iter().rev().find(|(since, _)| *since <= at);
+        known.or(self.given.first()).map_or(0, |(_, policy)| policy.version)
     }
 
     /// Merges a flush. `cut`: the process dies before the store is written.

@@ -287,6 +287,9 @@ impl Auditor {
     }
 
     /// Checks the crossings that were told since the last time: so much was served, or nothing was left.
+    ///
+    /// By the smallest quota that the month has had up to then: a cut quota that is reached is told at once, and may
+    /// have been raised again before any home heard of it.
     fn told_truly(&mut self, aggregator: &Aggregator) -> Verdict {
         let new = aggregator.told.get(self.told..).unwrap_or_default();
         self.told = aggregator.told.len();
@@ -296,7 +299,7 @@ impl Auditor {
                 let stated = policy.allowance.period;
                 *period == stated || *period == stated.next()
             };
-            let policies = || self.policies.iter().map(|(_, policy)| policy).chain([&aggregator.policy]);
+            let policies = || self.policies.iter().map(|(_, policy)| policy).chain(aggregator.policies());
             let quotas =
                 policies().filter(of_month).map(|policy| policy.allowance.included_in(*period).get());
             let reached = quotas.min().is_none_or(|quota| served * 100 >= quota * u64::from(*percent));
@@ -317,7 +320,7 @@ impl Auditor {
         let parts = &aggregator.policy.allowance;
         for period in [parts.period, parts.period.next()] {
             // Levels go by the largest quota of the month.
-            let policies = self.policies.iter().map(|(_, policy)| policy).chain([&aggregator.policy]);
+            let policies = self.policies.iter().map(|(_, policy)| policy).chain(aggregator.policies());
             let quota = policies.map(|policy| policy.allowance.included_in(period).get()).max().unwrap_or(0);
             for percent in [80, 100] {
                 let told = aggregator.told.iter().any(|(of, _, told)| *of == period && *told == percent);

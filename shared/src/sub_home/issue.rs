@@ -41,7 +41,7 @@ impl SubHome {
         }
         let offer = if fresh && active { offer::offer(&situation, m, random) } else { Offer::default() };
         let refusals =
-            if active { self.refusals(now, &offer.short, random)? } else { self.suspended(now, m)? };
+            if active { self.refusals(now, m, &offer.short, random)? } else { self.suspended(now, m)? };
         let load = self.crowd.load();
         let busy = load > HOLD && offer.units == 0 && refusals.is_empty();
         let hold_ms = if busy { self.crowd.hold_slot(now) } else { 0 };
@@ -120,7 +120,13 @@ impl SubHome {
     }
 
     /// The refusals for what cannot be admitted; `None` if the home has not refused it itself.
-    fn refusals(&mut self, now: Timestamp, short: &[Short], random: &mut Stream) -> Option<Vec<Refusal>> {
+    fn refusals(
+        &mut self,
+        now: Timestamp,
+        m: &Contact,
+        short: &[Short],
+        random: &mut Stream,
+    ) -> Option<Vec<Refusal>> {
         let mut refusals = Vec::new();
         self.refusals.retain(|running| now < running.until);
         for short in short {
@@ -130,6 +136,8 @@ impl SubHome {
                 short.cost >= *cost && (agent.is_none() || *agent == short.asking)
             });
             let (denial, agent) = (running?.refusal.denial, running?.refusal.agent.clone());
+            let returnable = denial == Denial::QuotaExhausted && self.may_come_back(m, short.cost);
+            let denial = if returnable { Denial::QuotaContended } else { denial };
             let for_ms = if agent.is_some() {
                 // With what is left of the home's own it stays within those two seconds too.
                 let left = running?.until.ms_since(now);
@@ -145,6 +153,20 @@ impl SubHome {
             refusals.push(Refusal { denial, agent, cost: short.cost, for_ms });
         }
         Some(refusals)
+    }
+
+    /// Whether that many units would be there, if the isolates gave theirs back.
+    ///
+    /// The home cannot always tell: what isolates have served of an earlier life of this storage, it takes for
+    /// served of this one. Of the isolate that asks it is known what it has in hand, and all else of it is spent.
+    fn may_come_back(&self, m: &Contact, cost: u32) -> bool {
+        let Some(period) = self.ware.stock.period else { return false };
+        let others = self.crowd.present().filter(|holder| **holder != m.holder);
+        let live = others
+            .map(|holder| self.desk.out(*holder, period))
+            .fold(m.held.units.min(self.desk.out(m.holder, period)), u64::saturating_add);
+        let left = self.above.units.saturating_add(self.ware.stock.units);
+        live > 0 && left.saturating_add(live) >= u64::from(cost)
     }
 
     /// How long until what was denied begins anew.

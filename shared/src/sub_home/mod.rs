@@ -398,4 +398,6 @@ mod tests {
 }
 
 #[cfg(test)]
+mod denial_tests;
+#[cfg(test)]
 mod policy_tests;

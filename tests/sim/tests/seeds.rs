@@ -11,7 +11,7 @@ const STOPPED: &str =
 const RESTARTED: &str = "a home that had just come back took what live holders had for spent";
 
 /// Each of these broke an invariant while the core was written, with the generator as it was then.
-const PAST: [(u64, &str); 28] = [
+const PAST: [(u64, &str); 30] = [
     (6, "a sub-home parked contacts for ever that lacked units while the home refused permits"),
     (9, "a new life issued permits of a minute whose earlier permits it had forgotten"),
     (63, "the reserve counted units for the day after"),
@@ -40,6 +40,11 @@ const PAST: [(u64, &str); 28] = [
     (419, RESTARTED),
     (505, RESTARTED),
     (563, RESTARTED),
+    (504, "the auditor did not know a quota that was raised again before the home heard of it"),
+    (
+        355,
+        "a sub-home with a new life repeated the home's word while its isolates had units that might come back",
+    ),
 ];
 
 #[test]

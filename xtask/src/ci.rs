@@ -21,7 +21,11 @@ const STEPS: [Step; 6] = [
     ("format", "cargo fmt --all --check, in every workspace", format),
     ("lint", "cargo clippy --workspace --all-targets, warnings are errors", lint),
     ("wasm", "the worker's bundle; stands for `cargo check`, because the tests need the bundle anyway", wasm),
-    ("sim", "the lease core: 5,000 fresh seeds under every fault, and every planted bug caught", sim::check),
+    (
+        "sim",
+        "the lease core: 1,000 fixed seeds under every fault, 1,000 fresh ones as a search, and every planted bug caught",
+        sim::check,
+    ),
     ("test", "cargo test, with the bundle on real workerd", all_tests),
 ];
 

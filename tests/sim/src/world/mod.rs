@@ -208,7 +208,7 @@ impl World {
         self.auditor.settled(&self.aggregator)?;
         self.aggregator.close(&clock::periods(&self.config), &self.auditor)?;
         self.check_out()?;
-        self.auditor.refusals.verdict()
+        self.auditor.refusals.verdict(self.config.seed)
     }
 
     /// Who issues there now.

@@ -14,6 +14,7 @@ use sqlx::{AssertSqlSafe, Row};
 use super::dialect::Dialect;
 use super::export::Exported;
 use super::given::Given;
+use super::merge;
 use super::rollups::Range;
 use super::rows::{day, int, name, number};
 use super::{Connection, Store, StoreError};
@@ -58,39 +59,11 @@ async fn stored(
     flush: &Flush,
     told: &[(CellKey, Denials)],
 ) -> Result<Vec<Denials>, StoreError> {
-    let dialect = Dialect::of(tx);
+    let keys: Vec<&CellKey> = told.iter().map(|(key, _)| key).collect();
     let mut found = vec![Denials::NONE; told.len()];
-    let given = Given::default()
-        .ints("place", (0_u32..).zip(told).map(|(place, _)| i64::from(place)))
-        .ints("day", told.iter().map(|(key, _)| i64::from(key.day.number())))
-        .texts("kind", told.iter().map(|(key, _)| key.kind.as_str()))
-        .texts("agent", told.iter().map(|(key, _)| key.agent.as_str()));
-    for piece in given.pieces(dialect) {
-        let before = given.parameters(dialect, piece.len());
-        let parameter = |number| dialect.parameter(before.saturating_add(number));
-        // CROSS JOIN makes SQLite keep this order: one look-up by primary key for each given cell.
-        let sql = format!(
-            "SELECT given.place, denial.reason, denial.denied
-             FROM {} AS given CROSS JOIN denial
-             WHERE denial.project = {} AND denial.mode = {} AND denial.source = {} AND denial.incarnation = {}
-               AND denial.day = given.day AND denial.agent = given.agent AND denial.kind = given.kind",
-            given.table(dialect, piece.len(), 0),
-            parameter(1),
-            parameter(2),
-            parameter(3),
-            parameter(4),
-        );
-        let query = given.bind(sqlx::query(AssertSqlSafe(sql)), dialect, &piece);
-        let query = query
-            .bind(flush.project.as_str())
-            .bind(flush.mode.as_str())
-            .bind(flush.source.as_str())
-            .bind(flush.incarnation.as_str());
-        for row in query.fetch_all(&mut *tx).await? {
-            let place = usize::try_from(number(&row, "place")?).unwrap_or(usize::MAX);
-            if let Some(slot) = found.get_mut(place) {
-                slot.add(name(&row, "reason", DenialReason::parse)?, number(&row, "denied")?);
-            }
+    for row in merge::rows_of(tx, flush, &keys, ("denial", "reason, denied")).await? {
+        if let Some(slot) = found.get_mut(merge::place(&row)?) {
+            slot.add(name(&row, "reason", DenialReason::parse)?, number(&row, "denied")?);
         }
     }
     Ok(found)

@@ -208,8 +208,24 @@ async fn stored(
     flush: &Flush,
     keys: &[&CellKey],
 ) -> Result<Vec<Option<Counts>>, StoreError> {
-    let dialect = Dialect::of(tx);
     let mut found = vec![None; keys.len()];
+    for row in rows_of(tx, flush, keys, ("cell", "units, tokens_in, tokens_out, anchors")).await? {
+        if let Some(slot) = found.get_mut(place(&row)?) {
+            *slot = Some(counts(&row)?);
+        }
+    }
+    Ok(found)
+}
+
+/// Rows of a table that are of these cells of a flush, with some of its columns and the `place` of the cell.
+pub(super) async fn rows_of(
+    tx: &mut Connection,
+    flush: &Flush,
+    keys: &[&CellKey],
+    (table, columns): (&str, &str),
+) -> Result<Vec<DbRow>, StoreError> {
+    let dialect = Dialect::of(tx);
+    let mut rows = Vec::new();
     let given = Given::default()
         .ints("place", (0_u32..).zip(keys).map(|(place, _)| i64::from(place)))
         .ints("day", keys.iter().map(|key| i64::from(key.day.number())))
@@ -220,10 +236,10 @@ async fn stored(
         let parameter = |number| dialect.parameter(before.saturating_add(number));
         // CROSS JOIN makes SQLite keep this order: one look-up by primary key for each given cell.
         let sql = format!(
-            "SELECT given.place, cell.units, cell.tokens_in, cell.tokens_out, cell.anchors
-             FROM {} AS given CROSS JOIN cell
-             WHERE cell.project = {} AND cell.mode = {} AND cell.source = {} AND cell.incarnation = {}
-               AND cell.day = given.day AND cell.agent = given.agent AND cell.kind = given.kind",
+            "SELECT given.place, {columns}
+             FROM {} AS given CROSS JOIN {table} AS stored
+             WHERE stored.project = {} AND stored.mode = {} AND stored.source = {} AND stored.incarnation = {}
+               AND stored.day = given.day AND stored.agent = given.agent AND stored.kind = given.kind",
             given.table(dialect, piece.len(), 0),
             parameter(1),
             parameter(2),
@@ -236,14 +252,14 @@ async fn stored(
             .bind(flush.mode.as_str())
             .bind(flush.source.as_str())
             .bind(flush.incarnation.as_str());
-        for row in query.fetch_all(&mut *tx).await? {
-            let place = usize::try_from(number(&row, "place")?).unwrap_or(usize::MAX);
-            if let Some(slot) = found.get_mut(place) {
-                *slot = Some(counts(&row)?);
-            }
-        }
+        rows.extend(query.fetch_all(&mut *tx).await?);
     }
-    Ok(found)
+    Ok(rows)
+}
+
+/// Which of the given cells a row of [`rows_of`] is of.
+pub(super) fn place(row: &DbRow) -> Result<usize, StoreError> {
+    Ok(usize::try_from(number(row, "place")?).unwrap_or(usize::MAX))
 }
 
 fn counts(row: &DbRow) -> Result<Counts, StoreError> {

@@ -18,13 +18,9 @@ use shared::problem::{ErrorCode, Problem};
 use super::call::Call;
 use super::options::Project;
 use super::{Context, serve};
-use crate::app::{App, Parts};
-use crate::clock_peers::ClockPeers;
 use crate::config::Server;
-use crate::http::{Commanded, Readiness, Requests, Streams, Timeouts};
-use crate::metrics::Metrics;
+use crate::http::Commanded;
 use crate::outbound::Outbound;
-use crate::store::Intake;
 use crate::trail::Actor;
 
 /// How long a server may take: its slowest calls ask Stripe.
@@ -118,24 +114,8 @@ fn next(problem: &Problem, call: &Call) -> String {
 impl Place {
     /// The books.
     pub(super) fn books(context: Context) -> anyhow::Result<Self> {
-        let config = &context.config;
-        let peers = || ClockPeers::new(config).map_err(anyhow::Error::msg);
-        let app = App::new(Parts {
-            intake: Intake::start(&context.store, &context.clock),
-            timeouts: Timeouts::default(),
-            readiness: Readiness::default(),
-            streams: Streams::default(),
-            requests: Requests::default(),
-            metrics: Metrics::default(),
-            signing_keys: config.signing_keys.clone(),
-            webhooks: config.webhooks(),
-            store: context.store.clone(),
-            clock: context.clock.clone(),
-            basis: context.basis.clone(),
-            key_secrets: config.key_secrets.clone().unwrap_or_else(shared::key::KeySecrets::none),
-            stripe: serve::account(config, &context.store, &context.clock)?,
-            test_clock: config.test.then(peers).transpose()?,
-        });
+        let Context { config, store, clock, basis } = &context;
+        let app = serve::app(config, store, clock, basis)?;
         Ok(Self::Books(Box::new(Books { context, router: crate::http::router(app) })))
     }
 

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Context as _, anyhow};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use shared::key::KeySecrets;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
@@ -23,6 +24,7 @@ use crate::jobs::{
     stripe_reconcile,
 };
 use crate::metrics::Metrics;
+use crate::policy::Basis;
 use crate::store::{Applied, Intake, Store, WhenMissing};
 use crate::stripe::account::Account;
 use crate::stripe::client::Stripe;
@@ -33,7 +35,7 @@ const OWN_FILES_MAX: usize = 256;
 
 pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     prepare(&config)?;
-    let key_secrets = config.key_secrets()?.clone();
+    config.key_secrets()?;
     let edge = EdgeClient::new(config.edge_url.clone()).map_err(anyhow::Error::msg)?;
     // The port first: a second instance must not touch the books of the one that has it.
     let listener = listen(config.listen).await?;
@@ -42,13 +44,11 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     let store =
         Store::open(&config.database, WhenMissing::Create).await.with_context(|| database(&config))?;
     let clock = Clock::system();
-    let mut test_clock = None;
     let address = listener.local_addr()?;
     if config.test {
         clock.shift(store.clock_offset_ms().await?);
         // Before it answers anybody, so that whoever moves the clock from then on waits for it.
         store.follow_clock(address, clock.offset_ms()).await?;
-        test_clock = Some(ClockPeers::new(&config).map_err(anyhow::Error::msg)?);
     }
     apply_plans(&config, &store, &clock).await?;
     let raised = store.rebase_policies(&basis.fingerprint(), clock.now()).await?;
@@ -58,23 +58,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
             "what policies are compiled from changed; every policy has a new version"
         );
     }
-    let stripe = account(&config, &store, &clock)?;
-    let app = App::new(Parts {
-        intake: Intake::start(&store, &clock),
-        timeouts: Timeouts::default(),
-        readiness: Readiness::default(),
-        streams: Streams::default(),
-        requests: Requests::default(),
-        metrics: Metrics::default(),
-        signing_keys: config.signing_keys.clone(),
-        webhooks: config.webhooks(),
-        store,
-        clock,
-        basis,
-        key_secrets,
-        stripe,
-        test_clock: test_clock.clone(),
-    });
+    let app = app(&config, &store, &clock, &basis)?;
     tracing::info!(%config, "configuration");
     tracing::info!(listen = %address, "meter listens on http://{address}");
     let mut jobs = JoinSet::new();
@@ -88,7 +72,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     jobs.spawn(webhooks::run(app.clone(), Sender::new(config.webhook_rules.clone(), Resolver::System)));
     jobs.spawn(stripe::run(app.clone()));
     jobs.spawn(stripe_reconcile::run(app.clone()));
-    if let Some(peers) = test_clock {
+    if let Some(peers) = app.test_clock.clone() {
         jobs.spawn(clock_offset::run(app.store.clone(), app.clock.clone(), peers, address));
     }
     let (stop, watched) = (stop_signal()?, app.clone());
@@ -137,8 +121,29 @@ fn prepare(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// All that answers calls, for a server and for a command that works on the books alike.
+pub(super) fn app(config: &Config, store: &Store, clock: &Clock, basis: &Basis) -> anyhow::Result<App> {
+    let peers = || ClockPeers::new(config).map_err(anyhow::Error::msg);
+    Ok(App::new(Parts {
+        intake: Intake::start(store, clock),
+        timeouts: Timeouts::default(),
+        readiness: Readiness::default(),
+        streams: Streams::default(),
+        requests: Requests::default(),
+        metrics: Metrics::default(),
+        signing_keys: config.signing_keys.clone(),
+        webhooks: config.webhooks(),
+        store: store.clone(),
+        clock: clock.clone(),
+        basis: basis.clone(),
+        key_secrets: config.key_secrets.clone().unwrap_or_else(KeySecrets::none),
+        stripe: account(config, store, clock)?,
+        test_clock: config.test.then(peers).transpose()?,
+    }))
+}
+
 /// Our account at Stripe, where the operator has set one.
-pub(super) fn account(config: &Config, store: &Store, clock: &Clock) -> anyhow::Result<Option<Account>> {
+fn account(config: &Config, store: &Store, clock: &Clock) -> anyhow::Result<Option<Account>> {
     let Some(settings) = config.stripe.clone() else { return Ok(None) };
     let api = Stripe::new(&settings.key, settings.base.as_deref()).map_err(anyhow::Error::msg)?;
     let inbox = Inbox::start(store.clone(), clock.clone());

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use super::Home;
 use crate::ids::KeyId;
-use crate::lease::keys::{KEYS_MAX, UnknownKeys};
+use crate::lease::keys::{UnknownKeys, add_key};
 use crate::policy::Policy;
 use crate::time::Timestamp;
 
@@ -50,9 +50,7 @@ impl Home {
         }
         let pulls = &mut self.pulls;
         for key in unsure {
-            if !pulls.wanted.contains(key) && pulls.wanted.len() < KEYS_MAX {
-                pulls.wanted.push(key.clone());
-            }
+            add_key(&mut pulls.wanted, key);
         }
         let may_pull = pulls.under_way || self.policy.is_none() || now >= pulls.unknown.ask_from();
         if may_pull { KeysKnown::AfterPull } else { KeysKnown::NotYet }

@@ -18,6 +18,18 @@ pub(crate) const SUB_ASK_GAP_MS: u64 = 300;
 /// The most keys that one contact asks for, and the most whose refusal is remembered.
 pub(crate) const KEYS_MAX: usize = 64;
 
+/// Adds a key to those that one contact asks for, once; false where there are too many already.
+pub(crate) fn add_key(keys: &mut Vec<KeyId>, key: &KeyId) -> bool {
+    if keys.contains(key) {
+        return true;
+    }
+    let room = keys.len() < KEYS_MAX;
+    if room {
+        keys.push(key.clone());
+    }
+    room
+}
+
 /// What was asked and heard of keys that are not in the terms.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct UnknownKeys {

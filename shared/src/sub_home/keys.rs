@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use super::upward::LANES;
 use super::{Parked, SubHome};
 use crate::ids::KeyId;
-use crate::lease::keys::{KEYS_MAX, REFUSED_MS, SUB_ASK_GAP_MS};
+use crate::lease::keys::{REFUSED_MS, SUB_ASK_GAP_MS, add_key};
 use crate::lease::message::{Contact, Lease};
 use crate::lease::stock::Delivery;
 use crate::lease::uplink::Draft;
@@ -48,9 +48,7 @@ impl SubHome {
         let mut keys: Vec<KeyId> = Vec::new();
         for parked in self.parked.iter().filter(|parked| parked.carried == Some(lane)) {
             for key in parked.contact.keys.iter().filter(|key| self.is_strange(now, key)) {
-                if keys.len() < KEYS_MAX && !keys.contains(key) {
-                    keys.push(key.clone());
-                }
+                add_key(&mut keys, key);
             }
         }
         keys

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::{Answer, Freshness, HeldUnits, Holder};
 use crate::decision::Ask;
 use crate::ids::{AgentId, KeyId};
-use crate::lease::keys::KEYS_MAX;
+use crate::lease::keys::add_key;
 use crate::lease::message::Need;
 use crate::lease::{NEEDS_MAX, RESERVE_UNITS_MAX, WAIT_MS_MAX};
 use crate::map::Map;
@@ -86,7 +86,7 @@ impl Waiting {
     pub(super) fn take_keys(&mut self, lane: u8) -> Vec<KeyId> {
         let mut keys = Vec::new();
         for waiter in self.open.values_mut().filter(|waiter| !waiter.known && waiter.carried.is_none()) {
-            if !name(&mut keys, &waiter.ask.key) {
+            if !add_key(&mut keys, &waiter.ask.key) {
                 break;
             }
             waiter.carried = Some(lane);
@@ -109,7 +109,7 @@ impl Waiting {
     ) -> (Vec<Need>, Vec<KeyId>) {
         let (mut needs, mut keys): (Vec<Need>, Vec<KeyId>) = (Vec::new(), Vec::new());
         for waiter in self.open.values_mut().filter(|waiter| waiter.known && waiter.carried.is_none()) {
-            if names_key && !name(&mut keys, &waiter.ask.key) {
+            if names_key && !add_key(&mut keys, &waiter.ask.key) {
                 break;
             }
             let agent = names_agent(&waiter.ask).then(|| waiter.ask.agent.clone());
@@ -130,18 +130,6 @@ impl Waiting {
             waiter.carried = None;
         }
     }
-}
-
-/// Adds a key once; false where there are too many already.
-fn name(keys: &mut Vec<KeyId>, key: &KeyId) -> bool {
-    if keys.contains(key) {
-        return true;
-    }
-    let room = keys.len() < KEYS_MAX;
-    if room {
-        keys.push(key.clone());
-    }
-    room
 }
 
 impl Holder {

@@ -239,8 +239,8 @@ function allowedAgain(question, request, env, ctx) {
 }
 
 // A response where nothing has to be waited for, else the promise of one.
-function serve(request, env, ctx) {
-  const { headers, method, url } = request;
+function serve(request, url, env, ctx) {
+  const { headers, method } = request;
   const authorization = headers.get('authorization') ?? '';
   const agent = headers.get('palveron-agent') ?? '';
   const question = `${method} ${url}\n${authorization}\n${agent}`;
@@ -332,9 +332,9 @@ function failed(error) {
   return failure('internal');
 }
 
-async function serveInternal(request, env, ctx) {
+async function serveInternal(request, url, env, ctx) {
   const internal = await served(request, env) ?? (env.METER_TEST === '1' && await tested(request, env));
-  return internal || serve(request, env, ctx);
+  return internal || serve(request, url, env, ctx);
 }
 
 // What Rust must know before any request.
@@ -348,7 +348,7 @@ function settings(env, continent) {
 }
 
 // A response, or the promise of one.
-function answered(request, env, ctx) {
+function answered(request, url, env, ctx) {
   try {
     if (!isConfigured()) {
       const continent = request.cf?.continent;
@@ -360,7 +360,7 @@ function answered(request, env, ctx) {
   }
   try {
     const internal = env.METER_TEST === '1' || env.METER_HOMES === 'serve';
-    const response = internal ? serveInternal(request, env, ctx) : serve(request, env, ctx);
+    const response = internal ? serveInternal(request, url, env, ctx) : serve(request, url, env, ctx);
     return response instanceof Response ? response : response.catch(failed);
   } catch (error) {
     return failed(error);
@@ -369,8 +369,8 @@ function answered(request, env, ctx) {
 
 export default {
   fetch(request, env, ctx) {
-    const response = answered(request, env, ctx);
-    return response instanceof Response ? tally(request.url, response)
-      : response.then(response => tally(request.url, response));
+    const { url } = request;
+    const response = answered(request, url, env, ctx);
+    return response instanceof Response ? tally(url, response) : response.then(response => tally(url, response));
   },
 };

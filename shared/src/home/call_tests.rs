@@ -155,6 +155,21 @@ fn a_hard_stop_is_exact_while_calls_are_open_and_what_comes_back_is_served() {
 }
 
 #[test]
+fn a_call_that_was_denied_is_not_decided_again_after_a_crash() {
+    let (mut home, mut rows) = (strict(1), Map::default());
+    assert_eq!(home.decide_call(at(0), &ask(1), call(1)).unwrap().unwrap().denial, None);
+    let denied = home.decide_call(at(1), &ask(1), call(2)).unwrap().unwrap();
+    assert_eq!(denied.denial, Some(Denial::QuotaExhausted));
+    let mut home = read_back(&mut home, &mut rows, at(2));
+    let mut policy = home.policy.clone().unwrap();
+    (policy.version, policy.allowance.included) = (policy.version + 1, Units::new(10));
+    home.install(policy);
+    // A copy of the message comes late. Its holder has told the denial, and will say nothing of this answer.
+    assert_eq!(home.decide_call(at(3), &ask(1), call(2)).unwrap(), None);
+    assert_eq!(books(&home, at(3)), [1, 0, 1, 1]);
+}
+
+#[test]
 fn numbers_are_known_in_any_order_and_cost_little() {
     let mut home = strict(1_000_000);
     let numbers = (1_u64..200).map(|n| if n % 2 == 0 { n - 1 } else { n + 1 });

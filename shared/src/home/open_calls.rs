@@ -185,9 +185,11 @@ impl Home {
             self.writes.put(row_key(id), Some(&call));
             self.calls.insert(now, id, call);
             self.desk.issued_anew(id.holder, period, ask.cost.into());
-            self.desk.write_holder(id.holder, &mut self.writes);
             self.charged(now);
         }
+        // A denied call's number is kept as an allowed one's: its holder will say no more of it, and a copy that comes
+        // after a crash must not be allowed.
+        self.desk.write_holder(id.holder, &mut self.writes);
         self.told(now, ask, denial, Some(id.holder)).map(Some)
     }
 

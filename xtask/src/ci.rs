@@ -23,7 +23,7 @@ const STEPS: [Step; 6] = [
     ("wasm", "the worker's bundle; stands for `cargo check`, because the tests need the bundle anyway", wasm),
     (
         "sim",
-        "the lease core: 1,000 fixed seeds under every fault, 1,000 fresh ones as a search, and every planted bug caught",
+        "the lease core: 1,000 fixed and 1,000 fresh seeds under every fault, and every planted bug caught",
         sim::check,
     ),
     ("test", "cargo test, with the bundle on real workerd", all_tests),

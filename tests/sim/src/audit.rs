@@ -307,16 +307,18 @@ impl Auditor {
             let hands = &self.hands;
             let gone = served + hands.lost(*period) + hands.under_way() + hands.unserved_before(*period);
             if !reached && !self.rolled_back && allowed.is_none_or(|allowed| gone < allowed) {
-                return Err(format!(
-                    "I6: {percent} % of {period} told with {served} served, {gone} gone of {allowed:?}"
-                ));
+                self.refusals.level_wrong(|| {
+                    format!(
+                        "I6: {percent} % of {period} told with {served} served, {gone} gone of {allowed:?}"
+                    )
+                })?;
             }
         }
         Ok(())
     }
 
     /// Checks that no crossing was forgotten.
-    fn told_all(&self, aggregator: &Aggregator) -> Verdict {
+    fn told_all(&mut self, aggregator: &Aggregator) -> Verdict {
         let parts = &aggregator.policy.allowance;
         for period in [parts.period, parts.period.next()] {
             // Levels go by the largest quota of the month.
@@ -326,9 +328,9 @@ impl Auditor {
                 let told = aggregator.told.iter().any(|(of, _, told)| *of == period && *told == percent);
                 let billed = aggregator.billed(period);
                 if billed > 0 && billed * 100 >= quota * u64::from(percent) && !told {
-                    return Err(format!(
-                        "I6: {percent} % of {quota} in {period} not told, {billed} are billed"
-                    ));
+                    self.refusals.level_wrong(|| {
+                        format!("I6: {percent} % of {quota} in {period} not told, {billed} are billed")
+                    })?;
                 }
             }
         }

@@ -114,6 +114,8 @@ pub struct Summary {
     pub refused: u64,
     /// Wrong ones, by their reason.
     pub wrong: BTreeMap<&'static str, u64>,
+    /// Levels that were told though units were left, or not told though they were reached.
+    pub levels_wrong: u64,
 }
 
 impl Summary {
@@ -124,7 +126,7 @@ impl Summary {
         let reasons: Vec<String> =
             self.wrong.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
         let by = if all == 0 { String::new() } else { format!(" ({})", reasons.join(", ")) };
-        format!("{all} of {} denials wrong{by}", self.refused)
+        format!("{all} of {} denials wrong{by}, {} levels wrong", self.refused, self.levels_wrong)
     }
 }
 
@@ -186,6 +188,7 @@ impl Search {
             summary.asked += outcome.meters.asked;
             summary.served += outcome.served;
             summary.refused += outcome.refusals.judged;
+            summary.levels_wrong += outcome.refusals.levels_wrong;
             for (reason, count) in &outcome.refusals.wrong {
                 *summary.wrong.entry(reason).or_insert(0) += count;
             }

@@ -50,6 +50,10 @@ pub struct Refusals {
     pub judged: u64,
     /// Wrong ones, by their reason.
     pub wrong: BTreeMap<&'static str, u64>,
+    /// Levels that were told though units were left, or not told though they were reached.
+    pub levels_wrong: u64,
+    /// The seed that is run.
+    pub seed: u64,
     first: Option<String>,
 }
 
@@ -79,9 +83,21 @@ impl Refusals {
 
     /// # Errors
     /// Says which refusal of a seed was the first that was wrong, where the seed is judged by that.
-    pub fn verdict(&self, seed: u64) -> Verdict {
-        let judged = self.first.clone().filter(|_| seed <= JUDGED_SEEDS);
-        judged.map_or(Ok(()), Err)
+    pub fn verdict(&self) -> Verdict {
+        self.first.clone().filter(|_| self.is_judged()).map_or(Ok(()), Err)
+    }
+
+    /// A level was told though units were left, or not told though it was reached.
+    ///
+    /// # Errors
+    /// Says so, where the seed is judged by that.
+    pub fn level_wrong(&mut self, what: impl FnOnce() -> String) -> Verdict {
+        self.levels_wrong += 1;
+        if self.is_judged() { Err(what()) } else { Ok(()) }
+    }
+
+    fn is_judged(&self) -> bool {
+        self.seed <= JUDGED_SEEDS
     }
 }
 

@@ -166,6 +166,7 @@ impl World {
             config,
         };
         world.auditor.refusals.late_ms = network::late_ms(&world.config.faults);
+        world.auditor.refusals.seed = world.config.seed;
         world.install_policy();
         for k in 0..world.config.sub_homes {
             world.add_sub_home(k);
@@ -208,7 +209,7 @@ impl World {
         self.auditor.settled(&self.aggregator)?;
         self.aggregator.close(&clock::periods(&self.config), &self.auditor)?;
         self.check_out()?;
-        self.auditor.refusals.verdict(self.config.seed)
+        self.auditor.refusals.verdict()
     }
 
     /// Who issues there now.

@@ -7,16 +7,16 @@ use shared::key::KeySecrets;
 use shared::policy::SignedPolicy;
 use shared::sign::SigningKeys;
 
-use crate::book::Book;
 use crate::clock::Clock;
-use crate::clock_peers::ClockPeers;
+use crate::edge::peers::ClockPeers;
 use crate::http::{Readiness, Requests, Streams, Timeouts};
 use crate::metrics::Metrics;
-use crate::policy::Basis;
+use crate::projects::book::Book;
+use crate::projects::policy::Basis;
 use crate::store::Intake;
 use crate::store::Store;
 use crate::stripe::account::Account;
-use crate::webhook;
+use crate::webhooks;
 
 /// The aggregator's shared parts; clones are the same.
 #[derive(Debug, Clone)]
@@ -36,7 +36,7 @@ pub struct Parts {
     /// What is signed with between machines.
     pub signing_keys: SigningKeys,
     /// Where webhooks may go, and what their secrets are sealed with.
-    pub webhooks: webhook::Settings,
+    pub webhooks: webhooks::Settings,
     /// Whose clocks move along with ours; `None` where the clock is not to be moved.
     pub test_clock: Option<ClockPeers>,
     /// Where flushes queue for the books.

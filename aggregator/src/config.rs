@@ -19,14 +19,14 @@ use shared::whole::whole;
 
 pub use self::server::Server;
 use crate::http::{ADDRESS_CONNECTIONS, CONNECTIONS_MAX};
-use crate::policy::Basis;
+use crate::payments::signature::WebhookSecrets;
+use crate::projects::policy::Basis;
 use crate::store::Database;
 use crate::stripe::account::ReturnUrls;
 use crate::stripe::client::SecretKey;
-use crate::stripe::signature::WebhookSecrets;
-use crate::webhook::Settings;
-use crate::webhook::seal::SealKeys;
-use crate::webhook::target::Rules;
+use crate::webhooks::Settings;
+use crate::webhooks::seal::SealKeys;
+use crate::webhooks::target::Rules;
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

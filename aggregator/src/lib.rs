@@ -1,46 +1,44 @@
 //! The aggregator of Palveron Meter: the books of all projects, and the policies that follow from them.
 //!
-//! `http` and `jobs` meet only through `store`; what is decided is decided by pure functions
-//! (`access`, `batch`, `book`, `ledger`, `policy`, `usage`, `webhook`). SQL must stay in `store`, the environment
-//! in `config`, the clock in `clock`, and randomness in `random`.
+//! | folder | what | pure |
+//! |---|---|---|
+//! | `ledger` | who may spend what and who owes what | yes |
+//! | `projects` | one project: its row, its books, its policy | yes |
+//! | `metering` | cells coming in, usage going out | yes |
+//! | `access` | who may do what, and who did | yes |
+//! | `payments` | what follows from what Stripe says | yes |
+//! | `webhooks` | what customers are told, where it may go, when it is tried again | yes |
+//! | `store` | all SQL | no |
+//! | `stripe`, `edge` | what we ask of others | no |
+//! | `http`, `jobs`, `cli` | who calls all of it: requests, time, the operator | no |
+//!
+//! `http` and `jobs` meet only through `store`. SQL must stay in `store`, the environment in `config`, the clock in
+//! `clock`, and randomness in `random`.
 
 pub mod access;
 #[cfg(feature = "server")]
 pub mod app;
-pub mod batch;
-pub mod billing;
-pub mod book;
-pub mod catalogue;
 #[cfg(feature = "server")]
 pub mod cli;
 pub mod clock;
 #[cfg(feature = "server")]
-mod clock_followers;
-#[cfg(feature = "server")]
-pub mod clock_peers;
-#[cfg(feature = "server")]
 pub mod config;
-pub mod growth;
+#[cfg(feature = "server")]
+pub mod edge;
 #[cfg(feature = "server")]
 pub mod http;
+pub mod idempotency;
 #[cfg(feature = "server")]
 pub mod jobs;
 pub mod ledger;
-pub mod member;
+pub mod metering;
 #[cfg(feature = "server")]
 pub mod metrics;
-pub mod once;
-#[cfg(feature = "server")]
-mod outbound;
-pub mod policy;
-pub mod project;
+pub mod payments;
+pub mod projects;
 pub mod random;
 pub mod store;
+#[cfg(feature = "server")]
 pub mod stripe;
 pub mod text;
-pub mod token;
-pub mod trail;
-pub mod usage;
-pub mod usage_groups;
-pub mod usage_page;
-pub mod webhook;
+pub mod webhooks;

@@ -13,7 +13,7 @@ use super::place::Place;
 use super::print::{self, Column, Format, cell};
 use super::project;
 use crate::http::{REASON, is_reason};
-use crate::once::is_key;
+use crate::idempotency::is_key;
 
 const LOT: &[Column] = &[
     ("LOT", "/lot"),

@@ -9,8 +9,8 @@ use super::call::Call;
 use super::place::Place;
 use super::print::{self, Format, cell};
 use crate::clock::duration_ms;
-use crate::clock_followers;
-use crate::clock_peers::ClockPeers;
+use crate::edge::followers;
+use crate::edge::peers::ClockPeers;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -51,7 +51,7 @@ pub(super) async fn run(Command::Advance(advance): Command, place: Place) -> any
     let offset_ms = context.store.advance_clock(advance.duration, context.clock.now()).await?;
     context.clock.shift(offset_ms);
     // What is called next finds every server at the new time.
-    for failure in clock_followers::wait(&context.store, offset_ms).await? {
+    for failure in followers::wait(&context.store, offset_ms).await? {
         print::remark(advance.format, &failure);
     }
     // Told here too, so that all clocks agree when the command ends; a running server tells who was not reached.

@@ -9,7 +9,7 @@ use super::options::Project;
 use super::place::Place;
 use super::print::{self, Column, Format};
 use super::project::{self, lines};
-use crate::project::{OVERLAP_S, OVERLAP_S_MAX};
+use crate::projects::project::{OVERLAP_S, OVERLAP_S_MAX};
 
 const COLUMNS: &[Column] = &[
     ("KEY", "/id"),

@@ -22,7 +22,7 @@ use super::print::{self, Format, cell};
 use super::serve::stop_signal;
 use super::webhooks::{events, path, some};
 use crate::clock::Clock;
-use crate::webhook::sign::{ID_HEADER, SIGNATURE_HEADER, Secret, TIMESTAMP_HEADER};
+use crate::webhooks::sign::{ID_HEADER, SIGNATURE_HEADER, Secret, TIMESTAMP_HEADER};
 
 /// How far the time of a delivery may be from ours, as receivers check it.
 const TOLERANCE_S: u64 = 300;
@@ -190,7 +190,7 @@ fn secret(text: &str) -> Result<Secret, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::webhook::sign::signatures;
+    use crate::webhooks::sign::signatures;
 
     #[test]
     fn only_what_is_signed_and_fresh_is_an_event() {

@@ -35,11 +35,11 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
 use self::place::{Place, Unanswered};
+use crate::access::trail::Actor;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
-use crate::policy::Basis;
+use crate::projects::policy::Basis;
 use crate::store::{Store, StoreError, WhenMissing};
-use crate::trail::Actor;
 
 /// Palveron Meter: usage books, limits and policies.
 ///

@@ -8,7 +8,7 @@ use shared::time::Period;
 use shared::units::Units;
 
 use crate::access::Role;
-use crate::webhook::endpoint::Format;
+use crate::webhooks::endpoint::Format;
 
 /// The one way to name the project that a command is about.
 #[derive(Debug, Clone, Args)]

@@ -18,10 +18,10 @@ use shared::problem::{ErrorCode, Problem};
 use super::call::Call;
 use super::options::Project;
 use super::{Context, serve};
+use crate::access::trail::Actor;
 use crate::config::Server;
+use crate::edge::outbound::Outbound;
 use crate::http::Commanded;
-use crate::outbound::Outbound;
-use crate::trail::Actor;
 
 /// How long a server may take: its slowest calls ask Stripe.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);

@@ -14,9 +14,9 @@ use super::Context;
 use super::options;
 use super::place::Place;
 use super::print::{self, Column, Format};
-use crate::book::Book;
-use crate::catalogue::{Difference, differences, terms_differences};
+use crate::ledger::catalogue::{Difference, differences, terms_differences};
 use crate::ledger::entry::Fact;
+use crate::projects::book::Book;
 use crate::store::Applied;
 
 const PLANS: &[Column] = &[

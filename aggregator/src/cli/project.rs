@@ -12,7 +12,7 @@ use super::options::{self, Project, units};
 use super::place::Place;
 use super::print::{self, Column, Format};
 use crate::ledger::crossing::Levels;
-use crate::project::{RPM_MAX, Setting};
+use crate::projects::project::{RPM_MAX, Setting};
 
 const COLUMNS: &[Column] = &[
     ("PROJECT", "/id"),

@@ -14,17 +14,17 @@ use tracing_subscriber::EnvFilter;
 use super::lock;
 use crate::app::{App, Parts};
 use crate::clock::Clock;
-use crate::clock_peers::ClockPeers;
 use crate::config::{Config, LogFormat, StripeSettings};
+use crate::edge::client::EdgeClient;
+use crate::edge::peers::ClockPeers;
 use crate::http::{self, CONNECTIONS_MAX, Connections, RESERVE_MAX, Readiness, Requests, Streams, Timeouts};
-use crate::jobs::edge_client::EdgeClient;
 use crate::jobs::webhooks::{self, Resolver, Sender};
 use crate::jobs::{
     audit, clock_offset, forget, key_expiry, month_close, policy_push, policy_turn, stream_age, stripe,
     stripe_reconcile,
 };
 use crate::metrics::Metrics;
-use crate::policy::Basis;
+use crate::projects::policy::Basis;
 use crate::store::{Applied, Intake, Store, WhenMissing};
 use crate::stripe::account::Account;
 use crate::stripe::client::Stripe;

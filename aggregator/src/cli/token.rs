@@ -13,9 +13,9 @@ use super::options::{self, Project};
 use super::place::Place;
 use super::print::{self, Column, Format};
 use super::project::{self, lines};
+use crate::access::token::TokenText;
 use crate::access::{Role, Scope};
 use crate::http::TokenView;
-use crate::token::TokenText;
 
 const COLUMNS: &[Column] = &[
     ("TOKEN", "/id"),

@@ -9,7 +9,7 @@ use super::call::Call;
 use super::options::{self, Project, some_units};
 use super::place::Place;
 use super::print::{self, Column, Format};
-use crate::stripe::top_up::MONTHLY_LIMIT_MAX;
+use crate::payments::top_up::MONTHLY_LIMIT_MAX;
 
 const COLUMNS: &[Column] = &[
     ("STATE", "/state"),

@@ -13,8 +13,8 @@ use super::place::Place;
 use super::print::{self, Column, Format as Output, cell};
 use super::project::lines;
 use crate::http::SINCE;
-use crate::webhook::endpoint::{DESCRIPTION_CHARS_MAX, Format};
-use crate::webhook::event::EventType;
+use crate::webhooks::endpoint::{DESCRIPTION_CHARS_MAX, Format};
+use crate::webhooks::event::EventType;
 
 const COLUMNS: &[Column] = &[
     ("WEBHOOK", "/id"),

@@ -13,12 +13,12 @@ use shared::key::bearer;
 
 use super::failure::Failure;
 use super::query::Query;
+use crate::access::token::TokenHash;
+use crate::access::trail::Actor;
 use crate::access::{Permission, Scope};
 use crate::app::App;
-use crate::project::Project;
+use crate::projects::project::Project;
 use crate::store::Token;
-use crate::token::TokenHash;
-use crate::trail::Actor;
 
 /// Marks a request as one that this process makes of itself for a command: whoever can open the books is an
 /// operator. Nothing that comes from a network has it.

@@ -28,13 +28,13 @@ use serde::Serialize;
 use shared::ids::ProjectId;
 use shared::problem::ErrorCode;
 
-use super::again;
 use super::body::{self, Fields, JSON_BYTES_MAX};
 use super::failure::Failure;
+use super::retry;
+use crate::access::trail::Actor;
 use crate::app::App;
-use crate::once::{Answer, KEY_CHARS_MAX, Once, is_key};
+use crate::idempotency::{Answer, KEY_CHARS_MAX, Once, is_key};
 use crate::store::{Begun, Work};
-use crate::trail::Actor;
 
 /// Names a call.
 const KEY_HEADER: &str = "idempotency-key";
@@ -57,7 +57,7 @@ impl FromRequest<App> for Call {
     async fn from_request(request: Request, app: &App) -> Result<Self, Failure> {
         let (head, body) = request.into_parts();
         let body = body::read(app, &head.headers, body, JSON_BYTES_MAX).await?;
-        again::keep_body(&head, &body);
+        retry::keep_body(&head, &body);
         let key = key(&head.headers)?;
         let once = key.map(|key| once(&head, &key, &body));
         // The permission comes first; without one there is nobody to change anything for.

@@ -4,9 +4,9 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use shared::problem::{self, ErrorCode, Problem};
 
-use super::again::TakenBack;
 use super::call;
-use crate::once::Answer;
+use super::retry::TakenBack;
+use crate::idempotency::Answer;
 use crate::random::NoRandomness;
 use crate::store::IntakeError;
 use crate::store::StoreError;

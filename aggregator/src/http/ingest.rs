@@ -16,7 +16,7 @@ use super::field::Field;
 use super::places::Place;
 use super::route::{Route, Who};
 use crate::app::App;
-use crate::book::Book;
+use crate::projects::book::Book;
 use crate::store::Asking;
 
 /// The largest flush: 1,000 cells with the longest agent names fit three times.

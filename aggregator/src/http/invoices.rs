@@ -18,10 +18,10 @@ use super::query::Query;
 use super::route::{Route, Who};
 use crate::access::Permission;
 use crate::app::App;
-use crate::book::Book;
 use crate::ledger::money::Money;
 use crate::ledger::refusal::Refusal;
 use crate::ledger::statement::statement;
+use crate::projects::book::Book;
 use crate::store::ShownIntent;
 
 /// Invoices of months that are looked at, the newest: a month has one, and seldom an adjustment.

@@ -9,7 +9,7 @@ use shared::problem::ErrorCode;
 use super::failure::Failure;
 use super::route::{Route, Who};
 use super::{
-    admin, again, billing, health, ingest, invoices, limits, metrics, openapi, pages, requests, start,
+    admin, billing, health, ingest, invoices, limits, metrics, openapi, pages, requests, retry, start,
     streams, stripe, usage, webhooks,
 };
 use crate::app::App;
@@ -64,7 +64,7 @@ pub fn router(app: App) -> Router {
                 "This path does not take that method. The Allow header lists those it takes.",
             )
         })
-        .layer(axum::middleware::from_fn(again::run))
+        .layer(axum::middleware::from_fn(retry::run))
         .layer(axum::middleware::from_fn_with_state(app.clone(), requests::count))
         .layer(axum::middleware::from_fn(limits::keep))
         .with_state(app)

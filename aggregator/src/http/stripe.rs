@@ -19,12 +19,12 @@ use super::route::{Route, Who};
 use crate::access::Permission;
 use crate::app::App;
 use crate::ledger::terms::Interval;
+use crate::payments::event::Envelope;
+use crate::payments::goods::{Good, interval_of};
+use crate::payments::signature::{SIGNATURE_HEADER, Unverified};
 use crate::stripe::account::Account;
 use crate::stripe::checkout::{self, BuyError, Checkout, PortalLink, Wish};
-use crate::stripe::event::Envelope;
-use crate::stripe::goods::{Good, interval_of};
 use crate::stripe::inbox::InboxError;
-use crate::stripe::signature::{SIGNATURE_HEADER, Unverified};
 
 /// The largest delivery; Stripe's are a few tens of KiB.
 const DELIVERY_BYTES_MAX: usize = 1024 * 1024;

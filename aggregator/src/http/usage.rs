@@ -17,10 +17,10 @@ use super::query::Query;
 use super::route::{Route, Who};
 use crate::access::Permission;
 use crate::app::App;
+use crate::metering::usage::groups::{GroupBy, Groups};
+use crate::metering::usage::page::{LinePlace, Lines, Order, Page, Place, UsageLine};
+use crate::metering::usage::{DAYS_MAX, Span, SpanError, Usage, UsageAgent};
 use crate::store::Exported;
-use crate::usage::{DAYS_MAX, Span, SpanError, Usage, UsageAgent};
-use crate::usage_groups::{GroupBy, Groups};
-use crate::usage_page::{LinePlace, Lines, Order, Page, Place, UsageLine};
 
 const DATE: &str = "a date such as 2026-05-01";
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::clock_peers::ClockPeers;
+use crate::edge::peers::ClockPeers;
 use crate::store::Store;
 
 /// How soon a moved clock is followed: whoever moves it waits for that.

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use crate::access::trail::Actor;
 use crate::app::App;
 use crate::store::StoreError;
-use crate::trail::Actor;
 
 /// How soon after its time a key is revoked; overlaps are hours.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);

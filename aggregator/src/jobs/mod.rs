@@ -2,7 +2,6 @@
 
 pub mod audit;
 pub mod clock_offset;
-pub mod edge_client;
 pub mod forget;
 pub mod key_expiry;
 pub mod month_close;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use crate::access::trail::Actor;
 use crate::app::App;
 use crate::store::StoreError;
-use crate::trail::Actor;
 
 /// How often the calendar is looked at; the answer is one look into an index.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);

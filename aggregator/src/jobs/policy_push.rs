@@ -10,8 +10,8 @@ use serde::Deserialize;
 use shared::wire::POLICY_PATH;
 use tokio::task::JoinSet;
 
-use super::edge_client::EdgeClient;
 use crate::app::App;
+use crate::edge::client::EdgeClient;
 use crate::metrics::Pushed;
 use crate::store::DuePush;
 

@@ -10,10 +10,10 @@ use shared::time::Timestamp;
 use tokio::task::JoinSet;
 
 use crate::app::App;
+use crate::payments::intent::{Intent, fields};
+use crate::payments::order::Order;
 use crate::store::{Event, EventState, Outcome, StoreError};
 use crate::stripe::account::Account;
-use crate::stripe::intent::{Intent, fields};
-use crate::stripe::order::Order;
 use crate::stripe::sync::{self, SyncError};
 use crate::stripe::{charge, checkout, collect};
 

@@ -9,14 +9,14 @@ use shared::time::{Period, Timestamp};
 
 use crate::app::App;
 use crate::ledger::money::Money;
+use crate::payments::event::Envelope;
+use crate::payments::intent::{Intent, taken_off};
+use crate::payments::order::Order;
+use crate::payments::seen::{Invoice, Payment};
+use crate::payments::table::BillStep;
 use crate::store::StoreError;
 use crate::stripe::account::Account;
-use crate::stripe::event::Envelope;
-use crate::stripe::intent::{Intent, taken_off};
-use crate::stripe::order::Order;
-use crate::stripe::seen::{Invoice, Payment};
 use crate::stripe::sync::{self, SyncError};
-use crate::stripe::table::BillStep;
 
 /// How often the books are compared.
 const INTERVAL_MS: u64 = 60 * 60 * 1_000;

@@ -54,6 +54,7 @@
 pub mod allocation;
 pub mod audit;
 pub mod bill;
+pub mod catalogue;
 pub mod cells;
 pub mod close;
 pub mod contract;

@@ -10,7 +10,7 @@ use shared::units::Units;
 
 use super::rows::{id, int};
 use super::{Connection, Store, StoreError, Work, again, catalogues, denials, ledger, projects, rollups};
-use crate::book::Book;
+use crate::access::trail::{Action, Deed, ProjectNote};
 use crate::ledger::audit::audit;
 use crate::ledger::close::{self, CLOSE_WITHIN_MS};
 use crate::ledger::entry::{Dispute, LotId, OverageSetting, Posting};
@@ -19,7 +19,7 @@ use crate::ledger::money::Money;
 use crate::ledger::plan;
 use crate::ledger::refusal::Refusal;
 use crate::ledger::terms::PlanTerms;
-use crate::trail::{Action, Deed, ProjectNote};
+use crate::projects::book::Book;
 
 const MS_PER_DAY: u64 = 24 * 60 * 60 * 1_000;
 

@@ -5,7 +5,7 @@ use shared::time::Timestamp;
 use sqlx::Row;
 
 use super::rows::{instant, ms};
-use crate::trail::{Action, Deed};
+use crate::access::trail::{Action, Deed};
 
 use super::{Connection, DbRow, Store, StoreError, Work};
 

@@ -11,9 +11,9 @@ use shared::time::Day;
 use shared::wire::Flush;
 use sqlx::{AssertSqlSafe, Row};
 
+use super::bind_rows::Given;
 use super::dialect::Dialect;
 use super::export::Exported;
-use super::given::Given;
 use super::merge;
 use super::rollups::Range;
 use super::rows::{day, int, name, number};

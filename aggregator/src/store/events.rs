@@ -7,8 +7,8 @@ use shared::time::Timestamp;
 
 use super::rows::{int, ms, number};
 use super::{Connection, StoreError, stream, webhooks};
-use crate::webhook::event::{Event, Message};
-use crate::webhook::health::Health;
+use crate::webhooks::event::{Event, Message};
+use crate::webhooks::health::Health;
 
 /// Writes an event and its deliveries; false if it had been written before, which then changes nothing.
 pub(super) async fn announce(

@@ -8,8 +8,8 @@ use tokio::sync::mpsc;
 
 use super::rollups::{self, AgentsPage, Range};
 use super::{ACQUIRE_TIMEOUT, DbQuery, DbRow, Store, StoreError};
-use crate::usage::{Span, UsageAgent};
-use crate::usage_page::{Order, UsageLine};
+use crate::metering::usage::page::{Order, UsageLine};
+use crate::metering::usage::{Span, UsageAgent};
 
 /// Rows of a piece: some 40 KB as text.
 const PIECE_ROWS: usize = 1_000;

@@ -7,10 +7,10 @@ use sqlx::Row;
 
 use super::rows::{id, instant, ms, optional};
 use super::{Connection, DbRow, Store, StoreError, Work, again, events, projects};
-use crate::project::{ACTIVE_KEYS_MAX, Key};
+use crate::access::trail::{Action, Deed};
+use crate::projects::project::{ACTIVE_KEYS_MAX, Key};
 use crate::random;
-use crate::trail::{Action, Deed};
-use crate::webhook::event::{Event, KeyRevoked};
+use crate::webhooks::event::{Event, KeyRevoked};
 
 /// What came of making a key.
 #[derive(Debug, Clone, PartialEq, Eq)]

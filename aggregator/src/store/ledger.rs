@@ -8,13 +8,13 @@ use shared::units::Units;
 use sqlx::Row;
 
 use super::rows::{day, instant, int, ms, name, number, small, units};
-use super::{Connection, DbRow, Store, StoreError, Work, catalogues, events, projects, stripe, turns};
-use crate::book::{Book, Crossed, opening};
+use super::{Connection, DbRow, Store, StoreError, Work, catalogues, events, payments, projects, turns};
 use crate::ledger::crossing::Crossing;
 use crate::ledger::entry::{Entry, EntryNumber, Usage};
 use crate::ledger::state::Ledger;
-use crate::project::Project;
-use crate::webhook::event::Event;
+use crate::projects::book::{Book, Crossed, opening};
+use crate::projects::project::Project;
+use crate::webhooks::event::Event;
 
 impl Store {
     /// The book of a project, `None` if there is no such project.
@@ -188,7 +188,7 @@ pub(super) async fn append(
             events::announce(tx, id, &event, *at).await?;
         }
     }
-    stripe::intents::write_new(tx, id, ledger, &new).await?;
+    payments::intents::write_new(tx, id, ledger, &new).await?;
     turns::note(tx, id, ledger, last.at).await?;
     sqlx::query("UPDATE project SET first_open = $1 WHERE id = $2 AND first_open IS DISTINCT FROM $3")
         .bind(ledger.first_open().to_string())

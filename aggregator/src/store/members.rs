@@ -8,9 +8,9 @@ use sqlx::Row;
 use super::rows::{instant, ms, name, optional};
 use super::{Connection, DbRow, Store, StoreError, Work};
 use crate::access::Role;
-use crate::member::Member;
+use crate::access::member::Member;
+use crate::access::trail::{Action, Deed};
 use crate::random;
-use crate::trail::{Action, Deed};
 
 /// What came of adding or changing a member.
 #[derive(Debug, Clone, PartialEq, Eq)]

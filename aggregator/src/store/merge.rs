@@ -9,15 +9,15 @@ use shared::units::Units;
 use shared::wire::Flush;
 use sqlx::{AssertSqlSafe, Row};
 
+use super::bind_rows::Given;
 use super::dialect::Dialect;
-use super::given::Given;
 use super::ledger::Looks;
 use super::memory::{Cells, Life, Session, Stamp};
 use super::rows::{int, ms, number, units};
 use super::{Connection, DbRow, Store, StoreError, again, denials, keys, ledger, projects, rollups, stream};
-use crate::batch::{Batch, Doubt};
-use crate::book::Book;
-use crate::growth::Growth;
+use crate::metering::batch::{Batch, Doubt};
+use crate::metering::growth::Growth;
+use crate::projects::book::Book;
 use crate::random;
 
 /// What a merged flush came to.

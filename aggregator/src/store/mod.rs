@@ -3,8 +3,8 @@
 //! An acknowledged write must survive `kill -9` and power loss: the store refuses to open a database
 //! in any other state. What the two databases do differently is in `dialect`, `sqlite` and `postgres`.
 
-mod again;
 mod billing;
+mod bind_rows;
 mod catalogues;
 mod cells;
 mod copy;
@@ -14,24 +14,24 @@ mod denials;
 mod dialect;
 mod events;
 mod export;
-mod given;
 mod intake;
 mod keys;
 mod ledger;
-mod lives;
 mod members;
 mod memory;
 mod merge;
 mod migrations;
+mod other_incarnations;
 mod outbox;
+mod payments;
 mod postgres;
 mod projects;
 mod quarantine;
+mod retry;
 mod rollups;
 mod rows;
 mod sqlite;
 mod stream;
-mod stripe;
 mod tokens;
 mod trail;
 mod turns;
@@ -47,7 +47,6 @@ use sqlx::Any;
 use sqlx::postgres::PgDatabaseError;
 use tokio::sync::{Notify, Semaphore};
 
-pub use again::TRIES_MAX;
 pub use billing::{Corrected, Credited, Posted};
 pub use catalogues::Applied;
 pub use cells::SourceState;
@@ -57,19 +56,20 @@ pub use deliveries::{Attempt, Attempted, Claim, Delivery, Due, Lane, Page};
 pub use export::{Exported, Piece};
 pub use intake::{Intake, IntakeError};
 pub use keys::{KeyCreated, KeyRotated};
-pub use lives::Asking;
 pub use members::MemberKept;
 pub use merge::Merged;
+pub use other_incarnations::Asking;
 pub use outbox::DuePush;
-pub use projects::Changed;
-pub use quarantine::{Decided, Quarantined};
-#[cfg(feature = "server")]
-pub(crate) use sqlite::create_private;
-pub use stream::Shown;
-pub use stripe::{
+pub use payments::{
     Began, Begin, Drift, Event, EventState, Outcome, Settled, ShownIntent, ShownOrder, StripeCustomer,
     StripePrice, Turn,
 };
+pub use projects::Changed;
+pub use quarantine::{Decided, Quarantined};
+pub use retry::TRIES_MAX;
+#[cfg(feature = "server")]
+pub(crate) use sqlite::create_private;
+pub use stream::Shown;
 pub use tokens::Token;
 pub use trail::{Noted, TrailQuery};
 pub use webhooks::{Asked, EndpointCreated, NewEndpoint};
@@ -77,13 +77,13 @@ pub use work::{Begun, Work};
 
 use shared::ids::ProjectId;
 
+use crate::access::trail::Actor;
 use crate::ledger::refusal::Refusal;
 use crate::random::NoRandomness;
-use crate::trail::Actor;
 
-use again::again;
 use dialect::Dialect;
 use memory::Memory;
+use retry::again;
 
 /// How long a request waits for a connection before it is answered 503.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Row};
 
 use super::rows::{id, ms, number, small};
 use super::{Connection, Store, StoreError, again, keys, ledger};
-use crate::book::Book;
+use crate::projects::book::Book;
 
 /// The name of the setting that holds what all policies were last compiled from.
 const BASIS: &str = "policy_basis";

@@ -11,11 +11,11 @@ use sqlx::Row;
 
 use super::rows::{flag, id, instant, int, ms, name, number, optional, small, units};
 use super::{Connection, DbRow, Store, StoreError, Work, catalogues, ledger, outbox};
-use crate::book::{Book, opening};
+use crate::access::trail::{Action, Deed, ProjectNote};
 use crate::ledger::crossing::Levels;
 use crate::ledger::entry::EntryNumber;
-use crate::project::{NewProject, Project, ProjectChange};
-use crate::trail::{Action, Deed, ProjectNote};
+use crate::projects::book::{Book, opening};
+use crate::projects::project::{NewProject, Project, ProjectChange};
 
 /// The version of a project's first policy.
 const FIRST_VERSION: u64 = 1;

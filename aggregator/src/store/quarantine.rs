@@ -12,8 +12,8 @@ use sqlx::Row;
 
 use super::rows::{day, id, instant, name, units};
 use super::{Connection, DbRow, Store, StoreError, Work, merge};
-use crate::batch::Doubt;
-use crate::trail::{Action, Deed};
+use crate::access::trail::{Action, Deed};
+use crate::metering::batch::Doubt;
 
 /// A cell that was set aside.
 #[derive(Debug, Clone, PartialEq, Eq)]

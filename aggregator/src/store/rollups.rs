@@ -11,13 +11,13 @@ use shared::units::Units;
 use shared::wire::Flush;
 use sqlx::{AssertSqlSafe, Row};
 
+use super::bind_rows::Given;
 use super::denials;
 use super::dialect::Dialect;
-use super::given::Given;
 use super::rows::{day, id, int, name, units};
 use super::{Connection, DbQuery, DbRow, StoreError};
-use crate::usage::UsageAgent;
-use crate::usage_page::{LinePlace, Order, Place, UsageLine};
+use crate::metering::usage::UsageAgent;
+use crate::metering::usage::page::{LinePlace, Order, Place, UsageLine};
 
 /// Moves the sums of days by what was added to their cells.
 pub(super) async fn add_days(

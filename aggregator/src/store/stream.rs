@@ -14,10 +14,10 @@ use super::deliveries::{Attempt, Claim, Due};
 use super::denials::Days;
 use super::rows::{instant, int, ms, number};
 use super::{Connection, DbRow, Store, StoreError};
-use crate::book::Book;
 use crate::ledger::entry::Usage;
-use crate::webhook::event::Message;
-use crate::webhook::schedule::State;
+use crate::projects::book::Book;
+use crate::webhooks::event::Message;
+use crate::webhooks::schedule::State;
 
 /// Units were counted.
 const USAGE_COUNTED: &str = "usage.counted";

@@ -6,10 +6,10 @@ use sqlx::Row;
 
 use super::rows::{id, instant, ms, optional};
 use super::{Connection, DbRow, Store, StoreError, Work};
+use crate::access::token::TokenHash;
+use crate::access::trail::{Action, Deed};
 use crate::access::{Role, Scope};
 use crate::random;
-use crate::token::TokenHash;
-use crate::trail::{Action, Deed};
 
 /// What is known of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use sqlx::Row;
 
 use super::rows::{int, ms, number};
 use super::{Connection, DbRow, Store, StoreError, Work};
-use crate::trail::{Actor, Deed};
+use crate::access::trail::{Actor, Deed};
 
 /// One line of the audit log.
 #[derive(Debug, Clone, PartialEq, Eq)]

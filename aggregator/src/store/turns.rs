@@ -7,13 +7,13 @@ use serde_json::json;
 use shared::ids::ProjectId;
 use shared::time::Timestamp;
 
+use super::payments::paying;
 use super::rows::{id, instant, ms};
-use super::stripe::paying;
 use super::{Connection, Store, StoreError, Work, again, ledger, projects};
-use crate::book::Book;
+use crate::access::trail::{Action, Deed};
 use crate::ledger::state::Ledger;
-use crate::stripe::paying::OverdueView;
-use crate::trail::{Action, Deed};
+use crate::payments::paying::OverdueView;
+use crate::projects::book::Book;
 
 impl Store {
     /// At most `limit` projects for which something has come true, those waiting longest first.

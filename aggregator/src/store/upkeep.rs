@@ -9,7 +9,7 @@ use sqlx::Row;
 
 use super::dialect::Dialect;
 use super::{Connection, Store, StoreError, Work, sqlite};
-use crate::trail::{Action, Deed};
+use crate::access::trail::{Action, Deed};
 
 /// The name of the setting that holds how far the clock was moved.
 const CLOCK_OFFSET: &str = "clock_offset_ms";

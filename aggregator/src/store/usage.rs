@@ -12,8 +12,8 @@ use super::rollups::{self, AgentsPage};
 use super::rows::{day, units};
 use super::{Store, StoreError};
 use crate::ledger::forecast::PACE_DAYS;
-use crate::usage::Sums;
-use crate::usage_page::{LinePlace, Page, UsageLine};
+use crate::metering::usage::Sums;
+use crate::metering::usage::page::{LinePlace, Page, UsageLine};
 
 impl Store {
     /// The sums of a project's cells, all from one state of the books; one agent more than the page has, so that it

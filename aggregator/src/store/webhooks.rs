@@ -7,15 +7,15 @@ use sqlx::Row;
 
 use super::rows::{id, instant, int, ms, name, number, optional};
 use super::{Connection, DbRow, Store, StoreError, Work, again, events, projects};
+use crate::access::trail::{Action, Deed};
 use crate::random;
-use crate::trail::{Action, Deed};
-use crate::webhook::endpoint::{
+use crate::webhooks::endpoint::{
     ENDPOINTS_MAX, Endpoint, EndpointChange, EndpointNote, Filter, Format, SECRETS_MAX,
 };
-use crate::webhook::event::{Event, WebhookTest};
-use crate::webhook::health::{DisabledBecause, Health};
-use crate::webhook::seal::{SealKeys, Sealed};
-use crate::webhook::sign::{OVERLAP_MS, Secret};
+use crate::webhooks::event::{Event, WebhookTest};
+use crate::webhooks::health::{DisabledBecause, Health};
+use crate::webhooks::seal::{SealKeys, Sealed};
+use crate::webhooks::sign::{OVERLAP_MS, Secret};
 
 /// What a new endpoint begins with.
 #[derive(Debug, Clone, PartialEq, Eq)]

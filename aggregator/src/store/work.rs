@@ -6,7 +6,7 @@ use sqlx::Row;
 
 use super::rows::ms;
 use super::{Connection, Store, StoreError, Tx};
-use crate::once::{Once, REMEMBERED_MS};
+use crate::idempotency::{Once, REMEMBERED_MS};
 
 /// A change that is under way. Dropped without [`Work::commit`] it changes nothing.
 ///

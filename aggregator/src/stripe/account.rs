@@ -4,7 +4,7 @@ use axum::http::Uri;
 
 use super::client::Stripe;
 use super::inbox::Inbox;
-use super::signature::WebhookSecrets;
+use crate::payments::signature::WebhookSecrets;
 
 /// The longest address that a customer is sent back to.
 const URL_CHARS_MAX: usize = 2_048;

@@ -10,13 +10,13 @@ use shared::ids::ProjectId;
 use super::account::Account;
 use super::checkout::{self, BuyError};
 use super::client::CallError;
-use super::goods::Good;
-use super::intent::{KEY_STANDS_MS, fields, invoice_state, metadata_fields};
-use super::order::{Form, Order};
-use super::seen::{Customer, Invoice, InvoiceItem};
 use super::sync::{self, SyncError};
-use super::table::{InvoiceState, OrderState};
 use crate::app::App;
+use crate::payments::goods::Good;
+use crate::payments::intent::{KEY_STANDS_MS, fields, invoice_state, metadata_fields};
+use crate::payments::order::{Form, Order};
+use crate::payments::seen::{Customer, Invoice, InvoiceItem};
+use crate::payments::table::{InvoiceState, OrderState};
 
 /// How many calls an order takes at most; what is not done by then goes on at the next look.
 const CALLS_MAX: usize = 8;

@@ -12,19 +12,19 @@ use shared::units::Units;
 
 use super::account::Account;
 use super::client::CallError;
-use super::goods::Good;
-use super::intent::{KEY_STANDS_MS, fields, metadata_fields};
-use super::order::{Form, Order};
-use super::schedule::Waiting;
-use super::seen::{Customer, Session};
-use super::subscription::Mirror;
 use super::sync;
 use super::sync_goods::{self, GoodsError, Portal};
-use super::table::OrderState;
 use crate::app::App;
-use crate::book::Book;
+use crate::idempotency::Once;
 use crate::ledger::lots;
-use crate::once::Once;
+use crate::payments::goods::Good;
+use crate::payments::intent::{KEY_STANDS_MS, fields, metadata_fields};
+use crate::payments::order::{Form, Order};
+use crate::payments::schedule::Waiting;
+use crate::payments::seen::{Customer, Session};
+use crate::payments::subscription::Mirror;
+use crate::payments::table::OrderState;
+use crate::projects::book::Book;
 use crate::store::{Began, Begin, StoreError, StripeCustomer};
 
 /// How long a session may be paid; Stripe accepts 30 minutes to 24 hours, by its own clock.
@@ -207,7 +207,7 @@ fn billable(
         {
             refuse(format!(
                 "The project already pays for {plan} by the {}.",
-                super::goods::interval_name(interval)
+                crate::payments::goods::interval_name(interval)
             ))
         }
         Good::Pack(_) | Good::Plan(..) => Ok(()),

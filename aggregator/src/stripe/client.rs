@@ -13,8 +13,8 @@ use miniserde::json::Value;
 use serde::de::DeserializeOwned;
 use stripe_client_core::{IdempotencyKey, RequestBuilder, RequestStrategy, StripeMethod};
 
-use super::order::Form;
-use super::seen::Page;
+use crate::payments::order::Form;
+use crate::payments::seen::Page;
 
 /// How long Stripe may take; its own libraries wait longer, but a customer waits for us.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);

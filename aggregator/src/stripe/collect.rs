@@ -8,11 +8,11 @@
 use super::account::Account;
 use super::checkout;
 use super::client::CallError;
-use super::intent::{Intent, fields, line_name};
-use super::seen::{Invoice, InvoiceItem};
 use super::sync::{self, SyncError};
-use super::table::BillStep;
 use crate::app::App;
+use crate::payments::intent::{Intent, fields, line_name};
+use crate::payments::seen::{Invoice, InvoiceItem};
+use crate::payments::table::BillStep;
 
 /// How far Stripe's clock and ours may differ when invoices are looked up by their time, in seconds.
 const CLOCKS_DIFFER_S: u64 = 10 * 60;

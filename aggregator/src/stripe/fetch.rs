@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use shared::time::Timestamp;
 
 use super::client::{CallError, Stripe};
-use super::goods::Good;
-use super::order::OrderSeen;
-use super::paying::{Overdue, Source};
-use super::schedule::Schedule;
-use super::seen::{Invoice, Page, Payment, Price, Reference, Session, SessionLine, Subscription};
-use super::subscription::SubscriptionSeen;
-use super::table::{Payable, Status};
+use crate::payments::goods::Good;
+use crate::payments::order::OrderSeen;
+use crate::payments::paying::{Overdue, Source};
+use crate::payments::schedule::Schedule;
+use crate::payments::seen::{Invoice, Page, Payment, Price, Reference, Session, SessionLine, Subscription};
+use crate::payments::subscription::SubscriptionSeen;
+use crate::payments::table::{Payable, Status};
 
 /// Asks for the payments of an invoice, which say whether a debit is under way.
 const WITH_PAYMENTS: (&str, &str) = ("expand[]", "payments.data.payment.payment_intent");

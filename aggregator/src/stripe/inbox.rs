@@ -7,8 +7,8 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::event::Envelope;
 use crate::clock::Clock;
+use crate::payments::event::Envelope;
 use crate::store::{Store, StoreError};
 
 /// How many deliveries may wait; beyond that Stripe is told to come again, which it does for three days.

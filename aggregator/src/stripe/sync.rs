@@ -11,16 +11,16 @@ use shared::time::Period;
 use super::account::Account;
 use super::charge;
 use super::client::CallError;
-use super::event::Envelope;
-use super::goods::Good;
-use super::intent::Intent;
-use super::order::Order;
-use super::schedule::Schedule;
-use super::seen::{
+use crate::app::App;
+use crate::payments::event::Envelope;
+use crate::payments::goods::Good;
+use crate::payments::intent::Intent;
+use crate::payments::order::Order;
+use crate::payments::schedule::Schedule;
+use crate::payments::seen::{
     Charge, Customer, DisputeSeen, Invoice, Page, Payment, Price, Reference, Refund, Session, Subscription,
 };
-use super::table::{Concern, OrderState, PaymentObject, concern};
-use crate::app::App;
+use crate::payments::table::{Concern, OrderState, PaymentObject, concern};
 use crate::store::{EventState, Outcome, Settled, StoreError, StripePrice, Turn};
 
 /// How often an object is fetched again because something else of its project was settled meanwhile.

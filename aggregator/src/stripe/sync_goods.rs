@@ -9,10 +9,10 @@ use sha2::{Digest, Sha256};
 use shared::plan::Catalogue;
 
 use super::client::{CallError, Stripe};
-use super::goods::{Good, TAX_BEHAVIOR, interval_name};
-use super::intent::fields;
-use super::order::Form;
-use super::seen::{Metadata, Price};
+use crate::payments::goods::{Good, TAX_BEHAVIOR, interval_name};
+use crate::payments::intent::fields;
+use crate::payments::order::Form;
+use crate::payments::seen::{Metadata, Price};
 use crate::store::{Store, StoreError, StripePrice};
 
 /// How the customer portal is set up.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use aggregator::http::{Route, routes};
-use aggregator::once::REMEMBERED_MS;
+use aggregator::idempotency::REMEMBERED_MS;
 use shared::plan::Plan;
 use shared::problem::ErrorCode;
 

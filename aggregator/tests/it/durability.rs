@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aggregator::access::Scope;
+use aggregator::access::token::TokenText;
 use aggregator::clock::Clock;
-use aggregator::project::{NewProject, Setting};
+use aggregator::projects::project::{NewProject, Setting};
 use aggregator::store::{Store, WhenMissing};
-use aggregator::token::TokenText;
 use shared::plan::Plan;
 use shared::time::Day;
 use tokio::task::JoinSet;

@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex};
 
 use aggregator::config::EdgeUrl;
+use aggregator::edge::client::EdgeClient;
 use aggregator::http::{self, Connections, Timeouts};
-use aggregator::jobs::edge_client::EdgeClient;
 use aggregator::jobs::{policy_push, policy_turn};
-use aggregator::project::{ProjectChange, Setting};
+use aggregator::projects::project::{ProjectChange, Setting};
 use aggregator::store::{Store, WhenMissing};
 use axum::Router;
 use axum::body::Bytes;
@@ -158,7 +158,7 @@ async fn changes_of_another_process_are_seen() {
     let edge = Edge::default();
     let (meter, push) = pushing(&edge).await;
     let other = Store::open(&meter.folder.database(), WhenMissing::Refuse).await.unwrap();
-    let new = aggregator::project::NewProject {
+    let new = aggregator::projects::project::NewProject {
         id: project_id("elsewhere"),
         plan: Plan::Pro,
         rpm: Setting::Plan,

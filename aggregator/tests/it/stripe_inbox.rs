@@ -2,10 +2,10 @@
 //! `cargo xtask bench --deliveries`.
 
 use aggregator::clock::Clock;
+use aggregator::payments::signature::WebhookSecrets;
 use aggregator::stripe::account::{Account, ReturnUrls};
 use aggregator::stripe::client::{SecretKey, Stripe};
 use aggregator::stripe::inbox::Inbox;
-use aggregator::stripe::signature::WebhookSecrets;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -5,21 +5,21 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use aggregator::access::token::TokenText;
 use aggregator::access::{Role, Scope};
 use aggregator::app::{App, Parts};
 use aggregator::clock::Clock;
 use aggregator::http::{self, Connections, Readiness, Requests, Streams, Timeouts};
 use aggregator::metrics::Metrics;
-use aggregator::policy::Basis;
-use aggregator::project::{NewProject, Setting};
+use aggregator::projects::policy::Basis;
+use aggregator::projects::project::{NewProject, Setting};
 use aggregator::store::Intake;
 use aggregator::store::{Asked, Database, EndpointCreated, KeyCreated, NewEndpoint, Store, WhenMissing};
 use aggregator::stripe::account::Account;
-use aggregator::token::TokenText;
-use aggregator::webhook::Settings;
-use aggregator::webhook::endpoint::{Filter, Format};
-use aggregator::webhook::seal::SealKeys;
-use aggregator::webhook::target::Rules;
+use aggregator::webhooks::Settings;
+use aggregator::webhooks::endpoint::{Filter, Format};
+use aggregator::webhooks::seal::SealKeys;
+use aggregator::webhooks::target::Rules;
 use shared::ids::{KeyId, Mode, ProjectId};
 use shared::key::KeySecrets;
 use shared::plan::Plan;
@@ -182,7 +182,7 @@ impl Meter {
             webhooks,
             timeouts,
             readiness: Readiness::default(),
-            test_clock: Some(aggregator::clock_peers::ClockPeers::default()),
+            test_clock: Some(aggregator::edge::peers::ClockPeers::default()),
             streams: Streams::default(),
             requests: Requests::default(),
             metrics: Metrics::default(),

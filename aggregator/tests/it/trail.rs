@@ -1,9 +1,9 @@
 //! The audit log: every change is in it, with who made it, and nothing takes a line out again.
 
+use aggregator::access::trail::Actor;
 use aggregator::access::{Role, Scope};
 use aggregator::http::{Route, routes};
 use aggregator::store::TrailQuery;
-use aggregator::trail::Actor;
 use shared::plan::Plan;
 use shared::problem::ErrorCode;
 

@@ -1,7 +1,7 @@
 //! `GET /api/v1/usage`: the report's shape, its dates, and who may see it.
 
 use aggregator::access::Role;
-use aggregator::usage_page::UsageLine;
+use aggregator::metering::usage::page::UsageLine;
 use shared::plan::Plan;
 
 use crate::support::Meter;

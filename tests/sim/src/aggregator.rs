@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ::aggregator::book::{Book, opening};
 use ::aggregator::ledger::audit::audit;
 use ::aggregator::ledger::cells::{Batch, Cells};
 use ::aggregator::ledger::close::closes_by;
@@ -19,8 +18,9 @@ use ::aggregator::ledger::plan;
 use ::aggregator::ledger::refusal::Refusal;
 use ::aggregator::ledger::state::Ledger;
 use ::aggregator::ledger::terms::PlanTerms;
-use ::aggregator::policy::Basis;
-use ::aggregator::project::{Project, ProjectChange, Setting};
+use ::aggregator::projects::book::{Book, opening};
+use ::aggregator::projects::policy::Basis;
+use ::aggregator::projects::project::{Project, ProjectChange, Setting};
 use shared::cell::{Cell, CellKey};
 use shared::denials::Denials;
 use shared::ids::{AgentId, Incarnation, KeyId};

@@ -3,11 +3,11 @@
 
 use std::path::PathBuf;
 
-use ::aggregator::book::Book;
 use ::aggregator::ledger::entry::Posting;
 use ::aggregator::ledger::refusal::Refusal;
-use ::aggregator::policy::Basis;
-use ::aggregator::project::{NewProject, Project, ProjectChange, Setting};
+use ::aggregator::projects::book::Book;
+use ::aggregator::projects::policy::Basis;
+use ::aggregator::projects::project::{NewProject, Project, ProjectChange, Setting};
 use ::aggregator::random;
 use ::aggregator::store::{Database, Store, StoreError, WhenMissing};
 use shared::ids::{Mode, ProjectId};

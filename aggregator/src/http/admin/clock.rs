@@ -11,8 +11,8 @@ use shared::time::Timestamp;
 
 use crate::app::App;
 use crate::clock::duration_ms;
-use crate::clock_followers;
-use crate::clock_peers::ClockPeers;
+use crate::edge::followers;
+use crate::edge::peers::ClockPeers;
 use crate::http::access::Operator;
 use crate::http::call::Call;
 use crate::http::failure::Failure;
@@ -67,7 +67,7 @@ pub(crate) async fn advance(
     let answer = change.answer(StatusCode::OK, &view(offset_ms, now)).await?;
     app.clock.shift(offset_ms);
     tracing::info!(token.id = token.id, offset_ms, "clock moved");
-    for failure in clock_followers::wait(&app.store, offset_ms).await? {
+    for failure in followers::wait(&app.store, offset_ms).await? {
         tracing::warn!(offset_ms, "{failure}");
     }
     // Who cannot be told now is told by the job until they know.

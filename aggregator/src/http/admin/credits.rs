@@ -7,9 +7,9 @@ use shared::units::Units;
 
 use crate::access::Permission;
 use crate::app::App;
-use crate::billing::{LotView, TopUps};
 use crate::http::access::{Operate, Permitted};
 use crate::http::billing::refused;
+use crate::http::billing::view::{LotView, TopUps};
 use crate::http::call::Call;
 use crate::http::failure::Failure;
 use crate::http::field::{Field, Number, Text};

@@ -17,7 +17,7 @@ use crate::http::call::Call;
 use crate::http::failure::Failure;
 use crate::http::field::{Field, Number};
 use crate::http::route::{Route, Who};
-use crate::project::{ACTIVE_KEYS_MAX, Key, OVERLAP_S, OVERLAP_S_MAX};
+use crate::projects::project::{ACTIVE_KEYS_MAX, Key, OVERLAP_S, OVERLAP_S_MAX};
 use crate::store::{KeyCreated, KeyRotated};
 
 const NEW: &[Field] =

@@ -8,6 +8,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use shared::problem::ErrorCode;
 
+use crate::access::member::{Member, NAME, NAME_CHARS_MAX, is_name};
+use crate::access::token::TokenText;
 use crate::access::{Permission, Role, Scope};
 use crate::app::App;
 use crate::http::access::{ManageMembers, NamedInPath, Permitted, Read};
@@ -15,10 +17,8 @@ use crate::http::call::{Call, Change};
 use crate::http::failure::Failure;
 use crate::http::field::{Field, Text};
 use crate::http::route::{Route, Who};
-use crate::member::{Member, NAME, NAME_CHARS_MAX, is_name};
-use crate::project::Project;
+use crate::projects::project::Project;
 use crate::store::MemberKept;
-use crate::token::TokenText;
 
 const ROLES: &str = "owner, admin, finance or viewer";
 

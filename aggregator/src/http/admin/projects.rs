@@ -15,7 +15,6 @@ use shared::units::Units;
 
 use crate::access::Permission;
 use crate::app::App;
-use crate::book::Book;
 use crate::http::access::{Operate, Operator, Permitted, Read};
 use crate::http::billing::{LEVELS_WORDS, levels};
 use crate::http::body::Fields;
@@ -24,8 +23,9 @@ use crate::http::failure::Failure;
 use crate::http::field::{Field, List, Number};
 use crate::http::query::Query;
 use crate::http::route::{Route, Who};
-use crate::policy::Basis;
-use crate::project::{NewProject, ProjectChange, RPM_MAX, Setting};
+use crate::projects::book::Book;
+use crate::projects::policy::Basis;
+use crate::projects::project::{NewProject, ProjectChange, RPM_MAX, Setting};
 
 /// Projects in one answer.
 const PAGE_MAX: u32 = 100;

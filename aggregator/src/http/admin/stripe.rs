@@ -9,8 +9,8 @@ use crate::app::App;
 use crate::http::access::Operator;
 use crate::http::failure::Failure;
 use crate::http::route::{Route, Who};
+use crate::payments::table::OrderState;
 use crate::store::{Drift, Event, ShownIntent, ShownOrder, Store, StoreError};
-use crate::stripe::table::OrderState;
 
 /// How many rows of each kind are shown; whoever has dealt with these sees the next.
 const SHOWN: u32 = 50;

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use shared::problem::ErrorCode;
 
+use crate::access::token::TokenText;
 use crate::access::{Permission, Role, Scope};
 use crate::app::App;
 use crate::http::access::{NamedInPath, Operate, Permitted};
@@ -16,7 +17,6 @@ use crate::http::failure::Failure;
 use crate::http::field::Field;
 use crate::http::route::{Route, Who};
 use crate::store::Token;
-use crate::token::TokenText;
 
 const ROLES: &str = "owner, admin, finance or viewer";
 

@@ -12,10 +12,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 use shared::openapi::{Schemas, VERSION, refuse};
 
+use super::event_docs::{EVENT_DOCS, EventDoc};
 use super::field::Field;
 use super::route::{Answer, Content, Route, Who};
 use super::routes::routes;
-use super::told::{TOLD, Told};
 
 /// The edge's document, as the repository has it. The edge does not carry it: what it weighs is loaded for each isolate.
 const EDGE: &str = include_str!("../../../../docs/openapi-edge.json");
@@ -82,7 +82,7 @@ impl Document {
             }
         }
         let webhooks: Map<String, Value> =
-            TOLD.iter().map(|told| (told.name.to_owned(), self.webhook(told))).collect();
+            EVENT_DOCS.iter().map(|told| (told.name.to_owned(), self.webhook(told))).collect();
         json!({
             "openapi": VERSION,
             "info": {
@@ -210,7 +210,7 @@ impl Document {
         }
     }
 
-    fn webhook(&mut self, told: &Told) -> Value {
+    fn webhook(&mut self, told: &EventDoc) -> Value {
         let schema = json!({
             "type": "object",
             "properties": {

@@ -12,7 +12,7 @@ use crate::http::access::Caller;
 use crate::http::failure::Failure;
 use crate::http::field::{Field, PROJECT};
 use crate::http::query::Query;
-use crate::project::Project;
+use crate::projects::project::Project;
 use crate::store::Token;
 
 /// What a call on an endpoint does.

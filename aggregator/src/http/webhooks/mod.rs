@@ -27,11 +27,11 @@ use crate::access::Permission;
 use crate::app::App;
 use crate::store::{EndpointCreated, NewEndpoint};
 use crate::text::is_line;
-use crate::webhook::endpoint::{
+use crate::webhooks::endpoint::{
     DESCRIPTION_CHARS_MAX, ENDPOINTS_MAX, Endpoint, EndpointChange, Filter, Format,
 };
-use crate::webhook::sign::{OVERLAP_MS, Secret};
-use crate::webhook::target::{self, Rules, Target};
+use crate::webhooks::sign::{OVERLAP_MS, Secret};
+use crate::webhooks::target::{self, Rules, Target};
 
 const QUERY: &[Field] = &[PROJECT];
 

@@ -9,11 +9,11 @@ use serde_json::value::RawValue;
 
 use crate::clock::Clock;
 use crate::store::{Attempted, Delivery};
-use crate::webhook::endpoint::{Endpoint, Format};
-use crate::webhook::health::{DisabledBecause, Health};
-use crate::webhook::schedule::State;
-use crate::webhook::sign::{ID_HEADER, TIMESTAMP_HEADER};
-use crate::webhook::slack;
+use crate::webhooks::endpoint::{Endpoint, Format};
+use crate::webhooks::health::{DisabledBecause, Health};
+use crate::webhooks::schedule::State;
+use crate::webhooks::sign::{ID_HEADER, TIMESTAMP_HEADER};
+use crate::webhooks::slack;
 
 /// An endpoint.
 #[derive(Debug, Serialize, JsonSchema)]

@@ -18,11 +18,11 @@ use crate::clock::Stopwatch;
 use crate::metrics::Told;
 use crate::random;
 use crate::store::{Attempt, Claim, Due, Lane, StoreError};
-use crate::webhook::endpoint::Format;
-use crate::webhook::health::Health;
-use crate::webhook::schedule::Outcome;
-use crate::webhook::sign::{ID_HEADER, SIGNATURE_HEADER, Secret, TIMESTAMP_HEADER, signatures};
-use crate::webhook::slack;
+use crate::webhooks::endpoint::Format;
+use crate::webhooks::health::Health;
+use crate::webhooks::schedule::Outcome;
+use crate::webhooks::sign::{ID_HEADER, SIGNATURE_HEADER, Secret, TIMESTAMP_HEADER, signatures};
+use crate::webhooks::slack;
 
 /// How soon what other processes wrote, such as `meter` commands, and what waited is seen.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);

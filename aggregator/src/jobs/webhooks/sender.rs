@@ -26,8 +26,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use crate::text::is_unseen;
-use crate::webhook::schedule::Outcome;
-use crate::webhook::target::{Rules, Target};
+use crate::webhooks::schedule::Outcome;
+use crate::webhooks::target::{Rules, Target};
 
 /// How long an attempt may take in all; receivers are told to answer first and work later.
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(15);

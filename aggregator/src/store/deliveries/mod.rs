@@ -10,8 +10,8 @@ use sqlx::Row;
 pub use self::queue::{Attempt, Claim, Due, Lane};
 use super::rows::{instant, int, ms, name, number, optional, small};
 use super::{Connection, DbRow, Store, StoreError, webhooks};
-use crate::webhook::event::{EventType, Message};
-use crate::webhook::schedule::{State, Waiting};
+use crate::webhooks::event::{EventType, Message};
+use crate::webhooks::schedule::{State, Waiting};
 
 /// An attempt as it was written down.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,11 +10,11 @@ use sqlx::Row;
 use super::{message, state};
 use crate::store::rows::{id, int, ms, small};
 use crate::store::{Connection, DbRow, Store, StoreError, again, events, stream, webhooks};
-use crate::webhook::endpoint::Endpoint;
-use crate::webhook::event::{Event, Message, WebhookDisabled};
-use crate::webhook::health::Health;
-use crate::webhook::schedule::{Outcome, State, Waiting};
-use crate::webhook::seal::Sealed;
+use crate::webhooks::endpoint::Endpoint;
+use crate::webhooks::event::{Event, Message, WebhookDisabled};
+use crate::webhooks::health::Health;
+use crate::webhooks::schedule::{Outcome, State, Waiting};
+use crate::webhooks::seal::Sealed;
 
 /// An endpoint that this process alone delivers to at present.
 #[derive(Debug, Clone, PartialEq, Eq)]

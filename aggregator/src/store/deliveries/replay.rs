@@ -6,13 +6,13 @@ use shared::time::Timestamp;
 use sqlx::Row;
 
 use super::{Delivery, find};
+use crate::access::trail::{Action, Deed};
 use crate::store::rows::{ms, name, number};
 use crate::store::webhooks::Asked;
 use crate::store::{Connection, StoreError, Work, events, webhooks};
-use crate::trail::{Action, Deed};
-use crate::webhook::event::EventType;
-use crate::webhook::health::Health;
-use crate::webhook::schedule::{State, Waiting};
+use crate::webhooks::event::EventType;
+use crate::webhooks::health::Health;
+use crate::webhooks::schedule::{State, Waiting};
 
 impl Work {
     /// Begins a new round of a delivery now, wherever it stood.

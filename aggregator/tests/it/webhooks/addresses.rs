@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use aggregator::access::Role;
 use aggregator::jobs::webhooks::{self, Resolver, Sender};
 use aggregator::store::NewEndpoint;
-use aggregator::webhook::endpoint::{Filter, Format};
-use aggregator::webhook::target::Rules;
+use aggregator::webhooks::endpoint::{Filter, Format};
+use aggregator::webhooks::target::Rules;
 use shared::plan::Plan;
 use tokio::net::TcpListener;
 

@@ -7,8 +7,8 @@ mod sealing;
 
 use aggregator::access::Role;
 use aggregator::jobs::webhooks::{self, Resolver, Sender};
-use aggregator::webhook::health::FAILING_MS_MAX;
-use aggregator::webhook::target::Rules;
+use aggregator::webhooks::health::FAILING_MS_MAX;
+use aggregator::webhooks::target::Rules;
 use serde_json::{Value, json};
 use shared::plan::Plan;
 

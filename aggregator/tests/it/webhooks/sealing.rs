@@ -1,7 +1,7 @@
 //! Secrets: sealed at rest, rotated without a gap.
 
 use aggregator::store::{Store, WhenMissing};
-use aggregator::webhook::seal::SealKeys;
+use aggregator::webhooks::seal::SealKeys;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};

@@ -1,7 +1,7 @@
 //! Money: a real `meter serve` with an account at the simulated Stripe, whose clock and network are ours.
 //!
 //! What follows from one object's state, row by row, and ten thousand shuffled months are told without HTTP
-//! in `aggregator/src/stripe/tests`; here is what needs sockets, signatures, lost answers and `kill -9`.
+//! in `aggregator/src/payments/tests`; here is what needs sockets, signatures, lost answers and `kill -9`.
 
 mod bills;
 mod changes;

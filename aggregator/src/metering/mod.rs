@@ -1,0 +1,7 @@
+//! Cells on their way in, usage on its way out.
+//!
+//! Pure: what is merged, what has grown and what a report shows is decided here; `store` keeps it.
+
+pub mod batch;
+pub mod growth;
+pub mod usage;

@@ -9,7 +9,6 @@ use shared::sign::SigningKeys;
 
 use crate::clock::Clock;
 use crate::edge::peers::ClockPeers;
-use crate::http::{Readiness, Requests, Streams, Timeouts};
 use crate::metrics::Metrics;
 use crate::projects::book::Book;
 use crate::projects::policy::Basis;
@@ -43,14 +42,6 @@ pub struct Parts {
     pub intake: Intake,
     /// What this process has done.
     pub metrics: Metrics,
-    /// How long requests may take to arrive.
-    pub timeouts: Timeouts,
-    /// What the store last said about its readiness.
-    pub readiness: Readiness,
-    /// The live streams that this process shows.
-    pub streams: Streams,
-    /// How often each endpoint was answered with each status.
-    pub requests: Requests,
     /// Our account at Stripe; `None` where no payments are taken.
     pub stripe: Option<Account>,
 }

@@ -18,6 +18,8 @@ use shared::sign::{Purpose, SigningKeys};
 use shared::whole::whole;
 
 pub use self::server::Server;
+use crate::edge::client::EdgeUrl;
+use crate::edge::peers::ClockPeers;
 use crate::http::{ADDRESS_CONNECTIONS, CONNECTIONS_MAX};
 use crate::payments::signature::WebhookSecrets;
 use crate::projects::policy::Basis;
@@ -44,50 +46,6 @@ impl LogFormat {
             "json" => Ok(Self::Json),
             _ => Err(format!("got {text:?}, accepted are text and json")),
         }
-    }
-}
-
-/// Where the edge is; only its scheme and authority are configured.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EdgeUrl(Uri);
-
-impl EdgeUrl {
-    /// Reads `http://host:port` or `https://host`.
-    ///
-    /// # Errors
-    /// Says what is accepted.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        // Not repeated: somebody may have put a password into it.
-        let refused = || "accepted is a URL without path such as http://127.0.0.1:8787".to_owned();
-        let uri: Uri = text.parse().map_err(|_| refused())?;
-        let scheme = uri.scheme_str().ok_or_else(refused)?;
-        let plain = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
-            && uri.path_and_query().is_none_or(|path| path.as_str() == "/");
-        if plain && (scheme == "http" || scheme == "https") { Ok(Self(uri)) } else { Err(refused()) }
-    }
-
-    /// The address of `path` at the edge.
-    ///
-    /// # Errors
-    /// When `path` is no path.
-    pub fn join(&self, path: &str) -> Result<Uri, axum::http::Error> {
-        let mut uri = Uri::builder().path_and_query(path);
-        if let (Some(scheme), Some(authority)) = (self.0.scheme(), self.0.authority()) {
-            uri = uri.scheme(scheme.clone()).authority(authority.clone());
-        }
-        uri.build()
-    }
-
-    /// Whether TLS is needed.
-    #[must_use]
-    pub fn is_https(&self) -> bool {
-        self.0.scheme_str() == Some("https")
-    }
-}
-
-impl fmt::Display for EdgeUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }
 
@@ -302,6 +260,14 @@ impl Config {
         self.key_secrets.as_ref().ok_or_else(|| {
             ConfigError(vec!["METER_KEY_SECRETS is not set; accepted is 1:<64 hex digits>, as `openssl rand -hex 32` prints them".to_owned()])
         })
+    }
+
+    /// Those whose clocks move along with ours.
+    ///
+    /// # Errors
+    /// When TLS is needed and the machine has no trusted certificates.
+    pub fn clock_peers(&self) -> Result<ClockPeers, String> {
+        ClockPeers::new(self.edge_url.clone(), self.signing_keys.clone(), self.fake_stripe.clone())
     }
 
     /// What is settled about webhooks.

@@ -1,164 +1,222 @@
 //! What this process has done so far, as numbers. They begin at zero with the process and are never read
 //! by anything that decides.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::fmt;
+use std::sync::Arc;
 
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Metric, Registry};
 use shared::denials::{DenialReason, Denials};
 
-/// The numbers of a process.
-#[derive(Debug, Default)]
-pub struct Metrics {
-    ingested_cells: AtomicU64,
-    quarantined_cells: AtomicU64,
-    crossings: AtomicU64,
-    /// In the order of the reasons.
-    denials: [AtomicU64; DenialReason::ALL.len()],
-    pushes: AtomicU64,
-    pushes_failed: AtomicU64,
-    closed_periods: AtomicU64,
-    deliveries: AtomicU64,
-    deliveries_failed: AtomicU64,
-    webhooks_disabled: AtomicU64,
-    ledger_imbalance: AtomicU64,
-    stripe_deliveries: AtomicU64,
-    stripe_alarms: AtomicU64,
-    stripe_pending: AtomicU64,
-    stripe_parked: AtomicU64,
-    stripe_drift: AtomicU64,
+/// Up to how many seconds a request is counted as so fast: most calls are one read or one durable write, and ten
+/// seconds are what a body may take to arrive.
+const REQUEST_SECONDS: [f64; 10] = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0];
+
+/// The numbers of a process; clones are the same.
+#[derive(Clone, Default)]
+pub struct Metrics(Arc<Numbers>);
+
+struct Numbers {
+    registry: Registry,
+    ingested_cells: Counter,
+    quarantined_cells: Counter,
+    crossings: Counter,
+    denials: Family<Denied, Counter>,
+    pushes: Counter,
+    pushes_failed: Counter,
+    closed_periods: Counter,
+    deliveries: Counter,
+    deliveries_failed: Counter,
+    webhooks_disabled: Counter,
+    ledger_imbalance: Gauge,
+    stripe_deliveries: Counter,
+    stripe_alarms: Counter,
+    stripe_pending: Gauge,
+    stripe_parked: Gauge,
+    stripe_drift: Gauge,
+    live_streams: Gauge,
+    requests: Family<Answered, Counter>,
+    request_seconds: Family<Answering, Histogram>,
+}
+
+/// Which requests were refused.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Denied {
+    reason: &'static str,
+}
+
+/// Which requests were answered how.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answered {
+    method: &'static str,
+    route: String,
+    status: u16,
+}
+
+/// Which requests took so long.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answering {
+    method: &'static str,
+    route: String,
+}
+
+impl Default for Numbers {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("meter");
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "Which release this process is", build);
+        let all = &mut registry;
+        let numbers = Self {
+            ingested_cells: new(all, "ingested_cells", "Cells that were merged"),
+            quarantined_cells: new(all, "quarantined_cells", "Cells that were set aside"),
+            crossings: new(all, "crossings", "Thresholds that were crossed"),
+            denials: new(all, "denied_requests", "Requests that edges refused, as they told"),
+            pushes: new(all, "policy_pushes", "Policies that the edge took"),
+            pushes_failed: new(all, "policy_push_failures", "Pushes that did not arrive"),
+            closed_periods: new(all, "closed_periods", "Periods that were closed"),
+            deliveries: new(all, "webhook_deliveries", "Events that a receiver took"),
+            deliveries_failed: new(all, "webhook_failures", "Attempts to deliver an event that failed"),
+            webhooks_disabled: new(
+                all,
+                "webhooks_disabled",
+                "Webhooks that were disabled because nothing arrived",
+            ),
+            ledger_imbalance: new(all, "ledger_imbalance", "Findings of the last audit of all ledgers"),
+            stripe_deliveries: new(all, "stripe_deliveries", "Deliveries of Stripe that were taken in"),
+            stripe_alarms: new(all, "stripe_alarms", "Payments that needed a person"),
+            stripe_pending: new(all, "stripe_events_pending", "Events of Stripe that wait"),
+            stripe_parked: new(all, "stripe_events_parked", "Events that need a person"),
+            stripe_drift: new(all, "stripe_drift", "Where Stripe's books differ from ours"),
+            live_streams: new(all, "live_streams", "Live streams that are open"),
+            requests: new(all, "http_requests", "Requests that were answered"),
+            request_seconds: registered(
+                all,
+                "http_request_seconds",
+                "How long requests took, from their head to the head of their answer",
+                Family::new_with_constructor(|| Histogram::new(REQUEST_SECONDS)),
+            ),
+            registry: Registry::default(),
+        };
+        for reason in DenialReason::ALL {
+            // A reason that nobody was refused for is shown too, so that an alarm can be made of it.
+            drop(numbers.denials.get_or_create(&Denied { reason: reason.as_str() }));
+        }
+        Self { registry, ..numbers }
+    }
+}
+
+/// A number from zero, shown under that name.
+fn new<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
+    registered(registry, name, help, M::default())
+}
+
+fn registered<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics")
+    }
 }
 
 impl Metrics {
     /// Notes a merged flush.
     pub fn ingested(&self, cells: usize, quarantined: usize) {
-        add(&self.ingested_cells, cells);
-        add(&self.quarantined_cells, quarantined);
+        self.0.ingested_cells.inc_by(wide(cells));
+        self.0.quarantined_cells.inc_by(wide(quarantined));
     }
 
     /// Notes requests that edges refused, as flushes tell of them.
     pub fn denied(&self, denials: &Denials) {
-        for (counter, reason) in self.denials.iter().zip(DenialReason::ALL) {
-            counter.fetch_add(denials.get(reason), Ordering::Relaxed);
+        for reason in DenialReason::ALL {
+            let count = denials.get(reason);
+            self.0.denials.get_or_create(&Denied { reason: reason.as_str() }).inc_by(count);
         }
     }
 
     /// Notes crossings that fired.
     pub fn crossed(&self, crossings: usize) {
-        add(&self.crossings, crossings);
+        self.0.crossings.inc_by(wide(crossings));
     }
 
     /// Notes a policy push that arrived or did not.
     pub fn pushed(&self, outcome: Pushed) {
         match outcome {
-            Pushed::Arrived => add(&self.pushes, 1),
-            Pushed::Failed => add(&self.pushes_failed, 1),
-        }
+            Pushed::Arrived => self.0.pushes.inc(),
+            Pushed::Failed => self.0.pushes_failed.inc(),
+        };
     }
 
     /// Notes an attempt to deliver an event, or what came of many.
-    pub fn told(&self, outcome: Told) {
+    pub fn delivered(&self, outcome: Delivered) {
         match outcome {
-            Told::Arrived => add(&self.deliveries, 1),
-            Told::Failed => add(&self.deliveries_failed, 1),
-            Told::Disabled => add(&self.webhooks_disabled, 1),
-        }
+            Delivered::Arrived => self.0.deliveries.inc(),
+            Delivered::Failed => self.0.deliveries_failed.inc(),
+            Delivered::Disabled => self.0.webhooks_disabled.inc(),
+        };
     }
 
     /// Notes periods that were closed.
     pub fn closed(&self, periods: usize) {
-        add(&self.closed_periods, periods);
+        self.0.closed_periods.inc_by(wide(periods));
     }
 
     /// Sets what the last audit found.
     pub fn audited(&self, findings: usize) {
-        self.ledger_imbalance.store(u64::try_from(findings).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.0.ledger_imbalance.set(level(findings));
     }
 
     /// Notes a delivery of Stripe that was taken in.
     pub fn stripe_delivered(&self) {
-        add(&self.stripe_deliveries, 1);
+        self.0.stripe_deliveries.inc();
     }
 
     /// Notes something about a payment that a person has to look at.
     pub fn stripe_alarm(&self) {
-        add(&self.stripe_alarms, 1);
+        self.0.stripe_alarms.inc();
     }
 
     /// Sets how many events of Stripe wait and are parked.
     pub fn stripe_waiting(&self, pending: u64, parked: u64) {
-        self.stripe_pending.store(pending, Ordering::Relaxed);
-        self.stripe_parked.store(parked, Ordering::Relaxed);
+        self.0.stripe_pending.set(level(pending));
+        self.0.stripe_parked.set(level(parked));
     }
 
     /// Sets in how many places Stripe's books differ from ours.
     pub fn stripe_drift(&self, findings: usize) {
-        self.stripe_drift.store(u64::try_from(findings).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.0.stripe_drift.set(level(findings));
     }
 
-    /// The numbers in the text format of Prometheus.
-    #[must_use]
-    pub fn to_text(&self) -> String {
-        let values = [
-            ("meter_ingested_cells_total", "Cells that were merged.", "counter", &self.ingested_cells),
-            (
-                "meter_quarantined_cells_total",
-                "Cells that were set aside.",
-                "counter",
-                &self.quarantined_cells,
-            ),
-            ("meter_crossings_total", "Thresholds that were crossed.", "counter", &self.crossings),
-            ("meter_policy_pushes_total", "Policies that the edge took.", "counter", &self.pushes),
-            (
-                "meter_policy_push_failures_total",
-                "Pushes that did not arrive.",
-                "counter",
-                &self.pushes_failed,
-            ),
-            ("meter_closed_periods_total", "Periods that were closed.", "counter", &self.closed_periods),
-            ("meter_webhook_deliveries_total", "Events that a receiver took.", "counter", &self.deliveries),
-            (
-                "meter_webhook_failures_total",
-                "Attempts to deliver an event that failed.",
-                "counter",
-                &self.deliveries_failed,
-            ),
-            (
-                "meter_webhooks_disabled_total",
-                "Webhooks that were disabled because nothing arrived.",
-                "counter",
-                &self.webhooks_disabled,
-            ),
-            (
-                "meter_ledger_imbalance",
-                "Findings of the last audit of all ledgers.",
-                "gauge",
-                &self.ledger_imbalance,
-            ),
-            (
-                "meter_stripe_deliveries_total",
-                "Deliveries of Stripe that were taken in.",
-                "counter",
-                &self.stripe_deliveries,
-            ),
-            ("meter_stripe_alarms_total", "Payments that needed a person.", "counter", &self.stripe_alarms),
-            ("meter_stripe_events_pending", "Events of Stripe that wait.", "gauge", &self.stripe_pending),
-            ("meter_stripe_events_parked", "Events that need a person.", "gauge", &self.stripe_parked),
-            ("meter_stripe_drift", "Where Stripe's books differ from ours.", "gauge", &self.stripe_drift),
-        ];
-        let line = |(name, help, kind, value): (&str, &str, &str, &AtomicU64)| {
-            let value = value.load(Ordering::Relaxed);
-            format!("# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n")
-        };
-        values.map(line).concat() + &self.denials_text()
+    /// Sets how many live streams are open.
+    pub fn streaming(&self, streams: usize) {
+        self.0.live_streams.set(level(streams));
     }
 
-    fn denials_text(&self) -> String {
-        let name = "meter_denied_requests_total";
-        let head =
-            format!("# HELP {name} Requests that edges refused, as they told.\n# TYPE {name} counter\n");
-        let line = |(counter, reason): (&AtomicU64, DenialReason)| {
-            format!("{name}{{reason=\"{reason}\"}} {}\n", counter.load(Ordering::Relaxed))
-        };
-        self.denials.iter().zip(DenialReason::ALL).map(line).fold(head, |text, line| text + &line)
+    /// Notes a request that was answered with that status after so many seconds. A route is an endpoint, never what a
+    /// client wrote: there would be as many numbers as clients like.
+    pub fn answered(&self, (method, route): (&'static str, &str), status: u16, seconds: f64) {
+        let route = route.to_owned();
+        let answered = Answered { method, route: route.clone(), status };
+        self.0.requests.get_or_create(&answered).inc();
+        self.0.request_seconds.get_or_create(&Answering { method, route }).observe(seconds);
+    }
+
+    /// The numbers in the text format of OpenMetrics.
+    ///
+    /// # Errors
+    /// When a number cannot be written, which a text never refuses.
+    pub fn to_text(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.0.registry)?;
+        Ok(text)
     }
 }
 
@@ -173,7 +231,7 @@ pub enum Pushed {
 
 /// What became of telling a customer something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Told {
+pub enum Delivered {
     /// The receiver took it.
     Arrived,
     /// It did not.
@@ -182,6 +240,10 @@ pub enum Told {
     Disabled,
 }
 
-fn add(counter: &AtomicU64, count: usize) {
-    counter.fetch_add(u64::try_from(count).unwrap_or(u64::MAX), Ordering::Relaxed);
+fn wide(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
+fn level(count: impl TryInto<i64>) -> i64 {
+    count.try_into().unwrap_or(i64::MAX)
 }

@@ -6,6 +6,7 @@ mod dependencies;
 mod documents;
 mod errors;
 mod lengths;
+mod rooms;
 mod sources;
 mod tree;
 
@@ -45,6 +46,7 @@ fn findings(tree: &Tree) -> Result<Vec<String>> {
     findings.extend(dependencies::check_lock(tree));
     findings.extend(documents::check(tree, &crate::Cli::command()));
     findings.extend(errors::check(tree));
+    findings.extend(rooms::check(tree));
     Ok(findings)
 }
 

@@ -10,7 +10,6 @@ use super::place::Place;
 use super::print::{self, Format, cell};
 use crate::clock::duration_ms;
 use crate::edge::followers;
-use crate::edge::peers::ClockPeers;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -55,7 +54,7 @@ pub(super) async fn run(Command::Advance(advance): Command, place: Place) -> any
         print::remark(advance.format, &failure);
     }
     // Told here too, so that all clocks agree when the command ends; a running server tells who was not reached.
-    for failure in ClockPeers::new(&context.config).map_err(anyhow::Error::msg)?.tell(offset_ms).await {
+    for failure in context.config.clock_peers().map_err(anyhow::Error::msg)?.tell(offset_ms).await {
         print::remark(advance.format, &failure);
     }
     let moved = Moved { offset_ms, now: context.clock.now().to_string() };

@@ -21,7 +21,7 @@ use super::{Context, serve};
 use crate::access::trail::Actor;
 use crate::config::Server;
 use crate::edge::outbound::Outbound;
-use crate::http::Commanded;
+use crate::http::{Commanded, Site, Timeouts, router};
 
 /// How long a server may take: its slowest calls ask Stripe.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
@@ -116,7 +116,7 @@ impl Place {
     pub(super) fn books(context: Context) -> anyhow::Result<Self> {
         let Context { config, store, clock, basis } = &context;
         let app = serve::app(config, store, clock, basis)?;
-        Ok(Self::Books(Box::new(Books { context, router: crate::http::router(app) })))
+        Ok(Self::Books(Box::new(Books { context, router: router(Site::new(app, Timeouts::default())) })))
     }
 
     /// A server; `project` is meant where a command names none.

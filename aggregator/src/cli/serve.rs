@@ -16,8 +16,7 @@ use crate::app::{App, Parts};
 use crate::clock::Clock;
 use crate::config::{Config, LogFormat, StripeSettings};
 use crate::edge::client::EdgeClient;
-use crate::edge::peers::ClockPeers;
-use crate::http::{self, CONNECTIONS_MAX, Connections, RESERVE_MAX, Readiness, Requests, Streams, Timeouts};
+use crate::http::{self, CONNECTIONS_MAX, Connections, RESERVE_MAX, Site, Timeouts};
 use crate::jobs::webhooks::{self, Resolver, Sender};
 use crate::jobs::{
     audit, clock_offset, forget, key_expiry, month_close, policy_push, policy_turn, stream_age, stripe,
@@ -75,14 +74,15 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     if let Some(peers) = app.test_clock.clone() {
         jobs.spawn(clock_offset::run(app.store.clone(), app.clock.clone(), peers, address));
     }
-    let (stop, watched) = (stop_signal()?, app.clone());
+    let timeouts = Timeouts::default();
+    let site = Site::new(app.clone(), timeouts);
+    let (stop, stopping) = (stop_signal()?, site.clone());
     let stop = async move {
         stop.await;
-        // Live streams have no end of their own.
-        watched.streams.end();
+        stopping.end_streams();
     };
     let connections = Connections { all: connections()?, address: config.address_connections };
-    http::serve(listener, http::router(app.clone()), app.timeouts, connections, stop).await;
+    http::serve(listener, http::router(site), timeouts, connections, stop).await;
     jobs.shutdown().await;
     app.store.close().await;
     tracing::info!("meter has stopped");
@@ -123,32 +123,35 @@ fn prepare(config: &Config) -> anyhow::Result<()> {
 
 /// All that answers calls, for a server and for a command that works on the books alike.
 pub(super) fn app(config: &Config, store: &Store, clock: &Clock, basis: &Basis) -> anyhow::Result<App> {
-    let peers = || ClockPeers::new(config).map_err(anyhow::Error::msg);
+    let peers = || config.clock_peers().map_err(anyhow::Error::msg);
+    let metrics = Metrics::default();
     Ok(App::new(Parts {
         intake: Intake::start(store, clock),
-        timeouts: Timeouts::default(),
-        readiness: Readiness::default(),
-        streams: Streams::default(),
-        requests: Requests::default(),
-        metrics: Metrics::default(),
+        stripe: account(config, store, clock, &metrics)?,
+        metrics,
         signing_keys: config.signing_keys.clone(),
         webhooks: config.webhooks(),
         store: store.clone(),
         clock: clock.clone(),
         basis: basis.clone(),
         key_secrets: config.key_secrets.clone().unwrap_or_else(KeySecrets::none),
-        stripe: account(config, store, clock)?,
         test_clock: config.test.then(peers).transpose()?,
     }))
 }
 
 /// Our account at Stripe, where the operator has set one.
-fn account(config: &Config, store: &Store, clock: &Clock) -> anyhow::Result<Option<Account>> {
+fn account(
+    config: &Config,
+    store: &Store,
+    clock: &Clock,
+    metrics: &Metrics,
+) -> anyhow::Result<Option<Account>> {
     let Some(settings) = config.stripe.clone() else { return Ok(None) };
     let api = Stripe::new(&settings.key, settings.base.as_deref()).map_err(anyhow::Error::msg)?;
     let inbox = Inbox::start(store.clone(), clock.clone());
     let StripeSettings { secrets, return_urls, automatic_tax, .. } = settings;
-    Ok(Some(Account { api, secrets, return_urls, automatic_tax, inbox }))
+    let (store, clock, metrics) = (store.clone(), clock.clone(), metrics.clone());
+    Ok(Some(Account { api, secrets, return_urls, automatic_tax, inbox, store, clock, metrics }))
 }
 
 /// Writes log lines to standard error, in the form that is configured.

@@ -1,19 +1,63 @@
 //! The HTTP client towards the edge. It follows no redirects and never skips a certificate's check.
 
+use std::fmt;
 use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::{Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 
-use crate::config::EdgeUrl;
-use crate::edge::outbound::Outbound;
+use super::outbound::Outbound;
 
 /// How long the edge may take: its homes each make one durable write.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The edge answers a push with a few bytes; nothing longer is read.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
+
+/// Where the edge is; only its scheme and authority are configured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EdgeUrl(Uri);
+
+impl EdgeUrl {
+    /// Reads `http://host:port` or `https://host`.
+    ///
+    /// # Errors
+    /// Says what is accepted.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        // Not repeated: somebody may have put a password into it.
+        let refused = || "accepted is a URL without path such as http://127.0.0.1:8787".to_owned();
+        let uri: Uri = text.parse().map_err(|_| refused())?;
+        let scheme = uri.scheme_str().ok_or_else(refused)?;
+        let plain = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
+            && uri.path_and_query().is_none_or(|path| path.as_str() == "/");
+        if plain && (scheme == "http" || scheme == "https") { Ok(Self(uri)) } else { Err(refused()) }
+    }
+
+    /// The address of `path` at the edge.
+    ///
+    /// # Errors
+    /// When `path` is no path.
+    pub fn join(&self, path: &str) -> Result<Uri, axum::http::Error> {
+        let mut uri = Uri::builder().path_and_query(path);
+        if let (Some(scheme), Some(authority)) = (self.0.scheme(), self.0.authority()) {
+            uri = uri.scheme(scheme.clone()).authority(authority.clone());
+        }
+        uri.build()
+    }
+
+    /// Whether TLS is needed.
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        self.0.scheme_str() == Some("https")
+    }
+}
+
+impl fmt::Display for EdgeUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// A client that keeps its connections.
 #[derive(Debug, Clone)]

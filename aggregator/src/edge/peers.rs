@@ -4,8 +4,7 @@ use axum::http::StatusCode;
 use shared::moved::Moved;
 use shared::sign::SigningKeys;
 
-use crate::config::Config;
-use crate::edge::client::EdgeClient;
+use super::client::{EdgeClient, EdgeUrl};
 
 /// The path at the edge that is told.
 const EDGE_PATH: &str = "/internal/clock";
@@ -21,14 +20,13 @@ pub struct ClockPeers {
 }
 
 impl ClockPeers {
-    /// Those that the configuration names.
+    /// The edge, told under these keys, and the simulated Stripe where there is one.
     ///
     /// # Errors
     /// When TLS is needed and the machine has no trusted certificates.
-    pub fn new(config: &Config) -> Result<Self, String> {
-        let edge = EdgeClient::new(config.edge_url.clone())?;
-        let stripe = config.fake_stripe.clone().map(EdgeClient::new).transpose()?;
-        Ok(Self { edge: Some((edge, config.signing_keys.clone())), stripe })
+    pub fn new(edge: EdgeUrl, keys: SigningKeys, stripe: Option<EdgeUrl>) -> Result<Self, String> {
+        let stripe = stripe.map(EdgeClient::new).transpose()?;
+        Ok(Self { edge: Some((EdgeClient::new(edge)?, keys)), stripe })
     }
 
     /// Tells each how far the clock is ahead in all, and who could not be told and why. Telling again changes

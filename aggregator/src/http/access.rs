@@ -17,6 +17,7 @@ use crate::access::token::TokenHash;
 use crate::access::trail::Actor;
 use crate::access::{Permission, Scope};
 use crate::app::App;
+use crate::http::site::Site;
 use crate::projects::project::Project;
 use crate::store::Token;
 
@@ -29,21 +30,21 @@ pub(crate) struct Commanded(pub(crate) Actor);
 #[derive(Debug)]
 pub(super) struct Caller(pub(super) Token);
 
-impl FromRequestParts<App> for Caller {
+impl FromRequestParts<Site> for Caller {
     type Rejection = Failure;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
+    async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, Failure> {
         if let Some(Commanded(actor)) = parts.extensions.get().cloned() {
             let id = actor.name().to_owned();
             parts.extensions.insert(actor);
-            let created = app.clock.now();
+            let created = site.app.clock.now();
             return Ok(Self(Token { id, scope: Scope::Operator, member: None, created, revoked: None }));
         }
         let mut values = parts.headers.get_all(header::AUTHORIZATION).iter();
         let (Some(value), None) = (values.next(), values.next()) else { return Err(Failure::unauthorized()) };
         let text = value.to_str().ok().and_then(bearer).ok_or_else(Failure::unauthorized)?;
         let hash = TokenHash::of_client_text(text).ok_or_else(Failure::unauthorized)?;
-        let token = app.store.active_token(&hash).await?.ok_or_else(Failure::unauthorized)?;
+        let token = site.app.store.active_token(&hash).await?.ok_or_else(Failure::unauthorized)?;
         // What the call changes is changed on behalf of this token: `Call` finds it here.
         parts.extensions.insert(Actor::token(&token.id, &token.scope));
         Ok(Self(token))
@@ -92,11 +93,11 @@ impl Caller {
 #[derive(Debug)]
 pub(super) struct Operator(pub(super) Token);
 
-impl FromRequestParts<App> for Operator {
+impl FromRequestParts<Site> for Operator {
     type Rejection = Failure;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
-        let Caller(token) = Caller::from_request_parts(parts, app).await?;
+    async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, Failure> {
+        let Caller(token) = Caller::from_request_parts(parts, site).await?;
         match token.scope {
             Scope::Operator => Ok(Self(token)),
             Scope::Project { .. } => Err(Failure::forbidden(token.scope.role_name())),
@@ -152,13 +153,13 @@ impl Right for Operate {
     const PERMISSION: Permission = Permission::Operate;
 }
 
-impl<P: Right> FromRequestParts<App> for Permitted<P> {
+impl<P: Right> FromRequestParts<Site> for Permitted<P> {
     type Rejection = Failure;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
-        let caller = Caller::from_request_parts(parts, app).await?;
-        let id = path_parameter(parts, app, "project").await.ok_or_else(Failure::project_unknown)?;
-        let project = caller.project(app, &id, P::PERMISSION).await?;
+    async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, Failure> {
+        let caller = Caller::from_request_parts(parts, site).await?;
+        let id = path_parameter(parts, site, "project").await.ok_or_else(Failure::project_unknown)?;
+        let project = caller.project(&site.app, &id, P::PERMISSION).await?;
         Ok(Self { project, token: caller.0, permission: PhantomData })
     }
 }
@@ -167,16 +168,16 @@ impl<P: Right> FromRequestParts<App> for Permitted<P> {
 #[derive(Debug)]
 pub(super) struct NamedInPath(pub(super) String);
 
-impl FromRequestParts<App> for NamedInPath {
+impl FromRequestParts<Site> for NamedInPath {
     type Rejection = Failure;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
+    async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, Failure> {
         // A name that is not text names nothing; the handler says what was not found.
-        Ok(Self(path_parameter(parts, app, "name").await.unwrap_or_default()))
+        Ok(Self(path_parameter(parts, site, "name").await.unwrap_or_default()))
     }
 }
 
-async fn path_parameter(parts: &mut Parts, app: &App, name: &str) -> Option<String> {
-    let parameters = RawPathParams::from_request_parts(parts, app).await.ok()?;
+async fn path_parameter(parts: &mut Parts, site: &Site, name: &str) -> Option<String> {
+    let parameters = RawPathParams::from_request_parts(parts, site).await.ok()?;
     parameters.iter().find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
 }

@@ -14,14 +14,15 @@ use shared::problem::ErrorCode;
 
 use super::failure::Failure;
 use super::field::Field;
-use crate::app::App;
+use super::server::Timeouts;
+use super::site::Site;
 
 /// The largest body of an administrator's call; they are a few hundred bytes.
 pub(crate) const JSON_BYTES_MAX: usize = 64 * 1024;
 
 /// Reads a body of at most `bytes_max` within the time that bodies may take.
 pub(crate) async fn read(
-    app: &App,
+    timeouts: Timeouts,
     headers: &HeaderMap,
     body: Body,
     bytes_max: usize,
@@ -37,7 +38,7 @@ pub(crate) async fn read(
     if declared.is_some_and(|declared| declared > bytes_max) {
         return Err(too_large());
     }
-    match tokio::time::timeout(app.timeouts.body, Limited::new(body, bytes_max).collect()).await {
+    match tokio::time::timeout(timeouts.body, Limited::new(body, bytes_max).collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
         Ok(Err(_)) => {
@@ -45,7 +46,7 @@ pub(crate) async fn read(
         }
         Err(_) => {
             let detail =
-                format!("The body did not arrive within {} s. Send it again.", app.timeouts.body.as_secs());
+                format!("The body did not arrive within {} s. Send it again.", timeouts.body.as_secs());
             Err(Failure::new(ErrorCode::RequestTimeout, detail))
         }
     }
@@ -78,13 +79,13 @@ pub(crate) fn require_json(headers: &HeaderMap) -> Result<(), Failure> {
 #[derive(Debug)]
 pub(crate) struct Fields(BTreeMap<String, Value>);
 
-impl FromRequest<App> for Fields {
+impl FromRequest<Site> for Fields {
     type Rejection = Failure;
 
-    async fn from_request(request: Request, app: &App) -> Result<Self, Failure> {
+    async fn from_request(request: Request, site: &Site) -> Result<Self, Failure> {
         let (head, body) = request.into_parts();
         require_json(&head.headers)?;
-        Self::parse(&read(app, &head.headers, body, JSON_BYTES_MAX).await?)
+        Self::parse(&read(site.timeouts, &head.headers, body, JSON_BYTES_MAX).await?)
     }
 }
 

@@ -31,6 +31,7 @@ use shared::problem::ErrorCode;
 use super::body::{self, Fields, JSON_BYTES_MAX};
 use super::failure::Failure;
 use super::retry;
+use super::site::Site;
 use crate::access::trail::Actor;
 use crate::app::App;
 use crate::idempotency::{Answer, KEY_CHARS_MAX, Once, is_key};
@@ -51,12 +52,12 @@ pub(crate) struct Call {
     actor: Actor,
 }
 
-impl FromRequest<App> for Call {
+impl FromRequest<Site> for Call {
     type Rejection = Failure;
 
-    async fn from_request(request: Request, app: &App) -> Result<Self, Failure> {
+    async fn from_request(request: Request, site: &Site) -> Result<Self, Failure> {
         let (head, body) = request.into_parts();
-        let body = body::read(app, &head.headers, body, JSON_BYTES_MAX).await?;
+        let body = body::read(site.timeouts, &head.headers, body, JSON_BYTES_MAX).await?;
         retry::keep_body(&head, &body);
         let key = key(&head.headers)?;
         let once = key.map(|key| once(&head, &key, &body));

@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 
 use super::failure::Failure;
 use super::route::{Route, Who};
+use super::site::Site;
 use crate::app::App;
 
 /// How long one answer of the store stands: each question costs a durable write, and anybody may ask.
@@ -21,7 +22,7 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The store's last answer.
 #[derive(Debug, Default)]
-pub struct Readiness(Mutex<Option<(Timestamp, bool)>>);
+pub(super) struct Readiness(Mutex<Option<(Timestamp, bool)>>);
 
 impl Readiness {
     async fn is_ready(&self, app: &App) -> bool {
@@ -71,8 +72,8 @@ pub(super) async fn alive() -> impl IntoResponse {
 }
 
 /// `GET /readyz`: the store takes writes.
-pub(super) async fn ready(extract::State(app): extract::State<App>) -> Result<impl IntoResponse, Failure> {
-    if app.readiness.is_ready(&app).await {
+pub(super) async fn ready(extract::State(site): extract::State<Site>) -> Result<impl IntoResponse, Failure> {
+    if site.readiness.is_ready(&site.app).await {
         Ok(axum::Json(State { status: "ready" }))
     } else {
         Err(Failure::not_ready())

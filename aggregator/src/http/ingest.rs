@@ -15,6 +15,7 @@ use super::failure::Failure;
 use super::field::Field;
 use super::places::Place;
 use super::route::{Route, Who};
+use super::site::Site;
 use crate::app::App;
 use crate::projects::book::Book;
 use crate::store::Asking;
@@ -49,9 +50,10 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 /// Merges a flush and answers with its receipt and the current policy.
-pub(super) async fn flush(State(app): State<App>, request: Request) -> Result<Json<FlushAck>, Failure> {
+pub(super) async fn flush(State(site): State<Site>, request: Request) -> Result<Json<FlushAck>, Failure> {
     let (head, body) = request.into_parts();
-    let flush = authenticated(&app, &head, body).await?;
+    let app = &site.app;
+    let flush = authenticated(&site, &head, body).await?;
     let life = Flush { cells: Vec::new(), denied: Vec::new(), ..flush.clone() };
     let merged = app.intake.merge(flush).await?.ok_or_else(Failure::project_unknown)?;
     app.metrics.ingested(merged.cells, merged.doubted);
@@ -63,7 +65,7 @@ pub(super) async fn flush(State(app): State<App>, request: Request) -> Result<Js
             "implausible cells were quarantined and not merged"
         );
     }
-    let lives = lives(&app, life, &merged.book).await?;
+    let lives = lives(app, life, &merged.book).await?;
     let policy = app.signed_policy(&merged.book, merged.keys).map_err(|error| Failure::internal(&error))?;
     Ok(Json(FlushAck { watermark: merged.watermark, policy, merged: lives }))
 }
@@ -79,23 +81,23 @@ async fn lives(app: &App, life: Flush, book: &Book) -> Result<Vec<Merged>, Failu
     Ok(app.store.merged_lives(&asking, now).await?)
 }
 
-async fn authenticated(app: &App, head: &Parts, body: Body) -> Result<Flush, Failure> {
+async fn authenticated(site: &Site, head: &Parts, body: Body) -> Result<Flush, Failure> {
     let mut signatures = head.headers.get_all(SIGNATURE_HEADER).iter();
     let (Some(signature), None) = (signatures.next(), signatures.next()) else {
         return Err(refused(SignatureError::Rejected));
     };
     let signature = signature.to_str().map_err(|_| refused(SignatureError::Rejected))?;
     // Whoever names no key of ours is refused before anything of the body is held.
-    if !shared::sign::names_key(signature, &app.signing_keys, Purpose::Edge) {
+    if !shared::sign::names_key(signature, &site.app.signing_keys, Purpose::Edge) {
         return Err(refused(SignatureError::Rejected));
     }
     let place = head.extensions.get::<Place>();
     let reading = place.map(|place| place.read_body().ok_or_else(too_many)).transpose()?;
-    let body = body::read(app, &head.headers, body, FLUSH_BYTES_MAX).await?;
+    let body = body::read(site.timeouts, &head.headers, body, FLUSH_BYTES_MAX).await?;
     drop(reading);
     let path = head.uri.path_and_query().map_or("", |path| path.as_str());
     Signed { method: head.method.as_str(), path, body: &body }
-        .verify(signature, &app.signing_keys, Purpose::Edge, app.clock.now())
+        .verify(signature, &site.app.signing_keys, Purpose::Edge, site.app.clock.now())
         .map_err(refused)?;
     if let Some(place) = place {
         place.take_for_ours();

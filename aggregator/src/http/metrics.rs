@@ -4,18 +4,17 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 
-use crate::app::App;
+use super::failure::Failure;
+use super::site::Site;
 
-/// The media type of Prometheus' text format.
-const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// The media type of OpenMetrics, which is Prometheus' text format with counters that say so.
+pub(super) const MEDIA_TYPE: &str = "application/openmetrics-text";
+
+const WITH_VERSION: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Shows the numbers.
-pub(super) async fn show(State(app): State<App>) -> impl IntoResponse {
-    let streams = format!(
-        "# HELP meter_live_streams Live streams that are open.\n\
-         # TYPE meter_live_streams gauge\nmeter_live_streams {}\n",
-        app.streams.open()
-    );
-    let text = [app.metrics.to_text(), streams, app.requests.to_text()].concat();
-    ([(header::CONTENT_TYPE, TEXT_FORMAT)], text)
+pub(super) async fn show(State(site): State<Site>) -> Result<impl IntoResponse, Failure> {
+    site.app.metrics.streaming(site.open_streams());
+    let text = site.app.metrics.to_text().map_err(|error| Failure::internal(&error))?;
+    Ok(([(header::CONTENT_TYPE, WITH_VERSION)], text))
 }

@@ -10,8 +10,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use shared::problem::ErrorCode;
 
 use super::field::Field;
+use super::site::Site;
 use crate::access::{Permission, Role};
-use crate::app::App;
 
 /// Who may call an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,14 +89,14 @@ pub struct Route {
     pub answers: Vec<Answer>,
     /// Refusals beyond those that follow from the rest of the row.
     pub refusals: Vec<ErrorCode>,
-    handler: MethodRouter<App>,
+    handler: MethodRouter<Site>,
 }
 
 impl Route {
     fn new(
         (method, path, who): (Method, &'static str, Who),
         summary: &'static str,
-        handler: MethodRouter<App>,
+        handler: MethodRouter<Site>,
     ) -> Self {
         Self {
             method,
@@ -112,7 +112,7 @@ impl Route {
     }
 
     /// An endpoint that shows something and changes nothing.
-    pub(super) fn get<H: Handler<T, App>, T: 'static>(
+    pub(super) fn get<H: Handler<T, Site>, T: 'static>(
         path: &'static str,
         who: Who,
         summary: &'static str,
@@ -122,7 +122,7 @@ impl Route {
     }
 
     /// An endpoint that makes or does something.
-    pub(super) fn post<H: Handler<T, App>, T: 'static>(
+    pub(super) fn post<H: Handler<T, Site>, T: 'static>(
         path: &'static str,
         who: Who,
         summary: &'static str,
@@ -132,7 +132,7 @@ impl Route {
     }
 
     /// An endpoint that sets something.
-    pub(super) fn put<H: Handler<T, App>, T: 'static>(
+    pub(super) fn put<H: Handler<T, Site>, T: 'static>(
         path: &'static str,
         who: Who,
         summary: &'static str,
@@ -142,7 +142,7 @@ impl Route {
     }
 
     /// An endpoint that changes parts of something.
-    pub(super) fn patch<H: Handler<T, App>, T: 'static>(
+    pub(super) fn patch<H: Handler<T, Site>, T: 'static>(
         path: &'static str,
         who: Who,
         summary: &'static str,
@@ -152,7 +152,7 @@ impl Route {
     }
 
     /// An endpoint that ends something.
-    pub(super) fn delete<H: Handler<T, App>, T: 'static>(
+    pub(super) fn delete<H: Handler<T, Site>, T: 'static>(
         path: &'static str,
         who: Who,
         summary: &'static str,
@@ -193,7 +193,7 @@ impl Route {
     }
 
     /// The handler, for the router.
-    pub(super) fn handler(&self) -> MethodRouter<App> {
+    pub(super) fn handler(&self) -> MethodRouter<Site> {
         self.handler.clone()
     }
 

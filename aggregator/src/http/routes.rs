@@ -8,11 +8,11 @@ use shared::problem::ErrorCode;
 
 use super::failure::Failure;
 use super::route::{Route, Who};
+use super::site::Site;
 use super::{
     admin, billing, health, ingest, invoices, limits, metrics, openapi, pages, requests, retry, start,
     streams, stripe, usage, webhooks,
 };
-use crate::app::App;
 
 /// Every endpoint, in the order of the modules that have them.
 #[must_use]
@@ -20,8 +20,8 @@ pub fn routes() -> Vec<Route> {
     let own = vec![
         Route::get("/metrics", Who::Anyone, "Show metrics", metrics::show).answers_text(
             200,
-            "This process's numbers in Prometheus' text format",
-            "text/plain",
+            "This process's numbers in the text format of OpenMetrics",
+            metrics::MEDIA_TYPE,
         ),
         Route::get("/openapi.json", Who::Anyone, "Show the interface", openapi::show)
             .answers::<AnyObject>(200, "This document"),
@@ -48,7 +48,7 @@ pub fn routes() -> Vec<Route> {
 }
 
 /// The router of every endpoint, with problems for all that is none.
-pub fn router(app: App) -> Router {
+pub fn router(site: Site) -> Router {
     routes()
         .into_iter()
         .fold(Router::new(), |router, route| router.route(route.path, route.handler()))
@@ -65,7 +65,7 @@ pub fn router(app: App) -> Router {
             )
         })
         .layer(axum::middleware::from_fn(retry::run))
-        .layer(axum::middleware::from_fn_with_state(app.clone(), requests::count))
+        .layer(axum::middleware::from_fn_with_state(site.clone(), requests::count))
         .layer(axum::middleware::from_fn(limits::keep))
-        .with_state(app)
+        .with_state(site)
 }

@@ -23,6 +23,7 @@ use super::failure::Failure;
 use super::field::{Field, Number, PROJECT};
 use super::query::Query;
 use super::route::{Route, Who};
+use super::site::Site;
 use crate::access::Permission;
 use crate::app::App;
 use crate::store::{Shown, StoreError};
@@ -72,10 +73,10 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 /// How many streams there are, and whether they have to end.
-#[derive(Debug)]
-pub struct Streams {
+#[derive(Debug, Clone)]
+pub(super) struct Streams {
     open: Arc<Mutex<Open>>,
-    ending: watch::Sender<bool>,
+    ending: Arc<watch::Sender<bool>>,
 }
 
 /// How many streams are open: of each project and of each token, where there are any.
@@ -132,19 +133,19 @@ fn leave<K: Ord>(open: &mut BTreeMap<K, usize>, key: &K) {
 
 impl Default for Streams {
     fn default() -> Self {
-        Self { open: Arc::default(), ending: watch::Sender::new(false) }
+        Self { open: Arc::default(), ending: Arc::new(watch::Sender::new(false)) }
     }
 }
 
 impl Streams {
     /// Ends every stream, and those that begin later: the process stops.
-    pub fn end(&self) {
+    pub(super) fn end(&self) {
         self.ending.send_replace(true);
     }
 
     /// How many are open.
     #[must_use]
-    pub fn open(&self) -> usize {
+    pub(super) fn open(&self) -> usize {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).all()
     }
 
@@ -167,7 +168,7 @@ impl Streams {
 /// Shows a project's events.
 async fn watch(
     caller: Caller,
-    State(app): State<App>,
+    State(site): State<Site>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Failure> {
@@ -180,12 +181,12 @@ async fn watch(
             (None, Some(_)) => Some(query.required("after", AFTER, event_number)?),
             (None, None) => None,
         };
-    let project = caller.named_project(&app, &query, Permission::Read).await?;
-    let place = app.streams.enter(&project.id, &caller.0.id)?;
-    let newest = app.store.newest_shown(&project.id).await?;
-    let now = app.clock.now();
+    let project = caller.named_project(&site.app, &query, Permission::Read).await?;
+    let place = site.streams.enter(&project.id, &caller.0.id)?;
+    let newest = site.app.store.newest_shown(&project.id).await?;
+    let now = site.app.clock.now();
     let watcher = Watcher {
-        ending: app.streams.ending.subscribe(),
+        ending: site.streams.ending.subscribe(),
         after: after.unwrap_or(newest),
         project: project.id,
         token: caller.0.id,
@@ -194,7 +195,7 @@ async fn watch(
             .retry(Duration::from_millis(RETRY_MS))]),
         began: now,
         checked: now,
-        app,
+        app: site.app,
         _place: place,
     };
     let events = stream::unfold(watcher, |mut watcher| async move {

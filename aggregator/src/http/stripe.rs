@@ -16,6 +16,7 @@ use super::failure::Failure;
 use super::field::{Field, PROJECT};
 use super::query::Query;
 use super::route::{Route, Who};
+use super::site::Site;
 use crate::access::Permission;
 use crate::app::App;
 use crate::ledger::terms::Interval;
@@ -84,7 +85,7 @@ pub(super) async fn buy(
     let wish = wish(account, &call)?;
     call.answered(&app).await?;
     let good = wish.good;
-    let sold = checkout::checkout(&app, account, &project.id, &wish).await.map_err(refused)?;
+    let sold = checkout::checkout(account, &project.id, &wish).await.map_err(refused)?;
     tracing::info!(project.id = %project.id, token.id = caller.0.id, good = %good, "checkout begun");
     call.begin_in(&app, &project.id).await?.answer(StatusCode::OK, &sold).await
 }
@@ -136,20 +137,21 @@ pub(super) async fn portal(
         Some(url) if account.return_urls.permit(url) => url.to_owned(),
         Some(url) => return Err(Failure::field("return_url", url, RETURN_URL)),
     };
-    let portal = checkout::portal(&app, account, &project.id, &back).await.map_err(refused)?;
+    let portal = checkout::portal(account, &project.id, &back).await.map_err(refused)?;
     tracing::info!(project.id = %project.id, token.id = caller.0.id, "portal opened");
     Ok(Json(portal))
 }
 
 /// `POST /api/v1/stripe/webhook`: acknowledged once the delivery is durable, processed afterwards.
-pub(super) async fn deliver(State(app): State<App>, request: Request) -> Result<Json<Received>, Failure> {
-    let account = account(&app)?;
+pub(super) async fn deliver(State(site): State<Site>, request: Request) -> Result<Json<Received>, Failure> {
+    let app = &site.app;
+    let account = account(app)?;
     let (head, body) = request.into_parts();
     let mut signatures = head.headers.get_all(SIGNATURE_HEADER).iter();
     let (Some(signature), None) = (signatures.next(), signatures.next()) else {
         return Err(unverified(Unverified::Malformed));
     };
-    let body = body::read(&app, &head.headers, body, DELIVERY_BYTES_MAX).await?;
+    let body = body::read(site.timeouts, &head.headers, body, DELIVERY_BYTES_MAX).await?;
     account.secrets.verify(signature.as_bytes(), &body, app.clock.now()).map_err(unverified)?;
     let envelope = Envelope::parse(&body)
         .map_err(|error| Failure::new(ErrorCode::MalformedJson, format!("{error}.")))?;

@@ -89,7 +89,7 @@ async fn due(app: &App, in_flight: &BTreeSet<String>) -> Result<Vec<Event>, Stor
 async fn process(app: App, event: Event) -> String {
     let id = event.envelope.id.clone();
     let Some(account) = app.stripe.as_ref() else { return id };
-    let noted = match sync::event(&app, account, &event.envelope).await {
+    let noted = match sync::event(account, &event.envelope).await {
         Ok(None) => Ok(()),
         Ok(Some(outcome)) => app.store.event_done(&id, &outcome).await,
         Err(error) if error.is_passing() => {
@@ -122,7 +122,7 @@ async fn process(app: App, event: Event) -> String {
 pub async fn chores(app: &App, account: &Account) -> Result<(), StoreError> {
     let now = app.clock.now();
     for project in app.store.due_top_ups(now, CHORES_MAX).await? {
-        if let Err(error) = charge::begin(app, account, &project).await {
+        if let Err(error) = charge::begin(account, &project).await {
             tracing::warn!(project.id = %project, error = %error, "an automatic top-up waits");
         }
     }
@@ -156,8 +156,8 @@ async fn look_after(app: &App, account: &Account, order: Order) -> Result<(), St
     }
     let (id, project) = (order.id.clone(), order.project.clone());
     let result = match order.session {
-        Some(_) => sync::order(app, account, &order, None).await.map_err(checkout::BuyError::from),
-        None => checkout::resume(app, account, order).await.map(drop),
+        Some(_) => sync::order(account, &order, None).await.map_err(checkout::BuyError::from),
+        None => checkout::resume(account, order).await.map(drop),
     };
     if let Err(error) = result {
         tracing::warn!(project.id = %project, order.id = %id, error = %error, "an order waits");
@@ -168,7 +168,7 @@ async fn look_after(app: &App, account: &Account, order: Order) -> Result<(), St
 /// Moves an automatic top-up on as far as it goes now.
 async fn have_paid(app: &App, account: &Account, order: Order) -> Result<(), StoreError> {
     let (id, project) = (order.id.clone(), order.project.clone());
-    let wait_ms = match charge::step(app, account, order).await {
+    let wait_ms = match charge::step(account, order).await {
         Ok(()) => ORDER_LOOK_MS,
         Err(error) => {
             tracing::warn!(project.id = %project, order.id = %id, error = %error, "an automatic top-up waits");
@@ -180,7 +180,7 @@ async fn have_paid(app: &App, account: &Account, order: Order) -> Result<(), Sto
 
 /// Moves a bill on as far as it goes now.
 async fn advance(app: &App, account: &Account, intent: Intent) -> Result<(), StoreError> {
-    let error = match collect::step(app, account, intent.clone()).await {
+    let error = match collect::step(account, intent.clone()).await {
         Ok(()) => return Ok(()),
         Err(error) => error,
     };
@@ -189,7 +189,7 @@ async fn advance(app: &App, account: &Account, intent: Intent) -> Result<(), Sto
         let due = app.clock.now().plus_ms(BACKOFF_MS_MIN.saturating_mul(4));
         return app.store.intent_failed(&intent, &error.to_string(), due).await;
     }
-    match collect::hold(app, &intent, error.to_string()).await {
+    match collect::hold(account, &intent, error.to_string()).await {
         Err(SyncError::Store(error)) => Err(error),
         Ok(()) | Err(SyncError::Call(_) | SyncError::Parked(_) | SyncError::Overtaken) => Ok(()),
     }

@@ -104,7 +104,7 @@ async fn payments(app: &App, account: &Account) -> Result<Vec<String>, SyncError
         let name = &order.id;
         // Settling again changes nothing where nothing was missed.
         if order.session.is_some() && sync::is_unfinished(&order) {
-            sync::order(app, account, &order, None).await?;
+            sync::order(account, &order, None).await?;
         }
         let book = app.store.book(&order.project).await?;
         let lot = book.as_ref().and_then(|book| Some(book.ledger.lot(order.lot(book)?).ok()?.clone()));
@@ -137,7 +137,7 @@ async fn invoices(app: &App, account: &Account) -> Result<Vec<String>, SyncError
     let mut findings = Vec::new();
     let mut months: BTreeMap<(ProjectId, Period), Vec<&str>> = BTreeMap::new();
     for intent in &ours {
-        findings.extend(compare(app, account, intent).await?);
+        findings.extend(compare(account, intent).await?);
         let month = months.entry((intent.project.clone(), intent.period)).or_default();
         month.extend(intent.invoice.as_deref());
     }
@@ -187,13 +187,13 @@ async fn uncredited(
     }))
 }
 
-async fn compare(app: &App, account: &Account, intent: &Intent) -> Result<Option<String>, SyncError> {
+async fn compare(account: &Account, intent: &Intent) -> Result<Option<String>, SyncError> {
     let Some(id) = &intent.invoice else { return Ok(None) };
     let invoice = account.api.invoice(id).await?;
     match intent.step {
         BillStep::Due | BillStep::Drafted | BillStep::Lined | BillStep::Void => return Ok(None),
         BillStep::Collecting | BillStep::Overdue | BillStep::Uncollectible => {
-            sync::intent(app, account, intent, None).await?;
+            sync::intent(account, intent, None).await?;
         }
         BillStep::Paid | BillStep::Held => {}
     }

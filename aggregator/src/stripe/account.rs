@@ -1,10 +1,13 @@
-//! Our account at Stripe as the server uses it: the client, where deliveries queue, and what may be asked.
+//! Our account at Stripe as the server uses it: the client, the books that follow it, and what may be asked.
 
 use axum::http::Uri;
 
 use super::client::Stripe;
 use super::inbox::Inbox;
+use crate::clock::Clock;
+use crate::metrics::Metrics;
 use crate::payments::signature::WebhookSecrets;
+use crate::store::Store;
 
 /// The longest address that a customer is sent back to.
 const URL_CHARS_MAX: usize = 2_048;
@@ -22,6 +25,12 @@ pub struct Account {
     pub automatic_tax: bool,
     /// Where deliveries queue for the books.
     pub inbox: Inbox,
+    /// The books.
+    pub store: Store,
+    /// The clock.
+    pub clock: Clock,
+    /// Where alarms are counted.
+    pub metrics: Metrics,
 }
 
 /// Where customers may be sent back to after they paid or gave up.

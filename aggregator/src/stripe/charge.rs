@@ -11,7 +11,6 @@ use super::account::Account;
 use super::checkout::{self, BuyError};
 use super::client::CallError;
 use super::sync::{self, SyncError};
-use crate::app::App;
 use crate::payments::goods::Good;
 use crate::payments::intent::{KEY_STANDS_MS, fields, invoice_state, metadata_fields};
 use crate::payments::order::{Form, Order};
@@ -28,16 +27,16 @@ pub const KIND: &str = "auto_top_up";
 ///
 /// # Errors
 /// When Stripe or the books fail; it is looked again.
-pub async fn begin(app: &App, account: &Account, project: &ProjectId) -> Result<(), BuyError> {
-    let Some(pack) = app.store.look_at_top_up(project, app.clock.now()).await? else { return Ok(()) };
-    let (good, catalogue) = (Good::Pack(pack), app.store.newest_catalogue().await?);
-    let customer = checkout::customer(app, account, project).await?;
-    let price = sync::price(app, account, good).await?;
-    let now = app.clock.now();
+pub async fn begin(account: &Account, project: &ProjectId) -> Result<(), BuyError> {
+    let Some(pack) = account.store.look_at_top_up(project, account.clock.now()).await? else { return Ok(()) };
+    let (good, catalogue) = (Good::Pack(pack), account.store.newest_catalogue().await?);
+    let customer = checkout::customer(account, project).await?;
+    let price = sync::price(account, good).await?;
+    let now = account.clock.now();
     let mut order = checkout::draft(&catalogue, project, (&customer, &price), good, now)?;
     order.automatic = true;
     order.form = invoice_form(&order, &customer, account.automatic_tax);
-    if app.store.begin_top_up(&order, now).await? {
+    if account.store.begin_top_up(&order, now).await? {
         tracing::info!(project.id = %project, order.id = %order.id, good = %good, "automatic top-up begun");
     }
     Ok(())
@@ -47,11 +46,11 @@ pub async fn begin(app: &App, account: &Account, project: &ProjectId) -> Result<
 ///
 /// # Errors
 /// When it stays where it is, to be tried again.
-pub async fn step(app: &App, account: &Account, order: Order) -> Result<(), SyncError> {
+pub async fn step(account: &Account, order: Order) -> Result<(), SyncError> {
     let mut order = order;
     for _ in 0..CALLS_MAX {
         let Some(invoice) = order.session.clone() else {
-            match draft(app, account, order).await? {
+            match draft(account, order).await? {
                 Some(drafted) => order = drafted,
                 None => return Ok(()),
             }
@@ -59,19 +58,19 @@ pub async fn step(app: &App, account: &Account, order: Order) -> Result<(), Sync
         };
         let seen = account.api.invoice(&invoice).await?;
         match invoice_state(&seen) {
-            Some(InvoiceState::Draft) if app.store.top_up_is_wanted(&order.project).await? => {
-                complete(app, account, &order, &invoice).await?;
+            Some(InvoiceState::Draft) if account.store.top_up_is_wanted(&order.project).await? => {
+                complete(account, &order, &invoice).await?;
             }
             // Nobody pays a draft.
-            Some(InvoiceState::Draft) => return given_up(app, &order).await,
-            Some(InvoiceState::Open) if !seen.is_processing() => pay(app, account, &order, &invoice).await?,
-            Some(InvoiceState::Failed) => void(app, account, &order, &invoice).await?,
+            Some(InvoiceState::Draft) => return given_up(account, &order).await,
+            Some(InvoiceState::Open) if !seen.is_processing() => pay(account, &order, &invoice).await?,
+            Some(InvoiceState::Failed) => void(account, &order, &invoice).await?,
             Some(
                 InvoiceState::Open | InvoiceState::Paid | InvoiceState::Void | InvoiceState::Uncollectible,
             )
-            | None => return sync::order(app, account, &order, None).await,
+            | None => return sync::order(account, &order, None).await,
         }
-        let Some(now) = app.store.stripe_order(&order.id).await? else { return Ok(()) };
+        let Some(now) = account.store.stripe_order(&order.id).await? else { return Ok(()) };
         if !sync::is_unfinished(&now) {
             return Ok(());
         }
@@ -109,36 +108,36 @@ fn key(order: &Order, call: &str) -> String {
 }
 
 /// Makes the order's invoice, or finds it; `None` where the order has ended instead.
-async fn draft(app: &App, account: &Account, order: Order) -> Result<Option<Order>, SyncError> {
-    let now = app.clock.now();
-    let wanted = app.store.top_up_is_wanted(&order.project).await?;
+async fn draft(account: &Account, order: Order) -> Result<Option<Order>, SyncError> {
+    let now = account.clock.now();
+    let wanted = account.store.top_up_is_wanted(&order.project).await?;
     if !wanted || now.ms_since(order.created) >= KEY_STANDS_MS {
         if let Some(found) = look_up(account, &order).await? {
-            return Ok(app.store.order_opened(&order.id, &found.id, None).await?);
+            return Ok(account.store.order_opened(&order.id, &found.id, None).await?);
         }
         if !wanted {
-            given_up(app, &order).await?;
+            given_up(account, &order).await?;
             return Ok(None);
         }
         // What was sent so long ago may be forgotten by Stripe, and made nothing.
-        app.store.order_again(&order).await?;
-        let Some(renewed) = app.store.stripe_order(&order.id).await? else { return Ok(None) };
-        return make(app, account, renewed).await;
+        account.store.order_again(&order).await?;
+        let Some(renewed) = account.store.stripe_order(&order.id).await? else { return Ok(None) };
+        return make(account, renewed).await;
     }
-    make(app, account, order).await
+    make(account, order).await
 }
 
-async fn make(app: &App, account: &Account, order: Order) -> Result<Option<Order>, SyncError> {
+async fn make(account: &Account, order: Order) -> Result<Option<Order>, SyncError> {
     match account.api.make::<Invoice>("/invoices", &order.form, &key(&order, "invoice")).await {
-        Ok(invoice) => Ok(app.store.order_opened(&order.id, &invoice.id, None).await?),
+        Ok(invoice) => Ok(account.store.order_opened(&order.id, &invoice.id, None).await?),
         Err(error @ CallError::Broken { .. }) => {
             match look_up(account, &order).await? {
-                Some(found) => return Ok(app.store.order_opened(&order.id, &found.id, None).await?),
-                None => app.store.order_again(&order).await?,
+                Some(found) => return Ok(account.store.order_opened(&order.id, &found.id, None).await?),
+                None => account.store.order_again(&order).await?,
             }
             Err(error.into())
         }
-        Err(error) if is_final(&error) => refused(app, &order, &error).await.map(|()| None),
+        Err(error) if is_final(&error) => refused(account, &order, &error).await.map(|()| None),
         Err(error) => Err(error.into()),
     }
 }
@@ -156,13 +155,13 @@ fn is_of(invoice: &Invoice, order: &Order) -> bool {
     metadata(order).iter().all(|(name, value)| invoice.metadata.get(*name) == Some(value))
 }
 
-async fn given_up(app: &App, order: &Order) -> Result<(), SyncError> {
+async fn given_up(account: &Account, order: &Order) -> Result<(), SyncError> {
     let ended = (OrderState::Expired, "automatic top-ups were turned off before it was charged");
-    Ok(app.store.top_up_ended(order, ended, app.clock.now()).await?)
+    Ok(account.store.top_up_ended(order, ended, account.clock.now()).await?)
 }
 
 /// Puts the pack on the draft, and makes it final once it is exactly what was ordered.
-async fn complete(app: &App, account: &Account, order: &Order, id: &str) -> Result<(), SyncError> {
+async fn complete(account: &Account, order: &Order, id: &str) -> Result<(), SyncError> {
     let customer = order.customer.clone().unwrap_or_default();
     let items: Vec<InvoiceItem> = account.api.list("/invoiceitems", &[("invoice", id)]).await?;
     if items.is_empty() {
@@ -174,7 +173,7 @@ async fn complete(app: &App, account: &Account, order: &Order, id: &str) -> Resu
         ]);
         form.extend(metadata_fields(&metadata(order)));
         let made = account.api.make::<InvoiceItem>("/invoiceitems", &form, &key(order, "line")).await;
-        return done(app, order, made.map(drop)).await;
+        return done(account, order, made.map(drop)).await;
     }
     // Read after its items: another of us may have put the pack on it since it was looked at, and finished it too.
     let draft = account.api.invoice(id).await?;
@@ -183,41 +182,41 @@ async fn complete(app: &App, account: &Account, order: &Order, id: &str) -> Resu
     }
     if i128::from(draft.subtotal) != order.price.minor() {
         let why = format!("subtotal: got {}, accepted is {}", draft.subtotal, order.price.minor());
-        app.metrics.stripe_alarm();
+        account.metrics.stripe_alarm();
         tracing::error!(project.id = %order.project, order.id = %order.id, why, "an automatic top-up is held");
-        return Ok(app.store.top_up_ended(order, (OrderState::Held, &why), app.clock.now()).await?);
+        return Ok(account.store.top_up_ended(order, (OrderState::Held, &why), account.clock.now()).await?);
     }
     let form = fields(&[("auto_advance", "false")]);
     let path = format!("/invoices/{id}/finalize");
     let made = account.api.make::<Invoice>(&path, &form, &key(order, "finalize")).await;
-    done(app, order, made.map(drop)).await
+    done(account, order, made.map(drop)).await
 }
 
 /// What a call that makes something came to, where a refusal ends the order: nothing was charged.
-async fn done(app: &App, order: &Order, made: Result<(), CallError>) -> Result<(), SyncError> {
+async fn done(account: &Account, order: &Order, made: Result<(), CallError>) -> Result<(), SyncError> {
     match made {
-        Err(error) if is_final(&error) => refused(app, order, &error).await,
-        other => renewed(app, order, other).await,
+        Err(error) if is_final(&error) => refused(account, order, &error).await,
+        other => renewed(account, order, other).await,
     }
 }
 
 /// Stripe will not make what the order needs: it has failed, and nothing was charged.
-async fn refused(app: &App, order: &Order, error: &CallError) -> Result<(), SyncError> {
+async fn refused(account: &Account, order: &Order, error: &CallError) -> Result<(), SyncError> {
     tracing::error!(order.id = %order.id, error = %error, "Stripe refuses an automatic top-up");
-    Ok(app.store.top_up_ended(order, (OrderState::Failed, &reason(error)), app.clock.now()).await?)
+    Ok(account.store.top_up_ended(order, (OrderState::Failed, &reason(error)), account.clock.now()).await?)
 }
 
 /// After a failure that Stripe remembers under the key the next call goes under another; what is there by then
 /// is looked at first.
-async fn renewed(app: &App, order: &Order, made: Result<(), CallError>) -> Result<(), SyncError> {
+async fn renewed(account: &Account, order: &Order, made: Result<(), CallError>) -> Result<(), SyncError> {
     if let Err(CallError::Broken { .. }) = made {
-        app.store.order_renewed(order).await?;
+        account.store.order_renewed(order).await?;
     }
     Ok(made?)
 }
 
 /// Has the invoice paid now.
-async fn pay(app: &App, account: &Account, order: &Order, invoice: &str) -> Result<(), SyncError> {
+async fn pay(account: &Account, order: &Order, invoice: &str) -> Result<(), SyncError> {
     let path = format!("/invoices/{invoice}/pay");
     let form = fields(&[("off_session", "true")]);
     match account.api.make::<Invoice>(&path, &form, &key(order, "pay")).await {
@@ -228,11 +227,11 @@ async fn pay(app: &App, account: &Account, order: &Order, invoice: &str) -> Resu
                 return Ok(());
             }
             let method = default_method(account, order).await?;
-            app.store.top_up_declined(order, &reason(&error), method.as_deref()).await?;
+            account.store.top_up_declined(order, &reason(&error), method.as_deref()).await?;
             tracing::warn!(project.id = %order.project, order.id = %order.id, error = %error, "a top-up was declined");
-            void(app, account, order, invoice).await
+            void(account, order, invoice).await
         }
-        other => renewed(app, order, other.map(drop)).await,
+        other => renewed(account, order, other.map(drop)).await,
     }
 }
 
@@ -244,11 +243,11 @@ async fn default_method(account: &Account, order: &Order) -> Result<Option<Strin
 }
 
 /// Voids an invoice whose payment failed. It may have been paid meanwhile; what it is now counts.
-async fn void(app: &App, account: &Account, order: &Order, invoice: &str) -> Result<(), SyncError> {
+async fn void(account: &Account, order: &Order, invoice: &str) -> Result<(), SyncError> {
     let path = format!("/invoices/{invoice}/void");
     match account.api.make::<Invoice>(&path, &Form::new(), &key(order, "void")).await {
         Err(error) if is_final(&error) => Ok(()),
-        other => renewed(app, order, other.map(drop)).await,
+        other => renewed(account, order, other.map(drop)).await,
     }
 }
 

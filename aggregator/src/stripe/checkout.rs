@@ -14,7 +14,6 @@ use super::account::Account;
 use super::client::CallError;
 use super::sync;
 use super::sync_goods::{self, GoodsError, Portal};
-use crate::app::App;
 use crate::idempotency::Once;
 use crate::ledger::lots;
 use crate::payments::goods::Good;
@@ -117,41 +116,36 @@ impl From<GoodsError> for BuyError {
 ///
 /// # Errors
 /// When it cannot be bought, or Stripe cannot be asked: the same call may then be made again.
-pub async fn checkout(
-    app: &App,
-    account: &Account,
-    project: &ProjectId,
-    wish: &Wish<'_>,
-) -> Result<Checkout, BuyError> {
-    let now = app.clock.now();
-    let book = app.store.book(project).await?.ok_or(BuyError::ProjectUnknown)?;
-    let mirror = app.store.subscription_of(project).await?.filter(|mirror| mirror.plan.is_some());
-    let catalogue = app.store.newest_catalogue().await?;
+pub async fn checkout(account: &Account, project: &ProjectId, wish: &Wish<'_>) -> Result<Checkout, BuyError> {
+    let now = account.clock.now();
+    let book = account.store.book(project).await?.ok_or(BuyError::ProjectUnknown)?;
+    let mirror = account.store.subscription_of(project).await?.filter(|mirror| mirror.plan.is_some());
+    let catalogue = account.store.newest_catalogue().await?;
     billable(&catalogue, &book, (wish.good, mirror.as_ref()), now)?;
-    let customer = customer(app, account, project).await?;
-    let price = sync::price(app, account, wish.good).await?;
+    let customer = customer(account, project).await?;
+    let price = sync::price(account, wish.good).await?;
     if let (Good::Plan(plan, _), Some(mirror)) = (wish.good, mirror) {
         let portal = match mirror.plan {
             Some(before) if included(&catalogue, plan) > included(&catalogue, before) => Portal::Upgrade,
             Some(_) | None => Portal::Usual,
         };
-        return change_plan(app, account, (&mirror, portal), (&customer, &price), wish).await;
+        return change_plan(account, (&mirror, portal), (&customer, &price), wish).await;
     }
     // What is being bought instead is ended first; a second round finds it ended.
     for _ in 0..TRIES {
         let mut order = draft(&catalogue, project, (&customer, &price), wish.good, now)?;
         order.form = session_form(&order, &customer, wish, account.automatic_tax);
-        match app.store.begin_order(Begin { order, call: wish.call }, now).await? {
-            Began::New(order) => return open(app, account, *order).await.map(|order| shown(&order)),
+        match account.store.begin_order(Begin { order, call: wish.call }, now).await? {
+            Began::New(order) => return open(account, *order).await.map(|order| shown(&order)),
             Began::Again(order) if order.state == OrderState::New => {
-                return open(app, account, *order).await.map(|order| shown(&order));
+                return open(account, *order).await.map(|order| shown(&order));
             }
             Began::Again(order) if order.state == OrderState::Processing => {
                 return Err(under_way());
             }
             Began::Again(order) => return Ok(shown(&order)),
             Began::KeyReused => return Err(BuyError::KeyReused),
-            Began::Other(other) => end(app, account, *other).await?,
+            Began::Other(other) => end(account, *other).await?,
         }
     }
     Err(under_way())
@@ -312,24 +306,24 @@ fn session_form(order: &Order, customer: &str, wish: &Wish<'_>, automatic_tax: b
 ///
 /// # Errors
 /// When Stripe refuses it, which ends the order, or its outcome is unknown: then it may be opened again.
-pub async fn open(app: &App, account: &Account, mut order: Order) -> Result<Order, BuyError> {
+pub async fn open(account: &Account, mut order: Order) -> Result<Order, BuyError> {
     let mut error = CallError::Unknown("it was not sent".to_owned());
     for _ in 0..TRIES {
-        let now = app.clock.now();
+        let now = account.clock.now();
         let forgotten = now.ms_since(order.created) >= KEY_STANDS_MS;
         if forgotten || matches!(error, CallError::Broken { .. }) {
             if let Some(session) = look_up(account, &order).await? {
-                return opened(app, order, &session).await;
+                return opened(account, order, &session).await;
             }
-            app.store.order_again(&order).await?;
+            account.store.order_again(&order).await?;
             order.attempt = order.attempt.saturating_add(1);
         }
         let key = format!("pm:checkout:{}:{}", order.id, order.attempt);
         match account.api.make::<Session>("/checkout/sessions", &order.form, &key).await {
-            Ok(session) => return opened(app, order, &session).await,
+            Ok(session) => return opened(account, order, &session).await,
             Err(refused @ CallError::Refused { .. }) => {
                 tracing::error!(order.id = %order.id, error = %refused, "Stripe refuses an order");
-                app.store.order_ended(&order.id, OrderState::Failed, &refused.to_string()).await?;
+                account.store.order_ended(&order.id, OrderState::Failed, &refused.to_string()).await?;
                 return Err(refused.into());
             }
             Err(passing) => error = passing,
@@ -338,8 +332,8 @@ pub async fn open(app: &App, account: &Account, mut order: Order) -> Result<Orde
     Err(error.into())
 }
 
-async fn opened(app: &App, order: Order, session: &Session) -> Result<Order, BuyError> {
-    let opened = app.store.order_opened(&order.id, &session.id, session.url.as_deref()).await?;
+async fn opened(account: &Account, order: Order, session: &Session) -> Result<Order, BuyError> {
+    let opened = account.store.order_opened(&order.id, &session.id, session.url.as_deref()).await?;
     Ok(opened.unwrap_or(order))
 }
 
@@ -357,27 +351,27 @@ async fn look_up(account: &Account, order: &Order) -> Result<Option<Session>, Ca
 ///
 /// # Errors
 /// When Stripe cannot be asked.
-pub async fn resume(app: &App, account: &Account, order: Order) -> Result<Option<Order>, BuyError> {
-    if app.clock.now() < order.expires {
-        return open(app, account, order).await.map(Some);
+pub async fn resume(account: &Account, order: Order) -> Result<Option<Order>, BuyError> {
+    if account.clock.now() < order.expires {
+        return open(account, order).await.map(Some);
     }
     match look_up(account, &order).await? {
-        Some(session) => opened(app, order, &session).await.map(Some),
+        Some(session) => opened(account, order, &session).await.map(Some),
         None => {
-            app.store.order_ended(&order.id, OrderState::Expired, "it never reached Stripe").await?;
+            account.store.order_ended(&order.id, OrderState::Expired, "it never reached Stripe").await?;
             Ok(None)
         }
     }
 }
 
 /// Ends a plan's order so that another can be made. What was paid meanwhile counts.
-async fn end(app: &App, account: &Account, order: Order) -> Result<(), BuyError> {
+async fn end(account: &Account, order: Order) -> Result<(), BuyError> {
     if order.state == OrderState::Processing {
         return Err(under_way());
     }
     let order = match order.session {
         Some(_) => Some(order),
-        None => resume(app, account, order).await?,
+        None => resume(account, order).await?,
     };
     let Some((order, session)) = order.and_then(|order| order.session.clone().map(|id| (order, id))) else {
         return Ok(());
@@ -388,29 +382,29 @@ async fn end(app: &App, account: &Account, order: Order) -> Result<(), BuyError>
         Ok(_) | Err(CallError::Refused { .. }) => {}
         Err(error) => return Err(error.into()),
     }
-    Ok(sync::order(app, account, &order, None).await?)
+    Ok(sync::order(account, &order, None).await?)
 }
 
 /// The project's customer at Stripe, made where there is none.
 ///
 /// # Errors
 /// When Stripe cannot be asked.
-pub async fn customer(app: &App, account: &Account, project: &ProjectId) -> Result<String, BuyError> {
+pub async fn customer(account: &Account, project: &ProjectId) -> Result<String, BuyError> {
     let mut error = CallError::Unknown("it was not sent".to_owned());
     for _ in 0..TRIES {
-        let now = app.clock.now();
-        let row = app.store.stripe_customer(project, now).await?;
+        let now = account.clock.now();
+        let row = account.store.stripe_customer(project, now).await?;
         if let Some(customer) = row.customer {
             return Ok(customer);
         }
         if now.ms_since(row.created) >= KEY_STANDS_MS || matches!(error, CallError::Broken { .. }) {
             if let Some(found) = look_up_customer(account, &row).await? {
-                app.store.stripe_customer_made(project, &found).await?;
+                account.store.stripe_customer_made(project, &found).await?;
                 continue;
             }
-            app.store.stripe_customer_again(&row).await?;
+            account.store.stripe_customer_again(&row).await?;
         }
-        let row = app.store.stripe_customer(project, now).await?;
+        let row = account.store.stripe_customer(project, now).await?;
         let form = fields(&[
             ("name", project.as_str()),
             ("description", "a project of Palveron"),
@@ -418,12 +412,12 @@ pub async fn customer(app: &App, account: &Account, project: &ProjectId) -> Resu
         ]);
         let key = format!("pm:customer:{project}:{}", row.attempt);
         match account.api.make::<Customer>("/customers", &form, &key).await {
-            Ok(made) => app.store.stripe_customer_made(project, &made.id).await?,
+            Ok(made) => account.store.stripe_customer_made(project, &made.id).await?,
             Err(refused @ CallError::Refused { .. }) => return Err(refused.into()),
             Err(passing) => error = passing,
         }
     }
-    let row = app.store.stripe_customer(project, app.clock.now()).await?;
+    let row = account.store.stripe_customer(project, account.clock.now()).await?;
     row.customer.ok_or(BuyError::Stripe(error))
 }
 
@@ -441,7 +435,6 @@ async fn look_up_customer(account: &Account, row: &StripeCustomer) -> Result<Opt
 /// A link to the portal's page where a change of a live subscription is confirmed: Checkout would sell a
 /// second one.
 async fn change_plan(
-    app: &App,
     account: &Account,
     (mirror, portal): (&Mirror, Portal),
     (customer, price): (&str, &str),
@@ -449,9 +442,9 @@ async fn change_plan(
 ) -> Result<Checkout, BuyError> {
     let configuration = match portal {
         Portal::Upgrade => {
-            Some(sync_goods::upgrade_portal(&account.api, &app.store, &wish.cancel_url).await?)
+            Some(sync_goods::upgrade_portal(&account.api, &account.store, &wish.cancel_url).await?)
         }
-        Portal::Usual => app.store.stripe_setting(portal.setting()).await?,
+        Portal::Usual => account.store.stripe_setting(portal.setting()).await?,
     };
     let mut form = portal_form(customer, &wish.cancel_url, configuration);
     let update = "flow_data[subscription_update_confirm]";
@@ -468,7 +461,7 @@ async fn change_plan(
     Ok(Checkout {
         id: session.id,
         url: Some(session.url),
-        expires_at: app.clock.now().plus_ms(PORTAL_MS).to_string(),
+        expires_at: account.clock.now().plus_ms(PORTAL_MS).to_string(),
         state: OrderState::Open.as_str(),
     })
 }
@@ -490,22 +483,21 @@ fn portal_form(customer: &str, return_url: &str, configuration: Option<String>) 
 /// # Errors
 /// When the project has nothing to pay, or Stripe cannot be asked.
 pub async fn portal(
-    app: &App,
     account: &Account,
     project: &ProjectId,
     return_url: &str,
 ) -> Result<PortalLink, BuyError> {
-    let book = app.store.book(project).await?.ok_or(BuyError::ProjectUnknown)?;
-    let known = app.store.find_stripe_customer(project).await?.is_some_and(|row| row.customer.is_some());
-    let plan = book.ledger.timeline().subscribed_at(app.clock.now()).plan;
+    let book = account.store.book(project).await?.ok_or(BuyError::ProjectUnknown)?;
+    let known = account.store.find_stripe_customer(project).await?.is_some_and(|row| row.customer.is_some());
+    let plan = book.ledger.timeline().subscribed_at(account.clock.now()).plan;
     if !known && !matches!(plan, Plan::Pro | Plan::Business) {
         let why =
             format!("The plan {plan} is not paid by card or debit here, so there is nothing to manage.");
         return Err(BuyError::NotBillable(why));
     }
-    let customer = customer(app, account, project).await?;
-    let configuration = app.store.stripe_setting(Portal::Usual.setting()).await?;
+    let customer = customer(account, project).await?;
+    let configuration = account.store.stripe_setting(Portal::Usual.setting()).await?;
     let form = portal_form(&customer, return_url, configuration);
     let session: PortalSession = account.api.set("/billing_portal/sessions", &form).await?;
-    Ok(PortalLink { url: session.url, expires_at: app.clock.now().plus_ms(PORTAL_MS).to_string() })
+    Ok(PortalLink { url: session.url, expires_at: account.clock.now().plus_ms(PORTAL_MS).to_string() })
 }

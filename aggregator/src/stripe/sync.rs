@@ -11,7 +11,6 @@ use shared::time::Period;
 use super::account::Account;
 use super::charge;
 use super::client::CallError;
-use crate::app::App;
 use crate::payments::event::Envelope;
 use crate::payments::goods::Good;
 use crate::payments::intent::Intent;
@@ -70,11 +69,11 @@ const NOT_OURS: &str = "it is about nothing of ours";
 ///
 /// # Errors
 /// When it could not be settled; the event then stays.
-pub async fn event(app: &App, account: &Account, event: &Envelope) -> Result<Unsettled, SyncError> {
+pub async fn event(account: &Account, event: &Envelope) -> Result<Unsettled, SyncError> {
     if let Some(livemode) = event.livemode
         && livemode != account.api.livemode()
     {
-        app.metrics.stripe_alarm();
+        account.metrics.stripe_alarm();
         tracing::error!(stripe.event = %event.id, livemode, "an event of Stripe's other mode was delivered");
         return Ok(ignored("it is of the other mode"));
     }
@@ -83,12 +82,12 @@ pub async fn event(app: &App, account: &Account, event: &Envelope) -> Result<Uns
     };
     let found = match what {
         Concern::Nothing => return Ok(ignored("events of this type change nothing")),
-        Concern::Session => session(app, account, event, object).await,
-        Concern::Subscription => subscription(app, account, event, object).await,
-        Concern::Schedule => schedule(app, account, event, object).await,
-        Concern::Invoice => invoice(app, account, event, object).await,
-        Concern::Payment(by) => payment(app, account, event, (by, object)).await,
-        Concern::Customer => customer(app, account, object).await,
+        Concern::Session => session(account, event, object).await,
+        Concern::Subscription => subscription(account, event, object).await,
+        Concern::Schedule => schedule(account, event, object).await,
+        Concern::Invoice => invoice(account, event, object).await,
+        Concern::Payment(by) => payment(account, event, (by, object)).await,
+        Concern::Customer => customer(account, object).await,
     };
     match found {
         Err(SyncError::Call(error)) if error.is_missing() => Ok(ignored("the object is gone at Stripe")),
@@ -96,10 +95,10 @@ pub async fn event(app: &App, account: &Account, event: &Envelope) -> Result<Uns
     }
 }
 
-async fn session(app: &App, account: &Account, event: &Envelope, id: &str) -> Result<Unsettled, SyncError> {
+async fn session(account: &Account, event: &Envelope, id: &str) -> Result<Unsettled, SyncError> {
     let session: Session = account.api.get(&format!("/checkout/sessions/{id}"), &[]).await?;
     let Some(name) = session.metadata.get("palveron_order") else { return Ok(ignored(NOT_OURS)) };
-    let Some(found) = app.store.stripe_order(name).await? else {
+    let Some(found) = account.store.stripe_order(name).await? else {
         return match session.payment_status.as_str() {
             "paid" => {
                 Err(SyncError::Parked(format!("money came for the order {name}, which we do not have")))
@@ -109,39 +108,34 @@ async fn session(app: &App, account: &Account, event: &Envelope, id: &str) -> Re
     };
     let found = match found.session {
         // The event was faster than the answer to our own call.
-        None => app.store.order_opened(name, id, session.url.as_deref()).await?.unwrap_or(found),
+        None => account.store.order_opened(name, id, session.url.as_deref()).await?.unwrap_or(found),
         Some(_) => found,
     };
     if let (Good::Plan(..), Some(_)) = (found.good, &session.subscription) {
-        order(app, account, &found, None).await?;
-        subscriptions(app, account, &found.project, Some(&event.id)).await?;
+        order(account, &found, None).await?;
+        subscriptions(account, &found.project, Some(&event.id)).await?;
     } else {
-        order(app, account, &found, Some(&event.id)).await?;
+        order(account, &found, Some(&event.id)).await?;
     }
     Ok(None)
 }
 
-async fn subscription(
-    app: &App,
-    account: &Account,
-    event: &Envelope,
-    id: &str,
-) -> Result<Unsettled, SyncError> {
+async fn subscription(account: &Account, event: &Envelope, id: &str) -> Result<Unsettled, SyncError> {
     let subscription: Subscription = account.api.get(&format!("/subscriptions/{id}"), &[]).await?;
-    let Some(project) = app.store.project_of_customer(subscription.customer.id()).await? else {
+    let Some(project) = account.store.project_of_customer(subscription.customer.id()).await? else {
         return orphan(&subscription.metadata, &format!("the subscription {id}"));
     };
-    subscriptions(app, account, &project, Some(&event.id)).await?;
+    subscriptions(account, &project, Some(&event.id)).await?;
     Ok(None)
 }
 
 /// A schedule may change without its subscription, which shows only that there is one.
-async fn schedule(app: &App, account: &Account, event: &Envelope, id: &str) -> Result<Unsettled, SyncError> {
+async fn schedule(account: &Account, event: &Envelope, id: &str) -> Result<Unsettled, SyncError> {
     let schedule = account.api.schedule(id).await?;
-    let Some(project) = app.store.project_of_customer(schedule.customer.id()).await? else {
+    let Some(project) = account.store.project_of_customer(schedule.customer.id()).await? else {
         return Ok(ignored(NOT_OURS));
     };
-    subscriptions(app, account, &project, Some(&event.id)).await?;
+    subscriptions(account, &project, Some(&event.id)).await?;
     Ok(None)
 }
 
@@ -155,23 +149,23 @@ fn orphan(metadata: &BTreeMap<String, String>, what: &str) -> Result<Unsettled, 
     }
 }
 
-async fn invoice(app: &App, account: &Account, event: &Envelope, id: &str) -> Result<Unsettled, SyncError> {
+async fn invoice(account: &Account, event: &Envelope, id: &str) -> Result<Unsettled, SyncError> {
     let invoice = account.api.invoice(id).await?;
     match invoice.metadata.get("palveron_kind").map(String::as_str) {
         Some("overage") => {
-            let Some(found) = intent_of(app, &invoice).await? else {
+            let Some(found) = intent_of(account, &invoice).await? else {
                 return orphan(&invoice.metadata, &format!("the invoice {id}"));
             };
-            intent(app, account, &found, Some(&event.id)).await?;
+            intent(account, &found, Some(&event.id)).await?;
             return Ok(None);
         }
-        Some(charge::KIND) => return top_up(app, account, event, &invoice).await,
+        Some(charge::KIND) => return top_up(account, event, &invoice).await,
         Some(_) | None => {}
     }
     let customer = invoice.customer.as_ref().map_or("", Reference::id);
-    match (invoice.subscription(), app.store.project_of_customer(customer).await?) {
+    match (invoice.subscription(), account.store.project_of_customer(customer).await?) {
         (Some(_), Some(project)) => {
-            subscriptions(app, account, &project, Some(&event.id)).await?;
+            subscriptions(account, &project, Some(&event.id)).await?;
             Ok(None)
         }
         (Some(_), None) => orphan(&invoice.metadata, &format!("the invoice {id}")),
@@ -181,39 +175,33 @@ async fn invoice(app: &App, account: &Account, event: &Envelope, id: &str) -> Re
 }
 
 /// The invoice of an automatic top-up.
-async fn top_up(
-    app: &App,
-    account: &Account,
-    event: &Envelope,
-    invoice: &Invoice,
-) -> Result<Unsettled, SyncError> {
+async fn top_up(account: &Account, event: &Envelope, invoice: &Invoice) -> Result<Unsettled, SyncError> {
     let name = invoice.metadata.get("palveron_order").map_or("", String::as_str);
-    let Some(found) = app.store.stripe_order(name).await? else {
+    let Some(found) = account.store.stripe_order(name).await? else {
         return orphan(&invoice.metadata, &format!("the invoice {}", invoice.id));
     };
     let found = match found.session {
         // The event was faster than the answer to our own call.
-        None => app.store.order_opened(name, &invoice.id, None).await?.unwrap_or(found),
+        None => account.store.order_opened(name, &invoice.id, None).await?.unwrap_or(found),
         Some(_) => found,
     };
-    order(app, account, &found, Some(&event.id)).await?;
+    order(account, &found, Some(&event.id)).await?;
     // A debit that came back leaves an invoice that is to be voided.
-    app.store.order_due(name, app.clock.now()).await?;
+    account.store.order_due(name, account.clock.now()).await?;
     Ok(None)
 }
 
-async fn intent_of(app: &App, invoice: &Invoice) -> Result<Option<Intent>, StoreError> {
+async fn intent_of(account: &Account, invoice: &Invoice) -> Result<Option<Intent>, StoreError> {
     let text = |name: &str| invoice.metadata.get(name).map_or("", String::as_str);
     let project = ProjectId::parse(text("palveron_project")).ok();
     let period = Period::parse(text("palveron_period"));
     let (Some(project), Some(period), Ok(number)) = (project, period, text("palveron_number").parse()) else {
         return Ok(None);
     };
-    app.store.intent(&project, period, number).await
+    account.store.intent(&project, period, number).await
 }
 
 async fn payment(
-    app: &App,
     account: &Account,
     event: &Envelope,
     (by, id): (PaymentObject, &str),
@@ -230,7 +218,7 @@ async fn payment(
         }
     };
     let Some(payment) = payment.as_ref().map(Reference::id) else { return Ok(ignored(NOT_OURS)) };
-    let found = match app.store.order_of_payment(payment).await? {
+    let found = match account.store.order_of_payment(payment).await? {
         Some(order) => order,
         // It may have come before we have seen the session as paid.
         None => {
@@ -238,7 +226,7 @@ async fn payment(
             let Some(name) = seen.metadata.get("palveron_order") else {
                 return Ok(ignored("it is of a subscription or an invoice, where Stripe keeps the account"));
             };
-            let Some(order) = app.store.stripe_order(name).await? else {
+            let Some(order) = account.store.stripe_order(name).await? else {
                 return orphan(&seen.metadata, &format!("the payment {payment}"));
             };
             order
@@ -246,38 +234,38 @@ async fn payment(
     };
     let found = match found.session {
         Some(_) => found,
-        None => with_session(app, account, found, payment).await?,
+        None => with_session(account, found, payment).await?,
     };
-    order(app, account, &found, Some(&event.id)).await?;
+    order(account, &found, Some(&event.id)).await?;
     Ok(None)
 }
 
 /// An order whose session we have not heard of, with the session that its payment belongs to.
-async fn with_session(app: &App, account: &Account, order: Order, payment: &str) -> Result<Order, SyncError> {
+async fn with_session(account: &Account, order: Order, payment: &str) -> Result<Order, SyncError> {
     let sessions: Page<Session> =
         account.api.get("/checkout/sessions", &[("payment_intent", payment)]).await?;
     let Some(session) = sessions.data.first() else { return Ok(order) };
-    let opened = app.store.order_opened(&order.id, &session.id, session.url.as_deref()).await?;
+    let opened = account.store.order_opened(&order.id, &session.id, session.url.as_deref()).await?;
     Ok(opened.unwrap_or(order))
 }
 
-async fn customer(app: &App, account: &Account, id: &str) -> Result<Unsettled, SyncError> {
-    let Some(project) = app.store.project_of_customer(id).await? else { return Ok(ignored(NOT_OURS)) };
+async fn customer(account: &Account, id: &str) -> Result<Unsettled, SyncError> {
+    let Some(project) = account.store.project_of_customer(id).await? else { return Ok(ignored(NOT_OURS)) };
     let seen = match account.api.get::<Customer>(&format!("/customers/{id}"), &[]).await {
         Ok(customer) => Some(customer).filter(|customer| !customer.deleted),
         Err(error) if error.is_missing() => None,
         Err(error) => return Err(error.into()),
     };
     if let Some(customer) = seen {
-        app.store.charges_to(&project, customer.default_method()).await?;
+        account.store.charges_to(&project, customer.default_method()).await?;
         let Some(method) = customer.default_method() else { return Ok(ignored("it pays with nothing")) };
-        if app.store.top_up_pays_with(&project, method, app.clock.now()).await? {
+        if account.store.top_up_pays_with(&project, method, account.clock.now()).await? {
             tracing::info!(project.id = %project, "automatic top-ups go on with another payment method");
         }
         return Ok(Some(Outcome { state: EventState::Applied, note: None }));
     }
-    app.store.stripe_customer_deleted(id).await?;
-    app.metrics.stripe_alarm();
+    account.store.stripe_customer_deleted(id).await?;
+    account.metrics.stripe_alarm();
     tracing::error!(project.id = %project, "the project's customer was deleted at Stripe");
     Ok(Some(Outcome { state: EventState::Applied, note: Some("the customer was deleted".to_owned()) }))
 }
@@ -286,31 +274,26 @@ async fn customer(app: &App, account: &Account, id: &str) -> Result<Unsettled, S
 ///
 /// # Errors
 /// When it could not be settled.
-pub async fn order(
-    app: &App,
-    account: &Account,
-    order: &Order,
-    event: Option<&str>,
-) -> Result<(), SyncError> {
+pub async fn order(account: &Account, order: &Order, event: Option<&str>) -> Result<(), SyncError> {
     let session = order.session.as_deref().ok_or_else(|| {
         SyncError::Parked(format!("the order {} has no session at Stripe that we know of", order.id))
     })?;
     for _ in 0..ROUNDS_MAX {
-        let settled = settled_so_far(app, &order.project).await?;
+        let settled = settled_so_far(account, &order.project).await?;
         let seen = if order.automatic {
             account.api.top_up_seen(session).await?
         } else {
             account.api.order_seen(session).await?
         };
-        let turn = turn(app, account, &order.project, settled, event);
-        match app.store.settle_order(turn, &order.id, &seen).await? {
+        let turn = turn(account, &order.project, settled, event);
+        match account.store.settle_order(turn, &order.id, &seen).await? {
             Settled::Overtaken => {}
             Settled::Gone => return Err(SyncError::Parked(format!("the order {} is gone", order.id))),
             Settled::Done(alarm) => {
-                told(app, &order.project, alarm);
+                told(account, &order.project, alarm);
                 let paid = seen.payment.filter(|payment| payment.status == "succeeded");
                 if let Some(method) = paid.and_then(|payment| payment.payment_method) {
-                    app.store.stripe_paid_with(&order.project, method.id()).await?;
+                    account.store.stripe_paid_with(&order.project, method.id()).await?;
                 }
                 return Ok(());
             }
@@ -324,29 +307,28 @@ pub async fn order(
 /// # Errors
 /// When it could not be settled.
 pub async fn subscriptions(
-    app: &App,
     account: &Account,
     project: &ProjectId,
     event: Option<&str>,
 ) -> Result<(), SyncError> {
     for _ in 0..ROUNDS_MAX {
-        let row = app.store.find_stripe_customer(project).await?;
+        let row = account.store.find_stripe_customer(project).await?;
         let Some((settled, customer)) = row.and_then(|row| row.customer.map(|id| (row.settled, id))) else {
             return Err(SyncError::Parked(format!("the project {project} has no customer at Stripe")));
         };
         let found = account.api.subscriptions_of(&customer).await?;
-        let goods = goods(app, account, &found).await?;
+        let goods = goods(account, &found).await?;
         let seen = account.api.subscriptions_seen(found, &goods).await?;
-        let turn = turn(app, account, project, settled, event);
-        match app.store.settle_subscriptions(turn, &seen).await? {
+        let turn = turn(account, project, settled, event);
+        match account.store.settle_subscriptions(turn, &seen).await? {
             Settled::Overtaken => {}
             Settled::Gone => return Err(SyncError::Parked(format!("the project {project} is gone"))),
             Settled::Done(alarm) => {
-                told(app, project, alarm);
+                told(account, project, alarm);
                 let live = seen.iter().filter(|one| one.paid && one.subscription.status == "active");
                 let method = live.filter_map(|one| one.subscription.default_payment_method.as_ref()).next();
                 if let Some(method) = method {
-                    app.store.stripe_paid_with(project, method.id()).await?;
+                    account.store.stripe_paid_with(project, method.id()).await?;
                 }
                 return Ok(());
             }
@@ -359,25 +341,20 @@ pub async fn subscriptions(
 ///
 /// # Errors
 /// When it could not be settled.
-pub async fn intent(
-    app: &App,
-    account: &Account,
-    intent: &Intent,
-    event: Option<&str>,
-) -> Result<(), SyncError> {
+pub async fn intent(account: &Account, intent: &Intent, event: Option<&str>) -> Result<(), SyncError> {
     let invoice = intent.invoice.as_deref().ok_or_else(|| {
         // The event was faster than the answer to our own call, which will be sent again and find it.
         SyncError::Call(CallError::Busy { status: 409 })
     })?;
     for _ in 0..ROUNDS_MAX {
-        let settled = settled_so_far(app, &intent.project).await?;
+        let settled = settled_so_far(account, &intent.project).await?;
         let seen = account.api.invoice(invoice).await?;
-        let turn = turn(app, account, &intent.project, settled, event);
-        match app.store.settle_intent(turn, intent, &seen).await? {
+        let turn = turn(account, &intent.project, settled, event);
+        match account.store.settle_intent(turn, intent, &seen).await? {
             Settled::Overtaken => {}
             Settled::Gone => return Err(SyncError::Parked("the invoice intent is gone".to_owned())),
             Settled::Done(alarm) => {
-                told(app, &intent.project, alarm);
+                told(account, &intent.project, alarm);
                 return Ok(());
             }
         }
@@ -385,33 +362,26 @@ pub async fn intent(
     Err(SyncError::Overtaken)
 }
 
-async fn settled_so_far(app: &App, project: &ProjectId) -> Result<u64, StoreError> {
-    let row = app.store.stripe_customer(project, app.clock.now()).await?;
+async fn settled_so_far(account: &Account, project: &ProjectId) -> Result<u64, StoreError> {
+    let row = account.store.stripe_customer(project, account.clock.now()).await?;
     Ok(row.settled)
 }
 
-fn turn<'a>(
-    app: &'a App,
-    account: &Account,
-    project: &'a ProjectId,
-    settled: u64,
-    event: Option<&'a str>,
-) -> Turn<'a> {
-    let (livemode, now) = (account.api.livemode(), app.clock.now());
+fn turn<'a>(account: &Account, project: &'a ProjectId, settled: u64, event: Option<&'a str>) -> Turn<'a> {
+    let (livemode, now) = (account.api.livemode(), account.clock.now());
     Turn { project, settled, event, livemode, now }
 }
 
 /// Tells the operator what settling came to, where a person has to look.
-fn told(app: &App, project: &ProjectId, alarm: Option<String>) {
+fn told(account: &Account, project: &ProjectId, alarm: Option<String>) {
     if let Some(alarm) = alarm {
-        app.metrics.stripe_alarm();
+        account.metrics.stripe_alarm();
         tracing::error!(project.id = %project, alarm, "a payment at Stripe needs a person");
     }
 }
 
 /// The goods of the prices that subscriptions have and will have, as far as we know them.
 async fn goods(
-    app: &App,
     account: &Account,
     subscriptions: &[(Subscription, Option<Schedule>)],
 ) -> Result<BTreeMap<String, Good>, SyncError> {
@@ -421,9 +391,9 @@ async fn goods(
         items.map(|item| item.price.id.as_str()).chain(phases.map(|(_, price)| price)).collect();
     let mut goods = BTreeMap::new();
     for id in prices {
-        let good = match app.store.good_of_price(id).await? {
+        let good = match account.store.good_of_price(id).await? {
             Some(good) => Some(good),
-            None => learned(app, &account.api.price(id).await?).await?,
+            None => learned(account, &account.api.price(id).await?).await?,
         };
         goods.extend(good.map(|good| (id.to_owned(), good)));
     }
@@ -431,12 +401,12 @@ async fn goods(
 }
 
 /// The good of a price that was made by an earlier catalogue of ours; such prices say so themselves.
-async fn learned(app: &App, price: &Price) -> Result<Option<Good>, StoreError> {
+async fn learned(account: &Account, price: &Price) -> Result<Option<Good>, StoreError> {
     let key = price.metadata.get("palveron_good").or(price.lookup_key.as_ref());
     let good = key.and_then(|key| Good::parse(key).or_else(|| Good::of_lookup_key(key)));
     let amount = price.unit_amount.and_then(|amount| u64::try_from(amount).ok());
     let (Some(good), Some(amount)) = (good, amount) else { return Ok(None) };
-    app.store.keep_price(&StripePrice { id: price.id.clone(), good, amount }, false).await?;
+    account.store.keep_price(&StripePrice { id: price.id.clone(), good, amount }, false).await?;
     Ok(Some(good))
 }
 
@@ -444,10 +414,10 @@ async fn learned(app: &App, price: &Price) -> Result<Option<Good>, StoreError> {
 ///
 /// # Errors
 /// When Stripe has none that fits, or cannot be asked.
-pub async fn price(app: &App, account: &Account, good: Good) -> Result<String, SyncError> {
-    let catalogue = app.store.newest_catalogue().await?;
+pub async fn price(account: &Account, good: Good) -> Result<String, SyncError> {
+    let catalogue = account.store.newest_catalogue().await?;
     let wanted = good.price(&catalogue).and_then(|price| u64::try_from(price.minor()).ok());
-    if let Some(price) = app.store.price_of(good).await?
+    if let Some(price) = account.store.price_of(good).await?
         && Some(price.amount) == wanted
     {
         return Ok(price.id);
@@ -457,12 +427,12 @@ pub async fn price(app: &App, account: &Account, good: Good) -> Result<String, S
         account.api.get("/prices", &[("lookup_keys[]", key.as_str()), ("active", "true")]).await?;
     let fits = |price: &&Price| good.check(price, &catalogue, account.api.livemode()).is_ok();
     let Some(price) = found.data.iter().find(fits) else {
-        app.metrics.stripe_alarm();
+        account.metrics.stripe_alarm();
         tracing::error!(good = %good, "Stripe has no price for it that fits the catalogue; run `meter stripe sync`");
         return Err(SyncError::Parked(format!("{good} is not on sale at present.")));
     };
     let amount = wanted.unwrap_or_default();
-    app.store.keep_price(&StripePrice { id: price.id.clone(), good, amount }, true).await?;
+    account.store.keep_price(&StripePrice { id: price.id.clone(), good, amount }, true).await?;
     Ok(price.id.clone())
 }
 

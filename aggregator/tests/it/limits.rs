@@ -139,9 +139,15 @@ async fn every_number_of_metrics_is_documented_and_every_documented_one_is_there
         let ours = words.filter(|word| word.starts_with("meter_") && !word.starts_with("meter_edge_"));
         ours.map(str::to_owned).collect()
     };
+    let suffix = |kind: &str| match kind {
+        "counter" => "_total",
+        "info" => "_info",
+        _ => "",
+    };
     let shown: std::collections::BTreeSet<String> = text
         .lines()
-        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next().map(str::to_owned))
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
+        .map(|(name, kind)| format!("{name}{}", suffix(kind)))
         .collect();
     let document = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operations.md");
     let documented = names(&std::fs::read_to_string(document).unwrap());
@@ -149,6 +155,9 @@ async fn every_number_of_metrics_is_documented_and_every_documented_one_is_there
     for line in [
         r#"meter_http_requests_total{method="GET",route="none",status="404"} 1"#,
         r#"meter_http_requests_total{method="other",route="/healthz",status="405"} 1"#,
+        r#"meter_http_request_seconds_count{method="other",route="/healthz"} 1"#,
+        r#"meter_http_request_seconds_bucket{le="10.0",method="GET",route="none"} 1"#,
+        &format!("meter_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION")),
     ] {
         assert!(text.contains(line), "{line}: {text}");
     }

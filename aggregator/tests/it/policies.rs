@@ -2,8 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use aggregator::config::EdgeUrl;
-use aggregator::edge::client::EdgeClient;
+use aggregator::edge::client::{EdgeClient, EdgeUrl};
 use aggregator::http::{self, Connections, Timeouts};
 use aggregator::jobs::{policy_push, policy_turn};
 use aggregator::projects::project::{ProjectChange, Setting};

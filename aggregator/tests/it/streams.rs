@@ -144,14 +144,14 @@ async fn streams_end_when_the_process_stops_and_when_the_token_is_revoked() {
     let mut stopped = Watcher::new(&meter, &token, "", &[]).await;
     gone.until(": watching").await;
     stopped.until(": watching").await;
-    assert_eq!(meter.app.streams.open(), 2);
+    assert_eq!(meter.site.open_streams(), 2);
     meter.app.store.revoke_token(&id, meter.app.clock.now()).await.unwrap().unwrap();
     meter.app.clock.set(meter.app.clock.now().plus_ms(10_000));
     gone.end().await;
     count(&meter, "demo", 1).await;
     stopped.until("usage.counted").await;
     assert!(!gone.text.contains("usage.counted"));
-    meter.app.streams.end();
+    meter.site.end_streams();
     meter.stop();
     stopped.end().await;
     tokio::time::timeout(Duration::from_secs(5), &mut meter.server).await.unwrap().unwrap();
@@ -187,5 +187,5 @@ async fn nobody_takes_the_streams_of_others() {
         assert!(refused.header("retry-after").is_some());
     }
     drop(open);
-    crate::support::until("the places are free again", async || meter.app.streams.open() == 0).await;
+    crate::support::until("the places are free again", async || meter.site.open_streams() == 0).await;
 }

@@ -17,12 +17,15 @@ const SECRET: &str = "whsec_test";
 
 /// A meter with an account at a Stripe that nobody answers for: deliveries are taken in all the same.
 async fn meter() -> Meter {
-    Meter::start_taking_payments(Clock::manual(noon()), |store, clock| Account {
+    Meter::start_taking_payments(Clock::manual(noon()), |store, clock, metrics| Account {
         api: Stripe::new(&SecretKey::parse("sk_test_x").unwrap(), Some("http://127.0.0.1:1")).unwrap(),
         secrets: WebhookSecrets::parse(SECRET).unwrap(),
         return_urls: ReturnUrls::parse("http://127.0.0.1:8080/").unwrap(),
         automatic_tax: true,
         inbox: Inbox::start(store.clone(), clock.clone()),
+        store: store.clone(),
+        clock: clock.clone(),
+        metrics,
     })
     .await
 }

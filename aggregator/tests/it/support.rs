@@ -9,7 +9,7 @@ use aggregator::access::token::TokenText;
 use aggregator::access::{Role, Scope};
 use aggregator::app::{App, Parts};
 use aggregator::clock::Clock;
-use aggregator::http::{self, Connections, Readiness, Requests, Streams, Timeouts};
+use aggregator::http::{self, Connections, Site, Timeouts};
 use aggregator::metrics::Metrics;
 use aggregator::projects::policy::Basis;
 use aggregator::projects::project::{NewProject, Setting};
@@ -112,6 +112,7 @@ pub(crate) fn basis() -> Basis {
 /// A running aggregator.
 pub(crate) struct Meter {
     pub(crate) app: App,
+    pub(crate) site: Site,
     pub(crate) address: SocketAddr,
     pub(crate) folder: Folder,
     stop: Option<oneshot::Sender<()>>,
@@ -135,7 +136,7 @@ impl Meter {
 
     async fn start_as(folder: Folder, clock: Clock, timeouts: Timeouts, webhooks: Settings) -> Self {
         let parts = (folder, clock, timeouts, Connections::default(), basis());
-        Self::start_parts(parts, webhooks, |_, _| None).await
+        Self::start_parts(parts, webhooks, |_, _, _| None).await
     }
 
     /// A meter that all come to from one address.
@@ -146,32 +147,34 @@ impl Meter {
 
     pub(crate) async fn start_connected(timeouts: Timeouts, connections: Connections) -> Self {
         let parts = (Folder::new(), Clock::manual(noon()), timeouts, connections, basis());
-        Self::start_parts(parts, webhooks(), |_, _| None).await
+        Self::start_parts(parts, webhooks(), |_, _, _| None).await
     }
 
     /// A meter whose policies are compiled from this.
     pub(crate) async fn start_on(basis: Basis) -> Self {
         let (timeouts, connections) = (Timeouts::default(), Connections::default());
         let parts = (Folder::new(), Clock::manual(noon()), timeouts, connections, basis);
-        Self::start_parts(parts, webhooks(), |_, _| None).await
+        Self::start_parts(parts, webhooks(), |_, _, _| None).await
     }
 
     /// Starts with an account at Stripe.
     pub(crate) async fn start_taking_payments(
         clock: Clock,
-        account: impl FnOnce(&Store, &Clock) -> Account,
+        account: impl FnOnce(&Store, &Clock, Metrics) -> Account,
     ) -> Self {
         let parts = (Folder::new(), clock, Timeouts::default(), Connections::default(), basis());
-        Self::start_parts(parts, webhooks(), |store, clock| Some(account(store, clock))).await
+        Self::start_parts(parts, webhooks(), |store, clock, metrics| Some(account(store, clock, metrics)))
+            .await
     }
 
     async fn start_parts(
         (folder, clock, timeouts, connections, basis): (Folder, Clock, Timeouts, Connections, Basis),
         webhooks: Settings,
-        account: impl FnOnce(&Store, &Clock) -> Option<Account>,
+        account: impl FnOnce(&Store, &Clock, Metrics) -> Option<Account>,
     ) -> Self {
         let store = Store::open(&folder.database(), WhenMissing::Create).await.unwrap();
-        let stripe = account(&store, &clock);
+        let metrics = Metrics::default();
+        let stripe = account(&store, &clock, metrics.clone());
         let app = App::new(Parts {
             intake: Intake::start(&store, &clock),
             store,
@@ -180,25 +183,22 @@ impl Meter {
             key_secrets: KeySecrets::parse(&format!("1:{SECRET_KEYS}")).unwrap(),
             signing_keys: signing_keys(),
             webhooks,
-            timeouts,
-            readiness: Readiness::default(),
             test_clock: Some(aggregator::edge::peers::ClockPeers::default()),
-            streams: Streams::default(),
-            requests: Requests::default(),
-            metrics: Metrics::default(),
+            metrics,
             stripe,
         });
+        let site = Site::new(app.clone(), timeouts);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let server = tokio::spawn(http::serve(
             listener,
-            http::router(app.clone()),
+            http::router(site.clone()),
             timeouts,
             connections,
             async move { drop(stopped.await) },
         ));
-        Self { app, address, folder, stop: Some(stop), server }
+        Self { app, site, address, folder, stop: Some(stop), server }
     }
 
     /// Tells the server to stop; requests that were begun go on.

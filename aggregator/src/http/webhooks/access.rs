@@ -7,11 +7,11 @@ use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 
 use crate::access::Permission;
-use crate::app::App;
 use crate::http::access::Caller;
 use crate::http::failure::Failure;
 use crate::http::field::{Field, PROJECT};
 use crate::http::query::Query;
+use crate::http::site::Site;
 use crate::projects::project::Project;
 use crate::store::Token;
 
@@ -66,14 +66,14 @@ pub(crate) struct OnWebhook<C> {
     call: PhantomData<C>,
 }
 
-impl<C: OfWebhook> FromRequestParts<App> for OnWebhook<C> {
+impl<C: OfWebhook> FromRequestParts<Site> for OnWebhook<C> {
     type Rejection = Failure;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
-        let caller = Caller::from_request_parts(parts, app).await?;
+    async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, Failure> {
+        let caller = Caller::from_request_parts(parts, site).await?;
         let query = Query::of(&parts.uri, C::QUERY)?;
-        let project = caller.named_project(app, &query, C::PERMISSION).await?;
-        let parameters = RawPathParams::from_request_parts(parts, app).await;
+        let project = caller.named_project(&site.app, &query, C::PERMISSION).await?;
+        let parameters = RawPathParams::from_request_parts(parts, site).await;
         let parameters = parameters.map_err(|_| Failure::webhook_unknown())?;
         let named = |name: &str| {
             let found = parameters.iter().find(|(key, _)| *key == name);

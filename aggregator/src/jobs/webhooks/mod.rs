@@ -15,7 +15,7 @@ pub use sender::{ATTEMPT_TIMEOUT, Resolver, Sender, Table};
 
 use crate::app::App;
 use crate::clock::Stopwatch;
-use crate::metrics::Told;
+use crate::metrics::Delivered;
 use crate::random;
 use crate::store::{Attempt, Claim, Due, Lane, StoreError};
 use crate::webhooks::endpoint::Format;
@@ -127,14 +127,14 @@ async fn deliver_next(app: &App, sender: &Sender, claim: &Claim) -> Result<Optio
     let now = app.clock.now();
     let health = app.store.record_attempt(claim, &due, &attempt, (now, now.plus_ms(CLAIM_MS))).await?;
     let arrived = matches!(attempt.outcome, Outcome::Accepted(_));
-    app.metrics.told(if arrived { Told::Arrived } else { Told::Failed });
+    app.metrics.delivered(if arrived { Delivered::Arrived } else { Delivered::Failed });
     tracing::debug!(
         project.id = %claim.project, webhook.id = claim.webhook, delivery.id = due.delivery,
         outcome = attempt.outcome.as_str(), status = attempt.outcome.status(), duration_ms = attempt.duration_ms,
         "a delivery was tried"
     );
     if let Health::Disabled { because, .. } = health {
-        app.metrics.told(Told::Disabled);
+        app.metrics.delivered(Delivered::Disabled);
         tracing::warn!(project.id = %claim.project, webhook.id = claim.webhook, reason = %because, "a webhook was disabled");
     }
     Ok(Some(arrived))

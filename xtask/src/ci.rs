@@ -75,7 +75,7 @@ fn lint() -> Result<()> {
 }
 
 fn wasm() -> Result<()> {
-    edge::build()?.ensure_small()
+    edge::build().map(drop)
 }
 
 fn all_tests() -> Result<()> {

@@ -17,7 +17,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::SystemTime;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use serde_json::Value;
 
@@ -45,8 +45,6 @@ struct Worker {
     place: &'static str,
     /// Its scripts below the repository's root, which travel without their comments.
     scripts: &'static [&'static str],
-    /// What it may weigh, packed, in KiB; what was tried and what is left is in docs/decisions.md.
-    packed_kib_max: u64,
 }
 
 /// The one that decides: each new isolate loads it.
@@ -64,7 +62,6 @@ const EDGE: Worker = Worker {
         "edge/service.js",
         "edge/testing.js",
     ],
-    packed_kib_max: 100,
 };
 
 /// The one with the homes.
@@ -80,7 +77,6 @@ const HOMES: Worker = Worker {
         "homes/objects.js",
         "homes/sub_home.js",
     ],
-    packed_kib_max: 120,
 };
 
 /// The built workers.
@@ -88,24 +84,12 @@ const HOMES: Worker = Worker {
 pub(crate) struct Bundle {
     /// The folder with their files.
     pub(crate) folder: PathBuf,
-    /// What is larger than it may be. Only whoever asks for the size is told, not whoever wants to run it.
-    too_large: Vec<String>,
 }
 
 impl Bundle {
     /// The configuration that workerd runs.
     pub(crate) fn workerd_config(&self) -> PathBuf {
         self.folder.join(CONFIG)
-    }
-
-    /// An error where a worker weighs more than it may.
-    pub(crate) fn ensure_small(&self) -> Result<()> {
-        ensure!(
-            self.too_large.is_empty(),
-            "{}: see \"What the bundle weighs\" in docs/decisions.md",
-            self.too_large.join(", ")
-        );
-        Ok(())
     }
 }
 
@@ -120,7 +104,6 @@ pub(crate) struct Options {
 /// Builds what was asked for.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let bundle = build()?;
-    bundle.ensure_small()?;
     let time = first_answer::measure(&tools::workerd()?, &bundle)?;
     eprintln!("  ✓ first answer {} ms after the start of workerd", time.as_millis());
     if options.examples { example::build() } else { Ok(()) }
@@ -134,11 +117,10 @@ pub(crate) fn build() -> Result<Bundle> {
     let capnp =
         fs::read(config::root().join("edge").join(CONFIG)).context("cannot read edge/workerd.capnp")?;
     write_if_new(&folder.join(CONFIG), &capnp)?;
-    let too_large = [EDGE, HOMES]
-        .iter()
-        .map(|worker| worker.put(&messages, &folder.join(worker.place)))
-        .collect::<Result<Vec<_>>>()?;
-    Ok(Bundle { folder, too_large: too_large.into_iter().flatten().collect() })
+    for worker in [EDGE, HOMES] {
+        worker.put(&messages, &folder.join(worker.place))?;
+    }
+    Ok(Bundle { folder })
 }
 
 /// Compiles the workers, and returns cargo's messages, which name the wasm files.
@@ -153,8 +135,8 @@ fn compile() -> Result<String> {
 }
 
 impl Worker {
-    /// Makes its files. Says so if it is too large.
-    fn put(&self, messages: &str, folder: &Path) -> Result<Option<String>> {
+    /// Makes its files, and tells what they weigh.
+    fn put(&self, messages: &str, folder: &Path) -> Result<()> {
         let wasm = wasm_file(messages, self.package).ok_or_else(|| {
             anyhow!(
                 "cargo built {}, but no wasm file: its [lib] needs crate-type \"cdylib\" for {}",
@@ -178,23 +160,21 @@ impl Worker {
             write_new(&folder.join(GLUE), script::bare(&glue.javascript)?.as_bytes())?;
             progress.done();
         }
-        Ok(self.measure(folder))
+        self.weigh(folder);
+        Ok(())
     }
 
-    /// Tells how large its modules are, as they are and as they travel. Says so if that is too much.
-    fn measure(&self, folder: &Path) -> Option<String> {
+    /// Tells how large its modules are, as they are and as they travel.
+    fn weigh(&self, folder: &Path) {
         let scripts = self.scripts.iter().map(|path| name_of(path)).chain([GLUE]);
         let (wasm, wasm_packed) = sizes(folder, [WASM].into_iter());
         let (scripts, scripts_packed) = sizes(folder, scripts);
         let kib = |bytes: u64| bytes.div_ceil(1024);
-        let (name, max) = (self.name, self.packed_kib_max);
-        let (mut told, mut all) = (String::new(), 0);
-        if let Some((wasm, scripts)) = wasm_packed.zip(scripts_packed) {
-            all = kib(wasm.saturating_add(scripts));
-            told = format!("; gzip {all} KiB of {max}: {} and {}", kib(wasm), kib(scripts));
-        }
-        eprintln!("  ✓ {name}: {WASM} {} KiB, scripts {} KiB{told}", kib(wasm), kib(scripts));
-        (all > max).then(|| format!("the {name} is {all} KiB packed, and may be {max}"))
+        let packed = wasm_packed.zip(scripts_packed).map_or_else(String::new, |(wasm, scripts)| {
+            let all = kib(wasm.saturating_add(scripts));
+            format!("; gzip {all} KiB: {} and {}", kib(wasm), kib(scripts))
+        });
+        eprintln!("  ✓ {}: {WASM} {} KiB, scripts {} KiB{packed}", self.name, kib(wasm), kib(scripts));
     }
 }
 

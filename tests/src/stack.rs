@@ -364,12 +364,6 @@ impl Stack {
         fs::read_to_string(self.log_path(part)).with_context(|| format!("the log of the {}", part.name()))
     }
 
-    /// The folder with the worker's files.
-    #[must_use]
-    pub fn bundle(&self) -> &Path {
-        self.parts.workerd_config.parent().unwrap_or(Path::new("."))
-    }
-
     /// Ends a passed test: nothing may have panicked in any part.
     ///
     /// # Errors

@@ -7,8 +7,6 @@
 pub(crate) mod example;
 mod first_answer;
 mod glue;
-mod order;
-mod script;
 
 use std::fs;
 use std::io::Write;
@@ -29,8 +27,6 @@ use crate::{toolchain, tools};
 /// The glue and the wasm of each worker.
 const GLUE: &str = "meter.js";
 const WASM: &str = "meter_bg.wasm";
-/// The names of the wasm's functions, for whoever reads a panic in a log. It stays here.
-const NAMES: &str = "meter.names";
 /// What workerd runs.
 const CONFIG: &str = "workerd.capnp";
 
@@ -43,7 +39,7 @@ struct Worker {
     name: &'static str,
     /// Its place below the bundle's folder.
     place: &'static str,
-    /// Its scripts below the repository's root, which travel without their comments.
+    /// Its scripts below the repository's root.
     scripts: &'static [&'static str],
 }
 
@@ -146,18 +142,16 @@ impl Worker {
         })?;
         fs::create_dir_all(folder)?;
         for path in self.scripts {
-            let text = fs::read_to_string(config::root().join(path))
-                .with_context(|| format!("cannot read {path}"))?;
-            write_if_new(&folder.join(name_of(path)), script::bare(&text)?.as_bytes())?;
+            let script =
+                fs::read(config::root().join(path)).with_context(|| format!("cannot read {path}"))?;
+            write_if_new(&folder.join(name_of(path)), &script)?;
         }
         if is_outdated(folder, &wasm) {
             let progress = Progress::start(&format!("{}, glue", self.name));
             let glue = glue::make(&wasm, "meter")?;
-            let packing = order::improve(&glue.wasm)?;
-            write_if_new(&folder.join(WASM), &packing.wasm)?;
-            write_if_new(&folder.join(NAMES), packing.names.as_bytes())?;
+            write_if_new(&folder.join(WASM), &glue.wasm)?;
             // Last, because its age tells whether all of this has to be done again.
-            write_new(&folder.join(GLUE), script::bare(&glue.javascript)?.as_bytes())?;
+            write_new(&folder.join(GLUE), glue.javascript.as_bytes())?;
             progress.done();
         }
         self.weigh(folder);

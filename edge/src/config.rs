@@ -1,12 +1,12 @@
 //! What the worker knows before any request: key secrets, signing keys, the prefix table.
 
 use alloc::borrow::ToOwned;
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use atomic_refcell::AtomicRefCell;
 use runtime::State;
 use shared::key::{KeySecrets, ProjectKey, bearer};
 use shared::kind::{Bill, Routes};
-use shared::map::Map;
 use shared::quoted::Quoted;
 use shared::sign::{Purpose, SigningKeys, is_same_secret};
 
@@ -31,7 +31,7 @@ pub(crate) struct Config {
     /// With which `/metrics` is read; without one there is no such path.
     metrics_token: Option<String>,
     /// Texts that were verified before. Only right ones are kept, so that nobody can fill it.
-    verified: AtomicRefCell<Map<String, ProjectKey>>,
+    verified: AtomicRefCell<BTreeMap<String, ProjectKey>>,
 }
 
 impl Config {

@@ -7,6 +7,7 @@
 //! but through these tables. They vanish with the isolate: what was not reported by then is forfeited.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -18,7 +19,6 @@ use shared::home::call::{CallId, ContactReply, Observing};
 use shared::json;
 use shared::lease::message::HolderId;
 use shared::lease::{Answer, CallEnd, HeldUnits, Holder, Noted, WaiterId};
-use shared::map::Map;
 use shared::problem::ErrorCode;
 use shared::time::Timestamp;
 use shared::units::Units;
@@ -108,8 +108,8 @@ struct Seat {
     looked: Timestamp,
     running: Loop,
     refused: Option<(String, Timestamp)>,
-    waiting: Map<u32, Waiting>,
-    held: Map<u32, Held>,
+    waiting: BTreeMap<u32, Waiting>,
+    held: BTreeMap<u32, Held>,
 }
 
 /// Units of a request that was allowed and is counted once its upstream answers.
@@ -128,7 +128,7 @@ fn gone() -> Turn {
 /// All of them.
 #[derive(Debug, Default)]
 pub(crate) struct Isolate {
-    seats: Map<HomeName, Box<Seat>>,
+    seats: BTreeMap<HomeName, Box<Seat>>,
     /// Questions that were allowed, by their numbers.
     known: Vec<Known>,
     /// What was left after the last answer that is known.
@@ -464,8 +464,8 @@ impl Isolate {
                 looked: Timestamp::default(),
                 running: Loop::default(),
                 refused: None,
-                waiting: Map::new(),
-                held: Map::new(),
+                waiting: BTreeMap::new(),
+                held: BTreeMap::new(),
             });
             self.seats.insert(home.clone(), seat);
         }
@@ -590,13 +590,18 @@ impl Seat {
 
     /// Forgets requests whose client went away, and gives back what upstreams never answered.
     fn sweep(&mut self, now: Timestamp) {
-        let is_over = |held: &Held| now.ms_since(held.since) > HELD_MS_MAX;
-        while let Some((_, held)) = self.held.pop_first_if(is_over) {
+        while let Some(oldest) = self.held.first_entry()
+            && now.ms_since(oldest.get().since) > HELD_MS_MAX
+        {
+            let held = oldest.remove();
             if let Some(post) = self.post_of(held.holder) {
                 post.holder.give_back(held.units);
             }
         }
-        while let Some((_, lost)) = self.waiting.pop_first_if(|waiting| waiting.is_lost(now)) {
+        while let Some(oldest) = self.waiting.first_entry()
+            && oldest.get().is_lost(now)
+        {
+            let lost = oldest.remove();
             self.abandon(&lost);
         }
     }

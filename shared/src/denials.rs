@@ -1,12 +1,12 @@
 //! Denials: how many requests were refused and why, told with the cells. They never decide anything, and no bill reads
 //! them: they stand beside what is counted, not in it.
 
+use alloc::collections::BTreeMap;
 use core::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::json::{Error, Field, Part, Place, Read, Reader, Write, Writer};
-use crate::map::Map;
 use crate::problem::ErrorCode;
 use crate::units::Units;
 
@@ -223,7 +223,7 @@ impl Serialize for Denials {
 
 impl<'de> Deserialize<'de> for Denials {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let named = Map::<alloc::string::String, Units>::deserialize(deserializer)?;
+        let named = BTreeMap::<alloc::string::String, Units>::deserialize(deserializer)?;
         let mut denials = Self::NONE;
         for (name, count) in &named {
             if let Some(reason) = DenialReason::parse(name) {

@@ -4,12 +4,12 @@
 //! (design §4). No part but the MAC is secret; whole keys must never be logged or stored.
 
 use alloc::borrow::ToOwned;
+use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
 use crate::ids::{KeyId, Mode, ProjectId};
-use crate::map::Map;
 use crate::quoted::Quoted;
 use crate::sign::{decode_secret, for_each_entry, mac_bytes, mac_hex, mac_matches};
 
@@ -32,7 +32,7 @@ pub struct ProjectKey {
 
 /// The versioned secrets under which keys are made; several while rotating.
 #[derive(Clone, PartialEq, Eq)]
-pub struct KeySecrets(Map<u32, Vec<u8>>);
+pub struct KeySecrets(BTreeMap<u32, Vec<u8>>);
 
 impl fmt::Debug for KeySecrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -46,7 +46,7 @@ impl KeySecrets {
     /// # Errors
     /// Says which entry is not of that form; never repeats a secret.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let mut secrets = Map::new();
+        let mut secrets = BTreeMap::new();
         for_each_entry(text, "key secret", &mut |entry| {
             let (version, secret) = entry.split_once(':').ok_or("accepted is version:hex")?;
             let version = read_version(version)
@@ -65,7 +65,7 @@ impl KeySecrets {
     /// No secrets: every key is refused.
     #[must_use]
     pub fn none() -> Self {
-        Self(Map::new())
+        Self(BTreeMap::new())
     }
 
     /// For each version, the oldest first, a key for another purpose, which `label` names: HMAC-SHA256 of the label.

@@ -25,7 +25,6 @@ pub mod json;
 pub mod key;
 pub mod kind;
 pub mod lease;
-pub mod map;
 pub mod moved;
 #[cfg(feature = "schema")]
 pub mod openapi;
@@ -40,7 +39,6 @@ mod schema;
 pub mod sign;
 pub mod sub_home;
 pub mod time;
-pub mod tree;
 pub mod units;
 pub mod whole;
 pub mod window;

@@ -3,6 +3,7 @@
 //! A policy travels as a signed document and its version only rises. It carries the parts of the
 //! allowance instead of their sum, so that a home can compute the next month by itself (design §3).
 
+use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -10,7 +11,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{AgentId, KeyId, ProjectId, SigningKeyId};
 use crate::json::{Read, Write};
-use crate::map::Map;
 use crate::plan::Plan;
 use crate::sign::{Purpose, SigningKeys};
 use crate::time::Period;
@@ -153,7 +153,7 @@ pub struct LeaseRules {
     pub sub_homes: u32,
     /// Units a period for single agents.
     #[serde(default)]
-    pub agents: Map<AgentId, Units>,
+    pub agents: BTreeMap<AgentId, Units>,
     /// The most units that a home may have issued beyond its last acknowledged flush, where its
     /// storage can be rolled back; `None` where it cannot.
     #[serde(default)]

@@ -2,6 +2,7 @@
 //!
 //! Unknown fields are tolerated in both directions, so that releases can differ.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
@@ -9,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use crate::cell::Cell;
 use crate::ids::{AgentId, Incarnation, Mode, ProjectId, SourceId};
 use crate::json::{Read, Write};
-use crate::map::Map;
 use crate::policy::SignedPolicy;
 use crate::time::Period;
 use crate::units::Units;
@@ -78,6 +78,6 @@ pub struct Merged {
     /// How many lives other than the asking one there were.
     pub lives: u32,
     /// Units of each named agent, where the policy limits agents.
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
-    pub agents: Map<AgentId, Units>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub agents: BTreeMap<AgentId, Units>,
 }

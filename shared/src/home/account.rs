@@ -1,10 +1,11 @@
 //! What a home has issued in one period, and to which agents.
 
+use alloc::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 
 use crate::ids::AgentId;
 use crate::json::{Read, Write};
-use crate::map::{Map, Set};
 use crate::units::Units;
 
 /// The percentages of the included quota at which a home does not wait to flush (design §3).
@@ -34,11 +35,11 @@ pub(super) struct Account {
     #[serde(default)]
     pub(super) denied_quota: Units,
     /// Units issued to agents that have a limit of their own, less what they gave back.
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
-    pub(super) agent_units: Map<AgentId, Units>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) agent_units: BTreeMap<AgentId, Units>,
     /// The named agents of the period, kept only where the plan limits them.
-    #[serde(default, skip_serializing_if = "Set::is_empty")]
-    pub(super) agents: Set<AgentId>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) agents: BTreeSet<AgentId>,
 }
 
 impl Account {

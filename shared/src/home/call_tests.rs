@@ -66,7 +66,7 @@ fn books(home: &Home, now: Timestamp) -> [u64; 4] {
     [account.net().get(), account.settled.get(), agent.get(), permits.into()]
 }
 
-fn read_back(home: &mut Home, rows: &mut Map<String, String>, now: Timestamp) -> Home {
+fn read_back(home: &mut Home, rows: &mut BTreeMap<String, String>, now: Timestamp) -> Home {
     for row in home.take_writes() {
         match row.value {
             Some(value) => drop(rows.insert(row.key, value)),
@@ -82,7 +82,7 @@ fn a_call_is_billed_once_its_answer_has_left_and_comes_back_everywhere_if_it_nev
     for (left, void, after) in
         [(vec![1], vec![], [3, 3, 3, 3]), (vec![], vec![1], [0, 0, 0, 0]), (vec![], vec![], [3, 0, 3, 3])]
     {
-        let (mut home, mut rows) = (strict(1_000), Map::new());
+        let (mut home, mut rows) = (strict(1_000), BTreeMap::new());
         let verdict = home.decide_call(NOW, &ask(3), call(1)).unwrap().unwrap();
         assert_eq!((verdict.denial, books(&home, NOW)), (None, [3, 0, 3, 3]), "it counts against all limits");
         let mut home = read_back(&mut home, &mut rows, at(1));
@@ -110,7 +110,7 @@ fn a_call_that_is_sent_again_under_its_number_counts_nothing_and_is_answered_ali
 
 #[test]
 fn a_call_that_comes_after_it_was_given_up_is_not_decided() {
-    let (mut home, mut rows) = (strict(1_000), Map::new());
+    let (mut home, mut rows) = (strict(1_000), BTreeMap::new());
     says(&mut home, NOW, 1, &[], &[1]);
     let mut home = read_back(&mut home, &mut rows, at(1));
     assert_eq!(home.decide_call(at(1), &ask(1), call(1)).unwrap(), None);
@@ -122,7 +122,7 @@ fn a_call_that_comes_after_it_was_given_up_is_not_decided() {
 fn what_a_silent_holder_was_allowed_is_billed_and_a_home_that_was_stopped_too_waits_longer() {
     let cases = [(SILENT_MS - 1, 0, 1), (SILENT_MS, 1, SILENT_MS), (SILENT_MS + 60_000, 0, SILENT_MS)];
     for (looks, billed, pause) in cases {
-        let (mut home, mut rows) = (strict(1_000), Map::new());
+        let (mut home, mut rows) = (strict(1_000), BTreeMap::new());
         home.decide_call(NOW, &ask(1), call(1)).unwrap();
         let mut home = read_back(&mut home, &mut rows, NOW);
         assert_eq!(home.flush_due(), Some(at(SILENT_MS)));
@@ -156,7 +156,7 @@ fn a_hard_stop_is_exact_while_calls_are_open_and_what_comes_back_is_served() {
 
 #[test]
 fn a_call_that_was_denied_is_not_decided_again_after_a_crash() {
-    let (mut home, mut rows) = (strict(1), Map::default());
+    let (mut home, mut rows) = (strict(1), BTreeMap::default());
     assert_eq!(home.decide_call(at(0), &ask(1), call(1)).unwrap().unwrap().denial, None);
     let denied = home.decide_call(at(1), &ask(1), call(2)).unwrap().unwrap();
     assert_eq!(denied.denial, Some(Denial::QuotaExhausted));

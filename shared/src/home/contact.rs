@@ -4,6 +4,7 @@
 //! before the reply leaves. Pacing alone is volatile.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::call::CallId;
@@ -18,7 +19,6 @@ use crate::lease::math::mul_div;
 use crate::lease::message::{
     Batch, Body, Contact, HolderId, Lease, NextPermits, Refusal, Reply, Returns, Terms,
 };
-use crate::map::Map;
 use crate::planted::planted;
 use crate::policy::{Overage, Policy, Status};
 use crate::random::Stream;
@@ -105,7 +105,7 @@ impl Home {
     /// Adds a batch that was not added before.
     fn settle(&mut self, now: Timestamp, holder: HolderId, batch: &Batch) {
         let (oldest_day, oldest) = (self.oldest_day(now), self.oldest_open(now));
-        let mut totals: Map<Period, u64> = Map::new();
+        let mut totals: BTreeMap<Period, u64> = BTreeMap::new();
         if planted!(FalseAck) && batch.lines.len() > 1 {
             return;
         }
@@ -325,13 +325,13 @@ impl Home {
     }
 
     /// What limits the agents that the contact names.
-    fn rooms(&self, policy: &Policy, period: Period, m: &Contact) -> Map<AgentId, Room> {
+    fn rooms(&self, policy: &Policy, period: Period, m: &Contact) -> BTreeMap<AgentId, Room> {
         let account = self.accounts.get(&period);
         let known = account.map_or(0, |account| account.agents.len());
         let mut free = policy
             .agents_max
             .map(|max| u64::from(max).saturating_sub(u64::try_from(known).unwrap_or(u64::MAX)));
-        let mut rooms = Map::new();
+        let mut rooms = BTreeMap::new();
         for agent in m.needs.iter().filter_map(|need| need.agent.as_ref()) {
             if rooms.contains_key(agent) {
                 continue;

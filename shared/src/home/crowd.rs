@@ -1,8 +1,9 @@
 //! Who was here lately, and how busy it is. Only pacing depends on it: a crash may lose all of it.
 
+use alloc::collections::{BTreeMap, BTreeSet};
+
 use crate::lease::math::{mul_div, times};
 use crate::lease::message::{Contact, Held, HolderId};
-use crate::map::Map;
 use crate::random::Stream;
 use crate::time::Timestamp;
 
@@ -49,9 +50,9 @@ pub(crate) struct Everyone {
 /// The volatile part of an issuer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Crowd {
-    seen: Map<HolderId, Seen>,
+    seen: BTreeMap<HolderId, Seen>,
     /// The same, those that were heard longest ago first: a new contact goes to the end.
-    order: Map<(Timestamp, HolderId), ()>,
+    order: BTreeSet<(Timestamp, HolderId)>,
     weights: u64,
     rates: u64,
     load_milli: u64,
@@ -74,7 +75,7 @@ impl Crowd {
             self.order.remove(&(old.at, holder));
             self.left(old);
         }
-        self.order.insert((now, holder), ());
+        self.order.insert((now, holder));
         self.weights = self.weights.saturating_add(weight);
         self.rates = self.rates.saturating_add(rate);
         self.forget(now);
@@ -94,13 +95,13 @@ impl Crowd {
     pub(crate) fn presume(&mut self, holder: HolderId, at: Timestamp) {
         let seen = Seen { at, weight: 1_000, rate: 0, stranded: 0, stock: Held::default() };
         if self.seen.insert(holder, seen).is_none() {
-            self.order.insert((at, holder), ());
+            self.order.insert((at, holder));
             self.weights = self.weights.saturating_add(seen.weight);
         }
     }
 
     fn forget(&mut self, now: Timestamp) {
-        while let Some((at, holder)) = self.order.first().map(|(key, ())| *key) {
+        while let Some((at, holder)) = self.order.first().copied() {
             if now.ms_since(at) <= SEEN_MS {
                 break;
             }

@@ -5,21 +5,20 @@
 
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 
 use serde::{Deserialize, Serialize};
 
 use super::call::CallId;
 use super::open_calls::Seen;
-use super::rows::{CorruptRow, Writes, fill};
+use super::rows::{CorruptRow, Writes, read};
 use crate::json::{Read, Write};
 use crate::lease::LANES_MAX;
 use crate::lease::message::{Contact, HolderId, Lease};
 use crate::lease::progress::Progress;
-use crate::map::Map;
 use crate::planted::planted;
 use crate::time::{Period, Timestamp};
-use crate::tree::Tree;
 
 /// One holder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
@@ -28,7 +27,7 @@ pub(crate) struct HolderRow {
     pub(crate) seq: u64,
     /// Units issued to it and neither returned nor settled, per period.
     #[serde(default)]
-    pub(crate) out: Map<Period, u64>,
+    pub(crate) out: BTreeMap<Period, u64>,
     /// The last period it was heard in.
     pub(crate) last: Period,
     /// The calls of it that were decided or taken back.
@@ -38,7 +37,7 @@ pub(crate) struct HolderRow {
 
 impl HolderRow {
     fn new(last: Period) -> Self {
-        Self { seq: 0, out: Map::new(), last, calls: None }
+        Self { seq: 0, out: BTreeMap::new(), last, calls: None }
     }
 }
 
@@ -53,8 +52,8 @@ pub(crate) struct LaneRow {
 /// All holders.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Desk {
-    pub(crate) holders: Tree<HolderId, HolderRow>,
-    pub(crate) lanes: Tree<(HolderId, u8), LaneRow>,
+    pub(crate) holders: BTreeMap<HolderId, HolderRow>,
+    pub(crate) lanes: BTreeMap<(HolderId, u8), LaneRow>,
 }
 
 /// Whether a contact is new.
@@ -80,12 +79,12 @@ impl Desk {
         match (what, lane) {
             ("holder", None) => {
                 let id = id.ok_or_else(|| corrupt("its holder is no id"))?;
-                fill(key, value, self.holders.or_insert_with(id, HolderRow::blank))?;
+                self.holders.insert(id, read(key, value)?);
             }
             ("lane", Some(lane)) => {
                 let id = id.ok_or_else(|| corrupt("its holder is no id"))?;
                 let lane = lane.parse().map_err(|_| corrupt("its lane is no number"))?;
-                fill(key, value, self.lanes.or_insert_with((id, lane), LaneRow::blank))?;
+                self.lanes.insert((id, lane), read(key, value)?);
             }
             _ => return Err(corrupt("no row has such a name")),
         }
@@ -121,7 +120,7 @@ impl Desk {
 
     /// Takes the nonce of a new contact, and says whether its batch is new too.
     pub(crate) fn open(&mut self, m: &Contact, period: Period) -> bool {
-        let lane = self.lanes.or_default((m.holder, m.lane));
+        let lane = self.lanes.entry((m.holder, m.lane)).or_default();
         *lane = LaneRow { nonce: m.nonce, reply: None };
         let row = self.row(m.holder, period);
         if planted!(BatchWithoutNumber) && m.batch.seq > 0 {
@@ -148,8 +147,8 @@ impl Desk {
     }
 
     /// Who was answered within so many milliseconds before `now`, by its issuer's clock, and when.
-    pub(crate) fn answered(&self, now: Timestamp, within_ms: u64) -> Map<HolderId, Timestamp> {
-        let mut answered = Map::new();
+    pub(crate) fn answered(&self, now: Timestamp, within_ms: u64) -> BTreeMap<HolderId, Timestamp> {
+        let mut answered = BTreeMap::new();
         for ((holder, _), lane) in self.lanes.iter() {
             let Some(at) = lane.reply.as_ref().map(|lease| lease.written) else { continue };
             if now.ms_since(at) <= within_ms {
@@ -181,7 +180,7 @@ impl Desk {
 
     /// The row of a holder that is heard in `period`, perhaps for the first time.
     fn row(&mut self, holder: HolderId, period: Period) -> &mut HolderRow {
-        let row = self.holders.or_insert_with(holder, || HolderRow::new(period));
+        let row = self.holders.entry(holder).or_insert_with(|| HolderRow::new(period));
         row.last = row.last.max(period);
         row
     }

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::kind::Kind;
 use crate::lease::message::{Batch, Body, Contact, Held, HolderId, Lease, Line, Need, Reply, Returns};
-use crate::map::Map;
 use crate::policy::Overage;
 use crate::policy::tests::community;
 use crate::sub_home::SubHome;
@@ -204,7 +203,7 @@ fn a_stop_after_open_overage_counts_what_was_issued_before_it() {
 fn what_came_from_a_reserve_is_charged_when_it_is_reported() {
     let mut home = home(|policy| policy.allowance.overage = Overage::Open);
     units(&mut home, &contact(1, 1, 10));
-    let reserve = Map::from([(noon().period(), 40)]);
+    let reserve = BTreeMap::from([(noon().period(), 40)]);
     let report = Contact { batch: Batch { reserve, ..batch(1, 45) }, ..contact(1, 2, 0) };
     units(&mut home, &report);
     let standing = home.outstanding(noon().period());
@@ -250,7 +249,7 @@ fn a_home_that_can_be_rolled_back_issues_a_window_beyond_what_was_acknowledged()
     let asked = home.contact(noon(), 1, &contact(1, 1, 80)).unwrap().unwrap();
     assert!(matches!(asked.body, Body::Shed { .. }), "it asks about earlier lives first");
     let life = home.incarnation().clone();
-    let none = [Merged { period: noon().period(), units: Units::ZERO, lives: 0, agents: Map::new() }];
+    let none = [Merged { period: noon().period(), units: Units::ZERO, lives: 0, agents: BTreeMap::new() }];
     assert_eq!(home.acknowledge(noon(), &life, 0, &none), Standing::Sound);
     assert_eq!(units(&mut home, &contact(1, 1, 80)), 50);
     units(&mut home, &Contact { batch: batch(1, 50), ..contact(1, 2, 0) });
@@ -270,7 +269,7 @@ fn a_new_life_holds_the_window_of_each_earlier_one_against_the_allowance() {
     let mut home = home(|policy| policy.leases.escrow = Some(Units::new(50)));
     let life = home.incarnation().clone();
     let merged = |units, lives| {
-        [Merged { period: noon().period(), units: Units::new(units), lives, agents: Map::new() }]
+        [Merged { period: noon().period(), units: Units::new(units), lives, agents: BTreeMap::new() }]
     };
     home.acknowledge(noon(), &life, 0, &merged(0, 0));
     assert_eq!(home.acknowledge(noon(), &life, 7, &merged(300, 0)), Standing::RolledBack);
@@ -289,7 +288,7 @@ fn a_new_life_holds_the_window_of_each_earlier_one_against_the_allowance() {
 fn agents_have_limits_of_their_own() {
     let bot = AgentId::parse("bot").unwrap();
     let limit = (bot.clone(), Units::new(3));
-    let mut home = home(|policy| policy.leases.agents = Map::from([limit]));
+    let mut home = home(|policy| policy.leases.agents = BTreeMap::from([limit]));
     let needs = vec![Need { agent: Some(bot), cost: 1, count: 5 }, Need { agent: None, cost: 1, count: 2 }];
     let lease = leased(home.contact(noon(), 1, &Contact { needs, ..contact(1, 1, 0) }).unwrap());
     assert_eq!((lease.units, lease.agents[0].units), (5, 3));

@@ -4,6 +4,7 @@
 //! a rollback is suspected; it learns from the aggregator what was merged and how many lives there
 //! were, and holds W against the allowance for each of them. It must never issue before that.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::account::Account;
@@ -11,7 +12,6 @@ use super::offer::NEXT_AHEAD_MS;
 use super::{Home, Pace};
 use crate::ids::Incarnation;
 use crate::lease::math::times;
-use crate::map::Map;
 use crate::planted::planted;
 use crate::policy::Policy;
 use crate::time::{Period, Timestamp};
@@ -134,7 +134,7 @@ impl Home {
         self.meta.incarnation = incarnation;
         self.meta.window.close(now, NEXT_AHEAD_MS);
         (self.meta.epoch, self.meta.acked, self.meta.registered) = (1, 0, false);
-        (self.pace, self.flights) = (Pace::default(), Map::new());
+        (self.pace, self.flights) = (Pace::default(), BTreeMap::new());
         self.write_meta();
     }
 

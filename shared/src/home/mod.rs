@@ -19,6 +19,7 @@ pub mod open_calls;
 pub(crate) mod rows;
 pub mod storage;
 
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
 use core::fmt;
 
@@ -31,10 +32,8 @@ use crate::ids::{AgentId, IdError, Incarnation, Mode, ProjectId};
 use crate::json::{Error, Read, Reader, Write, Writer};
 use crate::lease::message::HolderId;
 use crate::lease::progress::Progress;
-use crate::map::Map;
 use crate::policy::{Policy, Status};
 use crate::time::{Day, Period, Timestamp};
-use crate::tree::Tree;
 use crate::units::Units;
 use crate::window::Window;
 
@@ -149,15 +148,15 @@ struct Meta {
 pub struct Home {
     meta: Meta,
     policy: Option<Policy>,
-    accounts: Map<Period, Account>,
-    cells: Tree<CellKey, OpenCell>,
+    accounts: BTreeMap<Period, Account>,
+    cells: BTreeMap<CellKey, OpenCell>,
     desk: Desk,
     calls: OpenCalls,
     crowd: Crowd,
     pace: Pace,
     pulls: Pulls,
     /// What was settled when each flush under way was written.
-    flights: Map<u64, Map<Period, Units>>,
+    flights: BTreeMap<u64, BTreeMap<Period, Units>>,
     writes: Writes,
 }
 
@@ -185,14 +184,14 @@ impl Home {
         Self {
             meta,
             policy: None,
-            accounts: Map::new(),
-            cells: Tree::new(),
+            accounts: BTreeMap::new(),
+            cells: BTreeMap::new(),
             desk: Desk::default(),
             calls: OpenCalls::default(),
             crowd: Crowd::default(),
             pace: Pace::default(),
             pulls: Pulls::default(),
-            flights: Map::new(),
+            flights: BTreeMap::new(),
             writes: Writes::default(),
         }
     }
@@ -327,7 +326,7 @@ impl Home {
         let parts = &policy.allowance;
         let beyond = self
             .accounts
-            .starting(&parts.period)
+            .range(parts.period..)
             .take_while(|(month, _)| **month < period)
             .map(|(month, account)| account.net().saturating_sub(parts.included_in(*month)))
             .fold(Units::ZERO, Units::saturating_add);
@@ -415,7 +414,7 @@ impl Home {
         let after = account.settled;
         let key = CellKey { agent: self.fold(key.day, &key.agent), ..key.clone() };
         let epoch = self.meta.epoch;
-        let cell = self.cells.or_insert_with(key.clone(), || OpenCell::new(epoch));
+        let cell = self.cells.entry(key.clone()).or_insert_with(|| OpenCell::new(epoch));
         cell.counts.units = cell.counts.units.saturating_add(units);
         cell.epoch = epoch;
         let crosses = self
@@ -437,8 +436,7 @@ impl Home {
         if !agent.is_named() || self.cells.len() < agents_max || of_day().any(|key| key.agent == *agent) {
             return agent.clone();
         }
-        let named: Map<_, _> =
-            of_day().map(|key| &key.agent).filter(|a| a.is_named()).map(|agent| (agent, ())).collect();
+        let named: BTreeSet<_> = of_day().map(|key| &key.agent).filter(|agent| agent.is_named()).collect();
         if named.len() < agents_max { agent.clone() } else { AgentId::other() }
     }
 }

@@ -3,6 +3,7 @@
 //! Whole requests first, in the order of their arrival; then a slice ahead of need, which shrinks to
 //! nothing near a limit, so that tails and small quotas are decided one by one at the home.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::crowd::Everyone;
@@ -10,7 +11,6 @@ use crate::decision::Denial;
 use crate::ids::AgentId;
 use crate::lease::math::{in_ms, mul_div, times};
 use crate::lease::message::{AgentGrant, Contact, Held};
-use crate::map::Map;
 use crate::planted::planted;
 use crate::random::Stream;
 
@@ -89,7 +89,7 @@ pub(crate) struct Situation {
     /// Whether slices may be issued.
     pub(crate) slices: bool,
     /// What limits the agents that are asked for.
-    pub(crate) rooms: Map<AgentId, Room>,
+    pub(crate) rooms: BTreeMap<AgentId, Room>,
 }
 
 /// A request that cannot be admitted, and which limit stops it.
@@ -175,7 +175,7 @@ pub(crate) fn offer(s: &Situation, m: &Contact, random: &mut Stream) -> Offer {
 fn admit(s: &Situation, m: &Contact) -> Offer {
     let mut offer = Offer::default();
     let mut rooms = s.rooms.clone();
-    let mut agents: Map<AgentId, u64> = Map::new();
+    let mut agents: BTreeMap<AgentId, u64> = BTreeMap::new();
     for need in &m.needs {
         let cost = u64::from(need.cost.max(1));
         let charged = if planted!(CostAsOne) { 1 } else { cost };

@@ -4,6 +4,7 @@
 //! holder says that the answer left, or has been silent for so long that it must be dead. What did not leave is taken
 //! back. A number counts once, however often and in whatever order its messages come.
 
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -16,10 +17,8 @@ use crate::cell::CellKey;
 use crate::decision::{Ask, Verdict};
 use crate::json::{Read, Write};
 use crate::lease::message::HolderId;
-use crate::map::{Map, Set};
 use crate::policy::Policy;
 use crate::time::{Minute, Timestamp};
-use crate::tree::Tree;
 use crate::units::Units;
 
 /// A holder that says nothing for so long is dead, in milliseconds: its answers may have left, and are counted.
@@ -50,8 +49,8 @@ pub(crate) struct Seen {
     /// Up to this one, all.
     below: u64,
     /// And these.
-    #[serde(default, skip_serializing_if = "Set::is_empty")]
-    above: Set<u64>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    above: BTreeSet<u64>,
 }
 
 impl Seen {
@@ -61,11 +60,10 @@ impl Seen {
             return false;
         }
         self.above.insert(number);
-        let next = |below: u64, above: &Set<u64>| {
-            let full = above.len() > SEEN_MAX;
-            move |first: &u64| full || *first == below.saturating_add(1)
-        };
-        while let Some(first) = self.above.pop_first_if(next(self.below, &self.above)) {
+        while let Some(first) = self.above.first().copied()
+            && (self.above.len() > SEEN_MAX || first == self.below.saturating_add(1))
+        {
+            self.above.pop_first();
             self.below = first;
         }
         true
@@ -84,8 +82,8 @@ struct Caller {
 /// All open calls.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct OpenCalls {
-    calls: Tree<CallId, OpenCall>,
-    callers: Map<HolderId, Caller>,
+    calls: BTreeMap<CallId, OpenCall>,
+    callers: BTreeMap<HolderId, Caller>,
 }
 
 impl OpenCalls {

@@ -11,6 +11,7 @@
 //! | `cell/<day>/<kind>/<agent>` | a cumulative cell |
 
 use alloc::borrow::ToOwned;
+use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -22,11 +23,9 @@ use crate::cell::CellKey;
 use crate::ids::AgentId;
 use crate::json::{self, Read, Write};
 use crate::kind::Kind;
-use crate::map::Map;
 use crate::policy::Policy;
 use crate::quoted::Quoted;
 use crate::time::{Day, Period, Timestamp};
-use crate::tree::Tree;
 
 /// Reports are taken for so long after what they are of: a period is final 72 hours after its end.
 const LATE_MS_MAX: u64 = 72 * 3_600_000;
@@ -57,7 +56,7 @@ pub struct CorruptRow {
 
 /// Rows that changed and were not handed over yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Writes(Map<String, Option<String>>);
+pub(crate) struct Writes(BTreeMap<String, Option<String>>);
 
 impl Writes {
     /// Notes a row's new value; `None` deletes it.
@@ -111,16 +110,16 @@ impl Home {
         let corrupt = |why: &str| CorruptRow { key: key.to_owned(), why: why.to_owned() };
         let mut fields = key.splitn(4, '/');
         match (fields.next(), fields.next(), fields.next(), fields.next()) {
-            (Some(POLICY), None, None, None) => fill(key, value, self.policy.insert(Policy::blank()))?,
+            (Some(POLICY), None, None, None) => self.policy = Some(read(key, value)?),
             (Some("account"), Some(period), None, None) => {
                 let period = Period::parse(period).ok_or_else(|| corrupt("its period is no month"))?;
-                fill(key, value, self.accounts.entry(period).or_insert_with(Account::blank))?;
+                self.accounts.insert(period, read(key, value)?);
             }
             (Some("cell"), Some(day), Some(kind), Some(agent)) => {
                 let day = Day::parse(day).ok_or_else(|| corrupt("its day is no date"))?;
                 let kind = Kind::parse(kind).ok_or_else(|| corrupt("its kind is unknown"))?;
                 let agent = AgentId::parse(agent).map_err(|error| corrupt(&error.to_string()))?;
-                fill(key, value, self.cells.or_insert_with(CellKey { day, kind, agent }, OpenCell::blank))?;
+                self.cells.insert(CellKey { day, kind, agent }, read(key, value)?);
             }
             (Some("call"), Some(_), Some(_), None) => {
                 let id = key.split_once('/').and_then(|(_, id)| CallId::parse(id));
@@ -163,7 +162,7 @@ impl Home {
     pub(super) fn forget(&mut self, now: Timestamp) {
         let (today, acked) = (now.day().number(), self.meta.acked);
         let old = |key: &CellKey| key.day.number().saturating_add(CELL_DAYS_KEPT) < today;
-        let flushed = |cells: &Tree<CellKey, OpenCell>| {
+        let flushed = |cells: &BTreeMap<CellKey, OpenCell>| {
             let mut oldest = cells.iter().take_while(|(key, _)| old(key));
             oldest.find(|(_, cell)| cell.epoch <= acked).map(|(key, _)| key.clone())
         };
@@ -198,12 +197,5 @@ pub(super) fn cell_key(key: &CellKey) -> String {
 
 /// Reads one row's text.
 pub(crate) fn read<T: Read>(key: &str, value: &str) -> Result<T, CorruptRow> {
-    let mut row = T::blank();
-    fill(key, value, &mut row)?;
-    Ok(row)
-}
-
-/// Reads one row's text over what is there.
-pub(crate) fn fill(key: &str, value: &str, row: &mut dyn Read) -> Result<(), CorruptRow> {
-    json::read_into(value, row).map_err(|error| CorruptRow { key: key.to_owned(), why: error.to_string() })
+    json::read(value).map_err(|error| CorruptRow { key: key.to_owned(), why: error.to_string() })
 }

@@ -1,11 +1,11 @@
 //! How the types of the standard library are read and written.
 
 use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::{Error, Grow, Read, Reader, Write, Writer};
-use crate::map::Map;
 
 macro_rules! naturals {
     ($($type:ty)*) => {
@@ -180,7 +180,7 @@ impl<T: Write> Write for Vec<T> {
     }
 }
 
-impl<K: Read + Ord, V: Read> Read for Map<K, V> {
+impl<K: Read + Ord, V: Read> Read for BTreeMap<K, V> {
     fn blank() -> Self {
         Self::new()
     }
@@ -191,7 +191,7 @@ impl<K: Read + Ord, V: Read> Read for Map<K, V> {
     }
 }
 
-impl<K: Write, V: Write> Write for Map<K, V> {
+impl<K: Write, V: Write> Write for BTreeMap<K, V> {
     fn write(&self, writer: &mut Writer) {
         writer.entries(self);
     }
@@ -230,5 +230,32 @@ impl<A: Read, B: Read, C: Read> Read for (A, B, C) {
 impl<A: Write, B: Write, C: Write> Write for (A, B, C) {
     fn write(&self, writer: &mut Writer) {
         writer.tuple(&[&self.0, &self.1, &self.2]);
+    }
+}
+
+impl<T: Read + Ord> Read for BTreeSet<T> {
+    fn blank() -> Self {
+        Self::new()
+    }
+
+    fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Error> {
+        let mut values = Vec::<T>::blank();
+        values.read(reader)?;
+        *self = values.into_iter().collect();
+        Ok(())
+    }
+}
+
+impl<T: Write> Write for BTreeSet<T> {
+    fn write(&self, writer: &mut Writer) {
+        writer.open('[');
+        for element in self {
+            writer.element(element);
+        }
+        writer.close(']');
+    }
+
+    fn is_blank(&self) -> bool {
+        self.is_empty()
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! An agent's entry holds all that a decision needs to know about it, so that one look-up is enough.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
@@ -13,10 +14,8 @@ use crate::denials::Denials;
 use crate::ids::AgentId;
 use crate::json::{Read, Write};
 use crate::kind::Kind;
-use crate::map::Map;
 use crate::planted::planted;
 use crate::time::{Day, Period, Timestamp};
-use crate::tree::Tree;
 
 /// One agent as a holder knows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
@@ -38,8 +37,8 @@ pub(crate) struct Entry {
 /// All agents of a holder.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
 pub(crate) struct Book {
-    pub(crate) agents: Tree<AgentId, Entry>,
-    reserve: Map<Period, u64>,
+    pub(crate) agents: BTreeMap<AgentId, Entry>,
+    reserve: BTreeMap<Period, u64>,
     /// Calls that the home decided, whose answers have left.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     calls: Vec<u64>,
@@ -74,7 +73,7 @@ impl Book {
             entry.count(served);
         } else {
             let counted_for = if self.agents.len() < AGENTS_MAX { agent.clone() } else { AgentId::other() };
-            self.agents.or_default(counted_for).count(served);
+            self.agents.entry(counted_for).or_default().count(served);
         }
         self.counted(now, served.units);
     }
@@ -83,7 +82,7 @@ impl Book {
     pub(crate) fn observe(&mut self, now: Timestamp, key: &CellKey, observed: Observed) {
         let known = self.agents.contains_key(&key.agent) || self.agents.len() < AGENTS_MAX;
         let agent = if known { key.agent.clone() } else { AgentId::other() };
-        let seen = &mut self.agents.or_default(agent).seen;
+        let seen = &mut self.agents.entry(agent).or_default().seen;
         match seen.iter_mut().find(|(day, kind, _)| *day == key.day && *kind == key.kind) {
             Some((_, _, sum)) => *sum = sum.plus(observed),
             None => seen.push((key.day, key.kind, observed)),
@@ -99,7 +98,7 @@ impl Book {
     pub(crate) fn deny(&mut self, now: Timestamp, key: &CellKey, denials: Denials) {
         let has_place = self.agents.len() < AGENTS_MAX.div_euclid(2) || self.agents.contains_key(&key.agent);
         let agent = if has_place { key.agent.clone() } else { AgentId::other() };
-        let denied = &mut self.agents.or_default(agent).denied;
+        let denied = &mut self.agents.entry(agent).or_default().denied;
         match denied.iter_mut().find(|(day, kind, _)| *day == key.day && *kind == key.kind) {
             Some((_, _, sum)) => *sum = sum.plus(denials),
             None => denied.push((key.day, key.kind, denials)),
@@ -156,7 +155,7 @@ impl Book {
     /// Takes everything served, and forgets agents that nothing else is known of.
     pub(crate) fn freeze(&mut self, seq: u64) -> Batch {
         let (mut lines, mut sights) = (Vec::new(), Vec::new());
-        self.agents.each(|agent, entry| {
+        for (agent, entry) in &mut self.agents {
             for (day, kind, units) in entry.served.drain(..) {
                 lines.push(Line { key: CellKey { day, kind, agent: agent.clone() }, units });
             }
@@ -168,7 +167,7 @@ impl Book {
                 let key = CellKey { day, kind, agent: agent.clone() };
                 sights.push(Sight { key, observed: Observed::default(), denials });
             }
-        });
+        }
         if self.agents.len() >= AGENTS_MAX {
             self.agents.retain(|_, entry| entry.units > 0);
         }
@@ -196,7 +195,7 @@ impl Book {
                 returns.add_agent(period, &grant.agent, grant.units);
                 continue;
             }
-            let entry = self.agents.or_default(grant.agent.clone());
+            let entry = self.agents.entry(grant.agent.clone()).or_default();
             match entry.admitted {
                 Some(known) if known == period => entry.units = entry.units.saturating_add(grant.units),
                 Some(known) if known > period => returns.add_agent(period, &grant.agent, grant.units),
@@ -211,7 +210,7 @@ impl Book {
 
     /// Gives the units of limited agents back, except those of the period `keep`.
     pub(crate) fn drain(&mut self, keep: Option<Period>, returns: &mut Returns) {
-        self.agents.each(|agent, entry| {
+        for (agent, entry) in &mut self.agents {
             if entry.units > 0
                 && entry.admitted != keep
                 && let Some(period) = entry.admitted
@@ -219,12 +218,14 @@ impl Book {
                 returns.add_agent(period, agent, entry.units);
                 entry.units = 0;
             }
-        });
+        }
     }
 
     /// The home's new life knows nobody: every agent must be admitted again.
     pub(crate) fn forget_admissions(&mut self) {
-        self.agents.each(|_, entry| (entry.admitted, entry.units) = (None, 0));
+        for entry in self.agents.values_mut() {
+            (entry.admitted, entry.units) = (None, 0);
+        }
     }
 
     /// Whether `agent` was admitted in `period`.

@@ -4,6 +4,7 @@
 //! or never. Unknown fields are tolerated, so that releases can differ; amounts are below 2^53.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
@@ -16,7 +17,6 @@ use crate::denials::Denials;
 use crate::ids::{AgentId, Incarnation, KeyId};
 use crate::json::{Error, Read, Reader, Write, Writer};
 use crate::lease::math::times;
-use crate::map::Map;
 use crate::plan::Plan;
 use crate::policy::Status;
 use crate::time::{Minute, Period, Timestamp};
@@ -126,8 +126,8 @@ pub struct Batch {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sights: Vec<Sight>,
     /// How many of those units came without a lease, from the reserve of an overage without a cap.
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
-    pub reserve: Map<Period, u64>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub reserve: BTreeMap<Period, u64>,
     /// Calls that the home decided, by their numbers, whose answers have left. The home knows what they were.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub calls: Vec<u64>,
@@ -137,11 +137,11 @@ pub struct Batch {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
 pub struct Returns {
     /// Units of each period.
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
-    pub units: Map<Period, u64>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub units: BTreeMap<Period, u64>,
     /// Permits of each minute.
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
-    pub permits: Map<Minute, u64>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub permits: BTreeMap<Minute, u64>,
     /// Units of limited agents.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub agents: Vec<AgentReturn>,

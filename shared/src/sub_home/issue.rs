@@ -1,6 +1,7 @@
 //! What a sub-home issues to its isolates, from its stock alone.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::{Running, SubHome};
@@ -13,7 +14,6 @@ use crate::ids::AgentId;
 use crate::lease::FRESH_MS;
 use crate::lease::math::times;
 use crate::lease::message::{Contact, Lease, NextPermits, Refusal};
-use crate::map::Map;
 use crate::planted::planted;
 use crate::policy::Status;
 use crate::random::Stream;
@@ -101,9 +101,9 @@ impl SubHome {
     }
 
     /// What limits the agents that the contact names, as far as the stock can tell.
-    pub(super) fn rooms(&self, period: Period, m: &Contact) -> Map<AgentId, Room> {
+    pub(super) fn rooms(&self, period: Period, m: &Contact) -> BTreeMap<AgentId, Room> {
         let (book, terms) = (&self.ware.book, self.ware.terms.as_ref());
-        let mut rooms = Map::new();
+        let mut rooms = BTreeMap::new();
         for agent in m.needs.iter().filter_map(|need| need.agent.as_ref()) {
             let capped = terms.is_some_and(|terms| terms.capped.contains(agent));
             let limited = terms.is_some_and(|terms| terms.agents_limited) && agent.is_named();

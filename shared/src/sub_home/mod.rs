@@ -9,6 +9,7 @@ mod upward;
 
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -27,7 +28,6 @@ use crate::lease::message::{Body, Contact, HolderId, Lease, Refusal, Reply, Term
 use crate::lease::progress::Progress;
 use crate::lease::stock::Stock;
 use crate::lease::uplink::Uplink;
-use crate::map::Map;
 use crate::planted::planted;
 use crate::random::Stream;
 use crate::time::{Minute, Period, Timestamp};
@@ -48,7 +48,7 @@ struct Ware {
     book: Book,
     uplink: Uplink,
     /// Units out with isolates.
-    out: Map<Period, u64>,
+    out: BTreeMap<Period, u64>,
     terms: Option<Terms>,
     allowance: u64,
     risk: u64,
@@ -130,7 +130,7 @@ impl SubHome {
             stock: Stock::default(),
             book: Book::default(),
             uplink: Uplink::new(id),
-            out: Map::new(),
+            out: BTreeMap::new(),
             terms: None,
             allowance: 0,
             risk: 0,
@@ -250,7 +250,7 @@ impl SubHome {
         let period = self.ware.stock.period.unwrap_or_else(|| now.period());
         if self.desk.open(m, period) {
             self.ware.book.merge(now, &m.batch);
-            let mut totals: Map<Period, u64> = Map::new();
+            let mut totals: BTreeMap<Period, u64> = BTreeMap::new();
             for line in &m.batch.lines {
                 let total = totals.entry(line.key.day.period()).or_insert(0);
                 *total = total.saturating_add(line.units);

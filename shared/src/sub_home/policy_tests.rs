@@ -236,7 +236,7 @@ fn refusing() -> Vec<(Denial, Change)> {
         (Denial::Suspended, |policy| policy.status = Status::Suspended),
         (Denial::AgentLimit, |policy| policy.agents_max = Some(0)),
         (Denial::AgentQuota, |policy| {
-            policy.leases.agents = Map::from([(AgentId::parse("bot").unwrap(), Units::ZERO)]);
+            policy.leases.agents = BTreeMap::from([(AgentId::parse("bot").unwrap(), Units::ZERO)]);
         }),
         (Denial::RateLimited, |policy| policy.rpm = 0),
         (Denial::QuotaExhausted, |policy| policy.allowance.included = Units::ZERO),

@@ -1,5 +1,6 @@
 //! A sub-home as a holder: what it asks of the home, reports to it and gives back.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::{Above, Running, SubHome};
@@ -9,7 +10,6 @@ use crate::lease::message::{Body, Contact, HolderId, Lease, Need, Reply};
 use crate::lease::stock::{Delivery, Stock};
 use crate::lease::uplink::Draft;
 use crate::lease::{NEEDS_MAX, SUB_MARGIN_MS, TAIL_BEAT_MS};
-use crate::map::Map;
 use crate::random::Stream;
 use crate::time::Timestamp;
 
@@ -219,7 +219,7 @@ impl SubHome {
         let stock = &self.ware.stock;
         let mut units = stock.units;
         let mut permits = stock.permits(now);
-        let mut rooms = Map::new();
+        let mut rooms = BTreeMap::new();
         for parked in self.parked.iter().filter(|parked| parked.carried.is_none()) {
             rooms.extend(stock.period.map(|period| self.rooms(period, &parked.contact)).unwrap_or_default());
         }

@@ -3,8 +3,9 @@
 //! The home counts a call once this holder says that its answer leaves, and takes back what never does. Whoever is not
 //! told in time that its call was allowed must not be served: the home is told that nobody was.
 
+use alloc::collections::BTreeMap;
+
 use super::Holder;
-use crate::map::Map;
 use crate::time::Timestamp;
 
 /// Whoever asked is gone by then, in milliseconds. Less than the home waits for a silent holder.
@@ -25,7 +26,7 @@ pub enum CallEnd {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Calls {
     last: u64,
-    asked: Map<u64, Timestamp>,
+    asked: BTreeMap<u64, Timestamp>,
 }
 
 impl Calls {
@@ -68,9 +69,10 @@ impl Holder {
 
     /// Gives up calls that nobody can be waiting for.
     pub(super) fn give_up_calls(&mut self, now: Timestamp) {
-        let is_over = |since: &Timestamp| now >= since.plus_ms(CALL_MS_MAX);
-        while let Some((number, _)) = self.calls.asked.pop_first_if(is_over) {
-            self.uplink.returns.calls.push(number);
+        while let Some(oldest) = self.calls.asked.first_entry()
+            && now >= oldest.get().plus_ms(CALL_MS_MAX)
+        {
+            self.uplink.returns.calls.push(oldest.remove_entry().0);
         }
     }
 }

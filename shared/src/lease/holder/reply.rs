@@ -8,7 +8,6 @@ use crate::lease::keys::REFUSED_MS;
 use crate::lease::message::{Body, HolderId, Lease, Reply, Terms};
 use crate::lease::stock::Delivery;
 use crate::lease::{MARGIN_MS, RESERVE_UNITS_MAX};
-use crate::map::Set;
 use crate::time::Timestamp;
 
 impl Holder {
@@ -75,7 +74,8 @@ impl Holder {
     fn install(&mut self, terms: &Terms) {
         if self.terms.as_ref().is_none_or(|known| known.version < terms.version) {
             let mut terms = terms.clone();
-            terms.capped = Set::from_iter(terms.capped).into_list();
+            terms.capped.sort();
+            terms.capped.dedup();
             self.book.new_terms(terms.version, &mut self.uplink.returns);
             self.terms = Some(terms);
             // Whatever was refused rests on the policy that this one replaces.

@@ -1,5 +1,6 @@
 //! Requests that wait for the home, in the order of their arrival.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::{Answer, Freshness, HeldUnits, Holder};
@@ -8,7 +9,6 @@ use crate::ids::{AgentId, KeyId};
 use crate::lease::keys::add_key;
 use crate::lease::message::Need;
 use crate::lease::{NEEDS_MAX, RESERVE_UNITS_MAX, WAIT_MS_MAX};
-use crate::map::Map;
 use crate::planted::planted;
 use crate::time::{Period, Timestamp};
 
@@ -41,10 +41,10 @@ pub(super) enum Kept {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Waiting {
     last: u64,
-    open: Map<WaiterId, Waiter>,
-    outcomes: Map<WaiterId, Answer>,
+    open: BTreeMap<WaiterId, Waiter>,
+    outcomes: BTreeMap<WaiterId, Answer>,
     /// What allowed ones hold until their outcomes are fetched, or longer.
-    pub(super) kept: Map<WaiterId, Kept>,
+    pub(super) kept: BTreeMap<WaiterId, Kept>,
     /// Outcomes of requests that were served without a lease.
     from_reserve: Vec<WaiterId>,
 }
@@ -184,8 +184,10 @@ impl Holder {
 
     /// Requests that waited too long are refused, or served from the reserve of an open overage.
     pub(super) fn time_out(&mut self, now: Timestamp) {
-        let is_late = |waiter: &Waiter| now >= waiter.since.plus_ms(WAIT_MS_MAX);
-        while let Some((id, waiter)) = self.waiting.open.pop_first_if(is_late) {
+        while let Some(oldest) = self.waiting.open.first_entry()
+            && now >= oldest.get().since.plus_ms(WAIT_MS_MAX)
+        {
+            let (id, waiter) = oldest.remove_entry();
             let cost = u64::from(waiter.ask.cost);
             let home_now = self.pace.home_time(now);
             let outcome = match home_now {

@@ -1,8 +1,5 @@
 //! The one way in which clients name agents: by headers, addresses and bodies alike.
 
-use alloc::string::String;
-use alloc::vec::Vec;
-
 use shared::ids::{AgentId, IdError};
 
 /// The agent of that name. A letter and its accent are one sign or two, encoded or not, and the same agent.

@@ -1,9 +1,5 @@
 //! From the home's verdict to the client's answer, or to the forwarded request.
 
-use alloc::borrow::ToOwned;
-use alloc::string::{String, ToString};
-use alloc::vec::Vec;
-
 use shared::decision::{Ask, Denial, Header, Numbers, Verdict};
 use shared::denials::DenialReason;
 use shared::home::HomeName;

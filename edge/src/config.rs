@@ -1,10 +1,8 @@
 //! What the worker knows before any request: key secrets, signing keys, the prefix table.
 
-use alloc::borrow::ToOwned;
-use alloc::collections::BTreeMap;
-use alloc::string::String;
-use atomic_refcell::AtomicRefCell;
-use runtime::State;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
 use shared::key::{KeySecrets, ProjectKey, bearer};
 use shared::kind::{Bill, Routes};
 use shared::quoted::Quoted;
@@ -31,7 +29,7 @@ pub(crate) struct Config {
     /// With which `/metrics` is read; without one there is no such path.
     metrics_token: Option<String>,
     /// Texts that were verified before. Only right ones are kept, so that nobody can fill it.
-    verified: AtomicRefCell<BTreeMap<String, ProjectKey>>,
+    verified: RefCell<BTreeMap<String, ProjectKey>>,
 }
 
 impl Config {
@@ -52,7 +50,7 @@ impl Config {
             bill: Bill::default(),
             shadow: false,
             metrics_token: None,
-            verified: AtomicRefCell::default(),
+            verified: RefCell::default(),
         })
     }
 
@@ -117,12 +115,14 @@ impl Default for Config {
             bill: Bill::default(),
             shadow: false,
             metrics_token: None,
-            verified: AtomicRefCell::default(),
+            verified: RefCell::default(),
         }
     }
 }
 
-static CONFIG: State<Config> = State::new();
+thread_local! {
+    static CONFIG: RefCell<Config> = RefCell::default();
+}
 
 /// Puts the settings in place.
 pub(crate) fn set(config: Config) {
@@ -131,5 +131,5 @@ pub(crate) fn set(config: Config) {
 
 /// Reads the settings. `f` must not call [`set`].
 pub(crate) fn with<T>(f: impl FnOnce(&Config) -> T) -> T {
-    CONFIG.with(f)
+    CONFIG.with_borrow(f)
 }

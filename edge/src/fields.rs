@@ -2,11 +2,6 @@
 //!
 //! A body is read at once, and again only to say what is wrong with it. Every field may be missing here.
 
-use alloc::borrow::ToOwned;
-use alloc::boxed::Box;
-use alloc::string::String;
-use alloc::vec::Vec;
-
 use shared::json::{self, Error, Read, Reader};
 use shared::problem::{ErrorCode, Problem};
 

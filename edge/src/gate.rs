@@ -2,11 +2,6 @@
 //!
 //! Forged and unknown keys end here: they never create a home and never reach the aggregator.
 
-use alloc::borrow::ToOwned;
-use alloc::boxed::Box;
-use alloc::string::{String, ToString};
-use alloc::vec::Vec;
-
 use shared::cell::Observed;
 use shared::decision::{Ask, unauthorized};
 use shared::home::HomeName;

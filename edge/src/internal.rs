@@ -3,8 +3,7 @@
 //!
 //! Calls are signed with the edge's key by the machine's own clock; nothing here trusts a path or a peer.
 
-use alloc::string::{String, ToString};
-use core::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use shared::json;
 use shared::moved::Moved;

@@ -6,12 +6,9 @@
 //! Whoever calls has one turn: nothing here waits, and nothing of one request is touched by another
 //! but through these tables. They vanish with the isolate: what was not reported by then is forfeited.
 
-use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
-use alloc::string::{String, ToString};
-use alloc::vec::Vec;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 
-use runtime::State;
 use shared::decision::{Denial, Numbers, Verdict};
 use shared::denials::Denials;
 use shared::home::HomeName;
@@ -144,7 +141,9 @@ pub(crate) struct Isolate {
     last: u32,
 }
 
-static ISOLATE: State<Isolate> = State::new();
+thread_local! {
+    static ISOLATE: RefCell<Isolate> = RefCell::default();
+}
 
 /// Where this isolate is, and how it begins with a project that it knows nothing of.
 #[derive(Debug, Default)]
@@ -171,7 +170,7 @@ pub(crate) fn reset(id: u128, place: Place) {
 
 /// One turn. `f` must not call this again.
 pub(crate) fn with<T>(f: impl FnOnce(&mut Isolate) -> T) -> T {
-    ISOLATE.with_mut(f)
+    ISOLATE.with_borrow_mut(f)
 }
 
 impl Isolate {
@@ -240,7 +239,7 @@ impl Isolate {
         seat.sweep(now);
         seat.leave();
         let mut texts = Vec::new();
-        for post in core::iter::once(&mut seat.post).chain(&mut seat.leaving) {
+        for post in std::iter::once(&mut seat.post).chain(&mut seat.leaving) {
             for contact in post.holder.contacts(now) {
                 texts.push(format!("{}\n{}", post.object, json::write(&contact)));
             }
@@ -549,12 +548,12 @@ impl Seat {
 
     fn wake_at(&mut self, now: Timestamp) -> Option<Timestamp> {
         let lost = self.waiting.values().next().map(|waiting| waiting.since.plus_ms(LOST_MS + 1));
-        let posts = core::iter::once(&mut self.post).chain(&mut self.leaving);
+        let posts = std::iter::once(&mut self.post).chain(&mut self.leaving);
         posts.filter_map(|post| post.holder.wake_at(now)).chain(lost).min()
     }
 
     fn post_of(&mut self, holder: HolderId) -> Option<&mut Post> {
-        core::iter::once(&mut self.post).chain(&mut self.leaving).find(|post| post.holder.id() == holder)
+        std::iter::once(&mut self.post).chain(&mut self.leaving).find(|post| post.holder.id() == holder)
     }
 
     /// Moves to where the newest terms say that this isolate belongs; `id` is a new holder's.
@@ -569,7 +568,7 @@ impl Seat {
         let holder = holder(id);
         let object = place.object(home, holder.id(), count);
         if object != self.post.object {
-            let old = core::mem::replace(&mut self.post, Post { holder, object });
+            let old = std::mem::replace(&mut self.post, Post { holder, object });
             self.leaving.push(old);
         }
     }

@@ -4,13 +4,6 @@
 //! Between those steps it calls the synchronous functions here with plain text and does what they
 //! say. No Rust future ever runs in the worker, so no request can wake, block or abort another's
 //! (the platform forbids I/O on behalf of another request). Nothing here may panic on request data.
-//!
-//! Like the core it has no standard library; `edge/bundle` makes it the worker's program.
-
-#![cfg_attr(not(test), no_std)]
-
-#[macro_use]
-extern crate alloc;
 
 mod agent;
 mod conclude;
@@ -24,12 +17,10 @@ mod metrics;
 mod observe;
 #[cfg(test)]
 mod openapi;
+mod panics;
 mod quick;
 mod region;
 mod step;
-
-use alloc::string::{String, ToString};
-use alloc::vec::Vec;
 
 use shared::decision::Verdict;
 use shared::home::HomeName;
@@ -37,12 +28,14 @@ use shared::json;
 use shared::policy::SignedPolicy;
 use shared::problem::{ErrorCode, Problem};
 use shared::quoted::Quoted;
+use shared::random;
 use shared::time::Timestamp;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 pub use internal::{clock_push, move_clock, sign_call};
 pub use metrics::{counted_paths, metrics};
 pub use observe::{answered, observe_body, observed};
+pub use panics::{overflow_for_test, panic_for_test};
 
 use config::Config;
 use gate::Head;
@@ -67,6 +60,7 @@ pub fn configure(
     settings: &str,
     random: &[u32],
 ) -> Result<(), String> {
+    panics::log_them();
     let config = config::Config::read(key_secrets, signing_keys, routes)?;
     let mut lines = settings.lines().map(str::trim_ascii);
     let mut next = || lines.next().unwrap_or_default();
@@ -78,7 +72,7 @@ pub fn configure(
             .map_err(|_| format!("METER_SUB_HOMES: got {}, accepted is a whole number", Quoted(text)))?,
     };
     config::set(config.with_rules(next(), next())?.with_metrics(next())?);
-    isolate::reset(runtime::bits(random), Place { region, sub_homes });
+    isolate::reset(random::bits(random), Place { region, sub_homes });
     Ok(())
 }
 

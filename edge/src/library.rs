@@ -4,15 +4,13 @@
 //! only for what it sends itself and for its own timer, because the platforms that workers run on
 //! forbid one request to wait for another's I/O. `examples/rust-worker` shows all of it.
 
-use alloc::borrow::ToOwned;
-use alloc::string::{String, ToString};
-
 use shared::decision::Ask;
 use shared::home::HomeName;
 use shared::ids::AgentId;
 use shared::json;
 use shared::key::KeySecrets;
 use shared::problem::ErrorCode;
+use shared::random;
 use shared::time::Timestamp;
 
 use crate::agent;
@@ -99,7 +97,7 @@ impl Decision {
 /// Says what is wrong with the secrets; never repeats them.
 pub fn configure(key_secrets: &str, random: [u32; 4]) -> Result<(), String> {
     config::set(Config::for_keys(KeySecrets::parse(key_secrets)?));
-    isolate::reset(runtime::bits(&random), Place { region: Region::default(), sub_homes: 0 });
+    isolate::reset(random::bits(&random), Place { region: Region::default(), sub_homes: 0 });
     Ok(())
 }
 

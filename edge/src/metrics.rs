@@ -1,9 +1,6 @@
 //! `GET /metrics`: what this isolate has answered and refused, in Prometheus' text format. It names no project, and
 //! nothing that strangers send makes it longer.
 
-use alloc::string::{String, ToString};
-use alloc::vec::Vec;
-
 use shared::denials::DenialReason;
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -22,7 +19,7 @@ pub fn counted_paths() -> Vec<String> {
     let mut paths: Vec<String> = PATHS.map(ToString::to_string).into();
     config::with(|config| paths.extend(config.routes.prefixes().map(ToString::to_string)));
     // The longest that matches decides.
-    paths.sort_by_key(|path| core::cmp::Reverse(path.len()));
+    paths.sort_by_key(|path| std::cmp::Reverse(path.len()));
     paths
 }
 

@@ -3,8 +3,6 @@
 //! Observations and answers travel with the next report; nothing here is waited for by a client,
 //! except where a home itself must note an observation.
 
-use alloc::string::String;
-
 use shared::cell::Observed;
 use shared::decision::Denial;
 use shared::home::HomeName;

@@ -3,8 +3,6 @@
 //! `entry.js` keeps it, and puts the numbers in. Together they must say exactly what [`conclude`](crate::conclude) and
 //! [`Step::to_text`](crate::step::Step::to_text) would.
 
-use alloc::string::String;
-
 use shared::decision::{Ask, Numbers, Verdict};
 use shared::home::HomeName;
 use shared::sign::{Purpose, Signed};

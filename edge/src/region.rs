@@ -3,8 +3,6 @@
 //! All of a project's sub-homes are dealt to the regions in fixed shares, so that nobody has to ask
 //! how many there are where. An isolate that knows no region belongs to the region of all others.
 
-use alloc::string::String;
-
 use shared::home::HomeName;
 use shared::lease::message::HolderId;
 

@@ -1,10 +1,5 @@
 //! What `entry.js` is told to do next, as JSON.
 
-use alloc::borrow::ToOwned;
-use alloc::boxed::Box;
-use alloc::string::String;
-use alloc::vec::Vec;
-
 use shared::cell::Observed;
 use shared::decision::{Ask, Header};
 use shared::denials::DenialReason;

@@ -2,10 +2,9 @@
 //!
 //! Calls are signed with the edge's key by the machine's own clock; nothing here trusts a path or a peer.
 
-use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::string::{String, ToString};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 
-use runtime::State;
 use shared::problem::{ErrorCode, Problem};
 use shared::sign::{Purpose, SKEW_SECONDS_MAX, Signed, fingerprint};
 use shared::time::Timestamp;
@@ -17,7 +16,9 @@ use crate::keys;
 /// began, and clocks that differ.
 const BEFORE_SECONDS_MAX: u64 = 5;
 
-static HEARD: State<Heard> = State::new();
+thread_local! {
+    static HEARD: RefCell<Heard> = RefCell::default();
+}
 
 /// The calls that count something, for as long as their signatures are good: each of them counts once.
 #[derive(Debug, Default)]
@@ -42,7 +43,8 @@ impl Heard {
 #[must_use]
 pub fn refuse_replay(signature: &str, wall_ms: u64) -> Option<String> {
     let now = Timestamp::from_ms(wall_ms).as_seconds();
-    let new = fingerprint(signature).is_some_and(|call| HEARD.with_mut(|heard| heard.is_new(call, now)));
+    let new =
+        fingerprint(signature).is_some_and(|call| HEARD.with_borrow_mut(|heard| heard.is_new(call, now)));
     let detail = "The call was taken before, or may have been. Sign it anew.";
     (!new).then(|| Problem::new(ErrorCode::SignatureRejected, detail).to_json())
 }

@@ -4,11 +4,7 @@
 //! reply asks for one, and sends the flushes that are handed out when they are due. Decisions and
 //! contacts are saved in groups, before any reply of them leaves; every other method saves by itself or says why not.
 
-use alloc::borrow::ToOwned;
-use alloc::boxed::Box;
-use alloc::string::{String, ToString};
-use alloc::vec::Vec;
-use core::cell::{Cell, RefCell, RefMut};
+use std::cell::{Cell, RefCell, RefMut};
 
 use shared::decision::Ask;
 use shared::home::call::{CallId, ContactReply, HomeReply, Observing};
@@ -81,7 +77,7 @@ impl HomeObject {
         let ask: Ask = json::read(ask).map_err(text)?;
         let now = Timestamp::from_ms(now_ms);
         let told = self.act(Some((name, fresh)), now, |home| {
-            let sure = can_tell(home, now, core::slice::from_ref(&ask.key), waited)?;
+            let sure = can_tell(home, now, std::slice::from_ref(&ask.key), waited)?;
             let verdict = match call {
                 Some(call) => home.decide_call(now, &ask, call),
                 None => home.decide(now, &ask).map(Some),
@@ -109,7 +105,7 @@ impl HomeObject {
         let Observing { key, kind, agent, observed, .. } = json::read(observing).map_err(text)?;
         let now = Timestamp::from_ms(now_ms);
         let told = self.act(Some((name, fresh)), now, |home| {
-            let sure = can_tell(home, now, core::slice::from_ref(&key), waited)?;
+            let sure = can_tell(home, now, std::slice::from_ref(&key), waited)?;
             let denial = home.observe(now, &key, (kind, &agent), observed).ok()?;
             Some(json::write(&if sure { HomeReply::Observed(denial) } else { unavailable() }))
         })?;
@@ -334,6 +330,6 @@ fn message(flush: &Flush, now: Timestamp) -> Result<Message, String> {
     Ok(Message { path: INGEST_PATH, body, signature })
 }
 
-fn text(error: impl core::fmt::Display) -> String {
+fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }

@@ -1,12 +1,15 @@
 //! The keys that flushes and calls are signed with, and that policies are verified by: all that homes are configured with.
 
-use alloc::string::String;
+use std::cell::RefCell;
 
-use runtime::State;
 use shared::sign::{Purpose, SigningKeys};
 use wasm_bindgen::prelude::wasm_bindgen;
 
-static KEYS: State<SigningKeys> = State::new();
+use crate::panics;
+
+thread_local! {
+    static KEYS: RefCell<SigningKeys> = RefCell::default();
+}
 
 /// Reads the signing keys. Must succeed before anything else is called, and again after a panic.
 ///
@@ -14,11 +17,12 @@ static KEYS: State<SigningKeys> = State::new();
 /// Says what is wrong with METER_SIGNING_KEYS and what is accepted; never repeats a secret.
 #[wasm_bindgen]
 pub fn configure(signing_keys: &str) -> Result<(), String> {
+    panics::log_them();
     KEYS.set(SigningKeys::required(signing_keys, &[Purpose::Edge, Purpose::Policy])?);
     Ok(())
 }
 
 /// Reads them.
 pub(crate) fn with<T>(f: impl FnOnce(&SigningKeys) -> T) -> T {
-    KEYS.with(f)
+    KEYS.with_borrow(f)
 }

@@ -1,8 +1,6 @@
 //! The home's rows in its Durable Object's SQLite. All SQL of the worker is here.
 
-use alloc::string::String;
-use alloc::vec::Vec;
-use core::mem::replace;
+use std::mem::replace;
 
 use shared::home::Row;
 
@@ -19,7 +17,7 @@ pub(crate) fn load(sql: &Sql) -> Result<Vec<(String, String)>, String> {
         return Ok(Vec::new());
     }
     let mut texts = sql.run("SELECT key, value FROM home_row", Vec::new())?.into_iter();
-    Ok(core::iter::from_fn(|| texts.next().zip(texts.next())).collect())
+    Ok(std::iter::from_fn(|| texts.next().zip(texts.next())).collect())
 }
 
 /// Writes the changed rows. The platform commits everything that one turn writes at once, and holds

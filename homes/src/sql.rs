@@ -1,10 +1,6 @@
-//! The one thing of the platform that Rust calls by itself: a Durable Object's SQL, as `platform.js` hands it over.
+//! The one thing of the platform that Rust calls by itself: a Durable Object's SQL, as `objects.js` hands it over.
 //!
 //! Everything else of the platform is `entry.js`'s. Nothing here may decide anything.
-
-use alloc::borrow::ToOwned;
-use alloc::string::String;
-use alloc::vec::Vec;
 
 use wasm_bindgen::prelude::wasm_bindgen;
 

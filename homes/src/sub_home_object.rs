@@ -3,19 +3,15 @@
 //! `sub_home.js` wraps this in a Durable Object class. Nothing may leave the object before
 //! [`SubHomeObject::save`] has written what it tells of; the shell does that once for many calls.
 
-use alloc::borrow::ToOwned;
-use alloc::boxed::Box;
-use alloc::string::{String, ToString};
-use alloc::vec::Vec;
-use core::cell::{Cell, RefCell, RefMut};
+use std::cell::{Cell, RefCell, RefMut};
 
-use runtime::bits;
 use shared::home::call::ContactReply;
 use shared::home::{HomeName, Row};
 use shared::ids::Incarnation;
 use shared::json;
 use shared::lease::message::{Contact, HolderId, Reply};
 use shared::lease::progress::Progress;
+use shared::random::bits;
 use shared::sub_home::SubHome;
 use shared::time::Timestamp;
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -109,7 +105,7 @@ impl SubHomeObject {
         let told = self.act(None, |known| {
             let contacts = known.sub.contacts(Timestamp::from_ms(now_ms));
             let texts = contacts.iter().map(|contact| json::write(contact));
-            core::iter::once(known.home.to_string()).chain(texts).collect()
+            std::iter::once(known.home.to_string()).chain(texts).collect()
         })?;
         Ok(told.unwrap_or_default())
     }
@@ -227,6 +223,6 @@ fn ticket(holder: HolderId, lane: u8, nonce: u64) -> String {
     format!("{holder}/{lane}/{nonce}")
 }
 
-fn text(error: impl core::fmt::Display) -> String {
+fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }

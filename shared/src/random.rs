@@ -6,6 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::json::{Read, Write};
 
+/// The bits of some random words that the caller drew, the first word's highest; of more than four the last four.
+#[must_use]
+pub fn bits(words: &[u32]) -> u128 {
+    words.iter().fold(0, |bits, word| (bits << 32) | u128::from(*word))
+}
+
 /// SplitMix64 (Steele, Lea, Flood 2014): one word of state, every seed is a good one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
 pub struct Stream(u64);

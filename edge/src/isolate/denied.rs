@@ -1,8 +1,6 @@
 //! What this isolate has refused: counted for the projects that it is of, and in numbers of its own. It must never cost
 //! more than a look-up, nor grow with what strangers send.
 
-use alloc::string::String;
-
 use shared::denials::Denials;
 use shared::problem::ErrorCode;
 use shared::time::Timestamp;

@@ -57,11 +57,15 @@ fn is_rows_of_a_sub_home(path: &Path) -> bool {
     path.to_string_lossy().contains("sub-home") && path.is_file() && !is_metadata
 }
 
-/// That the log says in which function of ours a turn panicked.
+/// That the log says what panicked, where, and by which functions of ours.
 fn told(stack: &Stack) -> Result<()> {
     let log = stack.log(Part::Edge)?;
-    let line = log.lines().find(|line| line.contains("a turn panicked")).context("no panic was logged")?;
-    ensure!(line.contains("panic_for_test"), "{line}");
+    let line = |what: &str| log.lines().find(|line| line.contains(what)).with_context(|| what.to_owned());
+    let panic = line("Rust panicked")?;
+    ensure!(panic.contains("panicked at edge/src/panics.rs:"), "{panic}");
+    ensure!(panic.contains("a test asked for it"), "{panic}");
+    let turn = line("a turn panicked")?;
+    ensure!(turn.contains(".wasm.") && turn.contains("panic_for_test"), "{turn}");
     Ok(())
 }
 

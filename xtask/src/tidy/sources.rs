@@ -16,7 +16,7 @@ struct Rule {
     why: &'static str,
 }
 
-const RULES: [Rule; 5] = [
+const RULES: [Rule; 6] = [
     Rule {
         needles: &["SystemTime::now", "Instant::now", "Date::now", "Date.now"],
         scope: &["shared/", "edge/", "homes/", "aggregator/"],
@@ -68,6 +68,12 @@ const RULES: [Rule; 5] = [
         ],
         except: &[],
         why: "what decides does no I/O",
+    },
+    Rule {
+        needles: &["HashMap", "HashSet"],
+        scope: &["edge/src/", "homes/src/"],
+        except: &[],
+        why: "its keys are the same in every instance on the worker's platform: use BTreeMap",
     },
 ];
 

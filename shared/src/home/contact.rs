@@ -321,41 +321,39 @@ impl Home {
             sub_home: None,
             slices: !self.crowd.is_contended(now),
             rooms: self.rooms(policy, period, m),
+            newcomers: self.newcomers(policy, period, m),
+            places: self.places(policy, period),
         }
+    }
+
+    /// How many agents more may be used in the period.
+    fn places(&self, policy: &Policy, period: Period) -> u64 {
+        let known = self.accounts.get(&period).map_or(0, |account| account.agents.len());
+        let known = u64::try_from(known).unwrap_or(u64::MAX);
+        policy.agents_max.map_or(u64::MAX, |max| u64::from(max).saturating_sub(known))
+    }
+
+    /// The agents that the contact names which would need such a place.
+    fn newcomers(&self, policy: &Policy, period: Period, m: &Contact) -> BTreeSet<AgentId> {
+        let account = self.accounts.get(&period);
+        let is_new = |agent: &&AgentId| {
+            agent.is_named() && !account.is_some_and(|account| account.agents.contains(*agent))
+        };
+        let named = m.needs.iter().filter_map(|need| need.agent.as_ref());
+        named.filter(|_| policy.agents_max.is_some()).filter(is_new).cloned().collect()
     }
 
     /// What limits the agents that the contact names.
     fn rooms(&self, policy: &Policy, period: Period, m: &Contact) -> BTreeMap<AgentId, Room> {
         let account = self.accounts.get(&period);
-        let known = account.map_or(0, |account| account.agents.len());
-        let mut free = policy
-            .agents_max
-            .map(|max| u64::from(max).saturating_sub(u64::try_from(known).unwrap_or(u64::MAX)));
-        let mut rooms = BTreeMap::new();
-        for agent in m.needs.iter().filter_map(|need| need.agent.as_ref()) {
-            if rooms.contains_key(agent) {
-                continue;
-            }
-            let admitted = !agent.is_named() || account.is_some_and(|account| account.agents.contains(agent));
-            let room = match &mut free {
-                Some(0) if !admitted => Room::Closed(Denial::AgentLimit),
-                Some(left) if !admitted => {
-                    *left = left.saturating_sub(1);
-                    Room::Free
-                }
-                Some(_) | None => Room::Free,
-            };
-            let limit = policy.leases.agents.get(agent);
-            let room = match (room, limit) {
-                (Room::Free, Some(limit)) => {
-                    let used = account.and_then(|account| account.agent_units.get(agent).copied());
-                    Room::Units(limit.saturating_sub(used.unwrap_or_default()).get())
-                }
-                (room, _) => room,
-            };
-            rooms.insert(agent.clone(), room);
-        }
-        rooms
+        let room = |agent: &AgentId| {
+            policy.leases.agents.get(agent).map_or(Room::Free, |limit| {
+                let used = account.and_then(|account| account.agent_units.get(agent).copied());
+                Room::Units(limit.saturating_sub(used.unwrap_or_default()).get())
+            })
+        };
+        let named = m.needs.iter().filter_map(|need| need.agent.as_ref());
+        named.map(|agent| (agent.clone(), room(agent))).collect()
     }
 }
 

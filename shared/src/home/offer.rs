@@ -90,6 +90,9 @@ pub(crate) struct Situation {
     pub(crate) slices: bool,
     /// What limits the agents that are asked for.
     pub(crate) rooms: BTreeMap<AgentId, Room>,
+    /// Those of them that would be new in this period, and how many new ones there may be.
+    pub(crate) newcomers: BTreeSet<AgentId>,
+    pub(crate) places: u64,
 }
 
 /// A request that cannot be admitted, and which limit stops it.
@@ -176,6 +179,7 @@ fn admit(s: &Situation, m: &Contact) -> Offer {
     let mut offer = Offer::default();
     let mut rooms = s.rooms.clone();
     let mut agents: BTreeMap<AgentId, u64> = BTreeMap::new();
+    let mut places = s.places;
     for need in &m.needs {
         let cost = u64::from(need.cost.max(1));
         let charged = if planted!(CostAsOne) { 1 } else { cost };
@@ -183,7 +187,11 @@ fn admit(s: &Situation, m: &Contact) -> Offer {
         let units = whole(s.avail.saturating_sub(offer.granted));
         let permits = whole(s.permits.saturating_sub(offer.granted));
         let room = need.agent.as_ref().and_then(|agent| rooms.get_mut(agent));
+        // Only who is given something takes a place.
+        let is_new =
+            need.agent.as_ref().is_some_and(|of| s.newcomers.contains(of) && !agents.contains_key(of));
         let (for_agent, closed) = match &room {
+            Some(_) if is_new && places == 0 => (0, Some(Denial::AgentLimit)),
             None | Some(Room::Free) => (u64::MAX, None),
             Some(Room::Units(left)) => (whole(*left), Some(Denial::AgentQuota)),
             Some(Room::Closed(denial)) => (0, Some(*denial)),
@@ -193,6 +201,7 @@ fn admit(s: &Situation, m: &Contact) -> Offer {
         let total = times(count, cost);
         offer.granted = offer.granted.saturating_add(total);
         if let (Some(agent), true) = (&need.agent, count > 0) {
+            places = if is_new { places.saturating_sub(1) } else { places };
             let own = match room {
                 Some(Room::Units(left)) => {
                     *left = left.saturating_sub(total);

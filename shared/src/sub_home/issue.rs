@@ -97,6 +97,9 @@ impl SubHome {
             sub_home: Some(ware.ample),
             slices,
             rooms: self.rooms(period, m),
+            // Whom the home has not admitted has no room here.
+            newcomers: BTreeSet::default(),
+            places: 0,
         }
     }
 

@@ -70,6 +70,7 @@ impl Home {
             Receipt::Gap => return answer(resync()),
             Receipt::Again(None) => return Ok(None),
             Receipt::Again(Some(mut lease)) => {
+                self.crowd.heard_again(now, m.holder);
                 lease.terms = self.news(m);
                 return answer(Body::Lease(lease));
             }

@@ -91,6 +91,17 @@ impl Crowd {
         }
     }
 
+    /// A holder sends again what was taken before: it waits for its answer, so it lives.
+    pub(crate) fn heard_again(&mut self, now: Timestamp, holder: HolderId) {
+        if let Some(seen) = self.seen.get_mut(&holder) {
+            self.order.remove(&(seen.at, holder));
+            seen.at = seen.at.max(now);
+            self.order.insert((seen.at, holder));
+        } else {
+            self.presume(holder, now);
+        }
+    }
+
     /// Takes a holder for present that was heard at `at`, before a restart that has lost what it said.
     pub(crate) fn presume(&mut self, holder: HolderId, at: Timestamp) {
         let seen = Seen { at, weight: 1_000, rate: 0, stranded: 0, stock: Held::default() };

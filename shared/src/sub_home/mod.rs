@@ -224,8 +224,11 @@ impl SubHome {
         match self.desk.receipt(m) {
             Receipt::Stale => return None,
             Receipt::Gap => return Some(self.resync(m)),
-            Receipt::Again(Some(lease)) => return Some(self.reply(m, lease)),
-            Receipt::Again(None) => {}
+            Receipt::Again(Some(lease)) => {
+                self.crowd.heard_again(now, m.holder);
+                return Some(self.reply(m, lease));
+            }
+            Receipt::Again(None) => self.crowd.heard_again(now, m.holder),
             Receipt::New => {
                 self.crowd.note(now, m);
                 if m.returns.is_empty()

@@ -4,7 +4,7 @@
 //! before the reply leaves. Pacing alone is volatile.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use super::call::CallId;
@@ -135,7 +135,9 @@ impl Home {
             // What came from a reserve was not issued before it was served.
             let reserve = batch.reserve.get(&period).copied().unwrap_or(0).min(total);
             let leased = total.saturating_sub(reserve);
-            let known = self.desk.came_back(holder, period, leased);
+            // What a sub-home's storage had issued before it was lost is out with the life that it had then.
+            let earlier = batch.earlier.get(&period).copied().unwrap_or(0).min(leased);
+            let known = self.desk.came_back(holder, period, leased.saturating_sub(earlier));
             let account = self.accounts.entry(period).or_default();
             account.issued = account.issued.saturating_add(Units::new(reserve));
             // What an earlier life of the storage issued has been held against the allowance already.

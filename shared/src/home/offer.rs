@@ -3,7 +3,7 @@
 //! Whole requests first, in the order of their arrival; then a slice ahead of need, which shrinks to
 //! nothing near a limit, so that tails and small quotas are decided one by one at the home.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use super::crowd::Everyone;

@@ -39,6 +39,9 @@ pub(crate) struct Entry {
 pub(crate) struct Book {
     pub(crate) agents: BTreeMap<AgentId, Entry>,
     reserve: BTreeMap<Period, u64>,
+    /// Units of those that an earlier life of the sub-home's storage had issued.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    earlier: BTreeMap<Period, u64>,
     /// Calls that the home decided, whose answers have left.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     calls: Vec<u64>,
@@ -133,6 +136,14 @@ impl Book {
         *sum = sum.saturating_add(units);
     }
 
+    /// Notes that units were served which an earlier life of the sub-home's storage had issued.
+    pub(crate) fn count_earlier(&mut self, period: Period, units: u64) {
+        if units > 0 {
+            let sum = self.earlier.entry(period).or_insert(0);
+            *sum = sum.saturating_add(units);
+        }
+    }
+
     /// Adds lines that others reported, at a sub-home.
     pub(crate) fn merge(&mut self, now: Timestamp, batch: &Batch) {
         for line in &batch.lines {
@@ -175,8 +186,8 @@ impl Book {
         self.sighted = false;
         self.since = None;
         self.denied_since = None;
-        let (reserve, calls) = (core::mem::take(&mut self.reserve), core::mem::take(&mut self.calls));
-        Batch { seq, lines, sights, reserve, calls }
+        let (reserve, earlier) = (core::mem::take(&mut self.reserve), core::mem::take(&mut self.earlier));
+        Batch { seq, lines, sights, reserve, earlier, calls: core::mem::take(&mut self.calls) }
     }
 
     /// Limits of agents may have changed with these terms: everything under older ones goes back.

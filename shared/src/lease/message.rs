@@ -128,6 +128,9 @@ pub struct Batch {
     /// How many of those units came without a lease, from the reserve of an overage without a cap.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub reserve: BTreeMap<Period, u64>,
+    /// How many of them an earlier life of the sub-home's storage had issued: they are not of what it has now.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub earlier: BTreeMap<Period, u64>,
     /// Calls that the home decided, by their numbers, whose answers have left. The home knows what they were.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub calls: Vec<u64>,

@@ -1,7 +1,7 @@
 //! What a sub-home issues to its isolates, from its stock alone.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use super::{Running, SubHome};

@@ -260,7 +260,8 @@ impl SubHome {
             }
             for (period, total) in totals {
                 let leased = total.saturating_sub(m.batch.reserve.get(&period).copied().unwrap_or(0));
-                self.came_back(m.holder, period, leased);
+                let known = self.came_back(m.holder, period, leased);
+                self.ware.book.count_earlier(period, leased.saturating_sub(known));
             }
         }
         let ware = &mut self.ware;

@@ -52,6 +52,7 @@ fn says(home: &mut Home, now: Timestamp, nonce: u64, left: &[u64], void: &[u64])
         rate: 0,
         held: Held::default(),
         stranded: 0,
+        unreported: 0,
         terms: 1,
         keys: Vec::new(),
     };

@@ -45,10 +45,8 @@ impl Home {
                     Denial::QuotaContended
                 }
                 Denial::QuotaExhausted => {
-                    // Of an isolate it is known what it has in hand; a sub-home's isolates have some, too.
-                    let own = if m.child { 0 } else { m.held.units };
-                    let except = Some(m.holder).filter(|_| !m.child);
-                    let live = self.live_out(period, except).saturating_add(own);
+                    let live =
+                        self.live_out(period, Some(m.holder)).saturating_add(self.live_with(period, m));
                     self.note_exhausted(now, live);
                     self.spent_denial(period, short.cost, live)
                 }
@@ -101,13 +99,23 @@ impl Home {
             .fold(0, u64::saturating_add)
     }
 
+    /// The same of who writes: all but what it says is served is in hand or on its way, perhaps by another lane.
+    fn live_with(&self, period: Period, m: &Contact) -> u64 {
+        if planted!(OutIsSpent) {
+            return 0;
+        }
+        let spent = m.stranded.saturating_add(m.unreported).saturating_add(self.calls.units(m.holder));
+        self.desk.out(m.holder, period).saturating_sub(spent)
+    }
+
     /// Why so many units are refused while `live` ones are with holders that may give them back: for good only where
     /// even all of these would not be enough.
     pub(super) fn spent_denial(&self, period: Period, cost: u32, live: u64) -> Denial {
         let policy = self.policy.as_ref();
         let allowance = policy.and_then(|policy| self.allowance(policy, period)).unwrap_or(Units::MAX);
-        let left = allowance.saturating_sub(self.net(period));
-        if left.saturating_add(Units::new(live)) >= Units::from(cost) && live > 0 {
+        // More may be issued than the allowance is since it was cut.
+        let spent = self.net(period).saturating_sub(Units::new(live));
+        if allowance.saturating_sub(spent) >= Units::from(cost) && live > 0 {
             Denial::QuotaContended
         } else {
             Denial::QuotaExhausted

@@ -10,11 +10,11 @@ use crate::policy::tests::community;
 use crate::sub_home::SubHome;
 use crate::wire::{Denied, Merged};
 
-fn noon() -> Timestamp {
+pub(super) fn noon() -> Timestamp {
     Day::parse("2026-11-23").unwrap().start().plus_ms(12 * 3_600_000)
 }
 
-fn home(change: impl FnOnce(&mut Policy)) -> Home {
+pub(super) fn home(change: impl FnOnce(&mut Policy)) -> Home {
     let name = HomeName::parse("demo/live").unwrap();
     let mut home = Home::new(name, Incarnation::parse("inc00001").unwrap());
     let mut policy = community("demo");
@@ -24,7 +24,7 @@ fn home(change: impl FnOnce(&mut Policy)) -> Home {
     home
 }
 
-fn contact(holder: u128, nonce: u64, need: u32) -> Contact {
+pub(super) fn contact(holder: u128, nonce: u64, need: u32) -> Contact {
     let needs = (need > 0).then_some(Need { agent: None, cost: 1, count: need });
     Contact {
         holder: HolderId::from_bits(holder),
@@ -40,17 +40,18 @@ fn contact(holder: u128, nonce: u64, need: u32) -> Contact {
         rate: 1_000,
         held: Held::default(),
         stranded: 0,
+        unreported: 0,
         terms: 1,
         keys: Vec::new(),
     }
 }
 
-fn batch(seq: u64, units: u64) -> Batch {
+pub(super) fn batch(seq: u64, units: u64) -> Batch {
     let key = CellKey { day: noon().day(), kind: Kind::Verify, agent: AgentId::none() };
     Batch { seq, lines: vec![Line { key, units }], ..Batch::default() }
 }
 
-fn leased(reply: Option<Reply>) -> Lease {
+pub(super) fn leased(reply: Option<Reply>) -> Lease {
     match reply.map(|reply| reply.body) {
         Some(Body::Lease(lease)) => *lease,
         other => panic!("no lease but {other:?}"),

@@ -448,4 +448,6 @@ mod contention_tests;
 #[cfg(test)]
 mod lease_tests;
 #[cfg(test)]
+mod on_the_way_tests;
+#[cfg(test)]
 mod tests;

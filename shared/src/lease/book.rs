@@ -117,6 +117,16 @@ impl Book {
         self.counted(now, 0);
     }
 
+    /// Units served of a period and not yet frozen in a batch.
+    pub(crate) fn served_of(&self, period: Period) -> u64 {
+        if self.pending == 0 {
+            return 0;
+        }
+        let served = self.agents.values().flat_map(|entry| &entry.served);
+        let of_period = served.filter(|(day, _, _)| day.period() == period);
+        of_period.fold(0, |sum, (_, _, units)| sum.saturating_add(*units))
+    }
+
     /// Whether nothing waits to be reported.
     pub(crate) fn is_reported(&self) -> bool {
         self.pending == 0 && !self.sighted && self.denied_since.is_none() && self.calls.is_empty()

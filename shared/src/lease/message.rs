@@ -262,6 +262,9 @@ pub struct Contact {
     /// Units out with isolates that a sub-home has not heard of lately: nobody is spending them.
     #[serde(default)]
     pub stranded: u64,
+    /// Units of the current period that were served and are in no batch yet: nobody has them in hand any more.
+    #[serde(default)]
+    pub unreported: u64,
     /// The version of the terms that the holder knows; zero is none.
     #[serde(default)]
     pub terms: u64,

@@ -16,7 +16,7 @@ use crate::ids::{Incarnation, KeyId};
 use crate::json::{Read, Write};
 use crate::lease::math::times;
 use crate::planted::planted;
-use crate::time::Timestamp;
+use crate::time::{Period, Timestamp};
 
 /// What a resend waits beyond the usual round trip, in milliseconds.
 const RESEND_SLACK_MS: u64 = 250;
@@ -66,6 +66,8 @@ pub(crate) struct Draft {
     pub(crate) rate: u64,
     pub(crate) held: Held,
     pub(crate) stranded: u64,
+    /// The period of what is in hand.
+    pub(crate) period: Option<Period>,
     pub(crate) terms: u64,
     pub(crate) keys: Vec<KeyId>,
 }
@@ -105,6 +107,13 @@ impl Uplink {
     /// Whether nothing is under way at all.
     pub(crate) fn is_quiet(&self) -> bool {
         self.lanes.iter().all(|lane| lane.flight.is_none())
+    }
+
+    /// Units of a period that go back: those that wait for a contact, and those in contacts that are not answered.
+    pub(crate) fn going_back(&self, period: Period) -> u64 {
+        let of = |returns: &Returns| returns.units.get(&period).copied().unwrap_or(0);
+        let flights = self.lanes.iter().filter_map(|lane| lane.flight.as_ref());
+        flights.fold(of(&self.returns), |sum, flight| sum.saturating_add(of(&flight.contact.returns)))
     }
 
     /// Whether a batch still waits for its acknowledgement.
@@ -153,6 +162,7 @@ impl Uplink {
             rate: draft.rate,
             held: draft.held,
             stranded: draft.stranded,
+            unreported: draft.period.map_or(0, |period| book.served_of(period)),
             terms: draft.terms,
             keys: draft.keys,
         };

@@ -161,13 +161,15 @@ impl SubHome {
     /// Whether that many units would be there, if the isolates gave theirs back.
     ///
     /// The home cannot always tell: what isolates have served of an earlier life of this storage, it takes for
-    /// served of this one. Of the isolate that asks it is known what it has in hand, and all else of it is spent.
+    /// served of this one. Of the isolate that asks, all but what it says is served is in hand or on its way to it.
     fn may_come_back(&self, m: &Contact, cost: u32) -> bool {
         let Some(period) = self.ware.stock.period else { return false };
         let others = self.crowd.present().filter(|holder| **holder != m.holder);
         let live = others
             .map(|holder| self.desk.out(*holder, period))
-            .fold(m.held.units.min(self.desk.out(m.holder, period)), u64::saturating_add);
+            .fold(self.desk.out(m.holder, period).saturating_sub(m.unreported), u64::saturating_add);
+        // What is on its way back is nobody's yet.
+        let live = live.saturating_add(self.ware.uplink.going_back(period));
         let left = self.above.units.saturating_add(self.ware.stock.units);
         live > 0 && left.saturating_add(live) >= u64::from(cost)
     }

@@ -183,6 +183,7 @@ impl SubHome {
             rate,
             held: ware.stock.held(now),
             stranded,
+            period: ware.stock.period,
             terms: ware.terms.as_ref().map_or(0, |terms| terms.version),
             keys,
         };

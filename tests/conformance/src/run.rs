@@ -106,6 +106,7 @@ pub(crate) fn ask(holder: HolderId) -> Contact {
         rate: 0,
         held: Held::default(),
         stranded: 0,
+        unreported: 0,
         terms: 1,
         keys: Vec::new(),
     }

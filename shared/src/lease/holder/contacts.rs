@@ -210,6 +210,7 @@ impl Holder {
             rate: self.demand.milli(now),
             held: self.stock.held(now),
             stranded: 0,
+            period: self.stock.period,
             terms: terms.map_or(0, |terms| terms.version),
             keys,
         };
@@ -223,6 +224,7 @@ impl Holder {
             first: self.pace.first,
             rate: self.demand.milli(now),
             held: self.stock.held(now),
+            period: self.stock.period,
             terms: self.terms.as_ref().map_or(0, |terms| terms.version),
             keys: self.waiting.take_keys(lane),
             ..Draft::default()

@@ -306,7 +306,7 @@ impl Isolate {
             return false;
         }
         if let Some(verdict) = verdict {
-            self.add_in_hand(deciding, &mut verdict.numbers, now);
+            self.complete(deciding, &mut verdict.numbers, now);
             deciding.token = self.hold_at_home(deciding, verdict, now);
         }
         true
@@ -420,22 +420,23 @@ impl Isolate {
         wake.map(|at| at.ms_since(now).clamp(NAP_MS.0, NAP_MS.1))
     }
 
-    /// Adds to a home's numbers what this isolate has in hand: it is issued, but not used.
-    pub(crate) fn add_in_hand(&mut self, deciding: &Deciding, numbers: &mut Numbers, now: Timestamp) {
+    /// Completes a home's numbers by what is known here: what was served and not reported, and permits in hand.
+    pub(crate) fn complete(&mut self, deciding: &Deciding, numbers: &mut Numbers, now: Timestamp) {
         let Some(seat) = self.seats.get(&deciding.home) else { return };
         let holder = &seat.post.holder;
-        let hand = holder.in_hand(now);
-        numbers.used = numbers.used.saturating_sub(Units::new(hand.units));
-        let permits = u32::try_from(hand.permits).unwrap_or(u32::MAX);
+        // Neither counts a unit twice: one is what the home knows, the other what it knew when it last wrote and what was
+        // served here since.
+        numbers.used = numbers.used.max(holder.used(numbers.period));
+        let permits = u32::try_from(holder.in_hand(now).permits).unwrap_or(u32::MAX);
         numbers.rpm_remaining = numbers.rpm_remaining.saturating_add(permits).min(numbers.rpm);
-        // What a sub-home has issued and taken back since it last wrote to the home is known here, not there; what the
-        // home has just counted is not. A holder that knows of nothing left does not know how much is used.
+        // What a sub-home has issued since it last wrote to the home is known here, not there; what the home has just
+        // counted is not. A holder that knows of nothing left knows of no permits either.
         let is_newer = deciding.ask.dry_run && seat.post.object != deciding.home.to_string();
         let known = holder.numbers(now).filter(|_| is_newer && holder.is_fresh(now));
         let is_usable =
             |known: &Numbers| known.period == numbers.period && known.remaining() > Some(Units::ZERO);
         if let Some(known) = known.filter(is_usable) {
-            (numbers.used, numbers.rpm_remaining) = (known.used, known.rpm_remaining);
+            numbers.rpm_remaining = known.rpm_remaining;
         }
     }
 

@@ -145,6 +145,7 @@ mod tests {
             included: Units::new(10_000),
             allowance: allowance.map(Units::new),
             used: Units::new(17),
+            forfeited: Units::ZERO,
             rpm: 600,
             rpm_remaining: 599,
             agents_max: None,

@@ -110,8 +110,11 @@ pub struct Numbers {
     pub included: Units,
     /// All that may be spent this month; `None` where only the requests per minute limit it.
     pub allowance: Option<Units>,
-    /// Units spent this month.
+    /// Units used this month, as far as is known.
     pub used: Units,
+    /// Units that are neither used nor left: they are out with isolates that are not heard of any more.
+    #[serde(default)]
+    pub forfeited: Units,
     /// Requests per minute.
     pub rpm: u32,
     /// Permits of this minute that are left.
@@ -126,10 +129,11 @@ pub struct Numbers {
 pub type Header = (&'static str, String);
 
 impl Numbers {
-    /// Units that may still be spent this month.
+    /// Units that may still be served this month, by whoever has them: never less than truly can be, and more by what
+    /// others have served and not reported yet.
     #[must_use]
     pub fn remaining(&self) -> Option<Units> {
-        self.allowance.map(|allowance| allowance.saturating_sub(self.used))
+        self.allowance.map(|allowance| allowance.saturating_sub(self.used).saturating_sub(self.forfeited))
     }
 
     /// Seconds until `end`, rounded up, so that a client which waits them is never early.
@@ -175,6 +179,7 @@ impl Numbers {
             plan: self.plan,
             included: self.included,
             used: self.used,
+            forfeited: self.forfeited,
             remaining: self.remaining(),
             rpm: RpmQuota { limit: self.rpm, remaining: self.rpm_remaining },
             resets_at: self.period.end().to_string(),
@@ -197,8 +202,11 @@ pub struct Quota {
     pub plan: Plan,
     /// The plan's units a month.
     pub included: Units,
-    /// Units spent this month.
+    /// Units used this month, as far as is known.
     pub used: Units,
+    /// Units that are neither used nor left: they are out with isolates that are not heard of any more.
+    #[serde(default)]
+    pub forfeited: Units,
     /// Units left; `null` where only the requests per minute limit it.
     pub remaining: Option<Units>,
     /// The minute's limit.

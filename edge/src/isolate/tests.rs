@@ -126,34 +126,64 @@ fn after_the_first_request_the_next_ones_need_no_home() {
 }
 
 #[test]
-fn what_is_in_hand_is_no_usage() {
+fn what_is_in_hand_is_no_usage_and_what_is_not_reported_is() {
     let (mut isolate, mut home) = (Isolate::default(), home(LeaseRules::default()));
     first(&mut isolate, &mut home, at(0));
-    let mut numbers = home.numbers(at(1)).unwrap();
-    assert!(numbers.used > Units::new(1));
-    isolate.add_in_hand(&asking(), &mut numbers, at(1));
-    assert_eq!((numbers.used, numbers.rpm_remaining), (Units::new(1), 59_999));
+    let told = |isolate: &mut Isolate, home: &Home, ms| {
+        let mut numbers = home.numbers(at(ms)).unwrap();
+        isolate.complete(&asking(), &mut numbers, at(ms));
+        let Numbers { used, forfeited, rpm_remaining, .. } = numbers;
+        (used.get(), forfeited.get(), numbers.remaining().unwrap().get(), rpm_remaining)
+    };
+    assert!(home.outstanding(NOW.period()).net > Units::new(1));
+    assert_eq!(told(&mut isolate, &home, 1), (1, 0, 99_999, 59_999));
+    for ms in (500..9_000).step_by(500) {
+        exchange(&mut isolate, &mut home, at(ms));
+        assert_eq!(told(&mut isolate, &home, ms + 1).0, 1, "after {ms} ms");
+    }
+    assert_eq!(home.outstanding(NOW.period()).settled, Units::new(1));
 }
 
 #[test]
-fn through_a_sub_home_the_quota_is_what_is_known_here_while_that_is_fresh() {
+fn another_isolates_units_are_left_until_it_is_not_heard_of_any_more_and_never_used() {
+    let mut home = home(LeaseRules::default());
+    first(&mut Isolate::default(), &mut home, at(0));
+    let mut isolate = Isolate { id: 1 << 64, ..Isolate::default() };
+    let answer = first(&mut isolate, &mut home, at(1));
+    // The other may have served its one request or not: only it knows.
+    let remaining = |answer: &HttpAnswer| {
+        let (_, rest) = answer.body.split_once(r#""remaining":"#).unwrap();
+        rest.split(',').next().unwrap().parse::<u64>().unwrap()
+    };
+    assert!((99_998..100_000).contains(&remaining(&answer)), "{}", answer.body);
+    let numbers = home.numbers(at(2)).unwrap();
+    assert_eq!((numbers.used, numbers.forfeited), (Units::ZERO, Units::ZERO));
+    // Nothing was heard of anybody for a while.
+    let mut later = home.clone();
+    let id = isolate.seats.get(&name()).unwrap().post.holder.id();
+    let out = later.outstanding(NOW.period()).out;
+    exchange(&mut isolate, &mut later, at(15_000));
+    let numbers = later.numbers(at(15_001)).unwrap();
+    assert_eq!(numbers.used, Units::new(1), "what {id} has reported");
+    assert!(numbers.forfeited > Units::ZERO && numbers.forfeited < out, "{numbers:?}");
+}
+
+#[test]
+fn through_a_sub_home_the_quota_tells_what_is_known_here_or_at_the_home_whichever_is_more() {
     let place = Place { region: Region::of("here", ""), sub_homes: 8 };
     let mut isolate = Isolate { place, ..Isolate::default() };
     let mut home = home(LeaseRules { sub_homes: 8, ..LeaseRules::default() });
     let Turn::Wait(token) = isolate.decide(&config(), asking(), at(0)) else { panic!("it does not wait") };
     assert_eq!(exchange(&mut isolate, &mut home, at(0)), 0);
     answered(isolate.outcome(&config(), &name(), token, at(0)));
-    // At the home the sub-home's stock is issued.
-    let mut used = |dry_run, ms| {
-        let mut deciding = asking();
-        deciding.ask.dry_run = dry_run;
-        let mut numbers = Numbers { used: Units::new(900), ..home.numbers(at(ms)).unwrap() };
-        isolate.add_in_hand(&deciding, &mut numbers, at(ms));
+    let mut used = |at_home, ms| {
+        let mut numbers = Numbers { used: Units::new(at_home), ..home.numbers(at(ms)).unwrap() };
+        isolate.complete(&asking(), &mut numbers, at(ms));
         numbers.used.get()
     };
-    assert_eq!(used(true, 1), 1);
-    assert!(used(false, 1) > 800, "what the home has just counted is not known here");
-    assert!(used(true, 20_000) > 800, "nor what became of the stock since");
+    for ms in [1, 20_000] {
+        assert_eq!((used(0, ms), used(1, ms), used(900, ms)), (1, 1, 900), "after {ms} ms");
+    }
 }
 
 #[test]

@@ -214,6 +214,8 @@ impl Home {
         let tight = !s.open && s.avail < mul_div(s.allowance, RISK_MILLI, 1_000);
         let units = offer.granted.saturating_add(offer.units);
         let permits = offer.granted.saturating_add(offer.permits);
+        // What others have can be served too, by them.
+        let elsewhere = if s.open { 0 } else { self.live_out(period, Some(m.holder)) };
         Lease {
             incarnation: self.meta.incarnation.clone(),
             written: now,
@@ -240,7 +242,8 @@ impl Home {
             ample: offer.ample,
             open: s.open,
             allowance: s.allowance,
-            left: if s.open { 0 } else { s.avail.saturating_sub(units) },
+            left: if s.open { 0 } else { s.avail.saturating_sub(units).saturating_add(elsewhere) },
+            used: self.used(period).get(),
             permits_left: s.permits.saturating_sub(permits),
             risk: s.risk,
             ack: if planted!(FalseAck) { m.batch.seq } else { self.desk.acked(m.holder) },

@@ -143,6 +143,12 @@ impl Crowd {
         self.seen.iter().map(|(holder, seen)| (holder, seen.stranded))
     }
 
+    /// The same, of those that are present at that time.
+    pub(crate) fn stranded_at(&self, now: Timestamp) -> impl Iterator<Item = (&HolderId, u64)> {
+        let present = self.seen.iter().filter(move |(_, seen)| now.ms_since(seen.at) <= SEEN_MS);
+        present.map(|(holder, seen)| (holder, seen.stranded))
+    }
+
     /// Somebody is refused for what others may give back.
     pub(crate) fn contend(&mut self, now: Timestamp) {
         self.contended_until = now.plus_ms(CONTENDED_MS);
@@ -162,11 +168,11 @@ impl Crowd {
     }
 
     /// What present sub-homes had in stock when they were last heard.
-    pub(crate) fn stocks(&self, now: Timestamp) -> impl Iterator<Item = (HolderId, Held)> {
-        let present = self.seen.iter().filter(move |(_, seen)| now.ms_since(seen.at) <= SEEN_MS);
-        present.map(move |(holder, seen)| {
+    pub(crate) fn stocks(&self, now: Timestamp) -> impl Iterator<Item = Held> {
+        let present = self.seen.values().filter(move |seen| now.ms_since(seen.at) <= SEEN_MS);
+        present.map(move |seen| {
             let permits = if seen.at.minute() == now.minute() { seen.stock.permits } else { 0 };
-            (*holder, Held { permits, ..seen.stock })
+            Held { permits, ..seen.stock }
         })
     }
 

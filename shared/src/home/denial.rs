@@ -91,11 +91,7 @@ impl Home {
         self.crowd
             .stranded()
             .filter(|(holder, _)| Some(**holder) != except)
-            .map(|(holder, stranded)| {
-                let out = self.desk.out(*holder, period).saturating_sub(stranded);
-                // What was allowed already is spent, whoever says so later.
-                out.saturating_sub(self.calls.units(*holder))
-            })
+            .map(|(holder, stranded)| self.spare(period, *holder, stranded))
             .fold(0, u64::saturating_add)
     }
 
@@ -106,6 +102,21 @@ impl Home {
         }
         let spent = m.stranded.saturating_add(m.unreported).saturating_add(self.calls.units(m.holder));
         self.desk.out(m.holder, period).saturating_sub(spent)
+    }
+
+    /// The same of all holders that are present at that time, in its period.
+    pub(super) fn live_at(&self, now: Timestamp) -> u64 {
+        let present = self.crowd.stranded_at(now);
+        present
+            .map(|(holder, stranded)| self.spare(now.period(), *holder, stranded))
+            .fold(0, u64::saturating_add)
+    }
+
+    /// Units of a holder that it may give back; so many are stranded with its isolates.
+    fn spare(&self, period: Period, holder: HolderId, stranded: u64) -> u64 {
+        let out = self.desk.out(holder, period).saturating_sub(stranded);
+        // What was allowed already is spent, whoever says so later.
+        out.saturating_sub(self.calls.units(holder))
     }
 
     /// Why so many units are refused while `live` ones are with holders that may give them back: for good only where

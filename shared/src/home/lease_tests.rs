@@ -73,30 +73,34 @@ fn the_same_contact_gets_the_same_answer_and_an_older_one_none() {
 }
 
 #[test]
-fn what_a_sub_home_has_in_stock_is_left_until_it_is_not_heard_of() {
+fn what_is_out_is_left_until_its_holder_is_not_heard_of_and_only_what_is_reported_is_used() {
     let mut home = home(|_| {});
     let child = Contact { child: true, renew: true, rate: 20_000, ..contact(1, 1, 2) };
     let numbers = |home: &Home, ms| {
         let numbers = home.numbers(noon().plus_ms(ms)).unwrap();
-        (numbers.used.get(), numbers.rpm - numbers.rpm_remaining)
+        let left = numbers.remaining().unwrap();
+        assert_eq!(left.get() + numbers.used.get() + numbers.forfeited.get(), 1_000);
+        (numbers.used.get(), numbers.forfeited.get(), numbers.rpm - numbers.rpm_remaining)
     };
     let first = leased(home.contact(noon(), 1, &child).unwrap());
     assert!(first.units > 5 && first.permits > 5, "{first:?}");
     // Two went on to whoever waited.
-    assert_eq!(numbers(&home, 0), (2, 2));
+    assert_eq!(numbers(&home, 0), (0, 0, 2));
     // Three more did since, and all five were spent.
     let held = Held { units: first.units - 5, permits: first.permits - 5, next: 0 };
     let incarnation = Some(first.incarnation.clone());
     let report =
         Contact { nonce: 2, incarnation, needs: Vec::new(), renew: false, batch: batch(1, 5), held, ..child };
     assert_eq!(leased(home.contact(noon().plus_ms(1_000), 1, &report).unwrap()).units, 0);
-    assert_eq!(numbers(&home, 1_000), (5, 5));
+    assert_eq!(numbers(&home, 1_000), (5, 0, 5));
     // Nothing is known of a sub-home that has been silent.
-    assert_eq!(numbers(&home, 12_000).0, first.units);
-    // An isolate spends what it has.
+    let (used, forfeited, _) = numbers(&home, 12_000);
+    assert_eq!((used, forfeited), (5, first.units - 5));
+    // Another holder is told that these units can still be served, and what it gets is no usage.
     let isolate = Contact { renew: true, rate: 20_000, ..contact(2, 1, 1) };
     let lease = leased(home.contact(noon().plus_ms(1_500), 1, &isolate).unwrap());
-    assert_eq!(numbers(&home, 1_500).0, 5 + lease.units);
+    assert_eq!(lease.left + lease.units + 5, lease.allowance);
+    assert_eq!(numbers(&home, 1_500).0, 5);
 }
 
 #[test]

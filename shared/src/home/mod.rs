@@ -276,7 +276,7 @@ impl Home {
         Ok(Verdict { denial, numbers: self.numbers(now)? })
     }
 
-    /// The project's numbers at `now`, counting nothing. What its sub-homes have in stock is left.
+    /// The project's numbers at `now`, counting nothing. What present holders have and did not report is left.
     ///
     /// # Errors
     /// [`NoPolicy`] until a policy is installed.
@@ -284,7 +284,9 @@ impl Home {
         let policy = self.policy.as_ref().ok_or(NoPolicy)?;
         let now = self.meta.clock.max(now);
         let period = now.period();
-        let (units, permits) = self.in_stock(now);
+        let used = self.used(period);
+        let live = Units::new(self.live_at(now));
+        let permits = self.permits_in_stock(now);
         let permits = self.meta.window.remaining(now, policy.rpm).saturating_add(permits);
         Ok(Numbers {
             now,
@@ -292,7 +294,8 @@ impl Home {
             plan: policy.plan,
             included: policy.allowance.included_in(period),
             allowance: self.allowance(policy, period),
-            used: self.net(period).saturating_sub(units),
+            used,
+            forfeited: self.net(period).saturating_sub(used).saturating_sub(live),
             rpm: policy.rpm,
             rpm_remaining: permits.min(policy.rpm),
             agents_max: policy.agents_max,
@@ -310,16 +313,17 @@ impl Home {
         self.accounts.get(&period).map_or(Units::ZERO, Account::net)
     }
 
-    /// Units and permits that sub-homes have and nobody spends yet, as far as they have said.
-    fn in_stock(&self, now: Timestamp) -> (Units, u32) {
-        let (mut units, mut permits) = (Units::ZERO, 0_u32);
-        for (holder, stock) in self.crowd.stocks(now) {
-            // What was of the last month is not out in this one.
-            let of_period = stock.units.min(self.desk.out(holder, now.period()));
-            units = units.saturating_add(Units::new(of_period));
-            permits = permits.saturating_add(u32::try_from(stock.permits).unwrap_or(u32::MAX));
-        }
-        (units, permits)
+    /// Units that were served, as far as is known here: what was reported, and what was decided here and not taken back.
+    fn used(&self, period: Period) -> Units {
+        let settled = self.accounts.get(&period).map_or(Units::ZERO, |account| account.settled);
+        settled.saturating_add(self.calls.units_of(period))
+    }
+
+    /// Permits that sub-homes have and nobody spends yet, as far as they have said.
+    fn permits_in_stock(&self, now: Timestamp) -> u32 {
+        self.crowd
+            .stocks(now)
+            .fold(0, |sum, stock| sum.saturating_add(u32::try_from(stock.permits).unwrap_or(u32::MAX)))
     }
 
     fn allowance(&self, policy: &Policy, period: Period) -> Option<Units> {

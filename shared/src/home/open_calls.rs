@@ -18,7 +18,7 @@ use crate::decision::{Ask, Verdict};
 use crate::json::{Read, Write};
 use crate::lease::message::HolderId;
 use crate::policy::Policy;
-use crate::time::{Minute, Timestamp};
+use crate::time::{Minute, Period, Timestamp};
 use crate::units::Units;
 
 /// A holder that says nothing for so long is dead, in milliseconds: its answers may have left, and are counted.
@@ -84,6 +84,8 @@ struct Caller {
 pub(super) struct OpenCalls {
     calls: BTreeMap<CallId, OpenCall>,
     callers: BTreeMap<HolderId, Caller>,
+    /// Units of the calls, per period.
+    periods: BTreeMap<Period, u64>,
 }
 
 impl OpenCalls {
@@ -93,11 +95,20 @@ impl OpenCalls {
             self.callers.entry(id.holder).or_insert_with(|| Caller { heard: now, calls: 0, units: 0 });
         caller.calls = caller.calls.saturating_add(1);
         caller.units = caller.units.saturating_add(call.units.into());
+        let units = self.periods.entry(call.key.day.period()).or_insert(0);
+        *units = units.saturating_add(call.units.into());
         self.calls.insert(id, call);
     }
 
     fn remove(&mut self, id: CallId) -> Option<OpenCall> {
         let call = self.calls.remove(&id)?;
+        let period = call.key.day.period();
+        if let Some(units) = self.periods.get_mut(&period) {
+            *units = units.saturating_sub(call.units.into());
+            if *units == 0 {
+                self.periods.remove(&period);
+            }
+        }
         if let Some(caller) = self.callers.get_mut(&id.holder) {
             caller.calls = caller.calls.saturating_sub(1);
             caller.units = caller.units.saturating_sub(call.units.into());
@@ -118,6 +129,11 @@ impl OpenCalls {
     /// Units of a holder's open calls: they are out with it, and it spends them no more.
     pub(super) fn units(&self, holder: HolderId) -> u64 {
         self.callers.get(&holder).map_or(0, |caller| caller.units)
+    }
+
+    /// Units of all open calls of that period.
+    pub(super) fn units_of(&self, period: Period) -> Units {
+        Units::new(self.periods.get(&period).copied().unwrap_or(0))
     }
 
     /// When the next holder has been silent for too long.

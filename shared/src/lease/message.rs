@@ -400,10 +400,15 @@ pub struct Lease {
     pub open: bool,
     /// The period's allowance; zero where it is open.
     pub allowance: u64,
-    /// Units that the project has left after this, as far as the issuer knows; for answers that show it.
+    /// Units that the project has left after this, with the issuer or with other holders, as far as it knows; for answers
+    /// that show it.
     #[serde(default)]
     pub left: u64,
-    /// The same for permits of the minute.
+    /// Units that were served of the period, as far as the issuer knows, without what its own holders have served and
+    /// not reported to it; for answers that show it.
+    #[serde(default)]
+    pub used: u64,
+    /// Permits of the minute that the project has left after this.
     #[serde(default)]
     pub permits_left: u64,
     /// Units that may be at risk in isolates under one issuer.

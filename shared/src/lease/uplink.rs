@@ -252,4 +252,11 @@ impl Uplink {
     pub(crate) fn frozen_units(&self) -> u64 {
         self.frozen.iter().flat_map(|batch| &batch.lines).fold(0, |sum, line| sum.saturating_add(line.units))
     }
+
+    /// The same of one period.
+    pub(crate) fn frozen_of(&self, period: Period) -> u64 {
+        let lines = self.frozen.iter().flat_map(|batch| &batch.lines);
+        let of_period = lines.filter(|line| line.key.day.period() == period);
+        of_period.fold(0, |sum, line| sum.saturating_add(line.units))
+    }
 }

@@ -224,12 +224,26 @@ impl SubHome {
             ample: offer.ample,
             open: s.open,
             allowance: s.allowance,
-            left: self.above.units.saturating_add(s.avail.saturating_sub(units)),
+            left: self.left_elsewhere(period, s).saturating_add(s.avail.saturating_sub(units)),
+            used: self.used(period),
             permits_left: self.above.permits(minute, rpm).saturating_add(s.permits.saturating_sub(permits)),
             risk: s.risk,
             ack: 0,
             terms: None,
         }
+    }
+
+    /// Units that were served: what the home knew of, and what isolates have reported here since.
+    fn used(&self, period: Period) -> u64 {
+        let known = if self.above.used.0 == Some(period) { self.above.used.1 } else { 0 };
+        let ware = &self.ware;
+        known.saturating_add(ware.book.served_of(period)).saturating_add(ware.uplink.frozen_of(period))
+    }
+
+    /// Units that are left with the home, or with isolates but this one.
+    fn left_elsewhere(&self, period: Period, s: &Situation) -> u64 {
+        let live = self.crowd.present().map(|holder| self.desk.out(*holder, period));
+        self.above.units.saturating_add(live.fold(0, u64::saturating_add).saturating_sub(s.row_out))
     }
 
     /// Moves what is issued from the stock to the isolate.

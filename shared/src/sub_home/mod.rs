@@ -86,6 +86,8 @@ struct Above {
     now: Timestamp,
     minute: Minute,
     units: u64,
+    /// Units served of that period, as far as the home knew.
+    used: (Option<Period>, u64),
     permits: u64,
 }
 

@@ -324,7 +324,8 @@ impl SubHome {
         (ware.allowance, ware.risk, ware.ample) = (lease.allowance, lease.risk, lease.ample);
         if lease.now >= self.above.now {
             let Lease { now, minute, left, permits_left, .. } = *lease;
-            self.above = Above { now, minute, units: left, permits: permits_left };
+            let used = (Some(lease.period), lease.used);
+            self.above = Above { now, minute, units: left, used, permits: permits_left };
         }
         ware.stock.admit(at, lease, &mut ware.uplink.returns);
         ware.book.admit(lease, &mut ware.uplink.returns);

@@ -17,6 +17,7 @@ mod limits;
 mod outage;
 mod panics;
 mod policy;
+mod quota;
 mod restored;
 mod shapes;
 mod stopped;

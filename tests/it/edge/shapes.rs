@@ -91,7 +91,7 @@ async fn the_quota_shows_the_numbers_and_counts_nothing() -> Result<()> {
     let answer = project.quota().await?;
     let mut got: Value = answer.ok()?;
     let rpm = got.as_object_mut().and_then(|got| got.remove("rpm")).context("no rpm")?;
-    let expected = json!({"period": period.to_string(), "plan": "community", "included": 1000, "used": 3,
+    let expected = json!({"period": period.to_string(), "plan": "community", "included": 1000, "used": 3, "forfeited": 0,
         "remaining": 997, "resets_at": period.end().to_string()});
     assert_eq!(got, expected);
     assert_eq!(rpm["limit"], 60);

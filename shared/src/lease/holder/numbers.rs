@@ -1,7 +1,7 @@
 //! The project's numbers as a holder knows them, for answers that show them.
 //!
-//! They are what the issuer had left when it last wrote, and what is in hand here: exact while nobody
-//! else spends, and never the base of a decision.
+//! They are what the issuer and others had left when it last wrote, and what is in hand here: exact while nobody
+//! else spends, else too many by what others spent since. They are never the base of a decision.
 
 use super::Holder;
 use crate::decision::Numbers;
@@ -20,6 +20,7 @@ pub(super) struct Heard {
     minute: Minute,
     allowance: Option<u64>,
     left: u64,
+    used: u64,
     permits_left: u64,
 }
 
@@ -36,6 +37,7 @@ impl Heard {
                 minute: lease.minute,
                 allowance: (!lease.open).then_some(lease.allowance),
                 left: lease.left,
+                used: lease.used,
                 permits_left: lease.permits_left,
             },
         }
@@ -112,6 +114,14 @@ impl Holder {
         })
     }
 
+    /// Units that were served of a period: what the issuer knew of, and what this holder has not reported to it yet.
+    #[must_use]
+    pub fn used(&self, period: Period) -> Units {
+        let known = self.heard.as_ref().filter(|heard| heard.period == period).map_or(0, |heard| heard.used);
+        let unreported = self.book.served_of(period).saturating_add(self.uplink.frozen_of(period));
+        Units::new(known.saturating_add(unreported))
+    }
+
     /// The project's numbers, as far as they are known here; `None` before the first reply.
     #[must_use]
     pub fn numbers(&self, now: Timestamp) -> Option<Numbers> {
@@ -124,6 +134,7 @@ impl Holder {
             included: Units::ZERO,
             allowance,
             used: allowance.map_or(Units::ZERO, |allowance| allowance.saturating_sub(left.units)),
+            forfeited: Units::ZERO,
             rpm,
             rpm_remaining: left.permits,
             agents_max: terms.agents_max,

@@ -71,6 +71,7 @@ fn lease(now: Timestamp, units: u64) -> Lease {
         open: false,
         allowance: 1_000,
         left: 0,
+        used: 0,
         permits_left: 0,
         risk: 20,
         ack: 0,

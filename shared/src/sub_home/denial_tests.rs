@@ -6,6 +6,7 @@ use crate::home::{Home, HomeName};
 use crate::ids::{AgentId, KeyId};
 use crate::kind::Kind;
 use crate::lease::Holder;
+use crate::lease::message::Returns;
 use crate::policy::tests::community;
 use crate::time::Day;
 use crate::units::Units;
@@ -40,6 +41,49 @@ fn answer(now: Timestamp, home: &mut Home, sub: &mut SubHome, m: &Contact) -> Le
     *lease
 }
 
+fn noon() -> Timestamp {
+    Day::parse("2026-11-23").unwrap().start().plus_ms(12 * 3_600_000)
+}
+
+/// A home with so many units, and a sub-home.
+fn project(included: u32) -> (Home, SubHome) {
+    let incarnation = || Incarnation::parse("inc00001").unwrap();
+    let mut home = Home::new(HomeName::parse("demo/live").unwrap(), incarnation());
+    let mut policy = community("demo");
+    policy.allowance.included = Units::from(included);
+    home.install(policy);
+    (home, SubHome::new(HolderId::from_bits(99), incarnation()))
+}
+
+/// An isolate gives five units back without permits; they are in stock, or on their way to the home, while another asks.
+#[test]
+fn the_quota_is_not_exhausted_while_units_wait_for_permits_or_are_on_their_way_back() {
+    for is_idle in [false, true] {
+        let (mut home, mut sub) = project(5);
+        assert_eq!(answer(noon(), &mut home, &mut sub, &contact(noon(), 7, 5)).units, 5);
+        let units = BTreeMap::from_iter([(noon().period(), 5)]);
+        let incarnation = Some(sub.ware.incarnation.clone());
+        let back = Contact {
+            nonce: 2,
+            incarnation,
+            returns: Returns { units, ..Returns::default() },
+            needs: Vec::new(),
+            ..contact(noon(), 7, 5)
+        };
+        sub.contact(noon().plus_ms(50), 1, &back);
+        let mut later = noon().plus_ms(100);
+        if is_idle {
+            later = noon().plus_ms(3_000);
+            let lost = sub.contacts(later);
+            assert!(lost.iter().any(|contact| !contact.returns.units.is_empty()), "{lost:?}");
+            later = later.plus_ms(50);
+        }
+        let refused = answer(later, &mut home, &mut sub, &contact(later, 8, 1));
+        let denials: Vec<Denial> = refused.refusals.iter().map(|refusal| refusal.denial).collect();
+        assert_eq!(denials, [Denial::QuotaContended], "idle: {is_idle}");
+    }
+}
+
 /// A home takes what was served of a sub-home's earlier life for served of the present one. So it may believe that
 /// nothing is out there, while an isolate's unit is.
 #[test]
@@ -51,13 +95,7 @@ fn the_quota_is_not_exhausted_while_the_isolates_have_units_that_may_come_back()
         (5, 6, Denial::QuotaExhausted),
         (0, 1, Denial::QuotaExhausted),
     ] {
-        let now = Day::parse("2026-11-23").unwrap().start().plus_ms(12 * 3_600_000);
-        let incarnation = || Incarnation::parse("inc00001").unwrap();
-        let mut home = Home::new(HomeName::parse("demo/live").unwrap(), incarnation());
-        let mut policy = community("demo");
-        policy.allowance.included = Units::from(out);
-        home.install(policy);
-        let mut sub = SubHome::new(HolderId::from_bits(99), incarnation());
+        let (now, (mut home, mut sub)) = (noon(), project(out));
         if out > 0 {
             let has = answer(now, &mut home, &mut sub, &contact(now, 7, out));
             assert_eq!(has.units, u64::from(out));

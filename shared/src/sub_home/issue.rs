@@ -168,10 +168,10 @@ impl SubHome {
         let live = others
             .map(|holder| self.desk.out(*holder, period))
             .fold(self.desk.out(m.holder, period).saturating_sub(m.unreported), u64::saturating_add);
-        // What is on its way back is nobody's yet.
-        let live = live.saturating_add(self.ware.uplink.going_back(period));
-        let left = self.above.units.saturating_add(self.ware.stock.units);
-        live > 0 && left.saturating_add(live) >= u64::from(cost)
+        // What came back is nobody's: in stock, where it lacks permits, or on its way to the home.
+        let back = self.ware.stock.units.saturating_add(self.ware.uplink.going_back(period));
+        let live = live.saturating_add(back);
+        live > 0 && self.above.units.saturating_add(live) >= u64::from(cost)
     }
 
     /// How long until what was denied begins anew.

@@ -62,6 +62,9 @@ pub struct Auditor {
     pub hands: Hands,
     /// What the home decided, until it is known whether it was served.
     pub calls: Calls,
+    /// The most units of a month that were ever with holders which were cut off: what of them the home took for lost
+    /// is known to it when the cut has ended, and a level may have been told meanwhile.
+    pub out_of_reach: BTreeMap<Period, u64>,
     /// What came of judging refusals.
     pub refusals: Refusals,
     /// How many crossings were looked at.
@@ -305,7 +308,11 @@ impl Auditor {
             let reached = quotas.min().is_none_or(|quota| served * 100 >= quota * u64::from(*percent));
             let allowed = policies().filter_map(|policy| self.allowance(policy, *period)).min();
             let hands = &self.hands;
-            let gone = served + hands.lost(*period) + hands.under_way() + hands.unserved_before(*period);
+            let gone = served
+                + hands.lost(*period)
+                + hands.under_way()
+                + hands.unserved_before(*period, self.refusals.lag_ms())
+                + self.out_of_reach.get(period).copied().unwrap_or(0);
             if !reached && !self.rolled_back && allowed.is_none_or(|allowed| gone < allowed) {
                 self.refusals.level_wrong(|| {
                     format!(
@@ -321,6 +328,10 @@ impl Auditor {
     fn told_all(&mut self, aggregator: &Aggregator) -> Verdict {
         let parts = &aggregator.policy.allowance;
         for period in [parts.period, parts.period.next()] {
+            // A month that is left without a quota has no levels, whatever it had before.
+            if parts.included_in(period).get() == 0 {
+                continue;
+            }
             // Levels go by the largest quota of the month.
             let policies = self.policies.iter().map(|(_, policy)| policy).chain(aggregator.policies());
             let quota = policies.map(|policy| policy.allowance.included_in(period).get()).max().unwrap_or(0);

@@ -10,8 +10,17 @@ const STOPPED: &str =
 
 const RESTARTED: &str = "a home that had just come back took what live holders had for spent";
 
+const ON_ITS_WAY: &str = "what was on its way to who asked, or back from it, was taken for spent";
+
+const EARLIER: &str =
+    "what isolates had served of a sub-home's lost storage was taken from what its next life had";
+
+const PLACE: &str = "an agent that got nothing took the last place from another";
+
+const NOT_KNOWN_YET: &str = "the auditor gave no time for what came back of the month before";
+
 /// Each of these broke an invariant while the core was written, with the generator as it was then.
-const PAST: [(u64, &str); 30] = [
+const PAST: [(u64, &str); 46] = [
     (6, "a sub-home parked contacts for ever that lacked units while the home refused permits"),
     (9, "a new life issued permits of a minute whose earlier permits it had forgotten"),
     (63, "the reserve counted units for the day after"),
@@ -45,6 +54,22 @@ const PAST: [(u64, &str); 30] = [
         355,
         "a sub-home with a new life repeated the home's word while its isolates had units that might come back",
     ),
+    (7_000_627, ON_ITS_WAY),
+    (7_003_394, ON_ITS_WAY),
+    (7_003_721, ON_ITS_WAY),
+    (7_003_962, ON_ITS_WAY),
+    (7_005_681, ON_ITS_WAY),
+    (8_000_178, "a sub-home took units for spent that it had in stock without permits"),
+    (7_001_577, EARLIER),
+    (7_003_062, PLACE),
+    (7_003_549, PLACE),
+    (7_004_215, "a holder that sent the same again and again was taken for dead"),
+    (7_002_875, "the auditor judged a refusal before what the same reply had served"),
+    (7_003_369, NOT_KNOWN_YET),
+    (7_004_471, NOT_KNOWN_YET),
+    (7_002_209, "the auditor forgot a sub-home that was cut off when it crashed"),
+    (7_002_661, "the auditor did not count what was cut off when a level was told"),
+    (7_009_623, "the auditor expected levels of a quota that had been cut to nothing"),
 ];
 
 #[test]

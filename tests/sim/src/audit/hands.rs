@@ -58,10 +58,13 @@ pub struct Hands {
     /// Permits of a minute and units of agents that the home has issued, less what came back to it.
     permits: BTreeMap<Minute, u64>,
     agent_units: BTreeMap<(Period, AgentId), u64>,
+    /// When the home was last heard.
+    heard: Timestamp,
     /// Units in the last reply to each lane, until it has come.
     under_way: BTreeMap<(HolderId, u8), (u64, u64)>,
     /// When each agent was admitted.
     admitted: BTreeMap<(Period, AgentId), Timestamp>,
+    units_back: Back<Period>,
     permits_back: Back<Minute>,
     agents_back: Back<(Period, AgentId)>,
     /// Sub-homes whose storage was lost, and whose isolates' units are lost with it.
@@ -139,6 +142,10 @@ impl Hands {
         }
         if issuer != Issuer::Home {
             return;
+        }
+        self.heard = at;
+        for (period, units) in &contact.returns.units {
+            remember(&mut self.units_back, at, *period, *units);
         }
         for (minute, permits) in &contact.returns.permits {
             let net = self.permits.entry(*minute).or_insert(0);
@@ -226,9 +233,12 @@ impl Hands {
     }
 
     /// Units of the months before that the home has issued and nobody has served: what it does not know to be back it
-    /// takes from the lots of the next month.
+    /// takes from the lots of the next month. What came back within the last `lag_ms` need not be known everywhere.
     #[must_use]
-    pub fn unserved_before(&self, period: Period) -> u64 {
+    pub fn unserved_before(&self, period: Period, lag_ms: u64) -> u64 {
+        let lately = self.units_back.iter().rev();
+        let lately = lately.take_while(|(when, ..)| self.heard.ms_since(*when) <= lag_ms);
+        let back: u64 = lately.filter(|(_, of, _)| *of < period).map(|(_, _, units)| units).sum();
         let all = |of: &dyn Fn(&Hand, Part) -> u64| -> u64 {
             let hands = self.hands.values();
             hands.flat_map(|hand| hand.parts.range(..period).map(|(_, part)| of(hand, *part))).sum()
@@ -236,7 +246,7 @@ impl Hands {
         let issued = all(&|hand, part| {
             if hand.issuer == Issuer::Home { part.issued.saturating_sub(part.back) } else { 0 }
         });
-        issued.saturating_sub(all(&|_, part| part.served))
+        issued.saturating_sub(all(&|_, part| part.served)) + back
     }
 
     /// Units out with a holder and, where it is a sub-home, with its isolates.

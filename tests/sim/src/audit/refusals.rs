@@ -15,10 +15,6 @@ use super::{Auditor, Verdict};
 /// How long a refusal may rest on what was true, without messages that are late.
 const LAG_MS: u64 = 2_000;
 
-/// Up to this seed a wrong refusal fails the run. Of the others they are a figure in the report: the rules are young, and
-/// nobody has looked at enough of these seeds to know each alarm for a fault.
-const JUDGED_SEEDS: u64 = 1_000;
-
 /// How often one client may be told that others hold what is left, before that is wrong.
 pub const CONTENDED_MAX: u32 = 3;
 
@@ -52,14 +48,12 @@ pub struct Refusals {
     pub wrong: BTreeMap<&'static str, u64>,
     /// Levels that were told though units were left, or not told though they were reached.
     pub levels_wrong: u64,
-    /// The seed that is run.
-    pub seed: u64,
     first: Option<String>,
 }
 
 impl Refusals {
     /// For how long a refusal may rest on what was true.
-    fn lag_ms(&self) -> u64 {
+    pub(super) fn lag_ms(&self) -> u64 {
         LAG_MS + self.late_ms
     }
 
@@ -82,22 +76,18 @@ impl Refusals {
     }
 
     /// # Errors
-    /// Says which refusal of a seed was the first that was wrong, where the seed is judged by that.
+    /// Says which refusal was the first that was wrong.
     pub fn verdict(&self) -> Verdict {
-        self.first.clone().filter(|_| self.is_judged()).map_or(Ok(()), Err)
+        self.first.clone().map_or(Ok(()), Err)
     }
 
     /// A level was told though units were left, or not told though it was reached.
     ///
     /// # Errors
-    /// Says so, where the seed is judged by that.
+    /// Says so.
     pub fn level_wrong(&mut self, what: impl FnOnce() -> String) -> Verdict {
         self.levels_wrong += 1;
-        if self.is_judged() { Err(what()) } else { Ok(()) }
-    }
-
-    fn is_judged(&self) -> bool {
-        self.seed <= JUDGED_SEEDS
+        Err(what())
     }
 }
 
@@ -161,7 +151,7 @@ impl Auditor {
             let allowed = lately.iter().filter_map(|policy| self.allowance(policy, period)).min()?;
             let gone = self.served(period)
                 + self.hands.lost(period)
-                + self.hands.unserved_before(period)
+                + self.hands.unserved_before(period, self.refusals.lag_ms())
                 + self.calls.unserved(period);
             Some(allowed.saturating_sub(gone))
         };

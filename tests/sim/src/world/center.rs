@@ -222,6 +222,7 @@ impl World {
             .collect();
         let cut = self.chance(self.config.faults.cut_permille);
         let now = self.now();
+        self.note_out_of_reach();
         let receipt = self.aggregator.ingest(flush, &periods, now, cut)?;
         self.auditor.billed(&self.aggregator)?;
         Ok(receipt)

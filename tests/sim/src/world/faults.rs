@@ -5,7 +5,7 @@ use shared::time::Timestamp;
 use shared::units::Units;
 
 use super::seats::key_of;
-use super::{Event, World};
+use super::{Event, World, clock};
 
 /// The furthest that the home's clock steps at once, in milliseconds.
 const STEP_MS_MAX: u64 = 5_000;
@@ -190,6 +190,16 @@ impl World {
         }
         self.trouble(until);
         self.note(|| "partition".to_owned());
+        self.note_out_of_reach();
+    }
+
+    /// Tells the auditor which units nobody can call back.
+    pub(super) fn note_out_of_reach(&mut self) {
+        for period in clock::periods(&self.config) {
+            let units = self.out_of_reach(period);
+            let most = self.auditor.out_of_reach.entry(period).or_insert(0);
+            *most = units.max(*most);
+        }
     }
 
     /// Raises or cuts the limit of an agent that has one.
@@ -285,11 +295,14 @@ impl World {
         self.note(|| "heal".to_owned());
         (self.healed, self.asking) = (true, false);
         self.home.cut_us = 0;
+        // A cut that ends now was one until now.
+        let now_us = self.now_us;
+        let ended = |cut_us: u64| cut_us.min(now_us);
         for isolate in &mut self.isolates {
-            (isolate.up_cut_us, isolate.down_cut_us) = (0, 0);
+            (isolate.up_cut_us, isolate.down_cut_us) = (ended(isolate.up_cut_us), ended(isolate.down_cut_us));
         }
         for sub in &mut self.subs {
-            (sub.up_cut_us, sub.down_cut_us) = (0, 0);
+            (sub.up_cut_us, sub.down_cut_us) = (ended(sub.up_cut_us), ended(sub.down_cut_us));
         }
         self.home_up();
         for k in 0..self.subs.len() {

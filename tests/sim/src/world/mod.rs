@@ -166,7 +166,6 @@ impl World {
             config,
         };
         world.auditor.refusals.late_ms = network::late_ms(&world.config.faults);
-        world.auditor.refusals.seed = world.config.seed;
         world.install_policy();
         for k in 0..world.config.sub_homes {
             world.add_sub_home(k);

@@ -30,6 +30,12 @@ impl SubNode {
         self.sub.as_ref().map(SubHome::id)
     }
 
+    /// The same, or what it was known by before it crashed.
+    pub(super) fn known_as(&self) -> HolderId {
+        let stored = || SubHome::load(self.disk.clone()).ok().flatten().map(|sub| sub.id());
+        self.holder().or_else(stored).unwrap_or(self.id)
+    }
+
     /// How often its storage was lost.
     pub(super) fn lives(&self) -> u64 {
         self.lives

@@ -330,7 +330,7 @@ impl World {
     }
 
     /// Units with holders that are cut off, or were until a moment ago: nobody can know whether they live.
-    fn out_of_reach(&self, period: Period) -> u64 {
+    pub(super) fn out_of_reach(&self, period: Period) -> u64 {
         let hands = &self.auditor.hands;
         let muted = |up_us: u64, down_us: u64| self.now_us < up_us.max(down_us) + MUTED_US;
         let mut units = 0;
@@ -346,7 +346,8 @@ impl World {
             }
         }
         for (k, sub) in self.subs.iter().enumerate() {
-            if let Some(id) = sub.holder().filter(|_| muted(sub.up_cut_us, sub.down_cut_us)) {
+            if muted(sub.up_cut_us, sub.down_cut_us) {
+                let id = sub.known_as();
                 units += hands.out(id, period, Some(self.issuer(Target::Sub(k))));
             }
         }
@@ -377,6 +378,8 @@ impl World {
         let unsettled = place.holder.unsettled();
         self.meters.unsettled_max = self.meters.unsettled_max.max(unsettled);
         let of = self.place(number, seat);
+        // All of this is one instant: what is served in it is not left for whom it refuses.
+        concluded.sort_by_key(|(_, answer, _)| matches!(answer, Answer::Deny { .. }));
         for (waiter, answer, reserve) in concluded {
             let reserve = reserve.then_some(serial);
             let waited = Waited { since_us: waiter.since_us, reserve };

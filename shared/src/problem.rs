@@ -132,6 +132,16 @@ codes! {
     OverageNotOffered => "overage_not_offered", 409, "The plan has no overage";
     /// An Idempotency-Key came again with another body.
     IdempotencyKeyReused => "idempotency_key_reused", 409, "The Idempotency-Key was used for another request";
+    /// An e-mail address and a password that do not sign in.
+    SignInRejected => "sign_in_rejected", 401, "E-mail address and password do not sign in";
+    /// A sign-in link or an invitation that is unknown, used or too old.
+    LinkRejected => "link_rejected", 401, "The link is used, withdrawn or too old";
+    /// Too many attempts to sign in failed.
+    TooManyAttempts => "too_many_attempts", 429, "Too many attempts to sign in failed";
+    /// A call with a session's cookie that no page of ours sent.
+    CsrfRejected => "csrf_rejected", 403, "The call was not sent by our own page";
+    /// There is already an account of that address.
+    AccountExists => "account_exists", 409, "There is already such an account";
 }
 
 impl ErrorCode {

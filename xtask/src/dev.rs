@@ -135,7 +135,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let project = demo::prepare(&mut settings, meter, &options.limits)?;
     services.wait_for_policy(&project, addresses.edge, settings.get("PROJECT_KEY")?)?;
 
-    guide::print(&settings, &project, &human(watch.elapsed()));
+    let sign_in = demo::sign_in(&settings, meter)?;
+    guide::print(&settings, (&project, &sign_in), &human(watch.elapsed()));
     services.stay()
 }
 

@@ -23,6 +23,8 @@ pub struct Member {
     pub name: String,
     /// What the member may do.
     pub role: Role,
+    /// The account by which the member signs in; `None` where there are tokens alone.
+    pub account: Option<String>,
     /// When the member was added.
     pub created: Timestamp,
     /// When the member was removed.

@@ -1,6 +1,11 @@
 //! Who may do what. The rules are here and nowhere else; the extractors in `http` only ask.
 
+pub mod account;
+pub mod attempts;
 pub mod member;
+#[cfg(feature = "server")]
+pub mod password;
+pub mod session;
 pub mod token;
 pub mod trail;
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 use shared::ids::ProjectId;
 
 use crate::access::Scope;
+use crate::access::account::Account;
 use crate::projects::project::Project;
 
 /// Who changes something.
@@ -16,6 +17,13 @@ pub enum Actor {
         /// The token's id, which is no secret.
         id: String,
         /// `owner`, `admin`, `finance`, `viewer` or `operator`.
+        role: &'static str,
+    },
+    /// Somebody who signed in.
+    Person {
+        /// The person's e-mail address, which the audit log keeps even when the account has another.
+        email: String,
+        /// `owner`, `admin`, `finance`, `viewer`, `operator`, or `person` where no project is concerned.
         role: &'static str,
     },
     /// Somebody at the operator's command line.
@@ -34,11 +42,19 @@ impl Actor {
         Self::Token { id: id.to_owned(), role: scope.role_name() }
     }
 
+    /// A person who signed in, where nothing else than the account is concerned.
+    #[must_use]
+    pub fn person(account: &Account) -> Self {
+        let role = if account.operator { Scope::Operator.role_name() } else { "person" };
+        Self::Person { email: account.email.as_str().to_owned(), role }
+    }
+
     /// What kind of actor it is, in one word.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Token { .. } => "token",
+            Self::Person { .. } => "person",
             Self::Command { .. } => "command",
             Self::Job(_) => "job",
         }
@@ -49,6 +65,7 @@ impl Actor {
     pub fn name(&self) -> &str {
         match self {
             Self::Token { id, .. } => id,
+            Self::Person { email, .. } => email,
             Self::Command { user } => user,
             Self::Job(name) => name,
         }
@@ -58,7 +75,7 @@ impl Actor {
     #[must_use]
     pub fn role(&self) -> &'static str {
         match self {
-            Self::Token { role, .. } => role,
+            Self::Token { role, .. } | Self::Person { role, .. } => role,
             Self::Command { .. } => "operator",
             Self::Job(_) => "meter",
         }
@@ -107,6 +124,22 @@ actions! {
     TokenCreated => "token.created";
     /// A token was revoked.
     TokenRevoked => "token.revoked";
+    /// An account was made.
+    AccountCreated => "account.created";
+    /// An account was disabled, with all sessions.
+    AccountDisabled => "account.disabled";
+    /// A link that signs in was made.
+    LinkCreated => "sign_in_link.created";
+    /// A person signed in.
+    SignedIn => "session.began";
+    /// A person signed out.
+    SignedOut => "session.ended";
+    /// A person set a password.
+    PasswordSet => "password.set";
+    /// A person was invited to a project.
+    MemberInvited => "member.invited";
+    /// An invitation was withdrawn.
+    InvitationWithdrawn => "invitation.withdrawn";
     /// A member was added.
     MemberAdded => "member.added";
     /// A member's role was changed.

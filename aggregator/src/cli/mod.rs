@@ -4,6 +4,7 @@
 //!
 //! No command may print a secret, except the one that has just made it.
 
+mod account;
 mod backup;
 mod billing;
 mod call;
@@ -77,6 +78,9 @@ enum Command {
     /// Add, change and remove the people of a project
     #[command(subcommand)]
     Member(member::Command),
+    /// Make, list and disable accounts of people who sign in, and make links that sign in
+    #[command(subcommand)]
+    Account(account::Command),
     /// Make, list, rotate and revoke the keys of a project
     #[command(subcommand)]
     Key(key::Command),
@@ -142,6 +146,7 @@ impl Command {
             Self::Project(_)
             | Self::Key(_)
             | Self::Member(_)
+            | Self::Account(_)
             | Self::Token(_)
             | Self::Plans(_)
             | Self::Webhooks(_)
@@ -217,6 +222,7 @@ fn start(cli: Cli) -> anyhow::Result<()> {
         Command::Restore(copy) => wait(backup::restore(copy, settings()?)),
         Command::Project(command) => at(missing, async |place| project::run(command, place).await),
         Command::Member(command) => at(missing, async |place| member::run(command, place).await),
+        Command::Account(command) => at(missing, async |place| account::run(command, place).await),
         Command::Key(command) => at(missing, async |place| key::run(command, place).await),
         Command::Token(command) => at(missing, async |place| token::run(command, place).await),
         Command::Plans(command) => at(missing, async |place| plans::run(command, &place).await),

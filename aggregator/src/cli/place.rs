@@ -1,6 +1,7 @@
 //! Where commands work: on the books themselves, or at a server over HTTP. Either way what is asked is the one
 //! interface of `http`, so that a command says and refuses the same in both places.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
@@ -126,6 +127,14 @@ impl Place {
         Ok(Self::Server(Box::new(Remote { server, client, project })))
     }
 
+    /// Where people open the dashboard, as far as it is known here.
+    pub(super) fn address(&self) -> String {
+        match self {
+            Self::Books(books) => format!("http://{}", reachable(books.context.config.listen)),
+            Self::Server(remote) => remote.server.url.to_string(),
+        }
+    }
+
     /// What `work` does on the books alone, or a refusal where they are a server's.
     pub(super) fn only_books(&self, what: &str) -> anyhow::Result<&Context> {
         match self {
@@ -199,6 +208,16 @@ impl Place {
         all.truncate(max);
         Ok(Value::Array(all))
     }
+}
+
+/// An address of this machine where a server listens on all of them.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
+    };
+    SocketAddr::new(ip, listen.port())
 }
 
 /// What an answer that is no success says.

@@ -1,7 +1,7 @@
 //! Permission as the type of a handler's argument: a handler that has it may do what it names.
 //!
-//! The order of refusals is the same for everything: 401 without a token, 404 for what the token
-//! does not reach, 403 for what its role may not do. What exists elsewhere never shows.
+//! The order of refusals is the same for everything: 401 without a token or session, 404 for what the caller
+//! does not reach, 403 for what the caller's role may not do. What exists elsewhere never shows.
 
 use std::marker::PhantomData;
 
@@ -13,6 +13,7 @@ use shared::key::bearer;
 
 use super::failure::Failure;
 use super::query::Query;
+use super::session::person::Person;
 use crate::access::token::TokenHash;
 use crate::access::trail::Actor;
 use crate::access::{Permission, Scope};
@@ -26,9 +27,14 @@ use crate::store::Token;
 #[derive(Debug, Clone)]
 pub(crate) struct Commanded(pub(crate) Actor);
 
-/// Who is calling: a token that is not revoked.
+/// Who is calling: a token that is not revoked, or a person who signed in.
 #[derive(Debug)]
-pub(super) struct Caller(pub(super) Token);
+pub(super) struct Caller {
+    /// The token; of a person, one that the session stands for.
+    pub(super) token: Token,
+    /// Whether it is a person's.
+    pub(super) is_person: bool,
+}
 
 impl FromRequestParts<Site> for Caller {
     type Rejection = Failure;
@@ -38,7 +44,17 @@ impl FromRequestParts<Site> for Caller {
             let id = actor.name().to_owned();
             parts.extensions.insert(actor);
             let created = site.app.clock.now();
-            return Ok(Self(Token { id, scope: Scope::Operator, member: None, created, revoked: None }));
+            let token = Token { id, scope: Scope::Operator, member: None, created, revoked: None };
+            return Ok(Self { token, is_person: false });
+        }
+        // A token counts before a session: only programs send one.
+        if !parts.headers.contains_key(header::AUTHORIZATION) {
+            let person = Person::of(parts, &site.app).await?;
+            let named = match path_parameter(parts, site, "project").await {
+                Some(named) => Some(named),
+                None => queried_project(parts),
+            };
+            return Ok(Self { token: person.acting(parts, named.as_deref())?, is_person: true });
         }
         let mut values = parts.headers.get_all(header::AUTHORIZATION).iter();
         let (Some(value), None) = (values.next(), values.next()) else { return Err(Failure::unauthorized()) };
@@ -47,8 +63,15 @@ impl FromRequestParts<Site> for Caller {
         let token = site.app.store.active_token(&hash).await?.ok_or_else(Failure::unauthorized)?;
         // What the call changes is changed on behalf of this token: `Call` finds it here.
         parts.extensions.insert(Actor::token(&token.id, &token.scope));
-        Ok(Self(token))
+        Ok(Self { token, is_person: false })
     }
+}
+
+/// The project that a query names. Whether the query is accepted, its endpoint decides.
+fn queried_project(parts: &Parts) -> Option<String> {
+    let query = parts.uri.query().unwrap_or_default();
+    let mut pairs = form_urlencoded::parse(query.as_bytes());
+    pairs.find(|(name, _)| name == "project").map(|(_, value)| value.into_owned())
 }
 
 impl Caller {
@@ -59,7 +82,7 @@ impl Caller {
         id: &str,
         permission: Permission,
     ) -> Result<Project, Failure> {
-        let Self(Token { scope, .. }) = self;
+        let scope = &self.token.scope;
         let id = ProjectId::parse(id).map_err(|_| Failure::project_unknown())?;
         if !scope.reaches(&id) {
             return Err(Failure::project_unknown());
@@ -77,7 +100,7 @@ impl Caller {
         query: &Query,
         permission: Permission,
     ) -> Result<Project, Failure> {
-        let own = match &self.0.scope {
+        let own = match &self.token.scope {
             Scope::Operator => None,
             Scope::Project { project, .. } => Some(project.as_str()),
         };
@@ -97,7 +120,11 @@ impl FromRequestParts<Site> for Operator {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, Failure> {
-        let Caller(token) = Caller::from_request_parts(parts, site).await?;
+        let is_commanded = parts.extensions.get::<Commanded>().is_some();
+        if !is_commanded && !parts.headers.contains_key(header::AUTHORIZATION) {
+            return Person::of(parts, &site.app).await?.operating(parts).map(Self);
+        }
+        let Caller { token, .. } = Caller::from_request_parts(parts, site).await?;
         match token.scope {
             Scope::Operator => Ok(Self(token)),
             Scope::Project { .. } => Err(Failure::forbidden(token.scope.role_name())),
@@ -160,7 +187,7 @@ impl<P: Right> FromRequestParts<Site> for Permitted<P> {
         let caller = Caller::from_request_parts(parts, site).await?;
         let id = path_parameter(parts, site, "project").await.ok_or_else(Failure::project_unknown)?;
         let project = caller.project(&site.app, &id, P::PERMISSION).await?;
-        Ok(Self { project, token: caller.0, permission: PhantomData })
+        Ok(Self { project, token: caller.token, permission: PhantomData })
     }
 }
 

@@ -31,7 +31,9 @@ use shared::problem::ErrorCode;
 use super::body::{self, Fields, JSON_BYTES_MAX};
 use super::failure::Failure;
 use super::retry;
+use super::session::cookie;
 use super::site::Site;
+use crate::access::session::SecretText;
 use crate::access::trail::Actor;
 use crate::app::App;
 use crate::idempotency::{Answer, KEY_CHARS_MAX, Once, is_key};
@@ -72,6 +74,11 @@ impl Call {
     pub(crate) fn fields(&self) -> Result<Fields, Failure> {
         body::require_json(&self.headers)?;
         Fields::parse(&self.body)
+    }
+
+    /// Whether it is a command on the books themselves: such a call came over no network.
+    pub(crate) fn is_commanded(&self) -> bool {
+        matches!(self.actor, Actor::Command { .. })
     }
 
     /// The caller's own name for the call, bound to who calls what.
@@ -181,8 +188,9 @@ fn key(headers: &HeaderMap) -> Result<Option<String>, Failure> {
 
 fn once(head: &Parts, key: &str, body: &[u8]) -> Once {
     // Whoever got past the permission has one of these: a token, or a session.
-    let credential = [header::AUTHORIZATION, header::COOKIE].iter().find_map(|name| head.headers.get(name));
-    let credential = credential.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let token = head.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let session = token.is_none().then(|| cookie::secret(&head.headers)).flatten();
+    let credential = token.or(session.as_ref().map(SecretText::expose)).unwrap_or_default();
     let path = head.uri.path_and_query().map_or("", |path| path.as_str());
     Once::new(credential, key, &format!("{} {path}", head.method), body)
 }

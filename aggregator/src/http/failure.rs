@@ -21,6 +21,8 @@ pub(crate) struct Failure(Box<End>, Option<TakenBack>);
 #[derive(Debug)]
 enum End {
     Problem(Problem),
+    /// A problem that is over after so many seconds.
+    Wait(Problem, u64),
     Again(Answer),
 }
 
@@ -37,16 +39,21 @@ impl Failure {
         Self(Box::new(End::Problem(Problem::missing(field, accepts))), None)
     }
 
+    /// A problem that is over after so many seconds.
+    pub(super) fn wait(code: ErrorCode, detail: impl Into<String>, wait_s: u64) -> Self {
+        Self(Box::new(End::Wait(Problem::new(code, detail), wait_s)), None)
+    }
+
     /// No failure at all: the call was made before, and this is what it was answered.
     pub(super) fn again(answer: Answer) -> Self {
         Self(Box::new(End::Again(answer)), None)
     }
 
-    /// The one answer to every token that is missing, garbled, unknown or revoked.
+    /// The one answer to every token and session that is missing, garbled, unknown, revoked or over.
     pub(crate) fn unauthorized() -> Self {
         Self::new(
             ErrorCode::Unauthorized,
-            "Send a token that is not revoked as `Authorization: Bearer pat_…` (operators: pot_…).",
+            "Send a token that is not revoked as `Authorization: Bearer pat_…` (operators: pot_…), or sign in.",
         )
     }
 
@@ -103,7 +110,7 @@ impl Failure {
     pub(crate) fn forbidden(role: &str) -> Self {
         Self::new(
             ErrorCode::Forbidden,
-            format!("This token's role is {role}, which may not do that. Ask an owner or the operator."),
+            format!("The role here is {role}, which may not do that. Ask an owner or the operator."),
         )
     }
 
@@ -157,8 +164,9 @@ impl From<NoRandomness> for Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let problem = match *self.0 {
-            End::Problem(problem) => problem,
+        let (problem, wait_s) = match *self.0 {
+            End::Problem(problem) => (problem, None),
+            End::Wait(problem, wait_s) => (problem, Some(wait_s)),
             End::Again(answer) => {
                 let mut answer = call::respond(answer);
                 answer.headers_mut().insert(call::REPLAYED_HEADER, HeaderValue::from_static("true"));
@@ -184,6 +192,9 @@ impl IntoResponse for Failure {
                 set(header::CONNECTION, "close");
             }
             _ => {}
+        }
+        if let Some(wait_s) = wait_s {
+            answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait_s));
         }
         answer
     }

@@ -51,7 +51,7 @@ impl Field {
 /// The project that a call is about, for endpoints that do not name it in their path.
 pub(crate) const PROJECT: Field = Field::optional::<shared::ids::ProjectId>(
     "project",
-    "a project id; a project's token has its own, operators have to name one",
+    "a project id; a project's token has its own, operators and members of several have to name one",
 )
 .such_as("\"demo\"");
 
@@ -89,6 +89,43 @@ impl<const MIN: usize, const MAX: usize> JsonSchema for Text<MIN, MAX> {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         // Printable ASCII is always accepted; what else is depends on Unicode's tables.
         json_schema!({ "type": "string", "minLength": MIN, "maxLength": MAX, "pattern": "^[!-~]([ -~]*[!-~])?$" })
+    }
+}
+
+/// A text of `MIN` to `MAX` characters, whichever they are.
+#[derive(Debug)]
+pub(crate) enum Length<const MIN: usize, const MAX: usize> {}
+
+impl<const MIN: usize, const MAX: usize> JsonSchema for Length<MIN, MAX> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("LengthFrom{MIN}To{MAX}").into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "minLength": MIN, "maxLength": MAX })
+    }
+}
+
+/// An e-mail address, for descriptions: others than these are accepted too.
+#[derive(Debug)]
+pub(crate) enum EmailText {}
+
+impl JsonSchema for EmailText {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "EmailText".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let pattern = "^[a-z0-9._+-]{1,64}@[a-z0-9-]{1,60}(\\.[a-z0-9-]{1,60}){1,2}$";
+        json_schema!({ "type": "string", "pattern": pattern })
     }
 }
 

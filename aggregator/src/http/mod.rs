@@ -25,6 +25,7 @@ mod retry;
 mod route;
 mod routes;
 mod server;
+mod session;
 mod site;
 mod start;
 mod streams;

@@ -74,6 +74,7 @@ struct Held {
     _of_all: OwnedSemaphorePermit,
     of_address: Mutex<Option<OwnedSemaphorePermit>>,
     is_reserve: bool,
+    from: IpAddr,
 }
 
 /// The places that a body holds while it is read.
@@ -97,7 +98,8 @@ impl Places {
 
     /// A place for a connection from there, in the reserve if there is no other; `None` where that is taken too.
     pub(super) fn enter(self: &Arc<Self>, from: IpAddr) -> Option<Place> {
-        let address = self.address(machine(from));
+        let from = machine(from);
+        let address = self.address(from);
         let usual = take(&self.all).zip(take(&address.connections));
         let is_reserve = usual.is_none();
         let (of_all, of_address) = match usual {
@@ -110,6 +112,7 @@ impl Places {
             _of_all: of_all,
             of_address: Mutex::new(Some(of_address)),
             is_reserve,
+            from,
         })))
     }
 
@@ -144,6 +147,11 @@ impl Place {
     /// Whether a connection that has this place may ask for that.
     pub(super) fn is_for(&self, path: &str) -> bool {
         !self.0.is_reserve || KEPT.contains(&path)
+    }
+
+    /// The machine at the other end; `None` where that is a proxy, which says nothing of who calls.
+    pub(super) fn machine(&self) -> Option<IpAddr> {
+        self.0.places.limits.address.map(|_| self.0.from)
     }
 
     /// Takes note that whoever is at the other end has signed with our key: it is not counted among its address'.

@@ -18,13 +18,17 @@ use crate::access::{Permission, Role};
 pub enum Who {
     /// Anybody.
     Anyone,
+    /// Anybody who proves by the call itself who it is.
+    SigningIn,
+    /// People who signed in, for what concerns themselves.
+    Person,
     /// Machines that sign with a shared key.
     Signed,
     /// Stripe, which signs its deliveries.
     Stripe,
-    /// Operators, for what concerns no single project.
+    /// Operators, be it by a token or by a session, for what concerns no single project.
     Operator,
-    /// Tokens that have this permission in the project that the call names.
+    /// Tokens and people that have this permission in the project that the call names.
     InProject(Permission),
 }
 
@@ -33,16 +37,18 @@ impl Who {
     #[must_use]
     pub fn roles(self) -> &'static [Role] {
         match self {
-            Self::Anyone | Self::Signed | Self::Stripe | Self::Operator => &[],
+            Self::Anyone | Self::SigningIn | Self::Person | Self::Signed | Self::Stripe | Self::Operator => {
+                &[]
+            }
             Self::InProject(permission) => permission.roles(),
         }
     }
 
-    /// Whether a token is needed.
+    /// Whether a token or a session is needed, whichever it is.
     #[must_use]
     pub fn needs_token(self) -> bool {
         match self {
-            Self::Anyone | Self::Signed | Self::Stripe => false,
+            Self::Anyone | Self::SigningIn | Self::Person | Self::Signed | Self::Stripe => false,
             Self::Operator | Self::InProject(_) => true,
         }
     }
@@ -197,7 +203,7 @@ impl Route {
         self.handler.clone()
     }
 
-    /// Whether it changes something on behalf of a token; such calls may be named (`Idempotency-Key`).
+    /// Whether it changes something on behalf of a token or a session that stands for one; such calls may be named (`Idempotency-Key`).
     #[must_use]
     pub fn changes(&self) -> bool {
         self.who.needs_token() && self.method != Method::GET
@@ -212,12 +218,20 @@ impl Route {
     #[must_use]
     pub fn codes(&self) -> Vec<ErrorCode> {
         use ErrorCode::{
-            BadRequest, BodyTooLarge, FieldRejected, Forbidden, HeadersTooLarge, Internal, MalformedJson,
-            NotReady, ProjectUnknown, RequestTimeout, Unauthorized, UnsupportedMediaType, UriTooLong,
+            BadRequest, BodyTooLarge, CsrfRejected, FieldRejected, Forbidden, HeadersTooLarge, Internal,
+            MalformedJson, NotReady, ProjectUnknown, RequestTimeout, Unauthorized, UnsupportedMediaType,
+            UriTooLong,
         };
         let mut codes = vec![BadRequest, UriTooLong, HeadersTooLarge, Internal, NotReady];
         match self.who {
             Who::Anyone => {}
+            Who::SigningIn => codes.push(CsrfRejected),
+            Who::Person => {
+                codes.push(Unauthorized);
+                if self.method != Method::GET {
+                    codes.push(CsrfRejected);
+                }
+            }
             Who::Signed => codes.extend([ErrorCode::SignatureRejected, ErrorCode::SignatureExpired]),
             Who::Stripe => codes.extend([ErrorCode::DeliveryUnverified, ErrorCode::PaymentsUnavailable]),
             Who::Operator => codes.extend([Unauthorized, Forbidden]),
@@ -230,7 +244,13 @@ impl Route {
             codes.push(FieldRejected);
         }
         if self.changes() {
-            codes.extend([FieldRejected, BodyTooLarge, RequestTimeout, ErrorCode::IdempotencyKeyReused]);
+            codes.extend([
+                FieldRejected,
+                BodyTooLarge,
+                RequestTimeout,
+                CsrfRejected,
+                ErrorCode::IdempotencyKeyReused,
+            ]);
         }
         codes.extend(&self.refusals);
         codes.sort();

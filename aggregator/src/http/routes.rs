@@ -10,8 +10,8 @@ use super::failure::Failure;
 use super::route::{Route, Who};
 use super::site::Site;
 use super::{
-    admin, billing, health, ingest, invoices, limits, metrics, openapi, pages, requests, retry, start,
-    streams, stripe, usage, webhooks,
+    admin, billing, health, ingest, invoices, limits, metrics, openapi, pages, requests, retry, session,
+    start, streams, stripe, usage, webhooks,
 };
 
 /// Every endpoint, in the order of the modules that have them.
@@ -35,6 +35,7 @@ pub fn routes() -> Vec<Route> {
     [
         own,
         health::routes(),
+        session::routes(),
         ingest::routes(),
         usage::routes(),
         streams::routes(),

@@ -34,7 +34,7 @@ pub const STREAMS_MAX: usize = 256;
 /// Of these, how many one project's watchers have, so that others find places.
 pub const PROJECT_STREAMS_MAX: usize = 32;
 
-/// Of these, how many one token has, so that it does not take its project's.
+/// Of these, how many one token or session has, so that it does not take its project's.
 pub const TOKEN_STREAMS_MAX: usize = 8;
 
 /// How soon an event is shown, also one that another process wrote.
@@ -182,14 +182,15 @@ async fn watch(
             (None, None) => None,
         };
     let project = caller.named_project(&site.app, &query, Permission::Read).await?;
-    let place = site.streams.enter(&project.id, &caller.0.id)?;
+    let place = site.streams.enter(&project.id, &caller.token.id)?;
     let newest = site.app.store.newest_shown(&project.id).await?;
     let now = site.app.clock.now();
     let watcher = Watcher {
         ending: site.streams.ending.subscribe(),
         after: after.unwrap_or(newest),
         project: project.id,
-        token: caller.0.id,
+        token: caller.token.id,
+        is_person: caller.is_person,
         waiting: VecDeque::from([Event::default()
             .comment("watching")
             .retry(Duration::from_millis(RETRY_MS))]),
@@ -212,6 +213,7 @@ struct Watcher {
     app: App,
     project: ProjectId,
     token: String,
+    is_person: bool,
     /// The number of the last event that was shown.
     after: u64,
     waiting: VecDeque<Event>,
@@ -245,6 +247,15 @@ impl Watcher {
         }
     }
 
+    /// Whether the token is not revoked, or the session not over, and the project still reached.
+    async fn may_watch(&self, now: Timestamp) -> Result<bool, StoreError> {
+        if self.is_person {
+            return self.app.store.session_reaches(&self.token, &self.project, now).await;
+        }
+        let token = self.app.store.token(&self.token).await?;
+        Ok(token.is_some_and(|token| token.revoked.is_none() && token.scope.reaches(&self.project)))
+    }
+
     /// Reads what is new; false ends the stream.
     async fn read(&mut self) -> Result<bool, StoreError> {
         let now = self.app.clock.now();
@@ -253,8 +264,7 @@ impl Watcher {
         }
         if now.ms_since(self.checked) > CHECK_INTERVAL_MS {
             self.checked = now;
-            let token = self.app.store.token(&self.token).await?;
-            if token.is_none_or(|token| token.revoked.is_some() || !token.scope.reaches(&self.project)) {
+            if !self.may_watch(now).await? {
                 return Ok(false);
             }
         }

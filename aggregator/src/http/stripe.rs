@@ -86,7 +86,7 @@ pub(super) async fn buy(
     call.answered(&app).await?;
     let good = wish.good;
     let sold = checkout::checkout(account, &project.id, &wish).await.map_err(refused)?;
-    tracing::info!(project.id = %project.id, token.id = caller.0.id, good = %good, "checkout begun");
+    tracing::info!(project.id = %project.id, token.id = caller.token.id, good = %good, "checkout begun");
     call.begin_in(&app, &project.id).await?.answer(StatusCode::OK, &sold).await
 }
 
@@ -138,7 +138,7 @@ pub(super) async fn portal(
         Some(url) => return Err(Failure::field("return_url", url, RETURN_URL)),
     };
     let portal = checkout::portal(account, &project.id, &back).await.map_err(refused)?;
-    tracing::info!(project.id = %project.id, token.id = caller.0.id, "portal opened");
+    tracing::info!(project.id = %project.id, token.id = caller.token.id, "portal opened");
     Ok(Json(portal))
 }
 

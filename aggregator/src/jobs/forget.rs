@@ -1,4 +1,5 @@
-//! Idempotent: forgets the names of calls that nobody repeats any more, and events that nobody asks for any more.
+//! Idempotent: forgets the names of calls that nobody repeats any more, events that nobody asks for any more, and
+//! sessions that are over.
 
 use std::time::Duration;
 
@@ -23,6 +24,11 @@ pub async fn run(app: App) {
             Ok(0) => {}
             Ok(calls) => tracing::info!(calls, "names of old calls were forgotten"),
             Err(error) => tracing::error!(error = %error, "names of old calls were not forgotten"),
+        }
+        match app.store.forget_sessions(app.clock.now()).await {
+            Ok(0) => {}
+            Ok(rows) => tracing::debug!(rows, "sessions, links and invitations that are over were forgotten"),
+            Err(error) => tracing::error!(error = %error, "sessions that are over were not forgotten"),
         }
         match forget_events(&app).await {
             Ok(0) => {}

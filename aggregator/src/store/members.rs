@@ -8,6 +8,7 @@ use sqlx::Row;
 use super::rows::{instant, ms, name, optional};
 use super::{Connection, DbRow, Store, StoreError, Work};
 use crate::access::Role;
+use crate::access::account::Account;
 use crate::access::member::Member;
 use crate::access::trail::{Action, Deed};
 use crate::random;
@@ -39,20 +40,62 @@ impl Work {
         members_max: Option<u32>,
         now: Timestamp,
     ) -> Result<MemberKept, StoreError> {
-        let active = active(&mut self.tx, project).await?;
-        if active.iter().any(|member| member.name == name) {
+        let member = Member { id: random::id()?, name, role, account: None, created: now, removed: None };
+        self.keep_member(project, member, members_max, now).await
+    }
+
+    /// Adds a person who has an account, under the account's address, if the plan permits one more.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn add_person(
+        &mut self,
+        project: &ProjectId,
+        (account, role): (&Account, Role),
+        members_max: Option<u32>,
+        now: Timestamp,
+    ) -> Result<MemberKept, StoreError> {
+        let name = account.email.as_str().to_owned();
+        let account = Some(account.id.clone());
+        let member = Member { id: random::id()?, name, role, account, created: now, removed: None };
+        self.keep_member(project, member, members_max, now).await
+    }
+
+    async fn keep_member(
+        &mut self,
+        project: &ProjectId,
+        member: Member,
+        members_max: Option<u32>,
+        now: Timestamp,
+    ) -> Result<MemberKept, StoreError> {
+        if self.has_member(project, &member.name).await? {
             return Ok(MemberKept::NameTaken);
         }
-        if let Some(max) = members_max
-            && active.len() >= usize::try_from(max).unwrap_or(usize::MAX)
-        {
+        if let Some(max) = self.is_full(project, members_max, now).await? {
             return Ok(MemberKept::TooMany(max));
         }
-        let member = Member { id: random::id()?, name, role, created: now, removed: None };
         insert(&mut self.tx, project, &member).await?;
-        let became = json!({ "name": member.name, "role": role.as_str() });
+        let became = json!({ "name": member.name, "role": member.role.as_str() });
         self.note(&Deed::new(project, Action::MemberAdded, &member.id).became(&became), now).await?;
         Ok(MemberKept::Member(member))
+    }
+
+    /// Whether a member has that name.
+    pub(super) async fn has_member(&mut self, project: &ProjectId, name: &str) -> Result<bool, StoreError> {
+        Ok(active(&mut self.tx, project).await?.iter().any(|member| member.name == name))
+    }
+
+    /// How many members the plan permits, where members and those who are invited have all of these places.
+    pub(super) async fn is_full(
+        &mut self,
+        project: &ProjectId,
+        members_max: Option<u32>,
+        now: Timestamp,
+    ) -> Result<Option<u32>, StoreError> {
+        let Some(max) = members_max else { return Ok(None) };
+        let taken = active(&mut self.tx, project).await?.len();
+        let taken = taken.saturating_add(self.invited(project, now).await?);
+        Ok((taken >= usize::try_from(max).unwrap_or(usize::MAX)).then_some(max))
     }
 
     /// Gives a member another role, which its tokens have at once.
@@ -133,7 +176,7 @@ fn is_last_owner(active: &[Member], member: &Member) -> bool {
 
 async fn active(connection: &mut Connection, project: &ProjectId) -> Result<Vec<Member>, StoreError> {
     let rows = sqlx::query(
-        "SELECT id, name, role, created_ms, removed_ms FROM member
+        "SELECT id, name, role, account, created_ms, removed_ms FROM member
          WHERE project = $1 AND removed_ms IS NULL ORDER BY created_ms, id",
     )
     .bind(project.as_str())
@@ -143,14 +186,17 @@ async fn active(connection: &mut Connection, project: &ProjectId) -> Result<Vec<
 }
 
 async fn insert(tx: &mut Connection, project: &ProjectId, member: &Member) -> Result<(), StoreError> {
-    sqlx::query("INSERT INTO member (project, id, name, role, created_ms) VALUES ($1, $2, $3, $4, $5)")
-        .bind(project.as_str())
-        .bind(&member.id)
-        .bind(&member.name)
-        .bind(member.role.as_str())
-        .bind(ms(member.created))
-        .execute(tx)
-        .await?;
+    sqlx::query(
+        "INSERT INTO member (project, id, name, role, created_ms, account) VALUES ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(project.as_str())
+    .bind(&member.id)
+    .bind(&member.name)
+    .bind(member.role.as_str())
+    .bind(ms(member.created))
+    .bind(member.account.as_deref())
+    .execute(tx)
+    .await?;
     Ok(())
 }
 
@@ -184,6 +230,7 @@ fn read(row: &DbRow) -> Result<Member, StoreError> {
         id: row.try_get("id")?,
         name: row.try_get("name")?,
         role: name(row, "role", Role::parse)?,
+        account: row.try_get("account")?,
         created: instant(row, "created_ms")?,
         removed: optional(row, "removed_ms", instant)?,
     })

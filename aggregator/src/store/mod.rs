@@ -3,6 +3,7 @@
 //! An acknowledged write must survive `kill -9` and power loss: the store refuses to open a database
 //! in any other state. What the two databases do differently is in `dialect`, `sqlite` and `postgres`.
 
+mod accounts;
 mod billing;
 mod bind_rows;
 mod catalogues;
@@ -15,6 +16,7 @@ mod dialect;
 mod events;
 mod export;
 mod intake;
+mod invitations;
 mod keys;
 mod ledger;
 mod members;
@@ -30,6 +32,7 @@ mod quarantine;
 mod retry;
 mod rollups;
 mod rows;
+mod sessions;
 mod sqlite;
 mod stream;
 mod tokens;
@@ -47,6 +50,7 @@ use sqlx::Any;
 use sqlx::postgres::PgDatabaseError;
 use tokio::sync::{Notify, Semaphore};
 
+pub use accounts::{Known, NewAccount};
 pub use billing::{Corrected, Credited, Posted};
 pub use catalogues::Applied;
 pub use cells::SourceState;
@@ -55,6 +59,7 @@ pub use database::{Database, PostgresUrl};
 pub use deliveries::{Attempt, Attempted, Claim, Delivery, Due, Lane, Page};
 pub use export::{Exported, Piece};
 pub use intake::{Intake, IntakeError};
+pub use invitations::{Invitation, Invited};
 pub use keys::{KeyCreated, KeyRotated};
 pub use members::MemberKept;
 pub use merge::Merged;
@@ -67,6 +72,7 @@ pub use payments::{
 pub use projects::Changed;
 pub use quarantine::{Decided, Quarantined};
 pub use retry::TRIES_MAX;
+pub use sessions::{Attempting, SignedIn};
 #[cfg(feature = "server")]
 pub(crate) use sqlite::create_private;
 pub use stream::Shown;

@@ -6,6 +6,7 @@ use sqlx::Row;
 
 use super::rows::ms;
 use super::{Connection, Store, StoreError, Tx};
+use crate::access::trail::Actor;
 use crate::idempotency::{Once, REMEMBERED_MS};
 
 /// A change that is under way. Dropped without [`Work::commit`] it changes nothing.
@@ -99,6 +100,11 @@ impl Work {
             self.store.deliveries_due.notify_one();
             Ok(())
         }
+    }
+
+    /// On whose behalf the rest of this change is made: that became known in it.
+    pub fn act_for(&mut self, actor: Actor) {
+        self.store = self.store.by(actor);
     }
 
     /// A policy's version was raised.

@@ -4,21 +4,24 @@
 
 use std::collections::BTreeSet;
 
+use aggregator::access::account::Email;
+use aggregator::access::session::{Purpose, SecretText};
 use aggregator::access::{Role, Scope};
 use aggregator::clock::Clock;
 use aggregator::http::{Content, Field, Route, Timeouts, Who, routes};
 use aggregator::jobs::month_close;
-use aggregator::store::MemberKept;
+use aggregator::store::{Invited, MemberKept};
 use shared::plan::Plan;
 use shared::problem::ErrorCode;
 use shared::time::Day;
 
-use crate::support::{Answer, Folder, Meter, noon, project_id};
+use crate::support::{Answer, Folder, Meter, Session, noon, project_id};
 
-/// Two projects, and a token of each role in the first.
+/// Two projects, and a token and a session of each role in the first.
 pub(crate) struct World {
     pub(crate) meter: Meter,
     tokens: Vec<(Option<Role>, String)>,
+    sessions: Vec<(Option<Role>, Session)>,
 }
 
 impl World {
@@ -26,7 +29,8 @@ impl World {
         let september = Day::parse("2026-09-10").unwrap().start();
         let meter = Meter::start_with(Folder::new(), Clock::manual(september), Timeouts::default()).await;
         for project in ["own", "other"] {
-            meter.project(project, Plan::Pro).await;
+            // It has places for everybody who is added here.
+            meter.project(project, Plan::Enterprise).await;
             let body = format!(
                 r#"{{"project":"{project}","mode":"live","source":"home","incarnation":"aaaaaaaa","seq":1,"cells":[{{"day":"2026-09-10","kind":"verify","agent":"a","units":100}}]}}"#
             );
@@ -39,14 +43,23 @@ impl World {
         for role in Role::ALL {
             tokens.push((Some(role), meter.member("own", role).await));
         }
-        Self { meter, tokens }
+        let mut sessions = vec![(None, meter.session(None).await)];
+        for role in Role::ALL {
+            sessions.push((Some(role), meter.session(Some(("own", role))).await));
+        }
+        Self { meter, tokens, sessions }
     }
 
     /// Calls an endpoint on a project, with what its row shows as examples and names that are there.
     pub(crate) async fn call(&self, route: &Route, project: &str, authorization: Option<&str>) -> Answer {
+        let headers: Vec<_> = authorization.map(|value| ("authorization", value)).into_iter().collect();
+        self.call_with(route, project, &headers).await
+    }
+
+    /// As [`World::call`], with whatever says who calls.
+    pub(crate) async fn call_with(&self, route: &Route, project: &str, who: &[(&str, &str)]) -> Answer {
         let (path, body) = self.request(route, project).await;
-        let mut headers = vec![("content-type", "application/json")];
-        headers.extend(authorization.map(|value| ("authorization", value)));
+        let headers = [&[("content-type", "application/json")], who].concat();
         let mut answer = self.meter.send(route.method.as_str(), &path, &headers, &body).await;
         answer.headers.retain(|(name, _)| name != "date");
         answer
@@ -110,10 +123,25 @@ impl World {
                 let cell = cells.into_iter().find(|cell| cell.incarnation.as_str() == incarnation);
                 cell.unwrap().id
             }
+            "invitations" => {
+                let (email, hash) = (email(), SecretText::generate(Purpose::Invitation).unwrap().hash());
+                let (id, new) = (project_id(project), (email, Role::Viewer, &hash));
+                let mut work = self.meter.app.store.begin_in(&id).await.unwrap();
+                let invited = work.invite(&id, new, None, self.meter.app.clock.now()).await.unwrap();
+                work.commit().await.unwrap();
+                let Invited::Invitation(invitation) = invited else { panic!("{invited:?}") };
+                invitation.id
+            }
+            "accounts" => self.meter.account(false).await.id,
             "errors" => "not_found".to_owned(),
             other => panic!("{route:?}: World::named makes no name of {other} yet"),
         }
     }
+}
+
+/// An address that nobody has yet.
+fn email() -> Email {
+    Email::parse(&format!("{}@example.com", aggregator::random::id().unwrap())).unwrap()
 }
 
 /// The value that a field's row shows.
@@ -125,6 +153,7 @@ fn example(field: &Field) -> serde_json::Value {
 fn body(fields: &[Field]) -> String {
     let shown = fields.iter().filter(|field| field.required || !field.example.is_empty());
     let pairs = shown.map(|field| match field.name {
+        "email" => (field.name.to_owned(), email().as_str().into()),
         "id" | "name" => (field.name.to_owned(), aggregator::random::id().unwrap().into()),
         _ if field.example.is_empty() => (field.name.to_owned(), serde_json::Value::Null),
         name => (name.to_owned(), example(field)),
@@ -147,12 +176,18 @@ fn permitted(route: &Route) -> u16 {
 #[tokio::test]
 async fn each_role_may_do_what_its_row_says_and_nothing_else() {
     let world = World::new().await;
+    let by_token = world
+        .tokens
+        .iter()
+        .map(|(role, token)| (role, "a token", vec![("authorization", format!("Bearer {token}"))]));
+    let by_session = world.sessions.iter().map(|(role, session)| (role, "a session", session.headers()));
+    let callers: Vec<_> = by_token.chain(by_session).collect();
     for route in guarded() {
-        for (role, token) in &world.tokens {
-            let authorization = format!("Bearer {token}");
-            let what = format!("{} {} as {role:?}", route.method, route.path);
+        for (role, way, headers) in &callers {
+            let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, &**value)).collect();
+            let what = format!("{} {} as {role:?} by {way}", route.method, route.path);
             let may = role.is_none_or(|role| route.who.roles().contains(&role));
-            let own = world.call(&route, "own", Some(&authorization)).await;
+            let own = world.call_with(&route, "own", &headers).await;
             if may {
                 assert_eq!(own.status, permitted(&route), "{what}: {own:?}");
             } else {
@@ -161,8 +196,8 @@ async fn each_role_may_do_what_its_row_says_and_nothing_else() {
             if route.who == Who::Operator {
                 continue;
             }
-            let other = world.call(&route, "other", Some(&authorization)).await;
-            let missing = world.call(&route, "missing", Some(&authorization)).await;
+            let other = world.call_with(&route, "other", &headers).await;
+            let missing = world.call_with(&route, "missing", &headers).await;
             missing.is_problem("project_unknown", &what);
             if role.is_none() {
                 assert_eq!(other.status, own.status, "{what}: {other:?}");
@@ -184,6 +219,14 @@ async fn what_is_open_to_anybody_is_these_and_no_more() {
     for route in routes().into_iter().filter(|route| route.who == Who::Anyone) {
         let answer = world.call(&route, "own", None).await;
         assert_eq!(answer.status, route.answers[0].status, "{route:?}: {answer:?}");
+    }
+    let open = routes().into_iter().filter(|route| route.who == Who::SigningIn);
+    let open: BTreeSet<String> = open.map(|route| format!("{} {}", route.method, route.path)).collect();
+    assert_eq!(open, ["", "/invitation", "/link"].map(|more| format!("POST /api/v1/session{more}")).into());
+    for route in routes().into_iter().filter(|route| route.who == Who::Person) {
+        world.call(&route, "own", None).await.is_problem("unauthorized", route.path);
+        let token = format!("Bearer {}", world.tokens[0].1);
+        world.call(&route, "own", Some(&token)).await.is_problem("unauthorized", "a token is no person");
     }
     for route in routes().into_iter().filter(|route| route.who == Who::Signed) {
         world.call(&route, "own", None).await.is_problem("signature_rejected", route.path);

@@ -28,6 +28,7 @@ mod members;
 mod openapi;
 mod places;
 mod policies;
+mod sessions;
 mod streams;
 mod stripe_inbox;
 mod support;

@@ -20,11 +20,14 @@ struct Watcher {
 
 impl Watcher {
     async fn new(meter: &Meter, token: &str, more: &str, headers: &[(&str, &str)]) -> Self {
-        let mut stream = TcpStream::connect(meter.address).await.unwrap();
         let authorization = format!("Bearer {token}");
-        let mut all = vec![("authorization", authorization.as_str())];
-        all.extend(headers);
-        let head = request("GET", &format!("/api/v1/events{more}"), &all, "");
+        let all = [&[("authorization", authorization.as_str())], headers].concat();
+        Self::with(meter, more, &all).await
+    }
+
+    async fn with(meter: &Meter, more: &str, headers: &[(&str, &str)]) -> Self {
+        let mut stream = TcpStream::connect(meter.address).await.unwrap();
+        let head = request("GET", &format!("/api/v1/events{more}"), headers, "");
         stream.write_all(head.as_bytes()).await.unwrap();
         Self { stream, text: String::new(), ended: false }
     }
@@ -188,4 +191,29 @@ async fn nobody_takes_the_streams_of_others() {
     }
     drop(open);
     crate::support::until("the places are free again", async || meter.site.open_streams() == 0).await;
+}
+
+#[tokio::test]
+async fn a_person_watches_until_the_session_ends_or_the_person_is_no_member() {
+    let meter = Meter::start().await;
+    meter.project("demo", Plan::Business).await;
+    for way in ["signs out", "is removed"] {
+        let session = meter.session(Some(("demo", Role::Viewer))).await;
+        let headers = session.headers();
+        let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, &**value)).collect();
+        let mut watcher = Watcher::with(&meter, "?project=demo", &headers).await;
+        watcher.until(": watching").await;
+        if way == "signs out" {
+            assert_eq!(meter.send("DELETE", "/api/v1/session", &headers, "").await.status, 200);
+        } else {
+            let members = meter.app.store.members(&project_id("demo")).await.unwrap();
+            let member =
+                members.iter().find(|one| one.account.as_ref() == Some(&session.account.id)).unwrap();
+            let path = format!("/api/v1/admin/projects/demo/members/{}", member.id);
+            let operator = meter.operator().await;
+            assert_eq!(meter.json("DELETE", &path, &operator, "").await.status, 200);
+        }
+        meter.app.clock.set(meter.app.clock.now().plus_ms(6_000));
+        watcher.end().await;
+    }
 }

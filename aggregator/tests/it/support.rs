@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use aggregator::access::account::{self, Email};
+use aggregator::access::session::{self, Begun, SecretText};
 use aggregator::access::token::TokenText;
 use aggregator::access::{Role, Scope};
 use aggregator::app::{App, Parts};
@@ -14,7 +16,9 @@ use aggregator::metrics::Metrics;
 use aggregator::projects::policy::Basis;
 use aggregator::projects::project::{NewProject, Setting};
 use aggregator::store::Intake;
-use aggregator::store::{Asked, Database, EndpointCreated, KeyCreated, NewEndpoint, Store, WhenMissing};
+use aggregator::store::{
+    Asked, Database, EndpointCreated, KeyCreated, MemberKept, NewAccount, NewEndpoint, Store, WhenMissing,
+};
 use aggregator::stripe::account::Account;
 use aggregator::webhooks::Settings;
 use aggregator::webhooks::endpoint::{Filter, Format};
@@ -256,6 +260,30 @@ impl Meter {
         (token.id, text.expose().to_owned())
     }
 
+    /// Makes an account of an address that nobody has yet.
+    pub(crate) async fn account(&self, operator: bool) -> account::Account {
+        let email = Email::parse(&format!("{}@example.com", aggregator::random::id().unwrap())).unwrap();
+        let new = NewAccount { email, name: "Ada".to_owned(), operator, password: None };
+        let mut work = self.app.store.begin().await.unwrap();
+        let account = work.create_account(new, self.app.clock.now()).await.unwrap().unwrap();
+        work.commit().await.unwrap();
+        account
+    }
+
+    /// Signs in a new operator, or a new member in that role.
+    pub(crate) async fn session(&self, member: Option<(&str, Role)>) -> Session {
+        let (account, now) = (self.account(member.is_none()).await, self.app.clock.now());
+        let secret = SecretText::generate(session::Purpose::Session).unwrap();
+        let mut work = self.app.store.begin().await.unwrap();
+        if let Some((project, role)) = member {
+            let kept = work.add_person(&project_id(project), (&account, role), None, now).await.unwrap();
+            assert!(matches!(kept, MemberKept::Member(_)), "{kept:?}");
+        }
+        work.begin_session((&account, Begun::Link), &secret.hash(), now).await.unwrap();
+        work.commit().await.unwrap();
+        Session { account, secret }
+    }
+
     pub(crate) async fn operator(&self) -> String {
         self.token(Scope::Operator).await.1
     }
@@ -313,6 +341,23 @@ impl Meter {
 
     pub(crate) async fn version(&self, project: &str) -> u64 {
         self.app.store.project(&project_id(project)).await.unwrap().unwrap().policy_version
+    }
+}
+
+/// A person in a browser, at `https://meter`.
+pub(crate) struct Session {
+    pub(crate) account: account::Account,
+    pub(crate) secret: SecretText,
+}
+
+impl Session {
+    /// What a page of ours has a browser send.
+    pub(crate) fn headers(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("cookie", format!("__Host-meter_session={}", self.secret.expose())),
+            ("origin", "https://meter".to_owned()),
+            ("palveron-csrf", self.secret.csrf()),
+        ]
     }
 }
 

@@ -107,7 +107,43 @@ pub(super) fn prepare(settings: &mut Settings, program: &Path, limits: &Limits) 
             settings.save()?;
         }
     }
+    for (name, command) in [
+        (
+            "OWNER_ACCOUNT",
+            &[
+                "--email",
+                "owner@demo.example",
+                "--name",
+                "Demo Owner",
+                "--project",
+                PROJECT,
+                "--role",
+                "owner",
+            ][..],
+        ),
+        ("OPERATOR_ACCOUNT", &["--email", "operator@demo.example", "--name", "Demo Operator", "--operator"]),
+    ] {
+        if !settings.has(name) {
+            let answer =
+                meter(settings, program, &[&["account", "create", "--json"], command].concat(), &[])?;
+            settings.set(name, text_field(&answer, "id")?);
+            settings.save()?;
+        }
+    }
     meter(settings, program, &["project", "show", PROJECT, "--json"], &[])
+}
+
+/// Addresses that sign in once, and whom: made anew for each run, because an hour later they are refused.
+pub(super) fn sign_in(settings: &Settings, program: &Path) -> Result<Vec<(&'static str, String)>> {
+    let link = |(name, whom)| {
+        let url = ["--url".to_owned(), settings.get("AGGREGATOR_URL")?.to_owned()];
+        let words = ["account", "link", settings.get(name)?, "--json"];
+        Ok((whom, text_field(&meter(settings, program, &words, &url)?, "url")?))
+    };
+    [("OWNER_ACCOUNT", "as the demo's owner"), ("OPERATOR_ACCOUNT", "as the operator")]
+        .map(link)
+        .into_iter()
+        .collect()
 }
 
 /// Whether what the edge enforces for the project is what the aggregator says.

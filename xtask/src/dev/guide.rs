@@ -9,7 +9,11 @@ use super::settings::Settings;
 use crate::clock::this_month;
 
 /// Prints the guide, and `ready` on a line of its own.
-pub(super) fn print(settings: &Settings, project: &Value, took: &str) {
+pub(super) fn print(
+    settings: &Settings,
+    (project, sign_in): (&Value, &[(&'static str, String)]),
+    took: &str,
+) {
     let get = |name: &str| settings.get(name).unwrap_or_default();
     println!();
     println!("edge        {}", get("EDGE_URL"));
@@ -30,6 +34,9 @@ pub(super) fn print(settings: &Settings, project: &Value, took: &str) {
         say("rpm"),
         say("included")
     );
+    for (whom, url) in sign_in {
+        println!("sign in     {url}   ({whom}; once, within an hour)");
+    }
     for (title, line) in curl_lines(settings) {
         println!();
         println!("# {title}");

@@ -12,7 +12,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 /// What is written, in this order; other settings live for one run only.
-const WRITTEN: [&str; 18] = [
+const WRITTEN: [&str; 20] = [
     "EDGE_URL",
     "AGGREGATOR_URL",
     "UPSTREAM_URL",
@@ -22,6 +22,8 @@ const WRITTEN: [&str; 18] = [
     "TEST_PROJECT_KEY",
     "ADMIN_TOKEN",
     "OPERATOR_TOKEN",
+    "OWNER_ACCOUNT",
+    "OPERATOR_ACCOUNT",
     "DATABASE_URL",
     "METER_KEY_SECRETS",
     "METER_SIGNING_KEYS",

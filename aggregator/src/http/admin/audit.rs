@@ -72,9 +72,9 @@ pub struct AuditView {
 /// Who did it.
 #[derive(Debug, Serialize, JsonSchema)]
 struct ActorView {
-    /// `token`, `command` or `job`.
+    /// `token`, `person`, `command` or `job`.
     kind: String,
-    /// The token's id, the user at the command line, or the job's name.
+    /// The token's id, the person's e-mail address, the user at the command line, or the job's name.
     name: String,
     role: String,
 }
@@ -108,7 +108,7 @@ pub(crate) async fn read(
         None => None,
         Some(_) => Some(query.required("before", BEFORE, number)?),
     };
-    let everywhere = caller.0.scope == Scope::Operator && query.get("project").is_none();
+    let everywhere = caller.token.scope == Scope::Operator && query.get("project").is_none();
     let project = if everywhere {
         None
     } else {

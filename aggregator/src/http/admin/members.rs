@@ -64,6 +64,8 @@ pub struct MemberView {
     id: String,
     name: String,
     role: Role,
+    /// Whether the member is a person who signs in, under an e-mail address; others have tokens alone.
+    signs_in: bool,
     created_at: String,
     removed_at: Option<String>,
 }
@@ -74,6 +76,7 @@ impl From<Member> for MemberView {
             id: member.id,
             name: member.name,
             role: member.role,
+            signs_in: member.account.is_some(),
             created_at: member.created.to_string(),
             removed_at: member.removed.map(|at| at.to_string()),
         }
@@ -178,7 +181,7 @@ async fn with_token(
 }
 
 /// How many members the plan in force permits.
-async fn members_max(app: &App, project: &Project) -> Result<Option<u32>, Failure> {
+pub(in crate::http) async fn members_max(app: &App, project: &Project) -> Result<Option<u32>, Failure> {
     let book = app.store.book(&project.id).await?.ok_or_else(Failure::project_unknown)?;
     Ok(app.basis.in_force(&book.project, &book.ledger, app.clock.now()).members_max)
 }
@@ -187,7 +190,7 @@ fn role(text: &str) -> Result<Role, Failure> {
     Role::parse(text).ok_or_else(|| Failure::field("role", text, ROLES))
 }
 
-fn member(kept: MemberKept) -> Result<Member, Failure> {
+pub(in crate::http) fn member(kept: MemberKept) -> Result<Member, Failure> {
     match kept {
         MemberKept::Member(member) => Ok(member),
         MemberKept::Unknown => Err(Failure::member_unknown()),

@@ -1,9 +1,11 @@
 //! The administrators' interface: projects, their keys and tokens.
 
+mod accounts;
 mod audit;
 mod clock;
 mod corrections;
 mod credits;
+mod invitations;
 mod keys;
 mod members;
 mod projects;
@@ -15,6 +17,7 @@ pub use audit::AuditView;
 pub(crate) use credits::{REASON, is_reason};
 pub use keys::KeyView;
 pub use members::MemberView;
+pub(super) use members::{member, members_max};
 pub use projects::ProjectView;
 pub use quarantine::QuarantinedView;
 pub use stripe::ParkedView;
@@ -31,6 +34,8 @@ pub(super) fn routes() -> Vec<Route> {
         tokens::routes(),
         corrections::routes(),
         members::routes(),
+        invitations::routes(),
+        accounts::routes(),
         quarantine::routes(),
         stripe::routes(),
         audit::routes(),

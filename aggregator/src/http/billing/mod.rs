@@ -157,7 +157,7 @@ pub(super) async fn set_plan(
     let posted = change.set_overage(&project.id, setting, now).await?;
     let posted = posted.ok_or_else(Failure::project_unknown)?.map_err(|refusal| refused(&refusal))?;
     app.metrics.crossed(crossings.saturating_add(posted.crossings));
-    tracing::info!(project.id = %project.id, token.id = caller.0.id, auto_overage = is_on, "overage set");
+    tracing::info!(project.id = %project.id, token.id = caller.token.id, auto_overage = is_on, "overage set");
     let daily = app.store.daily_units(&project.id, now.day()).await?;
     let crossed = change.crossed(&project.id, now.period()).await?;
     let topping_up = change.auto_top_up(&project.id, now).await?;

@@ -16,6 +16,7 @@ use super::event_docs::{EVENT_DOCS, EventDoc};
 use super::field::Field;
 use super::route::{Answer, Content, Route, Who};
 use super::routes::routes;
+use super::session::cookie;
 
 /// The edge's document, as the repository has it. The edge does not carry it: what it weighs is loaded for each isolate.
 const EDGE: &str = include_str!("../../../../docs/openapi-edge.json");
@@ -101,6 +102,10 @@ impl Document {
                     "token": {
                         "type": "http", "scheme": "bearer",
                         "description": "A token of a project (pat_…) or of an operator (pot_…)"
+                    },
+                    "session": {
+                        "type": "apiKey", "in": "cookie", "name": cookie::COOKIE_NAME,
+                        "description": "Of a person who signed in, in a browser; what changes something is sent by our own page, with its `Palveron-Csrf` and `Origin`"
                     },
                     "stripe": {
                         "type": "apiKey", "in": "header", "name": "Stripe-Signature",
@@ -261,9 +266,10 @@ fn tag(path: &str) -> &str {
 
 fn security(who: Who) -> Value {
     match who {
-        Who::Anyone => json!([]),
+        Who::Anyone | Who::SigningIn => json!([]),
+        Who::Person => json!([{ "session": [] }]),
         Who::Signed => json!([{ "signature": [] }]),
         Who::Stripe => json!([{ "stripe": [] }]),
-        Who::Operator | Who::InProject(_) => json!([{ "token": [] }]),
+        Who::Operator | Who::InProject(_) => json!([{ "token": [] }, { "session": [] }]),
     }
 }

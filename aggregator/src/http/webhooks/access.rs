@@ -80,6 +80,6 @@ impl<C: OfWebhook> FromRequestParts<Site> for OnWebhook<C> {
             found.map(|(_, value)| value.to_owned()).unwrap_or_default()
         };
         let (webhook, delivery) = (named("webhook"), named("delivery"));
-        Ok(Self { project, token: caller.0, webhook, delivery, query, call: PhantomData })
+        Ok(Self { project, token: caller.token, webhook, delivery, query, call: PhantomData })
     }
 }

@@ -139,7 +139,7 @@ pub(super) async fn create(
     let mut change = call.begin_in(&app, &project.id).await?;
     match change.create_webhook(&project.id, new, &app.webhooks.keys, app.clock.now()).await? {
         EndpointCreated::Endpoint(endpoint, secret) => {
-            tracing::info!(project.id = %project.id, token.id = caller.0.id, webhook.id = endpoint.id, "webhook created");
+            tracing::info!(project.id = %project.id, token.id = caller.token.id, webhook.id = endpoint.id, "webhook created");
             change.answer(StatusCode::CREATED, &WithSecret::new(endpoint, &secret)).await
         }
         EndpointCreated::ProjectUnknown => Err(Failure::project_unknown()),

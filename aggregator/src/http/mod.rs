@@ -17,6 +17,7 @@ mod invoices;
 mod limits;
 mod metrics;
 mod openapi;
+mod overview;
 mod pages;
 mod places;
 mod query;

@@ -10,8 +10,8 @@ use super::failure::Failure;
 use super::route::{Route, Who};
 use super::site::Site;
 use super::{
-    admin, billing, health, ingest, invoices, limits, metrics, openapi, pages, requests, retry, session,
-    start, streams, stripe, usage, webhooks,
+    admin, billing, health, ingest, invoices, limits, metrics, openapi, overview, pages, requests, retry,
+    session, start, streams, stripe, usage, webhooks,
 };
 
 /// Every endpoint, in the order of the modules that have them.
@@ -37,6 +37,7 @@ pub fn routes() -> Vec<Route> {
         health::routes(),
         session::routes(),
         ingest::routes(),
+        overview::routes(),
         usage::routes(),
         streams::routes(),
         billing::routes(),

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Response};
 use shared::ids::Mode;
 use shared::time::Day;
@@ -21,6 +21,12 @@ use crate::metering::usage::groups::{GroupBy, Groups};
 use crate::metering::usage::page::{LinePlace, Lines, Order, Page, Place, UsageLine};
 use crate::metering::usage::{DAYS_MAX, Span, SpanError, Usage, UsageAgent};
 use crate::store::Exported;
+
+/// The number of the last event of the live stream that a report includes, where all of it is of one state of the books.
+const WATERMARK_HEADER: &str = "palveron-watermark";
+
+/// When a report was read.
+const AS_OF_HEADER: &str = "palveron-as-of";
 
 const DATE: &str = "a date such as 2026-05-01";
 
@@ -115,16 +121,24 @@ pub(super) async fn report(
         (By::Nothing | By::One(_), _) => {}
     }
     let page = Page { order, after: cursor(&query, |text| Place::parse(text, order))?, limit };
+    let now = app.clock.now();
     let sums = app.store.usage(&of, &page).await?;
+    let watermark = sums.watermark;
     let catalogue = app.store.catalogue(project.catalogue).await?;
     let usage = Usage::report(of.project, (of.mode, of.span), (sums, &page), &catalogue);
     let usage = usage.map_err(|error| Failure::internal(&error))?;
-    Ok(match (by, csv) {
+    let mut answer = match (by, csv) {
         (By::One(by), false) => Json(Groups::new(&usage, by)).into_response(),
         (By::One(by), true) => download::whole(Groups::new(&usage, by).to_csv()),
         (By::Nothing | By::Lines, false) => Json(usage).into_response(),
         (By::Nothing | By::Lines, true) => download::whole(Groups::new(&usage, GroupBy::Day).to_csv()),
-    })
+    };
+    answer.headers_mut().insert(WATERMARK_HEADER, HeaderValue::from(watermark));
+    answer.headers_mut().insert(
+        AS_OF_HEADER,
+        HeaderValue::try_from(now.to_string()).map_err(|error| Failure::internal(&error))?,
+    );
+    Ok(answer)
 }
 
 async fn lines_as_csv(app: &App, of: Exported) -> Result<Response, Failure> {

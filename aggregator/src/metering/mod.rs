@@ -4,4 +4,5 @@
 
 pub mod batch;
 pub mod growth;
+pub mod overview;
 pub mod usage;

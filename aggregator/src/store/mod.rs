@@ -25,6 +25,7 @@ mod merge;
 mod migrations;
 mod other_incarnations;
 mod outbox;
+mod overview;
 mod payments;
 mod postgres;
 mod projects;

@@ -167,11 +167,7 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn newest_shown(&self, project: &ProjectId) -> Result<u64, StoreError> {
-        let row = sqlx::query("SELECT COALESCE(MAX(number), 0) AS number FROM stream WHERE project = $1")
-            .bind(project.as_str())
-            .fetch_one(&self.readers)
-            .await?;
-        number(&row, "number")
+        newest(&mut *self.readers.acquire().await?, project).await
     }
 
     /// Forgets events from before an instant, and says how many those were. The newest of each project stays, so
@@ -189,6 +185,30 @@ impl Store {
         .await?;
         Ok(done.rows_affected())
     }
+}
+
+/// The number of a project's newest event, as of what the connection sees.
+pub(super) async fn newest(connection: &mut Connection, project: &ProjectId) -> Result<u64, StoreError> {
+    let row = sqlx::query("SELECT COALESCE(MAX(number), 0) AS number FROM stream WHERE project = $1")
+        .bind(project.as_str())
+        .fetch_one(connection)
+        .await?;
+    number(&row, "number")
+}
+
+/// What was told of units that were counted after an instant.
+pub(super) async fn counted_since(
+    connection: &mut Connection,
+    project: &ProjectId,
+    since: Timestamp,
+) -> Result<Vec<String>, StoreError> {
+    let rows = sqlx::query("SELECT data FROM stream WHERE project = $1 AND at_ms > $2 AND type = $3")
+        .bind(project.as_str())
+        .bind(ms(since))
+        .bind(USAGE_COUNTED)
+        .fetch_all(connection)
+        .await?;
+    rows.iter().map(|row| Ok(row.try_get("data")?)).collect()
 }
 
 fn read(row: &DbRow) -> Result<Shown, StoreError> {

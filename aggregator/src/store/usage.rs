@@ -6,11 +6,11 @@ use shared::ids::ProjectId;
 use shared::time::Day;
 use shared::units::Units;
 
-use super::denials;
 use super::export::Exported;
 use super::rollups::{self, AgentsPage};
 use super::rows::{day, units};
-use super::{Store, StoreError};
+use super::{Connection, Store, StoreError};
+use super::{denials, stream};
 use crate::ledger::forecast::PACE_DAYS;
 use crate::metering::usage::Sums;
 use crate::metering::usage::page::{LinePlace, Page, UsageLine};
@@ -25,11 +25,13 @@ impl Store {
         let range = of.range();
         let wanted = AgentsPage::new(page.after.as_ref(), page.limit.saturating_add(1));
         let mut tx = self.read().await?;
+        let watermark = stream::newest(&mut tx, &of.project).await?;
         let (tokens_in, tokens_out) = rollups::observed(&mut tx, range).await?;
         Ok(Sums {
             by_day: rollups::by_day(&mut tx, range).await?,
             by_agent: rollups::by_agent(&mut tx, range, (page.order, &wanted)).await?,
             denials: denials::by_day(&mut tx, range).await?,
+            watermark,
             tokens_in,
             tokens_out,
         })
@@ -59,15 +61,24 @@ impl Store {
         project: &ProjectId,
         today: Day,
     ) -> Result<BTreeMap<Day, Units>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT day, CAST(SUM(units) AS BIGINT) AS units FROM usage_day
-             WHERE project = $1 AND mode = 'live' AND day BETWEEN $2 AND $3 GROUP BY day",
-        )
-        .bind(project.as_str())
-        .bind(i64::from(today.number().saturating_sub(PACE_DAYS)))
-        .bind(i64::from(today.number()))
-        .fetch_all(&self.readers)
-        .await?;
-        rows.iter().map(|row| Ok((day(row, "day")?, units(row, "units")?))).collect()
+        daily(&mut *self.readers.acquire().await?, project, today).await
     }
+}
+
+/// As [`Store::daily_units`], as of what the connection sees.
+pub(super) async fn daily(
+    connection: &mut Connection,
+    project: &ProjectId,
+    today: Day,
+) -> Result<BTreeMap<Day, Units>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT day, CAST(SUM(units) AS BIGINT) AS units FROM usage_day
+         WHERE project = $1 AND mode = 'live' AND day BETWEEN $2 AND $3 GROUP BY day",
+    )
+    .bind(project.as_str())
+    .bind(i64::from(today.number().saturating_sub(PACE_DAYS)))
+    .bind(i64::from(today.number()))
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(|row| Ok((day(row, "day")?, units(row, "units")?))).collect()
 }

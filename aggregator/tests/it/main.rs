@@ -26,6 +26,7 @@ mod ledger;
 mod limits;
 mod members;
 mod openapi;
+mod overview;
 mod places;
 mod policies;
 mod sessions;

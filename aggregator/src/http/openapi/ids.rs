@@ -26,6 +26,7 @@ const IDS: &[(&str, &str)] = &[
     ("POST /api/v1/admin/accounts/{name}/links", "create_sign_in_link"),
     ("DELETE /api/v1/admin/accounts/{name}", "disable_account"),
     ("POST /ingest", "ingest_cells"),
+    ("GET /api/v1/overview", "show_overview"),
     ("GET /api/v1/usage", "report_usage"),
     ("GET /api/v1/events", "watch_project"),
     ("GET /api/v1/billing/plan", "show_plan"),

@@ -87,6 +87,8 @@ pub struct Sums {
     pub by_agent: Vec<UsageAgent>,
     /// Requests that were refused, by day and kind.
     pub denials: BTreeMap<(Day, Kind), Denials>,
+    /// The number of the last event of the live stream that these include.
+    pub watermark: u64,
     /// LLM tokens read.
     pub tokens_in: Units,
     /// LLM tokens written.

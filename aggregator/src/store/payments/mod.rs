@@ -15,6 +15,7 @@ pub use events::{Event, EventState, Outcome};
 pub use intents::ShownIntent;
 pub use orders::{Began, Begin, ShownOrder};
 pub use settle::{Settled, Turn};
+pub(in crate::store) use top_ups::is_buying;
 
 use serde::{Deserialize, Serialize};
 use shared::ids::ProjectId;

@@ -300,6 +300,14 @@ async fn view(
     Ok(Some(AutoTopUpView::new(top_up, bought, now)))
 }
 
+/// Whether packs are bought by themselves, as of what the connection sees.
+pub(in crate::store) async fn is_buying(
+    connection: &mut Connection,
+    project: &ProjectId,
+) -> Result<bool, StoreError> {
+    Ok(find(connection, project).await?.is_some_and(|top_up| !top_up.stopped))
+}
+
 async fn find(connection: &mut Connection, project: &ProjectId) -> Result<Option<AutoTopUp>, StoreError> {
     let row = sqlx::query(
         "SELECT pack, below, monthly_limit, failures, stopped, failed_with, reason, wait_ms

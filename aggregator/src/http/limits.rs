@@ -7,6 +7,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use shared::problem::ErrorCode;
 
+use super::dashboard::Public;
 use super::failure::Failure;
 use super::places::Place;
 
@@ -19,16 +20,18 @@ pub const HEADERS_BYTES_MAX: usize = 16 * 1024;
 /// What a header line has beside its name and value: `": "` and the line's end.
 const HEADER_LINE_BYTES: usize = 4;
 
-/// Refuses what its connection's place is not for, heads that are too large or have no single host, and marks every answer as not to be kept.
+/// Refuses what its connection's place is not for, heads that are too large or have no single host, and marks every answer as not to be kept
+/// that is not public.
 pub(super) async fn keep(request: Request, next: Next) -> Response {
     let mut answer = match refusal(&request) {
         Some(failure) => failure.into_response(),
         None => next.run(request).await,
     };
-    let headers = answer.headers_mut();
-    // Answers are about one caller's money, and some show a secret once.
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if answer.extensions().get::<Public>().is_none() {
+        // Answers are about one caller's money, and some show a secret once.
+        answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    answer.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     answer
 }
 

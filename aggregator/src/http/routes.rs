@@ -3,6 +3,7 @@
 //! A new endpoint is a row in its module's `routes`; nothing else has to be told of it. CONTRIBUTING.md shows how.
 
 use axum::Router;
+use axum::http::{HeaderMap, Method, Uri};
 use shared::openapi::AnyObject;
 use shared::problem::ErrorCode;
 
@@ -10,8 +11,8 @@ use super::failure::Failure;
 use super::route::{Route, Who};
 use super::site::Site;
 use super::{
-    admin, billing, health, ingest, invoices, limits, metrics, openapi, overview, pages, requests, retry,
-    session, start, streams, stripe, usage, webhooks,
+    admin, billing, dashboard, health, ingest, invoices, limits, metrics, offers, openapi, overview, pages,
+    requests, retry, session, start, streams, stripe, usage, webhooks,
 };
 
 /// Every endpoint, in the order of the modules that have them.
@@ -41,6 +42,7 @@ pub fn routes() -> Vec<Route> {
         usage::routes(),
         streams::routes(),
         billing::routes(),
+        vec![offers::route()],
         invoices::routes(),
         webhooks::routes(),
         stripe::routes(),
@@ -54,11 +56,13 @@ pub fn router(site: Site) -> Router {
     routes()
         .into_iter()
         .fold(Router::new(), |router, route| router.route(route.path, route.handler()))
-        .fallback(|| async {
-            Failure::new(
-                ErrorCode::NotFound,
-                "Nothing is at this path. Check its spelling and the slash at its end.",
-            )
+        .fallback(|method: Method, uri: Uri, headers: HeaderMap| async move {
+            dashboard::at(&method, &uri, &headers).ok_or_else(|| {
+                Failure::new(
+                    ErrorCode::NotFound,
+                    "Nothing is at this path. Check its spelling and the slash at its end.",
+                )
+            })
         })
         .method_not_allowed_fallback(|| async {
             Failure::new(

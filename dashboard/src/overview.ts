@@ -1,0 +1,162 @@
+// The Command Center's numbers: one answer of the server, moved on by the live stream. Each is true for one instant,
+// and nothing is counted twice: the answer says up to which event of the stream it goes.
+import { useEffect, useReducer, useRef } from "preact/hooks";
+import { type Answer, call, type Problem, problemOf } from "./api";
+import { type Told, watch } from "./live";
+
+export interface Part {
+  source: "included" | "lot" | "overage";
+  lot?: number;
+  units: number | null;
+  used: number;
+  left: number | null;
+  state?: string;
+}
+
+export interface Denied {
+  total: number;
+  reasons: Record<string, number>;
+}
+
+export interface Overview {
+  project: string;
+  plan: string;
+  as_of: string;
+  watermark: number;
+  today: { date: string; units: number; by_kind: Record<string, number> };
+  month: {
+    period: string;
+    resets_at: string;
+    used: number;
+    parts: Part[];
+    uncovered: number;
+    forecast: { outcome: string; date: string | null };
+  };
+  limit: { binding: string; used: number; of: number | null; percent: number | null; at_full: string; switch: string | null };
+  denied: { today: Denied; month: Denied };
+  rpm: { limit: number; last_minute: number; percent: number; denied_today: number };
+  flush: { last_at: string | null; age_ms: number | null };
+  webhooks: { well: number; failing: number; disabled: number; waiting: number };
+}
+
+/** Units or refusals of one moment. */
+export interface Tick {
+  at: number;
+  units: number;
+  denied: number;
+}
+
+export interface Live {
+  overview: Overview | null;
+  problem: Problem | null;
+  /** Since when nothing is heard; null while the stream lives. */
+  deadSince: string | null;
+  connected: boolean;
+  ticks: Tick[];
+  asOf: string | null;
+  /** What happened lately beside counting, the newest first. */
+  told: Told[];
+}
+
+type Step =
+  | { kind: "answer"; overview: Overview }
+  | { kind: "problem"; problem: Problem }
+  | { kind: "live"; deadSince: string | null }
+  | { kind: "told"; told: Told };
+
+const TICKS_MS = 5 * 60_000;
+const TOLD_MAX = 8;
+/** What an event does not say (the forecast, the parts) is asked for this long after it. */
+const REFRESH_MS = 700;
+/** And also where nothing happens: a minute's pace goes down by itself. */
+const IDLE_MS = 15_000;
+
+const START: Live = { overview: null, problem: null, deadSince: null, connected: false, ticks: [], asOf: null, told: [] };
+
+function step(state: Live, change: Step): Live {
+  switch (change.kind) {
+    case "answer":
+      // An answer that is older than what the stream has told would turn numbers back.
+      if (state.overview && change.overview.watermark < state.overview.watermark) return state;
+      return { ...state, overview: change.overview, problem: null, asOf: change.overview.as_of };
+    case "problem":
+      return { ...state, problem: change.problem };
+    case "live":
+      return { ...state, deadSince: change.deadSince, connected: change.deadSince === null };
+    case "told":
+      return heard(state, change.told);
+  }
+}
+
+function heard(state: Live, told: Told): Live {
+  if (!state.overview || told.number <= state.overview.watermark) return state;
+  const overview = { ...state.overview, watermark: told.number, as_of: told.timestamp };
+  const added = Number(told.data.added ?? 0);
+  const isLive = (told.data.mode ?? "live") === "live";
+  const at = Date.now();
+  const ticks = state.ticks.filter((tick) => tick.at > at - TICKS_MS);
+  if (told.type === "usage.counted" && isLive) {
+    overview.today = { ...overview.today, units: overview.today.units + added };
+    overview.month = { ...overview.month, used: Number(told.data.used ?? overview.month.used + added) };
+    ticks.push({ at, units: added, denied: 0 });
+  } else if (told.type === "denials.counted" && isLive) {
+    overview.denied = { today: more(overview.denied.today, told), month: more(overview.denied.month, told) };
+    ticks.push({ at, units: 0, denied: added });
+  }
+  const quiet = ["usage.counted", "denials.counted", "usage.denied"].includes(told.type);
+  return { ...state, overview, ticks, asOf: told.timestamp, told: quiet ? state.told : [told, ...state.told].slice(0, TOLD_MAX) };
+}
+
+function more(denied: Denied, told: Told): Denied {
+  const reasons = { ...denied.reasons };
+  let total = denied.total;
+  for (const [reason, count] of Object.entries((told.data.reasons ?? {}) as Record<string, number>)) {
+    reasons[reason] = (reasons[reason] ?? 0) + count;
+    total += count;
+  }
+  return { total, reasons };
+}
+
+export function useOverview(project: string): Live {
+  const [state, send] = useReducer(step, START);
+  const began = useRef(false);
+  useEffect(() => {
+    if (!project) return;
+    began.current = false;
+    const stop = new AbortController();
+    let end = (): void => {};
+    let soon: ReturnType<typeof setTimeout> | undefined;
+    const ask = async (): Promise<void> => {
+      try {
+        const query = new URLSearchParams({ project });
+        const answer: Answer<Overview> = await call("GET", `/api/v1/overview?${query}`, undefined, stop.signal);
+        send({ kind: "answer", overview: answer.data });
+        if (!began.current && !stop.signal.aborted) {
+          began.current = true;
+          end = watch(project, answer.data.watermark, {
+            event: (told) => {
+              send({ kind: "told", told });
+              soon ??= setTimeout(refresh, REFRESH_MS);
+            },
+            live: (deadSince) => send({ kind: "live", deadSince }),
+          });
+        }
+      } catch (error) {
+        if (!stop.signal.aborted) send({ kind: "problem", problem: problemOf(error) });
+      }
+    };
+    const refresh = (): void => {
+      soon = undefined;
+      void ask();
+    };
+    const idle = setInterval(refresh, IDLE_MS);
+    void ask();
+    return () => {
+      stop.abort();
+      end();
+      clearTimeout(soon);
+      clearInterval(idle);
+    };
+  }, [project]);
+  return state;
+}

@@ -3,7 +3,6 @@
 //! It must never build it: without Node there is a binary all the same, which says at `/` how to get the page.
 #![expect(clippy::print_stdout, reason = "this is how a build script speaks to cargo")]
 
-use std::env::var_os;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,8 +21,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         )?;
     }
     list.push(']');
-    let made = PathBuf::from(var_os("OUT_DIR").ok_or("cargo names no folder")?).join("dashboard.rs");
-    fs::write(made, list)?;
+    let made = std::env::var_os("OUT_DIR").ok_or("cargo names no folder")?;
+    fs::write(PathBuf::from(made).join("dashboard.rs"), list)?;
     Ok(())
 }
 

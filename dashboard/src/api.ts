@@ -91,10 +91,21 @@ function parsed(text: string): unknown {
   }
 }
 
+/** How far the server's clock is ahead of the reader's, where that is worth telling: it may be another day there. */
+const ahead = signal(0);
+const AHEAD_MS_MIN = 60_000;
+
+/** Now, by the server's clock. */
+export const serverNow = (): number => Date.now() + ahead.value;
+
 function instant(response: Response): { asOf: string; watermark: number | null } {
   const told = response.headers.get("palveron-as-of");
   const mark = response.headers.get("palveron-watermark");
   const date = response.headers.get("date");
+  if (told) {
+    const difference = Date.parse(told) - Date.now();
+    ahead.value = Math.abs(difference) < AHEAD_MS_MIN ? 0 : difference;
+  }
   return {
     asOf: told ?? (date ? new Date(date).toISOString() : new Date().toISOString()),
     watermark: mark === null ? null : Number(mark),

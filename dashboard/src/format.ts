@@ -62,3 +62,12 @@ export const kindName = (kind: string): string => KINDS[kind] ?? words(kind);
 const AGENT_SHOWN = /[\u0000-\u001f\u007f\u200b-\u200f\u202a-\u202e\u2066-\u2069]/g;
 /** A name that somebody else chose, without characters that would reorder or hide what is beside it. */
 export const foreign = (name: string): string => name.replace(AGENT_SHOWN, "\u{fffd}");
+
+/** An agent's name as its caller wrote it: on the wire what is not visible ASCII is percent-encoded. */
+export function agentName(agent: string): string {
+  try {
+    return foreign(decodeURIComponent(agent));
+  } catch {
+    return foreign(agent);
+  }
+}

@@ -1,7 +1,7 @@
 // The Command Center's numbers: one answer of the server, moved on by the live stream. Each is true for one instant,
 // and nothing is counted twice: the answer says up to which event of the stream it goes.
 import { useEffect, useReducer, useRef } from "preact/hooks";
-import { type Answer, call, type Problem, problemOf } from "./api";
+import { type Answer, call, type Problem, problemOf, serverNow } from "./api";
 import { type Told, watch } from "./live";
 
 export interface Part {
@@ -93,7 +93,7 @@ function heard(state: Live, told: Told): Live {
   const overview = { ...state.overview, watermark: told.number, as_of: told.timestamp };
   const added = Number(told.data.added ?? 0);
   const isLive = (told.data.mode ?? "live") === "live";
-  const at = Date.now();
+  const at = serverNow();
   const ticks = state.ticks.filter((tick) => tick.at > at - TICKS_MS);
   if (told.type === "usage.counted" && isLive) {
     overview.today = { ...overview.today, units: overview.today.units + added };

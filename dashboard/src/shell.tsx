@@ -44,11 +44,11 @@ export function Shell({ children }: { children: Children }) {
   return (
     <div class="shell">
       <a class="skip" href="#main">To the content</a>
-      <div class="bar">
+      <header class="bar">
         <Go to="/" class="brand"><Mark />Palveron Meter</Go>
         <button type="button" class="menu" aria-expanded={open} aria-controls="side" onClick={() => set(!open)}>Menu</button>
-      </div>
-      <div id="side" class={open ? "side open" : "side"}>
+      </header>
+      <aside id="side" class={open ? "side open" : "side"} aria-label="Project and pages">
         <Go to="/" class="brand"><Mark />Palveron Meter</Go>
         <Projects />
         <nav aria-label="Pages">
@@ -60,7 +60,7 @@ export function Shell({ children }: { children: Children }) {
           <span class="soft">{role.value}</span>
           <Do act={signOut} tone="quiet">Sign out</Do>
         </div>
-      </div>
+      </aside>
       <main id="main" class="main" tabIndex={-1}>{children}</main>
     </div>
   );

@@ -23,7 +23,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::clock::{Stopwatch, human, pause};
 use crate::process::interrupted;
-use crate::{config, edge, native, tools};
+use crate::{config, dashboard, edge, native, tools};
 use leftovers::Record;
 use ports::Addresses;
 use services::Services;
@@ -87,6 +87,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let addresses = options.listen.check()?;
     // First, because it takes seconds and tells at once whether npm is there.
     let workerd = tools::workerd()?;
+    dashboard::build()?;
     let programs = native::build(
         "native programs",
         &[

@@ -2,10 +2,13 @@
 //!
 //! Parses the command line and hands over; it must never do the work itself.
 
+mod apt;
 mod bench;
+mod chromium;
 mod ci;
 mod clock;
 mod config;
+mod dashboard;
 mod dev;
 mod edge;
 mod limiters;
@@ -65,6 +68,8 @@ enum Task {
     Ci,
     /// Check the repository's own rules: dependencies, file heads, documented paths and commands
     Tidy,
+    /// Build the page that the aggregator embeds, where its sources have changed
+    Dashboard,
     /// Build the worker's bundle into target/edge
     Edge(edge::Options),
     /// Run the lease core under every fault, from seeds that replay exactly
@@ -98,6 +103,7 @@ fn run(task: Task) -> Result<()> {
         Task::Test(options) => test::run(&options),
         Task::Ci => ci::run(),
         Task::Tidy => tidy::run(),
+        Task::Dashboard => dashboard::build(),
         Task::Edge(options) => edge::run(&options),
         Task::Sim(options) => sim::run(&options),
         Task::Soak(options) => soak::run(&options),

@@ -6,12 +6,11 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context, Result, bail, ensure};
-use nix::unistd::geteuid;
+use anyhow::{Context, Result, ensure};
 
-use crate::config;
 use crate::native::Programs;
-use crate::process::{STOP_GRACE, run, spawn_in_group, stop};
+use crate::process::{STOP_GRACE, spawn_in_group, stop};
+use crate::{apt, config};
 
 /// The package; the version is the system's.
 const PACKAGE: &str = "postgresql";
@@ -53,27 +52,11 @@ pub(crate) fn ensure_installed() -> Result<()> {
     let by_hand = format!(
         "Debian and Ubuntu: sudo apt-get install {PACKAGE}\nFedora: sudo dnf install postgresql-server        macOS: brew install {PACKAGE}"
     );
-    if config::find_program("apt-get").is_none() || !geteuid().is_root() {
-        bail!("there is no Postgres, and the store is tested on it. Install it:\n{by_hand}");
-    }
-    // Lists that are old name files that are gone.
-    if install().is_err() {
-        run("apt-get update", apt().arg("update"))?;
-        install()?;
-    }
+    apt::install(PACKAGE).with_context(|| {
+        format!("there is no Postgres, and the store is tested on it. Install it:\n{by_hand}")
+    })?;
     ensure!(is_installed(), "apt-get reported success, but there is no Postgres. Install it:\n{by_hand}");
     Ok(())
-}
-
-fn install() -> Result<String> {
-    let words = ["install", "--yes", "--no-install-recommends", "--no-remove", PACKAGE];
-    run(&format!("apt-get install {PACKAGE}"), apt().args(words))
-}
-
-fn apt() -> Command {
-    let mut command = Command::new("apt-get");
-    command.env("DEBIAN_FRONTEND", "noninteractive");
-    command
 }
 
 /// Debian keeps the server's programs out of `PATH`, in a folder for each version.

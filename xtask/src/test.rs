@@ -9,7 +9,7 @@ use clap::Args;
 
 use crate::postgres::Server;
 use crate::process::run_visible;
-use crate::{config, edge, native, postgres, python, tools};
+use crate::{chromium, config, dashboard, edge, native, postgres, python, tools};
 
 /// What `cargo xtask test` takes.
 #[derive(Debug, Default, Args)]
@@ -35,7 +35,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let webhooks = tools::ensure("webhooks")?;
     let openapi = tools::ensure("openapi")?;
     let openapi_python = python::openapi()?;
+    let browser = tools::ensure("browser")?;
+    let chromium = chromium::ensure()?;
     postgres::ensure_installed()?;
+    // Before the programs: it becomes a part of one of them.
+    dashboard::build()?;
     let bundle = edge::build()?;
     edge::example::build()?;
     let programs = native::build("programs and tests", &[&PRODUCT[..], &["--bins", "--tests"]].concat())?;
@@ -48,6 +52,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     product.env("METER_TEST_WEBHOOKS", &webhooks);
     product.env("METER_TEST_OPENAPI", &openapi);
     product.env("METER_TEST_OPENAPI_PYTHON", &openapi_python);
+    product.env("METER_TEST_BROWSER", &browser);
+    product.env("METER_TEST_CHROMIUM", &chromium);
     product.env("METER_TEST_BIN_DIR", programs.folder_of("meter")?);
     run_visible("cargo test", &mut product)?;
     let server = Server::start(&programs)?;

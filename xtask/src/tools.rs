@@ -13,10 +13,14 @@ use crate::process::run;
 
 /// Installs the packages of `tools/<name>`, unless exactly these are there; returns where.
 pub(crate) fn ensure(name: &str) -> Result<PathBuf> {
-    let source = config::root().join("tools").join(name);
+    ensure_from(&config::root().join("tools").join(name), name)
+}
+
+/// As [`ensure`], of a folder elsewhere in the repository.
+pub(crate) fn ensure_from(source: &Path, name: &str) -> Result<PathBuf> {
     let folder = config::target().join("tools").join(name);
     let lock = fs::read(source.join("package-lock.json"))
-        .with_context(|| format!("tools/{name} has no lock file"))?;
+        .with_context(|| format!("{} has no lock file", source.display()))?;
     // Written last, so that an interrupted installation is begun again.
     let stamp = folder.join("installed.lock");
     if fs::read(&stamp).is_ok_and(|installed| installed == lock) {

@@ -1,5 +1,6 @@
 // The Command Center: what happens now, how the month stands, which limit binds, and what happens when it is full.
 import { useEffect, useMemo, useState } from "preact/hooks";
+import { serverNow } from "../api";
 import { ago, clock, date, kindName, moment, units, words } from "../format";
 import { type Denied, type Live, type Overview, type Tick, useOverview } from "../overview";
 import { project, whyNot } from "../session";
@@ -205,11 +206,11 @@ function Lately({ live }: { live: Live }) {
   );
 }
 
-/** The reader's clock, each second; it only moves what is shown of the last minutes. */
+/** The server's clock, each second; it only moves what is shown of the last minutes. */
 function useNow(): number {
-  const [now, set] = useState(Date.now());
+  const [now, set] = useState(serverNow());
   useEffect(() => {
-    const tick = setInterval(() => set(Date.now()), 1000);
+    const tick = setInterval(() => set(serverNow()), 1000);
     return () => clearInterval(tick);
   }, []);
   return now;

@@ -42,7 +42,7 @@ export function Keys() {
                   { title: "For", cell: (key) => words(key.mode), by: (key) => key.mode },
                   { title: "Made", cell: (key) => <span title={moment(key.created_at)}>{date(key.created_at)}</span>, by: (key) => key.created_at, wide: true },
                   { title: "State", cell: (key) => <State of={key} /> },
-                  { title: "", cell: (key) => (key.revoked_at ? null : (
+                  { title: "Actions", cell: (key) => (key.revoked_at ? null : (
                     <span class="row">
                       <Do act={async () => {
                         const { data: next } = await settle(api.POST("/api/v1/admin/projects/{project}/keys/{name}/rotate", { params: { path: { ...path, name: key.id } }, body: {} }));

@@ -66,7 +66,7 @@ export function Members() {
                   { title: "Signs in", cell: (member) => (member.signs_in ? <Tag tone="good">here</Tag> : <Tag>by token</Tag>), wide: true },
                   { title: "Since", cell: (member) => <span title={moment(member.created_at)}>{date(member.created_at)}</span>, by: (member) => member.created_at, wide: true },
                   { title: "Role", cell: (member) => <RoleOf member={member} changed={members.reload} /> },
-                  { title: "", cell: (member) => (
+                  { title: "Actions", cell: (member) => (
                     <Do tone="danger" confirm={`Remove ${member.name}? They are signed out at once.`} act={async () => {
                       await settle(api.DELETE("/api/v1/admin/projects/{project}/members/{name}", { params: { path: { ...path, name: member.id } } }));
                       members.reload();
@@ -89,7 +89,7 @@ export function Members() {
                   { title: "E-mail", cell: (invitation) => foreign(invitation.email) },
                   { title: "Role", cell: (invitation) => words(invitation.role) },
                   { title: "Until", cell: (invitation) => moment(invitation.expires_at), wide: true },
-                  { title: "", cell: (invitation) => <Do tone="danger" act={async () => { await call("DELETE", `${base}/${invitation.id}`); invited.reload(); }}>Take back</Do> },
+                  { title: "Actions", cell: (invitation) => <Do tone="danger" act={async () => { await call("DELETE", `${base}/${invitation.id}`); invited.reload(); }}>Take back</Do> },
                 ]}
               />
             )}

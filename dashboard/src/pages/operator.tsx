@@ -1,7 +1,7 @@
 // What operators look at: projects, the plan catalogue, payments that need a person, quarantined cells, accounts.
 import { useState } from "preact/hooks";
 import { api, call, type Problem, problemOf, type Schemas, settle } from "../api";
-import { date, foreign, moment, money, units, words } from "../format";
+import { agentName, date, foreign, moment, money, units, words } from "../format";
 import { useResource } from "../resource";
 import { go, path, query, setQuery } from "../router";
 import { lastWord } from "../routes";
@@ -54,7 +54,7 @@ export function Projects() {
                     { title: "Overage", cell: (one) => (one.auto_overage ? "on" : "off"), wide: true },
                     { title: "Since", cell: (one) => date(one.created_at), by: (one) => one.created_at, wide: true },
                     { title: "State", cell: (one) => (one.suspended ? <Tag tone="bad">suspended</Tag> : <Tag tone="good">open</Tag>) },
-                    { title: "", cell: (one) => <button type="button" class="small" onClick={() => { choose(one.id); go("/"); }}>Look at it</button> },
+                    { title: "Actions", cell: (one) => <button type="button" class="small" onClick={() => { choose(one.id); go("/"); }}>Look at it</button> },
                   ]}
                 />
                 {data.more && <Notice>There are more than these; find them by the API.</Notice>}
@@ -239,10 +239,10 @@ export function Quarantine() {
             <Table caption="Quarantined cells" rows={data.cells} name={(cell) => cell.id} empty={<Empty title="None." >What comes above a plausible rate or from the future is set aside here until a person decides.</Empty>} columns={[
               { title: "Seen", cell: (cell) => <span class="nowrap">{moment(cell.first_seen_at)}</span> },
               { title: "Day", cell: (cell) => <span class="nowrap">{cell.day}</span>, by: (cell) => cell.day },
-              { title: "Agent", cell: (cell) => foreign(cell.agent), by: (cell) => cell.agent },
+              { title: "Agent", cell: (cell) => agentName(cell.agent), by: (cell) => cell.agent },
               { title: "Units", num: true, cell: (cell) => units(cell.units), by: (cell) => cell.units },
               { title: "Why", cell: (cell) => <Tag tone="warn">{words(cell.reason)}</Tag> },
-              { title: "", cell: (cell) => {
+              { title: "Actions", cell: (cell) => {
                 const params = { path: { ...of.path, name: cell.id } };
                 return (
                   <span class="row">
@@ -293,7 +293,7 @@ export function Accounts() {
                 { title: "Name", cell: (account) => foreign(account.name), wide: true },
                 { title: "What", cell: (account) => (account.operator ? <Tag tone="accent">operator</Tag> : <Tag>member</Tag>) },
                 { title: "Since", cell: (account) => date(account.created_at), by: (account) => account.created_at, wide: true },
-                { title: "", cell: (account) => (account.disabled_at ? <Tag>{`disabled ${date(account.disabled_at)}`}</Tag> : (
+                { title: "Actions", cell: (account) => (account.disabled_at ? <Tag>{`disabled ${date(account.disabled_at)}`}</Tag> : (
                   <span class="row">
                     <Do act={() => linkFor(account)}>Link to sign in</Do>
                     <Do tone="danger" confirm={`Disable ${account.email}? Their sessions end at once.`} act={async () => { await call("DELETE", `/api/v1/admin/accounts/${account.id}`); accounts.reload(); }}>Disable</Do>

@@ -1,6 +1,6 @@
 // Billing → Top-up: packs and how long they last, what became of each lot, and packs that are bought by themselves.
 import { useState } from "preact/hooks";
-import { api, type Schemas, settle } from "../api";
+import { api, serverNow, type Schemas, settle } from "../api";
 import { addDays, toDay } from "../days";
 import { date, moment, money, month, perThousand, units, words } from "../format";
 import { type Offers, useOffers } from "../offers";
@@ -20,7 +20,7 @@ export function TopUp() {
   const plan = usePlan();
   const offers = useOffers();
   const lots = useResource(project.value, (signal) => settle(api.GET("/api/v1/billing/top-ups", { params: { query: { project: project.value } }, signal })));
-  const today = toDay(Date.now());
+  const today = toDay(serverNow());
   const pace = useResource(`${project.value} pace`, (signal) => usage(project.value, { from: addDays(today, -PACE_DAYS), to: addDays(today, -1) }, "live", signal));
   const daily = pace.answer ? pace.answer.data.total / PACE_DAYS : null;
   return (

@@ -1,5 +1,6 @@
 // Usage Reports: what was counted, by day, kind and agent. All that is chosen is in the address.
 import { useMemo } from "preact/hooks";
+import { serverNow } from "../api";
 import { addDays, before, daysBetween, isDay, monthOf, monthsAgo, type Span, toDay } from "../days";
 import { date, dayName, kindName, money, units } from "../format";
 import { csvAddresses, lines, type Mode, type Usage, usage } from "../report";
@@ -22,7 +23,7 @@ interface View {
 }
 
 function viewOf(search: URLSearchParams): View {
-  const today = toDay(Date.now());
+  const today = toDay(serverNow());
   const given = (name: string): string => search.get(name) ?? "";
   const span = { from: monthOf(today).from, to: today };
   if (isDay(given("from"))) span.from = given("from");
@@ -70,7 +71,7 @@ const RANGES: [string, (today: string) => Span][] = [
 ];
 
 function Choice({ view: { span, mode, compare } }: { view: View }) {
-  const today = toDay(Date.now());
+  const today = toDay(serverNow());
   return (
     <div class="row choice">
       <div class="segments" role="group" aria-label="Range">

@@ -13,7 +13,7 @@ import { Table } from "../ui/table";
 type Webhook = Schemas["WebhookView"];
 type Delivery = Schemas["DeliveryView"];
 
-const EVENTS = ["usage.threshold_reached", "quota.exhausted", "top_up.credited", "top_up.failed", "plan.changed", "period.closed", "key.revoked", "invoice.ready"];
+const EVENTS = ["usage.threshold_reached", "quota.exhausted", "topup.credited", "topup.failed", "plan.changed", "period.closed", "key.revoked", "invoice.ready", "webhook.disabled"];
 
 export function Webhooks() {
   const why = whyNot("webhooks");
@@ -107,7 +107,7 @@ export function Endpoint() {
                     { title: "State", cell: (delivery) => <DeliveryState of={delivery} /> },
                     { title: "Answer", cell: (delivery) => answerOf(delivery), wide: true },
                     { title: "Attempts", num: true, cell: (delivery) => units(delivery.attempts), wide: true },
-                    { title: "", cell: (delivery) => (
+                    { title: "Actions", cell: (delivery) => (
                       <span class="row">
                         <button type="button" class="small" onClick={() => setQuery({ delivery: delivery.id })}>Look</button>
                         <Do why={why} done="begun" act={async () => { await settle(api.POST("/api/v1/webhooks/{webhook}/deliveries/{delivery}/replay", { params: { ...of, path: { webhook: id, delivery: delivery.id } } })); setTimeout(log.reload, 800); }}>Replay</Do>

@@ -3,7 +3,7 @@
 import { elementScroll, observeElementOffset, observeElementRect, Virtualizer } from "@tanstack/virtual-core";
 import { useLayoutEffect, useMemo, useReducer, useRef } from "preact/hooks";
 import { addDays, daysBetween, type Span } from "../days";
-import { foreign, units } from "../format";
+import { agentName, units } from "../format";
 import type { Line, Usage } from "../report";
 import { query, setQuery } from "../router";
 import { Spark } from "./chart";
@@ -18,7 +18,7 @@ type Agent = Usage["agents"][number];
 export function Agents({ data, lines, span }: { data: Usage; lines: Line[] | null; span: Span }) {
   const all = query.value.get("agents") === "all";
   const sought = query.value.get("agent") ?? "";
-  const found = sought ? data.agents.filter((agent) => agent.agent.toLowerCase().includes(sought.toLowerCase())) : data.agents;
+  const found = sought ? data.agents.filter((agent) => agentName(agent.agent).toLowerCase().includes(sought.toLowerCase())) : data.agents;
   const shown = all || sought ? found : found.slice(0, FIRST);
   const sum = shown.reduce((total, agent) => total + agent.units, 0);
   const sparks = useMemo(() => (lines ? byAgent(lines, span) : null), [lines, span.from, span.to]);
@@ -70,7 +70,7 @@ function Rows({ agents, total, rest, sparks, tall }: { agents: Agent[]; total: n
             if (!agent) return null;
             return (
               <tr key={agent.agent} aria-rowindex={index + 2}>
-                <td>{foreign(agent.agent)}</td>
+                <td>{agentName(agent.agent)}</td>
                 {sparks && <td class="wide-only"><Spark values={sparks.get(agent.agent) ?? []} /></td>}
                 <td class="num">{share(agent.units, total)}</td>
                 <td class="num">{units(agent.units)}</td>

@@ -60,6 +60,8 @@ function paint(root: HTMLElement, { times, series, tick, choose }: Options, heig
   const tops = bars.toReversed();
   const lines = series.filter((one) => one.line);
   const paths = uPlot.paths.bars?.({ size: [0.72, 48], gap: 1 });
+  // Half a bar beside the first and the last, which would be cut.
+  const half = ((times[1] ?? (times[0] ?? 0) + 86_400) - (times[0] ?? 0)) / 2;
   const axis = { stroke: colour("--soft"), font: `11px ${style.fontFamily}`, ticks: { show: false }, grid: { stroke: colour("--line"), width: 1 } };
   const chart = new uPlot(
     {
@@ -68,14 +70,14 @@ function paint(root: HTMLElement, { times, series, tick, choose }: Options, heig
       padding: [8, 4, 0, 0],
       legend: { show: false },
       cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
-      scales: { x: { time: false, ...(times.length === 1 ? { range: [(times[0] ?? 0) - 86_400, (times[0] ?? 0) + 86_400] as [number, number] } : {}) }, y: { range: (_chart, _low, high) => [0, Math.max(high * 1.06, 4)] } },
+      scales: { x: { time: false, range: () => [(times[0] ?? 0) - half, (times.at(-1) ?? 0) + half] }, y: { range: (_chart, _low, high) => [0, Math.max(high * 1.06, 4)] } },
       series: [
         {},
         ...tops.map((one) => ({ label: one.name, fill: colour(one.colour), width: 0, points: { show: false }, ...(paths ? { paths } : {}) })),
         ...lines.map((one) => ({ label: one.name, stroke: colour(one.colour), width: 1.5, dash: [4, 3], points: { show: false } })),
       ],
       axes: [
-        { ...axis, grid: { show: false }, values: (_chart, splits) => splits.map(tick), space: 64 },
+        { ...axis, grid: { show: false }, values: (_chart, splits) => splits.map(tick), space: 64, size: 30 },
         { ...axis, size: 52, values: (_chart, splits) => splits.map((value) => (Number.isInteger(value) ? short(value) : "")) },
       ],
     },

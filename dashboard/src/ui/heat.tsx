@@ -1,6 +1,6 @@
 // Who used how much on which day, as a table whose cells are tinted: it is read as numbers too.
 import { addDays, daysBetween, type Span } from "../days";
-import { dayName, foreign, short, units } from "../format";
+import { dayName, agentName, short, units } from "../format";
 import type { Line } from "../report";
 import { Empty } from "./parts";
 
@@ -33,7 +33,7 @@ export function Heat({ lines, span }: { lines: Line[]; span: Span }) {
         <tbody>
           {rows.map(([agent, row]) => (
             <tr key={agent}>
-              <th scope="row">{foreign(agent)}</th>
+              <th scope="row">{agentName(agent)}</th>
               {row.map((value, index) => <td key={columns[index]}><span class={`h${level(value, most)}`} title={`${columns[index]}: ${units(value)}`}>{value === 0 ? "·" : short(value)}</span></td>)}
             </tr>
           ))}

@@ -37,7 +37,7 @@ export function Table<T>({ caption, columns, rows, name, foot, empty }: Options<
               const press = (): void => set({ column: number, down: mine ? !order.down : column.num === true });
               return (
                 <th key={column.title} scope="col" class={classes(column)} aria-sort={mine ? (order.down ? "descending" : "ascending") : undefined}>
-                  {column.by ? <button type="button" class="sort" onClick={press}>{column.title}<span aria-hidden="true">{mine ? (order.down ? " ↓" : " ↑") : ""}</span></button> : column.title}
+                  {column.by ? <button type="button" class="sort" onClick={press}>{column.title}<span aria-hidden="true">{mine ? (order.down ? " ↓" : " ↑") : ""}</span></button> : column.title === "Actions" ? <span class="unseen">Actions</span> : column.title}
                 </th>
               );
             })}

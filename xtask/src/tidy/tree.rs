@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 /// Folders that are no part of the repository.
-const SKIPPED: [&str; 4] = [".git", "target", "node_modules", ".wrangler"];
+const SKIPPED: [&str; 5] = [".git", "target", "node_modules", ".wrangler", "dist"];
 
 /// Paths, written with `/` and relative to the root, and what the files say; nothing for binary ones.
 #[derive(Debug, Default)]

@@ -103,7 +103,7 @@ function heard(state: Live, told: Told): Live {
     overview.denied = { today: more(overview.denied.today, told), month: more(overview.denied.month, told) };
     ticks.push({ at, units: 0, denied: added });
   }
-  const quiet = ["usage.counted", "denials.counted", "usage.denied"].includes(told.type);
+  const quiet = ["usage.counted", "denials.counted", "usage.denied", "delivery.tried"].includes(told.type);
   return { ...state, overview, ticks, asOf: told.timestamp, told: quiet ? state.told : [told, ...state.told].slice(0, TOLD_MAX) };
 }
 

@@ -179,6 +179,35 @@ pub fn openapi_tools() -> Result<PathBuf> {
     Ok(folder)
 }
 
+/// The driver of browsers, by `METER_TEST_BROWSER` or where `cargo xtask test` leaves it.
+///
+/// # Errors
+/// When it is missing.
+pub fn browser_tools() -> Result<PathBuf> {
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
+    let folder = variable("METER_TEST_BROWSER").map_or_else(|| target.join("tools/browser"), PathBuf::from);
+    ensure!(
+        folder.join("node_modules/playwright-core").exists(),
+        "{} is missing: run the tests through `cargo xtask test`, which makes it",
+        folder.display()
+    );
+    Ok(folder)
+}
+
+/// Chromium, by `METER_TEST_CHROMIUM` or where Debian has it.
+///
+/// # Errors
+/// When it is missing.
+pub fn chromium() -> Result<PathBuf> {
+    let program = variable("METER_TEST_CHROMIUM").map_or_else(|| "/usr/bin/chromium".into(), PathBuf::from);
+    ensure!(
+        program.is_file(),
+        "{} is missing: run the tests through `cargo xtask test`, which installs it",
+        program.display()
+    );
+    Ok(program)
+}
+
 /// A Python that has the maker of Python clients, by `METER_TEST_OPENAPI_PYTHON` or where `cargo xtask test` leaves it.
 ///
 /// # Errors

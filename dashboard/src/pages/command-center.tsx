@@ -1,13 +1,13 @@
 // The Command Center: what happens now, how the month stands, which limit binds, and what happens when it is full.
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { serverNow } from "../api";
-import { ago, clock, date, kindName, moment, units, words } from "../format";
+import { ago, clock, date, kindName, moment, month as monthName, units, words } from "../format";
 import { type Denied, type Live, type Overview, type Tick, useOverview } from "../overview";
 import { project, whyNot } from "../session";
 import { Bars } from "../ui/bars";
 import { Chart } from "../ui/chart";
 import { AsOf, Card, Empty, Figure, Go, Notice, Page, Skeleton, Tag, Trouble } from "../ui/parts";
-import { Waterfall } from "../ui/waterfall";
+import { Ends, Waterfall } from "../ui/waterfall";
 
 const RATE_MS = 10_000;
 const BUCKET_MS = 5_000;
@@ -87,7 +87,7 @@ function Month({ overview }: { overview: Overview }) {
   const lever = limit.switch ? SWITCHES[limit.switch] : undefined;
   const tone = (limit.percent ?? 0) >= 100 ? "bad" : (limit.percent ?? 0) >= 80 ? "warn" : "plain";
   return (
-    <Card title={`${month.period}: what pays for it`} aside={<Ends forecast={month.forecast} />}>
+    <Card title={`What pays for ${monthName(month.period)}`} aside={<Ends forecast={month.forecast} />}>
       <Waterfall parts={month.parts} used={month.used} />
       {month.uncovered > 0 && <p class="soft small-text">{units(month.uncovered)} units are covered by nothing, and not billed.</p>}
       <hr class="rule" />
@@ -100,12 +100,6 @@ function Month({ overview }: { overview: Overview }) {
       </div>
     </Card>
   );
-}
-
-function Ends({ forecast }: { forecast: Overview["month"]["forecast"] }) {
-  if (forecast.outcome === "ended") return <Tag tone="bad">used up</Tag>;
-  if (forecast.date) return <span>at this pace used up on <b>{date(forecast.date)}</b></span>;
-  return <span>{forecast.outcome === "no_pace" ? "no pace yet" : "lasts beyond the month at this pace"}</span>;
 }
 
 /** The last five minutes in buckets of five seconds, as far as this page has watched them. */

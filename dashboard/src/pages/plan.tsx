@@ -7,7 +7,7 @@ import { useResource, type Resource } from "../resource";
 import { project, whyNot } from "../session";
 import { AsOf, Card, Do, Empty, Field, Figure, Form, Notice, Page, Shown, Skeleton, Tag, Trouble } from "../ui/parts";
 import { Table } from "../ui/table";
-import { Waterfall } from "../ui/waterfall";
+import { Ends, Waterfall } from "../ui/waterfall";
 import { type Offers, useOffers } from "../offers";
 
 type View = Schemas["PlanView"];
@@ -75,16 +75,12 @@ function Month({ view }: { view: View }) {
         <Figure label="Left" note={`quota and lots; resets ${date(view.resets_at)}`}>{view.remaining === null ? "no limit" : units(view.remaining)}</Figure>
         <Figure label="Owed so far" note="beside subscription and packs">{money(view.total)}</Figure>
       </div>
-      <Card title="What pays for this month" aside={<Forecast forecast={view.forecast} />}>
+      <Card title="What pays for this month" aside={<Ends forecast={view.forecast} />}>
         <Waterfall parts={partsOf(view)} used={view.used} />
       </Card>
     </>
   );
 }
-
-const Forecast = ({ forecast }: { forecast: View["forecast"] }) => (
-  <span>{forecast.date ? <>at this pace used up on <b>{date(`${forecast.date}T00:00:00Z`)}</b></> : words(forecast.outcome)}</span>
-);
 
 interface WhatIfSide {
   plan: string;

@@ -98,7 +98,7 @@ const Lots = ({ lots }: { lots: Lot[] }) => (
     name={(lot) => lot.lot}
     empty={<Empty title="No lot yet.">Packs that you buy and units that you are given appear here.</Empty>}
     columns={[
-      { title: "Lot", cell: (lot) => <><b>{lot.lot}</b> <span class="soft">{words(lot.kind)}</span>{lot.reason && <div class="soft small-text">{lot.reason}</div>}</> },
+      { title: "Lot", cell: (lot) => <div class="lead"><b>{lot.lot}</b> <span class="soft">{words(lot.kind)}</span>{lot.reason && <div class="soft small-text">{lot.reason}</div>}</div> },
       { title: "Since", cell: (lot) => <span class="nowrap" title={moment(lot.at)}>{date(lot.at)}</span>, by: (lot) => lot.at, wide: true },
       { title: "Paid", num: true, cell: (lot) => (lot.paid ? money(lot.paid) : "given"), wide: true },
       { title: "Units", num: true, cell: (lot) => units(lot.units), by: (lot) => lot.units },

@@ -1,8 +1,9 @@
 // The month as one bar: what is included, then lots, the oldest first, then overage; each as far as it is used.
-import { percent, units } from "../format";
+import { date, percent, units } from "../format";
 import type { Part } from "../overview";
+import { Tag } from "./parts";
 
-const named = (part: Part): string => (part.source === "lot" ? `lot ${part.lot}` : part.source);
+const named = (part: Part): string => (part.source === "lot" ? (part.lot ? `lot ${part.lot}` : "later lots") : part.source);
 const css = (part: Part): string => (part.source === "included" ? "in" : part.source === "lot" ? "lot" : "over");
 
 export function Waterfall({ parts, used }: { parts: Part[]; used: number }) {
@@ -25,7 +26,7 @@ export function Waterfall({ parts, used }: { parts: Part[]; used: number }) {
         {drawn.map((part) => (
           <span key={named(part)}>
             <span class={`swatch ${css(part)}`} />
-            {part.source === "overage" ? "Overage" : part.source === "lot" ? `Lot ${part.lot}` : "Included"} <b>{units(part.used)}</b>
+            {part.source === "overage" ? "Overage" : part.source === "lot" ? (part.lot ? `Lot ${part.lot}` : "Later lots") : "Included"} <b>{units(part.used)}</b>
             {part.units !== null && <> of {units(part.units)}</>}
             {part.source === "overage" && part.state && part.used === 0 && <> ({part.state.replace(/_/g, " ")})</>}
           </span>
@@ -33,4 +34,11 @@ export function Waterfall({ parts, used }: { parts: Part[]; used: number }) {
       </div>
     </>
   );
+}
+
+/** The day on which what pays for the month is used up, at the present pace. */
+export function Ends({ forecast }: { forecast: { outcome: string; date: string | null } }) {
+  if (forecast.outcome === "ended") return <Tag tone="bad">used up</Tag>;
+  if (forecast.date) return <span>at this pace used up on <b>{date(`${forecast.date.slice(0, 10)}T00:00:00Z`)}</b></span>;
+  return <span>{forecast.outcome === "no_pace" ? "no pace yet" : "lasts beyond the month at this pace"}</span>;
 }

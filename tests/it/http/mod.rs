@@ -1,6 +1,7 @@
 //! The aggregator's own interface, in a real process.
 
 mod clients;
+mod dashboard;
 mod full_disk;
 mod ingest;
 mod interface;

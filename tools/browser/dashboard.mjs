@@ -1,0 +1,356 @@
+// What people do with the dashboard, in a real browser, on a running meter. Each deed is a function whose name says
+// what must hold; all of them run on one meter, one after the other, and the first that fails ends the run.
+import assert from "node:assert/strict";
+import { readFileSync, mkdirSync } from "node:fs";
+import { createServer } from "node:http";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+
+const told = JSON.parse(process.env.METER_DASHBOARD);
+const require = createRequire(join(told.tools, "package.json"));
+const { chromium } = require("playwright-core");
+const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
+
+/** Generous, because the machine is shared; nothing waits this long where it works. */
+const SOON = 30_000;
+const PASSWORD = "correct horse battery staple";
+const XSS = "<img src=x onerror=window.owned=1>";
+
+// Root has no sandbox of its own to give away.
+const browser = await chromium.launch({ executablePath: told.chromium, args: ["--no-sandbox"] });
+const errors = [];
+
+async function visitor(options = {}) {
+  const context = await browser.newContext({ locale: "en-GB", viewport: { width: 1360, height: 900 }, ...options });
+  context.setDefaultTimeout(SOON);
+  const page = await context.newPage();
+  page.on("pageerror", (error) => errors.push(String(error)));
+  page.on("dialog", (dialog) => dialog.accept());
+  return page;
+}
+
+const at = (path) => told.meter + path;
+const heading = (page, name) => page.getByRole("heading", { level: 1, name }).waitFor();
+const figure = async (page, name) => Number((await page.locator(`[data-name=${name}] .value`).innerText()).replace(/\D/g, ""));
+const until = async (what, holds) => {
+  for (const end = Date.now() + SOON; ; await new Promise((wake) => setTimeout(wake, 100))) {
+    if (await holds()) return;
+    assert.ok(Date.now() < end, what);
+  }
+};
+const verify = (agent) =>
+  fetch(`${told.edge}/v1/verify`, { method: "POST", headers: { authorization: `Bearer ${told.key}`, "palveron-agent": agent }, body: "{}" });
+
+async function signIn(page, email) {
+  await page.goto(at("/sign-in"));
+  await page.getByLabel("E-mail").fill(email);
+  await page.getByLabel("Password").fill(PASSWORD);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await heading(page, "Command Center");
+}
+
+const deeds = {
+  async a_link_signs_in_once_and_leaves_the_address() {
+    const page = await visitor();
+    await page.goto(at(`/#link=${told.links.owner}`));
+    await heading(page, "Command Center");
+    assert.equal(new URL(page.url()).hash, "");
+    const other = await visitor();
+    await other.goto(at(`/#link=${told.links.owner}`));
+    await other.getByRole("alert").waitFor();
+    await other.context().close();
+    await page.goto(at("/account"));
+    await page.getByLabel("New password").fill(PASSWORD);
+    await page.getByRole("button", { name: "Set", exact: true }).click();
+    await page.getByText("Your password is set").waitFor();
+    await page.context().close();
+  },
+
+  async a_password_signs_in_and_a_wrong_one_does_not() {
+    const page = await visitor();
+    await page.goto(at("/usage?from=2026-01-01"));
+    await heading(page, "Sign in");
+    await page.getByLabel("E-mail").fill(told.owner);
+    await page.getByLabel("Password").fill("not the password at all");
+    await page.getByRole("button", { name: "Sign in" }).click();
+    await page.getByRole("alert").waitFor();
+    await page.getByLabel("Password").fill(PASSWORD);
+    await page.getByRole("button", { name: "Sign in" }).click();
+    await heading(page, "Usage Reports");
+    assert.ok(page.url().endsWith("/usage?from=2026-01-01"), "one is back where one was");
+    await page.context().close();
+  },
+
+  async the_live_figures_move_while_requests_go() {
+    const page = await visitor();
+    await signIn(page, told.owner);
+    await page.locator(".live", { hasText: /^live$/ }).waitFor();
+    const [today, month] = [await figure(page, "today"), await figure(page, "month")];
+    for (let call = 0; call < 5; call += 1) assert.equal((await verify(XSS)).status, 200);
+    await until("five more units are seen", async () => (await figure(page, "today")) === today + 5);
+    assert.equal(await figure(page, "month"), month + 5);
+    assert.match(await page.locator(".as-of").first().innerText(), /^as of \d\d:\d\d:\d\d UTC$/);
+    await page.context().close();
+  },
+
+  async a_cut_stream_is_told_and_lives_again() {
+    const page = await visitor();
+    await page.route("**/api/v1/events*", (route) => route.abort());
+    await signIn(page, told.owner);
+    await page.getByText(/^not live since \d\d:\d\d:\d\d UTC$/).waitFor();
+    await page.locator(".stale").waitFor();
+    await page.unroute("**/api/v1/events*");
+    await page.locator(".live", { hasText: /^live$/ }).waitFor();
+    assert.equal(await page.locator(".stale").count(), 0);
+    await page.context().close();
+  },
+
+  async page_interface_and_csv_agree_at_one_watermark() {
+    const page = await visitor();
+    await signIn(page, told.owner);
+    await page.goto(at(`/usage?from=${told.from}&to=${told.to}`));
+    await page.locator("[data-name=total] .value").waitFor();
+    const shown = await figure(page, "total");
+    await page.getByText("As a table").first().click();
+    assert.equal(Number((await page.locator("[data-name=table-total]").innerText()).replace(/\D/g, "")), shown);
+    assert.equal(Number((await page.locator("[data-name=agents-total]").innerText()).replace(/\D/g, "")), shown);
+    await page.locator("details.exports summary").click();
+    const links = await page.locator("details.exports a").evaluateAll((all) => all.map((a) => a.getAttribute("href")));
+    assert.equal(links.length, 3);
+    const query = new URLSearchParams({ project: told.project, from: told.from, to: told.to });
+    const answers = await page.evaluate(async (addresses) => Promise.all(addresses.map(async (address) => {
+      const response = await fetch(address);
+      return { mark: response.headers.get("palveron-watermark"), text: await response.text() };
+    })), [`/api/v1/usage?${query}`, ...links]);
+    const [json, ...sheets] = answers;
+    assert.equal(JSON.parse(json.text).total, shown);
+    for (const sheet of sheets) {
+      const [head, ...lines] = sheet.text.trim().split(/\r?\n/);
+      const column = head.split(",").indexOf("units");
+      assert.equal(lines.reduce((sum, line) => sum + Number(line.split(",")[column]), 0), shown, head);
+      assert.equal(sheet.mark, json.mark);
+    }
+    await page.context().close();
+  },
+
+  async what_is_chosen_is_in_the_address_and_back_leads_back() {
+    const page = await visitor();
+    await signIn(page, told.owner);
+    await page.goto(at("/usage"));
+    await page.getByRole("button", { name: "7 days" }).click();
+    const week = page.url();
+    await page.getByRole("button", { name: "Last month" }).click();
+    await until("the address changes", () => page.url() !== week);
+    await page.goBack();
+    assert.equal(page.url(), week);
+    await page.locator("button[aria-pressed=true]", { hasText: "7 days" }).waitFor();
+    await page.context().close();
+  },
+
+  async overage_says_its_worst_case_before_and_after_it_is_switched() {
+    const page = await visitor();
+    await signIn(page, told.owner);
+    await page.goto(at("/billing/plan"));
+    const worst = page.locator("[data-name=worst-case]");
+    await page.getByText("overage that is off never bills").waitFor();
+    await page.getByRole("switch").click();
+    await until("the worst case changes", async () => !(await worst.innerText()).includes("never bills"));
+    await page.getByLabel(/^Cap a month/).fill("50");
+    await page.getByRole("button", { name: "Set cap" }).click();
+    await until("the cap bounds it", async () => (await worst.innerText()).includes("€50.00"));
+    await page.getByRole("switch").click();
+    await page.getByText("overage that is off never bills").waitFor();
+    await page.context().close();
+  },
+
+  async a_pack_is_bought_and_becomes_a_lot() {
+    const page = await visitor();
+    await signIn(page, told.owner);
+    await page.goto(at("/billing/top-up"));
+    await page.getByText("€5.80 per 1,000").waitFor();
+    await page.getByRole("button", { name: "Buy small" }).click();
+    await page.waitForURL((url) => !url.href.startsWith(told.meter));
+    await page.locator("form button").first().click();
+    await page.waitForLoadState();
+    await until("the lot is there", async () => {
+      await page.goto(at("/billing/top-up"));
+      await page.getByRole("region", { name: /^Lots/ }).or(page.getByText("No lot yet.")).first().waitFor();
+      return (await page.getByRole("row").filter({ hasText: "5,000" }).count()) > 0;
+    });
+    await page.context().close();
+  },
+
+  async a_delivery_is_replayed_under_the_same_id_and_its_signature_fits() {
+    const got = [];
+    const receiver = createServer((request, response) => {
+      let body = "";
+      request.on("data", (part) => (body += part));
+      request.on("end", () => {
+        got.push({ headers: request.headers, body });
+        response.end(XSS);
+      });
+    });
+    await new Promise((ready) => receiver.listen(0, "127.0.0.1", ready));
+    const page = await visitor();
+    await signIn(page, told.owner);
+    await page.goto(at("/webhooks"));
+    const url = `http://127.0.0.1:${receiver.address().port}/"><script>window.owned=1</script>`;
+    await page.getByLabel("URL").fill(url);
+    await page.getByLabel("What it is for").fill(XSS);
+    await page.getByRole("button", { name: "Make endpoint" }).click();
+    const secret = await page.locator("code.secret").innerText();
+    assert.match(secret, /^whsec_/);
+    await page.getByRole("region", { name: "Endpoints" }).getByRole("link").first().click();
+    await page.getByRole("button", { name: "Send a test" }).click();
+    await until("the test arrives", () => got.length === 1);
+    await page.getByRole("button", { name: "Reload" }).click();
+    await page.getByText("Delivered").first().waitFor();
+    await page.getByRole("button", { name: "Look" }).first().click();
+    await page.getByRole("heading", { name: "Attempts" }).waitFor();
+    assert.ok((await page.locator("pre").allInnerTexts()).some((text) => text.includes(XSS)), "the answer is shown as text");
+    await page.getByRole("button", { name: "Replay" }).last().click();
+    await until("it arrives again", () => got.length >= 2);
+    assert.equal(got[1].headers["webhook-id"], got[0].headers["webhook-id"]);
+    await page.goto(at("/webhooks"));
+    const fields = { Secret: secret, "webhook-id": got[1].headers["webhook-id"], "webhook-timestamp": got[1].headers["webhook-timestamp"], "webhook-signature": got[1].headers["webhook-signature"], Body: got[1].body };
+    for (const [name, value] of Object.entries(fields)) await page.getByLabel(name).last().fill(value);
+    await page.getByRole("button", { name: "Check" }).click();
+    await page.getByText("The signature fits.").waitFor();
+    await page.getByLabel("Body").fill(`${got[1].body} `);
+    await page.getByRole("button", { name: "Check" }).click();
+    await page.getByText("It fits without the white space at the end").waitFor();
+    assert.equal(await page.evaluate(() => window.owned), undefined);
+    await page.context().close();
+    receiver.close();
+  },
+
+  async what_others_wrote_is_shown_as_text() {
+    const page = await visitor();
+    await signIn(page, told.owner);
+    await page.goto(at(`/usage?from=${told.from}&to=${told.to}&agents=all`));
+    await page.getByText(XSS).first().waitFor();
+    await page.goto(at(`/why?reason=${encodeURIComponent(XSS)}`));
+    await heading(page, "Why denied?");
+    await page.goto(at(`/usage?project=${encodeURIComponent(XSS)}`));
+    await page.getByRole("alert").first().waitFor();
+    assert.equal(await page.evaluate(() => window.owned), undefined);
+    await page.context().close();
+  },
+
+  async a_viewer_sees_and_may_not() {
+    const page = await visitor();
+    await page.goto(at(`/#link=${told.links.viewer}`));
+    await heading(page, "Command Center");
+    await page.goto(at("/billing/plan"));
+    assert.ok(await page.getByRole("switch").isDisabled());
+    await page.getByText("Only owner, admin or finance may do this; you are viewer").first().waitFor();
+    await page.goto(at("/keys"));
+    await page.getByText("Keys are not shown to you.").waitFor();
+    const status = await page.evaluate(async (project) => {
+      const { csrf } = await (await fetch("/api/v1/session")).json();
+      const headers = { "content-type": "application/json", "palveron-csrf": csrf };
+      return (await fetch(`/api/v1/billing/plan?project=${project}`, { method: "PUT", headers, body: '{"auto_overage":true}' })).status;
+    }, told.project);
+    assert.equal(status, 403);
+    await page.context().close();
+  },
+
+  async an_ended_session_is_said_and_one_comes_back_to_the_same_page() {
+    const page = await visitor();
+    await signIn(page, told.owner);
+    await page.goto(at("/usage"));
+    await heading(page, "Usage Reports");
+    await page.context().clearCookies();
+    await page.getByRole("button", { name: "7 days" }).click();
+    await page.getByText("Your session has ended").waitFor();
+    const address = page.url();
+    await page.getByLabel("E-mail").fill(told.owner);
+    await page.getByLabel("Password").fill(PASSWORD);
+    await page.getByRole("button", { name: "Sign in" }).click();
+    await heading(page, "Usage Reports");
+    assert.equal(page.url(), address);
+    await page.context().close();
+  },
+
+  async other_sites_can_neither_call_nor_frame_the_page() {
+    const page = await visitor();
+    await signIn(page, told.owner);
+    const bare = await page.evaluate(async (project) => {
+      const answer = await fetch(`/api/v1/billing/plan?project=${project}`, { method: "PUT", headers: { "content-type": "application/json" }, body: '{"auto_overage":true}' });
+      return { status: answer.status, code: (await answer.json()).code };
+    }, told.project);
+    assert.deepEqual(bare, { status: 403, code: "csrf_rejected" });
+    const site = createServer((_request, response) => {
+      response.setHeader("content-type", "text/html");
+      response.end(`<iframe src="${at("/")}"></iframe><form method="post" action="${at("/api/v1/session")}"></form>`);
+    });
+    await new Promise((ready) => site.listen(0, "127.0.0.1", ready));
+    await page.goto(`http://localhost:${site.address().port}/`);
+    await page.waitForLoadState();
+    const frame = page.frames()[1];
+    assert.equal(await frame.locator("#page").count(), 0, "nothing of the page is in a frame");
+    const read = await page.evaluate(async (address) => fetch(address, { credentials: "include" }).then(() => "read", () => "refused"), at("/api/v1/session"));
+    assert.equal(read, "refused");
+    await page.context().close();
+    site.close();
+  },
+
+  async every_page_is_right_for_everybody_in_light_and_dark_on_desk_and_phone() {
+    const sizes = { desktop: { width: 1360, height: 900 }, phone: { width: 390, height: 844 } };
+    mkdirSync(told.screenshots, { recursive: true });
+    const entry = await visitor();
+    await entry.goto(at(`/#link=${told.links.operator}`));
+    await heading(entry, "Command Center");
+    const cookies = await entry.context().cookies();
+    await entry.context().close();
+    const found = [];
+    for (const colorScheme of ["light", "dark"]) {
+      for (const [size, viewport] of Object.entries(sizes)) {
+        const page = await visitor({ colorScheme, viewport, bypassCSP: true });
+        await look(page, ["/sign-in"], `${colorScheme}-${size}`, found);
+        await page.context().addCookies(cookies);
+        await look(page, PAGES(), `${colorScheme}-${size}`, found);
+        await page.context().close();
+      }
+    }
+    assert.deepEqual(found, []);
+  },
+};
+
+const PAGES = () => [
+  `/?project=${told.project}`, "/usage", `/usage?from=${told.from}&to=${told.to}&compare=1&agents=all`, "/why?reason=rate_limited", "/billing/plan", "/billing/top-up", "/keys",
+  "/webhooks", "/members", "/audit", "/account", "/operator/projects", `/operator/projects/${told.project}`, "/operator/plans", "/operator/stripe",
+  "/operator/quarantine", "/operator/accounts", "/nothing/here",
+].map((path) => (path.includes("project=") ? path : `${path}${path.includes("?") ? "&" : "?"}project=${told.project}`));
+
+/** Judges each page by axe, by its width, and by what moved while it loaded; and keeps a picture. */
+async function look(page, paths, kind, found) {
+  for (const path of paths) {
+    await page.goto(at(path));
+    await page.locator("h1").waitFor();
+    await page.waitForFunction(() => document.querySelectorAll(".skeleton").length === 0);
+    const name = path.split("?")[0].replace(/\W+/g, "-").replace(/^-|-$/g, "") || "command-center";
+    await page.screenshot({ path: join(told.screenshots, `${name}-${kind}.png`), fullPage: true });
+    const judged = await page.evaluate(`${axe}; axe.run().then((result) => result.violations.map((one) => one.id + ": " + one.nodes.map((node) => node.html).slice(0, 2).join(" ")))`);
+    found.push(...judged.map((one) => `${kind} ${path}: ${one}`));
+    const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+    if (wide > 0) found.push(`${kind} ${path}: ${wide} pixels wider than the window`);
+  }
+}
+
+let failed = false;
+for (const [name, deed] of Object.entries(deeds)) {
+  if (told.only && !name.includes(told.only)) continue;
+  const began = Date.now();
+  try {
+    await deed();
+    assert.deepEqual(errors, [], "the page threw");
+    console.log(`ok ${name} ${Date.now() - began} ms`);
+  } catch (error) {
+    failed = true;
+    console.log(`FAILED ${name}: ${error.stack ?? error}`);
+    break;
+  }
+}
+await browser.close();
+process.exit(failed ? 1 : 0);

@@ -56,6 +56,8 @@ export interface Live {
   asOf: string | null;
   /** What happened lately beside counting, the newest first. */
   told: Told[];
+  /** The last events of all kinds, for an answer that was made before them. */
+  recent: Told[];
 }
 
 type Step =
@@ -67,18 +69,22 @@ type Step =
 const TICKS_MS = 5 * 60_000;
 const TOLD_MAX = 8;
 /** What an event does not say (the forecast, the parts) is asked for this long after it. */
-const REFRESH_MS = 700;
+const REFRESH_MS = 1_500;
 /** And also where nothing happens: a minute's pace goes down by itself. */
 const IDLE_MS = 15_000;
 
-const START: Live = { overview: null, problem: null, deadSince: null, connected: false, ticks: [], asOf: null, told: [] };
+/** More events than come while one answer is on its way. */
+const RECENT_MAX = 200;
+
+const START: Live = { overview: null, problem: null, deadSince: null, connected: false, ticks: [], asOf: null, told: [], recent: [] };
 
 function step(state: Live, change: Step): Live {
   switch (change.kind) {
-    case "answer":
-      // An answer that is older than what the stream has told would turn numbers back.
-      if (state.overview && change.overview.watermark < state.overview.watermark) return state;
-      return { ...state, overview: change.overview, problem: null, asOf: change.overview.as_of };
+    case "answer": {
+      // What the stream has told since that answer was made is added to it, so that no figure turns back.
+      const overview = state.recent.reduce(moved, change.overview);
+      return { ...state, overview, problem: null, asOf: overview.as_of };
+    }
     case "problem":
       return { ...state, problem: change.problem };
     case "live":
@@ -90,21 +96,38 @@ function step(state: Live, change: Step): Live {
 
 function heard(state: Live, told: Told): Live {
   if (!state.overview || told.number <= state.overview.watermark) return state;
-  const overview = { ...state.overview, watermark: told.number, as_of: told.timestamp };
-  const added = Number(told.data.added ?? 0);
-  const isLive = (told.data.mode ?? "live") === "live";
+  const overview = moved(state.overview, told);
   const at = serverNow();
   const ticks = state.ticks.filter((tick) => tick.at > at - TICKS_MS);
-  if (told.type === "usage.counted" && isLive) {
-    overview.today = { ...overview.today, units: overview.today.units + added };
-    overview.month = { ...overview.month, used: Number(told.data.used ?? overview.month.used + added) };
-    ticks.push({ at, units: added, denied: 0 });
-  } else if (told.type === "denials.counted" && isLive) {
-    overview.denied = { today: more(overview.denied.today, told), month: more(overview.denied.month, told) };
-    ticks.push({ at, units: 0, denied: added });
-  }
+  const added = isLive(told) ? Number(told.data.added ?? 0) : 0;
+  if (told.type === "usage.counted" && added > 0) ticks.push({ at, units: added, denied: 0 });
+  if (told.type === "denials.counted" && added > 0) ticks.push({ at, units: 0, denied: added });
   const quiet = ["usage.counted", "denials.counted", "usage.denied", "delivery.tried"].includes(told.type);
-  return { ...state, overview, ticks, asOf: told.timestamp, told: quiet ? state.told : [told, ...state.told].slice(0, TOLD_MAX) };
+  return {
+    ...state,
+    overview,
+    ticks,
+    asOf: overview.as_of,
+    recent: [...state.recent, told].slice(-RECENT_MAX),
+    told: quiet ? state.told : [told, ...state.told].slice(0, TOLD_MAX),
+  };
+}
+
+const isLive = (told: Told): boolean => (told.data.mode ?? "live") === "live";
+
+/** The numbers after one event more; as they are where it is one of those that they include. */
+function moved(overview: Overview, told: Told): Overview {
+  if (told.number <= overview.watermark) return overview;
+  const next = { ...overview, watermark: told.number, as_of: told.timestamp };
+  if (!isLive(told)) return next;
+  const added = Number(told.data.added ?? 0);
+  if (told.type === "usage.counted") {
+    next.today = { ...next.today, units: next.today.units + added };
+    next.month = { ...next.month, used: Number(told.data.used ?? next.month.used + added) };
+  } else if (told.type === "denials.counted") {
+    next.denied = { today: more(next.denied.today, told), month: more(next.denied.month, told) };
+  }
+  return next;
 }
 
 function more(denied: Denied, told: Told): Denied {

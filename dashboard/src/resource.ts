@@ -8,7 +8,7 @@ export interface Resource<T> {
   loading: boolean;
   reload: () => void;
   /** Puts in what a change answered, without asking again. */
-  put: (answer: Answer<T>) => void;
+  put(answer: Answer<T>): void;
 }
 
 /** Loads whenever the key changes; an empty key loads nothing. */

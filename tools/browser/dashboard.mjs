@@ -224,6 +224,31 @@ const deeds = {
     receiver.close();
   },
 
+  async ten_thousand_agents_of_a_year_stay_usable() {
+    const page = await visitor();
+    await signIn(page, told.owner);
+    const days = Array.from({ length: 366 }, (_, day) => ({ date: new Date(Date.UTC(2024, 0, 1 + day)).toISOString().slice(0, 10), units: 30_000, kinds: { verify: 10_000, mcp_tool_call: 10_000, extension_event: 10_000 }, denied: 3 }));
+    const agents = Array.from({ length: 10_000 }, (_, rank) => ({ agent: `agent-${rank}`, units: 10_000 - rank }));
+    const money = { minor: "0", currency: "eur" };
+    const report = { project: told.project, mode: "live", from: "2024-01-01", to: "2024-12-31", total: 10_980_000, days, agents, denied: { total: 0, reasons: {} }, observed: { tokens_in: 0, tokens_out: 0, cost_estimate: money }, next: null };
+    const lines = { ...report, group_by: "day,agent,kind", groups: [] };
+    await page.route("**/api/v1/usage?*", (route) => route.fulfill({ json: route.request().url().includes("group_by") ? lines : report }));
+    await page.goto(at("/usage?from=2024-01-01&to=2024-12-31"));
+    await page.getByText("agent-9", { exact: true }).waitFor();
+    const took = await page.evaluate(async () => {
+      const button = [...document.querySelectorAll("button")].find((one) => one.textContent.startsWith("All 10"));
+      const began = performance.now();
+      button.click();
+      while (document.querySelectorAll("[aria-label=Agents] tbody tr").length < 20) await new Promise(requestAnimationFrame);
+      return performance.now() - began;
+    });
+    assert.ok(took < 1_000, `all of them were shown after ${took} ms`);
+    assert.ok((await page.locator("[aria-label=Agents] tbody tr").count()) < 100, "only those in sight are in the page");
+    await page.locator("[aria-label=Agents]").evaluate((place) => place.scrollTo(0, place.scrollHeight));
+    await page.getByText("agent-9999", { exact: true }).waitFor();
+    await page.context().close();
+  },
+
   async what_others_wrote_is_shown_as_text() {
     const page = await visitor();
     await signIn(page, told.owner);
@@ -307,6 +332,7 @@ const deeds = {
     for (const colorScheme of ["light", "dark"]) {
       for (const [size, viewport] of Object.entries(sizes)) {
         const page = await visitor({ colorScheme, viewport, bypassCSP: true });
+        await page.addInitScript(watchShifts);
         await look(page, ["/sign-in"], `${colorScheme}-${size}`, found);
         await page.context().addCookies(cookies);
         await look(page, PAGES(), `${colorScheme}-${size}`, found);
@@ -315,6 +341,13 @@ const deeds = {
     }
     assert.deepEqual(found, []);
   },
+};
+
+/** What moved since the page began to load; a page that has settled has moved nothing before the reader's eyes. */
+const SHIFT_MAX = 0.02;
+const watchShifts = () => {
+  window.shifted = 0;
+  new PerformanceObserver((list) => list.getEntries().forEach((entry) => (window.shifted += entry.value))).observe({ type: "layout-shift", buffered: true });
 };
 
 const PAGES = () => [
@@ -329,6 +362,8 @@ async function look(page, paths, kind, found) {
     await page.goto(at(path));
     await page.locator("h1").waitFor();
     await page.waitForFunction(() => document.querySelectorAll(".skeleton").length === 0);
+    const shifted = await page.evaluate(() => window.shifted);
+    if (shifted > SHIFT_MAX) found.push(`${kind} ${path}: moved by ${shifted} while it loaded`);
     const name = path.split("?")[0].replace(/\W+/g, "-").replace(/^-|-$/g, "") || "command-center";
     await page.screenshot({ path: join(told.screenshots, `${name}-${kind}.png`), fullPage: true });
     const judged = await page.evaluate(`${axe}; axe.run().then((result) => result.violations.map((one) => one.id + ": " + one.nodes.map((node) => node.html).slice(0, 2).join(" ")))`);

@@ -4,7 +4,7 @@ import { api, type Schemas, settle } from "../api";
 import { date, moment, words } from "../format";
 import { useResource } from "../resource";
 import { project, whyNot } from "../session";
-import { AsOf, Card, Do, Empty, Field, Form, Page, Secret, Shown, Tag } from "../ui/parts";
+import { AsOf, Card, Do, Empty, Field, Form, Page, Secret, Shown, Tag, When } from "../ui/parts";
 import { Table } from "../ui/table";
 
 type Key = Schemas["KeyView"];
@@ -22,7 +22,7 @@ export function Keys() {
   if (why) return <Page title="Keys"><Empty title="Keys are not shown to you.">{why}</Empty></Page>;
   return (
     <Page title="Keys" about="What your agents call the edge with" asOf={<AsOf at={keys.answer?.asOf} />}>
-      <div class="stack">
+      <When of={[keys]}>
         {fresh && <Secret what={fresh.what} text={fresh.text} />}
         <Card title="New key">
           <Form inline submit="Make a key" act={make}>
@@ -60,7 +60,7 @@ export function Keys() {
             )}
           </Shown>
         </Card>
-      </div>
+      </When>
     </Page>
   );
 }

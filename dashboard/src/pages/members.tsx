@@ -4,7 +4,7 @@ import { api, call, type Schemas, settle } from "../api";
 import { date, foreign, moment, words } from "../format";
 import { useResource } from "../resource";
 import { project, whyNot } from "../session";
-import { AsOf, Card, Do, Empty, Field, Form, Page, Secret, Shown, Tag } from "../ui/parts";
+import { AsOf, Card, Do, Empty, Field, Form, Page, Secret, Shown, Tag, When } from "../ui/parts";
 import { Table } from "../ui/table";
 
 type Member = Schemas["MemberView"] & { signs_in?: boolean };
@@ -41,7 +41,7 @@ export function Members() {
   const places = members.answer?.data.members_max;
   return (
     <Page title="Members" about={places === undefined ? "" : places === null ? "as many as you like" : `${members.answer?.data.members.filter((member) => !member.removed_at).length ?? 0} of ${places} places of the plan`} asOf={<AsOf at={members.answer?.asOf} />}>
-      <div class="stack">
+      <When of={[members, invited]}>
         {fresh?.token && (
           <Secret what={`The invitation of ${fresh.email}`} text={`${location.origin}/#invitation=${fresh.token}`}>
             <p class="soft small-text">Hand it on by a way that you trust. It works once, until {moment(fresh.expires_at)}.</p>
@@ -95,7 +95,7 @@ export function Members() {
             )}
           </Shown>
         </Card>
-      </div>
+      </When>
     </Page>
   );
 }

@@ -6,7 +6,7 @@ import { useResource } from "../resource";
 import { go, path, query, setQuery } from "../router";
 import { lastWord } from "../routes";
 import { choose, project, whyNot } from "../session";
-import { AsOf, Card, Do, Empty, Field, Figure, Form, Go, Notice, Page, Secret, Shown, Tag, Trouble, type Children } from "../ui/parts";
+import { AsOf, Card, Do, Empty, Field, Figure, Form, Go, Notice, Page, Secret, Shown, Tag, Trouble, type Children, When } from "../ui/parts";
 import { Table } from "../ui/table";
 
 type Project = Schemas["ProjectView"];
@@ -36,7 +36,7 @@ export function Projects() {
   const sought = query.value.get("find") ?? "";
   return (
     <Operators title="Projects" asOf={all.answer?.asOf}>
-      <div class="stack">
+      <When of={[all]}>
         <Card title="All projects" aside={<input type="search" aria-label="Find a project" placeholder="Find by id or plan" value={sought} onInput={(event) => setQuery({ find: event.currentTarget.value }, { replace: true })} />}>
           <Shown of={all} lines={8}>
             {(data) => (
@@ -71,7 +71,7 @@ export function Projects() {
             <Field label="Plan"><select name="plan">{["community", "pro", "business", "enterprise"].map((plan) => <option key={plan} value={plan}>{words(plan)}</option>)}</select></Field>
           </Form>
         </Card>
-      </div>
+      </When>
     </Operators>
   );
 }
@@ -282,7 +282,7 @@ export function Accounts() {
   };
   return (
     <Operators title="Accounts" about="People who may sign in" asOf={accounts.answer?.asOf}>
-      <div class="stack">
+      <When of={[accounts]}>
         {link && <Secret what={link.what} text={link.text}><p class="soft small-text">It works once, until {moment(link.until)}.</p></Secret>}
         {problem && <Trouble problem={problem} />}
         <Card title="All accounts">
@@ -319,7 +319,7 @@ export function Accounts() {
             </div>
           </Form>
         </Card>
-      </div>
+      </When>
     </Operators>
   );
 }

@@ -7,7 +7,7 @@ import { type Offers, useOffers } from "../offers";
 import { usage } from "../report";
 import { type Resource, useResource } from "../resource";
 import { project, whyNot } from "../session";
-import { AsOf, Card, Do, Empty, Field, Form, Go, Notice, Page, Shown, Tag } from "../ui/parts";
+import { AsOf, Card, Do, Empty, Field, Form, Go, Notice, Page, Shown, Tag, When } from "../ui/parts";
 import { Table } from "../ui/table";
 import { usePlan, Warnings } from "./plan";
 
@@ -25,7 +25,7 @@ export function TopUp() {
   const daily = pace.answer ? pace.answer.data.total / PACE_DAYS : null;
   return (
     <Page title="Top-up" about="Billing" asOf={<AsOf at={lots.answer?.asOf} />}>
-      <div class="stack">
+      <When of={[plan, offers, lots]}>
         {plan.answer && <Warnings view={plan.answer.data} />}
         <Card title="Packs" aside={<span>used after the quota, the oldest first; they never expire</span>}>
           <Shown of={offers} tall={170}>{(data) => <Packs offers={data} view={plan.answer?.data ?? null} daily={daily} />}</Shown>
@@ -36,7 +36,7 @@ export function TopUp() {
         <Card title="Automatic top-up">
           <Shown of={plan} lines={4}>{(view) => <Automatic view={view} plan={plan} offers={offers.answer?.data ?? null} />}</Shown>
         </Card>
-      </div>
+      </When>
     </Page>
   );
 }

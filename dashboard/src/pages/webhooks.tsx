@@ -7,7 +7,7 @@ import { path, query, setQuery } from "../router";
 import { lastWord } from "../routes";
 import { project, whyNot } from "../session";
 import { Signatures } from "../ui/signatures";
-import { AsOf, Card, Copy, Do, Empty, Field, Form, Go, Notice, Page, Secret, Shown, Tag } from "../ui/parts";
+import { AsOf, Card, Copy, Do, Empty, Field, Form, Go, Notice, Page, Secret, Shown, Tag, When } from "../ui/parts";
 import { Table } from "../ui/table";
 
 type Webhook = Schemas["WebhookView"];
@@ -30,7 +30,7 @@ export function Webhooks() {
   };
   return (
     <Page title="Webhooks" about="Signed as Standard Webhooks says, and tried for a day and more" asOf={<AsOf at={hooks.answer?.asOf} />}>
-      <div class="stack">
+      <When of={[hooks]}>
         {secret && <Secret what={secret.what} text={secret.text} />}
         <Card title="Endpoints">
           <Shown of={hooks} lines={4}>
@@ -61,7 +61,7 @@ export function Webhooks() {
           </Form>
         </Card>
         <Signatures />
-      </div>
+      </When>
     </Page>
   );
 }
@@ -89,7 +89,7 @@ export function Endpoint() {
         <button type="button" onClick={log.reload}>Reload</button>
       </>
     }>
-      <div class="stack">
+      <When of={[hook, log]}>
         {secret && <Secret what="The new secret" text={secret}><p class="soft small-text">The one before signs too, for a day.</p></Secret>}
         {open && <Detail id={id} delivery={open} done={log.reload} />}
         <Card title="Deliveries" aside={<span>the newest first</span>}>
@@ -124,7 +124,7 @@ export function Endpoint() {
           </Shown>
         </Card>
         <Shown of={hook} lines={5}>{(data) => <Settings hook={data} changed={hook.reload} show={show} replayed={log.reload} />}</Shown>
-      </div>
+      </When>
     </Page>
   );
 }

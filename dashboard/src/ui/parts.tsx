@@ -126,6 +126,13 @@ export function Shown<T>({ of, lines, tall, children }: { of: Resource<T>; lines
   );
 }
 
+/** A page whose parts are below each other: shown once all of them are known, because none may push the next. */
+export function When({ of, children }: { of: Resource<unknown>[]; children: Children }) {
+  const seen = useRef(false);
+  seen.current ||= of.every((one) => one.answer !== null || one.problem !== null);
+  return seen.current ? <div class="stack">{children}</div> : <div class="card"><Skeleton lines={8} tall={420} /></div>;
+}
+
 /** A button that does something at the server: once at a time, and with its refusal beside it. */
 export function Do({ act, children, why = "", tone = "", confirm, done }: { act: () => Promise<unknown>; children: Children; why?: string; tone?: string; confirm?: string; done?: string }) {
   const [state, set] = useState<{ busy: boolean; problem: Problem | null; done: boolean }>({ busy: false, problem: null, done: false });

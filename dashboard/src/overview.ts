@@ -23,7 +23,7 @@ export interface Overview {
   plan: string;
   as_of: string;
   watermark: number;
-  today: { date: string; units: number; by_kind: Record<string, number> };
+  today: { date: string; units: number; kinds: Record<string, number> };
   month: {
     period: string;
     resets_at: string;
@@ -32,9 +32,9 @@ export interface Overview {
     uncovered: number;
     forecast: { outcome: string; date: string | null };
   };
-  limit: { binding: string; used: number; of: number | null; percent: number | null; at_full: string; switch: string | null };
+  limit: { binding: string; used: number; of: number; percent: number; at_full: string; switch: string | null } | null;
   denied: { today: Denied; month: Denied };
-  rpm: { limit: number; last_minute: number; percent: number; denied_today: number };
+  rpm: { limit: number; last_minute: number; percent: number };
   flush: { last_at: string | null; age_ms: number | null };
   webhooks: { well: number; failing: number; disabled: number; waiting: number };
 }

@@ -77,15 +77,17 @@ const BINDING: Record<string, string> = {
 };
 
 const SWITCHES: Record<string, { to: string; name: string }> = {
-  auto_overage: { to: "/billing/plan#overage", name: "Turn on auto-overage" },
-  buy_pack: { to: "/billing/top-up", name: "Buy a pack" },
+  auto_overage: { to: "/billing/plan#overage", name: "Switch auto-overage" },
+  overage_cap: { to: "/billing/plan#overage", name: "Change the cap" },
+  pay_overdue: { to: "/billing/plan", name: "Pay what is overdue" },
   change_plan: { to: "/billing/plan", name: "Change the plan" },
 };
 
 function Month({ overview }: { overview: Overview }) {
   const { month, limit } = overview;
-  const lever = limit.switch ? SWITCHES[limit.switch] : undefined;
-  const tone = (limit.percent ?? 0) >= 100 ? "bad" : (limit.percent ?? 0) >= 80 ? "warn" : "plain";
+  const lever = limit?.switch ? SWITCHES[limit.switch] : undefined;
+  const percent = limit?.percent ?? 0;
+  const tone = percent >= 100 ? "bad" : percent >= 80 ? "warn" : "plain";
   return (
     <Card title={`What pays for ${monthName(month.period)}`} aside={<Ends forecast={month.forecast} />}>
       <Waterfall parts={month.parts} used={month.used} />
@@ -93,8 +95,7 @@ function Month({ overview }: { overview: Overview }) {
       <hr class="rule" />
       <div class="row between">
         <p class="sentence" data-name="limit">
-          <Tag tone={tone}>{BINDING[limit.binding] ?? words(limit.binding)}{limit.percent === null ? "" : ` ${limit.percent} %`}</Tag>{" "}
-          {limit.at_full}
+          {limit ? <><Tag tone={tone}>{`${BINDING[limit.binding] ?? words(limit.binding)} ${percent} %`}</Tag> {limit.at_full}</> : "Nothing limits this project."}
         </p>
         {lever && <span title={whyNot("billing") || undefined}><Go to={lever.to} class="button">{lever.name}</Go></span>}
       </div>
@@ -150,7 +151,7 @@ function DeniedByReason({ denied }: { denied: Denied }) {
 }
 
 function ByKind({ overview }: { overview: Overview }) {
-  const kinds = Object.entries(overview.today.by_kind);
+  const kinds = Object.entries(overview.today.kinds);
   return (
     <Card title="Today by kind">
       <Bars bars={kinds.map(([kind, count]) => ({ name: kindName(kind), count, to: `/usage?from=${overview.today.date}&to=${overview.today.date}` }))} />
@@ -179,7 +180,7 @@ function Health({ overview, lag }: { overview: Overview; lag: number | null }) {
         <dt>To deliver</dt>
         <dd>{units(webhooks.waiting)}</dd>
         <dt>Denied by rate</dt>
-        <dd>{units(overview.rpm.denied_today)} today</dd>
+        <dd>{units(overview.denied.today.reasons.rate_limited ?? 0)} today</dd>
         <dt>Plan</dt>
         <dd>{words(overview.plan)}</dd>
       </dl>

@@ -26,14 +26,9 @@ const RULES: [Rule; 6] = [
     },
     Rule {
         needles: &["env::var", "env::vars"],
-<<<<<<< HEAD
         scope: &["shared/", "edge/", "homes/", "aggregator/"],
-        except: &["/config.rs", "/config/", "aggregator/tests/it/backend.rs"],
-=======
-        scope: &["shared/", "edge/", "aggregator/"],
         // A build script is told by cargo where to write, and by nothing else.
         except: &["/config.rs", "/config/", "/build.rs", "aggregator/tests/it/backend.rs"],
->>>>>>> bf12de2 (dashboard: built by xtask before the binary; Chromium where it is missing)
         why: "only config.rs reads the environment",
     },
     Rule {

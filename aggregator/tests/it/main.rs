@@ -16,6 +16,7 @@ mod calls;
 mod cli;
 mod connections;
 mod copy;
+mod dashboard;
 mod denials;
 mod durability;
 mod errors;

@@ -200,7 +200,8 @@ const deeds = {
     await page.getByRole("button", { name: "Make endpoint" }).click();
     const secret = await page.locator("code.secret").innerText();
     assert.match(secret, /^whsec_/);
-    await page.getByRole("region", { name: "Endpoints" }).getByRole("link").first().click();
+    await page.getByRole("link").filter({ hasText: `:${receiver.address().port}/` }).click();
+    await heading(page, "Endpoint");
     await page.getByRole("button", { name: "Send a test" }).click();
     await until("the test arrives", () => got.length === 1);
     await page.getByRole("button", { name: "Reload" }).click();
@@ -208,7 +209,7 @@ const deeds = {
     await page.getByRole("button", { name: "Look" }).first().click();
     await page.getByRole("heading", { name: "Attempts" }).waitFor();
     assert.ok((await page.locator("pre").allInnerTexts()).some((text) => text.includes(XSS)), "the answer is shown as text");
-    await page.getByRole("button", { name: "Replay" }).last().click();
+    await page.getByRole("region", { name: "Deliveries" }).getByRole("button", { name: "Replay" }).first().click();
     await until("it arrives again", () => got.length >= 2);
     assert.equal(got[1].headers["webhook-id"], got[0].headers["webhook-id"]);
     await page.goto(at("/webhooks"));

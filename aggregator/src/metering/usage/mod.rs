@@ -244,6 +244,7 @@ mod tests {
         let agent =
             |text: &str, units| UsageAgent { agent: AgentId::parse(text).unwrap(), units: Units::new(units) };
         let sums = Sums {
+            watermark: 7,
             by_day: vec![
                 (day("2026-05-03"), Kind::Verify, Units::new(4)),
                 (day("2026-05-03"), Kind::McpToolCall, Units::new(1)),

@@ -29,8 +29,8 @@ impl World {
         let september = Day::parse("2026-09-10").unwrap().start();
         let meter = Meter::start_with(Folder::new(), Clock::manual(september), Timeouts::default()).await;
         for project in ["own", "other"] {
-            // It has places for everybody who is added here.
-            meter.project(project, Plan::Enterprise).await;
+            // It has places for everybody who is added here, and overage.
+            meter.project(project, Plan::Business).await;
             let body = format!(
                 r#"{{"project":"{project}","mode":"live","source":"home","incarnation":"aaaaaaaa","seq":1,"cells":[{{"day":"2026-09-10","kind":"verify","agent":"a","units":100}}]}}"#
             );

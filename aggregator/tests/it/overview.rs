@@ -16,10 +16,11 @@ async fn meter(plan: Plan) -> (Meter, String) {
 /// So many units and refused requests of agents a and b in all, today.
 async fn count(meter: &Meter, seq: u64, units: u64, refused: u64) {
     let cell = |agent: &str, kind: &str, units: u64, refused: u64| {
-        json!({
-            "day": "2026-11-23", "kind": kind, "agent": agent, "units": units,
-            "denials": { "rate_limited": refused },
-        })
+        let mut cell = json!({ "day": "2026-11-23", "kind": kind, "agent": agent, "units": units });
+        if refused > 0 {
+            cell["denials"] = json!({ "rate_limited": refused });
+        }
+        cell
     };
     let flush = json!({
         "project": "demo", "mode": "live", "source": "home", "incarnation": "aaaaaaaa", "seq": seq,
@@ -94,6 +95,8 @@ async fn the_month_is_paid_by_quota_then_lots_and_then_overage() {
     }
     // 18,000 units: 10,000 of the quota, 5,000 of the first lot, 3,000 of the second.
     count(&meter, 1, 12_000, 0).await;
+    // They were the limit of one minute, which is over.
+    meter.app.clock.set(meter.app.clock.now().plus_ms(60_000));
     let shown = overview(&meter, &token).await;
     let parts = shown["month"]["parts"].as_array().unwrap();
     let told: Vec<_> =

@@ -8,8 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let dist =
-        PathBuf::from(var_os("CARGO_MANIFEST_DIR").ok_or("cargo names no folder")?).join("../dashboard/dist");
+    let dist = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dashboard/dist");
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed={}", dist.display());
     let mut list = String::from("&[");

@@ -70,8 +70,11 @@ fn the_quota_is_not_exhausted_while_units_wait_for_permits_or_are_on_their_way_b
             needs: Vec::new(),
             ..contact(noon(), 7, 5)
         };
-        sub.contact(noon().plus_ms(50), 1, &back);
+        // The home's word holds for a while.
         let mut later = noon().plus_ms(100);
+        answer(later, &mut home, &mut sub, &contact(later, 9, 1));
+        later = later.plus_ms(50);
+        sub.contact(later, 1, &back);
         if is_idle {
             later = noon().plus_ms(3_000);
             let lost = sub.contacts(later);

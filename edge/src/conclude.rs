@@ -1,5 +1,6 @@
 //! From the home's verdict to the client's answer, or to the forwarded request.
 
+use serde::Serialize;
 use shared::decision::{Ask, Denial, Header, Numbers, Verdict};
 use shared::denials::DenialReason;
 use shared::home::HomeName;
@@ -217,7 +218,7 @@ fn identity(
         .collect()
 }
 
-fn json(body: &dyn json::Write, verdict: &Verdict, decided: Decided) -> Answer {
+fn json(body: &impl Serialize, verdict: &Verdict, decided: Decided) -> Answer {
     Answer::json(json::write(body)).with(meter_headers(verdict, decided))
 }
 

@@ -2,7 +2,12 @@
 //!
 //! A body is read at once, and again only to say what is wrong with it. Every field may be missing here.
 
-use shared::json::{self, Error, Read, Reader};
+use std::fmt;
+
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+use shared::json;
 use shared::problem::{ErrorCode, Problem};
 
 use crate::step::Answer;
@@ -11,15 +16,14 @@ use crate::step::Answer;
 pub(crate) type Accepted = [(&'static str, &'static str)];
 
 /// The names and values of an object, as they are written.
-struct Written(Vec<(String, String)>);
-
-/// A value as it is written.
-struct Value(String);
+struct Written(Vec<(String, Box<RawValue>)>);
 
 /// Reads an object of these fields, or says how the body is refused.
-pub(crate) fn read<T: Read>(body: &str, accepted: &Accepted) -> Result<T, Box<Answer>> {
+pub(crate) fn read<T: DeserializeOwned>(body: &str, accepted: &Accepted) -> Result<T, Box<Answer>> {
+    // serde would also take a list of the fields in their order.
+    let object = body.trim_start().starts_with('{').then(|| json::read(body).ok()).flatten();
     let fits = |field: &str| json::read::<T>(field).is_ok();
-    json::read(body).map_err(|_| Box::new(Answer::problem(&refusal(body, accepted, fits))))
+    object.ok_or_else(|| Box::new(Answer::problem(&refusal(body, accepted, fits))))
 }
 
 /// Why a body is refused; `fits` says whether an object of one field is accepted.
@@ -27,7 +31,7 @@ fn refusal(body: &str, accepted: &Accepted, fits: fn(&str) -> bool) -> Problem {
     let fields = json::read(body).map_or_else(|_| Vec::new(), |Written(fields)| fields);
     let mut before: Vec<&str> = Vec::new();
     for (name, value) in &fields {
-        let known = accepted.iter().find(|(known, _)| known == name);
+        let (value, known) = (value.get(), accepted.iter().find(|(known, _)| known == name));
         let Some((_, accepts)) = known.filter(|_| !before.contains(&name.as_str())) else {
             let names: Vec<&str> = accepted.iter().map(|(name, _)| *name).collect();
             return Problem::field("body", name, &format!("{}, each once", names.join(", ")));
@@ -41,23 +45,25 @@ fn refusal(body: &str, accepted: &Accepted, fits: fn(&str) -> bool) -> Problem {
     Problem::new(ErrorCode::MalformedJson, "The body must be a JSON object such as {\"kind\":\"verify\"}.")
 }
 
-impl Read for Written {
-    fn blank() -> Self {
-        Self(Vec::new())
-    }
+impl<'de> Deserialize<'de> for Written {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
 
-    fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Error> {
-        reader.entries(|name, Value(value)| self.0.push((name, value)))
-    }
-}
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Written;
 
-impl Read for Value {
-    fn blank() -> Self {
-        Self(String::new())
-    }
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
 
-    fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Error> {
-        self.0 = reader.written()?.to_owned();
-        Ok(())
+            fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Written, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = object.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(Written(fields))
+            }
+        }
+        deserializer.deserialize_map(Fields)
     }
 }

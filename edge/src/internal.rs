@@ -5,6 +5,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use serde::Serialize;
 use shared::json;
 use shared::moved::Moved;
 use shared::policy::SignedPolicy;
@@ -31,7 +32,7 @@ pub fn sign_call(path: &str, body: &str, wall_ms: u64) -> String {
 }
 
 /// How far the clock is to be moved, as `entry.js` reads it.
-#[derive(Debug, json::Write)]
+#[derive(Debug, Serialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 enum ClockStep {
     Move(Moved),

@@ -4,6 +4,7 @@
 //! only for what it sends itself and for its own timer, because the platforms that workers run on
 //! forbid one request to wait for another's I/O. `examples/rust-worker` shows all of it.
 
+use serde::Deserialize;
 use shared::decision::Ask;
 use shared::home::HomeName;
 use shared::ids::AgentId;
@@ -202,7 +203,7 @@ async fn at_home(platform: &impl Platform, deciding: Deciding) -> Step {
 }
 
 /// The parts of an answer to `/v1/check`, or of a problem, that callers branch on.
-#[derive(Debug, json::Read)]
+#[derive(Debug, Deserialize)]
 struct Told {
     #[serde(default)]
     allowed: bool,

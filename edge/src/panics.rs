@@ -24,7 +24,7 @@ pub(crate) fn log_them() {
 /// A line of the log as `platform.js` writes them.
 #[cfg(any(target_family = "wasm", test))]
 fn line(panic: &str) -> String {
-    #[derive(Debug, shared::json::Write)]
+    #[derive(Debug, serde::Serialize)]
     struct Line<'a> {
         message: &'a str,
         error: &'a str,

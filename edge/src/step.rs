@@ -1,17 +1,18 @@
 //! What `entry.js` is told to do next, as JSON.
 
+use serde::{Deserialize, Serialize};
 use shared::cell::Observed;
 use shared::decision::{Ask, Header};
 use shared::denials::DenialReason;
 use shared::home::HomeName;
 use shared::home::call::{CallId, Observing};
 use shared::ids::AgentId;
-use shared::json::{self, Read, Write};
+use shared::json;
 use shared::kind::Kind;
 use shared::problem::{CONTENT_TYPE, ErrorCode, Problem};
 
 /// One thing to do.
-#[derive(Debug, PartialEq, Eq, Write)]
+#[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub(crate) enum Step {
     /// Answer the client.
@@ -52,7 +53,7 @@ pub(crate) enum Step {
 }
 
 /// A question whose body is still to be read. `entry.js` hands it back as it got it.
-#[derive(Debug, PartialEq, Eq, Read, Write)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Reading {
     /// A longer body is answered with `body_too_large`.
     pub(crate) bytes_max: u32,
@@ -61,7 +62,7 @@ pub(crate) struct Reading {
 }
 
 /// A question for a home. `entry.js` hands it back as it got it, with the reply.
-#[derive(Debug, PartialEq, Eq, Read, Write)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Deciding {
     /// Which home.
     pub(crate) home: HomeName,
@@ -87,7 +88,7 @@ impl Deciding {
 }
 
 /// The body of `POST /v1/observe`.
-#[derive(Debug, Read)]
+#[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ObserveBody {
@@ -112,7 +113,7 @@ pub(crate) struct ObserveBody {
 }
 
 /// The answer to `POST /v1/observe`: what was noted.
-#[derive(Debug, PartialEq, Eq, Write)]
+#[derive(Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct ObserveAnswer<'a> {
     pub(crate) kind: Kind,
@@ -125,7 +126,7 @@ pub(crate) struct ObserveAnswer<'a> {
 pub(crate) type Pair = (String, String);
 
 /// An answer to the client.
-#[derive(Debug, PartialEq, Eq, Write)]
+#[derive(Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: Vec<Pair>,
@@ -145,7 +146,7 @@ pub(crate) struct Denied {
 }
 
 /// Whose key a request carried and for which agent it asks.
-#[derive(Debug, PartialEq, Eq, Read, Write)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Caller {
     pub(crate) home: HomeName,
     pub(crate) key: shared::ids::KeyId,
@@ -153,7 +154,7 @@ pub(crate) struct Caller {
 }
 
 /// What a verdict is for.
-#[derive(Debug, PartialEq, Eq, Read, Write)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Then {
     /// Forward the request if it is allowed.
@@ -170,7 +171,7 @@ pub(crate) enum Then {
 }
 
 /// The body of `POST /v1/check`.
-#[derive(Debug, Read)]
+#[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(extend("required" = ["kind"])))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CheckBody {
@@ -192,7 +193,7 @@ pub(crate) struct CheckBody {
 }
 
 /// The answer to `POST /v1/check`.
-#[derive(Debug, PartialEq, Eq, Write)]
+#[derive(Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct CheckAnswer {
     /// Whether it may be done.

@@ -6,6 +6,7 @@
 
 use std::cell::{Cell, RefCell, RefMut};
 
+use serde::Serialize;
 use shared::decision::Ask;
 use shared::home::call::{CallId, ContactReply, HomeReply, Observing};
 use shared::home::{Home, HomeName, KeysKnown};
@@ -25,7 +26,7 @@ use crate::rows;
 use crate::sql::Sql;
 
 /// A signed message to the aggregator, as `home.js` sends it.
-#[derive(Debug, json::Write)]
+#[derive(Debug, Serialize)]
 struct Message {
     path: &'static str,
     body: String,
@@ -33,7 +34,7 @@ struct Message {
 }
 
 /// A flush as `home.js` sends it: each message in turn, then one call with the outcome.
-#[derive(Debug, json::Write)]
+#[derive(Debug, Serialize)]
 struct Round {
     seq: u64,
     messages: Vec<Message>,

@@ -104,7 +104,7 @@ impl SubHomeObject {
     pub fn contacts(&self, now_ms: u64) -> Result<Vec<String>, String> {
         let told = self.act(None, |known| {
             let contacts = known.sub.contacts(Timestamp::from_ms(now_ms));
-            let texts = contacts.iter().map(|contact| json::write(contact));
+            let texts = contacts.iter().map(json::write);
             std::iter::once(known.home.to_string()).chain(texts).collect()
         })?;
         Ok(told.unwrap_or_default())

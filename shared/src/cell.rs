@@ -7,13 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::denials::Denials;
 use crate::ids::AgentId;
-use crate::json::{Read, Write};
 use crate::kind::Kind;
 use crate::time::Day;
 use crate::units::Units;
 
 /// Which cell of its source this is.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct CellKey {
     /// The day of the permit, by the home's clock.
     pub day: Day,
@@ -24,7 +23,7 @@ pub struct CellKey {
 }
 
 /// What a cell has counted so far.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Units, which are billed.
     pub units: Units,
@@ -53,7 +52,7 @@ impl Counts {
 }
 
 /// What is observed of requests beside their units.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Observed {
     /// LLM tokens read; never billed.
@@ -104,7 +103,7 @@ impl Counts {
 }
 
 /// A cell as it travels.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cell {
     /// Which cell.
     #[serde(flatten)]

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::denials::DenialReason;
 use crate::ids::{AgentId, KeyId};
-use crate::json::{Read, Write};
 use crate::kind::Kind;
 use crate::plan::Plan;
 use crate::problem::{ErrorCode, Problem};
@@ -15,7 +14,7 @@ use crate::time::{Period, Timestamp};
 use crate::units::Units;
 
 /// One governance request, as far as deciding it needs to know.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ask {
     /// The project key that was used; its MAC has been verified.
     pub key: KeyId,
@@ -42,7 +41,7 @@ impl Ask {
 const CONTENDED_RETRY_MS: u64 = 2_000;
 
 /// Why a request was denied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Denial {
     /// The key is not among the policy's keys.
@@ -89,7 +88,7 @@ impl Denial {
 }
 
 /// Allowed or denied, with the project's numbers after the decision.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
     /// `None` allows the request.
     pub denial: Option<Denial>,
@@ -98,7 +97,7 @@ pub struct Verdict {
 }
 
 /// A project's limits and what is left of them at one instant.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Numbers {
     /// When these numbers were true, by the home's clock.
     pub now: Timestamp,
@@ -193,7 +192,7 @@ fn push_pair(text: &mut String, label: &str, value: u64) {
 }
 
 /// The body of `GET /v1/quota`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Quota {
     /// The month.
@@ -216,7 +215,7 @@ pub struct Quota {
 }
 
 /// The minute's limit and what is left of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RpmQuota {
     /// Requests per minute.

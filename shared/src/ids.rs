@@ -8,7 +8,6 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::json::{Error, Read, Reader, Write, Writer};
 use crate::quoted::{Quoted, beginning};
 
 /// Why a text is not an identifier. The message says what was got and what is accepted.
@@ -56,24 +55,6 @@ macro_rules! text_id {
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
-            }
-        }
-
-        impl Read for $name {
-            fn blank() -> Self {
-                Self(String::new())
-            }
-
-            fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Error> {
-                let refused = |text: &str| Error::of(IdError::new($field, text, $accepts));
-                self.0 = reader.checked($check, &refused)?;
-                Ok(())
-            }
-        }
-
-        impl Write for $name {
-            fn write(&self, writer: &mut Writer) {
-                writer.string(&self.0);
             }
         }
 
@@ -241,7 +222,7 @@ impl SourceId {
 }
 
 /// Whether a key's units are billed. Each mode of a project has a home and an allowance of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {

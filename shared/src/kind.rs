@@ -6,12 +6,13 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-use crate::json::{Read, Write};
+use crate::json;
 use crate::quoted::Quoted;
 
 /// What a unit was: the three things that Palveron bills (seed, first sentence).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -51,7 +52,7 @@ impl fmt::Display for Kind {
 }
 
 /// One row of the prefix table: a request whose path is under `prefix` is a unit of `kind`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Route {
     /// A path without a trailing slash; it matches itself and everything below it.
@@ -64,7 +65,7 @@ pub struct Route {
 }
 
 /// When a request is counted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Bill {
     /// When it is allowed, before it is forwarded.
@@ -98,7 +99,10 @@ impl Routes {
     /// # Errors
     /// When it is not such a list, is empty or too long, or a prefix is not a plain path.
     pub fn from_json(text: &str) -> Result<Self, String> {
-        let routes: Vec<Route> = crate::json::read(text).map_err(|error| format!("routes: {error}"))?;
+        let told = |error| format!("routes: {error}");
+        // serde would also take a row's fields in a list.
+        let _: Vec<Map<String, Value>> = json::read(text).map_err(told)?;
+        let routes: Vec<Route> = json::read(text).map_err(told)?;
         if routes.is_empty() || routes.len() > Self::ROUTES_MAX {
             return Err(format!("routes: got {} rows, accepted are 1 to {}", routes.len(), Self::ROUTES_MAX));
         }
@@ -168,9 +172,15 @@ mod tests {
 
     #[test]
     fn tables_that_cannot_be_meant_are_refused() {
-        for bad in
-            ["", "[]", "{}", r#"[{"prefix":"v1","kind":"verify"}]"#, r#"[{"prefix":"/v1/","kind":"verify"}]"#]
-        {
+        for bad in [
+            "",
+            "[]",
+            "{}",
+            r#"[["/v1","verify"]]"#,
+            r#"[{"prefix":"/v1","prefix":"/v2","kind":"verify"}]"#,
+            r#"[{"prefix":"v1","kind":"verify"}]"#,
+            r#"[{"prefix":"/v1/","kind":"verify"}]"#,
+        ] {
             assert!(Routes::from_json(bad).is_err(), "{bad}");
         }
     }

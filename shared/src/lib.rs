@@ -13,8 +13,6 @@ extern crate alloc;
 #[cfg(feature = "planted")]
 #[macro_use(thread_local)]
 extern crate std;
-// What is derived names this crate as others do.
-extern crate self as shared;
 
 pub mod cell;
 pub mod decision;

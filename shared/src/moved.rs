@@ -7,14 +7,11 @@ use alloc::string::{String, ToString};
 use serde::{Deserialize, Serialize};
 
 use crate::json;
-use crate::json::{Read, Write};
 use crate::policy::{PolicyError, SignedPolicy};
 use crate::sign::{Purpose, SigningKeys};
 
 /// How far the meter's clock is ahead of the machine's, in milliseconds.
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Read, Write,
-)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Moved {
     /// In all; a lower one than before changes nothing.

@@ -10,11 +10,10 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::json::{Read, Write};
 use crate::units::Units;
 
 /// The plans of Palveron.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Plan {

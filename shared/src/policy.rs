@@ -10,14 +10,13 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{AgentId, KeyId, ProjectId, SigningKeyId};
-use crate::json::{Read, Write};
 use crate::plan::Plan;
 use crate::sign::{Purpose, SigningKeys};
 use crate::time::Period;
 use crate::units::Units;
 
 /// Whether a project's requests are served at all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// Requests are decided by the limits.
@@ -27,7 +26,7 @@ pub enum Status {
 }
 
 /// What happens beyond included units and lots, as it is in force now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "rule")]
 pub enum Overage {
     /// A hard stop.
@@ -42,7 +41,7 @@ pub enum Overage {
 }
 
 /// What may be spent: parts stated for one period, and what the following period begins with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AllowanceParts {
     /// The period that these parts are stated for.
     pub period: Period,
@@ -104,7 +103,7 @@ impl AllowanceParts {
 }
 
 /// What the edge enforces for one project.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
     /// Whose policy this is.
     pub project: ProjectId,
@@ -143,7 +142,7 @@ pub fn sub_homes(rpm: u32) -> u32 {
 }
 
 /// How a project's home issues leases.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseRules {
     /// Whether every request is decided by the home, durably, before its answer.
     #[serde(default)]
@@ -161,7 +160,7 @@ pub struct LeaseRules {
 }
 
 /// A policy as it travels: the exact document that was signed, and its signature.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignedPolicy {
     /// The policy's JSON text.
     pub document: String,

@@ -7,7 +7,6 @@ use alloc::string::{String, ToString};
 
 use serde::{Deserialize, Serialize};
 
-use crate::json::{Read, Write};
 use crate::quoted::{Quoted, beginning};
 use crate::time::Timestamp;
 
@@ -153,7 +152,7 @@ impl ErrorCode {
 }
 
 /// A problem's body.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Problem {
     /// The page about this code.

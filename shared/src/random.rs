@@ -4,8 +4,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::json::{Read, Write};
-
 /// The bits of some random words that the caller drew, the first word's highest; of more than four the last four.
 #[must_use]
 pub fn bits(words: &[u32]) -> u128 {
@@ -13,7 +11,7 @@ pub fn bits(words: &[u32]) -> u128 {
 }
 
 /// SplitMix64 (Steele, Lea, Flood 2014): one word of state, every seed is a good one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stream(u64);
 
 impl Stream {

@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use crate::ids::SigningKeyId;
-use crate::json::{Read, Write};
 use crate::quoted::Quoted;
 use crate::time::Timestamp;
 
@@ -69,7 +68,7 @@ pub fn is_same_secret(known: &str, shown: &str) -> bool {
 }
 
 /// What a signing key is for; a key of one purpose never verifies for another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Purpose {
     /// Homes sign their flushes with it.

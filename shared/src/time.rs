@@ -3,12 +3,11 @@
 //! A period is a calendar month `[start, end)` (seed: "Counters reset at 00:00 UTC on the first of
 //! each calendar month"). This file must never read a clock.
 
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use core::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::json::{Error, Read, Reader, Write, Writer};
 use crate::lease::math::times;
 use crate::quoted::Quoted;
 
@@ -17,9 +16,7 @@ const MS_PER_MINUTE: u64 = 60 * MS_PER_SECOND;
 const MS_PER_DAY: u64 = 24 * 60 * MS_PER_MINUTE;
 
 /// Milliseconds since 1970-01-01T00:00:00Z, up to the end of the year 9999.
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Read, Write,
-)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Timestamp(u64);
 
@@ -122,9 +119,7 @@ impl fmt::Display for Timestamp {
 }
 
 /// A minute of UTC, counted from the epoch; a permit belongs to exactly one.
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Read, Write,
-)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Minute(u64);
 
@@ -273,28 +268,7 @@ impl fmt::Display for Period {
 }
 
 macro_rules! serde_as_text {
-    ($type:ty, $blank:expr, $accepts:literal) => {
-        impl Read for $type {
-            fn blank() -> Self {
-                $blank
-            }
-
-            fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Error> {
-                let text = reader.text()?;
-                let read = Self::parse(&text);
-                *self = read.ok_or_else(|| {
-                    Error::of(format_args!("got {}, accepted is {}", Quoted(&text), $accepts))
-                })?;
-                Ok(())
-            }
-        }
-
-        impl Write for $type {
-            fn write(&self, writer: &mut Writer) {
-                writer.string(&self.to_string());
-            }
-        }
-
+    ($type:ty, $accepts:literal) => {
         impl Serialize for $type {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
@@ -311,8 +285,8 @@ macro_rules! serde_as_text {
         }
     };
 }
-serde_as_text!(Day, Self(0), "a date such as 2026-05-31");
-serde_as_text!(Period, Self { year: 0, month: 0 }, "a month such as 2026-05");
+serde_as_text!(Day, "a date such as 2026-05-31");
+serde_as_text!(Period, "a month such as 2026-05");
 
 /// The milliseconds of `hh:mm`.
 fn hours_and_minutes(text: &str) -> Option<u64> {

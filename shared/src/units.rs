@@ -7,7 +7,6 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::json::{Error, Read, Reader, Write, Writer};
 use crate::lease::math::times;
 
 /// A number of units, 0 to 2^53 − 1, so that it crosses JavaScript exactly.
@@ -68,27 +67,6 @@ impl fmt::Display for Units {
 impl From<u32> for Units {
     fn from(n: u32) -> Self {
         Self(u64::from(n))
-    }
-}
-
-impl Write for Units {
-    fn write(&self, writer: &mut Writer) {
-        writer.number(self.0);
-    }
-
-    fn is_blank(&self) -> bool {
-        *self == Self::ZERO
-    }
-}
-
-impl Read for Units {
-    fn blank() -> Self {
-        Self(0)
-    }
-
-    fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Error> {
-        *self = Self(reader.natural(Self::MAX.0)?);
-        Ok(())
     }
 }
 

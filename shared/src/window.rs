@@ -2,12 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::json::{Read, Write};
 use crate::planted::planted;
 use crate::time::{Minute, Timestamp};
 
 /// How many permits of one minute were issued. Permits never carry over into another minute.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Window {
     minute: Minute,
     issued: u32,

@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::cell::Cell;
 use crate::ids::{AgentId, Incarnation, Mode, ProjectId, SourceId};
-use crate::json::{Read, Write};
 use crate::policy::SignedPolicy;
 use crate::time::Period;
 use crate::units::Units;
@@ -24,7 +23,7 @@ pub const POLICY_PATH: &str = "/internal/policy";
 pub const FLUSH_CELLS_MAX: usize = 1_000;
 
 /// Cumulative cells from one source. A flush without cells asks for the policy.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flush {
     /// Whose cells.
     pub project: ProjectId,
@@ -47,7 +46,7 @@ pub struct Flush {
 pub const DENIED_MAX: usize = 12;
 
 /// A request was denied for want of units: it counts as the passing of 100 % (design §3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Denied {
     /// In which period.
     pub period: Period,
@@ -56,7 +55,7 @@ pub struct Denied {
 }
 
 /// The receipt of a flush, sent after its cells are durable.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlushAck {
     /// The highest `seq` of that incarnation whose cells are durable.
     pub watermark: u64,
@@ -69,7 +68,7 @@ pub struct FlushAck {
 }
 
 /// What the aggregator has merged of all of a home's lives in one period.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Merged {
     /// The period.
     pub period: Period,

@@ -312,6 +312,10 @@ fn an_observation_is_read_from_its_body() {
         (r#"{"agent":"~x"}"#, "422 field_rejected"),
         (r#"{"tokens":1}"#, "422 field_rejected"),
         ("[]", "400 malformed_json"),
+        (r#"["verify","bot",1,2,3]"#, "400 malformed_json"),
+        (r#"{"tokens_in":1} {}"#, "400 malformed_json"),
+        (r#"{"tokens_in":1.0}"#, "422 field_rejected"),
+        (r#"{"tokens_in":1,"tokens_in":1}"#, "422 field_rejected"),
         ("", "400 malformed_json"),
     ];
     for (body, expected) in cases {

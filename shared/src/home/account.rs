@@ -5,14 +5,13 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::AgentId;
-use crate::json::{Read, Write};
 use crate::units::Units;
 
 /// The percentages of the included quota at which a home does not wait to flush (design §3).
 const CROSSING_PERCENTS: [u8; 2] = [80, 100];
 
 /// One period's account.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Account {
     /// Units issued, to holders or with a decision; never decreases.
     pub(super) issued: Units,

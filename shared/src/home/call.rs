@@ -1,14 +1,15 @@
 //! What is asked of a home's object and of its sub-homes', and what they reply: JSON that their shells hand on unread.
 
 use alloc::boxed::Box;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use core::fmt;
+
+use serde::{Deserialize, Serialize};
 
 use super::HomeName;
 use crate::cell::Observed;
 use crate::decision::{Denial, Verdict};
 use crate::ids::{AgentId, KeyId};
-use crate::json::{Error, Read, Reader, Write, Writer};
 use crate::kind::Kind;
 use crate::lease::message::{HolderId, Reply};
 use crate::whole::whole;
@@ -40,26 +41,22 @@ impl fmt::Display for CallId {
     }
 }
 
-impl Read for CallId {
-    fn blank() -> Self {
-        Self { holder: HolderId::blank(), number: 0 }
-    }
-
-    fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Error> {
-        let read = Self::parse(&reader.text()?);
-        *self = read.ok_or_else(|| Error::new("call: accepted are 32 hex digits, a slash and a number"))?;
-        Ok(())
+impl Serialize for CallId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
-impl Write for CallId {
-    fn write(&self, writer: &mut Writer) {
-        writer.string(&self.to_string());
+impl<'de> Deserialize<'de> for CallId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let accepts = "call: accepted are 32 hex digits, a slash and a number";
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom(accepts))
     }
 }
 
 /// What a client observed, for the home to note.
-#[derive(Debug, PartialEq, Eq, Read, Write)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Observing {
     /// Which home.
     pub home: HomeName,
@@ -74,7 +71,7 @@ pub struct Observing {
 }
 
 /// What the home's object replies to one question or observation.
-#[derive(Debug, PartialEq, Eq, Read, Write)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HomeReply {
     /// The home decided.
@@ -86,7 +83,7 @@ pub enum HomeReply {
 }
 
 /// What a home or sub-home replies to a contact.
-#[derive(Debug, Read, Write)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ContactReply {
     /// The contact was taken, or must be sent again.

@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 use super::call::CallId;
 use super::open_calls::Seen;
 use super::rows::{CorruptRow, Writes, read};
-use crate::json::{Read, Write};
 use crate::lease::LANES_MAX;
 use crate::lease::message::{Contact, HolderId, Lease};
 use crate::lease::progress::Progress;
@@ -21,7 +20,7 @@ use crate::planted::planted;
 use crate::time::{Period, Timestamp};
 
 /// One holder.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct HolderRow {
     /// The last batch that was added.
     pub(crate) seq: u64,
@@ -42,7 +41,7 @@ impl HolderRow {
 }
 
 /// One lane of a holder.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LaneRow {
     pub(crate) nonce: u64,
     /// What was answered; `None` while the contact is parked.

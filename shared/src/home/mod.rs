@@ -29,7 +29,6 @@ use crate::cell::{CellKey, Counts};
 use crate::decision::{Ask, Denial, Numbers, Verdict};
 use crate::denials::Denials;
 use crate::ids::{AgentId, IdError, Incarnation, Mode, ProjectId};
-use crate::json::{Error, Read, Reader, Write, Writer};
 use crate::lease::message::HolderId;
 use crate::lease::progress::Progress;
 use crate::policy::{Policy, Status};
@@ -74,23 +73,6 @@ impl HomeName {
     }
 }
 
-impl Read for HomeName {
-    fn blank() -> Self {
-        Self { project: ProjectId::blank(), mode: Mode::blank() }
-    }
-
-    fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Error> {
-        *self = Self::parse(&reader.text()?).map_err(Error::of)?;
-        Ok(())
-    }
-}
-
-impl Write for HomeName {
-    fn write(&self, writer: &mut Writer) {
-        writer.string(&self.to_string());
-    }
-}
-
 impl TryFrom<String> for HomeName {
     type Error = IdError;
     fn try_from(text: String) -> Result<Self, IdError> {
@@ -111,7 +93,7 @@ impl fmt::Display for HomeName {
 }
 
 /// A cell and the flush in which its latest change travels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct OpenCell {
     #[serde(flatten)]
     counts: Counts,
@@ -127,7 +109,7 @@ impl OpenCell {
 }
 
 /// What belongs to the home as a whole; written with every change.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Meta {
     name: HomeName,
     incarnation: Incarnation,

@@ -15,7 +15,6 @@ use super::rows::Writes;
 use super::{Home, NoPolicy};
 use crate::cell::CellKey;
 use crate::decision::{Ask, Verdict};
-use crate::json::{Read, Write};
 use crate::lease::message::HolderId;
 use crate::policy::Policy;
 use crate::time::{Minute, Period, Timestamp};
@@ -31,7 +30,7 @@ const LATE_MS: u64 = 5_000;
 const SEEN_MAX: usize = 4_096;
 
 /// A call that was allowed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct OpenCall {
     /// What it is counted as once its answer has left.
     #[serde(flatten)]
@@ -44,7 +43,7 @@ pub(super) struct OpenCall {
 }
 
 /// The numbers of a holder's calls that are known here.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Seen {
     /// Up to this one, all.
     below: u64,

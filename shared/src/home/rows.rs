@@ -15,13 +15,15 @@ use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use serde::{Deserialize, Serialize};
+
 use super::account::Account;
 use super::call::CallId;
 use super::crowd::SEEN_MS;
 use super::{Home, OpenCell};
 use crate::cell::CellKey;
 use crate::ids::AgentId;
-use crate::json::{self, Read, Write};
+use crate::json;
 use crate::kind::Kind;
 use crate::policy::Policy;
 use crate::quoted::Quoted;
@@ -60,8 +62,8 @@ pub(crate) struct Writes(BTreeMap<String, Option<String>>);
 
 impl Writes {
     /// Notes a row's new value; `None` deletes it.
-    pub(crate) fn put<T: Write>(&mut self, key: String, value: Option<&T>) {
-        self.0.insert(key, value.map(|value| json::write(value)));
+    pub(crate) fn put<T: Serialize>(&mut self, key: String, value: Option<&T>) {
+        self.0.insert(key, value.map(json::write));
     }
 
     /// Hands everything over.
@@ -196,6 +198,6 @@ pub(super) fn cell_key(key: &CellKey) -> String {
 }
 
 /// Reads one row's text.
-pub(crate) fn read<T: Read>(key: &str, value: &str) -> Result<T, CorruptRow> {
+pub(crate) fn read<T: for<'de> Deserialize<'de>>(key: &str, value: &str) -> Result<T, CorruptRow> {
     json::read(value).map_err(|error| CorruptRow { key: key.to_owned(), why: error.to_string() })
 }

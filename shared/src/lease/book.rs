@@ -12,13 +12,12 @@ use super::message::{Batch, Lease, Line, Returns, Sight};
 use crate::cell::{CellKey, Observed};
 use crate::denials::Denials;
 use crate::ids::AgentId;
-use crate::json::{Read, Write};
 use crate::kind::Kind;
 use crate::planted::planted;
 use crate::time::{Day, Period, Timestamp};
 
 /// One agent as a holder knows it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Entry {
     /// In which period the home admitted it.
     pub(crate) admitted: Option<Period>,
@@ -35,7 +34,7 @@ pub(crate) struct Entry {
 }
 
 /// All agents of a holder.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Book {
     pub(crate) agents: BTreeMap<AgentId, Entry>,
     reserve: BTreeMap<Period, u64>,

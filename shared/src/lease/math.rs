@@ -52,18 +52,7 @@ pub(crate) fn in_ms(rate_milli: u64, ms: u64) -> u64 {
 }
 
 /// A rate that is measured as it goes: requests counted, folded in a few times a second.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    Default,
-    PartialEq,
-    Eq,
-    serde::Serialize,
-    serde::Deserialize,
-    crate::json::Read,
-    crate::json::Write,
-)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Rate {
     milli: u64,
     recent: u64,

@@ -5,7 +5,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -15,7 +15,6 @@ use crate::cell::{CellKey, Observed};
 use crate::decision::Denial;
 use crate::denials::Denials;
 use crate::ids::{AgentId, Incarnation, KeyId};
-use crate::json::{Error, Read, Reader, Write, Writer};
 use crate::lease::math::times;
 use crate::plan::Plan;
 use crate::policy::Status;
@@ -59,24 +58,6 @@ impl fmt::Debug for HolderId {
     }
 }
 
-impl Read for HolderId {
-    fn blank() -> Self {
-        Self(0)
-    }
-
-    fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Error> {
-        let read = Self::parse(&reader.text()?);
-        *self = read.ok_or_else(|| Error::new("holder: accepted are 32 hex digits"))?;
-        Ok(())
-    }
-}
-
-impl Write for HolderId {
-    fn write(&self, writer: &mut Writer) {
-        writer.string(&self.to_string());
-    }
-}
-
 impl Serialize for HolderId {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
@@ -91,7 +72,7 @@ impl<'de> Deserialize<'de> for HolderId {
 }
 
 /// Units served of one cell, as a batch reports them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
     /// Which cell; its day is the permit's.
     #[serde(flatten)]
@@ -101,7 +82,7 @@ pub struct Line {
 }
 
 /// What was observed and refused of one cell, as a batch reports it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sight {
     /// Which cell.
     #[serde(flatten)]
@@ -115,7 +96,7 @@ pub struct Sight {
 }
 
 /// What was served, frozen under a number until it is acknowledged.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Batch {
     /// Rises by one with each batch of a holder; zero is no batch.
     pub seq: u64,
@@ -137,7 +118,7 @@ pub struct Batch {
 }
 
 /// What goes back unused. It left the holder's hands before this was written.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Returns {
     /// Units of each period.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -154,7 +135,7 @@ pub struct Returns {
 }
 
 /// Units of a limited agent that go back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentReturn {
     /// Of which period.
     pub period: Period,
@@ -193,7 +174,7 @@ impl Returns {
 }
 
 /// Waiting requests that are alike.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Need {
     /// For which agent, where the policy has limits for agents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -213,7 +194,7 @@ impl Need {
 }
 
 /// What a holder has in hand as it writes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
     /// Units of the current period.
     pub units: u64,
@@ -224,7 +205,7 @@ pub struct Held {
 }
 
 /// From a holder to its home. The same bytes are sent until they are answered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Contact {
     /// Who writes.
     pub holder: HolderId,
@@ -275,7 +256,7 @@ pub struct Contact {
 }
 
 /// The part of the policy that a holder enforces by itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Terms {
     /// The policy's version.
     pub version: u64,
@@ -302,7 +283,7 @@ pub struct Terms {
 }
 
 /// A denial that holds for a while.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
     /// Why.
     pub denial: Denial,
@@ -316,7 +297,7 @@ pub struct Refusal {
 }
 
 /// Permits of the minute after the current one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NextPermits {
     /// Of which minute.
     pub minute: Minute,
@@ -329,7 +310,7 @@ pub struct NextPermits {
 }
 
 /// An agent that the home knows, with units of its own where it is limited.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentGrant {
     /// Which agent.
     pub agent: AgentId,
@@ -338,7 +319,7 @@ pub struct AgentGrant {
 }
 
 /// What a home issues, and how to go on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
     /// The home's life.
     pub incarnation: Incarnation,
@@ -434,7 +415,7 @@ impl Lease {
 }
 
 /// What a home answers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Body {
     /// Too busy: send the same contact again after that many milliseconds. Nothing was changed.
@@ -452,7 +433,7 @@ pub enum Body {
 }
 
 /// From a home to a holder.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reply {
     /// To whom.
     pub holder: HolderId,

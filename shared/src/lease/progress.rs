@@ -5,10 +5,8 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use crate::json::{Read, Write};
-
 /// The last contact of each lane, and the last batch.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     /// Nonces, by lane; a lane that is not there was never used.
     pub nonces: Vec<u64>,

@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 
 use super::DENIAL_BACK_MS_MAX;
 use super::message::{Held, Lease, Returns};
-use crate::json::{Read, Write};
 use crate::planted::planted;
 use crate::time::{Day, Minute, Period, Timestamp};
 
@@ -18,7 +17,7 @@ use crate::time::{Day, Minute, Period, Timestamp};
 const TURN_MS_MAX: u64 = 250;
 
 /// Permits of one minute.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Slot {
     pub(crate) minute: Minute,
     pub(crate) count: u64,
@@ -57,7 +56,7 @@ impl Delivery {
 }
 
 /// What is in hand.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Stock {
     pub(crate) period: Option<Period>,
     pub(crate) units: u64,

@@ -13,7 +13,6 @@ use super::message::{Batch, Contact, Held, HolderId, Need, Returns};
 use super::progress::Progress;
 use super::stock::Delivery;
 use crate::ids::{Incarnation, KeyId};
-use crate::json::{Read, Write};
 use crate::lease::math::times;
 use crate::planted::planted;
 use crate::time::{Period, Timestamp};
@@ -26,7 +25,7 @@ const RESEND_MS_MAX: u64 = 2_000;
 const ROUND_TRIP_MS: u64 = 100;
 
 /// A contact under way.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Flight {
     contact: Contact,
     sent: Timestamp,
@@ -36,14 +35,14 @@ struct Flight {
 }
 
 /// One lane.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Lane {
     nonce: u64,
     flight: Option<Flight>,
 }
 
 /// All lanes of a holder.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Uplink {
     pub(crate) id: HolderId,
     pub(crate) incarnation: Option<Incarnation>,

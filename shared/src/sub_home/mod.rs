@@ -20,7 +20,6 @@ use crate::home::desk::{Desk, Receipt};
 use crate::home::rows::{Writes, read};
 use crate::home::{CorruptRow, Row};
 use crate::ids::Incarnation;
-use crate::json::{Read, Write};
 use crate::lease::book::Book;
 use crate::lease::keys::UnknownKeys;
 use crate::lease::math::Rate;
@@ -40,7 +39,7 @@ const PARKED_MS_MAX: u64 = 3_000;
 const STOCK: &str = "stock";
 
 /// What a sub-home has, and what it knows of the project. Written with every change.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Read, Write)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Ware {
     incarnation: Incarnation,
     clock: Timestamp,

@@ -19,7 +19,6 @@ const SHARED_MAY: &[&str] = &[
     "serde",
     "serde_json",
     "sha2",
-    "shared-derive",
     "subtle",
     "thiserror",
     "unicode-normalization",

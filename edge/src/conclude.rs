@@ -94,12 +94,7 @@ pub(crate) fn lost(config: &Config, begun: Step, now: Timestamp) -> Step {
 
 /// What `answered` will be told of a forwarded request.
 pub(crate) fn ticket(home: &HomeName, ask: &Ask, token: u32) -> String {
-    let (project, mode, kind) = (home.project.as_str(), home.mode.as_str(), ask.kind.as_str());
-    let (mut ticket, mut digits) = (project.to_owned(), itoa::Buffer::new());
-    for part in ["/", mode, " ", kind, " ", digits.format(token)] {
-        ticket.push_str(part);
-    }
-    ticket
+    format!("{home} {} {token}", ask.kind)
 }
 
 /// Whether shadow mode tells of this denial instead of denying: limits are shadowed, keys and what an

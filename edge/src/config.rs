@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 
 use shared::key::{KeySecrets, ProjectKey, bearer};
 use shared::kind::{Bill, Routes};
-use shared::quoted::Quoted;
 use shared::sign::{Purpose, SigningKeys, is_same_secret};
 
 /// Keys whose verification is remembered; some hundred bytes each.
@@ -64,12 +63,12 @@ impl Config {
         self.bill = match bill {
             "" | "allowed" => Bill::Allowed,
             "answered" => Bill::Answered,
-            _ => return Err(format!("METER_BILL: got {}, accepted are allowed and answered", Quoted(bill))),
+            _ => return Err(format!("METER_BILL: got {bill:?}, accepted are allowed and answered")),
         };
         self.shadow = match shadow {
             "" | "0" => false,
             "1" => true,
-            _ => return Err(format!("METER_SHADOW: got {}, accepted are 0 and 1", Quoted(shadow))),
+            _ => return Err(format!("METER_SHADOW: got {shadow:?}, accepted are 0 and 1")),
         };
         Ok(self)
     }

@@ -4,12 +4,12 @@
 
 use shared::cell::Observed;
 use shared::decision::{Ask, unauthorized};
+use shared::excerpt::beginning;
 use shared::home::HomeName;
 use shared::home::call::Observing;
 use shared::ids::{AgentId, Mode, ProjectId};
 use shared::kind::{Bill, Kind, Route};
 use shared::problem::{ErrorCode, Problem};
-use shared::quoted::{Quoted, beginning};
 use shared::units::Units;
 use shared::whole::whole;
 use shared::wire::POLICY_PATH;
@@ -100,10 +100,7 @@ fn refused(problem: &Problem) -> Refused {
 fn enter(config: &Config, head: &Head<'_>) -> Result<Step, Refused> {
     // The platform puts the address together from this header, so that what is in it could pass for a path.
     if !is_authority(head.host) {
-        return Err(unread(&format!(
-            "the Host header is no authority: {}",
-            Quoted(beginning(head.host, 40))
-        )));
+        return Err(unread(&format!("the Host header is no authority: {:?}", beginning(head.host, 40))));
     }
     let target = path_and_query(head.url);
     if target.is_empty() {

@@ -27,7 +27,6 @@ use shared::home::HomeName;
 use shared::json;
 use shared::policy::SignedPolicy;
 use shared::problem::{ErrorCode, Problem};
-use shared::quoted::Quoted;
 use shared::random;
 use shared::time::Timestamp;
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -67,9 +66,9 @@ pub fn configure(
     let region = Region::of(next(), next());
     let sub_homes = match next() {
         "" => 0,
-        text => text
-            .parse()
-            .map_err(|_| format!("METER_SUB_HOMES: got {}, accepted is a whole number", Quoted(text)))?,
+        text => {
+            text.parse().map_err(|_| format!("METER_SUB_HOMES: got {text:?}, accepted is a whole number"))?
+        }
     };
     config::set(config.with_rules(next(), next())?.with_metrics(next())?);
     isolate::reset(random::bits(random), Place { region, sub_homes });

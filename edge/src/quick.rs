@@ -80,14 +80,14 @@ fn push_check(text: &mut String, numbers: &Numbers, ask: &Ask) {
     text.push_str(if numbers.allowance.is_some() { ",\"remaining\":\t" } else { ",\"remaining\":null" });
     push_number(text, ",\"limit\":", numbers.allowance.map(|units| units.get()));
     text.push_str(",\"resets_at\":\"");
-    numbers.period.push_end(text);
+    text.push_str(&numbers.period.end().to_string());
     text.push_str("\",\"retry_after_ms\":null}");
 }
 
 fn push_number(text: &mut String, label: &str, number: Option<u64>) {
     text.push_str(label);
     match number {
-        Some(number) => text.push_str(itoa::Buffer::new().format(number)),
+        Some(number) => text.push_str(&number.to_string()),
         None => text.push_str("null"),
     }
 }

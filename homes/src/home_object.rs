@@ -289,8 +289,7 @@ impl HomeObject {
         Ok(self.known(identity, now)?.as_deref_mut().map(act))
     }
 
-    /// The home in memory: loaded if need be, or new if it is told who it is. Once for all that act.
-    #[inline(never)]
+    /// The home in memory: loaded if need be, or new if it is told who it is.
     fn known(
         &self,
         identity: Option<(&str, &str)>,

@@ -172,8 +172,7 @@ impl SubHomeObject {
         Ok(self.loaded(identity)?.as_deref_mut().map(act))
     }
 
-    /// What is known, loaded or founded if that is possible. Once for all that act.
-    #[inline(never)]
+    /// What is known, loaded or founded if that is possible.
     fn loaded(&self, identity: Option<(HomeName, &[u32])>) -> Result<RefMut<'_, Option<Box<Known>>>, String> {
         let mut slot = self.known.borrow_mut();
         if slot.is_none() {

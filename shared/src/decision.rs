@@ -188,7 +188,7 @@ impl Numbers {
 
 fn push_pair(text: &mut String, label: &str, value: u64) {
     text.push_str(label);
-    text.push_str(itoa::Buffer::new().format(value));
+    text.push_str(&value.to_string());
 }
 
 /// The body of `GET /v1/quota`.

@@ -3,16 +3,17 @@
 //! Parsing happens once, at the edge of the program; a value of these types is never checked again.
 
 use alloc::borrow::ToOwned;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use core::fmt;
 
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
-use crate::quoted::{Quoted, beginning};
+use crate::excerpt::beginning;
 
 /// Why a text is not an identifier. The message says what was got and what is accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: got {}, accepted is {accepts}", Quoted(got))]
+#[error("{field}: got {got:?}, accepted is {accepts}")]
 pub struct IdError {
     /// The identifier's name, such as `project`.
     pub field: &'static str,
@@ -188,7 +189,7 @@ impl AgentId {
         let id = if text.bytes().all(|b| b.is_ascii_graphic()) {
             Self::parse(text)?
         } else {
-            Self::parse(&percent_encoded(text))?
+            Self::parse(&utf8_percent_encode(text, NOT_VISIBLE).to_string())?
         };
         if id.is_named() {
             Ok(id)
@@ -198,20 +199,8 @@ impl AgentId {
     }
 }
 
-/// An agent's name without what is not visible: controls, the space, what is not ASCII; and the sign of the encoding
-/// itself. Here because the library's table of all bytes is longer than all identifiers' code in the worker.
-fn percent_encoded(text: &str) -> String {
-    let digit = |four_bits: u8| char::from_digit(four_bits.into(), 16).unwrap_or('0').to_ascii_uppercase();
-    let mut encoded = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_graphic() && byte != b'%' {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.extend(['%', digit(byte >> 4), digit(byte & 0xf)]);
-        }
-    }
-    encoded
-}
+/// What is not visible in an agent's name, beside all that is not ASCII; and the sign of the encoding itself.
+const NOT_VISIBLE: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
 
 impl SourceId {
     /// The source of every home's cells.

@@ -10,7 +10,6 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::ids::{KeyId, Mode, ProjectId};
-use crate::quoted::Quoted;
 use crate::sign::{decode_secret, for_each_entry, mac_bytes, mac_hex, mac_matches};
 
 /// The MAC's length in hex digits: 128 bits.
@@ -50,7 +49,7 @@ impl KeySecrets {
         for_each_entry(text, "key secret", &mut |entry| {
             let (version, secret) = entry.split_once(':').ok_or("accepted is version:hex")?;
             let version = read_version(version)
-                .ok_or_else(|| format!("got version {}, accepted is a number from 1", Quoted(version)))?;
+                .ok_or_else(|| format!("got version {version:?}, accepted is a number from 1"))?;
             match secrets.insert(version, decode_secret(secret)?) {
                 None => Ok(()),
                 Some(_) => Err(format!("version {version} is there twice")),

@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::json;
-use crate::quoted::Quoted;
 
 /// What a unit was: the three things that Palveron bills (seed, first sentence).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -110,8 +109,7 @@ impl Routes {
             let path = &route.prefix;
             if !path.starts_with('/') || path.ends_with('/') || path.contains(['?', '#', '%', ' ']) {
                 return Err(format!(
-                    "routes: got prefix {}, accepted is a path such as \"/v1/verify\"",
-                    Quoted(path)
+                    "routes: got prefix {path:?}, accepted is a path such as \"/v1/verify\""
                 ));
             }
         }

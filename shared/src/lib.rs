@@ -17,6 +17,7 @@ extern crate std;
 pub mod cell;
 pub mod decision;
 pub mod denials;
+pub mod excerpt;
 pub mod home;
 pub mod ids;
 pub mod json;
@@ -30,7 +31,6 @@ pub mod plan;
 pub mod planted;
 pub mod policy;
 pub mod problem;
-pub mod quoted;
 pub mod random;
 #[cfg(feature = "schema")]
 mod schema;

@@ -7,7 +7,7 @@ use alloc::string::{String, ToString};
 
 use serde::{Deserialize, Serialize};
 
-use crate::quoted::{Quoted, beginning};
+use crate::excerpt::beginning;
 use crate::time::Timestamp;
 
 /// The media type of a problem's body.
@@ -202,8 +202,8 @@ impl Problem {
     pub fn field(field: &str, got: &str, accepts: &str) -> Self {
         // Enough to recognise the value, too little to be a vehicle for it.
         const GOT_CHARS_MAX: usize = 40;
-        let got = Quoted(beginning(got, GOT_CHARS_MAX));
-        let detail = format!("{field}: got {got}, accepted is {accepts}");
+        let got = beginning(got, GOT_CHARS_MAX);
+        let detail = format!("{field}: got {got:?}, accepted is {accepts}");
         Self::of_field(field, detail)
     }
 

@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use crate::ids::SigningKeyId;
-use crate::quoted::Quoted;
 use crate::time::Timestamp;
 
 /// The header that carries a request's signature.
@@ -154,9 +153,8 @@ impl SigningKeys {
             let fields =
                 entry.split_once(':').and_then(|(purpose, rest)| Some((purpose, rest.split_once(':')?)));
             let (purpose, (id, secret)) = fields.ok_or("accepted is purpose:id:hex")?;
-            let purpose = Purpose::parse(purpose).ok_or_else(|| {
-                format!("got purpose {}, accepted are edge, policy and upstream", Quoted(purpose))
-            })?;
+            let purpose = Purpose::parse(purpose)
+                .ok_or_else(|| format!("got purpose {purpose:?}, accepted are edge, policy and upstream"))?;
             let id = SigningKeyId::parse(id).map_err(|error| error.to_string())?;
             let secret = decode_secret(secret)?;
             if keys.iter().any(|key| key.purpose == purpose && key.id == id) {

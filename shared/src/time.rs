@@ -9,7 +9,6 @@ use core::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::lease::math::times;
-use crate::quoted::Quoted;
 
 const MS_PER_SECOND: u64 = 1_000;
 const MS_PER_MINUTE: u64 = 60 * MS_PER_SECOND;
@@ -26,7 +25,6 @@ impl Timestamp {
 
     /// The instant that many milliseconds after the epoch; later ones are held at [`Self::MAX`].
     #[must_use]
-    #[inline(never)]
     pub const fn from_ms(ms: u64) -> Self {
         if ms > Self::MAX.0 { Self::MAX } else { Self(ms) }
     }
@@ -69,7 +67,6 @@ impl Timestamp {
 
     /// This instant moved forward.
     #[must_use]
-    #[inline(never)]
     pub fn plus_ms(self, ms: u64) -> Self {
         Self::from_ms(self.0.saturating_add(ms))
     }
@@ -240,16 +237,6 @@ impl Period {
         self.next().start()
     }
 
-    /// Appends [`Self::end`] as RFC 3339 writes it. It is in most answers, so it is made without formatting.
-    pub fn push_end(self, text: &mut String) {
-        let next = self.next();
-        let mut digits = itoa::Buffer::new();
-        text.push_str(digits.format(u64::from(next.year)));
-        text.push_str(if next.month < 10 { "-0" } else { "-" });
-        text.push_str(digits.format(u64::from(next.month)));
-        text.push_str("-01T00:00:00Z");
-    }
-
     /// The following month.
     #[must_use]
     pub fn next(self) -> Self {
@@ -278,9 +265,8 @@ macro_rules! serde_as_text {
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let text = String::deserialize(deserializer)?;
-                Self::parse(&text).ok_or_else(|| {
-                    de::Error::custom(format_args!("got {}, accepted is {}", Quoted(&text), $accepts))
-                })
+                Self::parse(&text)
+                    .ok_or_else(|| de::Error::custom(format_args!("got {text:?}, accepted is {}", $accepts)))
             }
         }
     };

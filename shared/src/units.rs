@@ -22,7 +22,6 @@ impl Units {
 
     /// A number of units; more than [`Units::MAX`] is held at it.
     #[must_use]
-    #[inline(never)]
     pub const fn new(n: u64) -> Self {
         if n > Self::MAX.0 { Self::MAX } else { Self(n) }
     }

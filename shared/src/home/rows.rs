@@ -26,7 +26,6 @@ use crate::ids::AgentId;
 use crate::json;
 use crate::kind::Kind;
 use crate::policy::Policy;
-use crate::quoted::Quoted;
 use crate::time::{Day, Period, Timestamp};
 
 /// Reports are taken for so long after what they are of: a period is final 72 hours after its end.
@@ -48,7 +47,7 @@ pub struct Row {
 
 /// A stored row is not what this release writes. The home refuses to decide from it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("stored row {} cannot be read: {why}", Quoted(key))]
+#[error("stored row {key:?} cannot be read: {why}")]
 pub struct CorruptRow {
     /// The row's name.
     pub key: String,

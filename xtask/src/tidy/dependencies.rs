@@ -14,7 +14,7 @@ use crate::process::ask;
 const SHARED_MAY: &[&str] = &[
     "base16ct",
     "hmac",
-    "itoa",
+    "percent-encoding",
     "schemars",
     "serde",
     "serde_json",

@@ -65,7 +65,7 @@ fn told(stack: &Stack) -> Result<()> {
     ensure!(panic.contains("panicked at edge/src/panics.rs:"), "{panic}");
     ensure!(panic.contains("a test asked for it"), "{panic}");
     let turn = line("a turn panicked")?;
-    ensure!(turn.contains(".wasm.") && turn.contains("panic_for_test"), "{turn}");
+    ensure!(turn.contains(".wasm.panicForTest"), "{turn}");
     Ok(())
 }
 

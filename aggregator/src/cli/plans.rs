@@ -17,7 +17,7 @@ use super::print::{self, Column, Format};
 use crate::ledger::catalogue::{Difference, differences, terms_differences};
 use crate::ledger::entry::Fact;
 use crate::projects::book::Book;
-use crate::store::Applied;
+use crate::store::{Applied, Post};
 
 const PLANS: &[Column] = &[
     ("PLAN", "/plan"),
@@ -231,14 +231,14 @@ async fn diff(file: File, context: &Context) -> anyhow::Result<()> {
 
 async fn apply(file: File, context: &Context) -> anyhow::Result<()> {
     #[derive(Serialize)]
-    struct Told {
+    struct Shown {
         version: u32,
         applied: bool,
     }
     let catalogue = read(named(&file, context))?;
     let told = match context.store.apply_catalogue(&catalogue, context.clock.now()).await? {
-        Applied::Now => Told { version: catalogue.version, applied: true },
-        Applied::Before => Told { version: catalogue.version, applied: false },
+        Applied::Now => Shown { version: catalogue.version, applied: true },
+        Applied::Before => Shown { version: catalogue.version, applied: false },
         Applied::Outrun(newest) => bail!(
             "version: got {}, accepted is more than {newest}, which is applied and differs; projects are on it",
             catalogue.version
@@ -286,9 +286,9 @@ async fn migrate(migrate: Migrate, context: &Context) -> anyhow::Result<()> {
             let migrated =
                 context.store.change_in(&project, async |work| work.migrate_project(&project, now).await);
             match migrated.await? {
-                Some(Ok(posted)) => one.done = posted.differs,
-                Some(Err(refusal)) => one.refused = Some(refusal.to_string()),
-                None => {}
+                Post::Posted(posted) => one.done = posted.differs,
+                Post::Refused(refusal) => one.refused = Some(refusal.to_string()),
+                Post::ProjectUnknown => {}
             }
         }
     } else {

@@ -20,6 +20,9 @@ use crate::projects::book::Book;
 /// The form fields of a call, in the order in which they are sent every time.
 pub type Form = Vec<(String, String)>;
 
+/// What marks the invoices of automatic top-ups; those of Checkout are only receipts.
+pub const AUTO_TOP_UP: &str = "auto_top_up";
+
 /// One order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {
@@ -98,6 +101,23 @@ pub struct SettledOrder {
     pub order: Order,
     /// What an operator has to be told.
     pub alarm: Option<String>,
+}
+
+impl Order {
+    /// What every object at Stripe that is made for the order carries.
+    #[must_use]
+    pub fn metadata(&self) -> Vec<(&'static str, String)> {
+        let kind = match self.good {
+            _ if self.automatic => AUTO_TOP_UP,
+            Good::Plan(..) => "plan",
+            Good::Pack(_) => "topup",
+        };
+        vec![
+            ("palveron_project", self.project.to_string()),
+            ("palveron_order", self.id.clone()),
+            ("palveron_kind", kind.to_owned()),
+        ]
+    }
 }
 
 impl OrderSeen {

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use shared::time::{Period, Timestamp};
 
-use super::schedule::Waiting;
+use super::schedule::ComingChange;
 use super::seen::Invoice;
 use crate::ledger::money::{Currency, Money};
 
@@ -14,7 +14,7 @@ use crate::ledger::money::{Currency, Money};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Paying {
     /// Changes of its subscription that wait.
-    pub waiting: Vec<Waiting>,
+    pub waiting: Vec<ComingChange>,
     /// What is overdue, the oldest first.
     pub overdue: Vec<Overdue>,
     /// Whether there is something that its bills can be charged to.

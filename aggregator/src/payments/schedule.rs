@@ -57,7 +57,7 @@ pub struct PhaseItem {
 
 /// A change of plan or interval that waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Waiting {
+pub struct ComingChange {
     /// When it comes.
     pub at: Timestamp,
     /// What is paid for from then on.

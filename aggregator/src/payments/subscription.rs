@@ -9,7 +9,7 @@ use shared::time::Timestamp;
 
 use super::goods::Good;
 use super::paying::Overdue;
-use super::schedule::Waiting;
+use super::schedule::ComingChange;
 use super::seen::Subscription;
 use super::table::{SUBSCRIPTIONS, Standing, Status, row};
 use crate::ledger::plan;
@@ -39,7 +39,7 @@ pub struct Mirror {
     /// When it ends, where that is set.
     pub ends: Option<Timestamp>,
     /// The changes of plan or interval that wait at Stripe, in order.
-    pub waiting: Vec<Waiting>,
+    pub waiting: Vec<ComingChange>,
     /// Since when a payment is overdue.
     pub overdue_since: Option<Timestamp>,
 }
@@ -119,7 +119,8 @@ impl SubscriptionSeen {
         let ends = self.subscription.cancel_at.map(seconds);
         let at_end = if self.subscription.cancel_at_period_end { paid_until } else { None };
         let ends = ends.or(at_end).or(self.schedule_ends);
-        let waiting = self.coming.iter().filter_map(|(at, good)| good.map(|good| Waiting { at: *at, good }));
+        let waiting =
+            self.coming.iter().filter_map(|(at, good)| good.map(|good| ComingChange { at: *at, good }));
         let waiting = waiting.filter(|waits| ends.is_none_or(|ends| waits.at < ends)).collect();
         Some(Mirror {
             project: project.clone(),
@@ -264,7 +265,7 @@ fn follow(
     let terms = book.terms(context.catalogue, plan)?;
     let postings = plan::bought(&book.ledger, context.now, terms, paid_at)?;
     book = book.append(context.now, postings)?;
-    for Waiting { at, good } in &mirror.waiting {
+    for ComingChange { at, good } in &mirror.waiting {
         let Good::Plan(plan, _) = good else { continue };
         let terms = book.terms(context.catalogue, *plan)?;
         let postings = plan::planned(&book.ledger, context.now, terms, *at)?;

@@ -4,24 +4,19 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 use shared::ids::ProjectId;
-use shared::plan::Plan;
 use shared::time::{Period, Timestamp};
 use shared::units::Units;
 
-use super::rows::{id, int};
-use super::{Connection, Store, StoreError, Work, again, catalogues, denials, ledger, projects, rollups};
+use super::rows::id;
+use super::{Store, StoreError, Work, again, catalogues, denials, ledger, projects, rollups};
 use crate::access::trail::{Action, Deed, ProjectNote};
 use crate::ledger::audit::audit;
 use crate::ledger::close::{self, CLOSE_WITHIN_MS};
-use crate::ledger::entry::{Dispute, LotId, OverageSetting, Posting};
-use crate::ledger::lots::{self, Purchase};
-use crate::ledger::money::Money;
+use crate::ledger::entry::{LotId, OverageSetting, Posting};
+use crate::ledger::lots;
 use crate::ledger::plan;
 use crate::ledger::refusal::Refusal;
-use crate::ledger::terms::PlanTerms;
 use crate::projects::book::Book;
-
-const MS_PER_DAY: u64 = 24 * 60 * 60 * 1_000;
 
 /// What came of giving a credit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,8 +51,36 @@ pub struct Posted {
     pub differs: bool,
 }
 
-/// What a write to a ledger came to; `None` if there is no such project.
-type Outcome = Result<Option<Result<Posted, Refusal>>, StoreError>;
+/// What became of a write to a project's ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Post {
+    /// It is written.
+    Posted(Box<Posted>),
+    /// There is no such project.
+    ProjectUnknown,
+    /// The ledger refuses it.
+    Refused(Refusal),
+}
+
+/// Units of a closed month that are taken back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Correction {
+    /// The month.
+    pub period: Period,
+    /// How many.
+    pub units: Units,
+    /// Why, as the customer may read it.
+    pub reason: String,
+}
+
+/// Units that are given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credit {
+    /// How many.
+    pub units: Units,
+    /// Why, as the customer may read it.
+    pub reason: String,
+}
 
 impl Work {
     /// Writes what `decide` says of a project's book into its ledger: with the crossings that this makes due, and
@@ -70,113 +93,19 @@ impl Work {
         project: &ProjectId,
         now: Timestamp,
         decide: impl FnOnce(&Book) -> Result<Vec<Posting>, Refusal>,
-    ) -> Outcome {
-        let Some(book) = ledger::load(&mut self.tx, project).await? else { return Ok(None) };
+    ) -> Result<Post, StoreError> {
+        let Some(book) = ledger::load(&mut self.tx, project).await? else { return Ok(Post::ProjectUnknown) };
         match decide(&book) {
-            Ok(postings) => Ok(Some(Ok(self.keep_postings(book, postings, now).await?))),
-            Err(refusal) => Ok(Some(Err(refusal))),
+            Ok(postings) => Ok(Post::Posted(Box::new(self.keep_postings(book, postings, now).await?))),
+            Err(refusal) => Ok(Post::Refused(refusal)),
         }
-    }
-
-    /// Changes the plan: at once if it is an upgrade, else when the paid time ends. The terms are those of the
-    /// newest catalogue.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn subscribe(
-        &mut self,
-        project: &ProjectId,
-        plan: Plan,
-        paid_until: Option<Timestamp>,
-        now: Timestamp,
-    ) -> Outcome {
-        let catalogue = catalogues::newest(&mut self.tx).await?;
-        self.post(project, now, |book| {
-            let terms = book.terms(&catalogue, plan)?;
-            plan::change(&book.ledger, now, terms, paid_until)
-        })
-        .await
-    }
-
-    /// Notes that a payment failed at `since`; only the first failure begins a grace.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn past_due(&mut self, project: &ProjectId, since: Timestamp, now: Timestamp) -> Outcome {
-        let catalogue = catalogues::newest(&mut self.tx).await?;
-        let grace_ms = u64::from(catalogue.grace_days).saturating_mul(MS_PER_DAY);
-        self.post(project, now, |book| {
-            let fallback = PlanTerms::of(&catalogue, Plan::Community)?;
-            Ok(plan::past_due(&book.ledger, now, since, fallback, grace_ms))
-        })
-        .await
-    }
-
-    /// Notes that what was overdue is paid.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn recovered(&mut self, project: &ProjectId, now: Timestamp) -> Outcome {
-        self.post(project, now, |book| Ok(plan::recovered(&book.ledger, now, None))).await
-    }
-
-    /// Credits a paid order as a lot, once over all projects (I5).
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn buy_lot(&mut self, project: &ProjectId, purchase: Purchase, now: Timestamp) -> Outcome {
-        let order = purchase.order.clone();
-        if credited_to(&mut self.tx, &order).await?.is_some_and(|other| other != *project) {
-            return Ok(Some(Err(Refusal::OrderDiffers)));
-        }
-        let mut lot = None;
-        let outcome = self
-            .post(project, now, |book| {
-                lot = Some(LotId(book.next_number()));
-                lots::buy(&book.ledger, purchase)
-            })
-            .await?;
-        if let (Some(Ok(posted)), Some(lot)) = (&outcome, lot)
-            && posted.differs
-        {
-            note_order(&mut self.tx, project, &order, lot).await?;
-        }
-        Ok(outcome)
-    }
-
-    /// States how much of a lot's payment is refunded in all.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn refund_lot(
-        &mut self,
-        project: &ProjectId,
-        lot: LotId,
-        refunded: Money,
-        now: Timestamp,
-    ) -> Outcome {
-        self.post(project, now, |book| lots::refund(&book.ledger, book.seen(now), lot, refunded)).await
-    }
-
-    /// States how the dispute of a lot's payment stands.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn dispute_lot(
-        &mut self,
-        project: &ProjectId,
-        lot: LotId,
-        dispute: Dispute,
-        now: Timestamp,
-    ) -> Outcome {
-        self.post(project, now, |book| lots::dispute(&book.ledger, book.seen(now), lot, dispute)).await
     }
 
     /// Brings a project to the newest version of the catalogue.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn migrate_project(&mut self, project: &ProjectId, now: Timestamp) -> Outcome {
+    pub async fn migrate_project(&mut self, project: &ProjectId, now: Timestamp) -> Result<Post, StoreError> {
         let catalogue = catalogues::newest(&mut self.tx).await?;
         let mut was = None;
         let outcome = self
@@ -185,7 +114,7 @@ impl Work {
                 book.migration(&catalogue, now)
             })
             .await?;
-        if let Some(Ok(posted)) = &outcome
+        if let Post::Posted(posted) = &outcome
             && posted.differs
         {
             let became = ProjectNote::from(&posted.book.project);
@@ -203,7 +132,7 @@ impl Work {
     pub async fn correct(
         &mut self,
         project: &ProjectId,
-        (period, units, reason): (Period, Units, String),
+        Correction { period, units, reason }: Correction,
         now: Timestamp,
     ) -> Result<Corrected, StoreError> {
         let became = json!({ "units": units, "reason": reason });
@@ -211,9 +140,9 @@ impl Work {
             .post(project, now, |book| close::correct(&book.ledger, period, units, reason))
             .await?
         {
-            Some(Ok(posted)) => posted.book,
-            Some(Err(refusal)) => return Ok(Corrected::Refused(refusal)),
-            None => return Ok(Corrected::ProjectUnknown),
+            Post::Posted(posted) => posted.book,
+            Post::Refused(refusal) => return Ok(Corrected::Refused(refusal)),
+            Post::ProjectUnknown => return Ok(Corrected::ProjectUnknown),
         };
         let target = period.to_string();
         self.note(&Deed::new(project, Action::BillCorrected, &target).became(&became), now).await?;
@@ -229,7 +158,7 @@ impl Work {
         project: &ProjectId,
         setting: OverageSetting,
         now: Timestamp,
-    ) -> Outcome {
+    ) -> Result<Post, StoreError> {
         let mut was = None;
         let outcome = self
             .post(project, now, |book| {
@@ -237,14 +166,14 @@ impl Work {
                 plan::set_overage(&book.ledger, now, setting)
             })
             .await?;
-        let Some(Ok(mut posted)) = outcome else { return Ok(outcome) };
+        let Post::Posted(mut posted) = outcome else { return Ok(outcome) };
         if posted.differs {
             posted.book.project.auto_overage = setting != OverageSetting::Off;
             projects::set_auto_overage(&mut self.tx, project, posted.book.project.auto_overage).await?;
             let deed = Deed::new(project, Action::OverageSet, "overage").was(&was).became(&setting);
             self.note(&deed, now).await?;
         }
-        Ok(Some(Ok(posted)))
+        Ok(Post::Posted(posted))
     }
 
     /// Gives a project units as a lot that cost nothing.
@@ -254,7 +183,7 @@ impl Work {
     pub async fn give_credit(
         &mut self,
         project: &ProjectId,
-        (units, reason): (Units, String),
+        Credit { units, reason }: Credit,
         now: Timestamp,
     ) -> Result<Credited, StoreError> {
         let became = json!({ "units": units, "reason": reason });
@@ -266,14 +195,14 @@ impl Work {
             })
             .await?;
         Ok(match (outcome, lot) {
-            (Some(Ok(posted)), Some(lot)) => {
+            (Post::Posted(posted), Some(lot)) => {
                 let target = lot.to_string();
                 let deed = Deed::new(project, Action::CreditGiven, &target).became(&became);
                 self.note(&deed, now).await?;
                 Credited::Lot(Box::new(posted.book), lot)
             }
-            (Some(Err(refusal)), _) => Credited::Refused(refusal),
-            (None, _) | (_, None) => Credited::ProjectUnknown,
+            (Post::Refused(refusal), _) => Credited::Refused(refusal),
+            (Post::ProjectUnknown, _) | (Post::Posted(_), None) => Credited::ProjectUnknown,
         })
     }
 
@@ -300,19 +229,6 @@ impl Work {
 }
 
 impl Store {
-    /// As [`Work::correct`], committed.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn correct(
-        &self,
-        project: &ProjectId,
-        correction: (Period, Units, String),
-        now: Timestamp,
-    ) -> Result<Corrected, StoreError> {
-        self.change_in(project, async |work| work.correct(project, correction.clone(), now).await).await
-    }
-
     /// At most `limit` projects that have a period to close.
     ///
     /// # Errors
@@ -388,28 +304,4 @@ impl Store {
         findings.extend(denials::findings(&mut tx, project).await?);
         Ok(Some(findings))
     }
-}
-
-/// The project that an order was credited to.
-async fn credited_to(tx: &mut Connection, order: &str) -> Result<Option<ProjectId>, StoreError> {
-    let row = sqlx::query("SELECT project FROM lot_order WHERE order_id = $1")
-        .bind(order)
-        .fetch_optional(tx)
-        .await?;
-    row.map(|row| id(&row, "project", ProjectId::parse)).transpose()
-}
-
-async fn note_order(
-    tx: &mut Connection,
-    project: &ProjectId,
-    order: &str,
-    lot: LotId,
-) -> Result<(), StoreError> {
-    sqlx::query("INSERT INTO lot_order (order_id, project, lot_number) VALUES ($1, $2, $3)")
-        .bind(order)
-        .bind(project.as_str())
-        .bind(int(lot.0.0))
-        .execute(tx)
-        .await?;
-    Ok(())
 }

@@ -161,8 +161,9 @@ pub(super) async fn keep(
     Ok((book, due.len()))
 }
 
-/// Inserts the entries from `from` on, each with the event that tells of it; another writer's entry of that number
-/// makes it fail.
+/// Writes the entries from `from` on, and in the same transaction everything that follows from an entry: the event that
+/// tells of it, the intent to invoice what it bills, when the edge has to be told anew, and which month is open now.
+/// Another writer's entry of that number makes it fail.
 pub(super) async fn append(
     tx: &mut Connection,
     id: &ProjectId,
@@ -171,8 +172,15 @@ pub(super) async fn append(
 ) -> Result<(), StoreError> {
     let new: Vec<&Entry> = ledger.entries().iter().filter(|entry| entry.number >= from).collect();
     let Some(last) = new.last() else { return Ok(()) };
-    for entry in &new {
-        let Entry { number, at, fact, movements } = entry;
+    insert_entries(tx, id, &new).await?;
+    announce_entries(tx, id, &new).await?;
+    payments::intents::intend_invoices(tx, id, ledger, &new).await?;
+    turns::note(tx, id, ledger, last.at).await?;
+    note_first_open(tx, id, ledger).await
+}
+
+async fn insert_entries(tx: &mut Connection, id: &ProjectId, new: &[&Entry]) -> Result<(), StoreError> {
+    for Entry { number, at, fact, movements } in new {
         let json = |error: serde_json::Error| StoreError::Unwritable(error.to_string());
         sqlx::query(
             "INSERT INTO entry (project, number, at_ms, fact, movements) VALUES ($1, $2, $3, $4, $5)",
@@ -184,12 +192,21 @@ pub(super) async fn append(
         .bind(serde_json::to_string(movements).map_err(json)?)
         .execute(&mut *tx)
         .await?;
+    }
+    Ok(())
+}
+
+async fn announce_entries(tx: &mut Connection, id: &ProjectId, new: &[&Entry]) -> Result<(), StoreError> {
+    for entry in new {
         if let Some(event) = Event::of_entry(entry) {
-            events::announce(tx, id, &event, *at).await?;
+            events::announce(tx, id, &event, entry.at).await?;
         }
     }
-    payments::intents::write_new(tx, id, ledger, &new).await?;
-    turns::note(tx, id, ledger, last.at).await?;
+    Ok(())
+}
+
+/// Notes the first month that is not closed, which the job that closes months looks for.
+async fn note_first_open(tx: &mut Connection, id: &ProjectId, ledger: &Ledger) -> Result<(), StoreError> {
     sqlx::query("UPDATE project SET first_open = $1 WHERE id = $2 AND first_open IS DISTINCT FROM $3")
         .bind(ledger.first_open().to_string())
         .bind(id.as_str())

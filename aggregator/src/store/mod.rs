@@ -52,7 +52,7 @@ use sqlx::postgres::PgDatabaseError;
 use tokio::sync::{Notify, Semaphore};
 
 pub use accounts::{Known, NewAccount};
-pub use billing::{Corrected, Credited, Posted};
+pub use billing::{Corrected, Correction, Credit, Credited, Post, Posted};
 pub use catalogues::Applied;
 pub use cells::SourceState;
 pub use copy::{Copied, CopyError, copy};
@@ -67,8 +67,8 @@ pub use merge::Merged;
 pub use other_incarnations::Asking;
 pub use outbox::DuePush;
 pub use payments::{
-    Began, Begin, Drift, Event, EventState, Outcome, Settled, ShownIntent, ShownOrder, StripeCustomer,
-    StripePrice, Turn,
+    Began, Begin, Drift, Event, EventState, Outcome, Settled, Settlement, ShownIntent, ShownOrder,
+    StripeCustomer, StripePrice,
 };
 pub use projects::Changed;
 pub use quarantine::{Decided, Quarantined};

@@ -20,9 +20,6 @@ use crate::payments::table::{InvoiceState, OrderState};
 /// How many calls an order takes at most; what is not done by then goes on at the next look.
 const CALLS_MAX: usize = 8;
 
-/// What marks the invoices of automatic top-ups; those of Checkout are only receipts.
-pub const KIND: &str = "auto_top_up";
-
 /// Looks whether a project is to be topped up, and writes the order down if so.
 ///
 /// # Errors
@@ -79,15 +76,6 @@ pub async fn step(account: &Account, order: Order) -> Result<(), SyncError> {
     Err(SyncError::Overtaken)
 }
 
-/// What every object of the order carries.
-fn metadata(order: &Order) -> Vec<(&'static str, String)> {
-    vec![
-        ("palveron_project", order.project.to_string()),
-        ("palveron_order", order.id.clone()),
-        ("palveron_kind", KIND.to_owned()),
-    ]
-}
-
 fn invoice_form(order: &Order, customer: &str, automatic_tax: bool) -> Form {
     let mut form = fields(&[
         ("customer", customer),
@@ -99,7 +87,7 @@ fn invoice_form(order: &Order, customer: &str, automatic_tax: bool) -> Form {
         ("description", "Automatic top-up"),
         ("automatic_tax[enabled]", if automatic_tax { "true" } else { "false" }),
     ]);
-    form.extend(metadata_fields(&metadata(order)));
+    form.extend(metadata_fields(&order.metadata()));
     form
 }
 
@@ -144,15 +132,15 @@ async fn make(account: &Account, order: Order) -> Result<Option<Order>, SyncErro
 
 /// The invoice that an order has at Stripe, whatever became of our calls.
 async fn look_up(account: &Account, order: &Order) -> Result<Option<Invoice>, CallError> {
-    let since = order.created.as_seconds().saturating_sub(checkout::CLOCKS_DIFFER_MS.div_euclid(1_000));
-    let (customer, since) = (order.customer.clone().unwrap_or_default(), since.to_string());
-    let query = [("customer", customer.as_str()), ("created[gte]", since.as_str())];
+    let since = checkout::since(order.created);
+    let customer = order.customer.as_deref().unwrap_or_default();
+    let query = [("customer", customer), ("created[gte]", since.as_str())];
     let invoices: Vec<Invoice> = account.api.list("/invoices", &query).await?;
     Ok(invoices.into_iter().find(|invoice| is_of(invoice, order)))
 }
 
 fn is_of(invoice: &Invoice, order: &Order) -> bool {
-    metadata(order).iter().all(|(name, value)| invoice.metadata.get(*name) == Some(value))
+    order.metadata().iter().all(|(name, value)| invoice.metadata.get(*name) == Some(value))
 }
 
 async fn given_up(account: &Account, order: &Order) -> Result<(), SyncError> {
@@ -171,7 +159,7 @@ async fn complete(account: &Account, order: &Order, id: &str) -> Result<(), Sync
             ("pricing[price]", &order.price_id),
             ("quantity", "1"),
         ]);
-        form.extend(metadata_fields(&metadata(order)));
+        form.extend(metadata_fields(&order.metadata()));
         let made = account.api.make::<InvoiceItem>("/invoiceitems", &form, &key(order, "line")).await;
         return done(account, order, made.map(drop)).await;
     }

@@ -19,7 +19,7 @@ use crate::ledger::lots;
 use crate::payments::goods::Good;
 use crate::payments::intent::{KEY_STANDS_MS, fields, metadata_fields};
 use crate::payments::order::{Form, Order};
-use crate::payments::schedule::Waiting;
+use crate::payments::schedule::ComingChange;
 use crate::payments::seen::{Customer, Session};
 use crate::payments::subscription::Mirror;
 use crate::payments::table::OrderState;
@@ -36,7 +36,7 @@ const PORTAL_MS: u64 = 5 * 60 * 1_000;
 const TRIES: usize = 3;
 
 /// How far Stripe's clock and ours may differ when objects are looked up by their time.
-pub(super) const CLOCKS_DIFFER_MS: u64 = 10 * 60 * 1_000;
+const CLOCKS_DIFFER_MS: u64 = 10 * 60 * 1_000;
 
 /// A wish to buy.
 #[derive(Debug)]
@@ -181,7 +181,7 @@ fn billable(
     let refuse = |why: String| Err(BuyError::NotBillable(why));
     let timeline = book.ledger.timeline();
     let current = timeline.terms_at(now).plan;
-    let waits = mirror.and_then(|mirror| mirror.waiting.first()).map(|Waiting { at, good }| {
+    let waits = mirror.and_then(|mirror| mirror.waiting.first()).map(|ComingChange { at, good }| {
         format!("A change to {good} waits for {at}. Take it back in the payment portal, then choose again.")
     });
     if good.price(catalogue).is_none_or(|price| price.currency() != book.ledger.currency()) {
@@ -246,19 +246,6 @@ pub(super) fn draft(
     })
 }
 
-/// What every object of an order carries.
-fn metadata(order: &Order) -> Vec<(&'static str, String)> {
-    let kind = match order.good {
-        Good::Plan(..) => "plan",
-        Good::Pack(_) => "topup",
-    };
-    vec![
-        ("palveron_project", order.project.to_string()),
-        ("palveron_order", order.id.clone()),
-        ("palveron_kind", kind.to_owned()),
-    ]
-}
-
 fn session_form(order: &Order, customer: &str, wish: &Wish<'_>, automatic_tax: bool) -> Form {
     let tax = if automatic_tax { "true" } else { "false" };
     let mode = match order.good {
@@ -283,7 +270,7 @@ fn session_form(order: &Order, customer: &str, wish: &Wish<'_>, automatic_tax: b
         // The price is in one currency and SEPA takes no other.
         ("adaptive_pricing[enabled]", "false"),
     ]);
-    let metadata = metadata(order);
+    let metadata = order.metadata();
     form.extend(metadata_fields(&metadata));
     let carriers: &[&str] = match order.good {
         Good::Plan(..) => &["subscription_data[metadata]"],
@@ -337,10 +324,14 @@ async fn opened(account: &Account, order: Order, session: &Session) -> Result<Or
     Ok(opened.unwrap_or(order))
 }
 
+/// From when on an object is looked up that was made at `created` by our clock: `created[gte]`, in seconds.
+pub(super) fn since(created: Timestamp) -> String {
+    Timestamp::from_ms(created.as_ms().saturating_sub(CLOCKS_DIFFER_MS)).as_seconds().to_string()
+}
+
 /// The session that an order has at Stripe, whatever became of our calls.
 async fn look_up(account: &Account, order: &Order) -> Result<Option<Session>, CallError> {
-    let since_ms = order.created.as_ms().saturating_sub(CLOCKS_DIFFER_MS);
-    let since = Timestamp::from_ms(since_ms).as_seconds().to_string();
+    let since = since(order.created);
     let customer = order.customer.as_deref().unwrap_or_default();
     let query = [("customer", customer), ("created[gte]", since.as_str())];
     let sessions: Vec<Session> = account.api.list("/checkout/sessions", &query).await?;
@@ -422,8 +413,7 @@ pub async fn customer(account: &Account, project: &ProjectId) -> Result<String, 
 }
 
 async fn look_up_customer(account: &Account, row: &StripeCustomer) -> Result<Option<String>, CallError> {
-    let since_ms = row.created.as_ms().saturating_sub(CLOCKS_DIFFER_MS);
-    let since = Timestamp::from_ms(since_ms).as_seconds().to_string();
+    let since = since(row.created);
     let customers: Vec<Customer> =
         account.api.list("/customers", &[("created[gte]", since.as_str())]).await?;
     let ours = |customer: &Customer| {

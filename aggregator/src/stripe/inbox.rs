@@ -28,7 +28,7 @@ pub enum InboxError {
     Store(Arc<StoreError>),
 }
 
-struct Waiting {
+struct Queued {
     envelope: Envelope,
     raw: Bytes,
     answer: oneshot::Sender<Result<(), InboxError>>,
@@ -37,7 +37,7 @@ struct Waiting {
 /// Where deliveries queue for the books.
 #[derive(Debug, Clone)]
 pub struct Inbox {
-    sender: mpsc::Sender<Waiting>,
+    sender: mpsc::Sender<Queued>,
     arrived: Arc<Notify>,
 }
 
@@ -57,7 +57,7 @@ impl Inbox {
     /// When too many wait or the books fail; the delivery may then come again.
     pub async fn take(&self, envelope: Envelope, raw: Bytes) -> Result<(), InboxError> {
         let (answer, answered) = oneshot::channel();
-        self.sender.try_send(Waiting { envelope, raw, answer }).map_err(|_| InboxError::Full)?;
+        self.sender.try_send(Queued { envelope, raw, answer }).map_err(|_| InboxError::Full)?;
         answered.await.unwrap_or(Err(InboxError::Full))
     }
 
@@ -67,7 +67,7 @@ impl Inbox {
     }
 }
 
-async fn run(mut receiver: mpsc::Receiver<Waiting>, store: Store, clock: Clock, arrived: Arc<Notify>) {
+async fn run(mut receiver: mpsc::Receiver<Queued>, store: Store, clock: Clock, arrived: Arc<Notify>) {
     let mut group = Vec::with_capacity(GROUP_MAX);
     while receiver.recv_many(&mut group, GROUP_MAX).await > 0 {
         let group = std::mem::take(&mut group);

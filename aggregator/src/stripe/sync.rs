@@ -9,18 +9,17 @@ use shared::ids::ProjectId;
 use shared::time::Period;
 
 use super::account::Account;
-use super::charge;
 use super::client::CallError;
 use crate::payments::event::Envelope;
 use crate::payments::goods::Good;
 use crate::payments::intent::Intent;
-use crate::payments::order::Order;
+use crate::payments::order::{AUTO_TOP_UP, Order};
 use crate::payments::schedule::Schedule;
 use crate::payments::seen::{
     Charge, Customer, DisputeSeen, Invoice, Page, Payment, Price, Reference, Refund, Session, Subscription,
 };
 use crate::payments::table::{Concern, OrderState, PaymentObject, concern};
-use crate::store::{EventState, Outcome, Settled, StoreError, StripePrice, Turn};
+use crate::store::{EventState, Outcome, Settled, Settlement, StoreError, StripePrice};
 
 /// How often an object is fetched again because something else of its project was settled meanwhile.
 const ROUNDS_MAX: usize = 20;
@@ -159,7 +158,7 @@ async fn invoice(account: &Account, event: &Envelope, id: &str) -> Result<Unsett
             intent(account, &found, Some(&event.id)).await?;
             return Ok(None);
         }
-        Some(charge::KIND) => return top_up(account, event, &invoice).await,
+        Some(AUTO_TOP_UP) => return top_up(account, event, &invoice).await,
         Some(_) | None => {}
     }
     let customer = invoice.customer.as_ref().map_or("", Reference::id);
@@ -285,8 +284,8 @@ pub async fn order(account: &Account, order: &Order, event: Option<&str>) -> Res
         } else {
             account.api.order_seen(session).await?
         };
-        let turn = turn(account, &order.project, settled, event);
-        match account.store.settle_order(turn, &order.id, &seen).await? {
+        let settlement = settlement(account, &order.project, settled, event);
+        match account.store.settle_order(settlement, &order.id, &seen).await? {
             Settled::Overtaken => {}
             Settled::Gone => return Err(SyncError::Parked(format!("the order {} is gone", order.id))),
             Settled::Done(alarm) => {
@@ -319,8 +318,8 @@ pub async fn subscriptions(
         let found = account.api.subscriptions_of(&customer).await?;
         let goods = goods(account, &found).await?;
         let seen = account.api.subscriptions_seen(found, &goods).await?;
-        let turn = turn(account, project, settled, event);
-        match account.store.settle_subscriptions(turn, &seen).await? {
+        let settlement = settlement(account, project, settled, event);
+        match account.store.settle_subscriptions(settlement, &seen).await? {
             Settled::Overtaken => {}
             Settled::Gone => return Err(SyncError::Parked(format!("the project {project} is gone"))),
             Settled::Done(alarm) => {
@@ -349,8 +348,8 @@ pub async fn intent(account: &Account, intent: &Intent, event: Option<&str>) -> 
     for _ in 0..ROUNDS_MAX {
         let settled = settled_so_far(account, &intent.project).await?;
         let seen = account.api.invoice(invoice).await?;
-        let turn = turn(account, &intent.project, settled, event);
-        match account.store.settle_intent(turn, intent, &seen).await? {
+        let settlement = settlement(account, &intent.project, settled, event);
+        match account.store.settle_intent(settlement, intent, &seen).await? {
             Settled::Overtaken => {}
             Settled::Gone => return Err(SyncError::Parked("the invoice intent is gone".to_owned())),
             Settled::Done(alarm) => {
@@ -367,9 +366,14 @@ async fn settled_so_far(account: &Account, project: &ProjectId) -> Result<u64, S
     Ok(row.settled)
 }
 
-fn turn<'a>(account: &Account, project: &'a ProjectId, settled: u64, event: Option<&'a str>) -> Turn<'a> {
+fn settlement<'a>(
+    account: &Account,
+    project: &'a ProjectId,
+    settled: u64,
+    event: Option<&'a str>,
+) -> Settlement<'a> {
     let (livemode, now) = (account.api.livemode(), account.clock.now());
-    Turn { project, settled, event, livemode, now }
+    Settlement { project, settled, event, livemode, now }
 }
 
 /// Tells the operator what settling came to, where a person has to look.

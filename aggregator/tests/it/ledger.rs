@@ -342,52 +342,6 @@ async fn customers_choose_at_which_percentages_they_are_told() {
 }
 
 #[tokio::test]
-async fn payments_change_plan_and_lots_through_one_mechanism() {
-    use aggregator::ledger::entry::{Dispute, LotId};
-    use aggregator::ledger::lots::Purchase;
-    use aggregator::ledger::money::{Currency, Money};
-    use shared::units::Units;
-    let meter = meter(Plan::Community).await;
-    meter.project("other", Plan::Pro).await;
-    let (store, demo, now) = (&meter.app.store, project_id("demo"), noon());
-    let eur = |minor| Money::new(minor, Currency::parse("eur").unwrap());
-    let mut work = store.begin_in(&demo).await.unwrap();
-    let paid_until = Some(noon().plus_ms(20 * 86_400_000));
-    let posted = work.subscribe(&demo, Plan::Pro, paid_until, now).await.unwrap().unwrap().unwrap();
-    assert!(posted.differs);
-    assert_eq!((posted.book.project.plan, posted.book.project.rpm_max), (Plan::Pro, 600));
-    let purchase =
-        Purchase { order: "o-1".to_owned(), units: Units::new(5_000), paid: eur(2_900), paid_at: None };
-    for differs in [true, false] {
-        let posted = work.buy_lot(&demo, purchase.clone(), now).await.unwrap().unwrap().unwrap();
-        assert_eq!(posted.differs, differs, "an order is credited once");
-    }
-    work.commit().await.unwrap();
-    assert_eq!(meter.version("demo").await, 3, "a version for each thing that was written");
-    let mut work = store.begin().await.unwrap();
-    let elsewhere = work.buy_lot(&project_id("other"), purchase, now).await.unwrap().unwrap();
-    assert!(elsewhere.is_err(), "the order is another project's: {elsewhere:?}");
-    let lot = *store.book(&demo).await.unwrap().unwrap().ledger.lots().keys().next().unwrap();
-    let refunded = work.refund_lot(&demo, lot, eur(1_450), now).await.unwrap().unwrap().unwrap();
-    assert_eq!(refunded.book.ledger.units(aggregator::ledger::entry::Account::Lot(lot)), Units::new(2_500));
-    let open = work.dispute_lot(&demo, lot, Dispute::Open, now).await.unwrap().unwrap().unwrap();
-    assert_eq!(open.book.ledger.units(aggregator::ledger::entry::Account::Lot(lot)), Units::ZERO);
-    let nothing = work
-        .refund_lot(&demo, LotId(aggregator::ledger::entry::EntryNumber(99)), eur(1), now)
-        .await
-        .unwrap()
-        .unwrap();
-    assert!(nothing.is_err());
-    let due = work.past_due(&demo, now, now).await.unwrap().unwrap().unwrap();
-    assert_eq!(due.book.ledger.timeline().falls_at(now), Some(now.plus_ms(7 * 86_400_000)));
-    assert!(!work.past_due(&demo, now, now).await.unwrap().unwrap().unwrap().differs, "one grace");
-    assert!(work.recovered(&demo, now).await.unwrap().unwrap().unwrap().differs);
-    assert_eq!(work.recovered(&project_id("nobody"), now).await.unwrap(), None);
-    work.commit().await.unwrap();
-    is_clean(&meter).await;
-}
-
-#[tokio::test]
 async fn what_somebody_changed_in_the_books_is_on_the_metrics_until_it_is_put_right() {
     let meter = meter(Plan::Pro).await;
     send(&meter, &[("aaaaaaaa", "2026-11-23", "bot", 120)]).await;

@@ -28,6 +28,7 @@ mod limits;
 mod members;
 mod openapi;
 mod overview;
+mod payments;
 mod places;
 mod policies;
 mod sessions;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use aggregator::edge::client::{EdgeClient, EdgeUrl};
 use aggregator::http::{self, Connections, Timeouts};
 use aggregator::jobs::{policy_push, policy_turn};
+use aggregator::payments::subscription::SubscriptionSeen;
 use aggregator::projects::project::{ProjectChange, Setting};
 use aggregator::store::{Store, WhenMissing};
 use axum::Router;
@@ -17,6 +18,7 @@ use shared::units::Units;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use crate::payments::{make_customer, monthly, past_due, settle_subscription, subscription};
 use crate::support::{Meter, noon, project_id, signing_keys, until};
 
 /// Far above the longest wait between two pushes.
@@ -245,10 +247,11 @@ async fn what_was_planned_reaches_the_edge_at_its_instant() {
     let meter = Meter::start().await;
     meter.project("demo", Plan::Business).await;
     let (demo, day_ms) = (project_id("demo"), 86_400_000);
-    let mut work = meter.app.store.begin_in(&demo).await.unwrap();
     let paid_until = noon().plus_ms(2 * day_ms);
-    work.subscribe(&demo, Plan::Pro, Some(paid_until), noon()).await.unwrap().unwrap().unwrap();
-    work.commit().await.unwrap();
+    make_customer(&meter).await;
+    let business = subscription("active", monthly(Plan::Business), paid_until);
+    let coming = vec![(paid_until, Some(monthly(Plan::Pro)))];
+    settle_subscription(&meter, SubscriptionSeen { coming, ..business }, noon()).await;
     assert_eq!(policy_turn::turn_due(&meter.app).await.unwrap(), 0, "nothing has come true");
     let before = policy(&meter, "demo").await;
     assert_eq!((before.plan, before.rpm), (Plan::Business, 6_000));
@@ -262,9 +265,8 @@ async fn what_was_planned_reaches_the_edge_at_its_instant() {
     let row = meter.app.store.project(&demo).await.unwrap().unwrap();
     assert_eq!(row.plan, Plan::Pro, "the row follows");
     // A payment fails: overage ends at once, the plan a week later.
-    let mut work = meter.app.store.begin_in(&demo).await.unwrap();
-    work.past_due(&demo, paid_until, paid_until).await.unwrap().unwrap().unwrap();
-    work.commit().await.unwrap();
+    let unpaid = past_due(monthly(Plan::Pro), paid_until.plus_ms(30 * day_ms), paid_until);
+    settle_subscription(&meter, unpaid, paid_until).await;
     meter.app.clock.set(paid_until.plus_ms(7 * day_ms));
     assert_eq!(policy_turn::turn_due(&meter.app).await.unwrap(), 1);
     let fallen = policy(&meter, "demo").await;

@@ -9,7 +9,7 @@ use ::aggregator::projects::book::Book;
 use ::aggregator::projects::policy::Basis;
 use ::aggregator::projects::project::{NewProject, Project, ProjectChange, Setting};
 use ::aggregator::random;
-use ::aggregator::store::{Database, Store, StoreError, WhenMissing};
+use ::aggregator::store::{Database, Post, Store, StoreError, WhenMissing};
 use shared::ids::{Mode, ProjectId};
 use shared::plan::{Catalogue, Plan};
 use shared::time::Timestamp;
@@ -57,7 +57,7 @@ impl Shadow {
     pub fn post(&self, now: Timestamp, decide: impl FnOnce(&Book) -> Result<Vec<Posting>, Refusal>) {
         self.runtime.block_on(async {
             let mut work = must(self.store.begin_in(&self.project).await);
-            must(must(work.post(&self.project, now, decide).await).unwrap_or(Err(Refusal::NotOpened)));
+            posted(must(work.post(&self.project, now, decide).await));
             must(work.commit().await);
         });
     }
@@ -126,7 +126,7 @@ async fn fill(store: &Store, book: &Book, catalogue: &Catalogue) -> Result<(), S
     for entry in book.ledger.entries().iter().skip(1) {
         let posting = Posting { fact: entry.fact.clone(), movements: entry.movements.clone() };
         let mut work = store.begin_in(&id).await?;
-        must(work.post(&id, entry.at, |_| Ok(vec![posting])).await?.unwrap_or(Err(Refusal::NotOpened)));
+        posted(work.post(&id, entry.at, |_| Ok(vec![posting])).await?);
         work.commit().await?;
     }
     Ok(())
@@ -151,6 +151,14 @@ fn same(stored: &Book, expected: &Book) -> Result<(), String> {
 }
 
 /// What a shadow cannot do without; a run that cannot have it must stop.
+fn posted(post: Post) {
+    match post {
+        Post::Posted(_) => {}
+        Post::ProjectUnknown => unreachable!("the store beside the run has no such project"),
+        Post::Refused(refusal) => unreachable!("the store beside the run refuses: {refusal}"),
+    }
+}
+
 fn must<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
     result.unwrap_or_else(|error| unreachable!("the store beside the run: {error}"))
 }

@@ -17,7 +17,7 @@ use crate::http::field::{Field, Number, Text};
 use crate::http::route::{Route, Who};
 use crate::ledger::refusal::Refusal;
 use crate::ledger::statement::{Statement, statement};
-use crate::store::Corrected;
+use crate::store::{Corrected, Correction};
 
 const MONTH: &str = "a month such as 2026-05";
 
@@ -62,7 +62,7 @@ pub(crate) async fn correct(
     }
     let now = app.clock.now();
     let mut change = call.begin_in(&app, &on.project.id).await?;
-    match change.correct(&on.project.id, (period, units, reason), now).await? {
+    match change.correct(&on.project.id, Correction { period, units, reason }, now).await? {
         Corrected::Book(book) => {
             tracing::info!(project.id = %on.project.id, token.id = on.token.id, period = %period, units = %units, "bill corrected");
             let view =

@@ -14,7 +14,7 @@ use crate::http::call::Call;
 use crate::http::failure::Failure;
 use crate::http::field::{Field, Number, Text};
 use crate::http::route::{Route, Who};
-use crate::store::Credited;
+use crate::store::{Credit, Credited};
 
 /// The longest reason; it is one sentence of an operator.
 pub(super) const REASON_CHARS_MAX: usize = 200;
@@ -56,7 +56,7 @@ pub(crate) async fn give(
     }
     let mut change = call.begin_in(&app, &on.project.id).await?;
     let now = app.clock.now();
-    match change.give_credit(&on.project.id, (units, reason), now).await? {
+    match change.give_credit(&on.project.id, Credit { units, reason }, now).await? {
         Credited::Lot(book, lot) => {
             tracing::info!(project.id = %on.project.id, token.id = on.token.id, lot = %lot, units = %units, "credit given");
             let view = TopUps::new(&book, now).map_err(|refusal| refused(&refusal))?.into_lot(lot);

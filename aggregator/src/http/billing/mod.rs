@@ -32,7 +32,7 @@ use crate::metering::usage::Span;
 use crate::payments::top_up::{MONTHLY_LIMIT_MAX, Rule};
 use crate::projects::book::Book;
 use crate::projects::project::{ProjectChange, Setting};
-use crate::store::Exported;
+use crate::store::{Exported, Post};
 
 const MONTH: &str = "a month such as 2026-05";
 
@@ -154,8 +154,11 @@ pub(super) async fn set_plan(
     if let Some(rule) = top_up {
         change.set_auto_top_up(&project.id, rule, now).await?;
     }
-    let posted = change.set_overage(&project.id, setting, now).await?;
-    let posted = posted.ok_or_else(Failure::project_unknown)?.map_err(|refusal| refused(&refusal))?;
+    let posted = match change.set_overage(&project.id, setting, now).await? {
+        Post::Posted(posted) => posted,
+        Post::ProjectUnknown => return Err(Failure::project_unknown()),
+        Post::Refused(refusal) => return Err(refused(&refusal)),
+    };
     app.metrics.crossed(crossings.saturating_add(posted.crossings));
     tracing::info!(project.id = %project.id, token.id = caller.token.id, auto_overage = is_on, "overage set");
     let daily = app.store.daily_units(&project.id, now.day()).await?;

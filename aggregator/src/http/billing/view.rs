@@ -24,7 +24,7 @@ use crate::ledger::timeline::{OverageState, Timeline};
 use crate::metering::usage::Denied;
 use crate::payments::goods::Good;
 use crate::payments::paying::{OverdueView, Paying};
-use crate::payments::schedule::Waiting;
+use crate::payments::schedule::ComingChange;
 use crate::payments::top_up::AutoTopUpView;
 use crate::projects::book::{Book, Crossed};
 use crate::projects::project::Project;
@@ -155,8 +155,9 @@ struct PlannedView {
 
 impl PlannedView {
     /// What comes by itself: what the ledger plans, and what waits at Stripe without a change of quota.
-    fn all(timeline: &Timeline, waiting: &[Waiting], now: Timestamp) -> Vec<Self> {
-        let waits = waiting.iter().filter(|waits| waits.at > now).map(|Waiting { at, good }| (*at, *good));
+    fn all(timeline: &Timeline, waiting: &[ComingChange], now: Timestamp) -> Vec<Self> {
+        let waits =
+            waiting.iter().filter(|waits| waits.at > now).map(|ComingChange { at, good }| (*at, *good));
         let waits: BTreeMap<Timestamp, Good> = waits.collect();
         let planned = timeline.planned_after(now).map(|(at, _)| *at);
         let instants: BTreeSet<Timestamp> = planned.chain(waits.keys().copied()).collect();

@@ -62,10 +62,11 @@ impl ShownIntent {
     }
 }
 
-/// Writes an intent for every new entry that bills something, in the transaction that writes the entry.
+/// Here a bill becomes something to collect: an intent for every new entry that bills something, in the transaction that
+/// writes the entry. `stripe::collect` makes the invoice.
 ///
 /// Contracts are invoiced outside self-service, so that a month of enterprise makes none.
-pub(in crate::store) async fn write_new(
+pub(in crate::store) async fn intend_invoices(
     tx: &mut Connection,
     project: &ProjectId,
     ledger: &Ledger,
@@ -77,17 +78,23 @@ pub(in crate::store) async fn write_new(
             continue;
         }
         let amount = bill.total(ledger.currency()).map_err(StoreError::Refused)?;
-        insert(tx, (project, period, number), (bill, amount), *at).await?;
+        insert(tx, &NewIntent { project, period, number, bill, amount, at: *at }).await?;
     }
     Ok(())
 }
 
-async fn insert(
-    tx: &mut Connection,
-    (project, period, number): (&ProjectId, Period, u32),
-    (bill, amount): (&Bill, Money),
+/// A bill that is to be collected.
+struct NewIntent<'a> {
+    project: &'a ProjectId,
+    period: Period,
+    number: u32,
+    bill: &'a Bill,
+    amount: Money,
     at: Timestamp,
-) -> Result<(), StoreError> {
+}
+
+async fn insert(tx: &mut Connection, new: &NewIntent<'_>) -> Result<(), StoreError> {
+    let NewIntent { project, period, number, bill, amount, at } = new;
     let json = serde_json::to_string(bill).map_err(|error| StoreError::Unwritable(error.to_string()))?;
     sqlx::query(
         "INSERT INTO stripe_bill
@@ -96,12 +103,12 @@ async fn insert(
     )
     .bind(project.as_str())
     .bind(period.to_string())
-    .bind(i64::from(number))
+    .bind(i64::from(*number))
     .bind(json)
-    .bind(minor(amount)?)
+    .bind(minor(*amount)?)
     .bind(amount.currency().to_string())
-    .bind(ms(at))
-    .bind(ms(at))
+    .bind(ms(*at))
+    .bind(ms(*at))
     .execute(tx)
     .await?;
     Ok(())

@@ -14,7 +14,7 @@ pub use drift::Drift;
 pub use events::{Event, EventState, Outcome};
 pub use intents::ShownIntent;
 pub use orders::{Began, Begin, ShownOrder};
-pub use settle::{Settled, Turn};
+pub use settle::{Settled, Settlement};
 pub(in crate::store) use top_ups::is_buying;
 
 use serde::{Deserialize, Serialize};
@@ -26,7 +26,7 @@ use sqlx::Row;
 use super::rows::{id, instant, int, ms, name, number, optional};
 use super::{Connection, DbRow, Store, StoreError};
 use crate::payments::goods::{Good, interval_name, interval_of};
-use crate::payments::schedule::Waiting;
+use crate::payments::schedule::ComingChange;
 use crate::payments::subscription::Mirror;
 use crate::payments::table::Status;
 
@@ -370,16 +370,16 @@ struct WaitingRow {
     good: String,
 }
 
-fn waiting_text(waiting: &[Waiting]) -> Result<String, StoreError> {
-    let row = |Waiting { at, good }: &Waiting| WaitingRow { at_ms: at.as_ms(), good: good.name() };
+fn waiting_text(waiting: &[ComingChange]) -> Result<String, StoreError> {
+    let row = |ComingChange { at, good }: &ComingChange| WaitingRow { at_ms: at.as_ms(), good: good.name() };
     let rows: Vec<WaitingRow> = waiting.iter().map(row).collect();
     serde_json::to_string(&rows).map_err(|error| StoreError::Unwritable(error.to_string()))
 }
 
-fn waiting_of(row: &DbRow) -> Result<Vec<Waiting>, StoreError> {
+fn waiting_of(row: &DbRow) -> Result<Vec<ComingChange>, StoreError> {
     let text: String = row.try_get("waiting")?;
     let read = |WaitingRow { at_ms, good }| {
-        Some(Waiting { at: Timestamp::from_ms(at_ms), good: Good::parse(&good)? })
+        Some(ComingChange { at: Timestamp::from_ms(at_ms), good: Good::parse(&good)? })
     };
     let rows: Option<Vec<WaitingRow>> = serde_json::from_str(&text).ok();
     let waiting = rows.and_then(|rows| rows.into_iter().map(read).collect());

@@ -254,19 +254,6 @@ impl Store {
         .await?;
         rows.iter().map(|row| read(row).map(ShownOrder::from)).collect()
     }
-
-    /// Paid orders of packs whose ids come after `after`, in order.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn paid_orders(&self, after: &str, limit: u32) -> Result<Vec<Order>, StoreError> {
-        let rows = sqlx::query(select("state = 'paid' AND is_plan = 0 AND id > $1 ORDER BY id LIMIT $2"))
-            .bind(after)
-            .bind(i64::from(limit))
-            .fetch_all(&self.readers)
-            .await?;
-        rows.iter().map(read).collect()
-    }
 }
 
 fn select(condition: &str) -> sqlx::AssertSqlSafe<String> {

@@ -3,14 +3,13 @@
 //! Nothing else in this crate may look at the environment.
 
 mod server;
+mod settings;
 mod unknown;
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use axum::http::Uri;
 use shared::ids::ProjectId;
 use shared::key::KeySecrets;
 use shared::policy::LeaseRules;
@@ -18,9 +17,10 @@ use shared::sign::{Purpose, SigningKeys};
 use shared::whole::whole;
 
 pub use self::server::Server;
+use self::settings::Setting;
+pub use self::settings::{ROWS, Row, help};
 use crate::edge::client::EdgeUrl;
 use crate::edge::peers::ClockPeers;
-use crate::http::{ADDRESS_CONNECTIONS, CONNECTIONS_MAX};
 use crate::payments::signature::WebhookSecrets;
 use crate::projects::policy::Basis;
 use crate::store::Database;
@@ -183,73 +183,55 @@ impl Config {
     /// Names every variable that is not accepted.
     pub fn read(get: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let mut reader = Reader { get, problems: Vec::new() };
-        let listen = reader.value("METER_LISTEN", "127.0.0.1:8080", |text| {
-            text.parse().map_err(|_| format!("got {text:?}, accepted is address:port such as 127.0.0.1:8080"))
-        });
-        let address_connections = address_connections(&mut reader);
-        let database = reader.value("DATABASE_URL", "sqlite://meter.db", Database::parse);
-        let edge_url = reader.value("EDGE_URL", "http://127.0.0.1:8787", EdgeUrl::parse);
-        let key_secrets = reader.value("METER_KEY_SECRETS", "", secrets);
-        let signing_keys = reader.value("METER_SIGNING_KEYS", "", SigningKeys::parse);
-        let upgrade_url = reader.value("METER_UPGRADE_URL", "https://palveron.com/pricing", upgrade_url);
-        let test = reader.value("METER_TEST", "0", |text| match text {
-            "0" => Ok(false),
-            "1" => Ok(true),
-            _ => Err(format!("got {text:?}, accepted are 0 and 1")),
-        });
-        let decisions = reader.value("METER_DECISIONS", "lease", Decisions::parse);
+        let config = Self::assemble(&mut reader);
+        config.filter(|_| reader.problems.is_empty()).ok_or(ConfigError(reader.problems))
+    }
+
+    /// `None` where something is refused, which is said only after all was looked at.
+    fn assemble(reader: &mut Reader<'_>) -> Option<Self> {
+        let listen = reader.value(&settings::LISTEN);
+        let address_connections = reader.value(&settings::CONNECTIONS);
+        let database = reader.value(&settings::DATABASE);
+        let edge_url = reader.value(&settings::EDGE);
+        let key_secrets = reader.value(&settings::KEY_SECRETS);
+        let signing_keys = reader.value(&settings::SIGNING_KEYS);
+        let upgrade_url = reader.value(&settings::UPGRADE);
+        let test = reader.value(&settings::TEST);
+        let decisions = reader.value(&settings::DECISIONS);
         let user = ["USER", "LOGNAME"].into_iter().find_map(|name| (reader.get)(name)).unwrap_or_default();
-        let plans = reader.value("METER_PLANS", "", |text| Ok(plans_path(text)));
-        let webhook_rules = webhook_rules(&mut reader);
-        let webhook_seal = reader.value("METER_SECRET_KEY", "", secrets);
-        let stripe = stripe(&mut reader, test);
-        let log_filter = reader.value("METER_LOG", "info", |text| Ok(text.to_owned()));
-        let log_format = reader.value("METER_LOG_FORMAT", "text", LogFormat::parse);
-        let asked_of = server::read(&mut reader);
-        let fake_stripe = fake_stripe(get).filter(|_| test == Some(true));
-        let problems = reader.problems;
-        let (Some(upgrade_url), Some(decisions), Some(plans), Some(test), Some(stripe)) =
-            (upgrade_url, decisions, plans, test, stripe)
-        else {
-            return Err(ConfigError(problems));
-        };
-        let (Some(webhook_rules), Some(webhook_seal), Some((server, project)), Some(address_connections)) =
-            (webhook_rules, webhook_seal, asked_of, address_connections)
-        else {
-            return Err(ConfigError(problems));
-        };
-        match (listen, database, edge_url, key_secrets, signing_keys, log_filter, log_format) {
-            (
-                Some(listen),
-                Some(database),
-                Some(edge_url),
-                Some(key_secrets),
-                Some(signing_keys),
-                Some(log_filter),
-                Some(log_format),
-            ) => Ok(Self {
-                listen,
-                address_connections,
-                database,
-                edge_url,
-                key_secrets,
-                signing_keys,
-                upgrade_url,
-                decisions,
-                plans,
-                fake_stripe,
-                test,
-                user,
-                webhook_rules,
-                webhook_seal,
-                stripe,
-                server,
-                project,
-                log_filter,
-                log_format,
-            }),
-            _ => Err(ConfigError(problems)),
-        }
+        let plans = reader.value(&settings::PLANS);
+        let ports = reader.value(&settings::WEBHOOK_PORTS);
+        let loopback = reader.value(&settings::WEBHOOK_LOOPBACK);
+        let webhook_seal = reader.value(&settings::WEBHOOK_SEAL);
+        let stripe_base = reader.value(&settings::STRIPE_BASE);
+        let stripe = stripe(reader, test, stripe_base.clone().flatten());
+        let log_filter = reader.value(&settings::LOG);
+        let log_format = reader.value(&settings::LOG_FORMAT);
+        let server = server::read(reader);
+        let project = reader.value(&settings::PROJECT);
+        // A Stripe whose clock can be moved is a simulated one.
+        let fake_stripe = stripe_base?.filter(|_| test == Some(true));
+        Some(Self {
+            listen: listen?,
+            address_connections: address_connections?,
+            database: database?,
+            edge_url: edge_url?,
+            key_secrets: key_secrets?,
+            signing_keys: signing_keys?,
+            upgrade_url: upgrade_url?,
+            decisions: decisions?,
+            plans: plans?,
+            fake_stripe: fake_stripe.and_then(|text| EdgeUrl::parse(&text).ok()),
+            test: test?,
+            user,
+            webhook_rules: Rules { ports: ports?, loopback: loopback? },
+            webhook_seal: webhook_seal?,
+            stripe: stripe?,
+            server: server?,
+            project: project?,
+            log_filter: log_filter?,
+            log_format: log_format?,
+        })
     }
 
     /// The secrets that make project keys.
@@ -348,106 +330,44 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn value<T>(
-        &mut self,
-        name: &str,
-        default: &str,
-        parse: impl Fn(&str) -> Result<T, String>,
-    ) -> Option<T> {
-        let text =
-            (self.get)(name).filter(|text| !text.trim().is_empty()).unwrap_or_else(|| default.to_owned());
-        parse(text.trim()).map_err(|error| self.problems.push(format!("{name}: {error}"))).ok()
+    /// What a setting is; where it is refused, that is noted.
+    fn value<T>(&mut self, Setting { row, parse }: &Setting<T>) -> Option<T> {
+        let text = (self.get)(row.name).filter(|text| !text.trim().is_empty());
+        let text = text.unwrap_or_else(|| row.default.to_owned());
+        parse(text.trim()).map_err(|why| self.refuse(row, &why)).ok()
     }
-}
 
-/// Versioned secrets, where there are any.
-fn secrets(text: &str) -> Result<Option<KeySecrets>, String> {
-    if text.is_empty() { Ok(None) } else { KeySecrets::parse(text).map(Some) }
-}
-
-/// The outer `None` is a refusal.
-#[expect(clippy::option_option, reason = "not accepted and not limited are two things")]
-fn address_connections(reader: &mut Reader<'_>) -> Option<Option<usize>> {
-    let default = ADDRESS_CONNECTIONS.to_string();
-    reader.value("METER_CONNECTIONS_PER_ADDRESS", &default, |text| {
-        let count = whole(text).filter(|count| (1..=CONNECTIONS_MAX).contains(count));
-        let accepted = || format!("got {text:?}, accepted are 1 to {CONNECTIONS_MAX}, and none");
-        if text == "none" { Ok(None) } else { count.map(Some).ok_or_else(accepted) }
-    })
-}
-
-fn webhook_rules(reader: &mut Reader<'_>) -> Option<Rules> {
-    let ports = reader.value("METER_WEBHOOKS_PORTS", "443,8443", |text| {
-        let ports = text.split(',').map(|port| whole::<u16>(port.trim()).filter(|port| *port > 0));
-        let accepted = || format!("got {text:?}, accepted are ports such as 443,8443");
-        ports.collect::<Option<BTreeSet<u16>>>().ok_or_else(accepted)
-    });
-    let loopback = reader.value("METER_WEBHOOKS_ALLOW_LOOPBACK", "0", |text| match text {
-        "0" => Ok(false),
-        "1" => Ok(true),
-        _ => Err(format!("got {text:?}, accepted are 0 and 1")),
-    });
-    Some(Rules { ports: ports?, loopback: loopback? })
+    /// Notes why a setting is refused.
+    fn refuse(&mut self, row: &Row, why: &str) {
+        self.problems.push(format!("{}: {why}", row.name));
+    }
 }
 
 /// The account at Stripe, as far as one is set. The outer `None` is a refusal.
 #[expect(clippy::option_option, reason = "not accepted and not there are two things")]
-fn stripe(reader: &mut Reader<'_>, test: Option<bool>) -> Option<Option<StripeSettings>> {
-    let key = reader.value("STRIPE_SECRET_KEY", "", |text| match text {
-        "" => Ok(None),
-        _ => SecretKey::parse(text).map(Some).and_then(|key| {
-            let moves = test == Some(true) && key.as_ref().is_some_and(SecretKey::is_live);
-            if moves {
-                Err("a live key is not accepted with METER_TEST=1, whose clock may be moved".to_owned())
-            } else {
-                Ok(key)
-            }
-        }),
-    });
-    let secrets = reader.value("STRIPE_WEBHOOK_SECRET", "", |text| match text {
-        "" => Ok(WebhookSecrets::default()),
-        _ => WebhookSecrets::parse(text),
-    });
-    let base = reader.value("STRIPE_API_BASE", "", |text| match text {
-        "" => Ok(None),
-        _ => EdgeUrl::parse(text.trim_end_matches('/')).map(|_| Some(text.to_owned())),
-    });
-    let return_urls = reader.value("STRIPE_RETURN_URLS", "http://127.0.0.1:8080/", ReturnUrls::parse);
-    let automatic_tax = reader.value("STRIPE_AUTOMATIC_TAX", "1", |text| match text {
-        "0" => Ok(false),
-        "1" => Ok(true),
-        _ => Err(format!("got {text:?}, accepted are 0 and 1")),
-    });
-    let (key, secrets, base, return_urls, automatic_tax) =
-        (key?, secrets?, base?, return_urls?, automatic_tax?);
+fn stripe(
+    reader: &mut Reader<'_>,
+    test: Option<bool>,
+    base: Option<String>,
+) -> Option<Option<StripeSettings>> {
+    let key = reader.value(&settings::STRIPE_KEY);
+    let secrets = reader.value(&settings::STRIPE_SECRETS);
+    let return_urls = reader.value(&settings::RETURN_URLS);
+    let automatic_tax = reader.value(&settings::AUTOMATIC_TAX);
+    let (key, secrets, return_urls, automatic_tax) = (key?, secrets?, return_urls?, automatic_tax?);
     let Some(key) = key else { return Some(None) };
-    if secrets.is_empty() {
-        let why =
-            "nothing, accepted are the endpoint's secrets such as whsec_…: deliveries cannot be verified";
-        reader.problems.push(format!("STRIPE_WEBHOOK_SECRET: got {why}"));
+    if test == Some(true) && key.is_live() {
+        let why = "a live key is not accepted with METER_TEST=1, whose clock may be moved";
+        reader.refuse(&settings::STRIPE_KEY.row, why);
         return None;
     }
+    let Some(secrets) = secrets else {
+        let why =
+            "got nothing, accepted are the endpoint's secrets such as whsec_…: deliveries cannot be verified";
+        reader.refuse(&settings::STRIPE_SECRETS.row, why);
+        return None;
+    };
     Some(Some(StripeSettings { key, secrets, base, return_urls, automatic_tax }))
-}
-
-/// The catalogue's file, if one is named.
-fn plans_path(text: &str) -> Option<PathBuf> {
-    (!text.is_empty()).then(|| PathBuf::from(text))
-}
-
-/// Where a simulated Stripe is; whether the address is right is said where Stripe is configured.
-fn fake_stripe(get: &dyn Fn(&str) -> Option<String>) -> Option<EdgeUrl> {
-    get("STRIPE_API_BASE").and_then(|text| EdgeUrl::parse(text.trim()).ok())
-}
-
-fn upgrade_url(text: &str) -> Result<String, String> {
-    let uri: Option<Uri> = text.parse().ok();
-    match uri.as_ref().and_then(Uri::scheme_str) {
-        Some("http" | "https") => Ok(text.to_owned()),
-        Some(_) | None => {
-            Err(format!("got {text:?}, accepted is a URL such as https://palveron.com/pricing"))
-        }
-    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]

@@ -38,21 +38,16 @@ use clap_complete::Shell;
 use self::place::{Place, Unanswered};
 use crate::access::trail::Actor;
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError};
+use crate::config::{self, Config, ConfigError};
 use crate::projects::policy::Basis;
 use crate::store::{Store, StoreError, WhenMissing};
 
 /// Palveron Meter: usage books, limits and policies.
 ///
-/// Configured by environment: DATABASE_URL, METER_LISTEN, METER_CONNECTIONS_PER_ADDRESS, EDGE_URL, METER_KEY_SECRETS,
-/// METER_SIGNING_KEYS, METER_SECRET_KEY, METER_UPGRADE_URL, METER_DECISIONS, METER_PLANS, METER_WEBHOOKS_PORTS,
-/// METER_WEBHOOKS_ALLOW_LOOPBACK, STRIPE_SECRET_KEY, STRIPE_WEBHOOK_SECRET, STRIPE_API_BASE, STRIPE_RETURN_URLS,
-/// STRIPE_AUTOMATIC_TAX, METER_LOG, METER_LOG_FORMAT, METER_TEST.
-///
 /// Commands work on the books that DATABASE_URL names, or at the server that METER_URL names, with the rights of
 /// METER_TOKEN. METER_PROJECT is the project where --project is left out.
 #[derive(Debug, Parser)]
-#[command(name = "meter", version, max_term_width = 100, after_help = AFTER_HELP)]
+#[command(name = "meter", version, max_term_width = 100, after_help = AFTER_HELP, after_long_help = after_long_help())]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -67,6 +62,11 @@ Examples:
   meter usage --project demo
   METER_URL=https://meter.example.com METER_TOKEN=pat_… meter explain
   source <(meter completions bash)";
+
+/// What `--help` ends with, and `-h` leaves out.
+fn after_long_help() -> String {
+    format!("{}\n{AFTER_HELP}", config::help())
+}
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -133,7 +133,7 @@ enum Command {
     /// Print what completes this command line in a shell
     Completions(Completions),
     /// Tell a meter that its Postgres database was restored, so that the edge takes its policies
-    Restored(backup::Told),
+    Restored(backup::Restored),
 }
 
 impl Command {

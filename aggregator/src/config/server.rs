@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-use shared::ids::ProjectId;
-
-use super::{EdgeUrl, Reader};
+use super::{EdgeUrl, Reader, settings};
 
 /// A server, and what it knows the caller by.
 #[derive(Clone)]
@@ -28,43 +26,23 @@ impl fmt::Debug for Server {
     }
 }
 
-/// The server, and the project where a command names none, as far as they are set. `None` is a refusal.
-pub(super) fn read(reader: &mut Reader<'_>) -> Option<(Option<Server>, Option<ProjectId>)> {
-    let project = reader.value("METER_PROJECT", "", |text| match text {
-        "" => Ok(None),
-        _ => ProjectId::parse(text).map(Some).map_err(|error| error.to_string()),
-    });
-    let server = server(reader);
-    Some((server?, project?))
-}
-
+/// The server, where one is set. The outer `None` is a refusal.
 #[expect(clippy::option_option, reason = "not accepted and not there are two things")]
-fn server(reader: &mut Reader<'_>) -> Option<Option<Server>> {
-    let url = reader.value("METER_URL", "", |text| match text {
-        "" => Ok(None),
-        _ => EdgeUrl::parse(text).map(Some),
-    });
-    let token = reader.value("METER_TOKEN", "", |text| {
-        let accepted = text.is_empty() || text.starts_with("pat_") || text.starts_with("pot_");
-        // Not repeated: it may be a secret of something else.
-        let refused = "accepted is what `meter token create` printed: pat_… or pot_… for operators";
-        if accepted && text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            Ok(text.to_owned())
-        } else {
-            Err(refused.to_owned())
-        }
-    });
+pub(super) fn read(reader: &mut Reader<'_>) -> Option<Option<Server>> {
+    let url = reader.value(&settings::SERVER);
+    let token = reader.value(&settings::TOKEN);
     match (url?, token?) {
         (None, token) if token.is_empty() => Some(None),
         (Some(url), token) if !token.is_empty() => Some(Some(Server { url, token })),
         (Some(_), _) => {
-            let why = "METER_TOKEN: got nothing, accepted is a token beside METER_URL, as `meter token create` prints it";
-            reader.problems.push(why.to_owned());
+            let why = "got nothing, accepted is a token beside METER_URL, as `meter token create` prints it";
+            reader.refuse(&settings::TOKEN.row, why);
             None
         }
         (None, _) => {
-            let why = "METER_URL: got nothing, accepted is the server that METER_TOKEN is for, such as http://127.0.0.1:8080";
-            reader.problems.push(why.to_owned());
+            let why =
+                "got nothing, accepted is the server that METER_TOKEN is for, such as http://127.0.0.1:8080";
+            reader.refuse(&settings::SERVER.row, why);
             None
         }
     }

@@ -1,0 +1,220 @@
+//! Every setting of `meter`, a row each: what is read, what `meter --help` shows and what the table in
+//! docs/operations.md says are all made from these rows.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use axum::http::Uri;
+use shared::ids::ProjectId;
+use shared::key::KeySecrets;
+use shared::sign::SigningKeys;
+use shared::whole::whole;
+
+use super::{Decisions, LogFormat};
+use crate::edge::client::EdgeUrl;
+use crate::http::CONNECTIONS_MAX;
+use crate::payments::signature::WebhookSecrets;
+use crate::store::Database;
+use crate::stripe::account::ReturnUrls;
+use crate::stripe::client::SecretKey;
+
+/// A setting: what is said of it, and how it is read.
+pub(super) struct Setting<T> {
+    pub(super) row: Row,
+    pub(super) parse: fn(&str) -> Result<T, String>,
+}
+
+/// What is said of a setting.
+#[derive(Debug, Clone, Copy)]
+pub struct Row {
+    /// The variable.
+    pub name: &'static str,
+    /// Who reads it: the aggregator, commands, or the edge too.
+    pub who: &'static str,
+    /// What is read where it is not set.
+    pub default: &'static str,
+    /// What that means, where the default does not say it.
+    pub meaning: Option<&'static str>,
+    /// What it is for, in Markdown.
+    pub says: &'static str,
+}
+
+macro_rules! settings {
+    ($($setting:ident: $type:ty = $who:literal $name:literal $default:literal $(($meaning:literal))?, $parse:expr, $says:literal;)*) => {
+        $(
+            pub(super) static $setting: Setting<$type> = Setting {
+                row: Row {
+                    name: $name,
+                    who: $who,
+                    default: $default,
+                    meaning: [$(Some($meaning),)? None][0],
+                    says: $says,
+                },
+                parse: $parse,
+            };
+        )*
+
+        /// Every setting, as it is listed.
+        pub static ROWS: &[&Row] = &[$(&$setting.row),*];
+    };
+}
+
+settings! {
+    DATABASE: Database = "aggregator" "DATABASE_URL" "sqlite://meter.db", Database::parse,
+        "the store: a file on a local disk, or `postgres://user:password@host:5432/meter?sslmode=verify-full`; see below";
+    LISTEN: SocketAddr = "aggregator" "METER_LISTEN" "127.0.0.1:8080", address,
+        "where it listens";
+    CONNECTIONS: Option<usize> = "aggregator" "METER_CONNECTIONS_PER_ADDRESS" "100", connections,
+        "connections that one address has at once; `none` behind a proxy, from which all come; see below";
+    EDGE: EdgeUrl = "aggregator" "EDGE_URL" "http://127.0.0.1:8787", EdgeUrl::parse,
+        "where policies are pushed to";
+    KEY_SECRETS: Option<KeySecrets> = "both" "METER_KEY_SECRETS" "" ("none"), secrets,
+        "`1:<64 hex>`, several while rotating; see below";
+    SIGNING_KEYS: SigningKeys = "both" "METER_SIGNING_KEYS" "" ("none"), SigningKeys::parse,
+        "`edge:e1:<64 hex>,policy:p1:<64 hex>,upstream:u1:<64 hex>`";
+    UPGRADE: String = "aggregator" "METER_UPGRADE_URL" "https://palveron.com/pricing", upgrade_url,
+        "where a customer without quota is sent";
+    STRIPE_KEY: Option<SecretKey> = "aggregator" "STRIPE_SECRET_KEY" "" ("none"), |text| optional(text, SecretKey::parse),
+        "the account's secret key; without it no payments are taken";
+    STRIPE_SECRETS: Option<WebhookSecrets> = "aggregator" "STRIPE_WEBHOOK_SECRET" "" ("none"), |text| optional(text, WebhookSecrets::parse),
+        "the endpoint's `whsec_…`, several separated by commas while rotating";
+    STRIPE_BASE: Option<String> = "aggregator" "STRIPE_API_BASE" "" ("Stripe"), |text| optional(text, base),
+        "where Stripe is, for a simulated one";
+    RETURN_URLS: ReturnUrls = "aggregator" "STRIPE_RETURN_URLS" "http://127.0.0.1:8080/", ReturnUrls::parse,
+        "beginnings of addresses that customers may be sent back to";
+    AUTOMATIC_TAX: bool = "aggregator" "STRIPE_AUTOMATIC_TAX" "1", switch,
+        "whether Stripe computes taxes, in Checkout and on invoices";
+    DECISIONS: Decisions = "aggregator" "METER_DECISIONS" "lease", Decisions::parse,
+        "`home`: each request at its home, durably, before the answer; `lease`: in the isolate, by what the home has leased to it, through 8 to 32 sub-homes by the project's requests per minute; `lease:<n>` through n of them: `lease:0` where one place has all isolates, 30 at most";
+    PLANS: Option<PathBuf> = "aggregator" "METER_PLANS" "" ("compiled in"), |text| optional(text, |path| Ok(PathBuf::from(path))),
+        "a plan catalogue file; applied at start if its version is new";
+    WEBHOOK_SEAL: Option<KeySecrets> = "aggregator" "METER_SECRET_KEY" "" ("derived from `METER_KEY_SECRETS`"), secrets,
+        "`1:<64 hex>`, several while rotating: what webhook secrets are sealed with; the highest version seals. Set it before the secret of version 1 of `METER_KEY_SECRETS` is removed";
+    WEBHOOK_PORTS: BTreeSet<u16> = "aggregator" "METER_WEBHOOKS_PORTS" "443,8443", ports,
+        "the ports that receivers of webhooks may listen on";
+    WEBHOOK_LOOPBACK: bool = "aggregator" "METER_WEBHOOKS_ALLOW_LOOPBACK" "0", switch,
+        "`1` permits receivers on the machine itself, over http and on any port; for development only";
+    SERVER: Option<EdgeUrl> = "commands" "METER_URL" "" ("none"), |text| optional(text, EdgeUrl::parse),
+        "a server: commands ask there instead of on the database of `DATABASE_URL`; what only works on the database itself says so";
+    TOKEN: String = "commands" "METER_TOKEN" "" ("none"), token,
+        "the token that commands show to the server of `METER_URL`";
+    PROJECT: Option<ProjectId> = "commands" "METER_PROJECT" "" ("none"), |text| optional(text, project),
+        "the project where `--project` is left out; over HTTP, that of a project's token where this is unset";
+    LOG: String = "aggregator" "METER_LOG" "info", |text| Ok(text.to_owned()),
+        "which log lines are written: a filter such as `info,aggregator=debug`";
+    LOG_FORMAT: LogFormat = "aggregator" "METER_LOG_FORMAT" "text", LogFormat::parse,
+        "how they are written: `text` or `json`";
+    TEST: bool = "both" "METER_TEST" "0", switch,
+        "`1` lets `meter clock advance` move the clock; for tests and demonstrations only";
+}
+
+impl Row {
+    /// The row of the table in docs/operations.md.
+    #[must_use]
+    pub fn markdown(&self) -> String {
+        let Self { name, who, default, meaning, says } = self;
+        let default = meaning.map_or_else(|| format!("`{default}`"), str::to_owned);
+        format!("| `{name}` | {who} | {default} | {says} |")
+    }
+}
+
+/// The settings as `meter --help` lists them.
+#[must_use]
+pub fn help() -> String {
+    let row = |Row { name, default, meaning, says, .. }: &Row| {
+        let default = meaning.unwrap_or(default);
+        format!("  {name} ({default})\n          {says}\n").replace('`', "")
+    };
+    let rows: String = ROWS.iter().map(|setting| row(setting)).collect();
+    format!("Settings, read from the environment, and what holds without them:\n{rows}")
+}
+
+/// What is read of a text that may be empty.
+fn optional<T>(text: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, String> {
+    if text.is_empty() { Ok(None) } else { parse(text).map(Some) }
+}
+
+fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "0" => Ok(false),
+        "1" => Ok(true),
+        _ => Err(format!("got {text:?}, accepted are 0 and 1")),
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| format!("got {text:?}, accepted is address:port such as 127.0.0.1:8080"))
+}
+
+/// Nothing is no limit.
+fn connections(text: &str) -> Result<Option<usize>, String> {
+    let count = whole(text).filter(|count| (1..=CONNECTIONS_MAX).contains(count));
+    let accepted = || format!("got {text:?}, accepted are 1 to {CONNECTIONS_MAX}, and none");
+    if text == "none" { Ok(None) } else { count.map(Some).ok_or_else(accepted) }
+}
+
+/// Versioned secrets, where there are any.
+fn secrets(text: &str) -> Result<Option<KeySecrets>, String> {
+    optional(text, KeySecrets::parse)
+}
+
+fn upgrade_url(text: &str) -> Result<String, String> {
+    let uri: Option<Uri> = text.parse().ok();
+    match uri.as_ref().and_then(Uri::scheme_str) {
+        Some("http" | "https") => Ok(text.to_owned()),
+        Some(_) | None => {
+            Err(format!("got {text:?}, accepted is a URL such as https://palveron.com/pricing"))
+        }
+    }
+}
+
+/// Where a Stripe is: its client wants the text.
+fn base(text: &str) -> Result<String, String> {
+    EdgeUrl::parse(text.trim_end_matches('/')).map(|_| text.to_owned())
+}
+
+fn ports(text: &str) -> Result<BTreeSet<u16>, String> {
+    let ports = text.split(',').map(|port| whole::<u16>(port.trim()).filter(|port| *port > 0));
+    let accepted = || format!("got {text:?}, accepted are ports such as 443,8443");
+    ports.collect::<Option<_>>().ok_or_else(accepted)
+}
+
+fn token(text: &str) -> Result<String, String> {
+    let accepted = text.is_empty() || text.starts_with("pat_") || text.starts_with("pot_");
+    // Not repeated: it may be a secret of something else.
+    let refused = "accepted is what `meter token create` printed: pat_… or pot_… for operators";
+    if accepted && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(text.to_owned())
+    } else {
+        Err(refused.to_owned())
+    }
+}
+
+fn project(text: &str) -> Result<ProjectId, String> {
+    ProjectId::parse(text).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_the_documents_is_these_rows() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operations.md");
+        let document = std::fs::read_to_string(path).unwrap();
+        let ours = |line: &&str| {
+            let who = line.split(" | ").nth(1);
+            line.starts_with("| `") && matches!(who, Some("aggregator" | "commands" | "both"))
+        };
+        let documented: Vec<&str> = document.lines().filter(ours).collect();
+        let rows: Vec<String> = ROWS.iter().map(|row| row.markdown()).collect();
+        assert_eq!(documented, rows);
+    }
+
+    #[test]
+    fn what_is_compared_and_counted_elsewhere_has_the_same_defaults() {
+        let connections = (CONNECTIONS.parse)(CONNECTIONS.row.default).unwrap();
+        assert_eq!(connections, Some(crate::http::ADDRESS_CONNECTIONS));
+    }
+}

@@ -44,7 +44,7 @@ impl fmt::Debug for Once {
 
 /// What a call was answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct FirstAnswer {
     /// The HTTP status.
     pub status: u16,
     /// The JSON body.
@@ -86,7 +86,7 @@ impl Once {
     ///
     /// # Errors
     /// When the operating system gives no randomness.
-    pub fn seal(&self, answer: &Answer) -> Result<Vec<u8>, NoRandomness> {
+    pub fn seal(&self, answer: &FirstAnswer) -> Result<Vec<u8>, NoRandomness> {
         let nonce = random::bytes::<NONCE_BYTES>()?;
         let plain = [&answer.status.to_be_bytes()[..], answer.body.as_bytes()].concat();
         let payload = Payload { msg: &plain, aad: &self.id };
@@ -97,12 +97,15 @@ impl Once {
 
     /// Opens a stored answer; `None` where somebody changed it.
     #[must_use]
-    pub fn open(&self, stored: &[u8]) -> Option<Answer> {
+    pub fn open(&self, stored: &[u8]) -> Option<FirstAnswer> {
         let (nonce, sealed) = stored.split_first_chunk::<NONCE_BYTES>()?;
         let payload = Payload { msg: sealed, aad: &self.id };
         let plain = self.cipher().decrypt(&Nonce::from(*nonce), payload).ok()?;
         let (status, body) = plain.split_first_chunk::<2>()?;
-        Some(Answer { status: u16::from_be_bytes(*status), body: String::from_utf8(body.to_vec()).ok()? })
+        Some(FirstAnswer {
+            status: u16::from_be_bytes(*status),
+            body: String::from_utf8(body.to_vec()).ok()?,
+        })
     }
 
     fn cipher(&self) -> ChaCha20Poly1305 {
@@ -145,7 +148,7 @@ mod tests {
     #[test]
     fn only_the_same_credential_opens_an_answer() {
         let once = Once::new("Bearer pat_1", "k", "POST /a", b"{}");
-        let answer = Answer { status: 201, body: r#"{"token":"pat_secret"}"#.to_owned() };
+        let answer = FirstAnswer { status: 201, body: r#"{"token":"pat_secret"}"#.to_owned() };
         let stored = once.seal(&answer).unwrap();
         assert_eq!(once.open(&stored), Some(answer.clone()));
         assert!(!stored.windows(6).any(|window| window == b"secret"));

@@ -21,7 +21,7 @@ pub(super) struct Copy {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Told {
+pub(super) struct Restored {
     #[command(flatten)]
     format: Format,
 }
@@ -82,7 +82,7 @@ pub(super) async fn restore(copy: Copy, config: Config) -> anyhow::Result<()> {
 }
 
 /// Tells a meter that its database was restored by the database's own means.
-pub(super) async fn restored(told: Told, place: &Place) -> anyhow::Result<()> {
+pub(super) async fn restored(told: Restored, place: &Place) -> anyhow::Result<()> {
     let context = place.only_books("`meter restored`")?;
     context.store.outrun_policies(context.clock.now()).await?;
     print::result(told.format, &Outrun { policies: "outrun" }, |_| {

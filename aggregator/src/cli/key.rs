@@ -5,7 +5,7 @@ use serde_json::Value;
 use shared::ids::{KeyId, ProjectId};
 
 use super::call::Call;
-use super::options::Project;
+use super::options::{OfProject, Project};
 use super::place::Place;
 use super::print::{self, Column, Format};
 use super::project::{self, lines};
@@ -24,7 +24,7 @@ pub(super) enum Command {
     /// Make a key and print it; it is shown this once and kept nowhere
     Create(Create),
     /// List a project's keys, revoked ones too
-    List(List),
+    List(OfProject),
     /// Make a key in the place of another, which goes on being accepted for a while
     Rotate(Rotate),
     /// Revoke a key; the edge refuses it within seconds
@@ -38,14 +38,6 @@ pub(super) struct Create {
     /// Make a test key: decided and counted apart, never billed
     #[arg(long)]
     test: bool,
-    #[command(flatten)]
-    format: Format,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct List {
-    #[command(flatten)]
-    project: Project,
     #[command(flatten)]
     format: Format,
 }
@@ -78,7 +70,7 @@ pub(super) struct Rotate {
 pub(super) async fn run(command: Command, place: Place) -> anyhow::Result<()> {
     match command {
         Command::Create(create) => self::create(create, &place).await,
-        Command::List(List { project, format }) => {
+        Command::List(OfProject { project, format }) => {
             let id = place.project(&project).await?;
             let none = "The project has no keys yet. Next: `meter key create`.";
             let keys = place.ask(&Call::get(&[&project::path(&id)[..], &["keys"]].concat())).await?;

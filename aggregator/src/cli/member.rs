@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::call::Call;
 use super::key::shown_once;
-use super::options::{self, Project};
+use super::options::{self, OfProject, Project};
 use super::place::Place;
 use super::print::{self, Column, Format};
 use super::project::{self, lines};
@@ -25,7 +25,7 @@ pub(super) enum Command {
     /// Add a member and print a token for that person; it is shown this once
     Add(Add),
     /// List the members of a project
-    List(List),
+    List(OfProject),
     /// Give a member another role, which that person's tokens have at once
     Set(Set),
     /// Remove a member and revoke that person's tokens
@@ -44,14 +44,6 @@ pub(super) struct Add {
     /// What the member may do
     #[arg(long, value_parser = options::role())]
     role: Role,
-    #[command(flatten)]
-    format: Format,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct List {
-    #[command(flatten)]
-    project: Project,
     #[command(flatten)]
     format: Format,
 }
@@ -85,7 +77,7 @@ pub(super) async fn run(command: Command, place: Place) -> anyhow::Result<()> {
             print::remark(format, "Keep this token now: it is shown this once.");
             shown_once(format, added, &id, "token")
         }
-        Command::List(List { project, format }) => {
+        Command::List(OfProject { project, format }) => {
             let id = place.project(&project).await?;
             let members = place.ask(&Call::get(&[&project::path(&id)[..], &["members"]].concat())).await?;
             let none =

@@ -7,6 +7,7 @@ use shared::plan::{Pack, Plan};
 use shared::time::Period;
 use shared::units::Units;
 
+use super::print;
 use crate::access::Role;
 use crate::webhooks::endpoint::Format;
 
@@ -63,4 +64,13 @@ pub(super) fn some_units(text: &str) -> Result<Units, String> {
         .ok()
         .filter(|units| *units > Units::ZERO)
         .ok_or_else(|| format!("accepted are 1 to {}", Units::MAX))
+}
+
+/// What lists something of a project takes.
+#[derive(Debug, Args)]
+pub(super) struct OfProject {
+    #[command(flatten)]
+    pub(super) project: Project,
+    #[command(flatten)]
+    pub(super) format: print::Format,
 }

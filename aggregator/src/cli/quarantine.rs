@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::call::Call;
-use super::options::Project;
+use super::options::{OfProject, Project};
 use super::place::Place;
 use super::print::{self, Column, Format};
 use super::project::{self, lines};
@@ -25,19 +25,11 @@ const UNKNOWN: &str = "`meter quarantine list` shows those there are";
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
     /// List a project's cells that were not believed
-    List(List),
+    List(OfProject),
     /// Merge a cell after all: it is counted and billed
     Accept(One),
     /// Throw a cell away
     Drop(One),
-}
-
-#[derive(Debug, Args)]
-pub(super) struct List {
-    #[command(flatten)]
-    project: Project,
-    #[command(flatten)]
-    format: Format,
 }
 
 #[derive(Debug, Args)]
@@ -52,7 +44,7 @@ pub(super) struct One {
 
 pub(super) async fn run(command: Command, place: Place) -> anyhow::Result<()> {
     let (call, format) = match command {
-        Command::List(List { project, format }) => {
+        Command::List(OfProject { project, format }) => {
             let id = place.project(&project).await?;
             let cells = place.ask(&Call::get(&[&project::path(&id)[..], &["quarantine"]].concat())).await?;
             let none = "Nothing of the project is in quarantine.";

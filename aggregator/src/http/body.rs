@@ -126,6 +126,11 @@ impl Fields {
     }
 
     /// A field that must be there.
+    pub(crate) fn read<T: DeserializeOwned>(&mut self, field: &Field) -> Result<T, Failure> {
+        self.required(field.name, field.accepts)
+    }
+
+    /// As [`Fields::read`], of a field that is described where it is read.
     pub(crate) fn required<T: DeserializeOwned>(&mut self, name: &str, accepts: &str) -> Result<T, Failure> {
         self.optional(name, accepts)?.ok_or_else(|| Failure::missing(name, accepts))
     }

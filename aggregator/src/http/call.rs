@@ -36,7 +36,7 @@ use super::site::Site;
 use crate::access::session::SecretText;
 use crate::access::trail::Actor;
 use crate::app::App;
-use crate::idempotency::{Answer, KEY_CHARS_MAX, Once, is_key};
+use crate::idempotency::{FirstAnswer, KEY_CHARS_MAX, Once, is_key};
 use crate::store::{Begun, Work};
 
 /// Names a call.
@@ -128,7 +128,7 @@ impl Change {
         body: &T,
     ) -> Result<Response, Failure> {
         let body = serde_json::to_string(body).map_err(|error| Failure::internal(&error))?;
-        let answer = Answer { status: status.as_u16(), body };
+        let answer = FirstAnswer { status: status.as_u16(), body };
         if let Some(once) = &self.once {
             let sealed = once.seal(&answer)?;
             self.work.remember(once, &sealed).await?;
@@ -168,7 +168,7 @@ async fn first(work: Work, once: &Once, app: &App) -> Result<Work, Failure> {
 }
 
 /// An answer as HTTP.
-pub(super) fn respond(answer: Answer) -> Response {
+pub(super) fn respond(answer: FirstAnswer) -> Response {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let json = HeaderValue::from_static("application/json");
     (status, [(header::CONTENT_TYPE, json)], answer.body).into_response()

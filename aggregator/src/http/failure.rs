@@ -6,7 +6,7 @@ use shared::problem::{self, ErrorCode, Problem};
 
 use super::call;
 use super::retry::TakenBack;
-use crate::idempotency::Answer;
+use crate::idempotency::FirstAnswer;
 use crate::random::NoRandomness;
 use crate::store::IntakeError;
 use crate::store::StoreError;
@@ -23,7 +23,7 @@ enum End {
     Problem(Problem),
     /// A problem that is over after so many seconds.
     Wait(Problem, u64),
-    Again(Answer),
+    Again(FirstAnswer),
 }
 
 impl Failure {
@@ -45,7 +45,7 @@ impl Failure {
     }
 
     /// No failure at all: the call was made before, and this is what it was answered.
-    pub(super) fn again(answer: Answer) -> Self {
+    pub(super) fn again(answer: FirstAnswer) -> Self {
         Self(Box::new(End::Again(answer)), None)
     }
 

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
+use shared::cell::Cell;
 use shared::ids::{Incarnation, Mode, ProjectId, SourceId};
 use shared::problem::ErrorCode;
 use shared::sign::{Purpose, SIGNATURE_HEADER, SignatureError, Signed};
@@ -23,18 +24,18 @@ use crate::store::Asking;
 /// The largest flush: 1,000 cells with the longest agent names fit three times.
 const FLUSH_BYTES_MAX: usize = 1024 * 1024;
 
+const PROJECT: Field = Field::required::<ProjectId>("project", "a project id");
+const MODE: Field = Field::required::<Mode>("mode", "live or test");
+const SOURCE: Field = Field::required::<SourceId>("source", "a source id");
+const INCARNATION: Field = Field::required::<Incarnation>("incarnation", "8 to 32 of a-z and 0-9");
+const SEQ: Field = Field::required::<Units>("seq", "a number below 2^53");
+const CELLS: Field = Field::required::<Vec<serde_json::Map<String, serde_json::Value>>>(
+    "cells",
+    "at most 1,000 cells, as docs/protocol.md describes them",
+);
+
 /// A flush's fields; others are tolerated, so that releases can differ.
-const FLUSH: &[Field] = &[
-    Field::required::<ProjectId>("project", "a project id"),
-    Field::required::<Mode>("mode", "live or test"),
-    Field::required::<SourceId>("source", "a source id"),
-    Field::required::<Incarnation>("incarnation", "8 to 32 of a-z and 0-9"),
-    Field::required::<Units>("seq", "a number below 2^53"),
-    Field::required::<Vec<serde_json::Map<String, serde_json::Value>>>(
-        "cells",
-        "at most 1,000 cells, as docs/protocol.md describes them",
-    ),
-];
+const FLUSH: &[Field] = &[PROJECT, MODE, SOURCE, INCARNATION, SEQ, CELLS];
 
 /// The endpoints of this module.
 pub(super) fn routes() -> Vec<Route> {
@@ -142,7 +143,7 @@ fn parse(body: &[u8]) -> Result<Flush, Failure> {
         return Err(Failure::field("denied", &flush.denied.len().to_string(), &accepts));
     }
     if flush.seq > Units::MAX.get() {
-        return Err(Failure::field("seq", &flush.seq.to_string(), "a number below 2^53"));
+        return Err(Failure::field(SEQ.name, &flush.seq.to_string(), SEQ.accepts));
     }
     Ok(flush)
 }
@@ -154,12 +155,12 @@ fn explain(body: &[u8]) -> Failure {
         Err(failure) => return failure,
     };
     let result = fields
-        .required::<shared::ids::ProjectId>("project", "a project id")
-        .and_then(|_| fields.required::<shared::ids::Mode>("mode", "live or test"))
-        .and_then(|_| fields.required::<shared::ids::SourceId>("source", "a source id"))
-        .and_then(|_| fields.required::<shared::ids::Incarnation>("incarnation", "8 to 32 of a-z and 0-9"))
-        .and_then(|_| fields.required::<u64>("seq", "a number below 2^53"))
-        .and_then(|_| fields.required::<Vec<shared::cell::Cell>>("cells", "a list of cells"));
+        .read::<ProjectId>(&PROJECT)
+        .and_then(|_| fields.read::<Mode>(&MODE))
+        .and_then(|_| fields.read::<SourceId>(&SOURCE))
+        .and_then(|_| fields.read::<Incarnation>(&INCARNATION))
+        .and_then(|_| fields.read::<u64>(&SEQ))
+        .and_then(|_| fields.read::<Vec<Cell>>(&CELLS));
     match result {
         Ok(_) => Failure::new(ErrorCode::FieldRejected, "The body is not a flush as this release reads it."),
         Err(failure) => failure,

@@ -1,6 +1,7 @@
 //! What runs beside requests. Jobs meet handlers only through the store.
 
 pub mod audit;
+mod backoff;
 pub mod clock_offset;
 pub mod forget;
 pub mod key_expiry;

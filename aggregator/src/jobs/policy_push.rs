@@ -3,6 +3,7 @@
 //! A policy that arrives twice or late changes nothing there, because versions only rise. What is
 //! still to be pushed is in the store, so nothing is forgotten when this process dies.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -10,6 +11,7 @@ use serde::Deserialize;
 use shared::wire::POLICY_PATH;
 use tokio::task::JoinSet;
 
+use super::backoff::backoff_ms;
 use crate::app::App;
 use crate::edge::client::EdgeClient;
 use crate::metrics::Pushed;
@@ -18,15 +20,12 @@ use crate::store::DuePush;
 /// How soon changes of other processes, such as `meter` commands, are seen.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The first wait after a failure; it doubles from there.
-const BACKOFF_MS_MIN: u64 = 250;
-
-/// The longest wait after a failure.
-const BACKOFF_MS_MAX: u64 = 30_000;
+/// The first wait after a failure and the longest.
+const BACKOFF_MS: RangeInclusive<u64> = 250..=LEASE_MS;
 
 /// How long a push belongs to the server that took it: longer than any push takes, and as long as a failed
 /// one may wait, so that a longer wait tells of a clock that was set back.
-const LEASE_MS: u64 = BACKOFF_MS_MAX;
+const LEASE_MS: u64 = 30_000;
 
 /// How many pushes run at once, so that slow homes do not hold up other projects'.
 const PUSHES_MAX: usize = 16;
@@ -75,7 +74,7 @@ async fn push_one(app: App, edge: EdgeClient, push: DuePush) {
         }
         Err(error) => {
             app.metrics.pushed(Pushed::Failed);
-            let wait_ms = backoff_ms(push.attempts);
+            let wait_ms = backoff_ms(&BACKOFF_MS, push.attempts);
             tracing::warn!(
                 project.id = %push.project, policy.version = push.version, attempt = push.attempts, wait_ms, error,
                 "the policy did not reach the edge and will be sent again"
@@ -106,24 +105,4 @@ async fn deliver(app: &App, edge: &EdgeClient, push: &DuePush) -> Result<u64, St
         return Err(format!("the edge has version {installed}"));
     }
     Ok(installed.min(book.project.policy_version))
-}
-
-/// How long to wait after that many failures before this one.
-fn backoff_ms(attempts: u32) -> u64 {
-    2_u64
-        .checked_pow(attempts)
-        .and_then(|factor| BACKOFF_MS_MIN.checked_mul(factor))
-        .map_or(BACKOFF_MS_MAX, |ms| ms.min(BACKOFF_MS_MAX))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_wait_doubles_from_a_quarter_second_to_half_a_minute() {
-        let waits: Vec<u64> = (0..9).map(backoff_ms).collect();
-        assert_eq!(waits, [250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);
-        assert_eq!(backoff_ms(u32::MAX), BACKOFF_MS_MAX);
-    }
 }

@@ -4,11 +4,13 @@
 //! done any number of times.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use shared::time::Timestamp;
 use tokio::task::JoinSet;
 
+use super::backoff::backoff_ms;
 use crate::app::App;
 use crate::payments::intent::{Intent, fields};
 use crate::payments::order::Order;
@@ -29,11 +31,11 @@ const EVENTS_MAX: usize = 8;
 /// How many orders, bills or customers are looked after in one go.
 const CHORES_MAX: u32 = 20;
 
-/// The first wait after a failure; it doubles from there.
-const BACKOFF_MS_MIN: u64 = 500;
+/// The first wait after a failure and the longest: when Stripe is back after hours, all is done within minutes.
+const BACKOFF_MS: RangeInclusive<u64> = 500..=120_000;
 
-/// The longest wait after a failure: when Stripe is back after hours, all is done within minutes.
-const BACKOFF_MS_MAX: u64 = 120_000;
+/// How soon a bill is moved on whose call failed.
+const BILL_AGAIN_MS: u64 = 2_000;
 
 /// How often an unfinished order is looked at that no event told of.
 const ORDER_LOOK_MS: u64 = 60 * 60 * 1_000;
@@ -93,7 +95,7 @@ async fn process(app: App, event: Event) -> String {
         Ok(None) => Ok(()),
         Ok(Some(outcome)) => app.store.event_done(&id, &outcome).await,
         Err(error) if error.is_passing() => {
-            let wait_ms = backoff_ms(event.attempts);
+            let wait_ms = backoff_ms(&BACKOFF_MS, event.attempts);
             tracing::warn!(stripe.event = %id, kind = %event.envelope.kind, error = %error, wait_ms, "an event waits");
             app.store.event_failed(&id, &error.to_string(), app.clock.now().plus_ms(wait_ms)).await
         }
@@ -186,19 +188,11 @@ async fn advance(app: &App, account: &Account, intent: Intent) -> Result<(), Sto
     };
     if error.is_passing() {
         tracing::warn!(project.id = %intent.project, period = %intent.period, error = %error, "a bill waits");
-        let due = app.clock.now().plus_ms(BACKOFF_MS_MIN.saturating_mul(4));
+        let due = app.clock.now().plus_ms(BILL_AGAIN_MS);
         return app.store.intent_failed(&intent, &error.to_string(), due).await;
     }
     match collect::hold(account, &intent, error.to_string()).await {
         Err(SyncError::Store(error)) => Err(error),
         Ok(()) | Err(SyncError::Call(_) | SyncError::Parked(_) | SyncError::Overtaken) => Ok(()),
     }
-}
-
-/// How long to wait after that many failures before this one.
-fn backoff_ms(attempts: u32) -> u64 {
-    2_u64
-        .checked_pow(attempts)
-        .and_then(|factor| BACKOFF_MS_MIN.checked_mul(factor))
-        .map_or(BACKOFF_MS_MAX, |ms| ms.min(BACKOFF_MS_MAX))
 }

@@ -19,12 +19,12 @@ enum Values<'a> {
 
 /// Rows, by column.
 #[derive(Debug, Default)]
-pub(super) struct Given<'a> {
+pub(super) struct BoundRows<'a> {
     rows: usize,
     columns: Vec<(&'static str, Values<'a>)>,
 }
 
-impl<'a> Given<'a> {
+impl<'a> BoundRows<'a> {
     /// A column of numbers; every column has as many values.
     pub(super) fn ints(mut self, name: &'static str, values: impl Iterator<Item = i64>) -> Self {
         let values: Vec<i64> = values.collect();
@@ -154,8 +154,8 @@ fn quoted(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn of(rows: u32) -> Given<'static> {
-        Given::default().ints("n", (0..rows).map(i64::from)).texts("t", (0..rows).map(|n| n.to_string()))
+    fn of(rows: u32) -> BoundRows<'static> {
+        BoundRows::default().ints("n", (0..rows).map(i64::from)).texts("t", (0..rows).map(|n| n.to_string()))
     }
 
     #[test]

@@ -11,7 +11,7 @@ use shared::time::Day;
 use shared::wire::Flush;
 use sqlx::{AssertSqlSafe, Row};
 
-use super::bind_rows::Given;
+use super::bind_rows::BoundRows;
 use super::dialect::Dialect;
 use super::export::Exported;
 use super::merge;
@@ -75,7 +75,7 @@ async fn write(
     rows: &[(&CellKey, DenialReason, u64)],
 ) -> Result<(), StoreError> {
     let dialect = Dialect::of(tx);
-    let given = Given::default()
+    let given = BoundRows::default()
         .ints("day", rows.iter().map(|(key, _, _)| i64::from(key.day.number())))
         .texts("kind", rows.iter().map(|(key, _, _)| key.kind.as_str()))
         .texts("agent", rows.iter().map(|(key, _, _)| key.agent.as_str()))
@@ -108,7 +108,7 @@ async fn add_days(tx: &mut Connection, flush: &Flush, days: &Days) -> Result<(),
         .iter()
         .flat_map(|(of, denials)| denials.each().map(move |(reason, count)| (of, reason, count)))
         .collect();
-    let given = Given::default()
+    let given = BoundRows::default()
         .ints("day", rows.iter().map(|((day, _), _, _)| i64::from(day.number())))
         .texts("kind", rows.iter().map(|((_, kind), _, _)| kind.as_str()))
         .texts("reason", rows.iter().map(|(_, reason, _)| reason.as_str()))

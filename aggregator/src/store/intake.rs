@@ -30,14 +30,14 @@ pub enum IntakeError {
     Store(Arc<StoreError>),
 }
 
-struct Waiting {
+struct Queued {
     flush: Flush,
     answer: oneshot::Sender<Result<Option<Merged>, IntakeError>>,
 }
 
 /// Where flushes queue for the books.
 #[derive(Debug, Clone)]
-pub struct Intake(Arc<[mpsc::Sender<Waiting>]>);
+pub struct Intake(Arc<[mpsc::Sender<Queued>]>);
 
 impl Intake {
     /// Starts the tasks that merge; they end when every `Intake` is gone.
@@ -58,11 +58,11 @@ impl Intake {
     pub async fn merge(&self, flush: Flush) -> Result<Option<Merged>, IntakeError> {
         let (answer, answered) = oneshot::channel();
         let lane = self.lane(&flush.project).ok_or(IntakeError::Full)?;
-        lane.try_send(Waiting { flush, answer }).map_err(|_| IntakeError::Full)?;
+        lane.try_send(Queued { flush, answer }).map_err(|_| IntakeError::Full)?;
         answered.await.unwrap_or(Err(IntakeError::Full))
     }
 
-    fn lane(&self, project: &ProjectId) -> Option<&mpsc::Sender<Waiting>> {
+    fn lane(&self, project: &ProjectId) -> Option<&mpsc::Sender<Queued>> {
         let mut hasher = DefaultHasher::new();
         project.hash(&mut hasher);
         let lanes = u64::try_from(self.0.len()).ok()?;
@@ -71,14 +71,14 @@ impl Intake {
     }
 }
 
-async fn run(mut receiver: mpsc::Receiver<Waiting>, store: Store, clock: Clock) {
+async fn run(mut receiver: mpsc::Receiver<Queued>, store: Store, clock: Clock) {
     let mut group = Vec::with_capacity(GROUP_MAX);
     while receiver.recv_many(&mut group, GROUP_MAX).await > 0 {
         merge_group(std::mem::take(&mut group), &store, &clock).await;
     }
 }
 
-async fn merge_group(group: Vec<Waiting>, store: &Store, clock: &Clock) {
+async fn merge_group(group: Vec<Queued>, store: &Store, clock: &Clock) {
     let flushes: Vec<&Flush> = group.iter().map(|waiting| &waiting.flush).collect();
     match store.merge(&flushes, clock.now()).await {
         Ok(merged) => {
@@ -101,7 +101,7 @@ async fn merge_group(group: Vec<Waiting>, store: &Store, clock: &Clock) {
     }
 }
 
-async fn merge_alone(waiting: Waiting, store: &Store, clock: &Clock) {
+async fn merge_alone(waiting: Queued, store: &Store, clock: &Clock) {
     let merged = match store.merge(&[&waiting.flush], clock.now()).await {
         Ok(merged) => Ok(merged.into_iter().next().flatten()),
         Err(error) => Err(IntakeError::Store(Arc::new(error))),
@@ -109,7 +109,7 @@ async fn merge_alone(waiting: Waiting, store: &Store, clock: &Clock) {
     answer(waiting, merged);
 }
 
-fn answer(waiting: Waiting, merged: Result<Option<Merged>, IntakeError>) {
+fn answer(waiting: Queued, merged: Result<Option<Merged>, IntakeError>) {
     // The sender may be gone; its cells are merged all the same and its retry changes nothing.
     drop(waiting.answer.send(merged));
 }

@@ -9,7 +9,7 @@ use shared::units::Units;
 use shared::wire::Flush;
 use sqlx::{AssertSqlSafe, Row};
 
-use super::bind_rows::Given;
+use super::bind_rows::BoundRows;
 use super::dialect::Dialect;
 use super::ledger::Looks;
 use super::memory::{Cells, Life, Session, Stamp};
@@ -226,7 +226,7 @@ pub(super) async fn rows_of(
 ) -> Result<Vec<DbRow>, StoreError> {
     let dialect = Dialect::of(tx);
     let mut rows = Vec::new();
-    let given = Given::default()
+    let given = BoundRows::default()
         .ints("place", (0_u32..).zip(keys).map(|(place, _)| i64::from(place)))
         .ints("day", keys.iter().map(|key| i64::from(key.day.number())))
         .texts("kind", keys.iter().map(|key| key.kind.as_str()))
@@ -288,7 +288,7 @@ async fn write(tx: &mut Connection, flush: &Flush, growth: &Growth) -> Result<()
 async fn write_cells(tx: &mut Connection, flush: &Flush, cells: &[Cell]) -> Result<(), StoreError> {
     let dialect = Dialect::of(tx);
     let of = |count: fn(&Counts) -> Units| cells.iter().map(move |cell| int(count(&cell.counts).get()));
-    let given = Given::default()
+    let given = BoundRows::default()
         .ints("day", cells.iter().map(|cell| i64::from(cell.key.day.number())))
         .texts("kind", cells.iter().map(|cell| cell.key.kind.as_str()))
         .texts("agent", cells.iter().map(|cell| cell.key.agent.as_str()))

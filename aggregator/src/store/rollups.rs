@@ -11,7 +11,7 @@ use shared::units::Units;
 use shared::wire::Flush;
 use sqlx::{AssertSqlSafe, Row};
 
-use super::bind_rows::Given;
+use super::bind_rows::BoundRows;
 use super::denials;
 use super::dialect::Dialect;
 use super::rows::{day, id, int, name, units};
@@ -26,7 +26,7 @@ pub(super) async fn add_days(
     added: &BTreeMap<(Day, Kind), Counts>,
 ) -> Result<(), StoreError> {
     let of = |count: fn(&Counts) -> Units| added.values().map(move |counts| int(count(counts).get()));
-    let given = Given::default()
+    let given = BoundRows::default()
         .ints("day", added.keys().map(|(day, _)| i64::from(day.number())))
         .texts("kind", added.keys().map(|(_, kind)| kind.as_str()))
         .ints("units", of(|counts| counts.units))
@@ -53,7 +53,7 @@ pub(super) async fn add_agents(
     flush: &Flush,
     added: &BTreeMap<(Period, AgentId), Units>,
 ) -> Result<(), StoreError> {
-    let given = Given::default()
+    let given = BoundRows::default()
         .texts("period", added.keys().map(|(period, _)| period.to_string()))
         .texts("agent", added.keys().map(|(_, agent)| agent.as_str()))
         .ints("units", added.values().map(|units| int(units.get())));
@@ -70,7 +70,7 @@ pub(super) async fn add_agents(
 async fn add(
     tx: &mut Connection,
     flush: &Flush,
-    given: &Given<'_>,
+    given: &BoundRows<'_>,
     sql: impl Fn(&str, &str, &str) -> String,
 ) -> Result<(), StoreError> {
     let dialect = Dialect::of(tx);

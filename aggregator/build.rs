@@ -1,7 +1,6 @@
 //! Puts the dashboard into the binary, where `cargo xtask dashboard` has built it.
 //!
 //! It must never build it: without Node there is a binary all the same, which says at `/` how to get the page.
-#![expect(clippy::print_stdout, reason = "this is how a build script speaks to cargo")]
 
 use std::fmt::Write as _;
 use std::fs;

@@ -7,6 +7,9 @@ import * as meter from './meter.js';
 
 export { meter };
 
+// The first functions of a panic's stack are the standard library's; ten would hide who called.
+Error.stackTraceLimit = 50;
+
 // Whoever waits longer for an object is told to try again: it may be gone.
 const HOME_WAIT_MS = 1000;
 // Where processes that share one process's homes call them.

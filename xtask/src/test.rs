@@ -37,6 +37,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let openapi_python = python::openapi()?;
     let browser = tools::ensure("browser")?;
     let chromium = chromium::ensure()?;
+    let valkey = python::valkey()?;
     postgres::ensure_installed()?;
     // Before the programs: it becomes a part of one of them.
     dashboard::build()?;
@@ -54,6 +55,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     product.env("METER_TEST_OPENAPI_PYTHON", &openapi_python);
     product.env("METER_TEST_BROWSER", &browser);
     product.env("METER_TEST_CHROMIUM", &chromium);
+    product.env("METER_TEST_VALKEY", &valkey);
     product.env("METER_TEST_BIN_DIR", programs.folder_of("meter")?);
     run_visible("cargo test", &mut product)?;
     let server = Server::start(&programs)?;

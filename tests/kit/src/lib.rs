@@ -2,4 +2,5 @@
 
 pub mod machine;
 pub mod ports;
+pub mod redis;
 pub mod section;

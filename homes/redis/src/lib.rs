@@ -1,0 +1,14 @@
+//! A home's rows in Redis: the one script that reads, compares and writes them, its commands as bytes, and what its
+//! replies say. The worker and the aggregator share it.
+//!
+//! Nothing here connects, waits or decides. Bytes are packed and parsed by the `redis` crate.
+
+mod address;
+mod command;
+mod replies;
+mod told;
+
+pub use address::{Address, AddressError};
+pub use command::{NONCE_CHARS_MAX, due_key, load_script, mark, read, text_of_script, wait, write};
+pub use replies::Replies;
+pub use told::{Snapshot, Told, Wrong, disk};

@@ -1,0 +1,144 @@
+//! What the script and the server have answered.
+
+use redis::{ServerErrorKind, Value};
+use shared::home::storage::Stored;
+
+/// The row that counts writes.
+const VERSION: &str = "version";
+/// The row that says in which life of the server the home was written last.
+const LIFE: &str = "life";
+/// The row that counts how often the aggregator has looked after the home.
+const LOOKS: &str = "looks";
+/// The row that says when the aggregator had no such project.
+const UNKNOWN: &str = "unknown";
+
+/// What is stored, of one instant.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The life of the server that was asked.
+    pub life: String,
+    /// In which life the rows were written; none where there are no rows.
+    pub written_in: Option<String>,
+    /// How often the aggregator has looked after the home.
+    pub looks: u64,
+    /// When the aggregator had no such project, in milliseconds since the epoch.
+    pub unknown_ms: Option<u64>,
+    /// The home's own rows.
+    pub stored: Stored,
+}
+
+impl Snapshot {
+    /// Whether the rows are of another life of the server: it was restarted, restored or has failed over, and what was
+    /// acknowledged since may be missing.
+    #[must_use]
+    pub fn is_of_another_life(&self) -> bool {
+        self.written_in.as_ref().is_some_and(|life| *life != self.life)
+    }
+
+    /// The row that counts how often the aggregator has looked after the home.
+    #[must_use]
+    pub fn looks_row() -> &'static str {
+        LOOKS
+    }
+
+    /// The row that says when the aggregator had no such project.
+    #[must_use]
+    pub fn unknown_row() -> &'static str {
+        UNKNOWN
+    }
+}
+
+/// What the script has answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Told {
+    /// It was written, and this is its version.
+    Written(u64),
+    /// Nothing was written; this is what is stored.
+    Rows(Snapshot),
+    /// The server does not know the script.
+    NoScript,
+}
+
+/// An answer that is none of the script's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Wrong {
+    /// The server has refused a command.
+    #[error("the server has said: {0}")]
+    Refused(String),
+    /// The reply has another form.
+    #[error("the server has answered what nobody asked for")]
+    Form,
+    /// It is written, but not where it survives.
+    #[error(
+        "what was written is not on the disk of the server and {wanted} replicas, but {local} and {replicas}"
+    )]
+    NotOnDisk {
+        /// The server itself: 1 or 0.
+        local: i64,
+        /// How many replicas have it.
+        replicas: i64,
+        /// How many must.
+        wanted: u32,
+    },
+}
+
+impl Told {
+    /// Reads the script's answer.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn read(reply: Value) -> Result<Self, Wrong> {
+        if let Value::ServerError(error) = &reply {
+            let is_unknown = error.kind() == Some(ServerErrorKind::NoScript);
+            return if is_unknown { Ok(Self::NoScript) } else { Err(Wrong::Refused(error.to_string())) };
+        }
+        let Value::Array(parts) = reply else { return Err(Wrong::Form) };
+        let mut parts = parts.into_iter();
+        match (parts.next(), parts.next(), parts.next()) {
+            (Some(Value::Int(1)), Some(version), None) => Ok(Self::Written(number(&text(version)?)?)),
+            (Some(Value::Int(0)), Some(life), Some(Value::Array(rows))) => {
+                snapshot(text(life)?, rows).map(Self::Rows)
+            }
+            _ => Err(Wrong::Form),
+        }
+    }
+}
+
+/// Whether [`super::wait`] has waited long enough.
+///
+/// # Errors
+/// When it is not on that many disks, or the server knows no such command.
+pub fn disk(reply: &Value, wanted: u32) -> Result<(), Wrong> {
+    if let Value::ServerError(error) = reply {
+        return Err(Wrong::Refused(error.to_string()));
+    }
+    let Value::Array(counts) = reply else { return Err(Wrong::Form) };
+    let [Value::Int(local), Value::Int(replicas)] = counts.as_slice() else { return Err(Wrong::Form) };
+    let is_enough = *local >= 1 && *replicas >= i64::from(wanted);
+    if is_enough { Ok(()) } else { Err(Wrong::NotOnDisk { local: *local, replicas: *replicas, wanted }) }
+}
+
+fn snapshot(life: String, rows: Vec<Value>) -> Result<Snapshot, Wrong> {
+    let mut snapshot = Snapshot { life, ..Snapshot::default() };
+    let mut rows = rows.into_iter();
+    while let (Some(name), Some(value)) = (rows.next(), rows.next()) {
+        let (name, value) = (text(name)?, text(value)?);
+        match name.as_str() {
+            VERSION => snapshot.stored.version = number(&value)?,
+            LIFE => snapshot.written_in = Some(value),
+            LOOKS => snapshot.looks = number(&value)?,
+            UNKNOWN => snapshot.unknown_ms = Some(number(&value)?),
+            _ => snapshot.stored.rows.push((name, value)),
+        }
+    }
+    Ok(snapshot)
+}
+
+fn text(value: Value) -> Result<String, Wrong> {
+    let Value::BulkString(bytes) = value else { return Err(Wrong::Form) };
+    String::from_utf8(bytes).map_err(|_| Wrong::Form)
+}
+
+fn number(text: &str) -> Result<u64, Wrong> {
+    text.parse().map_err(|_| Wrong::Form)
+}

@@ -1,0 +1,4 @@
+//! The suite on a real Redis.
+
+#[cfg(test)]
+mod rows;

@@ -97,8 +97,9 @@ function step(state: Live, change: Step): Live {
 function heard(state: Live, told: Told): Live {
   if (!state.overview || told.number <= state.overview.watermark) return state;
   const overview = moved(state.overview, told);
-  const at = serverNow();
-  const ticks = state.ticks.filter((tick) => tick.at > at - TICKS_MS);
+  // When it happened, not when it was heard: a stream that was cut tells later what came meanwhile.
+  const at = Date.parse(told.timestamp);
+  const ticks = state.ticks.filter((tick) => tick.at > serverNow() - TICKS_MS);
   const added = isLive(told) ? Number(told.data.added ?? 0) : 0;
   if (told.type === "usage.counted" && added > 0) ticks.push({ at, units: added, denied: 0 });
   if (told.type === "denials.counted" && added > 0) ticks.push({ at, units: 0, denied: added });

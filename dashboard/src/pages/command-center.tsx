@@ -48,7 +48,7 @@ function Body({ overview, live, now }: { overview: Overview; live: Live; now: nu
   return (
     <div class={live.deadSince ? "stack stale" : "stack"}>
       <div class="figures">
-        <Figure name="rate" label="Now" note="units per second, last 10 s">{live.connected ? rate.toFixed(1) : "–"}</Figure>
+        <Figure name="rate" label="Now" note="units a second, over 10 s">{live.connected ? rate.toFixed(1) : "–"}</Figure>
         <Figure name="today" label="Today" note={date(overview.today.date)}>{units(overview.today.units)}</Figure>
         <Figure name="month" label="This month" note={`resets ${date(overview.month.resets_at)}`}>{units(overview.month.used)}</Figure>
         <Figure name="denied" label="Denied today" note={<Go to="/why">why?</Go>}>{units(denied)}</Figure>

@@ -110,7 +110,7 @@ impl Failure {
     pub(crate) fn forbidden(role: &str) -> Self {
         Self::new(
             ErrorCode::Forbidden,
-            format!("The role here is {role}, which may not do that. Ask an owner or the operator."),
+            format!("Your role is {role}, which may not do that here. Ask an owner or the operator."),
         )
     }
 

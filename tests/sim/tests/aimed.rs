@@ -188,7 +188,7 @@ fn steps_of_the_homes_clock_forward_and_back_overshoot_nothing() {
 
 #[cfg(feature = "planted")]
 mod planted {
-    //! The two mistakes that random seeds hit least, met by their aims.
+    //! The mistakes that random seeds hit least, met by their aims.
 
     use shared::planted::Bug;
 
@@ -203,6 +203,25 @@ mod planted {
     #[test]
     fn next_minute_permits_that_are_usable_at_once_are_caught_by_the_aim_at_minutes() {
         assert!(caught(Bug::NextMinuteAtOnce, 4, 10));
+    }
+
+    /// How often clients of a tight project, whose requests differ much in cost, are told that others hold what is left.
+    fn contended(core: Option<Bug>) -> u64 {
+        let tight = |seed| Config {
+            included: 2_000,
+            rates: vec![8_000; 8],
+            cost_max: 400,
+            costly_permille: 50,
+            ..plain(seed)
+        };
+        let run = |seed| World::new(tight(seed), Planted { core, ..Planted::default() }, false).run();
+        (1..=20).map(|seed| run(seed).meters.contended).sum()
+    }
+
+    #[test]
+    fn units_that_are_not_called_back_leave_clients_contended_half_as_often_again() {
+        let (called_back, never) = (contended(None), contended(Some(Bug::NeverCalledBack)));
+        assert!(never * 2 > called_back * 3, "{called_back} with units called back, {never} without");
     }
 
     #[test]

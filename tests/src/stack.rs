@@ -487,6 +487,7 @@ impl Stack {
                 .env("STRIPE_SECRET_KEY", &self.secrets.stripe_key)
                 .env("STRIPE_WEBHOOK_SECRET", &self.secrets.stripe_webhook)
                 .env("STRIPE_API_BASE", format!("http://{}", self.stripe))
+                .env("STRIPE_RETURN_URLS", format!("http://{}/", self.aggregator))
                 .env("FAKE_STRIPE_LISTEN", self.stripe.to_string())
                 .env("FAKE_STRIPE_WEBHOOK", webhook)
                 .env("FAKE_STRIPE_STATE", self.scratch.path().join("stripe.json"));

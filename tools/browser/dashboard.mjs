@@ -171,7 +171,7 @@ const deeds = {
     await page.getByRole("button", { name: "Buy small" }).click();
     await page.waitForURL((url) => !url.href.startsWith(told.meter));
     await page.locator("form button").first().click();
-    await page.waitForLoadState();
+    await page.waitForURL((url) => url.href.startsWith(told.meter));
     await until("the lot is there", async () => {
       await page.goto(at("/billing/top-up"));
       await page.getByRole("region", { name: /^Lots/ }).or(page.getByText("No lot yet.")).first().waitFor();

@@ -24,18 +24,21 @@ pub(super) fn whole(csv: String) -> Response {
     ([(header::CONTENT_TYPE, CSV)], csv).into_response()
 }
 
-/// Answers with the head and one line for each row, as pieces come. Fails as any other call if the first one does.
+/// Answers with the head and one line for each row, as pieces come, and tells what they are as of. Fails as any other
+/// call if that does.
 pub(super) async fn pieces<T: Send + 'static>(
     head: &'static str,
     mut pieces: mpsc::Receiver<Piece<T>>,
     line: fn(&T) -> String,
-) -> Result<Response, Failure> {
-    let first = match pieces.recv().await {
+) -> Result<(Response, u64), Failure> {
+    let watermark = match pieces.recv().await {
         Some(Piece::Failed(error)) => return Err(error.into()),
-        None => return Err(Failure::internal(&"an export ended before it began")),
-        Some(first @ (Piece::Rows(_) | Piece::End)) => first,
+        Some(Piece::AsOf(watermark)) => watermark,
+        Some(Piece::Rows(_) | Piece::End) | None => {
+            return Err(Failure::internal(&"an export did not begin with what it is as of"));
+        }
     };
-    let begun = (Some(head), Some(first), pieces);
+    let begun = (Some(head), None, pieces);
     let body = stream::try_unfold(begun, move |(head, next, mut pieces)| async move {
         let piece = match next {
             Some(piece) => Some(piece),
@@ -56,10 +59,11 @@ pub(super) async fn pieces<T: Send + 'static>(
                 tracing::warn!(error = %error, "a report was broken off: the store cannot be used at present");
                 Err(io::Error::other(error))
             }
+            Some(Piece::AsOf(_)) => Err(io::Error::other("the report began twice")),
             None => Err(io::Error::other("the report took too long to be read to its end")),
         }
     });
-    Ok(([(header::CONTENT_TYPE, CSV)], Body::from_stream(body)).into_response())
+    Ok((([(header::CONTENT_TYPE, CSV)], Body::from_stream(body)).into_response(), watermark))
 }
 
 #[cfg(test)]
@@ -73,7 +77,8 @@ mod tests {
             to.send(piece).await.unwrap();
         }
         drop(to);
-        let answer = pieces("n\r\n", received, |n| format!("{n}\r\n")).await?;
+        let (answer, watermark) = pieces("n\r\n", received, |n| format!("{n}\r\n")).await?;
+        assert_eq!(watermark, 7);
         let body = axum::body::to_bytes(answer.into_body(), usize::MAX).await;
         Ok(body.ok().map(|bytes| String::from_utf8(bytes.to_vec()).unwrap()))
     }
@@ -85,11 +90,12 @@ mod tests {
     #[tokio::test]
     async fn what_does_not_come_to_its_end_is_broken_off() {
         let rows = |numbers: &[u32]| Piece::Rows(numbers.to_vec());
-        let whole = sent(vec![rows(&[1, 2]), rows(&[3]), Piece::End]).await.unwrap();
+        let begun = || Piece::AsOf(7);
+        let whole = sent(vec![begun(), rows(&[1, 2]), rows(&[3]), Piece::End]).await.unwrap();
         assert_eq!(whole.as_deref(), Some("n\r\n1\r\n2\r\n3\r\n"));
-        assert_eq!(sent(vec![Piece::End]).await.unwrap().as_deref(), Some("n\r\n"));
-        assert_eq!(sent(vec![rows(&[1]), failed()]).await.unwrap(), None, "the body is an error");
-        assert_eq!(sent(vec![rows(&[1])]).await.unwrap(), None, "nobody said that this was all");
+        assert_eq!(sent(vec![begun(), Piece::End]).await.unwrap().as_deref(), Some("n\r\n"));
+        assert_eq!(sent(vec![begun(), rows(&[1]), failed()]).await.unwrap(), None, "the body is an error");
+        assert_eq!(sent(vec![begun(), rows(&[1])]).await.unwrap(), None, "nobody said that this was all");
         assert!(sent(vec![failed()]).await.is_err(), "nothing was sent yet: a problem");
         assert!(sent(vec![]).await.is_err());
     }

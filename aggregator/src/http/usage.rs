@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Response};
 use shared::ids::Mode;
-use shared::time::Day;
+use shared::time::{Day, Timestamp};
 use shared::whole::whole;
 use tokio::sync::mpsc;
 
@@ -127,32 +127,39 @@ pub(super) async fn report(
     let catalogue = app.store.catalogue(project.catalogue).await?;
     let usage = Usage::report(of.project, (of.mode, of.span), (sums, &page), &catalogue);
     let usage = usage.map_err(|error| Failure::internal(&error))?;
-    let mut answer = match (by, csv) {
+    let answer = match (by, csv) {
         (By::One(by), false) => Json(Groups::new(&usage, by)).into_response(),
         (By::One(by), true) => download::whole(Groups::new(&usage, by).to_csv()),
         (By::Nothing | By::Lines, false) => Json(usage).into_response(),
         (By::Nothing | By::Lines, true) => download::whole(Groups::new(&usage, GroupBy::Day).to_csv()),
     };
+    as_of(answer, watermark, now)
+}
+
+/// The answer with what it is as of.
+fn as_of(mut answer: Response, watermark: u64, now: Timestamp) -> Result<Response, Failure> {
+    let at = HeaderValue::try_from(now.to_string()).map_err(|error| Failure::internal(&error))?;
     answer.headers_mut().insert(WATERMARK_HEADER, HeaderValue::from(watermark));
-    answer.headers_mut().insert(
-        AS_OF_HEADER,
-        HeaderValue::try_from(now.to_string()).map_err(|error| Failure::internal(&error))?,
-    );
+    answer.headers_mut().insert(AS_OF_HEADER, at);
     Ok(answer)
 }
 
 async fn lines_as_csv(app: &App, of: Exported) -> Result<Response, Failure> {
     let (to, pieces) = mpsc::channel(download::PIECES_MAX);
     let store = app.store.clone();
+    let now = app.clock.now();
     tokio::spawn(async move { store.export_lines(of, to).await });
-    download::pieces(UsageLine::CSV_HEAD, pieces, UsageLine::csv).await
+    let (answer, watermark) = download::pieces(UsageLine::CSV_HEAD, pieces, UsageLine::csv).await?;
+    as_of(answer, watermark, now)
 }
 
 async fn agents_as_csv(app: &App, of: Exported, order: Order) -> Result<Response, Failure> {
     let (to, pieces) = mpsc::channel(download::PIECES_MAX);
     let store = app.store.clone();
+    let now = app.clock.now();
     tokio::spawn(async move { store.export_agents(of, order, to).await });
-    download::pieces(UsageAgent::CSV_HEAD, pieces, UsageAgent::csv).await
+    let (answer, watermark) = download::pieces(UsageAgent::CSV_HEAD, pieces, UsageAgent::csv).await?;
+    as_of(answer, watermark, now)
 }
 
 /// What units are added up by.

@@ -7,7 +7,7 @@ use shared::ids::{Mode, ProjectId};
 use tokio::sync::mpsc;
 
 use super::rollups::{self, AgentsPage, Range};
-use super::{ACQUIRE_TIMEOUT, DbQuery, DbRow, Store, StoreError};
+use super::{ACQUIRE_TIMEOUT, DbQuery, DbRow, Store, StoreError, stream};
 use crate::metering::usage::page::{Order, UsageLine};
 use crate::metering::usage::{Span, UsageAgent};
 
@@ -26,6 +26,8 @@ type Read<T> = fn(&DbRow) -> Result<T, StoreError>;
 /// A piece of an export. Where the pieces end without [`Piece::End`] some are missing.
 #[derive(Debug)]
 pub enum Piece<T> {
+    /// The first piece: the number of the last event of the live stream that all rows include.
+    AsOf(u64),
     /// Some rows, in order.
     Rows(Vec<T>),
     /// That was all.
@@ -60,24 +62,34 @@ impl Store {
     /// Hands over every agent with its units, all of one state of the books. Whoever takes no piece for 10 s gets no more.
     pub async fn export_agents(&self, of: Exported, order: Order, to: mpsc::Sender<Piece<UsageAgent>>) {
         let query = rollups::agents_query(rollups::agents_sql(order), of.range(), &AgentsPage::whole());
-        self.export(query, rollups::agent, &to).await;
+        self.export(&of.project, query, rollups::agent, &to).await;
     }
 
     /// Hands over what was counted by day, agent and kind, in that order; see [`Store::export_agents`].
     pub async fn export_lines(&self, of: Exported, to: mpsc::Sender<Piece<UsageLine>>) {
-        self.export(rollups::lines_query(of.range(), (None, usize::MAX)), rollups::line, &to).await;
+        let query = rollups::lines_query(of.range(), (None, usize::MAX));
+        self.export(&of.project, query, rollups::line, &to).await;
     }
 
-    async fn export<T>(&self, query: DbQuery<'_>, read: Read<T>, to: &mpsc::Sender<Piece<T>>) {
+    async fn export<T>(
+        &self,
+        project: &ProjectId,
+        query: DbQuery<'_>,
+        read: Read<T>,
+        to: &mpsc::Sender<Piece<T>>,
+    ) {
         // Exports leave connections to those who read little.
         let place = tokio::time::timeout(ACQUIRE_TIMEOUT, self.exports.acquire()).await;
         let end = match place {
-            Ok(Ok(_place)) => match tokio::time::timeout(EXPORT_MAX, self.hand_over(query, read, to)).await {
-                Ok(Ok(true)) => Piece::End,
-                // Whoever stopped reading is told nothing more, and not that this was all.
-                Ok(Ok(false)) | Err(_) => return,
-                Ok(Err(error)) => Piece::Failed(error),
-            },
+            Ok(Ok(_place)) => {
+                let handed_over = self.hand_over(project, query, read, to);
+                match tokio::time::timeout(EXPORT_MAX, handed_over).await {
+                    Ok(Ok(true)) => Piece::End,
+                    // Whoever stopped reading is told nothing more, and not that this was all.
+                    Ok(Ok(false)) | Err(_) => return,
+                    Ok(Err(error)) => Piece::Failed(error),
+                }
+            }
             Ok(Err(_)) | Err(_) => Piece::Failed(StoreError::Database(sqlx::Error::PoolTimedOut)),
         };
         send(to, end).await;
@@ -86,11 +98,16 @@ impl Store {
     /// Hands rows over in pieces as they are read; false if nobody takes them any more.
     async fn hand_over<T>(
         &self,
+        project: &ProjectId,
         query: DbQuery<'_>,
         read: Read<T>,
         to: &mpsc::Sender<Piece<T>>,
     ) -> Result<bool, StoreError> {
         let mut tx = self.read().await?;
+        let watermark = stream::newest(&mut tx, project).await?;
+        if !send(to, Piece::AsOf(watermark)).await {
+            return Ok(false);
+        }
         let mut rows = query.fetch(&mut *tx);
         let mut piece = Vec::with_capacity(PIECE_ROWS);
         while let Some(row) = rows.try_next().await? {

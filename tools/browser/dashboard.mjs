@@ -354,7 +354,7 @@ const watchShifts = () => {
 const PAGES = () => [
   `/?project=${told.project}`, "/usage", `/usage?from=${told.from}&to=${told.to}&compare=1&agents=all`, "/why?reason=rate_limited", "/billing/plan", "/billing/top-up", "/keys",
   "/webhooks", "/members", "/audit", "/account", "/operator/projects", `/operator/projects/${told.project}`, "/operator/plans", "/operator/stripe",
-  "/operator/quarantine", "/operator/accounts", "/nothing/here",
+  "/operator/quarantine", "/operator/accounts", "/operator/nothing/here",
 ].map((path) => (path.includes("project=") ? path : `${path}${path.includes("?") ? "&" : "?"}project=${told.project}`));
 
 /** Judges each page by axe, by its width, and by what moved while it loaded; and keeps a picture. */

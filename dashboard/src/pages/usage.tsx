@@ -48,7 +48,7 @@ export function UsageReports() {
         {(data) => (
           <div class="stack">
             <Sums data={data} earlier={view.compare ? (earlier.answer?.data ?? null) : null} />
-            <Days data={data} earlier={view.compare ? (earlier.answer?.data ?? null) : null} />
+            <Days data={data} compare={view.compare} earlier={view.compare ? (earlier.answer?.data ?? null) : null} />
             <Agents data={data} lines={all.answer?.data ?? null} span={span} />
             <Card title="Day by agent" aside={<span>the agents with most units; darker is more</span>}>
               {all.answer ? (all.answer.data ? <Heat lines={all.answer.data} span={span} /> : <Notice>There are too many agents and days for a table to look at. Choose fewer days, or take the CSV.</Notice>) : <Skeleton lines={6} />}
@@ -128,7 +128,8 @@ function Sums({ data, earlier }: { data: Usage; earlier: Usage | null }) {
   );
 }
 
-function Days({ data, earlier }: { data: Usage; earlier: Usage | null }) {
+/** The legend names the period before as soon as it is asked for, so that nothing moves when it comes. */
+function Days({ data, compare, earlier }: { data: Usage; compare: boolean; earlier: Usage | null }) {
   const kinds = Object.keys(data.days[0]?.kinds ?? {});
   const { times, series } = useMemo(() => ({
     times: data.days.map((day) => Date.parse(`${day.date}T00:00:00Z`) / 1000),
@@ -142,7 +143,7 @@ function Days({ data, earlier }: { data: Usage; earlier: Usage | null }) {
     if (day && data.days.length > 1) setQuery({ from: day, to: day });
   };
   return (
-    <Card title="Units per day" aside={<>{kinds.map((kind, index) => <span key={kind}><span class={`swatch k${index}`} />{kindName(kind)}</span>)}{earlier && <span><span class="swatch line" />period before</span>}<span>UTC</span></>}>
+    <Card title="Units per day" aside={<>{kinds.map((kind, index) => <span key={kind}><span class={`swatch k${index}`} />{kindName(kind)}</span>)}{compare && <span><span class="swatch line" />period before</span>}<span>UTC</span></>}>
       <Chart times={times} series={series} label={`Units per day by kind, ${units(data.total)} in all; the table below has the figures`} tick={(at) => dayName(new Date(at * 1000).toISOString().slice(0, 10))} choose={choose} />
       <details>
         <summary>As a table</summary>

@@ -10,6 +10,8 @@
 
 pub mod calls;
 pub mod hands;
+#[cfg(test)]
+mod hands_tests;
 pub mod refusals;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

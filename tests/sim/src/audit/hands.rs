@@ -42,6 +42,31 @@ struct Hand {
     answered: BTreeMap<u8, u64>,
     /// Nobody spends it any more: what is out with it is among what is lost.
     gone: bool,
+    /// When its issuer heard it last.
+    heard: Option<Timestamp>,
+    /// When it was heard again after a long silence, and what it had by then.
+    found: Option<(Timestamp, BTreeMap<Period, u64>)>,
+}
+
+/// A holder that its issuer has not heard for longer may be dead, for all that anybody can know, in milliseconds.
+const SILENT_MS: u64 = 10_000;
+
+impl Hand {
+    fn part(&self, period: Period) -> Part {
+        self.parts.get(&period).copied().unwrap_or_default()
+    }
+
+    fn new(issuer: Issuer, gone: bool) -> Self {
+        Self {
+            issuer,
+            parts: BTreeMap::new(),
+            taken: BTreeMap::new(),
+            answered: BTreeMap::new(),
+            gone,
+            heard: None,
+            found: None,
+        }
+    }
 }
 
 /// For how long it is remembered what came back: longer than any refusal lasts, in milliseconds.
@@ -54,6 +79,8 @@ type Back<T> = VecDeque<(Timestamp, T, u64)>;
 #[derive(Debug, Clone, Default)]
 pub struct Hands {
     hands: BTreeMap<HolderId, Hand>,
+    /// What holders had from sub-homes whose storage was lost, and that are answered by a later life of it now.
+    earlier: Vec<Hand>,
     lost: BTreeMap<Period, u64>,
     /// Permits of a minute and units of agents that the home has issued, less what came back to it.
     permits: BTreeMap<Minute, u64>,
@@ -76,7 +103,7 @@ impl Hands {
     pub fn issued(&mut self, at: Timestamp, issuer: Issuer, reply: &Reply) {
         let Body::Lease(lease) = &reply.body else { return };
         let (orphaned, home) = (self.lost_subs.contains(&issuer), issuer == Issuer::Home);
-        let hand = self.hand(reply.holder, issuer);
+        let hand = self.hand_of(reply.holder, issuer);
         let last = hand.answered.entry(reply.lane).or_insert(0);
         if *last >= reply.nonce {
             return;
@@ -131,7 +158,12 @@ impl Hands {
 
     /// An issuer has taken and stored this contact, for the first time or again.
     pub fn taken(&mut self, at: Timestamp, issuer: Issuer, contact: &Contact) {
-        let hand = self.hand(contact.holder, issuer);
+        let hand = self.hand_of(contact.holder, issuer);
+        if hand.heard.is_some_and(|last| at.ms_since(last) > SILENT_MS) {
+            let had = hand.parts.iter().map(|(period, part)| (*period, part.out()));
+            hand.found = Some((at, had.collect()));
+        }
+        hand.heard = Some(at);
         let last = hand.taken.entry(contact.lane).or_insert(0);
         if *last >= contact.nonce {
             return;
@@ -217,13 +249,17 @@ impl Hands {
     }
 
     fn hand(&mut self, holder: HolderId, issuer: Issuer) -> &mut Hand {
-        self.hands.entry(holder).or_insert_with(|| Hand {
-            issuer,
-            parts: BTreeMap::new(),
-            taken: BTreeMap::new(),
-            answered: BTreeMap::new(),
-            gone: false,
-        })
+        self.hands.entry(holder).or_insert_with(|| Hand::new(issuer, false))
+    }
+
+    /// What a holder has of that issuer. A later life of a sub-home's storage knows nothing of what the one before has
+    /// issued, and may answer a copy of a first contact whose holder is gone by now.
+    fn hand_of(&mut self, holder: HolderId, issuer: Issuer) -> &mut Hand {
+        if let Some(known) = self.hands.get_mut(&holder).filter(|known| known.issuer != issuer) {
+            let gone = known.gone;
+            self.earlier.push(std::mem::replace(known, Hand::new(issuer, gone)));
+        }
+        self.hand(holder, issuer)
     }
 
     /// Units of a month that nobody can serve any more.
@@ -240,7 +276,7 @@ impl Hands {
         let lately = lately.take_while(|(when, ..)| self.heard.ms_since(*when) <= lag_ms);
         let back: u64 = lately.filter(|(_, of, _)| *of < period).map(|(_, _, units)| units).sum();
         let all = |of: &dyn Fn(&Hand, Part) -> u64| -> u64 {
-            let hands = self.hands.values();
+            let hands = self.hands.values().chain(&self.earlier);
             hands.flat_map(|hand| hand.parts.range(..period).map(|(_, part)| of(hand, *part))).sum()
         };
         let issued = all(&|hand, part| {
@@ -252,12 +288,38 @@ impl Hands {
     /// Units out with a holder and, where it is a sub-home, with its isolates.
     #[must_use]
     pub fn out(&self, holder: HolderId, period: Period, below: Option<Issuer>) -> u64 {
-        let part = |hand: &Hand| hand.parts.get(&period).copied().unwrap_or_default();
-        let own = self.hands.get(&holder).filter(|hand| !hand.gone).map_or(0, |hand| part(hand).out());
-        let isolates = self.hands.values().filter(|hand| Some(hand.issuer) == below);
-        let known: u64 =
-            isolates.map(|hand| part(hand).served + if hand.gone { part(hand).out() } else { 0 }).sum();
-        own.saturating_sub(known)
+        let own = self.hands.get(&holder).filter(|hand| !hand.gone).map_or(0, |hand| hand.part(period).out());
+        own.saturating_sub(self.known(period, below))
+    }
+
+    /// Units that isolates of that issuer have served or taken with them.
+    fn known(&self, period: Period, below: Option<Issuer>) -> u64 {
+        let Some(below) = below else { return 0 };
+        let isolates = self.hands.values().filter(|hand| hand.issuer == below);
+        let known = isolates.map(|hand| {
+            let part = hand.part(period);
+            part.served + if hand.gone { part.out() } else { 0 }
+        });
+        known.sum()
+    }
+
+    /// Units with a holder that its issuer has not heard for long. For as long as a refusal lasts, also what it had when
+    /// it was heard again. `below` is whom its own isolates have theirs from, where it is a sub-home.
+    #[must_use]
+    pub fn unheard(&self, at: Timestamp, lag_ms: u64, of: (HolderId, Period), below: Option<Issuer>) -> u64 {
+        let (holder, period) = of;
+        let counts = |hand: &&Hand| !hand.gone && !self.lost_subs.contains(&hand.issuer);
+        let Some(hand) = self.hands.get(&holder).filter(counts) else { return 0 };
+        let silent = hand.heard.is_some_and(|heard| at.ms_since(heard) > SILENT_MS);
+        let now = if silent { hand.part(period).out() } else { 0 };
+        let lately = hand.found.as_ref().filter(|(when, _)| at.ms_since(*when) <= lag_ms);
+        let had = lately.and_then(|(_, had)| had.get(&period)).copied().unwrap_or(0);
+        now.max(had).saturating_sub(self.known(period, below))
+    }
+
+    /// The holders that are not gone.
+    pub fn live(&self) -> impl Iterator<Item = HolderId> {
+        self.hands.iter().filter(|(_, hand)| !hand.gone).map(|(holder, _)| *holder)
     }
 
     /// Permits of a minute that the home has issued and that did not come back, except within the last `lag_ms`.

@@ -53,7 +53,8 @@ pub struct Refusals {
 
 impl Refusals {
     /// For how long a refusal may rest on what was true.
-    pub(super) fn lag_ms(&self) -> u64 {
+    #[must_use]
+    pub fn lag_ms(&self) -> u64 {
         LAG_MS + self.late_ms
     }
 

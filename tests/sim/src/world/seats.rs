@@ -1,5 +1,7 @@
 //! Isolates: each has a holder for the home it belongs to, and old ones that still give back.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use shared::cell::CellKey;
 use shared::decision::{Ask, Denial};
 use shared::ids::{AgentId, KeyId};
@@ -329,11 +331,13 @@ impl World {
         self.now_us < last + MUTED_US
     }
 
-    /// Units with holders that are cut off, or were until a moment ago: nobody can know whether they live.
+    /// Units with holders that are cut off, or were until a moment ago, or whose issuer has not heard them for long:
+    /// nobody can know whether they live.
     pub(super) fn out_of_reach(&self, period: Period) -> u64 {
         let hands = &self.auditor.hands;
+        let (at, lag_ms) = (self.home_now(), self.auditor.refusals.lag_ms());
         let muted = |up_us: u64, down_us: u64| self.now_us < up_us.max(down_us) + MUTED_US;
-        let mut units = 0;
+        let mut cut_off = BTreeSet::new();
         for isolate in self.isolates.iter().filter(|isolate| isolate.alive) {
             for seat in &isolate.seats {
                 let cut = match seat.target {
@@ -341,17 +345,23 @@ impl World {
                     Target::Sub(k) => muted(self.subs[k].up_cut_us, self.subs[k].down_cut_us),
                 };
                 if cut || muted(isolate.up_cut_us, isolate.down_cut_us) {
-                    units += hands.out(seat.holder.id(), period, None);
+                    cut_off.insert(seat.holder.id());
                 }
             }
         }
+        let mut subs = BTreeMap::new();
         for (k, sub) in self.subs.iter().enumerate() {
+            subs.insert(sub.known_as(), self.issuer(Target::Sub(k)));
             if muted(sub.up_cut_us, sub.down_cut_us) {
-                let id = sub.known_as();
-                units += hands.out(id, period, Some(self.issuer(Target::Sub(k))));
+                cut_off.insert(sub.known_as());
             }
         }
-        units
+        let units = hands.live().map(|holder| {
+            let below = subs.get(&holder).copied();
+            let cut = if cut_off.contains(&holder) { hands.out(holder, period, below) } else { 0 };
+            cut.max(hands.unheard(at, lag_ms, (holder, period), below))
+        });
+        units.sum()
     }
 
     pub(super) fn serve_of(&self, ask: &Ask) -> Serve {

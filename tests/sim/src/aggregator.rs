@@ -237,7 +237,7 @@ impl Aggregator {
 
     fn limited_agents(&self, period: Period) -> BTreeMap<AgentId, Units> {
         let mut agents: BTreeMap<AgentId, Units> =
-            self.policy.leases.agents.iter().map(|(agent, _)| (agent.clone(), Units::ZERO)).collect();
+            self.policy.leases.agents.keys().map(|agent| (agent.clone(), Units::ZERO)).collect();
         for (_, _, key, counts) in self.stored.cells.rows() {
             let limited = agents.contains_key(&key.agent);
             if key.day.period() == period && (limited || key.agent.is_named()) {

@@ -31,6 +31,6 @@ async fn show(caller: Caller, State(app): State<App>, uri: Uri) -> Result<Json<O
     let now = app.clock.now();
     let known = app.store.overview(&project.id, now).await?.ok_or_else(Failure::project_unknown)?;
     let limits = app.basis.in_force(&known.book.project, &known.book.ledger, now);
-    let overview = Overview::new(known, (limits.rpm, limits.agents_max), now);
+    let overview = Overview::new(&known, (limits.rpm, limits.agents_max), now);
     overview.map(Json).map_err(|refusal| Failure::internal(&refusal))
 }

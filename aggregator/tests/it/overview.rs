@@ -24,7 +24,7 @@ async fn count(meter: &Meter, seq: u64, units: u64, refused: u64) {
     };
     let flush = json!({
         "project": "demo", "mode": "live", "source": "home", "incarnation": "aaaaaaaa", "seq": seq,
-        "cells": [cell("a", "verify", units, refused), cell("b", "mcp_tool_call", units / 2, 0)],
+        "cells": [cell("a", "verify", units, refused), cell("b", "mcp_tool_call", units.div_euclid(2), 0)],
     });
     let answer = meter.flush(&flush.to_string()).await;
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -44,7 +44,7 @@ async fn api_report_csv_and_stream_agree_at_one_watermark() {
         let shown = overview(&meter, &token).await;
         let watermark = shown["watermark"].as_u64().unwrap();
         let used = shown["month"]["used"].as_u64().unwrap();
-        assert_eq!(used, seq * 1_001 + seq * 1_001 / 2, "{shown}");
+        assert_eq!(used, seq * 1_001 + (seq * 1_001).div_euclid(2), "{shown}");
 
         // The stream's events up to the watermark add up to the same, and its last one says so.
         let told = meter.app.store.shown(&project_id("demo"), 0, 1_000).await.unwrap();

@@ -153,11 +153,11 @@ async fn links_invitations_and_sessions_end() {
     later(&meter, IDLE_MS_MAX);
     asked().await.is_problem("unauthorized", "an hour of nothing");
     let who = after(&sign_in(&meter, "ada@example.com", PASSWORD).await);
-    for _ in 0..SESSION_MS_MAX / IDLE_MS_MAX * 2 - 1 {
-        later(&meter, IDLE_MS_MAX / 2);
+    for _ in 0..SESSION_MS_MAX.div_euclid(IDLE_MS_MAX) * 2 - 1 {
+        later(&meter, IDLE_MS_MAX.div_euclid(2));
         assert_eq!(call(&meter, &who, "GET", SESSION, "").await.status, 200);
     }
-    later(&meter, IDLE_MS_MAX / 2);
+    later(&meter, IDLE_MS_MAX.div_euclid(2));
     call(&meter, &who, "GET", SESSION, "").await.is_problem("unauthorized", "twelve hours");
     later(&meter, INVITATION_MS_MAX);
     let late = post(&meter, &format!("{SESSION}/invitation"), &accept).await;

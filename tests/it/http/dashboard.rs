@@ -84,12 +84,13 @@ fn history(project: &Project) -> String {
         for (rank, agent) in (1_u32..).zip(AGENTS) {
             // A week has a shape, and agents differ: a picture of it looks like one.
             let weekday = day.number() % 7;
-            let units = (90 - 11 * (weekday % 4)) / rank / if weekday > 4 { 3 } else { 1 };
+            let quieter = if weekday > 4 { 3 } else { 1 };
+            let units = (90 - 11 * (weekday % 4)).div_euclid(rank * quieter);
             for (kind, share) in [("verify", 1), ("mcp_tool_call", 2), ("extension_event", 5)] {
                 cells.push(
-                    json!({"day": day.to_string(), "kind": kind, "agent": agent, "units": units / share,
+                    json!({"day": day.to_string(), "kind": kind, "agent": agent, "units": units.div_euclid(share),
                     "tokens_in": units * 300, "tokens_out": units * 80, "anchors": 0,
-                    "denials": {"rate_limited": units / 20}}),
+                    "denials": {"rate_limited": units.div_euclid(20)}}),
                 );
             }
         }

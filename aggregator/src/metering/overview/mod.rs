@@ -164,7 +164,11 @@ impl Overview {
     ///
     /// # Errors
     /// When an amount is too large.
-    pub fn new(known: Known, (rpm, agents_max): (u32, Option<u32>), now: Timestamp) -> Result<Self, Refusal> {
+    pub fn new(
+        known: &Known,
+        (rpm, agents_max): (u32, Option<u32>),
+        now: Timestamp,
+    ) -> Result<Self, Refusal> {
         let book = &known.book;
         let stands = book.standing(now)?;
         let timeline = book.ledger.timeline();

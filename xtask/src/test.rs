@@ -23,8 +23,16 @@ pub(crate) struct Options {
 /// and all it depends on would be compiled again. The simulator's tests are run optimised, by its own step.
 const PRODUCT: [&str; 5] = ["--workspace", "--exclude", "xtask", "--exclude", "sim"];
 
-/// Modules of the aggregator's suite that end before the store: they ask a second database the same questions.
-const BEFORE_THE_STORE: [&str; 6] = ["authz::", "bodies::", "errors::", "inputs::", "limits::", "openapi::"];
+/// What of the aggregator's suite ends before the store: it asks a second database the same questions.
+const BEFORE_THE_STORE: [&str; 7] = [
+    "authz::",
+    "bodies::",
+    "errors::",
+    "inputs::",
+    "limits::",
+    "openapi::",
+    "streams::nobody_takes_the_streams_of_others",
+];
 
 /// Builds what the tests need, then runs them.
 pub(crate) fn run(options: &Options) -> Result<()> {

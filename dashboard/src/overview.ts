@@ -58,6 +58,8 @@ export interface Live {
   told: Told[];
   /** The last events of all kinds, for an answer that was made before them. */
   recent: Told[];
+  /** The number of the last event that was heard. */
+  heard: number;
 }
 
 type Step =
@@ -76,7 +78,10 @@ const IDLE_MS = 15_000;
 /** More events than come while one answer is on its way. */
 const RECENT_MAX = 200;
 
-const START: Live = { overview: null, problem: null, deadSince: null, connected: false, ticks: [], asOf: null, told: [], recent: [] };
+/** About as many events as a busy project has in five minutes: the chart begins with them. */
+const EARLIER = 1_000;
+
+const START: Live = { overview: null, problem: null, deadSince: null, connected: false, ticks: [], asOf: null, told: [], recent: [], heard: 0 };
 
 function step(state: Live, change: Step): Live {
   switch (change.kind) {
@@ -95,12 +100,13 @@ function step(state: Live, change: Step): Live {
 }
 
 function heard(state: Live, told: Told): Live {
-  if (!state.overview || told.number <= state.overview.watermark) return state;
+  if (!state.overview || told.number <= state.heard) return state;
+  const isNew = told.number > state.overview.watermark;
   const overview = moved(state.overview, told);
   // When it happened, not when it was heard: a stream that was cut tells later what came meanwhile.
   const at = Date.parse(told.timestamp);
   const ticks = state.ticks.filter((tick) => tick.at > serverNow() - TICKS_MS);
-  const added = isLive(told) ? Number(told.data.added ?? 0) : 0;
+  const added = isLive(told) && at > serverNow() - TICKS_MS ? Number(told.data.added ?? 0) : 0;
   if (told.type === "usage.counted" && added > 0) ticks.push({ at, units: added, denied: 0 });
   if (told.type === "denials.counted" && added > 0) ticks.push({ at, units: 0, denied: added });
   const quiet = ["usage.counted", "denials.counted", "usage.denied", "delivery.tried"].includes(told.type);
@@ -108,9 +114,10 @@ function heard(state: Live, told: Told): Live {
     ...state,
     overview,
     ticks,
+    heard: told.number,
     asOf: overview.as_of,
     recent: [...state.recent, told].slice(-RECENT_MAX),
-    told: quiet ? state.told : [told, ...state.told].slice(0, TOLD_MAX),
+    told: quiet || !isNew ? state.told : [told, ...state.told].slice(0, TOLD_MAX),
   };
 }
 
@@ -157,7 +164,7 @@ export function useOverview(project: string): Live {
         send({ kind: "answer", overview: answer.data });
         if (!began.current && !stop.signal.aborted) {
           began.current = true;
-          end = watch(project, answer.data.watermark, {
+          end = watch(project, Math.max(0, answer.data.watermark - EARLIER), {
             event: (told) => {
               send({ kind: "told", told });
               soon ??= setTimeout(refresh, REFRESH_MS);

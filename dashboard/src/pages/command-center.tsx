@@ -103,7 +103,7 @@ function Month({ overview }: { overview: Overview }) {
   );
 }
 
-/** The last five minutes in buckets of five seconds, as far as this page has watched them. */
+/** The last five minutes in buckets of five seconds. */
 function Minutes({ ticks, now }: { ticks: Tick[]; now: number }) {
   const end = Math.floor(now / BUCKET_MS) * BUCKET_MS;
   const { times, series } = useMemo(() => {
@@ -121,7 +121,7 @@ function Minutes({ ticks, now }: { ticks: Tick[]; now: number }) {
   const total = ticks.reduce((sum, tick) => sum + tick.units, 0);
   return (
     <Card title="Last five minutes" aside={<><span><span class="swatch" />counted</span><span><span class="swatch bad" />denied</span><span>UTC</span></>}>
-      <Chart times={times} series={series} height={190} label={`${units(total)} units counted in the last five minutes of watching`} tick={(at) => clock(new Date(at * 1000)).slice(0, 5)} />
+      <Chart times={times} series={series} height={190} label={`${units(total)} units counted in the last five minutes`} tick={(at) => clock(new Date(at * 1000)).slice(0, 5)} />
       <details>
         <summary>As a table</summary>
         <div class="scroll" role="region" aria-label="Last five minutes" tabIndex={0}>

@@ -70,27 +70,6 @@ export async function settle<R extends Settled>(call: Promise<R>): Promise<Answe
   return { data: data as Exclude<R["data"], undefined>, ...instant(response) };
 }
 
-/** A call by its path, for what is asked for by address alone. */
-export async function call<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<Answer<T>> {
-  const headers: Record<string, string> = { accept: "application/json" };
-  if (body !== undefined) headers["content-type"] = "application/json";
-  const init: RequestInit = { method, headers, body: body === undefined ? null : JSON.stringify(body) };
-  if (signal) init.signal = signal;
-  const response = await send(new Request(new URL(path, location.origin), init));
-  const text = await response.text();
-  const data: unknown = text ? parsed(text) : undefined;
-  if (!response.ok) throw await refused(response, data);
-  return { data: data as T, ...instant(response) };
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
 /** How far the server's clock is ahead of the reader's, where that is worth telling: it may be another day there. */
 const ahead = signal(0);
 const AHEAD_MS_MIN = 60_000;

@@ -1,43 +1,12 @@
 // The Command Center's numbers: one answer of the server, moved on by the live stream. Each is true for one instant,
 // and nothing is counted twice: the answer says up to which event of the stream it goes.
 import { useEffect, useReducer, useRef } from "preact/hooks";
-import { type Answer, call, type Problem, problemOf, serverNow } from "./api";
+import { api, type Problem, problemOf, type Schemas, serverNow, settle } from "./api";
 import { type Told, watch } from "./live";
 
-export interface Part {
-  source: "included" | "lot" | "overage";
-  lot?: number;
-  units: number | null;
-  used: number;
-  left: number | null;
-  state?: string;
-}
-
-export interface Denied {
-  total: number;
-  reasons: Record<string, number>;
-}
-
-export interface Overview {
-  project: string;
-  plan: string;
-  as_of: string;
-  watermark: number;
-  today: { date: string; units: number; kinds: Record<string, number> };
-  month: {
-    period: string;
-    resets_at: string;
-    used: number;
-    parts: Part[];
-    uncovered: number;
-    forecast: { outcome: string; date: string | null };
-  };
-  limit: { binding: string; used: number; of: number; percent: number; at_full: string; switch: string | null } | null;
-  denied: { today: Denied; month: Denied };
-  rpm: { limit: number; last_minute: number; percent: number };
-  flush: { last_at: string | null; age_ms: number | null };
-  webhooks: { well: number; failing: number; disabled: number; waiting: number };
-}
+export type Overview = Schemas["Overview"];
+export type Part = Schemas["Part"];
+export type Denied = Schemas["Denied"];
 
 /** Units or refusals of one moment. */
 export interface Tick {
@@ -53,7 +22,6 @@ export interface Live {
   deadSince: string | null;
   connected: boolean;
   ticks: Tick[];
-  asOf: string | null;
   /** What happened lately beside counting, the newest first. */
   told: Told[];
   /** The last events of all kinds, for an answer that was made before them. */
@@ -81,14 +49,13 @@ const RECENT_MAX = 200;
 /** About as many events as a busy project has in five minutes: the chart begins with them. */
 const EARLIER = 1_000;
 
-const START: Live = { overview: null, problem: null, deadSince: null, connected: false, ticks: [], asOf: null, told: [], recent: [], heard: 0 };
+const START: Live = { overview: null, problem: null, deadSince: null, connected: false, ticks: [], told: [], recent: [], heard: 0 };
 
 function step(state: Live, change: Step): Live {
   switch (change.kind) {
     case "answer": {
       // What the stream has told since that answer was made is added to it, so that no figure turns back.
-      const overview = state.recent.reduce(moved, change.overview);
-      return { ...state, overview, problem: null, asOf: overview.as_of };
+      return { ...state, overview: state.recent.reduce(moved, change.overview), problem: null };
     }
     case "problem":
       return { ...state, problem: change.problem };
@@ -115,7 +82,6 @@ function heard(state: Live, told: Told): Live {
     overview,
     ticks,
     heard: told.number,
-    asOf: overview.as_of,
     recent: [...state.recent, told].slice(-RECENT_MAX),
     told: quiet || !isNew ? state.told : [told, ...state.told].slice(0, TOLD_MAX),
   };
@@ -159,8 +125,7 @@ export function useOverview(project: string): Live {
     let soon: ReturnType<typeof setTimeout> | undefined;
     const ask = async (): Promise<void> => {
       try {
-        const query = new URLSearchParams({ project });
-        const answer: Answer<Overview> = await call("GET", `/api/v1/overview?${query}`, undefined, stop.signal);
+        const answer = await settle(api.GET("/api/v1/overview", { params: { query: { project } }, signal: stop.signal }));
         send({ kind: "answer", overview: answer.data });
         if (!began.current && !stop.signal.aborted) {
           began.current = true;

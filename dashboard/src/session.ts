@@ -1,26 +1,9 @@
 // Who is signed in, in which project they look around, and what their role lets them do there.
 import { computed, signal } from "@preact/signals";
-import { call, csrf, Refused, signedOut } from "./api";
+import { api, csrf, Refused, type Schemas, settle, signedOut } from "./api";
 import { query, setQuery } from "./router";
 
-export interface Membership {
-  project: string;
-  role: string;
-  member: string;
-}
-
-export interface Session {
-  account: string;
-  name: string;
-  email: string;
-  operator: boolean;
-  has_password: boolean;
-  memberships: Membership[];
-  csrf: string;
-  signed_in_at: string;
-  expires_at: string;
-  idle_ends_at: string;
-}
+export type Session = Schemas["SessionView"];
 
 /** `undefined` until it is known. */
 export const session = signal<Session | null | undefined>(undefined);
@@ -83,7 +66,7 @@ signedOut.tell = (): void => {
 /** Asks who is signed in. */
 export async function load(): Promise<void> {
   try {
-    take((await call<Session>("GET", "/api/v1/session")).data);
+    take((await settle(api.GET("/api/v1/session"))).data);
   } catch (error) {
     if (!(error instanceof Refused) || error.problem.code !== "unauthorized") throw error;
     session.value = null;
@@ -91,7 +74,7 @@ export async function load(): Promise<void> {
 }
 
 export async function signOut(): Promise<void> {
-  await call("DELETE", "/api/v1/session");
+  await settle(api.DELETE("/api/v1/session"));
   session.value = null;
   ended.value = "You are signed out.";
 }

@@ -1,7 +1,7 @@
 // What surrounds every page: where one can go, in which project one is, and who one is.
 import { useEffect, useState } from "preact/hooks";
 import { useResource } from "./resource";
-import { call, type Schemas } from "./api";
+import { api, settle } from "./api";
 import { foreign } from "./format";
 import { path } from "./router";
 import { choose, project, role, session, signOut } from "./session";
@@ -83,7 +83,7 @@ function Group({ title, places }: { title: string; places: Place[] }) {
 function Projects() {
   const mine = session.value?.memberships.map((membership) => membership.project) ?? [];
   const first = useResource(session.value?.operator && !project.value ? "first" : "", (signal) =>
-    call<Schemas["ProjectPage"]>("GET", "/api/v1/admin/projects", undefined, signal));
+    settle(api.GET("/api/v1/admin/projects", { signal })));
   const found = first.answer?.data.projects[0]?.id;
   useEffect(() => {
     if (found && !project.value) choose(found);

@@ -1,8 +1,8 @@
 // One's own account: which projects, until when one is signed in, and the password.
 import { useState } from "preact/hooks";
-import { call } from "../api";
+import { api, settle } from "../api";
 import { foreign, moment, words } from "../format";
-import { choose, session, type Session, signOut, take } from "../session";
+import { choose, session, signOut, take } from "../session";
 import { go } from "../router";
 import { Card, Do, Empty, Field, Form, Notice, Page } from "../ui/parts";
 
@@ -10,8 +10,8 @@ export function Account() {
   const me = session.value;
   const [done, set] = useState(false);
   if (!me) return null;
-  const change = async ({ current, password }: Record<string, string>, form: HTMLFormElement): Promise<void> => {
-    const { data } = await call<Session>("POST", "/api/v1/session/password", { password, ...(current ? { current } : {}) });
+  const change = async ({ current, password = "" }: Record<string, string>, form: HTMLFormElement): Promise<void> => {
+    const { data } = await settle(api.POST("/api/v1/session/password", { body: { password, ...(current ? { current } : {}) } }));
     take(data);
     form.reset();
     set(true);

@@ -1,6 +1,6 @@
 // The Command Center: what happens now, how the month stands, which limit binds, and what happens when it is full.
 import { useEffect, useMemo, useState } from "preact/hooks";
-import { serverNow } from "../api";
+import { type Schemas, serverNow } from "../api";
 import { ago, clock, date, kindName, moment, month as monthName, units, words } from "../format";
 import { type Denied, type Live, type Overview, type Tick, useOverview } from "../overview";
 import { project, whyNot } from "../session";
@@ -20,7 +20,7 @@ export function CommandCenter() {
     return <Page title="Command Center"><Empty title="No project yet">You are a member of none. Ask an owner for an invitation.</Empty></Page>;
   }
   return (
-    <Page title="Command Center" asOf={<><LiveMark live={live} /><AsOf at={live.asOf} /></>}>
+    <Page title="Command Center" asOf={<><LiveMark live={live} /><AsOf at={live.overview?.as_of} /></>}>
       {live.problem && <Trouble problem={live.problem} />}
       {live.overview ? <Body overview={live.overview} live={live} now={now} /> : !live.problem && <Waiting />}
     </Page>
@@ -66,17 +66,16 @@ function Body({ overview, live, now }: { overview: Overview; live: Live; now: nu
   );
 }
 
-const BINDING: Record<string, string> = {
+const BINDING: Record<Schemas["Binding"], string> = {
   monthly_quota: "Monthly quota",
   overage_cap: "Overage cap",
   agents: "Agent cap",
   rpm: "Requests per minute",
   contract: "Contract",
   suspended: "Suspended",
-  none: "No limit",
 };
 
-const SWITCHES: Record<string, { to: string; name: string }> = {
+const SWITCHES: Record<Schemas["Switch"], { to: string; name: string }> = {
   auto_overage: { to: "/billing/plan#overage", name: "Switch auto-overage" },
   overage_cap: { to: "/billing/plan#overage", name: "Change the cap" },
   pay_overdue: { to: "/billing/plan", name: "Pay what is overdue" },
@@ -95,7 +94,7 @@ function Month({ overview }: { overview: Overview }) {
       <hr class="rule" />
       <div class="row between">
         <p class="sentence" data-name="limit">
-          {limit ? <><Tag tone={tone}>{`${BINDING[limit.binding] ?? words(limit.binding)} ${percent} %`}</Tag> {limit.at_full}</> : "Nothing limits this project."}
+          {limit ? <><Tag tone={tone}>{`${BINDING[limit.binding]} ${percent} %`}</Tag> {limit.at_full}</> : "Nothing limits this project."}
         </p>
         {lever && <span title={whyNot("billing") || undefined}><Go to={lever.to} class="button">{lever.name}</Go></span>}
       </div>

@@ -1,24 +1,16 @@
 // Members: who may look at the project and do what, and who is invited.
 import { useState } from "preact/hooks";
-import { api, call, type Schemas, settle } from "../api";
+import { api, type Schemas, settle } from "../api";
 import { date, foreign, moment, words } from "../format";
 import { useResource } from "../resource";
 import { project, whyNot } from "../session";
 import { AsOf, Card, Do, Empty, Field, Form, Page, Secret, Shown, Tag, When } from "../ui/parts";
 import { Table } from "../ui/table";
 
-type Member = Schemas["MemberView"] & { signs_in?: boolean };
+type Member = Schemas["MemberView"];
+type Role = Schemas["Role"];
 
-interface Invitation {
-  id: string;
-  email: string;
-  role: string;
-  created_at: string;
-  expires_at: string;
-  token?: string;
-}
-
-const ROLES: [string, string][] = [
+const ROLES: [Role, string][] = [
   ["viewer", "reads"],
   ["finance", "reads, pays"],
   ["admin", "keys, webhooks, spending, audit log"],
@@ -28,13 +20,12 @@ const ROLES: [string, string][] = [
 export function Members() {
   const why = whyNot("members");
   const path = { project: project.value };
-  const base = `/api/v1/admin/projects/${encodeURIComponent(project.value)}/invitations`;
   const members = useResource(why ? "" : project.value, (signal) => settle(api.GET("/api/v1/admin/projects/{project}/members", { params: { path }, signal })));
-  const invited = useResource(why ? "" : project.value, (signal) => call<{ invitations: Invitation[] }>("GET", base, undefined, signal));
-  const [fresh, show] = useState<Invitation | null>(null);
+  const invited = useResource(why ? "" : project.value, (signal) => settle(api.GET("/api/v1/admin/projects/{project}/invitations", { params: { path }, signal })));
+  const [fresh, show] = useState<Schemas["NewInvitationView"] | null>(null);
   if (why) return <Page title="Members"><Empty title="Members are not shown to you.">{why}</Empty></Page>;
-  const invite = async ({ email, role }: Record<string, string>, form: HTMLFormElement): Promise<void> => {
-    show((await call<Invitation>("POST", base, { email, role })).data);
+  const invite = async ({ email = "", role }: Record<string, string>, form: HTMLFormElement): Promise<void> => {
+    show((await settle(api.POST("/api/v1/admin/projects/{project}/invitations", { params: { path }, body: { email, role: role as Role } }))).data);
     form.reset();
     invited.reload();
   };
@@ -42,7 +33,7 @@ export function Members() {
   return (
     <Page title="Members" about={places === undefined ? "" : places === null ? "as many as you like" : `${members.answer?.data.members.filter((member) => !member.removed_at).length ?? 0} of ${places} places of the plan`} asOf={<AsOf at={members.answer?.asOf} />}>
       <When of={[members, invited]}>
-        {fresh?.token && (
+        {fresh && (
           <Secret what={`The invitation of ${fresh.email}`} text={`${location.origin}/#invitation=${fresh.token}`}>
             <p class="soft small-text">Hand it on by a way that you trust. It works once, until {moment(fresh.expires_at)}.</p>
           </Secret>
@@ -58,7 +49,7 @@ export function Members() {
             {(data) => (
               <Table
                 caption="Members"
-                rows={data.members.filter((member) => !member.removed_at) as Member[]}
+                rows={data.members.filter((member) => !member.removed_at)}
                 name={(member) => member.id}
                 empty={<Empty title="Nobody yet." />}
                 columns={[
@@ -89,7 +80,7 @@ export function Members() {
                   { title: "E-mail", cell: (invitation) => foreign(invitation.email) },
                   { title: "Role", cell: (invitation) => words(invitation.role) },
                   { title: "Until", cell: (invitation) => moment(invitation.expires_at), wide: true },
-                  { title: "Actions", cell: (invitation) => <Do tone="danger" act={async () => { await call("DELETE", `${base}/${invitation.id}`); invited.reload(); }}>Take back</Do> },
+                  { title: "Actions", cell: (invitation) => <Do tone="danger" act={async () => { await settle(api.DELETE("/api/v1/admin/projects/{project}/invitations/{name}", { params: { path: { ...path, name: invitation.id } } })); invited.reload(); }}>Take back</Do> },
                 ]}
               />
             )}
@@ -105,7 +96,7 @@ function RoleOf({ member, changed }: { member: Member; changed: () => void }) {
   const change = async (role: string): Promise<void> => {
     tell("");
     try {
-      await settle(api.PATCH("/api/v1/admin/projects/{project}/members/{name}", { params: { path: { project: project.value, name: member.id } }, body: { role: role as "viewer" } }));
+      await settle(api.PATCH("/api/v1/admin/projects/{project}/members/{name}", { params: { path: { project: project.value, name: member.id } }, body: { role: role as Role } }));
     } catch (error) {
       tell(error instanceof Error ? error.message : "It was not changed.");
     }

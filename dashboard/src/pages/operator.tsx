@@ -1,6 +1,6 @@
 // What operators look at: projects, the plan catalogue, payments that need a person, quarantined cells, accounts.
 import { useState } from "preact/hooks";
-import { api, call, type Problem, problemOf, type Schemas, settle } from "../api";
+import { api, type Problem, problemOf, type Schemas, settle } from "../api";
 import { agentName, date, foreign, moment, money, units, words } from "../format";
 import { useResource } from "../resource";
 import { go, path, query, setQuery } from "../router";
@@ -259,22 +259,15 @@ export function Quarantine() {
   );
 }
 
-interface AccountView {
-  id: string;
-  email: string;
-  name: string;
-  operator: boolean;
-  created_at: string;
-  disabled_at: string | null;
-}
+type AccountView = Schemas["AccountView"];
 
 export function Accounts() {
-  const accounts = useResource(whyNot("operate") ? "" : "accounts", (signal) => call<{ accounts: AccountView[] }>("GET", "/api/v1/admin/accounts", undefined, signal));
+  const accounts = useResource(whyNot("operate") ? "" : "accounts", (signal) => settle(api.GET("/api/v1/admin/accounts", { signal })));
   const [link, show] = useState<{ what: string; text: string; until: string } | null>(null);
   const [problem, tell] = useState<Problem | null>(null);
   const linkFor = async (account: AccountView): Promise<void> => {
     try {
-      const { data } = await call<{ token: string; expires_at: string }>("POST", `/api/v1/admin/accounts/${account.id}/links`);
+      const { data } = await settle(api.POST("/api/v1/admin/accounts/{name}/links", { params: { path: { name: account.id } } }));
       show({ what: `A link that signs ${account.email} in once`, text: `${location.origin}/#link=${data.token}`, until: data.expires_at });
     } catch (error) {
       tell(problemOf(error));
@@ -296,7 +289,7 @@ export function Accounts() {
                 { title: "Actions", cell: (account) => (account.disabled_at ? <Tag>{`disabled ${date(account.disabled_at)}`}</Tag> : (
                   <span class="row">
                     <Do act={() => linkFor(account)}>Link to sign in</Do>
-                    <Do tone="danger" confirm={`Disable ${account.email}? Their sessions end at once.`} act={async () => { await call("DELETE", `/api/v1/admin/accounts/${account.id}`); accounts.reload(); }}>Disable</Do>
+                    <Do tone="danger" confirm={`Disable ${account.email}? Their sessions end at once.`} act={async () => { await settle(api.DELETE("/api/v1/admin/accounts/{name}", { params: { path: { name: account.id } } })); accounts.reload(); }}>Disable</Do>
                   </span>
                 )) },
               ]} />
@@ -304,9 +297,9 @@ export function Accounts() {
           </Shown>
         </Card>
         <Card title="New account">
-          <Form submit="Make account" act={async ({ email, name, role, of = "" }, form) => {
-            const body = role === "operator" ? { email, name, operator: true } : { email, name, operator: false, ...(of ? { project: of, role } : {}) };
-            const { data } = await call<AccountView>("POST", "/api/v1/admin/accounts", body);
+          <Form submit="Make account" act={async ({ email = "", name = "", role, of = "" }, form) => {
+            const body = role === "operator" ? { email, name, operator: true } : { email, name, operator: false, ...(of ? { project: of, role: role as Schemas["Role"] } : {}) };
+            const { data } = await settle(api.POST("/api/v1/admin/accounts", { body }));
             form.reset();
             accounts.reload();
             await linkFor(data);

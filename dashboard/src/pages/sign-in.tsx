@@ -1,7 +1,7 @@
 // Signing in: by password, by a link that works once, or by an invitation. Secrets come in the address's fragment,
 // which no server sees, and leave it before anything else is done.
 import { useEffect, useState } from "preact/hooks";
-import { call, type Problem, problemOf } from "../api";
+import { api, type Problem, problemOf, settle } from "../api";
 import { go, path } from "../router";
 import { ended, type Session, take } from "../session";
 import { Mark } from "../shell";
@@ -35,8 +35,8 @@ function enter(session: Session): void {
 }
 
 function ByPassword() {
-  const act = async ({ email, password }: Record<string, string>): Promise<void> => {
-    enter((await call<Session>("POST", "/api/v1/session", { email, password })).data);
+  const act = async ({ email = "", password = "" }: Record<string, string>): Promise<void> => {
+    enter((await settle(api.POST("/api/v1/session", { body: { email, password } }))).data);
   };
   return (
     <>
@@ -55,7 +55,7 @@ function ByLink() {
   const [problem, set] = useState<Problem | null>(null);
   useEffect(() => {
     const token = brought.link;
-    call<Session>("POST", "/api/v1/session/link", { token }).then(({ data }) => enter(data), (error: unknown) => {
+    settle(api.POST("/api/v1/session/link", { body: { token } })).then(({ data }) => enter(data), (error: unknown) => {
       brought.link = "";
       set(problemOf(error));
     });
@@ -69,8 +69,8 @@ function ByLink() {
 }
 
 function ByInvitation() {
-  const act = async ({ name, password }: Record<string, string>): Promise<void> => {
-    const { data } = await call<Session>("POST", "/api/v1/session/invitation", { token: brought.invitation, name, password });
+  const act = async ({ name = "", password = "" }: Record<string, string>): Promise<void> => {
+    const { data } = await settle(api.POST("/api/v1/session/invitation", { body: { token: brought.invitation, name, password } }));
     enter(data);
   };
   return (

@@ -185,7 +185,7 @@ impl Home {
         let risk = situation.risk.div_euclid(u64::from(policy.leases.sub_homes.max(1)));
         self.book_offer(now, m.holder, &offer);
         if m.child {
-            self.crowd.stocked(m.holder, offer.units, offer.permits);
+            self.crowd.stocked(m.holder, offer.permits);
         }
         let ends = Ends { now, period_ms: now.period().end().ms_since(now), minute_ms: situation.minute_ms };
         let mut refusals = self.refusals(ends, m, &offer.short, &mut random);

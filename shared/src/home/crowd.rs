@@ -3,7 +3,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 
 use crate::lease::math::{mul_div, times};
-use crate::lease::message::{Contact, Held, HolderId};
+use crate::lease::message::{Contact, HolderId};
 use crate::random::Stream;
 use crate::time::Timestamp;
 
@@ -32,8 +32,8 @@ struct Seen {
     weight: u64,
     rate: u64,
     stranded: u64,
-    /// A sub-home's, of the moment's minute; nothing of an isolate.
-    stock: Held,
+    /// In a sub-home's stock, of the minute in which it was heard; none of an isolate.
+    permits: u64,
 }
 
 /// The holders that are present, taken together.
@@ -70,8 +70,8 @@ impl Crowd {
         let (holder, rate, stranded) = (m.holder, m.rate, m.stranded);
         // The square root of the rate: shares by it keep the contacts of all together fewest.
         let weight = times(rate.max(1_000), 1_000).isqrt();
-        let stock = if m.child { m.held } else { Held::default() };
-        if let Some(old) = self.seen.insert(holder, Seen { at: now, weight, rate, stranded, stock }) {
+        let permits = if m.child { m.held.permits } else { 0 };
+        if let Some(old) = self.seen.insert(holder, Seen { at: now, weight, rate, stranded, permits }) {
             self.order.remove(&(old.at, holder));
             self.left(old);
         }
@@ -104,7 +104,7 @@ impl Crowd {
 
     /// Takes a holder for present that was heard at `at`, before a restart that has lost what it said.
     pub(crate) fn presume(&mut self, holder: HolderId, at: Timestamp) {
-        let seen = Seen { at, weight: 1_000, rate: 0, stranded: 0, stock: Held::default() };
+        let seen = Seen { at, weight: 1_000, rate: 0, stranded: 0, permits: 0 };
         if self.seen.insert(holder, seen).is_none() {
             self.order.insert((at, holder));
             self.weights = self.weights.saturating_add(seen.weight);
@@ -145,8 +145,11 @@ impl Crowd {
 
     /// The same, of those that are present at that time.
     pub(crate) fn stranded_at(&self, now: Timestamp) -> impl Iterator<Item = (&HolderId, u64)> {
-        let present = self.seen.iter().filter(move |(_, seen)| now.ms_since(seen.at) <= SEEN_MS);
-        present.map(|(holder, seen)| (holder, seen.stranded))
+        self.present_at(now).map(|(holder, seen)| (holder, seen.stranded))
+    }
+
+    fn present_at(&self, now: Timestamp) -> impl Iterator<Item = (&HolderId, &Seen)> {
+        self.seen.iter().filter(move |(_, seen)| now.ms_since(seen.at) <= SEEN_MS)
     }
 
     /// Somebody is refused for what others may give back.
@@ -159,21 +162,17 @@ impl Crowd {
         now < self.contended_until
     }
 
-    /// Notes what a sub-home was given beyond what its isolates wait for.
-    pub(crate) fn stocked(&mut self, holder: HolderId, units: u64, permits: u64) {
-        if let Some(Seen { stock, .. }) = self.seen.get_mut(&holder) {
-            stock.units = stock.units.saturating_add(units);
-            stock.permits = stock.permits.saturating_add(permits);
+    /// Notes permits that a sub-home was given beyond what its isolates wait for.
+    pub(crate) fn stocked(&mut self, holder: HolderId, permits: u64) {
+        if let Some(seen) = self.seen.get_mut(&holder) {
+            seen.permits = seen.permits.saturating_add(permits);
         }
     }
 
-    /// What present sub-homes had in stock when they were last heard.
-    pub(crate) fn stocks(&self, now: Timestamp) -> impl Iterator<Item = Held> {
-        let present = self.seen.values().filter(move |seen| now.ms_since(seen.at) <= SEEN_MS);
-        present.map(move |seen| {
-            let permits = if seen.at.minute() == now.minute() { seen.stock.permits } else { 0 };
-            Held { permits, ..seen.stock }
-        })
+    /// Permits of this minute that present sub-homes have in stock, as far as they have said: nobody spends them yet.
+    pub(crate) fn permits_in_stock(&self, now: Timestamp) -> u64 {
+        let of_minute = self.present_at(now).filter(|(_, seen)| seen.at.minute() == now.minute());
+        of_minute.fold(0, |sum, (_, seen)| sum.saturating_add(seen.permits))
     }
 
     /// This holder's weight.

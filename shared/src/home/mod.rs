@@ -268,7 +268,7 @@ impl Home {
         let period = now.period();
         let used = self.used(period);
         let live = Units::new(self.live_at(now));
-        let permits = self.permits_in_stock(now);
+        let permits = u32::try_from(self.crowd.permits_in_stock(now)).unwrap_or(u32::MAX);
         let permits = self.meta.window.remaining(now, policy.rpm).saturating_add(permits);
         Ok(Numbers {
             now,
@@ -299,13 +299,6 @@ impl Home {
     fn used(&self, period: Period) -> Units {
         let settled = self.accounts.get(&period).map_or(Units::ZERO, |account| account.settled);
         settled.saturating_add(self.calls.units_of(period))
-    }
-
-    /// Permits that sub-homes have and nobody spends yet, as far as they have said.
-    fn permits_in_stock(&self, now: Timestamp) -> u32 {
-        self.crowd
-            .stocks(now)
-            .fold(0, |sum, stock| sum.saturating_add(u32::try_from(stock.permits).unwrap_or(u32::MAX)))
     }
 
     fn allowance(&self, policy: &Policy, period: Period) -> Option<Units> {

@@ -252,10 +252,11 @@ impl Uplink {
         self.frozen.iter().flat_map(|batch| &batch.lines).fold(0, |sum, line| sum.saturating_add(line.units))
     }
 
-    /// The same of one period.
-    pub(crate) fn frozen_of(&self, period: Period) -> u64 {
+    /// Units served of a period that no acknowledgement says the issuer knows of: those in such a batch, and those in
+    /// none yet.
+    pub(crate) fn unacknowledged(&self, book: &Book, period: Period) -> u64 {
         let lines = self.frozen.iter().flat_map(|batch| &batch.lines);
         let of_period = lines.filter(|line| line.key.day.period() == period);
-        of_period.fold(0, |sum, line| sum.saturating_add(line.units))
+        of_period.fold(book.served_of(period), |sum, line| sum.saturating_add(line.units))
     }
 }

@@ -236,8 +236,7 @@ impl SubHome {
     /// Units that were served: what the home knew of, and what isolates have reported here since.
     fn used(&self, period: Period) -> u64 {
         let known = if self.above.used.0 == Some(period) { self.above.used.1 } else { 0 };
-        let ware = &self.ware;
-        known.saturating_add(ware.book.served_of(period)).saturating_add(ware.uplink.frozen_of(period))
+        known.saturating_add(self.ware.uplink.unacknowledged(&self.ware.book, period))
     }
 
     /// Units that are left with the home, or with isolates but this one.

@@ -118,8 +118,7 @@ impl Holder {
     #[must_use]
     pub fn used(&self, period: Period) -> Units {
         let known = self.heard.as_ref().filter(|heard| heard.period == period).map_or(0, |heard| heard.used);
-        let unreported = self.book.served_of(period).saturating_add(self.uplink.frozen_of(period));
-        Units::new(known.saturating_add(unreported))
+        Units::new(known.saturating_add(self.uplink.unacknowledged(&self.book, period)))
     }
 
     /// The project's numbers, as far as they are known here; `None` before the first reply.

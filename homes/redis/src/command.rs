@@ -8,22 +8,11 @@ use redis::{Cmd, Script, cmd};
 use shared::home::HomeName;
 use shared::home::Row;
 use shared::home::storage::Commit;
-use shared::time::Timestamp;
 
 /// The script's text.
 const TEXT: &str = include_str!("home.lua");
-/// The longest number of a command: 128 bits in hex.
-pub const NONCE_CHARS_MAX: usize = 32;
-/// A set of all homes, each with the time at which somebody should look after it.
-const DUE: &str = "meter:due";
 
 static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(TEXT));
-
-/// The script's text, for a server that does not know it yet.
-#[must_use]
-pub fn text_of_script() -> &'static str {
-    TEXT
-}
 
 /// Makes the script known to a server.
 #[must_use]
@@ -62,20 +51,6 @@ pub fn wait(replicas: u32, wait_ms: u64) -> Cmd {
     let mut command = cmd("WAITAOF");
     command.arg(1).arg(replicas).arg(wait_ms);
     command
-}
-
-/// Asks for the home to be looked after then, or earlier if that was asked for before.
-#[must_use]
-pub fn mark(home: &HomeName, at: Timestamp) -> Cmd {
-    let mut command = cmd("ZADD");
-    command.arg(DUE).arg("LT").arg(at.as_ms()).arg(home.to_string());
-    command
-}
-
-/// The set that [`mark`] writes to.
-#[must_use]
-pub fn due_key() -> &'static str {
-    DUE
 }
 
 fn call(home: &HomeName, nonce: &str, version: &str, life: &str) -> Cmd {

@@ -3,12 +3,10 @@
 //!
 //! Nothing here connects, waits or decides. Bytes are packed and parsed by the `redis` crate.
 
-mod address;
 mod command;
 mod replies;
 mod told;
 
-pub use address::{Address, AddressError};
-pub use command::{NONCE_CHARS_MAX, due_key, load_script, mark, read, text_of_script, wait, write};
+pub use command::{load_script, read, wait, write};
 pub use replies::Replies;
 pub use told::{Snapshot, Told, Wrong, disk};

@@ -7,10 +7,6 @@ use shared::home::storage::Stored;
 const VERSION: &str = "version";
 /// The row that says in which life of the server the home was written last.
 const LIFE: &str = "life";
-/// The row that counts how often the aggregator has looked after the home.
-const LOOKS: &str = "looks";
-/// The row that says when the aggregator had no such project.
-const UNKNOWN: &str = "unknown";
 
 /// What is stored, of one instant.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,10 +15,6 @@ pub struct Snapshot {
     pub life: String,
     /// In which life the rows were written; none where there are no rows.
     pub written_in: Option<String>,
-    /// How often the aggregator has looked after the home.
-    pub looks: u64,
-    /// When the aggregator had no such project, in milliseconds since the epoch.
-    pub unknown_ms: Option<u64>,
     /// The home's own rows.
     pub stored: Stored,
 }
@@ -33,18 +25,6 @@ impl Snapshot {
     #[must_use]
     pub fn is_of_another_life(&self) -> bool {
         self.written_in.as_ref().is_some_and(|life| *life != self.life)
-    }
-
-    /// The row that counts how often the aggregator has looked after the home.
-    #[must_use]
-    pub fn looks_row() -> &'static str {
-        LOOKS
-    }
-
-    /// The row that says when the aggregator had no such project.
-    #[must_use]
-    pub fn unknown_row() -> &'static str {
-        UNKNOWN
     }
 }
 
@@ -126,8 +106,6 @@ fn snapshot(life: String, rows: Vec<Value>) -> Result<Snapshot, Wrong> {
         match name.as_str() {
             VERSION => snapshot.stored.version = number(&value)?,
             LIFE => snapshot.written_in = Some(value),
-            LOOKS => snapshot.looks = number(&value)?,
-            UNKNOWN => snapshot.unknown_ms = Some(number(&value)?),
             _ => snapshot.stored.rows.push((name, value)),
         }
     }

@@ -89,13 +89,11 @@ impl Parts {
     /// # Errors
     /// Names the part that is missing.
     pub fn find() -> Result<Self> {
-        let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
-        let folder = |name, default: &str| variable(name).map_or_else(|| target.join(default), PathBuf::from);
-        let programs = folder("METER_TEST_BIN_DIR", "debug");
+        let programs = place("METER_TEST_BIN_DIR", "debug");
         let workerd = "tools/workerd/node_modules/@cloudflare/workerd-linux-64/bin/workerd";
         let parts = Self {
-            workerd_config: folder("METER_TEST_BUNDLE", "edge").join("workerd.capnp"),
-            workerd: folder("METER_TEST_WORKERD", workerd),
+            workerd_config: place("METER_TEST_BUNDLE", "edge").join("workerd.capnp"),
+            workerd: place("METER_TEST_WORKERD", workerd),
             meter: programs.join("meter"),
             demo_upstream: programs.join("demo-upstream"),
             fake_stripe: programs.join("fake-stripe"),
@@ -132,20 +130,40 @@ pub fn examples() -> Result<Examples> {
     }
 }
 
-/// Schemathesis' program, by `METER_TEST_SCHEMATHESIS` or where `cargo xtask test` leaves it.
-///
-/// # Errors
-/// When it is not there.
-pub fn schemathesis() -> Result<PathBuf> {
+/// Where the variable says, or at its place below `target/`: what `cargo xtask test` leaves there.
+fn place(name: &str, place: &str) -> PathBuf {
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
-    let installed = target.join("tools/schemathesis/bin/schemathesis");
-    let program = variable("METER_TEST_SCHEMATHESIS").map_or(installed, PathBuf::from);
+    variable(name).map_or_else(|| target.join(place), PathBuf::from)
+}
+
+/// A program at such a place.
+fn program(name: &str, at: &str) -> Result<PathBuf> {
+    let program = place(name, at);
     ensure!(
         program.is_file(),
         "{} is missing: run the tests through `cargo xtask test`, which installs it",
         program.display()
     );
     Ok(program)
+}
+
+/// A folder at such a place, into which npm has put that.
+fn packages(name: &str, at: &str, holds: &str) -> Result<PathBuf> {
+    let folder = place(name, at);
+    ensure!(
+        folder.join("node_modules").join(holds).exists(),
+        "{} is missing: run the tests through `cargo xtask test`, which makes it",
+        folder.display()
+    );
+    Ok(folder)
+}
+
+/// Schemathesis' program, by `METER_TEST_SCHEMATHESIS` or where `cargo xtask test` leaves it.
+///
+/// # Errors
+/// When it is not there.
+pub fn schemathesis() -> Result<PathBuf> {
+    program("METER_TEST_SCHEMATHESIS", "tools/schemathesis/bin/schemathesis")
 }
 
 /// A Python that has Stripe's own library, by `METER_TEST_STRIPE` or where `cargo xtask test` leaves it.
@@ -153,15 +171,7 @@ pub fn schemathesis() -> Result<PathBuf> {
 /// # Errors
 /// When it is not there.
 pub fn stripe_python() -> Result<PathBuf> {
-    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
-    let python =
-        variable("METER_TEST_STRIPE").map_or_else(|| target.join("tools/stripe/bin/python"), PathBuf::from);
-    ensure!(
-        python.is_file(),
-        "{} is missing: run the tests through `cargo xtask test`, which installs it",
-        python.display()
-    );
-    Ok(python)
+    program("METER_TEST_STRIPE", "tools/stripe/bin/python")
 }
 
 /// Where npm has put what reads our OpenAPI documents as users do.
@@ -169,14 +179,7 @@ pub fn stripe_python() -> Result<PathBuf> {
 /// # Errors
 /// When it is not there.
 pub fn openapi_tools() -> Result<PathBuf> {
-    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
-    let folder = variable("METER_TEST_OPENAPI").map_or_else(|| target.join("tools/openapi"), PathBuf::from);
-    ensure!(
-        folder.join("node_modules/.bin/redocly").exists(),
-        "{} is missing: run the tests through `cargo xtask test`, which makes it",
-        folder.display()
-    );
-    Ok(folder)
+    packages("METER_TEST_OPENAPI", "tools/openapi", ".bin/redocly")
 }
 
 /// The driver of browsers, by `METER_TEST_BROWSER` or where `cargo xtask test` leaves it.
@@ -184,14 +187,7 @@ pub fn openapi_tools() -> Result<PathBuf> {
 /// # Errors
 /// When it is missing.
 pub fn browser_tools() -> Result<PathBuf> {
-    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
-    let folder = variable("METER_TEST_BROWSER").map_or_else(|| target.join("tools/browser"), PathBuf::from);
-    ensure!(
-        folder.join("node_modules/playwright-core").exists(),
-        "{} is missing: run the tests through `cargo xtask test`, which makes it",
-        folder.display()
-    );
-    Ok(folder)
+    packages("METER_TEST_BROWSER", "tools/browser", "playwright-core")
 }
 
 /// Chromium, by `METER_TEST_CHROMIUM` or where Debian has it.
@@ -199,13 +195,7 @@ pub fn browser_tools() -> Result<PathBuf> {
 /// # Errors
 /// When it is missing.
 pub fn chromium() -> Result<PathBuf> {
-    let program = variable("METER_TEST_CHROMIUM").map_or_else(|| "/usr/bin/chromium".into(), PathBuf::from);
-    ensure!(
-        program.is_file(),
-        "{} is missing: run the tests through `cargo xtask test`, which installs it",
-        program.display()
-    );
-    Ok(program)
+    program("METER_TEST_CHROMIUM", "/usr/bin/chromium")
 }
 
 /// A Python that has the maker of Python clients, by `METER_TEST_OPENAPI_PYTHON` or where `cargo xtask test` leaves it.
@@ -213,27 +203,12 @@ pub fn chromium() -> Result<PathBuf> {
 /// # Errors
 /// When it is not there.
 pub fn openapi_python() -> Result<PathBuf> {
-    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
-    let installed = target.join("tools/openapi-python/bin/python");
-    let program = variable("METER_TEST_OPENAPI_PYTHON").map_or(installed, PathBuf::from);
-    ensure!(
-        program.is_file(),
-        "{} is missing: run the tests through `cargo xtask test`, which installs it",
-        program.display()
-    );
-    Ok(program)
+    program("METER_TEST_OPENAPI_PYTHON", "tools/openapi-python/bin/python")
 }
 
 /// Where npm has put the library that receivers of webhooks verify with.
 pub(crate) fn webhook_library() -> Result<PathBuf> {
-    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
-    let folder = variable("METER_TEST_WEBHOOKS").map_or_else(|| target.join("tools/webhooks"), PathBuf::from);
-    ensure!(
-        folder.join("node_modules/standardwebhooks").is_dir(),
-        "{} is missing: run the tests through `cargo xtask test`, which makes it",
-        folder.display()
-    );
-    Ok(folder)
+    packages("METER_TEST_WEBHOOKS", "tools/webhooks", "standardwebhooks")
 }
 
 /// The aggregator's program, as [`Parts::find`] finds it.
@@ -241,8 +216,7 @@ pub(crate) fn webhook_library() -> Result<PathBuf> {
 /// # Errors
 /// When it is missing.
 pub(crate) fn meter_program() -> Result<PathBuf> {
-    let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/debug");
-    let program = variable("METER_TEST_BIN_DIR").map_or(default, PathBuf::from).join("meter");
+    let program = place("METER_TEST_BIN_DIR", "debug").join("meter");
     ensure!(
         program.is_file(),
         "{} is missing: run the tests through `cargo xtask test`, which makes it",

@@ -12,11 +12,14 @@ pub mod trail;
 use std::fmt;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use shared::ids::ProjectId;
 
+/// What is accepted as a role, in words.
+pub const ROLES: &str = "owner, admin, finance or viewer";
+
 /// What a member of a project is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Everything that a project's members may do.

@@ -222,6 +222,12 @@ impl<'a> Deed<'a> {
         Self { project: Some(project), action, target, was: None, became: None }
     }
 
+    /// Something was done to a thing that is of no project.
+    #[must_use]
+    pub fn apart(action: Action, target: &'a str) -> Self {
+        Self { project: None, action, target, was: None, became: None }
+    }
+
     /// What was before.
     #[must_use]
     pub fn was(self, was: &impl Serialize) -> Self {

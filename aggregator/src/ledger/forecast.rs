@@ -26,6 +26,19 @@ pub enum Forecast {
     NoPace,
 }
 
+impl Forecast {
+    /// The forecast in one word, and its day where it has one.
+    #[must_use]
+    pub fn told(self) -> (&'static str, Option<Day>) {
+        match self {
+            Self::EndsOn(day) => ("ends_on", Some(day)),
+            Self::Lasts => ("lasts", None),
+            Self::Ended => ("ended", None),
+            Self::NoPace => ("no_pace", None),
+        }
+    }
+}
+
 /// Forecasts from the units of each day, up to today, and what is left; `None` left is without a limit.
 ///
 /// The pace is that of the last seven complete days, or of as many as the project has; in its first

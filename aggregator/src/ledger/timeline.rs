@@ -39,6 +39,19 @@ pub enum OverageState {
     },
 }
 
+impl OverageState {
+    /// The state in one word.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::NotOffered => "not_offered",
+            Self::Off => "off",
+            Self::PastDue => "past_due",
+            Self::On { .. } => "on",
+        }
+    }
+}
+
 /// The included quota of a period, as far as the period has gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quota {

@@ -57,7 +57,7 @@ impl Work {
             return Ok(None);
         }
         let became = json!({ "email": account.email.as_str(), "name": account.name, "operator": operator });
-        self.note(&deed(&account, Action::AccountCreated).became(&became), now).await?;
+        self.note(&Deed::apart(Action::AccountCreated, &account.id).became(&became), now).await?;
         Ok(Some(account))
     }
 
@@ -79,7 +79,7 @@ impl Work {
         self.end_sessions(id).await?;
         self.drop_links(id).await?;
         let was = json!({ "email": account.email.as_str() });
-        self.note(&deed(&account, Action::AccountDisabled).was(&was), now).await?;
+        self.note(&Deed::apart(Action::AccountDisabled, &account.id).was(&was), now).await?;
         Ok(Some(Account { disabled: Some(now), ..account }))
     }
 
@@ -102,7 +102,7 @@ impl Work {
             .execute(&mut *self.tx)
             .await?;
         let became = json!({ "expires_at": expires.to_string() });
-        self.note(&deed(account, Action::LinkCreated).became(&became), now).await?;
+        self.note(&Deed::apart(Action::LinkCreated, &account.id).became(&became), now).await?;
         Ok(expires)
     }
 
@@ -143,7 +143,7 @@ impl Work {
             .execute(&mut *self.tx)
             .await?;
         let became = json!({ "password": "set" });
-        self.note(&deed(account, Action::PasswordSet).became(&became), now).await
+        self.note(&Deed::apart(Action::PasswordSet, &account.id).became(&became), now).await
     }
 
     /// The account of that id.
@@ -192,11 +192,6 @@ impl Store {
         .await?;
         rows.iter().map(|row| read(row).map(|known| known.account)).collect()
     }
-}
-
-/// What the audit log says of an account.
-fn deed(account: &Account, action: Action) -> Deed<'_> {
-    Deed { project: None, action, target: &account.id, was: None, became: None }
 }
 
 /// The projects that an account is a member of, in the order of their ids.

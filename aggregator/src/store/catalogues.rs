@@ -82,13 +82,7 @@ impl Work {
             clear(&mut self.tx).await?;
         }
         insert(&mut self.tx, catalogue, now).await?;
-        let deed = Deed {
-            project: None,
-            action: Action::CatalogueApplied,
-            target: "plans",
-            was: None,
-            became: None,
-        };
+        let deed = Deed::apart(Action::CatalogueApplied, "plans");
         self.note(&deed.was(&newest.version).became(&catalogue.version), now).await?;
         Ok(Applied::Now)
     }

@@ -61,8 +61,7 @@ impl Work {
         .bind(ms(now))
         .execute(&mut *self.tx)
         .await?;
-        let deed =
-            Deed { project: None, action: Action::SignedIn, target: &account.id, was: None, became: None };
+        let deed = Deed::apart(Action::SignedIn, &account.id);
         self.note(&deed.became(&json!({ "by": way.as_str() })), now).await
     }
 
@@ -92,8 +91,7 @@ impl Work {
     /// # Errors
     /// When the store fails.
     pub async fn note_sign_out(&mut self, account: &Account, now: Timestamp) -> Result<(), StoreError> {
-        let deed =
-            Deed { project: None, action: Action::SignedOut, target: &account.id, was: None, became: None };
+        let deed = Deed::apart(Action::SignedOut, &account.id);
         self.note(&deed.was(&json!({ "email": account.email.as_str() })), now).await
     }
 }

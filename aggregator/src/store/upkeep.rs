@@ -110,8 +110,7 @@ impl Work {
         let before_ms = clock_offset_ms(&mut self.tx).await?;
         let offset_ms = before_ms.saturating_add(by_ms).min(Moved::MS_MAX);
         set(&mut self.tx, CLOCK_OFFSET, &offset_ms.to_string()).await?;
-        let deed =
-            Deed { project: None, action: Action::ClockMoved, target: "clock", was: None, became: None };
+        let deed = Deed::apart(Action::ClockMoved, "clock");
         self.note(&deed.was(&before_ms).became(&offset_ms), now).await?;
         Ok(offset_ms)
     }

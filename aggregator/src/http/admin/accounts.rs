@@ -11,11 +11,11 @@ use serde::Serialize;
 use shared::ids::ProjectId;
 use shared::problem::ErrorCode;
 
-use super::members::{member, members_max};
-use crate::access::Role;
+use super::members::{member, members_max, name};
 use crate::access::account::{Account, EMAIL, Email};
-use crate::access::member::{NAME, NAME_CHARS_MAX, is_name};
+use crate::access::member::{NAME, NAME_CHARS_MAX};
 use crate::access::session::{Purpose, SecretText};
+use crate::access::{ROLES, Role};
 use crate::app::App;
 use crate::http::access::{NamedInPath, Operator};
 use crate::http::call::Call;
@@ -23,8 +23,6 @@ use crate::http::failure::Failure;
 use crate::http::field::{EmailText, Field, Text};
 use crate::http::route::{Route, Who};
 use crate::store::NewAccount;
-
-const ROLES: &str = "owner, admin, finance or viewer";
 
 const OPERATOR: &str = "true or false; true on the books themselves only";
 
@@ -109,12 +107,8 @@ async fn list(_: Operator, State(app): State<App>) -> Result<Json<AccountList>, 
 /// Makes an account, and a member of it where a project is named.
 async fn create(Operator(token): Operator, State(app): State<App>, call: Call) -> Result<Response, Failure> {
     let mut fields = call.fields()?.of(NEW)?;
-    let text: String = fields.required("email", EMAIL)?;
-    let email = Email::parse(&text).ok_or_else(|| Failure::field("email", &text, EMAIL))?;
-    let name: String = fields.required("name", NAME)?;
-    if !is_name(&name) {
-        return Err(Failure::field("name", &name, NAME));
-    }
+    let email: Email = fields.required("email", EMAIL)?;
+    let name = name(&mut fields)?;
     let operator = fields.optional("operator", OPERATOR)?.unwrap_or(false);
     if operator && !call.is_commanded() {
         return Err(Failure::field("operator", "true", OPERATOR));
@@ -137,12 +131,11 @@ async fn create(Operator(token): Operator, State(app): State<App>, call: Call) -
 async fn place(
     app: &App,
     project: Option<ProjectId>,
-    role: Option<String>,
+    role: Option<Role>,
 ) -> Result<Option<(ProjectId, Role, Option<u32>)>, Failure> {
     match (project, role) {
         (None, None) => Ok(None),
-        (Some(id), Some(text)) => {
-            let role = Role::parse(&text).ok_or_else(|| Failure::field("role", &text, ROLES))?;
+        (Some(id), Some(role)) => {
             let project = app.store.project(&id).await?.ok_or_else(Failure::project_unknown)?;
             Ok(Some((id, role, members_max(app, &project).await?)))
         }

@@ -8,19 +8,17 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use shared::problem::ErrorCode;
 
-use super::members::{member, members_max};
+use super::members::{members_max, name_taken, too_many};
 use crate::access::account::{EMAIL, Email};
 use crate::access::session::{Purpose, SecretText};
-use crate::access::{Permission, Role};
+use crate::access::{Permission, ROLES, Role};
 use crate::app::App;
 use crate::http::access::{ManageMembers, NamedInPath, Permitted};
 use crate::http::call::Call;
 use crate::http::failure::Failure;
 use crate::http::field::{EmailText, Field};
 use crate::http::route::{Route, Who};
-use crate::store::{Invitation, Invited, MemberKept};
-
-const ROLES: &str = "owner, admin, finance or viewer";
+use crate::store::{Invitation, Invited};
 
 const NEW: &[Field] = &[
     Field::required::<EmailText>("email", EMAIL).such_as("\"ada@example.com\""),
@@ -98,18 +96,16 @@ async fn invite(
     call: Call,
 ) -> Result<Response, Failure> {
     let mut fields = call.fields()?.of(NEW)?;
-    let text: String = fields.required("email", EMAIL)?;
-    let email = Email::parse(&text).ok_or_else(|| Failure::field("email", &text, EMAIL))?;
-    let text: String = fields.required("role", ROLES)?;
-    let role = Role::parse(&text).ok_or_else(|| Failure::field("role", &text, ROLES))?;
+    let email: Email = fields.required("email", EMAIL)?;
+    let role: Role = fields.required("role", ROLES)?;
     let max = members_max(&app, &on.project).await?;
     let secret = SecretText::generate(Purpose::Invitation)?;
     let mut change = call.begin_in(&app, &on.project.id).await?;
     let new = (email, role, &secret.hash());
     let invitation = match change.invite(&on.project.id, new, max, app.clock.now()).await? {
         Invited::Invitation(invitation) => invitation,
-        Invited::MemberExists => return Err(taken(MemberKept::NameTaken)),
-        Invited::TooMany(max) => return Err(taken(MemberKept::TooMany(max))),
+        Invited::MemberExists => return Err(name_taken()),
+        Invited::TooMany(max) => return Err(too_many(max)),
     };
     tracing::info!(project.id = %on.project.id, token.id = on.token.id, invitation.id = invitation.id, role = %role, "member invited");
     let new = NewInvitationView { view: invitation.into(), token: secret.expose().to_owned() };
@@ -131,12 +127,4 @@ async fn withdraw(
     })?;
     tracing::info!(project.id = %on.project.id, token.id = on.token.id, invitation.id = id, "invitation withdrawn");
     change.answer(StatusCode::OK, &InvitationView::from(invitation)).await
-}
-
-/// The same refusals as where a member is added.
-fn taken(kept: MemberKept) -> Failure {
-    match member(kept) {
-        Err(failure) => failure,
-        Ok(member) => Failure::internal(&format!("member {} was added by an invitation", member.id)),
-    }
 }

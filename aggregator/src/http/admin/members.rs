@@ -10,17 +10,16 @@ use shared::problem::ErrorCode;
 
 use crate::access::member::{Member, NAME, NAME_CHARS_MAX, is_name};
 use crate::access::token::TokenText;
-use crate::access::{Permission, Role, Scope};
+use crate::access::{Permission, ROLES, Role, Scope};
 use crate::app::App;
 use crate::http::access::{ManageMembers, NamedInPath, Permitted, Read};
+use crate::http::body::Fields;
 use crate::http::call::{Call, Change};
 use crate::http::failure::Failure;
 use crate::http::field::{Field, Text};
 use crate::http::route::{Route, Who};
 use crate::projects::project::Project;
 use crate::store::MemberKept;
-
-const ROLES: &str = "owner, admin, finance or viewer";
 
 const NEW: &[Field] = &[
     Field::required::<Text<1, NAME_CHARS_MAX>>("name", NAME).such_as("\"ada@example.com\""),
@@ -113,11 +112,8 @@ pub(crate) async fn add(
     call: Call,
 ) -> Result<Response, Failure> {
     let mut fields = call.fields()?.of(NEW)?;
-    let name: String = fields.required("name", NAME)?;
-    if !is_name(&name) {
-        return Err(Failure::field("name", &name, NAME));
-    }
-    let role = role(&fields.required::<String>("role", ROLES)?)?;
+    let name = name(&mut fields)?;
+    let role: Role = fields.required("role", ROLES)?;
     let max = members_max(&app, &on.project).await?;
     let mut change = call.begin_in(&app, &on.project.id).await?;
     let kept = change.add_member(&on.project.id, (name, role), max, app.clock.now()).await?;
@@ -133,7 +129,7 @@ pub(crate) async fn change(
     State(app): State<App>,
     call: Call,
 ) -> Result<Response, Failure> {
-    let role = role(&call.fields()?.of(CHANGE)?.required::<String>("role", ROLES)?)?;
+    let role: Role = call.fields()?.of(CHANGE)?.required("role", ROLES)?;
     let mut change = call.begin_in(&app, &on.project.id).await?;
     let kept = change.change_member(&on.project.id, (&id, role), app.clock.now()).await?;
     let member = member(kept)?;
@@ -186,27 +182,35 @@ pub(in crate::http) async fn members_max(app: &App, project: &Project) -> Result
     Ok(app.basis.in_force(&book.project, &book.ledger, app.clock.now()).members_max)
 }
 
-fn role(text: &str) -> Result<Role, Failure> {
-    Role::parse(text).ok_or_else(|| Failure::field("role", text, ROLES))
+/// The name that a call gives a member or a person.
+pub(in crate::http) fn name(fields: &mut Fields) -> Result<String, Failure> {
+    let name: String = fields.required("name", NAME)?;
+    if is_name(&name) { Ok(name) } else { Err(Failure::field("name", &name, NAME)) }
 }
 
 pub(in crate::http) fn member(kept: MemberKept) -> Result<Member, Failure> {
     match kept {
         MemberKept::Member(member) => Ok(member),
         MemberKept::Unknown => Err(Failure::member_unknown()),
-        MemberKept::NameTaken => Err(Failure::new(
-            ErrorCode::MemberExists,
-            "The project has a member of that name. Change that member, or choose another name.",
-        )),
-        MemberKept::TooMany(max) => Err(Failure::new(
-            ErrorCode::MemberLimit,
-            format!(
-                "The plan permits {max} members, and all places are taken. Remove one, or change the plan."
-            ),
-        )),
+        MemberKept::NameTaken => Err(name_taken()),
+        MemberKept::TooMany(max) => Err(too_many(max)),
         MemberKept::LastOwner => Err(Failure::new(
             ErrorCode::LastOwner,
             "This is the project's last owner. Make another member an owner first.",
         )),
     }
+}
+
+pub(super) fn name_taken() -> Failure {
+    Failure::new(
+        ErrorCode::MemberExists,
+        "The project has a member of that name. Change that member, or choose another name.",
+    )
+}
+
+pub(super) fn too_many(max: u32) -> Failure {
+    Failure::new(
+        ErrorCode::MemberLimit,
+        format!("The plan permits {max} members, and all places are taken. Remove one, or change the plan."),
+    )
 }

@@ -17,7 +17,7 @@ pub use audit::AuditView;
 pub(crate) use credits::{REASON, is_reason};
 pub use keys::KeyView;
 pub use members::MemberView;
-pub(super) use members::{member, members_max};
+pub(super) use members::{member, members_max, name};
 pub use projects::ProjectView;
 pub use quarantine::QuarantinedView;
 pub use stripe::ParkedView;

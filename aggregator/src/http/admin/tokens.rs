@@ -9,7 +9,7 @@ use serde::Serialize;
 use shared::problem::ErrorCode;
 
 use crate::access::token::TokenText;
-use crate::access::{Permission, Role, Scope};
+use crate::access::{Permission, ROLES, Role, Scope};
 use crate::app::App;
 use crate::http::access::{NamedInPath, Operate, Permitted};
 use crate::http::call::Call;
@@ -17,8 +17,6 @@ use crate::http::failure::Failure;
 use crate::http::field::Field;
 use crate::http::route::{Route, Who};
 use crate::store::Token;
-
-const ROLES: &str = "owner, admin, finance or viewer";
 
 const NEW: &[Field] = &[Field::required::<Role>("role", ROLES).such_as("\"viewer\"")];
 
@@ -89,8 +87,7 @@ pub(crate) async fn create(
     State(app): State<App>,
     call: Call,
 ) -> Result<Response, Failure> {
-    let role: String = call.fields()?.of(NEW)?.required("role", ROLES)?;
-    let role = Role::parse(&role).ok_or_else(|| Failure::field("role", &role, ROLES))?;
+    let role: Role = call.fields()?.of(NEW)?.required("role", ROLES)?;
     let scope = Scope::Project { project: on.project.id.clone(), role };
     let mut change = call.begin_in(&app, &on.project.id).await?;
     let text = TokenText::generate(&scope)?;

@@ -20,7 +20,7 @@ use crate::ledger::month::{free, month};
 use crate::ledger::refusal::Refusal;
 use crate::ledger::statement::{LotPart, Statement, lot_history, statement};
 use crate::ledger::terms::{Interval, Limits};
-use crate::ledger::timeline::{OverageState, Timeline};
+use crate::ledger::timeline::Timeline;
 use crate::metering::usage::Denied;
 use crate::payments::goods::Good;
 use crate::payments::paying::{OverdueView, Paying};
@@ -240,7 +240,7 @@ impl PlanView {
             overage_cap: cap.map(Money::as_cap),
             auto_top_up: None,
             overage: OverageView {
-                state: overage_word(&timeline.overage_at(now)),
+                state: timeline.overage_at(now).as_str(),
                 units: paid.overage,
                 uncovered: paid.uncovered,
             },
@@ -270,23 +270,9 @@ impl PlanView {
     }
 }
 
-fn overage_word(state: &OverageState) -> &'static str {
-    match state {
-        OverageState::NotOffered => "not_offered",
-        OverageState::Off => "off",
-        OverageState::PastDue => "past_due",
-        OverageState::On { .. } => "on",
-    }
-}
-
 impl From<Forecast> for ForecastView {
     fn from(forecast: Forecast) -> Self {
-        let (outcome, date) = match forecast {
-            Forecast::EndsOn(day) => ("ends_on", Some(day)),
-            Forecast::Lasts => ("lasts", None),
-            Forecast::Ended => ("ended", None),
-            Forecast::NoPace => ("no_pace", None),
-        };
+        let (outcome, date) = forecast.told();
         Self { outcome, date }
     }
 }

@@ -23,7 +23,7 @@ use crate::access::Role;
 use crate::access::account::{
     Account, EMAIL, Email, Membership, PASSWORD, PASSWORD_CHARS_MAX, PASSWORD_CHARS_MIN, is_password,
 };
-use crate::access::member::{NAME, NAME_CHARS_MAX, is_name};
+use crate::access::member::{NAME, NAME_CHARS_MAX};
 use crate::access::session::{Begun, Purpose, SecretText};
 use crate::access::trail::Actor;
 use crate::app::App;
@@ -150,7 +150,7 @@ async fn sign_in(
 ) -> Result<Response, Failure> {
     cookie::require_own_origin(&headers)?;
     let mut fields = fields.of(NEW)?;
-    let email = email(&mut fields)?;
+    let email: Email = fields.required("email", EMAIL)?;
     let password: String = fields.required("password", "the account's password")?;
     let account = proof::by_password(&app, from, (&email, password)).await?;
     let work = app.store.by(Actor::person(&account)).begin().await?;
@@ -178,11 +178,8 @@ async fn by_invitation(
     cookie::require_own_origin(&headers)?;
     let mut fields = fields.of(INVITATION)?;
     let text: String = fields.required("token", "the token of an invitation")?;
-    let name: String = fields.required("name", NAME)?;
+    let name = super::admin::name(&mut fields)?;
     let password = new_password(&mut fields)?;
-    if !is_name(&name) {
-        return Err(Failure::field("name", &name, NAME));
-    }
     let invitation = SecretText::parse(Purpose::Invitation, &text).ok_or_else(link_rejected)?;
     let found = app.store.invitation(&invitation.hash(), app.clock.now()).await?.ok_or_else(link_rejected)?;
     // Whoever made the invitation knows it too: it must not open an account that is there already.
@@ -270,11 +267,6 @@ async fn begin(
     let mut answer = (StatusCode::OK, Json(SessionView::new(signed_in, &secret))).into_response();
     answer.headers_mut().insert(header::SET_COOKIE, cookie::set(headers, Some(&secret))?);
     Ok(answer)
-}
-
-fn email(fields: &mut Fields) -> Result<Email, Failure> {
-    let text: String = fields.required("email", EMAIL)?;
-    Email::parse(&text).ok_or_else(|| Failure::field("email", &text, EMAIL))
 }
 
 /// A password is not repeated in a refusal.

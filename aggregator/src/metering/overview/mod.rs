@@ -258,19 +258,10 @@ fn parts(
     parts.push(Part {
         units: left_of_overage.map(|left| paid.overage.saturating_add(left)),
         left: left_of_overage,
-        state: Some(word(state)),
+        state: Some(state.as_str()),
         ..part(Source::Overage, paid.overage, Units::ZERO)
     });
     Ok((parts, paid.uncovered))
-}
-
-fn word(state: &OverageState) -> &'static str {
-    match state {
-        OverageState::NotOffered => "not_offered",
-        OverageState::Off => "off",
-        OverageState::PastDue => "past_due",
-        OverageState::On { .. } => "on",
-    }
 }
 
 fn beyond(state: &OverageState) -> Beyond {
@@ -285,12 +276,7 @@ fn beyond(state: &OverageState) -> Beyond {
 
 impl From<Forecast> for MonthForecast {
     fn from(forecast: Forecast) -> Self {
-        let (outcome, date) = match forecast {
-            Forecast::EndsOn(day) => ("ends_on", Some(day)),
-            Forecast::Lasts => ("lasts", None),
-            Forecast::Ended => ("ended", None),
-            Forecast::NoPace => ("no_pace", None),
-        };
+        let (outcome, date) = forecast.told();
         Self { outcome, date }
     }
 }

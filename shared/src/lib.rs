@@ -32,6 +32,7 @@ pub mod planted;
 pub mod policy;
 pub mod problem;
 pub mod random;
+pub mod report;
 #[cfg(feature = "schema")]
 mod schema;
 pub mod sign;

@@ -76,6 +76,8 @@ pub enum Purpose {
     Policy,
     /// The edge signs what it forwards to the governance upstream.
     Upstream,
+    /// An on-premise reporter signs its reports with it, and the aggregator their receipts.
+    Reporter,
 }
 
 impl Purpose {
@@ -84,6 +86,7 @@ impl Purpose {
             "edge" => Some(Self::Edge),
             "policy" => Some(Self::Policy),
             "upstream" => Some(Self::Upstream),
+            // A reporter's key belongs to a reporter, never to the configuration of a machine of ours.
             _ => None,
         }
     }
@@ -93,6 +96,7 @@ impl Purpose {
             Self::Edge => "edge",
             Self::Policy => "policy",
             Self::Upstream => "upstream",
+            Self::Reporter => "reporter",
         }
     }
 }
@@ -115,6 +119,12 @@ impl fmt::Debug for SigningKey {
 }
 
 impl SigningKey {
+    /// A key that was made and kept elsewhere than in the configuration.
+    #[must_use]
+    pub fn new(purpose: Purpose, id: SigningKeyId, secret: Vec<u8>) -> Self {
+        Self { purpose, id, secret }
+    }
+
     /// Which key this is.
     #[must_use]
     pub fn id(&self) -> &SigningKeyId {
@@ -140,6 +150,12 @@ impl SigningKey {
 pub struct SigningKeys(Vec<SigningKey>);
 
 impl SigningKeys {
+    /// These keys: the first of a purpose signs, every one verifies.
+    #[must_use]
+    pub fn of(keys: Vec<SigningKey>) -> Self {
+        Self(keys)
+    }
+
     /// The least a secret may be, in bytes: as strong as the hash.
     pub const SECRET_BYTES_MIN: usize = 32;
 

@@ -10,6 +10,8 @@ mod billing;
 mod call;
 mod clock;
 mod copy;
+mod demo_load;
+mod doctor;
 mod events;
 mod key;
 mod listen;
@@ -107,6 +109,8 @@ enum Command {
     Usage(report::Usage),
     /// Explain why the next request is served or not, and why a month costs what it does
     Explain(report::Explain),
+    /// Compare what a month would have come to on each plan, with overage and without
+    WhatIf(report::WhatIf),
     /// Show what each month came to, and how far it is collected
     Invoices(report::Invoices),
     /// Show what happens in a project, as it happens
@@ -128,6 +132,10 @@ enum Command {
     Restore(backup::Copy),
     /// Copy the books of an SQLite file whole into an empty Postgres database
     Copy(copy::Copy),
+    /// Look whether a server would find here what it needs, and say what to do where it would not
+    Doctor(doctor::Doctor),
+    /// Send the edge a day of governance requests, squeezed into minutes, so that there is something to see
+    DemoLoad(demo_load::DemoLoad),
     /// Print the interface as OpenAPI 3.1
     Openapi,
     /// Print what completes this command line in a shell
@@ -156,6 +164,7 @@ impl Command {
             | Self::Statement(_)
             | Self::Usage(_)
             | Self::Explain(_)
+            | Self::WhatIf(_)
             | Self::Invoices(_)
             | Self::Completions(_)
             | Self::Copy(_)
@@ -167,6 +176,8 @@ impl Command {
             | Self::Backup(_)
             | Self::Restore(_)
             | Self::Restored(_)
+            | Self::Doctor(_)
+            | Self::DemoLoad(_)
             | Self::Openapi => WhenMissing::Refuse,
         }
     }
@@ -218,6 +229,11 @@ fn start(cli: Cli) -> anyhow::Result<()> {
         Command::Openapi => print::text(&crate::http::document()),
         Command::Completions(Completions { shell }) => completions(shell),
         Command::Copy(copy) => wait(copy::run(copy)),
+        Command::DemoLoad(load) => {
+            let config = settings()?;
+            wait(demo_load::run(load, config))
+        }
+        Command::Doctor(doctor) => wait(doctor::run(doctor, Config::from_environment())),
         Command::Serve => wait(serve::run(Config::from_environment()?)),
         Command::Restore(copy) => wait(backup::restore(copy, settings()?)),
         Command::Project(command) => at(missing, async |place| project::run(command, place).await),
@@ -233,6 +249,7 @@ fn start(cli: Cli) -> anyhow::Result<()> {
         Command::Statement(show) => at(missing, async |place| billing::show(show, place).await),
         Command::Usage(usage) => at(missing, async |place| report::usage(usage, place).await),
         Command::Explain(explain) => at(missing, async |place| report::explain(explain, place).await),
+        Command::WhatIf(asked) => at(missing, async |place| report::what_if(asked, place).await),
         Command::Invoices(show) => at(missing, async |place| report::invoices(show, place).await),
         Command::Tail(tail) => at(missing, async |place| tail::run(tail, place).await),
         Command::Quarantine(command) => at(missing, async |place| quarantine::run(command, place).await),

@@ -1,10 +1,12 @@
-//! `meter usage`, `meter explain` and `meter invoices`: what was used, why it is served or not, and what it costs.
+//! `meter usage`, `meter explain`, `meter what-if` and `meter invoices`: what was used, why it is served or not, what it
+//! costs, and what it would have cost.
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 use shared::ids::{Mode, ProjectId};
 use shared::time::{Day, Period};
+use shared::units::Units;
 
 use super::billing::text as statement;
 use super::call::Call;
@@ -23,6 +25,18 @@ const DAYS: &[Column] = &[
 const AGENTS: &[Column] = &[("AGENT", "/agent"), ("UNITS", "/units")];
 
 const GROUPS: &[Column] = &[("KEY", "/key"), ("UNITS", "/units")];
+
+const OPTIONS: &[Column] = &[
+    ("PLAN", "/plan"),
+    ("OVERAGE", "/overage"),
+    ("QUOTA PAYS", "/from_quota"),
+    ("PACKS PAY", "/from_lots"),
+    ("OVERAGE PAYS", "/from_overage"),
+    ("REFUSED", "/refused"),
+    ("SUBSCRIPTION", "/subscription"),
+    ("TOTAL", "/total"),
+    ("", "/present"),
+];
 
 const INVOICES: &[Column] = &[
     ("MONTH", "/period"),
@@ -86,6 +100,23 @@ pub(super) struct Explain {
     /// Which month's bill, such as 2026-05; this month's where it is left out
     #[arg(long, value_name = "MONTH", value_parser = period)]
     period: Option<Period>,
+    #[command(flatten)]
+    format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct WhatIf {
+    #[command(flatten)]
+    project: Project,
+    /// Which month, such as 2026-05; this one where it is left out
+    #[arg(long, value_name = "MONTH", value_parser = period)]
+    period: Option<Period>,
+    /// For so many units instead of those that were counted
+    #[arg(long, value_parser = clap::value_parser!(u64).range(..=Units::MAX.get()))]
+    units: Option<u64>,
+    /// A monthly cap of overage in minor units, where overage is on
+    #[arg(long, value_name = "MINOR", value_parser = clap::value_parser!(u64).range(..=Units::MAX.get()))]
+    overage_cap: Option<u64>,
     #[command(flatten)]
     format: Format,
 }
@@ -209,6 +240,41 @@ fn verdict(verdict: &Value) -> String {
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => cell(verdict),
     }
     .replace('_', " ")
+}
+
+pub(super) async fn what_if(asked: WhatIf, place: Place) -> anyhow::Result<()> {
+    let call = Call::get(&["api", "v1", "billing", "what-if"])
+        .with_query("project", &place.project(&asked.project).await?)
+        .maybe_query("period", asked.period)
+        .maybe_query("units", asked.units)
+        .maybe_query("overage_cap", asked.overage_cap);
+    print::result(asked.format, &place.ask(&call).await?, compared)
+}
+
+fn compared(answer: &Value) -> String {
+    let get = |place: &str| cell(answer.pointer(place).unwrap_or(&Value::Null));
+    let mut options = answer.get("options").cloned().unwrap_or_default();
+    for option in options.as_array_mut().into_iter().flatten() {
+        let say = |place: &str, yes: &str, no: &str| match option.get(place) {
+            Some(Value::Bool(true)) => yes.to_owned(),
+            _ => no.to_owned(),
+        };
+        let (present, overage) = (say("present", "what you have", ""), say("overage", "on", "off"));
+        if let Some(fields) = option.as_object_mut() {
+            fields.insert("present".to_owned(), present.into());
+            fields.insert("overage".to_owned(), overage.into());
+        }
+    }
+    format!(
+        "{} · {} · {} units ({} counted so far, {} at this pace by the month's end); {} requests refused for want of units are in none of these\n\n{}",
+        get("/project"),
+        get("/period"),
+        get("/units"),
+        get("/counted"),
+        get("/forecast"),
+        get("/refused_for_quota"),
+        print::table(&options, OPTIONS)
+    )
 }
 
 pub(super) async fn invoices(invoices: Invoices, place: Place) -> anyhow::Result<()> {

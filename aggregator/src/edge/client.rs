@@ -1,11 +1,12 @@
 //! The HTTP client towards the edge. It follows no redirects and never skips a certificate's check.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use axum::body::Bytes;
 use axum::http::{Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
+use shared::time::Timestamp;
 
 use super::outbound::Outbound;
 
@@ -100,6 +101,19 @@ impl EdgeClient {
         tokio::time::timeout(REQUEST_TIMEOUT, self.send(uri, body)).await.map_err(|_| EdgeError::Timeout)?
     }
 
+    /// Asks a path at the edge, and says what it was answered with, and when by the edge's own clock.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn get(&self, path: &str) -> Result<(StatusCode, Option<Timestamp>), EdgeError> {
+        let uri = self.edge.join(path).map_err(|error| EdgeError::Connection(error.to_string()))?;
+        let request = Request::builder().uri(uri).body(Full::default()).map_err(broken)?;
+        let answer = tokio::time::timeout(REQUEST_TIMEOUT, self.client.send(request));
+        let (head, _) = answer.await.map_err(|_| EdgeError::Timeout)?.map_err(broken)?.into_parts();
+        let date = head.headers.get(header::DATE).and_then(|date| date.to_str().ok());
+        Ok((head.status, date.and_then(instant)))
+    }
+
     async fn send(&self, uri: Uri, body: Vec<u8>) -> Result<(StatusCode, Bytes), EdgeError> {
         let request = Request::builder()
             .method(Method::POST)
@@ -111,6 +125,12 @@ impl EdgeClient {
         let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(broken)?;
         Ok((head.status, body.to_bytes()))
     }
+}
+
+/// The instant that a `Date` header names.
+fn instant(date: &str) -> Option<Timestamp> {
+    let since = httpdate::parse_http_date(date).ok()?.duration_since(UNIX_EPOCH).ok()?;
+    Some(Timestamp::from_ms(since.as_secs().checked_mul(1_000)?))
 }
 
 /// The whole chain of causes: "connection refused" is at its end.

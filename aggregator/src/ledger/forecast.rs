@@ -49,22 +49,41 @@ pub fn forecast(daily: &BTreeMap<Day, Units>, today: Day, first: Day, left: Opti
     if left == Units::ZERO {
         return Forecast::Ended;
     }
-    let age = today.number().saturating_sub(first.number());
-    let (days, from, until) = match age.min(PACE_DAYS) {
-        0 => (1, today, today.next()),
-        days => (days, Day::from_number(today.number().saturating_sub(days)).unwrap_or(first), today),
-    };
-    let used = daily
-        .range(from..until.max(from))
-        .fold(Units::ZERO, |sum, (_, units)| sum.saturating_add(*units))
-        .get();
+    let (used, days) = pace(daily, today, first);
     let span = u128::from(left.get()).saturating_mul(u128::from(days));
-    let Some(whole_days) = span.checked_div(u128::from(used)) else { return Forecast::NoPace };
+    let Some(whole_days) = span.checked_div(u128::from(used.get())) else { return Forecast::NoPace };
     let number = u32::try_from(whole_days).unwrap_or(u32::MAX).saturating_add(today.number());
     match Day::from_number(number) {
         Some(day) if day <= today.period().last_day() => Forecast::EndsOn(day),
         Some(_) | None => Forecast::Lasts,
     }
+}
+
+/// What the month will have used on its last day, if the customer goes on like this: rounded up, and never less than
+/// what it has used already.
+#[must_use]
+pub fn at_month_end(daily: &BTreeMap<Day, Units>, today: Day, first: Day) -> Units {
+    let (used, days) = pace(daily, today, first);
+    let sum = |range: &mut dyn Iterator<Item = (&Day, &Units)>| {
+        range.fold(Units::ZERO, |sum, (_, units)| sum.saturating_add(*units))
+    };
+    let month = today.period().first_day();
+    let (before, so_far) = (sum(&mut daily.range(month..today)), sum(&mut daily.range(today..=today)));
+    let left = today.period().last_day().number().saturating_sub(today.number()).saturating_add(1);
+    let more = u128::from(used.get()).saturating_mul(u128::from(left)).div_ceil(u128::from(days));
+    let more = u64::try_from(more).map_or(Units::MAX, Units::new);
+    before.saturating_add(more.max(so_far))
+}
+
+/// Units of the days that the pace is taken from, and how many days these are: at least one.
+fn pace(daily: &BTreeMap<Day, Units>, today: Day, first: Day) -> (Units, u32) {
+    let age = today.number().saturating_sub(first.number());
+    let (days, from, until) = match age.min(PACE_DAYS) {
+        0 => (1, today, today.next()),
+        days => (days, Day::from_number(today.number().saturating_sub(days)).unwrap_or(first), today),
+    };
+    let range = daily.range(from..until.max(from));
+    (range.fold(Units::ZERO, |sum, (_, units)| sum.saturating_add(*units)), days)
 }
 
 #[cfg(test)]
@@ -97,5 +116,23 @@ mod tests {
         assert_eq!(forecast(&new, today, today, left), Forecast::EndsOn(day("2026-11-12")));
         // Two days old: 100 on the 8th and 9th each.
         assert_eq!(forecast(&steady, today, day("2026-11-08"), left), Forecast::EndsOn(day("2026-11-15")));
+    }
+    #[test]
+    fn a_month_ends_with_what_it_has_and_its_pace_for_the_days_left() {
+        let day = |text: &str| Day::parse(text).unwrap();
+        // 100 a day on the 3rd to the 9th, and so far 30 on the 10th: 700 and 21 days of 100 are to come.
+        let mut daily: BTreeMap<Day, Units> =
+            (3..10).map(|n| (day(&format!("2026-11-{n:02}")), Units::new(100))).collect();
+        daily.insert(day("2026-11-10"), Units::new(30));
+        let (today, first) = (day("2026-11-10"), day("2026-01-01"));
+        assert_eq!(at_month_end(&daily, today, first), Units::new(2_800));
+        // A day that is busier than the pace counts as it is, not less: 700 + 5,000 beats 700 + 2,100.
+        daily.insert(today, Units::new(5_000));
+        assert_eq!(at_month_end(&daily, today, first), Units::new(5_700));
+        // Three days old, 7 units in them: 7 × 21 / 3 = 49, and those of October are not November's.
+        let new = BTreeMap::from([(day("2026-11-08"), Units::new(7)), (day("2026-10-31"), Units::new(9))]);
+        assert_eq!(at_month_end(&new, today, day("2026-11-07")), Units::new(56));
+        assert_eq!(at_month_end(&BTreeMap::new(), today, today), Units::ZERO);
+        assert_eq!(at_month_end(&daily, day("2026-11-30"), first), Units::new(5_700));
     }
 }

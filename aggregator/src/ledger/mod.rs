@@ -74,6 +74,7 @@ pub mod state;
 pub mod statement;
 pub mod terms;
 pub mod timeline;
+pub mod what_if;
 
 #[cfg(test)]
 mod tests;

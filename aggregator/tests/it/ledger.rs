@@ -175,6 +175,47 @@ async fn a_month_closes_72_hours_after_its_end_and_late_cells_are_numbered() {
 }
 
 #[tokio::test]
+async fn a_month_is_compared_over_plans_and_the_present_one_is_what_it_costs() {
+    let meter = meter(Plan::Pro).await;
+    let owner = meter.member("demo", Role::Viewer).await;
+    let of = |answer: &serde_json::Value, plan: &str, overage: bool, field: &str| {
+        let options = answer["options"].as_array().unwrap();
+        let found = options.iter().find(|option| option["plan"] == plan && option["overage"] == overage);
+        found.unwrap_or_else(|| panic!("{plan} {overage}: {answer}"))[field].clone()
+    };
+    send(&meter, &[("aaaaaaaa", "2026-11-23", "bot", 12_000)]).await;
+    let answer = meter.get("/api/v1/billing/what-if", &owner).await.value();
+    assert_eq!(answer["counted"], 12_000);
+    // The project is of today: 12,000 on each of the eight days to the 30th.
+    assert_eq!(answer["forecast"], 96_000);
+    let present: Vec<_> =
+        answer["options"].as_array().unwrap().iter().filter(|option| option["present"] == true).collect();
+    assert_eq!(present.len(), 1);
+    assert_eq!((&present[0]["plan"], &present[0]["refused"]), (&"pro".into(), &2_000.into()));
+    // 49.00 a month, and 2,000 at 6.00 per 1,000.
+    assert_eq!(of(&answer, "pro", true, "total")["minor"], "6100");
+    assert_eq!(of(&answer, "business", false, "total")["minor"], "29900");
+    assert_eq!(of(&answer, "community", false, "refused"), 11_000);
+    let capped = meter.get("/api/v1/billing/what-if?units=100000&overage_cap=600", &owner).await.value();
+    assert_eq!(of(&capped, "pro", true, "from_overage"), 1_000);
+    assert_eq!(of(&capped, "pro", true, "refused"), 89_000);
+    // What is told of the present terms is what the statement says.
+    let explained = meter.get("/api/v1/explain", &owner).await.value();
+    assert_eq!(of(&answer, "pro", false, "from_quota"), explained["billed"]["statement"]["included"]);
+    for (wrong, field) in [
+        ("units=-1", "units"),
+        ("units=9007199254740992", "units"),
+        ("overage_cap=1.5", "overage_cap"),
+        ("period=2026-13", "period"),
+        ("plan=pro", "plan"),
+    ] {
+        let answer = meter.get(&format!("/api/v1/billing/what-if?{wrong}"), &owner).await;
+        assert_eq!((answer.status, answer.value()["field"].clone()), (422, field.into()), "{wrong}");
+    }
+    is_clean(&meter).await;
+}
+
+#[tokio::test]
 async fn overage_and_its_cap_reach_the_policy() {
     let meter = meter(Plan::Pro).await;
     let owner = meter.member("demo", Role::Owner).await;

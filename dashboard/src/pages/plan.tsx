@@ -27,6 +27,7 @@ export function Plan() {
             <Month view={view} />
             <Overage view={view} plan={plan} offers={offers.answer?.data ?? null} />
             <Shown of={offers} tall={260}>{(data) => <Plans view={view} offers={data} />}</Shown>
+            <WhatIf view={view} />
             <Invoices />
             <Thresholds view={view} plan={plan} />
           </div>
@@ -190,6 +191,49 @@ function Plans({ view, offers }: { view: View; offers: Offers }) {
           );
         })}
       </div>
+    </Card>
+  );
+}
+
+/** This month on every plan, with overage and without, from what was really counted. */
+function WhatIf({ view }: { view: View }) {
+  const [asked, ask] = useState<number | undefined>(undefined);
+  const compared = useResource(`${view.project} ${view.plan} ${view.auto_overage} ${asked ?? ""}`, (signal) =>
+    settle(api.GET("/api/v1/billing/what-if", { params: { query: { project: view.project, units: asked } }, signal })));
+  return (
+    <Card title="What if" aside={<AsOf at={compared.answer?.asOf} />}>
+      <Shown of={compared} lines={6}>
+        {(data) => (
+          <div class="stack">
+            <div class="row">
+              <div class="segments" role="group" aria-label="Units to compare">
+                <button type="button" aria-pressed={asked === undefined} onClick={() => ask(undefined)}>So far: {units(data.counted)}</button>
+                <button type="button" aria-pressed={asked === data.forecast} onClick={() => ask(data.forecast)}>By the month's end: {units(data.forecast)}</button>
+              </div>
+              <Form inline submit="Compare" tone="" act={async ({ many = "" }) => ask(many ? Number(many) : undefined)}>
+                <Field label="Another number of units"><input name="many" inputMode="numeric" pattern="\d{1,15}" /></Field>
+              </Form>
+            </div>
+            <Table
+              caption={`${units(data.units)} units of ${month(data.period)} on each plan`}
+              rows={data.options}
+              name={(row) => `${row.plan} ${row.overage}`}
+              columns={[
+                { title: "Plan", cell: (row) => <>{words(row.plan)}{row.overage ? " with overage" : ""} {row.present && <Tag tone="accent">yours</Tag>}</> },
+                { title: "Quota pays", num: true, wide: true, cell: (row) => units(row.from_quota) },
+                { title: "Packs pay", num: true, wide: true, cell: (row) => units(row.from_lots) },
+                { title: "Overage", num: true, wide: true, cell: (row) => units(row.from_overage) },
+                { title: "Refused", num: true, cell: (row) => units(row.refused), by: (row) => row.refused },
+                { title: "Subscription", num: true, wide: true, cell: (row) => (row.subscription ? money(row.subscription) : "by contract") },
+                { title: "Month in all", num: true, cell: (row) => (row.total ? money(row.total) : "by contract"), by: (row) => (row.total ? Number(row.total.minor) : 0) },
+              ]}
+            />
+            <p class="soft small-text">
+              Computed as the month's own bill is, from units that were served{data.refused_for_quota > 0 ? `; ${units(data.refused_for_quota)} requests that were refused for want of units are in no figure` : ""}. Overage without a cap; the month's end at the pace of the last seven days.
+            </p>
+          </div>
+        )}
+      </Shown>
     </Card>
   );
 }

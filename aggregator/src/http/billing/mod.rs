@@ -1,6 +1,7 @@
-//! `/api/v1/billing/…` and `/api/v1/explain`: where a project stands, what paid for what, and why.
+//! `/api/v1/billing/…` and `/api/v1/explain`: where a project stands, what paid for what, why, and what if.
 
 pub(super) mod view;
+mod what_if;
 
 use axum::Json;
 use axum::extract::State;
@@ -100,6 +101,7 @@ pub(super) fn routes() -> Vec<Route> {
         Route::get("/api/v1/billing/top-ups", read, "List lots", top_ups)
             .query(QUERY)
             .answers::<TopUps>(200, "Every lot, and what it paid for"),
+        what_if::route(),
         Route::get("/api/v1/explain", read, "Explain a bill", explain).query(EXPLAIN).answers::<Explanation>(
             200,
             "Why the next request is served or not, and why a month costs what it does",

@@ -32,6 +32,7 @@ const IDS: &[(&str, &str)] = &[
     ("GET /api/v1/billing/plan", "show_plan"),
     ("PUT /api/v1/billing/plan", "set_plan"),
     ("GET /api/v1/billing/top-ups", "list_lots"),
+    ("GET /api/v1/billing/what-if", "compare_plans"),
     ("GET /api/v1/billing/offers", "list_offers"),
     ("GET /api/v1/billing/invoices", "list_invoices"),
     ("GET /api/v1/explain", "explain_bill"),

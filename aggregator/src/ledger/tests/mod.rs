@@ -14,3 +14,4 @@ mod properties;
 mod replayed;
 mod script;
 mod thresholds;
+mod what_ifs;

@@ -5,4 +5,6 @@ mod edge;
 #[cfg(test)]
 mod http;
 #[cfg(test)]
+mod integrations;
+#[cfg(test)]
 mod store;

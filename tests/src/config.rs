@@ -206,6 +206,14 @@ pub fn openapi_python() -> Result<PathBuf> {
     program("METER_TEST_OPENAPI_PYTHON", "tools/openapi-python/bin/python")
 }
 
+/// Where npm has put what the client in TypeScript is built and tested with.
+///
+/// # Errors
+/// When it is not there.
+pub fn typescript_client_packages() -> Result<PathBuf> {
+    Ok(packages("METER_TEST_CLIENTS", "tools/clients-typescript", "openapi-fetch")?.join("node_modules"))
+}
+
 /// Where npm has put the library that receivers of webhooks verify with.
 pub(crate) fn webhook_library() -> Result<PathBuf> {
     packages("METER_TEST_WEBHOOKS", "tools/webhooks", "standardwebhooks")

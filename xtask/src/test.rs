@@ -43,6 +43,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let webhooks = tools::ensure("webhooks")?;
     let openapi = tools::ensure("openapi")?;
     let openapi_python = python::openapi()?;
+    let clients = tools::ensure_from(&config::root().join("clients/typescript"), "clients-typescript")?;
     let browser = tools::ensure("browser")?;
     let chromium = chromium::ensure()?;
     let valkey = python::valkey()?;
@@ -61,6 +62,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     product.env("METER_TEST_WEBHOOKS", &webhooks);
     product.env("METER_TEST_OPENAPI", &openapi);
     product.env("METER_TEST_OPENAPI_PYTHON", &openapi_python);
+    product.env("METER_TEST_CLIENTS", &clients);
     product.env("METER_TEST_BROWSER", &browser);
     product.env("METER_TEST_CHROMIUM", &chromium);
     product.env("METER_TEST_VALKEY", &valkey);

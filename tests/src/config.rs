@@ -214,8 +214,19 @@ pub fn typescript_client_packages() -> Result<PathBuf> {
     Ok(packages("METER_TEST_CLIENTS", "tools/clients-typescript", "openapi-fetch")?.join("node_modules"))
 }
 
+/// PHP, by `METER_TEST_PHP` or where Debian has it.
+///
+/// # Errors
+/// When it is missing.
+pub fn php() -> Result<PathBuf> {
+    program("METER_TEST_PHP", "/usr/bin/php")
+}
+
 /// Where npm has put the library that receivers of webhooks verify with.
-pub(crate) fn webhook_library() -> Result<PathBuf> {
+///
+/// # Errors
+/// When it is not there.
+pub fn webhook_library() -> Result<PathBuf> {
     packages("METER_TEST_WEBHOOKS", "tools/webhooks", "standardwebhooks")
 }
 

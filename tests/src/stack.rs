@@ -233,6 +233,12 @@ impl Stack {
         self.secrets.signing()
     }
 
+    /// The text of `METER_SIGNING_KEYS`, for parts that a test starts by itself.
+    #[must_use]
+    pub fn signing_text(&self) -> &str {
+        &self.secrets.signing_keys
+    }
+
     /// Every secret that the parts share, for tests that look for them where they must not be.
     #[must_use]
     pub fn secret_texts(&self) -> Vec<String> {

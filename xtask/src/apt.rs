@@ -2,13 +2,58 @@
 //!
 //! It installs only as root, removes nothing, and leaves every system alone that has no `apt-get`.
 
+use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use nix::unistd::geteuid;
 
 use crate::config;
 use crate::process::run;
+
+/// A program of the system, with its package installed where it is missing.
+pub(crate) fn program(name: &str, package: &str) -> Result<PathBuf> {
+    if let Some(program) = config::find_program(name) {
+        return Ok(program);
+    }
+    install(package).with_context(|| {
+        format!("there is no {name}, which tests need. Debian and Ubuntu: sudo apt-get install {package}")
+    })?;
+    config::find_program(name).with_context(|| format!("apt-get reported success, but there is no {name}"))
+}
+
+/// A package's files below `target/tools/`, unpacked and not installed: its services do not start, and it needs no root.
+pub(crate) fn unpacked(package: &str) -> Result<PathBuf> {
+    let folder = config::target().join("tools").join(package);
+    // Written last, so that an interrupted unpacking is begun again.
+    let stamp = folder.join("unpacked");
+    if stamp.is_file() {
+        return Ok(folder);
+    }
+    ensure!(
+        config::find_program("apt-get").is_some(),
+        "there is no apt-get, from which tests have {package}"
+    );
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    fs::create_dir_all(&folder)?;
+    let download = || {
+        run(&format!("apt-get download {package}"), apt().args(["download", package]).current_dir(&folder))
+    };
+    if download().is_err() {
+        run("apt-get update", apt().arg("update"))?;
+        download()?;
+    }
+    let names = fs::read_dir(&folder)?.filter_map(|entry| entry.ok().map(|entry| entry.path()));
+    let archive = names.into_iter().find(|path| path.extension().is_some_and(|end| end == "deb"));
+    let archive = archive.with_context(|| format!("apt-get has downloaded no {package}"))?;
+    run("dpkg-deb", Command::new("dpkg-deb").arg("--extract").arg(&archive).arg(&folder))?;
+    fs::remove_file(archive)?;
+    fs::write(&stamp, package)?;
+    Ok(folder)
+}
 
 /// Installs a package.
 pub(crate) fn install(package: &str) -> Result<()> {

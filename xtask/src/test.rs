@@ -9,7 +9,7 @@ use clap::Args;
 
 use crate::postgres::Server;
 use crate::process::run_visible;
-use crate::{chromium, config, dashboard, edge, native, postgres, python, tools};
+use crate::{apt, chromium, config, dashboard, edge, native, postgres, python, tools};
 
 /// What `cargo xtask test` takes.
 #[derive(Debug, Default, Args)]
@@ -46,6 +46,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let clients = tools::ensure_from(&config::root().join("clients/typescript"), "clients-typescript")?;
     let browser = tools::ensure("browser")?;
     let chromium = chromium::ensure()?;
+    let php = apt::program("php", "php-cli")?;
+    let prometheus = apt::unpacked("prometheus")?.join("usr/bin");
     let valkey = python::valkey()?;
     postgres::ensure_installed()?;
     // Before the programs: it becomes a part of one of them.
@@ -65,6 +67,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     product.env("METER_TEST_CLIENTS", &clients);
     product.env("METER_TEST_BROWSER", &browser);
     product.env("METER_TEST_CHROMIUM", &chromium);
+    product.env("METER_TEST_PHP", &php);
+    product.env("METER_TEST_PROMETHEUS", &prometheus);
     product.env("METER_TEST_VALKEY", &valkey);
     product.env("METER_TEST_BIN_DIR", programs.folder_of("meter")?);
     run_visible("cargo test", &mut product)?;

@@ -1,13 +1,25 @@
 //! What stands beside the meter where its users live, each run as they run it, against real servers.
 
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use tests::config;
+use tests::poll::eventually;
 use tests::stack::Stack;
+use tokio::net::TcpStream;
 
 mod clients;
+mod receivers;
+mod upstreams;
+
+/// Generous, because the machine is shared.
+const READY_MAX: Duration = Duration::from_secs(30);
 
 /// A place in the repository.
 fn repository(path: &str) -> PathBuf {
@@ -17,8 +29,8 @@ fn repository(path: &str) -> PathBuf {
 /// Copies a folder of the repository, without what is made in it, so that it is built beside nobody's own files.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     const MADE: [&str; 5] = ["node_modules", "dist", "generated", "__pycache__", ".venv"];
-    std::fs::create_dir_all(to)?;
-    for entry in std::fs::read_dir(from).with_context(|| from.display().to_string())? {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from).with_context(|| from.display().to_string())? {
         let entry = entry?;
         let (name, target) = (entry.file_name(), to.join(entry.file_name()));
         if entry.file_type()?.is_dir() {
@@ -26,7 +38,7 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
                 copy(&entry.path(), &target)?;
             }
         } else {
-            std::fs::copy(entry.path(), &target)?;
+            fs::copy(entry.path(), &target)?;
         }
     }
     Ok(())
@@ -49,4 +61,49 @@ fn with_stack<'a>(command: &'a mut Command, stack: &Stack) -> Result<&'a mut Com
         .env("METER_TOKEN", token)
         .env("METER_URL", format!("http://{}", stack.aggregator()))
         .env("METER_EDGE", format!("http://{}", stack.edge())))
+}
+
+/// Compiles one file of TypeScript, strictly, into a folder; what it imports is linked there.
+fn compile(source: &Path, folder: &Path, file: &str) -> Result<()> {
+    fs::create_dir_all(folder.join("node_modules"))?;
+    fs::copy(source.join(file), folder.join(file))?;
+    fs::write(folder.join("package.json"), r#"{"type":"module"}"#)?;
+    let tools = config::typescript_client_packages()?;
+    let library = config::webhook_library()?.join("node_modules/standardwebhooks");
+    for (name, package) in [("@types", tools.join("@types")), ("standardwebhooks", library)] {
+        symlink(package.canonicalize()?, folder.join("node_modules").join(name))?;
+    }
+    let mut tsc = Command::new(tools.join(".bin/tsc"));
+    tsc.args(["--strict", "--target", "es2022", "--module", "nodenext", "--skipLibCheck", "--types", "node"]);
+    run(tsc.arg(file).current_dir(folder)).map(|_| ())
+}
+
+/// A program that runs as long as this does.
+#[derive(Debug)]
+struct Running(Child);
+
+impl Running {
+    /// Starts it; what it says goes to a file.
+    fn start(command: &mut Command, log: &Path) -> Result<Self> {
+        let file = fs::File::create(log)?;
+        command.stdout(file.try_clone()?).stderr(file);
+        Ok(Self(command.spawn().with_context(|| format!("{command:?}"))?))
+    }
+
+    /// Waits until it listens there.
+    async fn listens(&self, at: SocketAddr) -> Result<()> {
+        eventually("it listens", READY_MAX, async || {
+            TcpStream::connect(at).await?;
+            Ok(Some(()))
+        })
+        .await
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // What has ended already cannot be killed; there is nobody left to tell.
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
 }

@@ -230,11 +230,25 @@ pub fn webhook_library() -> Result<PathBuf> {
     packages("METER_TEST_WEBHOOKS", "tools/webhooks", "standardwebhooks")
 }
 
+/// The folder of Prometheus' programs, by `METER_TEST_PROMETHEUS` or where `cargo xtask test` leaves it.
+///
+/// # Errors
+/// When it is not there.
+pub fn prometheus() -> Result<PathBuf> {
+    let folder = place("METER_TEST_PROMETHEUS", "tools/prometheus/usr/bin");
+    ensure!(
+        folder.join("promtool").is_file(),
+        "{} has no promtool: run the tests through `cargo xtask test`, which unpacks it",
+        folder.display()
+    );
+    Ok(folder)
+}
+
 /// The aggregator's program, as [`Parts::find`] finds it.
 ///
 /// # Errors
 /// When it is missing.
-pub(crate) fn meter_program() -> Result<PathBuf> {
+pub fn meter_program() -> Result<PathBuf> {
     let program = place("METER_TEST_BIN_DIR", "debug").join("meter");
     ensure!(
         program.is_file(),

@@ -239,7 +239,7 @@ async fn stripe(config: &Config, store: Option<&Store>, findings: &mut Findings)
     let mode = if api.livemode() { "live" } else { "test" };
     if let Err(error) = api.get::<Value>("/balance", &[]).await {
         let found = format!(
-            "the key is not taken: {error}; make one in the dashboard of Stripe and set STRIPE_SECRET_KEY"
+            "it cannot be asked with this key: {error}; check STRIPE_SECRET_KEY, and that Stripe can be reached from here"
         );
         return findings.note(thing, State::Wrong, found);
     }

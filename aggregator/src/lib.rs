@@ -6,6 +6,7 @@
 //! | `projects` | one project: its row, its books, its policy | yes |
 //! | `metering` | cells coming in, usage going out | yes |
 //! | `access` | who may do what, and who did | yes |
+//! | `contracts` | enterprise contracts and their on-premise reporters | yes |
 //! | `payments` | what follows from what Stripe says | yes |
 //! | `webhooks` | what customers are told, where it may go, when it is tried again | yes |
 //! | `store` | all SQL | no |
@@ -23,6 +24,7 @@ pub mod cli;
 pub mod clock;
 #[cfg(feature = "server")]
 pub mod config;
+pub mod contracts;
 #[cfg(feature = "server")]
 pub mod edge;
 #[cfg(feature = "server")]

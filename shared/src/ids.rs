@@ -110,6 +110,14 @@ text_id!(
 );
 
 text_id!(
+    /// An enterprise contract, which covers projects and their on-premise reporters.
+    ContractId,
+    "contract",
+    "1 to 48 of a-z, 0-9 and inner hyphens",
+    |text| is_slug(text, 48)
+);
+
+text_id!(
     /// Names one project key, so that it can be revoked alone; the key's secret part is its MAC.
     KeyId,
     "key",

@@ -141,6 +141,16 @@ codes! {
     CsrfRejected => "csrf_rejected", 403, "The call was not sent by our own page";
     /// There is already an account of that address.
     AccountExists => "account_exists", 409, "There is already such an account";
+    /// There is already a contract of that id.
+    ContractExists => "contract_exists", 409, "There is already such a contract";
+    /// A contract cannot be made or changed as asked.
+    ContractRefused => "contract_refused", 409, "The contract cannot be so";
+    /// The term of a reporter's contract is over, and so is the time for its last reports.
+    ContractEnded => "contract_ended", 403, "The contract has ended";
+    /// There is already a reporter of that id.
+    ReporterExists => "reporter_exists", 409, "There is already such a reporter";
+    /// Two data folders report under the name of one reporter.
+    ReporterForked => "reporter_forked", 409, "Another data folder reports under this name";
 }
 
 impl ErrorCode {

@@ -7,7 +7,7 @@ use alloc::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::denials::Denials;
-use crate::ids::{AgentId, Incarnation, KeyId, ProjectId, SourceId};
+use crate::ids::{AgentId, ContractId, Incarnation, KeyId, ProjectId, SourceId};
 use crate::time::{Day, Period, Timestamp};
 use crate::units::Units;
 
@@ -27,6 +27,10 @@ macro_rules! described {
 
 described! {
     ProjectId, "ProjectId" => {
+        "type": "string", "pattern": "^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$",
+        "description": "1 to 48 of a-z, 0-9 and inner hyphens"
+    };
+    ContractId, "ContractId" => {
         "type": "string", "pattern": "^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$",
         "description": "1 to 48 of a-z, 0-9 and inner hyphens"
     };

@@ -180,6 +180,22 @@ actions! {
     BillCorrected => "bill.corrected";
     /// Months were closed.
     PeriodsClosed => "periods.closed";
+    /// A contract was made.
+    ContractCreated => "contract.created";
+    /// A contract was given an end.
+    ContractEnded => "contract.ended";
+    /// A project came under its contract.
+    ContractBegan => "contract.began";
+    /// A project left its contract, because the term is over.
+    ContractLeft => "contract.left";
+    /// A reporter was made.
+    ReporterCreated => "reporter.created";
+    /// A reporter was retired.
+    ReporterRetired => "reporter.retired";
+    /// A key of a reporter was made.
+    ReporterKeyCreated => "reporter_key.created";
+    /// A key of a reporter was revoked.
+    ReporterKeyRevoked => "reporter_key.revoked";
     /// A quarantined cell was merged after all.
     QuarantineAccepted => "quarantine.accepted";
     /// A quarantined cell was thrown away.

@@ -9,6 +9,7 @@ mod backup;
 mod billing;
 mod call;
 mod clock;
+mod contract;
 mod copy;
 mod demo_load;
 mod doctor;
@@ -24,6 +25,7 @@ mod print;
 mod project;
 mod quarantine;
 mod report;
+mod reporter;
 mod serve;
 mod stripe;
 mod tail;
@@ -115,6 +117,12 @@ enum Command {
     Invoices(report::Invoices),
     /// Show what happens in a project, as it happens
     Tail(tail::Tail),
+    /// Make, end and show the contracts of enterprise customers
+    #[command(subcommand)]
+    Contract(contract::Command),
+    /// Make, retire and show the on-premise reporters of contracts, and their keys
+    #[command(subcommand)]
+    Reporter(reporter::Command),
     /// Decide about reports that could not be true
     #[command(subcommand)]
     Quarantine(quarantine::Command),
@@ -169,6 +177,8 @@ impl Command {
             | Self::Completions(_)
             | Self::Copy(_)
             | Self::Tail(_)
+            | Self::Contract(_)
+            | Self::Reporter(_)
             | Self::Quarantine(_)
             | Self::Audit(_)
             | Self::Stripe(_)
@@ -252,6 +262,8 @@ fn start(cli: Cli) -> anyhow::Result<()> {
         Command::WhatIf(asked) => at(missing, async |place| report::what_if(asked, place).await),
         Command::Invoices(show) => at(missing, async |place| report::invoices(show, place).await),
         Command::Tail(tail) => at(missing, async |place| tail::run(tail, place).await),
+        Command::Contract(command) => at(missing, async |place| contract::run(command, place).await),
+        Command::Reporter(command) => at(missing, async |place| reporter::run(command, place).await),
         Command::Quarantine(command) => at(missing, async |place| quarantine::run(command, place).await),
         Command::Audit(show) => at(missing, async |place| trail::show(show, place).await),
         Command::Stripe(command) => at(missing, async |place| stripe::run(command, place).await),

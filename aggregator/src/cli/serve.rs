@@ -19,8 +19,8 @@ use crate::edge::client::EdgeClient;
 use crate::http::{self, CONNECTIONS_MAX, Connections, RESERVE_MAX, Site, Timeouts};
 use crate::jobs::webhooks::{self, Resolver, Sender};
 use crate::jobs::{
-    audit, clock_offset, forget, key_expiry, month_close, policy_push, policy_turn, stream_age, stripe,
-    stripe_reconcile,
+    audit, clock_offset, contract_turn, forget, key_expiry, month_close, policy_push, policy_turn,
+    stream_age, stripe, stripe_reconcile,
 };
 use crate::metrics::Metrics;
 use crate::projects::policy::Basis;
@@ -66,6 +66,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     jobs.spawn(key_expiry::run(app.clone()));
     jobs.spawn(stream_age::run(app.clone()));
     jobs.spawn(policy_turn::run(app.clone()));
+    jobs.spawn(contract_turn::run(app.clone()));
     jobs.spawn(audit::run(app.clone()));
     jobs.spawn(forget::run(app.clone()));
     jobs.spawn(webhooks::run(app.clone(), Sender::new(config.webhook_rules.clone(), Resolver::System)));

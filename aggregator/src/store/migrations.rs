@@ -38,7 +38,7 @@ macro_rules! migration {
     };
 }
 
-const MIGRATIONS: [Migration; 14] = [
+const MIGRATIONS: [Migration; 15] = [
     migration!(1, "0001_first_light.sql"),
     migration!(2, "0002_ledger.sql"),
     migration!(3, "0003_rollups.sql"),
@@ -53,6 +53,7 @@ const MIGRATIONS: [Migration; 14] = [
     migration!(30, "0030_stripe_waiting.sql"),
     migration!(31, "0031_overdue.sql"),
     migration!(40, "0040_accounts.sql"),
+    migration!(50, "0050_contracts.sql"),
 ];
 
 /// Runs what has not run yet, all in one transaction, which is the caller's to commit.

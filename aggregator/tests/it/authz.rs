@@ -96,8 +96,19 @@ impl World {
 
     /// Something of a project that a name in a path can stand for, made anew for each call. `kind` is what stands
     /// before the name, `made` what the path's earlier names stand for.
-    async fn named(&self, route: &Route, kind: &str, (project, _made): (&str, &[String])) -> String {
+    async fn named(&self, route: &Route, kind: &str, (project, made): (&str, &[String])) -> String {
         match kind {
+            "contracts" => self.contract().await,
+            "reporters" => {
+                let path = format!("/api/v1/admin/contracts/{}/reporters", self.contract().await);
+                let id = aggregator::random::id().unwrap();
+                self.made(&path, &format!(r#"{{"id":"{id}","rpm":60}}"#)).await;
+                id
+            }
+            "keys" if route.path.starts_with("/api/v1/admin/reporters/") => {
+                let key = self.made(&format!("/api/v1/admin/reporters/{}/keys", made[0]), "{}").await;
+                key["id"].as_str().unwrap().to_owned()
+            }
             "keys" => self.meter.key(project).await.to_string(),
             "tokens" => {
                 let viewer = Scope::Project { project: project_id(project), role: Role::Viewer };
@@ -136,6 +147,25 @@ impl World {
             "errors" => "not_found".to_owned(),
             other => panic!("{route:?}: World::named makes no name of {other} yet"),
         }
+    }
+
+    /// What an operator makes there.
+    async fn made(&self, path: &str, body: &str) -> serde_json::Value {
+        let (_, operator) = &self.tokens[0];
+        let answer = self.meter.json("POST", path, operator, body).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        answer.value()
+    }
+
+    /// A contract over a project of its own.
+    async fn contract(&self) -> String {
+        let (id, project) = (aggregator::random::id().unwrap(), aggregator::random::id().unwrap());
+        self.meter.project(&project, Plan::Pro).await;
+        let body = format!(
+            r#"{{"id":"{id}","customer":"Acme","projects":["{project}"],"volume":1,"tiers":[{{"up_to":null,"per_1000":1}}],"minimum":1,"first_day":"2026-11-01","sla":"none"}}"#
+        );
+        self.made("/api/v1/admin/contracts", &body).await;
+        id
     }
 }
 

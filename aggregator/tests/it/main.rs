@@ -15,6 +15,7 @@ mod bodies;
 mod calls;
 mod cli;
 mod connections;
+mod contracts;
 mod copy;
 mod dashboard;
 mod denials;

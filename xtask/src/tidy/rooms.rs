@@ -17,7 +17,7 @@ const FLOORS: [&[&str]; 11] = [
     &["app"],
     &["stripe", "edge"],
     &["store"],
-    &["payments", "webhooks", "access", "metering"],
+    &["payments", "webhooks", "access", "metering", "contracts"],
     &["projects"],
     &["ledger"],
     &["clock", "idempotency", "metrics", "random", "text"],

@@ -3,6 +3,7 @@
 mod accounts;
 mod audit;
 mod clock;
+mod contracts;
 mod corrections;
 mod credits;
 mod invitations;
@@ -10,6 +11,7 @@ mod keys;
 mod members;
 mod projects;
 mod quarantine;
+mod reporters;
 mod stripe;
 mod tokens;
 
@@ -37,6 +39,8 @@ pub(super) fn routes() -> Vec<Route> {
         members::routes(),
         accounts::routes(),
         quarantine::routes(),
+        contracts::routes(),
+        reporters::routes(),
         stripe::routes(),
         audit::routes(),
         clock::routes(),

@@ -1,0 +1,172 @@
+//! `meter contract`: what enterprise customers have agreed to.
+
+use clap::Args;
+use serde_json::{Value, json};
+use shared::ids::{ContractId, ProjectId};
+use shared::time::Day;
+use shared::units::Units;
+
+use super::call::Call;
+use super::options;
+use super::place::Place;
+use super::print::{self, Column, Format};
+use super::project::lines;
+use crate::ledger::money::Currency;
+
+const COLUMNS: &[Column] = &[
+    ("CONTRACT", "/id"),
+    ("CUSTOMER", "/customer"),
+    ("PHASE", "/phase"),
+    ("PROJECTS", "/projects"),
+    ("UNITS/MONTH", "/volume"),
+    ("MINIMUM", "/minimum"),
+    ("FIRST DAY", "/first_day"),
+    ("LAST DAY", "/last_day"),
+    ("NOTICE BY", "/notice_day"),
+];
+
+const UNKNOWN: &str = "`meter contract list` shows those there are";
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Make a contract; its projects are under it from the first day on
+    Create(Box<Create>),
+    /// List all contracts, the latest first
+    List(Format),
+    /// Show one contract
+    Show(One),
+    /// End a contract with a day that is not over yet
+    End(End),
+}
+
+/// What a contract, or a draft of one, agrees to.
+#[derive(Debug, Args)]
+pub(super) struct Terms {
+    /// Units a month
+    #[arg(long, value_parser = options::units)]
+    volume: Units,
+    /// A tier of overage, `<up to>:<minor units per 1,000 units>`; the last one without a bound. Several in rising order
+    #[arg(long = "tier", required = true, value_parser = tier)]
+    tiers: Vec<Tier>,
+    /// Units that a month in silence bills at least
+    #[arg(long, value_parser = options::units)]
+    minimum: Units,
+    /// The first day of the term
+    #[arg(long = "from", value_parser = day)]
+    first_day: Day,
+    /// The last day of the term; without it the contract runs on
+    #[arg(long = "until", value_parser = day)]
+    last_day: Option<Day>,
+    /// What amounts are in
+    #[arg(long, default_value = "eur", value_parser = Currency::parse)]
+    currency: Currency,
+}
+
+impl Terms {
+    /// The call with the terms in its body.
+    pub(super) fn on(self, call: Call) -> Call {
+        let tiers: Vec<Value> = self.tiers.into_iter().map(|Tier(tier)| tier).collect();
+        call.field("volume", self.volume)
+            .field("tiers", tiers)
+            .field("minimum", self.minimum)
+            .field("first_day", self.first_day)
+            .maybe_field("last_day", self.last_day)
+            .field("currency", self.currency)
+    }
+}
+
+/// A tier as the interface takes it.
+#[derive(Debug, Clone)]
+pub(super) struct Tier(Value);
+
+#[derive(Debug, Args)]
+pub(super) struct Create {
+    /// 1 to 48 of a-z, 0-9 and inner hyphens
+    id: ContractId,
+    /// Whom it is with, as invoices name them
+    #[arg(long)]
+    customer: String,
+    /// A project that it covers; several by naming it again
+    #[arg(short, long = "project", value_name = "ID")]
+    projects: Vec<ProjectId>,
+    #[command(flatten)]
+    terms: Terms,
+    /// The service level that was agreed, in words
+    #[arg(long)]
+    sla: String,
+    /// Bill the units of development reporters too
+    #[arg(long)]
+    bill_development: bool,
+    /// How many days before its end either side may decline to renew it
+    #[arg(long, default_value_t = 90)]
+    notice_days: u32,
+    #[command(flatten)]
+    format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct One {
+    /// The contract
+    id: ContractId,
+    #[command(flatten)]
+    format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct End {
+    /// The contract
+    id: ContractId,
+    /// Its last day, from today on
+    #[arg(long = "on", value_parser = day)]
+    last_day: Day,
+    #[command(flatten)]
+    format: Format,
+}
+
+/// A day.
+pub(super) fn day(text: &str) -> Result<Day, String> {
+    Day::parse(text).ok_or_else(|| "accepted is a day such as 2026-12-01".to_owned())
+}
+
+fn tier(text: &str) -> Result<Tier, String> {
+    let refused = || "accepted are <up to>:<rate> such as 500000:100, and <rate> for the last".to_owned();
+    let number = |text: &str| text.parse::<u64>().map_err(|_| refused());
+    let (up_to, rate) = match text.split_once(':') {
+        Some((up_to, rate)) => (Some(options::units(up_to)?), rate),
+        None => (None, text),
+    };
+    Ok(Tier(json!({ "up_to": up_to, "per_1000": number(rate)? })))
+}
+
+/// The path of a contract in the interface.
+pub(super) fn path(id: &ContractId) -> [&str; 5] {
+    ["api", "v1", "admin", "contracts", id.as_str()]
+}
+
+pub(super) async fn run(command: Command, place: Place) -> anyhow::Result<()> {
+    let (call, format) = match command {
+        Command::Create(create) => {
+            let Create { id, customer, projects, terms, sla, bill_development, notice_days, format } =
+                *create;
+            let call = Call::post(&["api", "v1", "admin", "contracts"])
+                .field("id", id)
+                .field("customer", customer)
+                .field("projects", projects)
+                .field("sla", sla)
+                .field("bills_development", bill_development)
+                .field("notice_days", notice_days);
+            (terms.on(call), format)
+        }
+        Command::List(format) => {
+            let contracts = place.ask(&Call::get(&["api", "v1", "admin", "contracts"])).await?;
+            let none = "There are no contracts yet. Next: `meter contract create`.";
+            return print::rows(format, &lines(contracts, "contracts", format, none), COLUMNS);
+        }
+        Command::Show(One { id, format }) => (Call::get(&path(&id)), format),
+        Command::End(End { id, last_day, format }) => {
+            let path = [&path(&id)[..], &["end"]].concat();
+            (Call::post(&path).field("last_day", last_day), format)
+        }
+    };
+    print::rows(format, &place.ask(&call.or_say(UNKNOWN)).await?, COLUMNS)
+}

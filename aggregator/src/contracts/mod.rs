@@ -1,0 +1,6 @@
+//! Enterprise contracts and the on-premise reporters that work under them.
+//!
+//! Pure: what a contract comes to, what its reporters may spend and how they stand. It must never do I/O.
+
+pub mod agreement;
+pub mod reporter;

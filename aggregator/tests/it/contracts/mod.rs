@@ -1,0 +1,4 @@
+//! Contracts and on-premise reporters, over HTTP.
+
+mod admin;
+mod support;

@@ -3,6 +3,7 @@ import type { ComponentType } from "preact";
 import { Account } from "./pages/account";
 import { Audit } from "./pages/audit";
 import { CommandCenter } from "./pages/command-center";
+import { ContractPage, Contracts } from "./pages/contracts";
 import { Keys } from "./pages/keys";
 import { Members } from "./pages/members";
 import { Missing } from "./pages/missing";
@@ -28,6 +29,8 @@ const PAGES: Record<string, ComponentType> = {
   "/account": Account,
   "/operator/projects": Projects,
   "/operator/projects/*": ProjectPage,
+  "/operator/contracts": Contracts,
+  "/operator/contracts/*": ContractPage,
   "/operator/plans": Catalogue,
   "/operator/stripe": ParkedPayments,
   "/operator/quarantine": Quarantine,

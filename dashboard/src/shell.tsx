@@ -28,6 +28,7 @@ const PLACES: { title: string; places: Place[] }[] = [
 
 const OPERATOR: Place[] = [
   { to: "/operator/projects", name: "Projects" },
+  { to: "/operator/contracts", name: "Contracts" },
   { to: "/operator/plans", name: "Plan catalogue" },
   { to: "/operator/stripe", name: "Parked payments" },
   { to: "/operator/quarantine", name: "Quarantine" },

@@ -49,6 +49,18 @@ async function signIn(page, email) {
   await heading(page, "Command Center");
 }
 
+/** What signs the operator in; their link works once, for all deeds together. */
+let operators;
+async function operatorCookies() {
+  if (operators) return operators;
+  const entry = await visitor();
+  await entry.goto(at(`/#link=${told.links.operator}`));
+  await heading(entry, "Command Center");
+  operators = await entry.context().cookies();
+  await entry.context().close();
+  return operators;
+}
+
 const deeds = {
   async a_link_signs_in_once_and_leaves_the_address() {
     const page = await visitor();
@@ -250,6 +262,42 @@ const deeds = {
     await page.context().close();
   },
 
+  async a_month_is_compared_over_plans() {
+    const page = await visitor();
+    await signIn(page, told.owner);
+    await page.goto(at("/billing/plan"));
+    const row = (name) => page.getByRole("row").filter({ has: page.getByRole("rowheader", { name, exact: true }).or(page.getByRole("cell", { name, exact: true })) });
+    await row("Business").getByText("€299.00").waitFor();
+    await page.getByLabel("Another number of units").fill("12000");
+    await page.getByRole("button", { name: "Compare" }).click();
+    // Community has 1,000 of them, and the pack that was bought pays for 5,000 more.
+    await page.getByText("12,000 units of").waitFor();
+    await row("Community").getByText("6,000").waitFor();
+    await page.context().close();
+  },
+
+  async an_operator_makes_a_contract_and_a_key_for_its_reporter() {
+    const page = await visitor();
+    await page.context().addCookies(await operatorCookies());
+    await page.goto(at("/operator/projects"));
+    await page.getByLabel("Id").fill("factory");
+    await page.getByRole("button", { name: "Make project" }).click();
+    await page.getByRole("link", { name: "factory" }).waitFor();
+    await page.goto(at("/operator/contracts"));
+    const form = { Id: told.contract, Customer: XSS, Projects: "factory", "Service level": "99.9 %", "Units a month": "1000000", "Minimum a month": "600000", "Overage per 1,000": "100", "First day": told.to };
+    for (const [label, text] of Object.entries(form)) await page.getByLabel(label).fill(text);
+    await page.getByRole("button", { name: "Make contract" }).click();
+    await page.getByRole("link", { name: told.contract }).click();
+    await heading(page, told.contract);
+    await page.getByLabel("Id").fill("factory-1");
+    await page.getByLabel("Requests a minute").fill("6000");
+    await page.getByRole("button", { name: "Make reporter" }).click();
+    await page.getByText(/^pvr_factory-1_/).waitFor();
+    await page.getByRole("row").filter({ hasText: "factory-1" }).getByText("never").waitFor();
+    assert.equal(await page.evaluate(() => window.owned), undefined);
+    await page.context().close();
+  },
+
   async what_others_wrote_is_shown_as_text() {
     const page = await visitor();
     await signIn(page, told.owner);
@@ -324,11 +372,7 @@ const deeds = {
   async every_page_is_right_for_everybody_in_light_and_dark_on_desk_and_phone() {
     const sizes = { desktop: { width: 1360, height: 900 }, phone: { width: 390, height: 844 } };
     mkdirSync(told.screenshots, { recursive: true });
-    const entry = await visitor();
-    await entry.goto(at(`/#link=${told.links.operator}`));
-    await heading(entry, "Command Center");
-    const cookies = await entry.context().cookies();
-    await entry.context().close();
+    const cookies = await operatorCookies();
     const found = [];
     for (const colorScheme of ["light", "dark"]) {
       for (const [size, viewport] of Object.entries(sizes)) {
@@ -353,7 +397,7 @@ const watchShifts = () => {
 
 const PAGES = () => [
   `/?project=${told.project}`, "/usage", `/usage?from=${told.from}&to=${told.to}&compare=1&agents=all`, "/why?reason=rate_limited", "/billing/plan", "/billing/top-up", "/keys",
-  "/webhooks", "/members", "/audit", "/account", "/operator/projects", `/operator/projects/${told.project}`, "/operator/plans", "/operator/stripe",
+  "/webhooks", "/members", "/audit", "/account", "/operator/projects", `/operator/projects/${told.project}`, "/operator/contracts", `/operator/contracts/${told.contract}`, "/operator/plans", "/operator/stripe",
   "/operator/quarantine", "/operator/accounts", "/operator/nothing/here",
 ].map((path) => (path.includes("project=") ? path : `${path}${path.includes("?") ? "&" : "?"}project=${told.project}`));
 

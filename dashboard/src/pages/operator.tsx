@@ -11,7 +11,7 @@ import { Table } from "../ui/table";
 
 type Project = Schemas["ProjectView"];
 
-function Operators({ title, about, asOf, actions, children }: { title: string; about?: Children; asOf?: string | undefined; actions?: Children; children: Children }) {
+export function Operators({ title, about, asOf, actions, children }: { title: string; about?: Children; asOf?: string | undefined; actions?: Children; children: Children }) {
   const why = whyNot("operate");
   return <Page title={title} about={about} asOf={<AsOf at={asOf} />} actions={actions}>{why ? <Empty title="This is for operators.">{why}</Empty> : children}</Page>;
 }

@@ -50,6 +50,7 @@ async fn people_do_their_work_in_the_dashboard() -> Result<()> {
         "edge": format!("http://{}", stack.edge()),
         "key": project.key,
         "project": "demo",
+        "contract": "acme-2026",
         "owner": OWNER,
         "links": {"owner": owner, "viewer": viewer, "operator": operator},
         "from": today.period().first_day().to_string(),

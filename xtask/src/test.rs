@@ -47,6 +47,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let browser = tools::ensure("browser")?;
     let chromium = chromium::ensure()?;
     let php = apt::program("php", "php-cli")?;
+    let systemd = apt::program("systemd-analyze", "systemd")?;
+    let deploy = python::deploy()?;
     let prometheus = apt::unpacked("prometheus")?.join("usr/bin");
     let valkey = python::valkey()?;
     postgres::ensure_installed()?;
@@ -68,6 +70,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     product.env("METER_TEST_BROWSER", &browser);
     product.env("METER_TEST_CHROMIUM", &chromium);
     product.env("METER_TEST_PHP", &php);
+    product.env("METER_TEST_SYSTEMD", &systemd);
+    product.env("METER_TEST_DEPLOY", &deploy);
     product.env("METER_TEST_PROMETHEUS", &prometheus);
     product.env("METER_TEST_VALKEY", &valkey);
     product.env("METER_TEST_BIN_DIR", programs.folder_of("meter")?);

@@ -15,6 +15,7 @@ use tests::stack::Stack;
 use tokio::net::TcpStream;
 
 mod clients;
+mod deploy;
 mod observe;
 mod receivers;
 mod upstreams;

@@ -315,6 +315,12 @@ pub fn names_key(header: &str, keys: &SigningKeys, purpose: Purpose) -> bool {
     read_header(header).is_some_and(|(_, id, _)| keys.find(purpose, &id).is_some())
 }
 
+/// Which key a header's value names, where it has the form of a signature.
+#[must_use]
+pub fn named_key(header: &str) -> Option<SigningKeyId> {
+    read_header(header).map(|(_, id, _)| id)
+}
+
 /// Splits `t=…,k=…,v1=…`; each field must be there exactly once, others are refused.
 fn read_header(header: &str) -> Option<(&str, SigningKeyId, &str)> {
     if header.len() > HEADER_BYTES_MAX {

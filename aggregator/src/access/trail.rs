@@ -190,6 +190,8 @@ actions! {
     ContractLeft => "contract.left";
     /// A reporter was made.
     ReporterCreated => "reporter.created";
+    /// Another data folder reports under a reporter's name from now on.
+    ReporterPromoted => "reporter.promoted";
     /// A reporter was retired.
     ReporterRetired => "reporter.retired";
     /// A key of a reporter was made.

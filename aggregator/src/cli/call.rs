@@ -16,6 +16,8 @@ pub(super) struct Call {
     query: Vec<(&'static str, String)>,
     body: Option<Map<String, Value>>,
     pub(super) idempotency_key: Option<String>,
+    /// What was signed elsewhere: the signature, and the body exactly as it was signed.
+    signed: Option<(String, String)>,
     /// What to say where nothing is found.
     pub(super) unknown: &'static str,
 }
@@ -24,7 +26,7 @@ impl Call {
     fn new(method: Method, path: &[&str]) -> Self {
         let segment = |segment: &&str| utf8_percent_encode(segment, KEPT).to_string();
         let path = format!("/{}", path.iter().map(segment).collect::<Vec<_>>().join("/"));
-        Self { method, path, query: Vec::new(), body: None, idempotency_key: None, unknown: "" }
+        Self { method, path, query: Vec::new(), body: None, idempotency_key: None, signed: None, unknown: "" }
     }
 
     pub(super) fn get(path: &[&str]) -> Self {
@@ -83,6 +85,16 @@ impl Call {
         Self { idempotency_key, ..self }
     }
 
+    /// With a body that was signed elsewhere.
+    pub(super) fn signed(self, signature: String, body: String) -> Self {
+        Self { signed: Some((signature, body)), ..self }
+    }
+
+    /// The signature of what was signed elsewhere.
+    pub(super) fn signature(&self) -> Option<&str> {
+        self.signed.as_ref().map(|(signature, _)| signature.as_str())
+    }
+
     /// With what to say where nothing is found.
     pub(super) fn or_say(self, unknown: &'static str) -> Self {
         Self { unknown, ..self }
@@ -102,7 +114,8 @@ impl Call {
 
     /// The body, as JSON.
     pub(super) fn body(&self) -> Option<String> {
-        self.body.as_ref().map(|fields| Value::Object(fields.clone()).to_string())
+        let signed = self.signed.as_ref().map(|(_, body)| body.clone());
+        signed.or_else(|| self.body.as_ref().map(|fields| Value::Object(fields.clone()).to_string()))
     }
 
     /// Whether nothing would be changed.

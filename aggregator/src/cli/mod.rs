@@ -14,6 +14,7 @@ mod copy;
 mod demo_load;
 mod doctor;
 mod events;
+mod ingest;
 mod key;
 mod listen;
 mod lock;
@@ -123,6 +124,8 @@ enum Command {
     /// Make, retire and show the on-premise reporters of contracts, and their keys
     #[command(subcommand)]
     Reporter(reporter::Command),
+    /// Take reports in that `meter-reporter export` wrote and people carried here; again changes nothing
+    Ingest(ingest::Ingest),
     /// Decide about reports that could not be true
     #[command(subcommand)]
     Quarantine(quarantine::Command),
@@ -179,6 +182,7 @@ impl Command {
             | Self::Tail(_)
             | Self::Contract(_)
             | Self::Reporter(_)
+            | Self::Ingest(_)
             | Self::Quarantine(_)
             | Self::Audit(_)
             | Self::Stripe(_)
@@ -264,6 +268,7 @@ fn start(cli: Cli) -> anyhow::Result<()> {
         Command::Tail(tail) => at(missing, async |place| tail::run(tail, place).await),
         Command::Contract(command) => at(missing, async |place| contract::run(command, place).await),
         Command::Reporter(command) => at(missing, async |place| reporter::run(command, place).await),
+        Command::Ingest(file) => at(missing, async |place| ingest::run(file, place).await),
         Command::Quarantine(command) => at(missing, async |place| quarantine::run(command, place).await),
         Command::Audit(show) => at(missing, async |place| trail::show(show, place).await),
         Command::Stripe(command) => at(missing, async |place| stripe::run(command, place).await),

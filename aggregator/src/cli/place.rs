@@ -251,6 +251,10 @@ fn request(call: &Call) -> axum::http::request::Builder {
         Some(key) => request.header("idempotency-key", key),
         None => request,
     };
+    let request = match call.signature() {
+        Some(signature) => request.header(shared::sign::SIGNATURE_HEADER, signature),
+        None => request,
+    };
     if call.body().is_some() { request.header(header::CONTENT_TYPE, "application/json") } else { request }
 }
 

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use serde_json::Value;
-use shared::ids::{ContractId, ProjectId, SourceId};
+use shared::ids::{ContractId, Incarnation, ProjectId, SourceId};
 use shared::units::Units;
 
 use super::call::Call;
@@ -19,9 +19,10 @@ const COLUMNS: &[Column] = &[
     ("ENVIRONMENT", "/environment"),
     ("RPM", "/rpm"),
     ("UNITS MAX", "/units_max"),
-    ("AIR GAP", "/air_gap"),
+    ("STATE", "/state"),
     ("LAST HEARD", "/heard_at"),
-    ("RETIRED", "/retired_at"),
+    ("HOURS LEFT", "/hours_left"),
+    ("FORKED", "/forked_at"),
 ];
 
 const KEY_COLUMNS: &[Column] = &[("KEY", "/id"), ("CREATED", "/created_at"), ("REVOKED", "/revoked_at")];
@@ -36,6 +37,8 @@ pub(super) enum Command {
     List(List),
     /// Show one reporter
     Show(One),
+    /// Let another data folder report under the name, such as a standby; the one before is refused from then on
+    Promote(Promote),
     /// Retire a reporter with its keys: nothing is expected of it any more
     Retire(One),
     /// Make, list and revoke a reporter's keys
@@ -97,6 +100,16 @@ pub(super) struct One {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct Promote {
+    /// The reporter
+    id: SourceId,
+    /// The life of the data folder, as the refusal says it
+    incarnation: Incarnation,
+    #[command(flatten)]
+    format: Format,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct Revoke {
     /// The reporter
     id: SourceId,
@@ -121,6 +134,10 @@ pub(super) async fn run(command: Command, place: Place) -> anyhow::Result<()> {
             return print::rows(format, &reporters, COLUMNS);
         }
         Command::Show(One { id, format }) => (Call::get(&path(&id)), format),
+        Command::Promote(Promote { id, incarnation, format }) => {
+            let path = [&path(&id)[..], &["promote"]].concat();
+            (Call::post(&path).field("incarnation", incarnation), format)
+        }
         Command::Retire(One { id, format }) => (Call::delete(&path(&id)), format),
         Command::Key(key) => return self::key(key, &place).await,
     };

@@ -20,7 +20,7 @@ use crate::http::{self, CONNECTIONS_MAX, Connections, RESERVE_MAX, Site, Timeout
 use crate::jobs::webhooks::{self, Resolver, Sender};
 use crate::jobs::{
     audit, clock_offset, contract_turn, forget, key_expiry, month_close, policy_push, policy_turn,
-    stream_age, stripe, stripe_reconcile,
+    reporter_watch, stream_age, stripe, stripe_reconcile,
 };
 use crate::metrics::Metrics;
 use crate::projects::policy::Basis;
@@ -60,6 +60,8 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     let app = app(&config, &store, &clock, &basis)?;
     tracing::info!(%config, "configuration");
     tracing::info!(listen = %address, "meter listens on http://{address}");
+    // Before anything is judged by silences: in the meantime nobody could be heard.
+    app.store.note_start(app.clock.now()).await?;
     let mut jobs = JoinSet::new();
     jobs.spawn(policy_push::run(app.clone(), edge));
     jobs.spawn(month_close::run(app.clone()));
@@ -67,6 +69,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     jobs.spawn(stream_age::run(app.clone()));
     jobs.spawn(policy_turn::run(app.clone()));
     jobs.spawn(contract_turn::run(app.clone()));
+    jobs.spawn(reporter_watch::run(app.clone()));
     jobs.spawn(audit::run(app.clone()));
     jobs.spawn(forget::run(app.clone()));
     jobs.spawn(webhooks::run(app.clone(), Sender::new(config.webhook_rules.clone(), Resolver::System)));

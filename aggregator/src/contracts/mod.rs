@@ -3,4 +3,6 @@
 //! Pure: what a contract comes to, what its reporters may spend and how they stand. It must never do I/O.
 
 pub mod agreement;
+pub mod chain;
 pub mod reporter;
+pub mod standing;

@@ -9,6 +9,7 @@ use shared::ids::{ContractId, Incarnation, KeyId, Mode, ProjectId, SigningKeyId,
 use shared::plan::Plan;
 use shared::policy::{AllowanceParts, LeaseRules, Overage, Policy, Status};
 use shared::report::Environment;
+use shared::sign::SigningKey;
 use shared::time::Timestamp;
 use shared::units::Units;
 
@@ -72,6 +73,17 @@ pub struct KeyView {
     pub created_at: String,
     /// When it was revoked.
     pub revoked_at: Option<String>,
+}
+
+/// A reporter's key that a signature names.
+#[derive(Debug, Clone)]
+pub struct ReporterKeyFound {
+    /// Whose it is.
+    pub reporter: SourceId,
+    /// The key, opened.
+    pub key: SigningKey,
+    /// Whether it was revoked.
+    pub is_revoked: bool,
 }
 
 impl KeyView {
@@ -144,12 +156,12 @@ pub struct ProjectPolicy {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::contracts::agreement::tests::agreement;
     use shared::time::Day;
 
-    fn reporter() -> Reporter {
+    pub(crate) fn reporter() -> Reporter {
         Reporter {
             id: SourceId::parse("berlin").unwrap(),
             contract: ContractId::parse("acme-2026").unwrap(),

@@ -54,7 +54,7 @@ pub static EVENT_DOCS: &[EventDoc] = &[
     EventDoc::new::<Data<KeyRevoked>>(EventType::KeyRevoked.as_str(), "A project key was revoked"),
     EventDoc::new::<Data<ReporterSilent>>(
         EventType::ReporterSilent.as_str(),
-        "A reporter was silent for so long that the contracted minimum is billed",
+        "A reporter has not been heard for 24, 48 or 72 hours; after 72 the contracted minimum is billed",
     ),
     EventDoc::new::<Data<InvoiceReady>>(EventType::InvoiceReady.as_str(), "An invoice can be paid"),
     EventDoc::new::<Data<WebhookDisabled>>(

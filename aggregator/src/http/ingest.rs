@@ -1,9 +1,10 @@
-//! `POST /ingest`: cells from homes. Nothing of a request is looked at before its signature.
+//! `POST /ingest`: cells from homes, and reports of on-premise reporters, told apart by the key that signed. Nothing of a request is looked at before its signature.
 
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
 use shared::cell::Cell;
 use shared::ids::{Incarnation, Mode, ProjectId, SourceId};
 use shared::problem::ErrorCode;
@@ -15,6 +16,7 @@ use super::body::{self, Fields};
 use super::failure::Failure;
 use super::field::Field;
 use super::places::Place;
+use super::reports;
 use super::route::{Route, Who};
 use super::site::Site;
 use crate::app::App;
@@ -22,7 +24,7 @@ use crate::projects::book::Book;
 use crate::store::Asking;
 
 /// The largest flush: 1,000 cells with the longest agent names fit three times.
-const FLUSH_BYTES_MAX: usize = 1024 * 1024;
+pub(super) const FLUSH_BYTES_MAX: usize = 1024 * 1024;
 
 const PROJECT: Field = Field::required::<ProjectId>("project", "a project id");
 const MODE: Field = Field::required::<Mode>("mode", "live or test");
@@ -46,15 +48,21 @@ pub(super) fn routes() -> Vec<Route> {
                 200,
                 "The receipt and the project's policy, as docs/protocol.md describes them",
             )
-            .refuses(&[ErrorCode::ProjectUnknown]),
+            .refuses(&[ErrorCode::ProjectUnknown])
+            .refuses(&[ErrorCode::ContractEnded, ErrorCode::ReporterForked]),
     ]
 }
 
-/// Merges a flush and answers with its receipt and the current policy.
-pub(super) async fn flush(State(site): State<Site>, request: Request) -> Result<Json<FlushAck>, Failure> {
+/// Merges a flush and answers with its receipt and the current policy; a report has a module of its own.
+pub(super) async fn flush(State(site): State<Site>, request: Request) -> Result<Response, Failure> {
     let (head, body) = request.into_parts();
+    let signature = signature(&head)?;
+    // Whoever names no key of ours is refused before anything of the body is held.
+    if !shared::sign::names_key(&signature, &site.app.signing_keys, Purpose::Edge) {
+        return reports::take(&site, (&head, body), &signature, true).await;
+    }
     let app = &site.app;
-    let flush = authenticated(&site, &head, body).await?;
+    let flush = authenticated(&site, (&head, body), &signature).await?;
     let life = Flush { cells: Vec::new(), denied: Vec::new(), ..flush.clone() };
     let merged = app.intake.merge(flush).await?.ok_or_else(Failure::project_unknown)?;
     app.metrics.ingested(merged.cells, merged.doubted);
@@ -68,7 +76,7 @@ pub(super) async fn flush(State(site): State<Site>, request: Request) -> Result<
     }
     let lives = lives(app, life, &merged.book).await?;
     let policy = app.signed_policy(&merged.book, merged.keys).map_err(|error| Failure::internal(&error))?;
-    Ok(Json(FlushAck { watermark: merged.watermark, policy, merged: lives }))
+    Ok(Json(FlushAck { watermark: merged.watermark, policy, merged: lives }).into_response())
 }
 
 /// What is merged of all lives of the home that asks, where its policy has an escrow: only then it needs to know.
@@ -82,16 +90,16 @@ async fn lives(app: &App, life: Flush, book: &Book) -> Result<Vec<Merged>, Failu
     Ok(app.store.merged_lives(&asking, now).await?)
 }
 
-async fn authenticated(site: &Site, head: &Parts, body: Body) -> Result<Flush, Failure> {
+/// The one signature that a request carries.
+pub(super) fn signature(head: &Parts) -> Result<String, Failure> {
     let mut signatures = head.headers.get_all(SIGNATURE_HEADER).iter();
     let (Some(signature), None) = (signatures.next(), signatures.next()) else {
         return Err(refused(SignatureError::Rejected));
     };
-    let signature = signature.to_str().map_err(|_| refused(SignatureError::Rejected))?;
-    // Whoever names no key of ours is refused before anything of the body is held.
-    if !shared::sign::names_key(signature, &site.app.signing_keys, Purpose::Edge) {
-        return Err(refused(SignatureError::Rejected));
-    }
+    Ok(signature.to_str().map_err(|_| refused(SignatureError::Rejected))?.to_owned())
+}
+
+async fn authenticated(site: &Site, (head, body): (&Parts, Body), signature: &str) -> Result<Flush, Failure> {
     let place = head.extensions.get::<Place>();
     let reading = place.map(|place| place.read_body().ok_or_else(too_many)).transpose()?;
     let body = body::read(site.timeouts, &head.headers, body, FLUSH_BYTES_MAX).await?;
@@ -107,14 +115,14 @@ async fn authenticated(site: &Site, head: &Parts, body: Body) -> Result<Flush, F
     parse(&body)
 }
 
-fn too_many() -> Failure {
+pub(super) fn too_many() -> Failure {
     Failure::new(
         ErrorCode::NotReady,
         "Too many bodies are on their way to here. Nothing was changed; send the request again.",
     )
 }
 
-fn refused(error: SignatureError) -> Failure {
+pub(super) fn refused(error: SignatureError) -> Failure {
     match error {
         SignatureError::Rejected => Failure::new(
             ErrorCode::SignatureRejected,

@@ -23,6 +23,7 @@ mod overview;
 mod pages;
 mod places;
 mod query;
+mod reports;
 mod requests;
 mod retry;
 mod route;

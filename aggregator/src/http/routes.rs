@@ -12,7 +12,7 @@ use super::route::{Route, Who};
 use super::site::Site;
 use super::{
     admin, billing, dashboard, health, ingest, invoices, limits, metrics, offers, openapi, overview, pages,
-    requests, retry, session, start, streams, stripe, usage, webhooks,
+    reports, requests, retry, session, start, streams, stripe, usage, webhooks,
 };
 
 /// Every endpoint, in the order of the modules that have them.
@@ -38,6 +38,7 @@ pub fn routes() -> Vec<Route> {
         health::routes(),
         session::routes(),
         ingest::routes(),
+        reports::routes(),
         overview::routes(),
         usage::routes(),
         streams::routes(),

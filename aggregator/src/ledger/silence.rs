@@ -33,37 +33,57 @@ pub struct Heard<'a> {
     pub downtime: &'a [Span],
 }
 
+/// A stretch of time in which a reporter was not heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Silence {
+    /// When it was heard last, or had to begin reporting.
+    pub from: Timestamp,
+    /// When it was heard again, or was no longer expected to report; `None` while it is silent.
+    pub until: Option<Timestamp>,
+}
+
 /// The periods up to `now` that fall back to the minimum because of this reporter. One silent reporter
 /// of a contract suffices, so a contract takes the union over its reporters.
 #[must_use]
 pub fn fallen_periods(heard: Heard<'_>, now: Timestamp) -> BTreeSet<Period> {
-    let mut fallen = BTreeSet::new();
     let starts = std::iter::once(heard.since).chain(heard.at.iter().copied().filter(|at| *at > heard.since));
     let ends = heard.at.iter().copied().filter(|at| *at > heard.since).map(Some).chain([None]);
-    for (from, heard_again) in starts.zip(ends) {
-        // A silence that goes on includes the present instant.
-        let until = heard_again.unwrap_or_else(|| now.plus_ms(1));
-        let too_long = too_long_at(from, heard.downtime);
-        if too_long > until || too_long > now {
-            continue;
+    let silences = starts.zip(ends).map(|(from, until)| Silence { from, until });
+    silences.flat_map(|silence| fallen_in(silence, heard.downtime, now)).collect()
+}
+
+/// The periods up to `now` that fall back to the minimum because of one silence.
+#[must_use]
+pub fn fallen_in(silence: Silence, downtime: &[Span], now: Timestamp) -> BTreeSet<Period> {
+    let mut fallen = BTreeSet::new();
+    // A silence that goes on includes the present instant.
+    let until = silence.until.unwrap_or_else(|| now.plus_ms(1));
+    let too_long = too_long_at(silence.from, downtime);
+    if too_long > until || too_long > now {
+        return fallen;
+    }
+    let mut period = too_long.period();
+    while period.start() <= too_long || period.start() < until {
+        fallen.insert(period);
+        if period.next() == period {
+            break;
         }
-        let mut period = too_long.period();
-        while period.start() <= too_long || period.start() < until {
-            fallen.insert(period);
-            if period.next() == period {
-                break;
-            }
-            period = period.next();
-        }
+        period = period.next();
     }
     fallen
 }
 
 /// The first instant of too long a silence that began at `from`: 72 hours and one millisecond later,
 /// the aggregator's own downtime not counted.
-fn too_long_at(from: Timestamp, downtime: &[Span]) -> Timestamp {
-    let mut left = SILENCE_MAX_MS.saturating_add(1);
-    let mut at = from;
+#[must_use]
+pub fn too_long_at(from: Timestamp, downtime: &[Span]) -> Timestamp {
+    lasts_until(from, SILENCE_MAX_MS.saturating_add(1), downtime)
+}
+
+/// When a silence that began at `from` has lasted so long, the aggregator's own downtime not counted.
+#[must_use]
+pub fn lasts_until(from: Timestamp, ms: u64, downtime: &[Span]) -> Timestamp {
+    let (mut left, mut at) = (ms, from);
     for span in downtime {
         let counted = span.from.ms_since(at);
         if counted >= left {

@@ -75,7 +75,8 @@ impl Store {
     }
 }
 
-async fn merge_one(
+/// Merges one flush in a transaction of the caller's, which keeps the session once it is committed.
+pub(super) async fn merge_one(
     tx: &mut Connection,
     flush: &Flush,
     session: &mut Session,

@@ -38,7 +38,7 @@ macro_rules! migration {
     };
 }
 
-const MIGRATIONS: [Migration; 15] = [
+const MIGRATIONS: [Migration; 16] = [
     migration!(1, "0001_first_light.sql"),
     migration!(2, "0002_ledger.sql"),
     migration!(3, "0003_rollups.sql"),
@@ -54,6 +54,7 @@ const MIGRATIONS: [Migration; 15] = [
     migration!(31, "0031_overdue.sql"),
     migration!(40, "0040_accounts.sql"),
     migration!(50, "0050_contracts.sql"),
+    migration!(51, "0051_reports.sql"),
 ];
 
 /// Runs what has not run yet, all in one transaction, which is the caller's to commit.

@@ -32,10 +32,12 @@ mod postgres;
 mod projects;
 mod quarantine;
 mod reporters;
+mod reports;
 mod retry;
 mod rollups;
 mod rows;
 mod sessions;
+mod silences;
 mod sqlite;
 mod stream;
 mod tokens;
@@ -76,6 +78,7 @@ pub use payments::{
 pub use projects::Changed;
 pub use quarantine::{Decided, Quarantined};
 pub use reporters::{ReporterKept, ReporterKeyMade};
+pub use reports::{Arrived, Receipt, RefusedBecause, Taken};
 pub use retry::TRIES_MAX;
 pub use sessions::{Attempting, SignedIn};
 #[cfg(feature = "server")]

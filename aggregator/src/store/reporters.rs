@@ -10,7 +10,7 @@ use sqlx::Row;
 use super::rows::{flag, id, instant, int, ms, name, number, optional, small, units};
 use super::{Connection, DbRow, Store, StoreError, Work, contracts};
 use crate::access::trail::{Action, Deed};
-use crate::contracts::reporter::{KEYS_MAX, KeyView, NewReporter, Reporter};
+use crate::contracts::reporter::{KEYS_MAX, KeyView, NewReporter, Reporter, ReporterKeyFound};
 use crate::random;
 use crate::webhooks::seal::{SealKeys, Sealed};
 use crate::webhooks::sign::Secret;
@@ -41,17 +41,6 @@ pub enum ReporterKeyMade {
     TooMany,
     /// There is no key to seal secrets with.
     NoSealKey,
-}
-
-/// A reporter's key that a signature names.
-#[derive(Debug, Clone)]
-pub struct ReporterKeyFound {
-    /// Whose it is.
-    pub reporter: SourceId,
-    /// The key, opened.
-    pub key: SigningKey,
-    /// Whether it was revoked.
-    pub is_revoked: bool,
 }
 
 impl Work {

@@ -59,7 +59,7 @@ types! {
     PeriodClosed => "period.closed";
     /// A project key was revoked.
     KeyRevoked => "key.revoked";
-    /// A reporter has been silent for too long.
+    /// A reporter has not been heard for a day, two or three.
     ReporterSilent => "reporter.silent";
     /// An invoice can be paid.
     InvoiceReady => "invoice.ready";
@@ -107,7 +107,7 @@ pub enum Event {
     PeriodClosed(PeriodClosed),
     /// A project key was revoked.
     KeyRevoked(KeyRevoked),
-    /// A reporter has been silent for too long.
+    /// A reporter has not been heard for a day, two or three.
     ReporterSilent(ReporterSilent),
     /// An invoice can be paid.
     InvoiceReady(InvoiceReady),
@@ -217,15 +217,21 @@ pub struct KeyRevoked {
     pub mode: Mode,
 }
 
-/// A reporter has been silent for too long.
+/// A reporter has not been heard for a day, two or three.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ReporterSilent {
     /// Which.
     pub reporter: String,
-    /// When it was last heard.
+    /// When it was last heard, or had to begin reporting.
     #[serde(serialize_with = "rfc_3339")]
     #[schemars(with = "String")]
     pub last_heard: Timestamp,
+    /// For how many hours it has been silent: 24, 48 or 72.
+    pub hours: u32,
+    /// When the contracted minimum is billed, unless it is heard before.
+    #[serde(serialize_with = "rfc_3339")]
+    #[schemars(with = "String")]
+    pub falls_at: Timestamp,
 }
 
 /// An invoice can be paid.
@@ -379,8 +385,8 @@ impl Event {
             Self::PlanChanged(PlanChanged { entry, .. }) => format!("{entry} {at}"),
             Self::PeriodClosed(PeriodClosed { period, .. }) => period.to_string(),
             Self::KeyRevoked(KeyRevoked { key, .. }) => key.to_string(),
-            Self::ReporterSilent(ReporterSilent { reporter, last_heard }) => {
-                format!("{reporter} {last_heard}")
+            Self::ReporterSilent(ReporterSilent { reporter, last_heard, hours, .. }) => {
+                format!("{reporter} {last_heard} {hours}")
             }
             Self::InvoiceReady(InvoiceReady { invoice, .. }) => invoice.clone(),
             Self::WebhookDisabled(WebhookDisabled { endpoint, .. }) => format!("{endpoint} {at}"),
@@ -561,8 +567,10 @@ mod tests {
                 Event::ReporterSilent(ReporterSilent {
                     reporter: "berlin".to_owned(),
                     last_heard: period.start(),
+                    hours: 24,
+                    falls_at: period.start().plus_ms(259_200_001),
                 }),
-                r#"{"type":"reporter.silent","timestamp":"2026-11-23T12:00:00Z","data":{"project":"demo","reporter":"berlin","last_heard":"2026-11-01T00:00:00Z"}}"#,
+                r#"{"type":"reporter.silent","timestamp":"2026-11-23T12:00:00Z","data":{"project":"demo","reporter":"berlin","last_heard":"2026-11-01T00:00:00Z","hours":24,"falls_at":"2026-11-04T00:00:00.001Z"}}"#,
             ),
             (
                 Event::InvoiceReady(InvoiceReady {

@@ -89,8 +89,12 @@ mod tests {
             reason: None,
         });
         assert_eq!(say(&topup), r#"{"text":"demo: 5 requests were added."}"#);
-        let silent =
-            Event::ReporterSilent(ReporterSilent { reporter: "<!channel> & co".to_owned(), last_heard: at });
+        let silent = Event::ReporterSilent(ReporterSilent {
+            reporter: "<!channel> & co".to_owned(),
+            last_heard: at,
+            hours: 24,
+            falls_at: at,
+        });
         assert_eq!(
             say(&silent),
             r#"{"text":"demo: the reporter &lt;!channel&gt; &amp; co was last heard 2026-11-23T12:00:00Z."}"#

@@ -1,7 +1,7 @@
 //! `/api/v1/admin/reporters`: on-premise reporters and their keys, which are shown once when they are made.
 
 use axum::Json;
-use axum::extract::{RawPathParams, State};
+use axum::extract::{RawPathParams, State as Shared};
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use schemars::JsonSchema;
@@ -9,11 +9,13 @@ use serde::Serialize;
 use shared::ids::{ContractId, Incarnation, ProjectId, SourceId};
 use shared::problem::ErrorCode;
 use shared::report::Environment;
+use shared::time::Timestamp;
 use shared::units::Units;
 
 use super::contracts;
 use crate::app::App;
 use crate::contracts::reporter::{KEYS_MAX, KeyView, NewReporter, Reporter};
+use crate::contracts::standing::{Standing, State, standing};
 use crate::http::access::{NamedInPath, Operator};
 use crate::http::call::Call;
 use crate::http::failure::Failure;
@@ -48,6 +50,9 @@ const NEW: &[Field] = &[ID, PROJECT, ENVIRONMENT, RPM, UNITS_MAX, AIR_GAP];
 const QUERY: &[Field] =
     &[Field::optional::<ContractId>("contract", "the id of a contract; those of all where it is absent")];
 
+const PROMOTE: &[Field] =
+    &[Field::required::<Incarnation>("incarnation", "8 to 32 of a-z and 0-9").such_as("\"bbbbbbbbbbbb\"")];
+
 /// The endpoints of this module.
 pub(super) fn routes() -> Vec<Route> {
     let (who, unknown) = (Who::Operator, [ErrorCode::NotFound]);
@@ -64,6 +69,10 @@ pub(super) fn routes() -> Vec<Route> {
             .refuses(&unknown),
         Route::delete("/api/v1/admin/reporters/{name}", who, "Retire a reporter", retire)
             .answers::<ReporterView>(200, "The reporter, of which nothing is expected any more")
+            .refuses(&unknown),
+        Route::post("/api/v1/admin/reporters/{name}/promote", who, "Promote a data folder", promote)
+            .body(PROMOTE)
+            .answers::<ReporterView>(200, "The reporter, of which that life reports from now on")
             .refuses(&unknown),
         Route::get("/api/v1/admin/reporters/{name}/keys", who, "List a reporter's keys", keys)
             .answers::<ReporterKeyList>(200, "All keys that it ever had")
@@ -93,16 +102,39 @@ pub(crate) struct ReporterView {
     /// Units a month on premise; `null` where overage is served.
     units_max: Option<Units>,
     air_gap: bool,
+    state: State,
     /// The life of its data folder that reports.
     incarnation: Option<Incarnation>,
     heard_at: Option<String>,
+    /// When it was last heard, or had to begin reporting.
+    silent_since: String,
+    /// When the contracted minimum is billed unless it is heard before; past where that is so.
+    silent_at: String,
+    /// Whole hours until then.
+    hours_left: u64,
+    /// When another data folder reported under its name last, unless one was promoted since.
+    forked_at: Option<String>,
+    /// Reports of other data folders, which were refused.
+    forks: Vec<ForkView>,
     created_at: String,
     retired_at: Option<String>,
 }
 
-impl From<Reporter> for ReporterView {
-    fn from(reporter: Reporter) -> Self {
-        Self {
+impl ReporterView {
+    async fn new(app: &App, reporter: Reporter) -> Result<Self, Failure> {
+        let now = app.clock.now();
+        let gone = || Failure::internal(&"a reporter's contract is not there");
+        let agreement = app.store.contract(&reporter.contract).await?.ok_or_else(gone)?;
+        let (refused, downtime) = (app.store.refused(&reporter.id).await?, app.store.downtime().await?);
+        let Standing { state, silence, silent_at } =
+            standing(&reporter, &agreement, (refused, &downtime), now);
+        let forks = app.store.forks(&reporter.id).await?.into_iter();
+        let fork = |(incarnation, seq, at): (String, u64, Timestamp)| ForkView {
+            incarnation,
+            seq,
+            at: at.to_string(),
+        };
+        Ok(Self {
             id: reporter.id,
             contract: reporter.contract,
             project: reporter.project,
@@ -110,12 +142,26 @@ impl From<Reporter> for ReporterView {
             rpm: reporter.rpm,
             units_max: reporter.units_max,
             air_gap: reporter.air_gap,
+            state,
             incarnation: reporter.living,
             heard_at: reporter.heard.map(|at| at.to_string()),
+            silent_since: silence.from.to_string(),
+            silent_at: silent_at.to_string(),
+            hours_left: silent_at.ms_since(now).div_euclid(3_600_000),
+            forked_at: refused.forked.map(|at| at.to_string()),
+            forks: forks.map(fork).collect(),
             created_at: reporter.created.to_string(),
             retired_at: reporter.retired.map(|at| at.to_string()),
-        }
+        })
     }
+}
+
+/// A report of another data folder.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct ForkView {
+    incarnation: String,
+    seq: u64,
+    at: String,
 }
 
 /// Reporters.
@@ -139,22 +185,27 @@ pub(crate) struct NewReporterKeyView {
     key: String,
 }
 
-async fn list(_: Operator, State(app): State<App>, uri: Uri) -> Result<Json<ReporterList>, Failure> {
+async fn list(_: Operator, Shared(app): Shared<App>, uri: Uri) -> Result<Json<ReporterList>, Failure> {
     let query = Query::of(&uri, QUERY)?;
     let accepts = "1 to 48 of a-z, 0-9 and inner hyphens";
     let contract = query
         .get("contract")
         .map(|text| ContractId::parse(text).map_err(|_| Failure::field("contract", text, accepts)));
     let reporters = app.store.reporters(contract.transpose()?.as_ref()).await?;
-    Ok(Json(ReporterList { reporters: reporters.into_iter().map(ReporterView::from).collect() }))
+    let mut views = Vec::new();
+    for reporter in reporters {
+        views.push(ReporterView::new(&app, reporter).await?);
+    }
+    Ok(Json(ReporterList { reporters: views }))
 }
 
 async fn show(
     _: Operator,
     NamedInPath(name): NamedInPath,
-    State(app): State<App>,
+    Shared(app): Shared<App>,
 ) -> Result<Json<ReporterView>, Failure> {
-    Ok(Json(app.store.reporter(&named(&name)?).await?.ok_or_else(unknown)?.into()))
+    let reporter = app.store.reporter(&named(&name)?).await?.ok_or_else(unknown)?;
+    Ok(Json(ReporterView::new(&app, reporter).await?))
 }
 
 /// The reporter that a path names.
@@ -170,7 +221,7 @@ fn unknown() -> Failure {
 async fn create(
     Operator(token): Operator,
     NamedInPath(name): NamedInPath,
-    State(app): State<App>,
+    Shared(app): Shared<App>,
     call: Call,
 ) -> Result<Response, Failure> {
     let mut fields = call.fields()?.of(NEW)?;
@@ -204,13 +255,13 @@ async fn create(
         }
     };
     tracing::info!(reporter.id = %reporter.id, contract.id = %contract, token.id = token.id, "reporter made");
-    change.answer(StatusCode::CREATED, &ReporterView::from(reporter)).await
+    change.answer(StatusCode::CREATED, &ReporterView::new(&app, reporter).await?).await
 }
 
 async fn retire(
     Operator(token): Operator,
     NamedInPath(name): NamedInPath,
-    State(app): State<App>,
+    Shared(app): Shared<App>,
     call: Call,
 ) -> Result<Response, Failure> {
     let id = named(&name)?;
@@ -219,13 +270,31 @@ async fn retire(
         return Err(unknown());
     };
     tracing::info!(reporter.id = %id, token.id = token.id, "reporter retired");
-    change.answer(StatusCode::OK, &ReporterView::from(*reporter)).await
+    change.answer(StatusCode::OK, &ReporterView::new(&app, *reporter).await?).await
+}
+
+async fn promote(
+    Operator(token): Operator,
+    NamedInPath(name): NamedInPath,
+    Shared(app): Shared<App>,
+    call: Call,
+) -> Result<Response, Failure> {
+    let incarnation: Incarnation =
+        call.fields()?.of(PROMOTE)?.required("incarnation", "8 to 32 of a-z and 0-9")?;
+    let id = named(&name)?;
+    let mut change = call.begin(&app).await?;
+    let promoted = change.promote_reporter(&id, &incarnation, app.clock.now()).await?;
+    let ReporterKept::Reporter(reporter) = promoted else { return Err(unknown()) };
+    tracing::info!(reporter.id = %id, incarnation = %incarnation, token.id = token.id, "reporter promoted");
+    // What is read beside this change does not know of it yet.
+    let view = ReporterView { forked_at: None, ..ReporterView::new(&app, *reporter).await? };
+    change.answer(StatusCode::OK, &view).await
 }
 
 async fn keys(
     _: Operator,
     NamedInPath(name): NamedInPath,
-    State(app): State<App>,
+    Shared(app): Shared<App>,
 ) -> Result<Json<ReporterKeyList>, Failure> {
     let id = named(&name)?;
     app.store.reporter(&id).await?.ok_or_else(unknown)?;
@@ -235,7 +304,7 @@ async fn keys(
 async fn create_key(
     Operator(token): Operator,
     NamedInPath(name): NamedInPath,
-    State(app): State<App>,
+    Shared(app): Shared<App>,
     call: Call,
 ) -> Result<Response, Failure> {
     let id = named(&name)?;
@@ -260,7 +329,7 @@ async fn revoke_key(
     Operator(token): Operator,
     NamedInPath(name): NamedInPath,
     parameters: RawPathParams,
-    State(app): State<App>,
+    Shared(app): Shared<App>,
     call: Call,
 ) -> Result<Response, Failure> {
     let (id, now) = (named(&name)?, app.clock.now());

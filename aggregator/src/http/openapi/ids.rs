@@ -26,6 +26,8 @@ const IDS: &[(&str, &str)] = &[
     ("POST /api/v1/admin/accounts/{name}/links", "create_sign_in_link"),
     ("DELETE /api/v1/admin/accounts/{name}", "disable_account"),
     ("POST /ingest", "ingest_cells"),
+    ("POST /ingest/carried", "ingest_carried_report"),
+    ("POST /api/v1/admin/reporters/{name}/promote", "promote_reporter"),
     ("GET /api/v1/overview", "show_overview"),
     ("GET /api/v1/usage", "report_usage"),
     ("GET /api/v1/events", "watch_project"),

@@ -31,12 +31,13 @@ const CHECK_BYTES_MAX: u32 = 4 * 1024;
 const POLICY_BYTES_MAX: u32 = 256 * 1024;
 
 /// What is accepted in the fields of questions and observations.
-const KIND: &str = "verify, mcp_tool_call or extension_event";
-const AGENT: &str = "1 to 128 visible ASCII characters, the first not ~ (other text is percent-encoded)";
+pub(crate) const KIND: &str = "verify, mcp_tool_call or extension_event";
+pub(crate) const AGENT: &str =
+    "1 to 128 visible ASCII characters, the first not ~ (other text is percent-encoded)";
 const COST: &str = "a whole number from 1 to 1000";
 const DRY_RUN: &str = "true or false";
-const TOKENS: &str = "a whole number from 0 to 1000000000";
-const ANCHORS: &str = "a whole number from 0 to 1000";
+pub(crate) const TOKENS: &str = "a whole number from 0 to 1000000000";
+pub(crate) const ANCHORS: &str = "a whole number from 0 to 1000";
 const CHECK: [(&str, &str); 4] = [("kind", KIND), ("agent", AGENT), ("cost", COST), ("dry_run", DRY_RUN)];
 const OBSERVATION: [(&str, &str); 5] =
     [("kind", KIND), ("agent", AGENT), ("tokens_in", TOKENS), ("tokens_out", TOKENS), ("anchors", ANCHORS)];
@@ -244,7 +245,7 @@ pub(crate) fn observation(config: &Config, head: &Head<'_>, body: &str) -> Resul
     read_observation(caller(config, head)?, body)
 }
 
-fn read_observation(caller: Caller, body: &str) -> Result<Observing, Refused> {
+pub(crate) fn read_observation(caller: Caller, body: &str) -> Result<Observing, Refused> {
     let told: ObserveBody = fields::read(body, &OBSERVATION)?;
     let most = |field: &str, got: u64, max: u64, accepts: &str| match got <= max {
         true => Ok(Units::new(got)),
@@ -331,11 +332,13 @@ fn is_authority(host: &str) -> bool {
 
 fn caller(config: &Config, head: &Head<'_>) -> Result<Caller, Refused> {
     let key = config.caller(head.authorization).ok_or_else(|| Box::new(unauthorized_answer()))?;
-    let agent = match head.agent {
-        "" => AgentId::none(),
-        text => agent_of("Palveron-Agent", text)?,
-    };
+    let agent = agent_of_header(head.agent)?;
     Ok(Caller { home: HomeName { project: key.project, mode: key.mode }, key: key.id, agent })
+}
+
+/// The agent that a request's head names.
+pub(crate) fn agent_of_header(text: &str) -> Result<AgentId, Refused> {
+    if text.is_empty() { Ok(AgentId::none()) } else { agent_of("Palveron-Agent", text) }
 }
 
 /// The answer to every key that is missing, forged or revoked; RFC 9110 §15.5.2 asks for the challenge.
@@ -343,7 +346,7 @@ pub(crate) fn unauthorized_answer() -> Answer {
     Answer::problem(&unauthorized()).with([("WWW-Authenticate", "Bearer".to_owned())])
 }
 
-fn agent_of(field: &str, text: &str) -> Result<AgentId, Refused> {
+pub(crate) fn agent_of(field: &str, text: &str) -> Result<AgentId, Refused> {
     agent::of_client(text).map_err(|_| rejected(field, text, AGENT))
 }
 

@@ -18,6 +18,8 @@ mod observe;
 #[cfg(test)]
 mod openapi;
 mod panics;
+#[cfg(not(target_family = "wasm"))]
+pub mod premise;
 mod quick;
 mod region;
 mod step;

@@ -78,11 +78,7 @@ pub fn answered(
     let Some((home, kind, token)) = parted(ticket) else { return String::new() };
     let is_answered = status > 0 && status < FAILED_STATUS;
     isolate::with(|isolate| isolate.conclude_held(&home, token, is_answered, now));
-    let observed = Observed {
-        tokens_in: count(tokens_in, Observed::TOKENS_MAX),
-        tokens_out: count(tokens_out, Observed::TOKENS_MAX),
-        anchors: count(anchors, Observed::ANCHORS_MAX),
-    };
+    let observed = observed_of(tokens_in, tokens_out, anchors);
     if let (false, Ok(key), Ok(agent)) = (observed.is_empty(), KeyId::parse(key), AgentId::parse(agent)) {
         let observing = Observing { home: home.clone(), key, kind, agent, observed };
         match isolate::with(|isolate| isolate.observe(&observing, now)) {
@@ -93,6 +89,15 @@ pub fn answered(
     }
     let restless = isolate::with(|isolate| isolate.is_restless(&home, now));
     if restless { format!("+{home}") } else { String::new() }
+}
+
+/// What an upstream's headers say was observed.
+pub(crate) fn observed_of(tokens_in: &str, tokens_out: &str, anchors: &str) -> Observed {
+    Observed {
+        tokens_in: count(tokens_in, Observed::TOKENS_MAX),
+        tokens_out: count(tokens_out, Observed::TOKENS_MAX),
+        anchors: count(anchors, Observed::ANCHORS_MAX),
+    }
 }
 
 /// `demo/live verify 17`.

@@ -391,7 +391,7 @@ impl Home {
         let before = account.settled;
         account.settled = before.saturating_add(units);
         let after = account.settled;
-        let key = CellKey { agent: self.fold(key.day, &key.agent), ..key.clone() };
+        let key = self.folded(key);
         let epoch = self.meta.epoch;
         let cell = self.cells.entry(key.clone()).or_insert_with(|| OpenCell::new(epoch));
         cell.counts.units = cell.counts.units.saturating_add(units);
@@ -402,6 +402,15 @@ impl Home {
             .is_some_and(|policy| account::crosses(before, after, policy.allowance.included_in(period)));
         self.pace.counted(now, crosses);
         self.write_cell(&key);
+    }
+
+    /// The cell that units of that one are counted in.
+    fn folded(&self, key: &CellKey) -> CellKey {
+        // Who is counted already needs no look at all others.
+        if self.cells.contains_key(key) {
+            return key.clone();
+        }
+        CellKey { agent: self.fold(key.day, &key.agent), ..key.clone() }
     }
 
     /// The agent that a unit is counted for: beyond the day's limit all new ones are one.

@@ -3,7 +3,7 @@
 use super::{AGENTS_PER_DAY_MAX, Home, NoPolicy};
 use crate::cell::{CellKey, Observed};
 use crate::decision::Denial;
-use crate::denials::Denials;
+use crate::denials::{DenialReason, Denials};
 use crate::ids::{AgentId, KeyId};
 use crate::kind::Kind;
 use crate::time::Timestamp;
@@ -33,13 +33,51 @@ impl Home {
         Ok(None)
     }
 
+    /// Counts what somebody served without asking, whatever the limits are: it spends the quota, and no permit of the
+    /// minute, since nobody knows in which it was served.
+    pub fn count_served(
+        &mut self,
+        now: Timestamp,
+        (kind, agent): (Kind, &AgentId),
+        units: Units,
+        observed: Observed,
+    ) {
+        let now = self.tick(now);
+        let (period, key) = (now.period(), CellKey { day: now.day(), kind, agent: agent.clone() });
+        let policy = self.policy.as_ref();
+        let (named, limited) = (
+            policy.is_some_and(|policy| policy.agents_max.is_some()) && agent.is_named(),
+            policy.is_some_and(|policy| policy.leases.agents.contains_key(agent)),
+        );
+        let account = self.accounts.entry(period).or_default();
+        account.issued = account.issued.saturating_add(units);
+        if named {
+            account.agents.insert(agent.clone());
+        }
+        if limited {
+            let used = account.agent_units.entry(agent.clone()).or_default();
+            *used = used.saturating_add(units);
+        }
+        self.settle_cell(now, &key, units);
+        self.see(now, &key, observed);
+        self.charged(now);
+    }
+
+    /// Counts a request that was refused here.
+    pub fn count_denied(&mut self, now: Timestamp, (kind, agent): (Kind, &AgentId), reason: DenialReason) {
+        let now = self.tick(now);
+        let key = CellKey { day: now.day(), kind, agent: agent.clone() };
+        self.note_denials(now, &key, Denials::of(reason, 1));
+        self.charged(now);
+    }
+
     /// Adds to a cell what was observed.
     pub(super) fn see(&mut self, now: Timestamp, key: &CellKey, observed: Observed) {
         if observed.is_empty() {
             return;
         }
         self.settle_cell(now, key, Units::ZERO);
-        let key = CellKey { agent: self.fold(key.day, &key.agent), ..key.clone() };
+        let key = self.folded(key);
         if let Some(cell) = self.cells.get_mut(&key) {
             cell.counts = cell.counts.seen(observed);
             self.write_cell(&key);
@@ -70,7 +108,6 @@ impl Home {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::denials::DenialReason;
     use crate::home::HomeName;
     use crate::ids::Incarnation;
     use crate::lease::message::HolderId;
@@ -95,6 +132,22 @@ mod tests {
     fn flushed(home: &mut Home) -> String {
         let cells = home.flush(NOW).unwrap().messages.remove(0).cells;
         serde_json::to_string(&cells).unwrap()
+    }
+
+    #[test]
+    fn what_was_served_without_asking_spends_the_quota_and_is_never_denied() {
+        let (mut home, agent) = (home(), AgentId::parse("bot").unwrap());
+        for _ in 0..2 {
+            home.count_served(NOW, (Kind::Verify, &agent), Units::new(600), observed(7, 0));
+        }
+        let numbers = home.numbers(NOW).unwrap();
+        assert_eq!((numbers.used, numbers.remaining()), (Units::new(1_200), Some(Units::ZERO)));
+        assert_eq!(numbers.rpm_remaining, 60, "nobody knows in which minute it was served");
+        home.count_denied(NOW, (Kind::Verify, &agent), DenialReason::QuotaExhausted);
+        assert_eq!(
+            flushed(&mut home),
+            r#"[{"day":"2026-11-23","kind":"verify","agent":"bot","units":1200,"tokens_in":14,"tokens_out":0,"anchors":0,"denials":{"quota_exhausted":1}}]"#
+        );
     }
 
     #[test]

@@ -6,5 +6,6 @@ mod edge;
 mod http;
 #[cfg(test)]
 mod integrations;
+mod reporter;
 #[cfg(test)]
 mod store;

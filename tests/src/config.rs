@@ -280,6 +280,17 @@ pub fn meter_program() -> Result<PathBuf> {
     Ok(program)
 }
 
+/// The reporter's program, where the aggregator's is.
+pub(crate) fn reporter() -> Result<PathBuf> {
+    let program = place("METER_TEST_BIN_DIR", "debug").join("meter-reporter");
+    ensure!(
+        program.is_file(),
+        "{} is missing: run the tests through `cargo xtask test`, which makes it",
+        program.display()
+    );
+    Ok(program)
+}
+
 /// The folder of the newest Postgres' programs: Debian's, or where `PATH` has them.
 ///
 /// # Errors

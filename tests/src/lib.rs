@@ -3,6 +3,7 @@
 //! Nothing here may fake a part of the meter, and nothing that it starts may outlive it. It waits
 //! only for what it can see, with a deadline.
 
+pub mod books;
 pub mod chance;
 pub mod client;
 pub mod clock;
@@ -11,6 +12,7 @@ pub mod fake_stripe;
 pub mod fleet;
 pub mod ingest;
 pub mod load;
+pub mod on_premise;
 pub mod poll;
 pub mod postgres;
 pub mod project;

@@ -68,6 +68,9 @@ pub(super) fn check(packages: &[Package]) -> Vec<String> {
         for Dependency { name, for_tests_only } in &package.dependencies {
             let why = match (package.name.as_str(), name.as_str()) {
                 (_, name) if LEAVES.contains(&name) => "nothing depends on bench, tests or xtask",
+                ("meter-reporter", "aggregator") | ("aggregator", "meter-reporter") => {
+                    "reporter and aggregator speak by shared's messages, and are released apart"
+                }
                 ("meter-edge" | "meter-homes", "aggregator") => "the edge knows shared, never the aggregator",
                 ("aggregator", "meter-edge" | "meter-homes") => "the aggregator knows shared, never the edge",
                 ("meter-edge", "meter-homes") | ("meter-homes", "meter-edge") => {
@@ -112,6 +115,8 @@ mod tests {
             ("meter-edge", "aggregator", false, true),
             ("meter-homes", "meter-edge", false, true),
             ("aggregator", "xtask", false, true),
+            ("meter-reporter", "aggregator", false, true),
+            ("meter-reporter", "meter-edge", false, false),
             ("aggregator", "tokio", false, false),
         ] {
             assert_eq!(found(package, dependency, for_tests_only), expected, "{package} → {dependency}");

@@ -1,0 +1,194 @@
+//! Every setting: its name, its default, what it is for, and how it is read.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use shared::ids::SourceId;
+use shared::kind::Routes;
+use shared::report::{Environment, ReporterKey};
+use shared::sign::SigningKeys;
+use shared::whole::whole;
+use shared::wire::INGEST_PATH;
+use url::Url;
+
+use super::{Endpoint, LogFormat};
+use crate::agents::AgentNames;
+
+/// The shortest interval, in milliseconds: nothing is gained by more reports.
+pub(super) const INTERVAL_MS_MIN: u64 = 60_000;
+/// The longest: three reports can be missed before a deployment counts as silent.
+const INTERVAL_MS_MAX: u64 = 86_400_000;
+/// What is accepted.
+pub(super) const INTERVALS: &str = "accepted are 60 to 86400 seconds";
+
+/// One setting.
+pub(super) struct Setting<T> {
+    pub(super) row: Row,
+    pub(super) parse: fn(&str) -> Result<T, String>,
+}
+
+/// What is said of a setting.
+#[derive(Debug, Clone, Copy)]
+pub struct Row {
+    /// The variable.
+    pub name: &'static str,
+    /// What is read where it is not set.
+    pub default: &'static str,
+    /// What that means, where the default does not say it.
+    pub meaning: Option<&'static str>,
+    /// What it is for, in Markdown.
+    pub says: &'static str,
+}
+
+macro_rules! settings {
+    ($($setting:ident: $type:ty = $name:literal $default:literal $(($meaning:literal))?, $parse:expr, $says:literal;)*) => {
+        $(
+            pub(super) static $setting: Setting<$type> = Setting {
+                row: Row {
+                    name: $name,
+                    default: $default,
+                    meaning: [$(Some($meaning),)? None][0],
+                    says: $says,
+                },
+                parse: $parse,
+            };
+        )*
+
+        /// Every setting, as it is listed.
+        pub static ROWS: &[&Row] = &[$(&$setting.row),*];
+    };
+}
+
+settings! {
+    ENDPOINT: Option<Endpoint> = "TELEMETRY_ENDPOINT" "" ("none"), |text| optional(text, |text| Endpoint::parse(text, INGEST_PATH)),
+        "the aggregator: its origin such as `https://meter.example.com`, or that with `/ingest`";
+    KEY: (SourceId, SigningKeys) = "TELEMETRY_HMAC_KEY" "" ("none"), ReporterKey::list,
+        "`pvr_<source>_<key id>_<secret>` as it was shown when it was made; two with a comma between them while rotating, the new one first";
+    INTERVAL: u64 = "TELEMETRY_INTERVAL_SECONDS" "3600", interval,
+        "how often a report is sent, 60 to 86400; a tenth of it is jitter";
+    LISTEN: SocketAddr = "METER_REPORTER_LISTEN" "127.0.0.1:8790", address,
+        "where it listens; an address of this machine alone, because no key is asked for";
+    REMOTE: bool = "METER_REPORTER_ALLOW_REMOTE" "0", switch,
+        "`1` accepts other addresses to listen on: your network then keeps strangers away";
+    DATA: PathBuf = "METER_REPORTER_DATA" "reporter-data", |text| Ok(PathBuf::from(text)),
+        "the folder of everything that must not be lost, on a local disk; one process at a time";
+    ENVIRONMENT: Environment = "METER_REPORTER_ENVIRONMENT" "production", environment,
+        "`production` or `development`; both are counted and shown, and the contract says whether the latter is billed";
+    AIR_GAP: bool = "METER_REPORTER_AIR_GAP" "0", switch,
+        "`1` opens no connection: reports leave as files only, by `meter-reporter export`";
+    AGENT_SALT: AgentNames = "METER_REPORTER_AGENT_SALT" "" ("names are sent as they are"), AgentNames::parse,
+        "16 characters or more: agents are then called by a hash of their names under it, which nobody without it can undo";
+    CA: Option<PathBuf> = "METER_REPORTER_CA_FILE" "" ("the machine's"), file,
+        "a PEM file of the certificates that are trusted instead, for a proxy that breaks TLS or an aggregator of your own";
+    CLIENT_CERTIFICATE: Option<PathBuf> = "METER_REPORTER_CLIENT_CERT" "" ("none"), file,
+        "a PEM file of the certificate that is shown where the other side asks for one";
+    CLIENT_KEY: Option<PathBuf> = "METER_REPORTER_CLIENT_KEY" "" ("none"), file,
+        "the PEM file of its key";
+    PROXY: Option<String> = "HTTPS_PROXY" "" ("none"), proxy,
+        "the proxy that reports go through, such as `http://user:password@proxy.internal:3128`";
+    NO_PROXY: String = "NO_PROXY" "" ("none"), |text| Ok(text.to_owned()),
+        "hosts that are reached without it, as curl reads them";
+    UPSTREAM: Option<Endpoint> = "METER_REPORTER_UPSTREAM" "" ("none"), |text| optional(text, |text| Endpoint::parse(text, "")),
+        "the governance service that allowed gateway calls are forwarded to; without one there are none";
+    ROUTES: Option<Routes> = "METER_ROUTES" "" ("those of the edge"), |text| optional(text, Routes::from_json),
+        "which paths are gateway calls, and of which kind";
+    SIGNING_KEYS: SigningKeys = "METER_SIGNING_KEYS" "" ("none"), SigningKeys::parse,
+        "`upstream:u1:<64 hex>`: what forwarded requests are signed with";
+    LOG: String = "METER_LOG" "info", |text| Ok(text.to_owned()),
+        "which log lines are written: a filter such as `info,meter_reporter=debug`";
+    LOG_FORMAT: LogFormat = "METER_LOG_FORMAT" "text", log_format,
+        "how they are written: `text` or `json`";
+    TEST: bool = "METER_TEST" "0", switch,
+        "`1` lets the clock be moved; for tests and demonstrations only";
+}
+
+impl Row {
+    /// The row of the table in docs/on-premise.md.
+    #[must_use]
+    pub fn markdown(&self) -> String {
+        let Self { name, default, meaning, says } = self;
+        let default = meaning.map_or_else(|| format!("`{default}`"), str::to_owned);
+        format!("| `{name}` | {default} | {says} |")
+    }
+}
+
+/// The settings as `meter-reporter --help` lists them.
+#[must_use]
+pub fn help() -> String {
+    let row = |Row { name, default, meaning, says }: &Row| {
+        let default = meaning.unwrap_or(default);
+        format!("  {name} ({default})\n          {says}\n").replace('`', "")
+    };
+    let rows: String = ROWS.iter().map(|setting| row(setting)).collect();
+    format!("Settings, read from the environment, and what holds without them:\n{rows}")
+}
+
+/// What is read of a text that may be empty.
+fn optional<T>(text: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, String> {
+    if text.is_empty() { Ok(None) } else { parse(text).map(Some) }
+}
+
+fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "0" => Ok(false),
+        "1" => Ok(true),
+        _ => Err(format!("got {text:?}, accepted are 0 and 1")),
+    }
+}
+
+fn interval(text: &str) -> Result<u64, String> {
+    let ms = whole::<u64>(text).and_then(|seconds| seconds.checked_mul(1_000));
+    // A test may be in a hurry; that it is one is looked at when all is read.
+    ms.filter(|ms| (1_000..=INTERVAL_MS_MAX).contains(ms)).ok_or_else(|| format!("got {text:?}, {INTERVALS}"))
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| format!("got {text:?}, accepted is address:port such as 127.0.0.1:8790"))
+}
+
+fn environment(text: &str) -> Result<Environment, String> {
+    match text {
+        "production" => Ok(Environment::Production),
+        "development" => Ok(Environment::Development),
+        _ => Err(format!("got {text:?}, accepted are production and development")),
+    }
+}
+
+fn file(text: &str) -> Result<Option<PathBuf>, String> {
+    optional(text, |path| {
+        let path = PathBuf::from(path);
+        if path.is_file() { Ok(path) } else { Err(format!("there is no file {}", path.display())) }
+    })
+}
+
+/// The proxy as it may be shown: without who we are to it.
+fn proxy(text: &str) -> Result<Option<String>, String> {
+    optional(text, |text| {
+        let url = Url::parse(text).ok().filter(|url| url.scheme() == "http" && url.has_host());
+        let url = url.ok_or("accepted is an address such as http://proxy.internal:3128")?;
+        Ok(url.origin().ascii_serialization())
+    })
+}
+
+fn log_format(text: &str) -> Result<LogFormat, String> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err(format!("got {text:?}, accepted are text and json")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_the_documents_is_these_rows() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/on-premise.md");
+        let document = std::fs::read_to_string(path).unwrap();
+        let settings = document.split("## Settings").nth(1).unwrap().split("\n## ").next().unwrap();
+        let documented: Vec<&str> = settings.lines().filter(|line| line.starts_with("| `")).collect();
+        let rows: Vec<String> = ROWS.iter().map(|row| row.markdown()).collect();
+        assert_eq!(documented, rows);
+    }
+}

@@ -6,6 +6,7 @@ mod edge;
 mod http;
 #[cfg(test)]
 mod integrations;
+#[cfg(test)]
 mod reporter;
 #[cfg(test)]
 mod store;

@@ -7,6 +7,7 @@
 mod demo;
 mod guide;
 pub(crate) mod leftovers;
+mod on_prem;
 mod ports;
 pub(crate) mod probe;
 pub(crate) mod services;
@@ -25,6 +26,7 @@ use crate::clock::{Stopwatch, human, pause};
 use crate::process::interrupted;
 use crate::{config, dashboard, edge, native, tools};
 use leftovers::Record;
+use on_prem::OnPrem;
 use ports::Addresses;
 use services::Services;
 use settings::Settings;
@@ -35,15 +37,20 @@ const PROJECT: &str = "demo";
 /// Fewer open files than these are few for a server: some systems give 1,024.
 const OPEN_FILES: u64 = 4_096;
 
+/// What is built in every case.
+const PROGRAMS: [&str; 10] =
+    ["-p", "aggregator", "--bin", "meter", "-p", "tests", "--bin", "demo-upstream", "--bin", "fake-stripe"];
+
 /// What `cargo xtask dev` takes.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Data is kept in target/dev between runs: meter.db, homes/, logs/, and env (settings and keys, mode 0600).
+Data is kept in target/dev between runs: meter.db, homes/, reporter/, logs/, and env (settings and keys, mode 0600).
 The limits of the demo project stay as they were unless an option changes them.
 
 Examples:
   cargo xtask dev
   cargo xtask dev --fresh --plan community --rpm 100000 --included 50
+  cargo xtask dev --on-prem
   EDGE_LISTEN=127.0.0.1:9787 cargo xtask dev")]
 pub(crate) struct Options {
     /// Forget the data of earlier runs
@@ -53,6 +60,8 @@ pub(crate) struct Options {
     limits: demo::Limits,
     #[command(flatten)]
     listen: ports::Listen,
+    #[command(flatten)]
+    on_prem: OnPrem,
 }
 
 /// Where `dev` keeps what.
@@ -85,24 +94,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     // Each connection is an open file, and workerd ends where it may open no more.
     raise_open_files()?;
     let addresses = options.listen.check()?;
+    options.on_prem.check_free()?;
     // First, because it takes seconds and tells at once whether npm is there.
     let workerd = tools::workerd()?;
     dashboard::build()?;
-    let programs = native::build(
-        "native programs",
-        &[
-            "-p",
-            "aggregator",
-            "--bin",
-            "meter",
-            "-p",
-            "tests",
-            "--bin",
-            "demo-upstream",
-            "--bin",
-            "fake-stripe",
-        ],
-    )?;
+    let programs = native::build("native programs", &[&PROGRAMS[..], options.on_prem.programs()].concat())?;
     let bundle = edge::build()?;
 
     let mut settings = prepare_folder(&folder, options.fresh)?;
@@ -136,8 +132,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let project = demo::prepare(&mut settings, meter, &options.limits)?;
     services.wait_for_policy(&project, addresses.edge, settings.get("PROJECT_KEY")?)?;
 
+    if !options.on_prem.programs().is_empty() {
+        let reporter = programs.get("meter-reporter")?;
+        options.on_prem.start(&mut services, &mut settings, (meter, reporter), &folder.0)?;
+    }
     let sign_in = demo::sign_in(&settings, meter)?;
-    guide::print(&settings, (&project, &sign_in), &human(watch.elapsed()));
+    let more = options.on_prem.lines(&settings);
+    guide::print(&settings, (&project, &sign_in), more, &human(watch.elapsed()));
     services.stay()
 }
 

@@ -154,7 +154,7 @@ pub(super) fn is_in_force(project: &Value, quota: &Value) -> bool {
 }
 
 /// Runs one of the operator's commands on the demo's database.
-fn meter(settings: &Settings, program: &Path, words: &[&str], more: &[String]) -> Result<Value> {
+pub(super) fn meter(settings: &Settings, program: &Path, words: &[&str], more: &[String]) -> Result<Value> {
     let mut command = Command::new(program);
     settings.give_to(&mut command).args(words).args(more).stdin(Stdio::null());
     let output = command.output().with_context(|| format!("cannot start {}", program.display()))?;
@@ -165,7 +165,7 @@ fn meter(settings: &Settings, program: &Path, words: &[&str], more: &[String]) -
         .with_context(|| format!("`meter {}` did not answer with JSON", words.join(" ")))
 }
 
-fn text_field(answer: &Value, field: &str) -> Result<String> {
+pub(super) fn text_field(answer: &Value, field: &str) -> Result<String> {
     let value = answer.get(field).and_then(Value::as_str);
     Ok(value.with_context(|| format!("`meter … --json` answered without \"{field}\""))?.to_owned())
 }

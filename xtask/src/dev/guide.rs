@@ -12,6 +12,7 @@ use crate::clock::this_month;
 pub(super) fn print(
     settings: &Settings,
     (project, sign_in): (&Value, &[(&'static str, String)]),
+    more: Vec<(&'static str, String)>,
     took: &str,
 ) {
     let get = |name: &str| settings.get(name).unwrap_or_default();
@@ -37,7 +38,7 @@ pub(super) fn print(
     for (whom, url) in sign_in {
         println!("sign in     {url}   ({whom}; once, within an hour)");
     }
-    for (title, line) in curl_lines(settings) {
+    for (title, line) in curl_lines(settings).into_iter().chain(more) {
         println!();
         println!("# {title}");
         println!("{line}");

@@ -130,7 +130,7 @@ fn bind(who: &str, variable: &str, flag: &str, address: SocketAddr) -> Result<Tc
     }
 }
 
-fn address(text: &str) -> Result<SocketAddr, String> {
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_error| "expected an IP address and a port, such as 127.0.0.1:8787".to_owned())
 }
 

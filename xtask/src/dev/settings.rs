@@ -12,7 +12,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 /// What is written, in this order; other settings live for one run only.
-const WRITTEN: [&str; 20] = [
+const WRITTEN: [&str; 26] = [
     "EDGE_URL",
     "AGGREGATOR_URL",
     "UPSTREAM_URL",
@@ -24,6 +24,12 @@ const WRITTEN: [&str; 20] = [
     "OPERATOR_TOKEN",
     "OWNER_ACCOUNT",
     "OPERATOR_ACCOUNT",
+    "REPORTER_URL",
+    "TELEMETRY_ENDPOINT",
+    "TELEMETRY_HMAC_KEY",
+    "TELEMETRY_INTERVAL_SECONDS",
+    "METER_REPORTER_DATA",
+    "METER_REPORTER_LISTEN",
     "DATABASE_URL",
     "METER_KEY_SECRETS",
     "METER_SIGNING_KEYS",

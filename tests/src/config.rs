@@ -206,6 +206,14 @@ pub fn openapi_python() -> Result<PathBuf> {
     program("METER_TEST_OPENAPI_PYTHON", "tools/openapi-python/bin/python")
 }
 
+/// nginx, by `METER_TEST_NGINX` or where `cargo xtask test` leaves it.
+///
+/// # Errors
+/// When it is not there.
+pub fn nginx() -> Result<PathBuf> {
+    program("METER_TEST_NGINX", "tools/nginx/usr/sbin/nginx")
+}
+
 /// systemd's own judge of units, by `METER_TEST_SYSTEMD` or where Debian has it.
 ///
 /// # Errors

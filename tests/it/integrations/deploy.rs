@@ -41,7 +41,7 @@ impl Drop for Folder {
 }
 
 /// A text of the repository in which the places of a deployment are those of the machine under test.
-fn placed(text: &str, places: &[(&str, String)]) -> String {
+pub(super) fn placed(text: &str, places: &[(&str, String)]) -> String {
     places.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
 }
 
@@ -107,7 +107,7 @@ fn read_env(file: &Path) -> Result<BTreeMap<String, String>> {
 }
 
 /// The command of a unit, with its settings.
-fn of_unit(name: &str, places: &[(&str, String)]) -> Result<Command> {
+pub(super) fn of_unit(name: &str, places: &[(&str, String)]) -> Result<Command> {
     let text =
         fs::read_to_string(repository("deploy/systemd").join(name))?.replace("\\\n", " ").replace("%i", "1");
     let text = placed(&text, places);
@@ -144,18 +144,18 @@ fn of_image(target: &str, places: &[(&str, String)]) -> Result<Command> {
 }
 
 /// A deployment's processes, in the order of their start, and where its servers are.
-struct Deployed {
+pub(super) struct Deployed {
     folder: Folder,
-    places: Vec<(&'static str, String)>,
-    aggregator: SocketAddr,
-    edge: SocketAddr,
+    pub(super) places: Vec<(&'static str, String)>,
+    pub(super) aggregator: SocketAddr,
+    pub(super) edge: SocketAddr,
     homes: SocketAddr,
     running: Vec<Running>,
 }
 
 impl Deployed {
     /// Secrets by the script, and a governance service.
-    async fn begin(name: &str) -> Result<Self> {
+    pub(super) async fn begin(name: &str) -> Result<Self> {
         let folder = Folder::new(name)?;
         let mut secrets = Command::new("sh");
         secrets.arg(repository("deploy/secrets.sh")).arg(folder.0.join("etc"));
@@ -189,7 +189,12 @@ impl Deployed {
     }
 
     /// Starts a process with the settings of `aggregator` or `edge`, and waits until it listens.
-    async fn start(&mut self, settings: &str, command: &mut Command, at: SocketAddr) -> Result<()> {
+    pub(super) async fn start(
+        &mut self,
+        settings: &str,
+        command: &mut Command,
+        at: SocketAddr,
+    ) -> Result<()> {
         let log = self.folder.0.join(format!("{}.log", self.running.len()));
         let running = Running::start(self.with(settings, command)?, &log)?;
         let listens = running.listens(at).await;
@@ -216,12 +221,28 @@ impl Deployed {
         command.env("EDGE_URL", format!("http://{edge_url}"))
     }
 
+    /// A place in its folder.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.folder.0.join(name)
+    }
+
+    /// The key of a new project `demo` with so many units, once the edge knows it.
+    pub(super) async fn key(&self, edge_url: SocketAddr, included: &str) -> Result<String> {
+        self.meter(edge_url, &["project", "create", "demo", "--plan", "community", "--included", included])?;
+        let made = self.meter(edge_url, &["key", "create", "--project", "demo", "--json"])?;
+        let made: Value = serde_json::from_str(&made)?;
+        let key = made["key"].as_str().context("a key")?.to_owned();
+        let quota = Call::get("/v1/quota").bearer(&key);
+        eventually("the edge knows the key", WITHIN, async || {
+            Ok((quota.send(self.edge).await?.status == 200).then_some(()))
+        })
+        .await?;
+        Ok(key)
+    }
+
     /// A request is served, limited, and reported.
     async fn works(&self, edge_url: SocketAddr) -> Result<()> {
-        self.meter(edge_url, &["project", "create", "demo", "--plan", "community", "--included", "3"])?;
-        let made: Value =
-            serde_json::from_str(&self.meter(edge_url, &["key", "create", "--project", "demo", "--json"])?)?;
-        let key = made["key"].as_str().context("a key")?;
+        let key = &self.key(edge_url, "3").await?;
         let call = governed(key, Kind::Verify, "bot");
         let mut served = 0_u32;
         // While units are out on leases, the answer is 429: come again.

@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 mod clients;
 mod deploy;
 mod observe;
+mod proxy;
 mod receivers;
 mod upstreams;
 

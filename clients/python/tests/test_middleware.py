@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 from fastapi.responses import PlainTextResponse
-from palveron_meter.asgi import MeterMiddleware
+from palveron_meter.asgi import MeterMiddleware, Message, Receive, Scope, Send
 from world import EDGE_URL, project, reported, served
 
 
@@ -138,6 +138,33 @@ class Middleware(unittest.TestCase):
                     opened = call(url, "pk_live_any")
                 self.assertEqual((opened.status_code, opened.text), (200, "served"))
                 self.assertEqual(len(reasons), 2)
+
+
+class Websocket(unittest.IsolatedAsyncioTestCase):
+    async def test_a_websocket_that_is_denied_is_not_opened_and_one_that_is_allowed_is_told_what_is_left(self) -> None:
+        key = project("fastapi-socket", rpm=1000, included=1)
+
+        async def opens(scope: Scope, receive: Receive, send: Send) -> None:
+            await send({"type": "websocket.accept"})
+
+        middleware = MeterMiddleware(opens, edge=EDGE_URL)
+        told: list[Message] = []
+
+        async def send(message: Message) -> None:
+            told.append(message)
+
+        async def receive() -> Message:
+            return {"type": "websocket.connect"}
+
+        headers = [(b"authorization", f"Bearer {key}".encode())]
+        scope: Scope = {"type": "websocket", "path": "/v1/verify", "headers": headers}
+        for _ in range(2):
+            await middleware(scope, receive, send)
+        await middleware.gate.close()
+        opened, denied = told
+        self.assertEqual(opened["type"], "websocket.accept")
+        self.assertIn(b"ratelimit", dict(opened["headers"]))
+        self.assertEqual(denied, {"type": "websocket.close", "code": 1008})
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ use tests::config::{self, Parts};
 use tests::poll::eventually;
 use tests::project::governed;
 
-use super::{Running, repository, run};
+use super::{Running, copy, repository, run};
 
 const WITHIN: Duration = Duration::from_secs(30);
 /// Of 100; a service without any hardening has 96.
@@ -96,6 +96,25 @@ fn linters_accept_the_dockerfile_and_the_compose_file() -> Result<()> {
     run(Command::new(tools.join("hadolint")).arg(repository("Dockerfile")))?;
     let mut schema = Command::new(tools.join("check-jsonschema"));
     run(schema.args(["--builtin-schema", "vendor.compose-spec"]).arg(repository("compose.yaml")))?;
+    Ok(())
+}
+
+#[test]
+fn kubernetes_takes_what_kubectl_makes_of_the_manifests_with_the_secrets_in_it() -> Result<()> {
+    let (tools, folder) = (config::deploy_tools()?, Folder::new("kubernetes")?);
+    copy(&repository("deploy/kubernetes"), &folder.0)?;
+    run(Command::new("sh").arg(repository("deploy/secrets.sh")).arg(folder.0.join("env")))?;
+    let made = run(Command::new(tools.join("kubectl")).arg("kustomize").arg(&folder.0))?;
+    let file = folder.0.join("made.yaml");
+    let validate = |text: &str| {
+        fs::write(&file, text)?;
+        run(Command::new(tools.join("kubernetes-validate")).arg("--strict").arg(&file))
+    };
+    let said = validate(&made)?;
+    let passed = said.matches(" passed for resource ").count();
+    ensure!(passed == 8, "{said}");
+    ensure!(made.contains("METER_SIGNING_KEYS: ") && made.contains("image: palveron/meter-edge:"), "{made}");
+    ensure!(validate(&made.replace("readinessProbe", "readynessProbe")).is_err(), "a mistake is not told");
     Ok(())
 }
 

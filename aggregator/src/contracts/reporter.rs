@@ -66,6 +66,7 @@ pub struct Reporter {
 
 /// A reporter's key as operators see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "ReporterKeyView")]
 pub struct KeyView {
     /// Its id, which is no secret.
     pub id: String,

@@ -8,6 +8,7 @@ use shared::policy::SignedPolicy;
 use shared::sign::SigningKeys;
 
 use crate::clock::Clock;
+use crate::contracts::party::Seller;
 use crate::edge::peers::ClockPeers;
 use crate::metrics::Metrics;
 use crate::projects::book::Book;
@@ -42,6 +43,8 @@ pub struct Parts {
     pub intake: Intake,
     /// What this process has done.
     pub metrics: Metrics,
+    /// Who invoices contracts; `None` where that is not set.
+    pub seller: Option<Seller>,
     /// Our account at Stripe; `None` where no payments are taken.
     pub stripe: Option<Account>,
 }

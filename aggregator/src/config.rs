@@ -19,6 +19,7 @@ use shared::whole::whole;
 pub use self::server::Server;
 use self::settings::Setting;
 pub use self::settings::{ROWS, Row, help};
+use crate::contracts::party::Seller;
 use crate::edge::client::EdgeUrl;
 use crate::edge::peers::ClockPeers;
 use crate::payments::signature::WebhookSecrets;
@@ -143,6 +144,8 @@ pub struct Config {
     pub user: String,
     /// Where webhooks may go.
     pub webhook_rules: Rules,
+    /// Who invoices contracts.
+    pub seller: Option<Seller>,
     /// What webhooks' secrets are sealed with, where it is set.
     pub webhook_seal: Option<KeySecrets>,
     /// Our account at Stripe; `None` takes no payments.
@@ -203,6 +206,7 @@ impl Config {
         let ports = reader.value(&settings::WEBHOOK_PORTS);
         let loopback = reader.value(&settings::WEBHOOK_LOOPBACK);
         let webhook_seal = reader.value(&settings::WEBHOOK_SEAL);
+        let seller = reader.value(&settings::SELLER);
         let stripe_base = reader.value(&settings::STRIPE_BASE);
         let stripe = stripe(reader, test, stripe_base.clone().flatten());
         let log_filter = reader.value(&settings::LOG);
@@ -226,6 +230,7 @@ impl Config {
             user,
             webhook_rules: Rules { ports: ports?, loopback: loopback? },
             webhook_seal: webhook_seal?,
+            seller: seller?,
             stripe: stripe?,
             server: server?,
             project: project?,
@@ -297,6 +302,7 @@ impl fmt::Display for Config {
             user: _,
             webhook_rules,
             webhook_seal,
+            seller,
             stripe,
             server: _,
             project: _,
@@ -311,6 +317,9 @@ impl fmt::Display for Config {
         }
         let ports: Vec<String> = webhook_rules.ports.iter().map(u16::to_string).collect();
         write!(f, " METER_WEBHOOKS_PORTS={} METER_SECRET_KEY={webhook_seal:?}", ports.join(","))?;
+        if let Some(seller) = seller {
+            write!(f, " METER_SELLER={:?}", seller.name)?;
+        }
         if webhook_rules.loopback {
             write!(f, " METER_WEBHOOKS_ALLOW_LOOPBACK=1")?;
         }

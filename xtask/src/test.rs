@@ -44,6 +44,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let openapi = tools::ensure("openapi")?;
     let openapi_python = python::openapi()?;
     let clients = tools::ensure_from(&config::root().join("clients/typescript"), "clients-typescript")?;
+
+    let e_invoice = python::e_invoice()?;
     let browser = tools::ensure("browser")?;
     let chromium = chromium::ensure()?;
     let php = apt::program("php", "php-cli")?;
@@ -68,6 +70,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     product.env("METER_TEST_OPENAPI", &openapi);
     product.env("METER_TEST_OPENAPI_PYTHON", &openapi_python);
     product.env("METER_TEST_CLIENTS", &clients);
+
+    product.env("METER_TEST_EINVOICE", &e_invoice);
     product.env("METER_TEST_BROWSER", &browser);
     product.env("METER_TEST_CHROMIUM", &chromium);
     product.env("METER_TEST_PHP", &php);
@@ -85,6 +89,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     suite.args(BEFORE_THE_STORE.iter().flat_map(|module| ["--skip", module]));
     suite.args(options.arguments.iter().filter(|argument| *argument != "--"));
     suite.current_dir(config::root().join("aggregator")).env("METER_TEST_POSTGRES", &server.url);
+    suite.env("METER_TEST_EINVOICE", &e_invoice);
     run_visible("the suite on Postgres", &mut suite)?;
     drop(server);
     let mut xtask = native::cargo("test");

@@ -188,6 +188,10 @@ actions! {
     ContractBegan => "contract.began";
     /// A project left its contract, because the term is over.
     ContractLeft => "contract.left";
+    /// The minimum of a contract's month was waived.
+    MinimumWaived => "contract.minimum_waived";
+    /// A month of a contract was invoiced, or what was invoiced put right.
+    ContractInvoiced => "contract.invoiced";
     /// A reporter was made.
     ReporterCreated => "reporter.created";
     /// Another data folder reports under a reporter's name from now on.

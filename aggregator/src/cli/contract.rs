@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::{Value, json};
 use shared::ids::{ContractId, ProjectId};
-use shared::time::Day;
+use shared::time::{Day, Period};
 use shared::units::Units;
 
 use super::call::Call;
@@ -25,6 +25,32 @@ const COLUMNS: &[Column] = &[
     ("NOTICE BY", "/notice_day"),
 ];
 
+const DOCUMENTS: &[Column] = &[
+    ("DOCUMENT", "/name"),
+    ("CAUSE", "/cause"),
+    ("ISSUED", "/issued"),
+    ("REPORTED", "/figures/counted"),
+    ("BILLED", "/figures/billed"),
+    ("SILENT", "/figures/silent"),
+    ("AMOUNT", "/amount"),
+    ("MONTH", "/figures/total"),
+];
+
+const WAIVER: &[Column] = &[
+    ("CONTRACT", "/contract"),
+    ("MONTH", "/period"),
+    ("DOCUMENT", "/document/name"),
+    ("AMOUNT", "/document/amount"),
+];
+
+const MONTHS: &[Column] = &[
+    ("MONTH", "/period"),
+    ("USED", "/figures/counted"),
+    ("OVERAGE", "/figures/overage"),
+    ("COST", "/figures/total"),
+    ("IF SILENT", "/if_silent"),
+];
+
 const UNKNOWN: &str = "`meter contract list` shows those there are";
 
 #[derive(Debug, clap::Subcommand)]
@@ -37,6 +63,12 @@ pub(super) enum Command {
     Show(One),
     /// End a contract with a day that is not over yet
     End(End),
+    /// List what a contract's months came to: invoices, and what was put right about them
+    Documents(One),
+    /// Waive the minimum of a month, for a reason; what was billed for it is taken back
+    Waive(Waive),
+    /// Show what months that were used would cost under a draft of a contract
+    WhatIf(WhatIf),
 }
 
 /// What a contract, or a draft of one, agrees to.
@@ -123,6 +155,44 @@ pub(super) struct End {
     format: Format,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct Waive {
+    /// The contract
+    id: ContractId,
+    /// The month
+    #[arg(long, value_parser = options::period)]
+    month: Period,
+    /// Why, as the customer may read it
+    #[arg(long)]
+    reason: String,
+    #[command(flatten)]
+    format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct WhatIf {
+    /// A project whose usage is taken; several by naming it again
+    #[arg(short, long = "project", value_name = "ID", required = true)]
+    projects: Vec<ProjectId>,
+    /// The first month
+    #[arg(long, value_parser = options::period)]
+    from: Period,
+    /// The last month
+    #[arg(long, value_parser = options::period)]
+    to: Period,
+    /// Units a month
+    #[arg(long, value_parser = options::units)]
+    volume: Units,
+    /// The tiers of overage, such as 500000:100,80
+    #[arg(long)]
+    tiers: String,
+    /// Units that a month in silence bills at least
+    #[arg(long, value_parser = options::units)]
+    minimum: Units,
+    #[command(flatten)]
+    format: Format,
+}
+
 /// A day.
 pub(super) fn day(text: &str) -> Result<Day, String> {
     Day::parse(text).ok_or_else(|| "accepted is a day such as 2026-12-01".to_owned())
@@ -163,10 +233,43 @@ pub(super) async fn run(command: Command, place: Place) -> anyhow::Result<()> {
             return print::rows(format, &lines(contracts, "contracts", format, none), COLUMNS);
         }
         Command::Show(One { id, format }) => (Call::get(&path(&id)), format),
+        Command::Documents(One { id, format }) => {
+            let call = Call::get(&[&path(&id)[..], &["documents"]].concat()).or_say(UNKNOWN);
+            let none = "No month of the contract was invoiced yet.";
+            let documents = lines(place.ask(&call).await?, "documents", format, none);
+            return print::rows(format, &documents, DOCUMENTS);
+        }
+        Command::Waive(Waive { id, month, reason, format }) => {
+            let call = Call::post(&[&path(&id)[..], &["waivers"]].concat()).or_say(UNKNOWN);
+            let waived = place.ask(&call.field("period", month).field("reason", reason)).await?;
+            return print::rows(format, &waived, WAIVER);
+        }
+        Command::WhatIf(what_if) => return self::what_if(what_if, &place).await,
         Command::End(End { id, last_day, format }) => {
             let path = [&path(&id)[..], &["end"]].concat();
             (Call::post(&path).field("last_day", last_day), format)
         }
     };
     print::rows(format, &place.ask(&call.or_say(UNKNOWN)).await?, COLUMNS)
+}
+
+async fn what_if(what_if: WhatIf, place: &Place) -> anyhow::Result<()> {
+    let projects: Vec<&str> = what_if.projects.iter().map(ProjectId::as_str).collect();
+    let call = Call::get(&["api", "v1", "admin", "what-if"])
+        .with_query("projects", &projects.join(","))
+        .with_query("from", &what_if.from)
+        .with_query("to", &what_if.to)
+        .with_query("volume", &what_if.volume)
+        .with_query("tiers", &what_if.tiers)
+        .with_query("minimum", &what_if.minimum);
+    let answer = place.ask(&call).await?;
+    if what_if.format.json {
+        return print::result(what_if.format, &answer, ToString::to_string);
+    }
+    let sum = |name: &str| print::cell(answer.get(name).unwrap_or(&Value::Null));
+    let remark =
+        format!("Together {}, and {} if a reporter were silent.", sum("total"), sum("total_if_silent"));
+    print::rows(what_if.format, answer.get("months").unwrap_or(&Value::Null), MONTHS)?;
+    print::remark(what_if.format, &remark);
+    Ok(())
 }

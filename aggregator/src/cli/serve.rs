@@ -19,8 +19,8 @@ use crate::edge::client::EdgeClient;
 use crate::http::{self, CONNECTIONS_MAX, Connections, RESERVE_MAX, Site, Timeouts};
 use crate::jobs::webhooks::{self, Resolver, Sender};
 use crate::jobs::{
-    audit, clock_offset, contract_turn, forget, key_expiry, month_close, policy_push, policy_turn,
-    reporter_watch, stream_age, stripe, stripe_reconcile,
+    audit, clock_offset, contract_close, contract_turn, forget, key_expiry, month_close, policy_push,
+    policy_turn, reporter_watch, stream_age, stripe, stripe_reconcile,
 };
 use crate::metrics::Metrics;
 use crate::projects::policy::Basis;
@@ -69,6 +69,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     jobs.spawn(stream_age::run(app.clone()));
     jobs.spawn(policy_turn::run(app.clone()));
     jobs.spawn(contract_turn::run(app.clone()));
+    jobs.spawn(contract_close::run(app.clone()));
     jobs.spawn(reporter_watch::run(app.clone()));
     jobs.spawn(audit::run(app.clone()));
     jobs.spawn(forget::run(app.clone()));
@@ -133,6 +134,7 @@ pub(super) fn app(config: &Config, store: &Store, clock: &Clock, basis: &Basis) 
         intake: Intake::start(store, clock),
         stripe: account(config, store, clock, &metrics)?,
         metrics,
+        seller: config.seller.clone(),
         signing_keys: config.signing_keys.clone(),
         webhooks: config.webhooks(),
         store: store.clone(),

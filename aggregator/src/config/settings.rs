@@ -12,6 +12,7 @@ use shared::sign::SigningKeys;
 use shared::whole::whole;
 
 use super::{Decisions, LogFormat};
+use crate::contracts::party::Seller;
 use crate::edge::client::EdgeUrl;
 use crate::http::CONNECTIONS_MAX;
 use crate::payments::signature::WebhookSecrets;
@@ -89,6 +90,8 @@ settings! {
         "`home`: each request at its home, durably, before the answer; `lease`: in the isolate, by what the home has leased to it, through 8 to 32 sub-homes by the project's requests per minute; `lease:<n>` through n of them: `lease:0` where one place has all isolates, 30 at most";
     PLANS: Option<PathBuf> = "aggregator" "METER_PLANS" "" ("compiled in"), |text| optional(text, |path| Ok(PathBuf::from(path))),
         "a plan catalogue file; applied at start if its version is new";
+    SELLER: Option<Seller> = "aggregator" "METER_SELLER" "" ("none"), |text| optional(text, Seller::parse),
+        "who invoices contracts, as JSON: `name`, `party`, `iban`, `vat_percent`, `due_days`; without it their invoices have no printable and no electronic form";
     WEBHOOK_SEAL: Option<KeySecrets> = "aggregator" "METER_SECRET_KEY" "" ("derived from `METER_KEY_SECRETS`"), secrets,
         "`1:<64 hex>`, several while rotating: what webhook secrets are sealed with; the highest version seals. Set it before the secret of version 1 of `METER_KEY_SECRETS` is removed";
     WEBHOOK_PORTS: BTreeSet<u16> = "aggregator" "METER_WEBHOOKS_PORTS" "443,8443", ports,

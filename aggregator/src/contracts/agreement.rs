@@ -11,6 +11,7 @@ use shared::ids::{ContractId, ProjectId};
 use shared::plan::{Catalogue, Plan};
 use shared::time::{Day, Timestamp};
 
+use super::party::Party;
 use crate::ledger::close::CLOSE_WITHIN_MS;
 use crate::ledger::contract::Contract;
 use crate::ledger::entry::{Fact, OverageSetting, Posting};
@@ -34,6 +35,8 @@ pub struct Agreement {
     pub projects: BTreeSet<ProjectId>,
     /// Whether units of development reporters are billed.
     pub bills_development: bool,
+    /// Where invoices go.
+    pub buyer: Party,
     /// How many days before its end either side may decline to renew it.
     pub notice_days: u32,
     /// When it was written down.
@@ -178,6 +181,7 @@ pub(crate) mod tests {
             },
             projects: [ProjectId::parse("acme").unwrap()].into(),
             bills_development: false,
+            buyer: Party::default(),
             notice_days: 90,
             created: day(first).start(),
         }

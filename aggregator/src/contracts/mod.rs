@@ -4,5 +4,9 @@
 
 pub mod agreement;
 pub mod chain;
+pub mod einvoice;
+pub mod month;
+pub mod party;
+pub mod printable;
 pub mod reporter;
 pub mod standing;

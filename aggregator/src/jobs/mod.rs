@@ -3,6 +3,7 @@
 pub mod audit;
 mod backoff;
 pub mod clock_offset;
+pub mod contract_close;
 pub mod contract_turn;
 pub mod forget;
 pub mod key_expiry;

@@ -45,8 +45,8 @@
 //! | waiver, operator's correction | `close::correct` | credit note intent, audit log |
 //!
 //! The invoice intents are the `bill` of `PeriodClosed` (one, I7) and of each `Adjustment`; an empty
-//! bill makes none. A close whose floor comes from the 72-hour rule takes it from
-//! `contract::Contract::minimum_of` for the periods that `silence::fallen_periods` names.
+//! bill makes none. The 72-hour rule gives no floor here: the minimum is a contract's over all its projects, and what
+//! its months come to is in `contracts::month`.
 //!
 //! Test mode has cells and `usage` rows of its own and nothing else; its home takes from the policy what
 //! `AllowanceParts::for_tests` leaves.

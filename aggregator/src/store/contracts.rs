@@ -234,10 +234,10 @@ impl Store {
 
 /// A contract as the audit log has it.
 fn note(agreement: &Agreement) -> serde_json::Value {
-    let Agreement { customer, terms, projects, bills_development, notice_days, .. } = agreement;
+    let Agreement { customer, terms, projects, bills_development, buyer, notice_days, .. } = agreement;
     json!({
         "customer": customer, "terms": terms, "projects": projects,
-        "bills_development": bills_development, "notice_days": notice_days,
+        "bills_development": bills_development, "buyer": buyer, "notice_days": notice_days,
     })
 }
 
@@ -290,6 +290,7 @@ fn read(row: &DbRow, contract: ContractId, projects: BTreeSet<ProjectId>) -> Res
     let terms: String = row.try_get("terms")?;
     let terms: Contract = serde_json::from_str(&terms)
         .map_err(|_| StoreError::Unreadable { column: "terms", got: terms.clone() })?;
+    let buyer: String = row.try_get("buyer")?;
     Ok(Agreement {
         id: contract,
         customer: row.try_get("customer")?,
@@ -300,6 +301,8 @@ fn read(row: &DbRow, contract: ContractId, projects: BTreeSet<ProjectId>) -> Res
         },
         projects,
         bills_development: flag(row, "bills_development")?,
+        buyer: serde_json::from_str(&buyer)
+            .map_err(|_| StoreError::Unreadable { column: "buyer", got: buyer.clone() })?,
         notice_days: small(row, "notice_days")?,
         created: instant(row, "created_ms")?,
     })
@@ -310,9 +313,11 @@ fn terms_text(agreement: &Agreement) -> Result<String, StoreError> {
 }
 
 async fn insert(tx: &mut Connection, agreement: &Agreement) -> Result<(), StoreError> {
+    let buyer =
+        serde_json::to_string(&agreement.buyer).map_err(|error| StoreError::Unwritable(error.to_string()))?;
     sqlx::query(
-        "INSERT INTO contract (id, customer, terms, first_day, last_day, bills_development, notice_days, created_ms)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "INSERT INTO contract (id, customer, terms, first_day, last_day, bills_development, notice_days, created_ms, buyer)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
     )
     .bind(agreement.id.as_str())
     .bind(&agreement.customer)
@@ -322,6 +327,7 @@ async fn insert(tx: &mut Connection, agreement: &Agreement) -> Result<(), StoreE
     .bind(i64::from(agreement.bills_development))
     .bind(i64::from(agreement.notice_days))
     .bind(ms(agreement.created))
+    .bind(buyer)
     .execute(&mut *tx)
     .await?;
     for project in &agreement.projects {

@@ -253,6 +253,18 @@ pub(super) async fn find(connection: &mut Connection, id: &SourceId) -> Result<O
     row.as_ref().map(read).transpose()
 }
 
+/// The reporters of a contract, retired ones too.
+pub(super) async fn of_contract(
+    connection: &mut Connection,
+    contract: &ContractId,
+) -> Result<Vec<Reporter>, StoreError> {
+    let rows = sqlx::query("SELECT * FROM reporter WHERE contract = $1 ORDER BY id")
+        .bind(contract.as_str())
+        .fetch_all(connection)
+        .await?;
+    rows.iter().map(read).collect()
+}
+
 async fn active_keys(connection: &mut Connection, reporter: &SourceId) -> Result<usize, StoreError> {
     let rows = sqlx::query("SELECT id FROM reporter_key WHERE reporter = $1 AND revoked_ms IS NULL")
         .bind(reporter.as_str())

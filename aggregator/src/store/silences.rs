@@ -50,6 +50,20 @@ pub(super) async fn hear(
     Ok(Reporter { heard: Some(heard), living, ..reporter })
 }
 
+/// The silences of a reporter that are over, the first one first.
+pub(super) async fn past(tx: &mut Connection, reporter: &SourceId) -> Result<Vec<Silence>, StoreError> {
+    let rows =
+        sqlx::query("SELECT from_ms, until_ms FROM reporter_silence WHERE reporter = $1 ORDER BY from_ms")
+            .bind(reporter.as_str())
+            .fetch_all(tx)
+            .await?;
+    let span = |row| {
+        let (from, until) = (number(row, "from_ms")?, number(row, "until_ms")?);
+        Ok(Silence { from: Timestamp::from_ms(from), until: Some(Timestamp::from_ms(until)) })
+    };
+    rows.iter().map(span).collect()
+}
+
 /// When no aggregator ran, rising and without overlap.
 pub(super) async fn downtime(connection: &mut Connection) -> Result<Vec<Span>, StoreError> {
     let rows =

@@ -99,6 +99,13 @@ impl World {
     async fn named(&self, route: &Route, kind: &str, (project, made): (&str, &[String])) -> String {
         match kind {
             "contracts" => self.contract().await,
+            "documents" => {
+                let store = &self.meter.app.store;
+                let contract = shared::ids::ContractId::parse(&made[0]).unwrap();
+                // October is over, and the contract's project began in November: it has nothing to close.
+                let period = Day::parse("2026-10-01").unwrap().period();
+                store.settle_contract(&contract, period, noon()).await.unwrap().unwrap().name()
+            }
             "reporters" => {
                 let path = format!("/api/v1/admin/contracts/{}/reporters", self.contract().await);
                 let id = aggregator::random::id().unwrap();
@@ -162,7 +169,7 @@ impl World {
         let (id, project) = (aggregator::random::id().unwrap(), aggregator::random::id().unwrap());
         self.meter.project(&project, Plan::Pro).await;
         let body = format!(
-            r#"{{"id":"{id}","customer":"Acme","projects":["{project}"],"volume":1,"tiers":[{{"up_to":null,"per_1000":1}}],"minimum":1,"first_day":"2026-11-01","sla":"none"}}"#
+            r#"{{"id":"{id}","customer":"Acme","projects":["{project}"],"volume":1,"tiers":[{{"up_to":null,"per_1000":1}}],"minimum":1,"first_day":"2026-11-01","sla":"none","buyer":{{"country":"DE"}}}}"#
         );
         self.made("/api/v1/admin/contracts", &body).await;
         id

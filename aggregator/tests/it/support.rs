@@ -11,6 +11,7 @@ use aggregator::access::token::TokenText;
 use aggregator::access::{Role, Scope};
 use aggregator::app::{App, Parts};
 use aggregator::clock::Clock;
+use aggregator::contracts::party::Seller;
 use aggregator::http::{self, Connections, Site, Timeouts};
 use aggregator::metrics::Metrics;
 use aggregator::projects::policy::Basis;
@@ -109,6 +110,15 @@ fn webhooks() -> Settings {
     }
 }
 
+/// Who invoices contracts.
+fn seller() -> Seller {
+    Seller::parse(
+        r#"{"name":"Meter & Söhne GmbH","party":{"street":"Weg 1","city":"Berlin","postcode":"10115","country":"DE",
+            "vat_id":"DE123456789","email":"billing@example.com"},"iban":"DE02120300000000202051","vat_percent":19,"due_days":14}"#,
+    )
+    .unwrap()
+}
+
 pub(crate) fn basis() -> Basis {
     Basis::new("https://palveron.com/pricing".to_owned(), shared::policy::LeaseRules::default())
 }
@@ -189,6 +199,7 @@ impl Meter {
             webhooks,
             test_clock: Some(aggregator::edge::peers::ClockPeers::default()),
             metrics,
+            seller: Some(seller()),
             stripe,
         });
         let site = Site::new(app.clone(), timeouts);

@@ -15,6 +15,7 @@ use shared::units::Units;
 
 use crate::app::App;
 use crate::contracts::agreement::{Agreement, PROJECTS_MAX, Phase};
+use crate::contracts::party::Party;
 use crate::http::access::{NamedInPath, Operator};
 use crate::http::body::Fields;
 use crate::http::call::Call;
@@ -76,6 +77,12 @@ const NOTICE: Field = Field::optional::<Number<0, NOTICE_DAYS_MAX>>(
 )
 .such_as("30");
 
+const BUYER: Field = Field::optional::<Party>(
+    "buyer",
+    "where invoices go: street, city, postcode, country, vat_id, email, reference, each of which may be left out",
+)
+.such_as(r#"{"street":"Weg 1","city":"Berlin","postcode":"10115","country":"DE","vat_id":"DE123456789"}"#);
+
 const NEW: &[Field] = &[
     ID,
     CUSTOMER,
@@ -88,6 +95,7 @@ const NEW: &[Field] = &[
     CURRENCY,
     SLA,
     DEVELOPMENT,
+    BUYER,
     NOTICE,
 ];
 
@@ -135,13 +143,14 @@ pub(crate) struct ContractView {
     currency: Currency,
     sla: String,
     bills_development: bool,
+    buyer: Party,
     created_at: String,
 }
 
 impl ContractView {
     pub(super) fn new(agreement: Agreement, now: Timestamp) -> Self {
         let (phase, notice_day) = (agreement.phase(now), agreement.notice_day());
-        let Agreement { id, customer, terms, projects, bills_development, created, .. } = agreement;
+        let Agreement { id, customer, terms, projects, bills_development, buyer, created, .. } = agreement;
         let Contract { volume, rate, minimum, first_day, last_day, currency, sla } = terms;
         Self {
             id,
@@ -157,6 +166,7 @@ impl ContractView {
             currency,
             sla,
             bills_development,
+            buyer,
             created_at: created.to_string(),
         }
     }
@@ -203,6 +213,7 @@ async fn create(Operator(token): Operator, State(app): State<App>, call: Call) -
         projects: projects(&mut fields)?,
         terms: terms(&mut fields)?,
         bills_development: fields.optional(DEVELOPMENT.name, DEVELOPMENT.accepts)?.unwrap_or(false),
+        buyer: buyer(&mut fields)?,
         notice_days: notice(&mut fields)?,
         created: now,
     };
@@ -267,6 +278,12 @@ fn projects(fields: &mut Fields) -> Result<BTreeSet<ProjectId>, Failure> {
         return Err(Failure::field(PROJECTS.name, &projects.len().to_string(), PROJECTS.accepts));
     }
     Ok(projects)
+}
+
+fn buyer(fields: &mut Fields) -> Result<Party, Failure> {
+    let buyer: Party = fields.optional(BUYER.name, BUYER.accepts)?.unwrap_or_default();
+    let refused = |(field, accepts): (&str, &str)| Failure::field("buyer", field, accepts);
+    buyer.check().map_err(refused).map(|()| buyer)
 }
 
 fn notice(fields: &mut Fields) -> Result<u32, Failure> {

@@ -3,6 +3,7 @@
 mod accounts;
 mod audit;
 mod clock;
+mod contract_documents;
 mod contracts;
 mod corrections;
 mod credits;
@@ -14,6 +15,7 @@ mod quarantine;
 mod reporters;
 mod stripe;
 mod tokens;
+mod what_if;
 
 pub use audit::AuditView;
 pub(crate) use credits::{REASON, is_reason};
@@ -40,6 +42,8 @@ pub(super) fn routes() -> Vec<Route> {
         accounts::routes(),
         quarantine::routes(),
         contracts::routes(),
+        contract_documents::routes(),
+        what_if::routes(),
         reporters::routes(),
         stripe::routes(),
         audit::routes(),

@@ -1,5 +1,6 @@
 //! Contracts and on-premise reporters, over HTTP.
 
 mod admin;
+mod months;
 mod reports;
 mod support;

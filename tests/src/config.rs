@@ -299,6 +299,16 @@ pub(crate) fn reporter() -> Result<PathBuf> {
     Ok(program)
 }
 
+/// The aggregator of another release, where `METER_TEST_OTHER_RELEASE` names its program.
+///
+/// # Errors
+/// When there is no such program.
+pub fn other_release() -> Result<Option<PathBuf>> {
+    let Some(program) = variable("METER_TEST_OTHER_RELEASE").map(PathBuf::from) else { return Ok(None) };
+    ensure!(program.is_file(), "METER_TEST_OTHER_RELEASE: {} is not there", program.display());
+    Ok(Some(program))
+}
+
 /// The folder of the newest Postgres' programs: Debian's, or where `PATH` has them.
 ///
 /// # Errors

@@ -263,6 +263,11 @@ impl Stack {
         self.options.sub_homes = count;
     }
 
+    /// Which program the aggregator is from its next start on.
+    pub fn set_meter(&mut self, program: &Path) {
+        self.parts.meter = program.to_path_buf();
+    }
+
     /// `kill -9`; returns when the process is gone. Its stored data stays.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 //! It installs only as root, removes nothing, and leaves every system alone that has no `apt-get`.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -23,36 +23,42 @@ pub(crate) fn program(name: &str, package: &str) -> Result<PathBuf> {
     config::find_program(name).with_context(|| format!("apt-get reported success, but there is no {name}"))
 }
 
-/// A package's files below `target/tools/`, unpacked and not installed: its services do not start, and it needs no root.
-pub(crate) fn unpacked(package: &str) -> Result<PathBuf> {
+/// A program of a package that is unpacked below `target/tools/` and not installed: its services do not start, and it needs
+/// no root. Where there is no `apt-get`, it is the system's.
+pub(crate) fn unpacked(package: &str, program: &str) -> Result<PathBuf> {
+    if config::find_program("apt-get").is_none() {
+        return config::find_program(package)
+            .with_context(|| format!("there is no {package}, which tests need. Install it, then try again"));
+    }
     let folder = config::target().join("tools").join(package);
     // Written last, so that an interrupted unpacking is begun again.
     let stamp = folder.join("unpacked");
-    if stamp.is_file() {
-        return Ok(folder);
+    if !stamp.is_file() {
+        if folder.exists() {
+            fs::remove_dir_all(&folder)?;
+        }
+        fs::create_dir_all(&folder)?;
+        unpack(package, &folder)?;
+        fs::write(&stamp, package)?;
     }
-    ensure!(
-        config::find_program("apt-get").is_some(),
-        "there is no apt-get, from which tests have {package}"
-    );
-    if folder.exists() {
-        fs::remove_dir_all(&folder)?;
-    }
-    fs::create_dir_all(&folder)?;
-    let download = || {
-        run(&format!("apt-get download {package}"), apt().args(["download", package]).current_dir(&folder))
-    };
+    let program = folder.join(program);
+    ensure!(program.is_file(), "{package} has no {}", program.display());
+    Ok(program)
+}
+
+fn unpack(package: &str, folder: &Path) -> Result<()> {
+    let download =
+        || run(&format!("apt-get download {package}"), apt().args(["download", package]).current_dir(folder));
     if download().is_err() {
+        // Lists that are old name files that are gone.
         run("apt-get update", apt().arg("update"))?;
         download()?;
     }
-    let names = fs::read_dir(&folder)?.filter_map(|entry| entry.ok().map(|entry| entry.path()));
-    let archive = names.into_iter().find(|path| path.extension().is_some_and(|end| end == "deb"));
+    let paths = fs::read_dir(folder)?.filter_map(|entry| entry.ok().map(|entry| entry.path()));
+    let archive = paths.into_iter().find(|path| path.extension().is_some_and(|end| end == "deb"));
     let archive = archive.with_context(|| format!("apt-get has downloaded no {package}"))?;
-    run("dpkg-deb", Command::new("dpkg-deb").arg("--extract").arg(&archive).arg(&folder))?;
-    fs::remove_file(archive)?;
-    fs::write(&stamp, package)?;
-    Ok(folder)
+    run("dpkg-deb", Command::new("dpkg-deb").arg("--extract").arg(&archive).arg(folder))?;
+    Ok(fs::remove_file(archive)?)
 }
 
 /// Installs a package.

@@ -51,8 +51,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let php = apt::program("php", "php-cli")?;
     let systemd = apt::program("systemd-analyze", "systemd")?;
     let deploy = python::deploy()?;
-    let nginx = apt::unpacked("nginx")?.join("usr/sbin/nginx");
-    let prometheus = apt::unpacked("prometheus")?.join("usr/bin");
+    let nginx = apt::unpacked("nginx", "usr/sbin/nginx")?;
+    let prometheus = apt::unpacked("prometheus", "usr/bin/prometheus")?;
     let valkey = python::valkey()?;
     postgres::ensure_installed()?;
     // Before the programs: it becomes a part of one of them.
@@ -78,7 +78,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     product.env("METER_TEST_SYSTEMD", &systemd);
     product.env("METER_TEST_DEPLOY", &deploy);
     product.env("METER_TEST_NGINX", &nginx);
-    product.env("METER_TEST_PROMETHEUS", &prometheus);
+    product.env("METER_TEST_PROMETHEUS", prometheus.parent().unwrap_or(&prometheus));
     product.env("METER_TEST_VALKEY", &valkey);
     product.env("METER_TEST_BIN_DIR", programs.folder_of("meter")?);
     run_visible("cargo test", &mut product)?;

@@ -19,6 +19,7 @@ mod deploy;
 mod observe;
 mod proxy;
 mod receivers;
+mod upgrade;
 mod upstreams;
 
 /// Generous, because the machine is shared.

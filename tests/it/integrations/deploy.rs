@@ -164,12 +164,13 @@ fn of_image(target: &str, places: &[(&str, String)]) -> Result<Command> {
 
 /// A deployment's processes, in the order of their start, and where its servers are.
 pub(super) struct Deployed {
+    // They come before the folder that they write to, so that they are ended before it is removed.
+    running: Vec<Running>,
     folder: Folder,
     pub(super) places: Vec<(&'static str, String)>,
     pub(super) aggregator: SocketAddr,
     pub(super) edge: SocketAddr,
     homes: SocketAddr,
-    running: Vec<Running>,
 }
 
 impl Deployed {

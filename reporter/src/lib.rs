@@ -22,6 +22,7 @@ pub mod egress;
 pub mod http;
 pub mod meter;
 pub mod metrics;
+pub mod named;
 pub mod outbox;
 pub mod policy;
 pub mod random;

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use meter_edge::premise::Count;
 use shared::home::{Home, Row};
 use shared::ids::{Incarnation, SourceId};
 use shared::json;
@@ -15,6 +16,7 @@ use shared::time::Timestamp;
 use tokio::sync::{Notify, oneshot};
 
 use crate::clock::Clock;
+use crate::named::{Named, Names, Reused};
 use crate::outbox::{Chain, Reporting};
 use crate::policy;
 use crate::random;
@@ -49,6 +51,7 @@ pub struct Core {
     pub failure: Option<Failure>,
     /// When a file was last exported.
     pub exported: Option<Timestamp>,
+    names: Names,
     pending: Vec<Write>,
     waiters: Vec<oneshot::Sender<()>>,
 }
@@ -80,9 +83,41 @@ impl Core {
             failure: fact(store, FAILURE).await?,
             exported: fact(store, EXPORTED).await?,
             home,
+            names: Names::of(store.names().await?),
             pending: Vec::new(),
             waiters: Vec::new(),
         })
+    }
+
+    /// Counts what was served, once where its sender has named it; says how many units that were, and whether they are new.
+    ///
+    /// # Errors
+    /// When the name was that of another body; nothing is counted then.
+    pub fn count(
+        &mut self,
+        counts: &[Count],
+        name: Option<(String, String)>,
+        now: Timestamp,
+    ) -> Result<(u64, bool), Reused> {
+        if let Some((name, hash)) = &name
+            && let Some(units) = self.names.find(name, hash)?
+        {
+            return Ok((units, false));
+        }
+        let mut units = 0_u64;
+        for count in counts {
+            self.home.count_served(now, (count.kind, &count.agent), count.units, count.observed);
+            units = units.saturating_add(count.units.get());
+        }
+        if let Some((name, hash)) = name {
+            let named = Named { name, hash, units, at: now };
+            self.pending.push(Write::Name(named.clone()));
+            let forgotten = self.names.add(named);
+            if !forgotten.is_empty() {
+                self.pending.push(Write::Forget(forgotten));
+            }
+        }
+        Ok((units, true))
     }
 
     /// Makes reports of everything that no receipt has acknowledged, and returns them. They must be durable before they

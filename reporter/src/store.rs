@@ -9,8 +9,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use shared::home::Row as HomeRow;
+use shared::time::Timestamp;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, Row as _};
+
+use crate::named::Named;
 
 /// The file within the folder.
 const FILE: &str = "reporter.db";
@@ -85,6 +88,10 @@ pub enum Write {
         /// When.
         at_ms: u64,
     },
+    /// A count that its sender has named.
+    Name(Named),
+    /// Names that are not needed any more.
+    Forget(Vec<String>),
     /// Something that is known; `None` forgets it.
     Fact {
         /// What it is called.
@@ -168,6 +175,24 @@ impl Store {
         row.map(|row| Ok(row.try_get(0)?)).transpose()
     }
 
+    /// Counts that their senders have named, the oldest first.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn names(&mut self) -> Result<Vec<Named>, StoreError> {
+        let query = sqlx::query("SELECT * FROM named ORDER BY at_ms, name");
+        let rows = query.fetch_all(&mut self.connection).await?;
+        let named = |row: &SqliteRow| {
+            Ok(Named {
+                name: row.try_get("name")?,
+                hash: row.try_get("hash")?,
+                units: unsigned(row, "units")?,
+                at: Timestamp::from_ms(unsigned(row, "at_ms")?),
+            })
+        };
+        rows.iter().map(named).collect()
+    }
+
     /// The newest report of a life.
     ///
     /// # Errors
@@ -224,6 +249,17 @@ async fn apply(tx: &mut SqliteConnection, write: Write) -> Result<(), StoreError
         .bind(incarnation)
         .bind(number(seq))
         .bind(number(at_ms)),
+        Write::Name(Named { name, hash, units, at }) => sqlx::query(
+            "INSERT INTO named (name, hash, units, at_ms) VALUES ($1, $2, $3, $4) ON CONFLICT (name) DO NOTHING",
+        )
+        .bind(name)
+        .bind(hash)
+        .bind(number(units))
+        .bind(number(at.as_ms())),
+        Write::Forget(names) => {
+            sqlx::query("DELETE FROM named WHERE name IN (SELECT value FROM json_each($1))")
+                .bind(shared::json::write(&names))
+        }
         Write::Fact { name, value: Some(value) } => sqlx::query(
             "INSERT INTO fact (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
         )
@@ -296,4 +332,4 @@ fn number(n: u64) -> i64 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

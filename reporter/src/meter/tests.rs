@@ -6,10 +6,9 @@ use shared::cell::Observed;
 use shared::ids::AgentId;
 use shared::kind::Kind;
 use shared::units::Units;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{ConnectOptions as _, Executor as _};
 
 use super::*;
+use crate::store::tests::disk_is_full;
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -25,10 +24,6 @@ impl Folder {
 
     async fn open(&self) -> Meter {
         Meter::open(&self.0, &source("plant-7"), &Clock::default()).await.unwrap()
-    }
-
-    async fn beside(&self) -> SqliteConnection {
-        SqliteConnectOptions::new().filename(self.0.join("reporter.db")).connect().await.unwrap()
     }
 }
 
@@ -73,13 +68,11 @@ async fn what_cannot_be_written_was_not_done_and_the_next_goes_on_from_what_is_d
     let folder = Folder::new();
     let meter = folder.open().await;
     meter.act(count).await.unwrap();
-    let mut beside = folder.beside().await;
-    let full = "CREATE TRIGGER full BEFORE INSERT ON home_row BEGIN SELECT RAISE(ABORT, 'disk full'); END";
-    beside.execute(full).await.unwrap();
+    disk_is_full(&folder.0, true).await;
     assert_eq!(meter.act(count).await, Err(NotDurable));
     assert_eq!(meter.act(count).await, Err(NotDurable));
     assert_eq!(used(&meter), 1);
-    beside.execute("DROP TRIGGER full").await.unwrap();
+    disk_is_full(&folder.0, false).await;
     meter.act(count).await.unwrap();
     assert_eq!(used(&folder.open().await), 2);
 }

@@ -2,6 +2,18 @@
 
 use super::*;
 
+/// Has a folder refuse every row of the home from now on, as a full disk does, or take them again.
+pub(crate) async fn disk_is_full(folder: &Path, full: bool) {
+    let options = SqliteConnectOptions::new().filename(folder.join(FILE));
+    let statement = if full {
+        "CREATE TRIGGER full BEFORE INSERT ON home_row BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+    } else {
+        "DROP TRIGGER full"
+    };
+    let mut beside = options.connect().await.unwrap();
+    sqlx::query(statement).execute(&mut beside).await.unwrap();
+}
+
 async fn store() -> Store {
     let mut store = Store { connection: SqliteConnectOptions::new().connect().await.unwrap() };
     schema::apply(&mut store.connection).await.unwrap();

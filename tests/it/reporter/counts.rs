@@ -52,6 +52,27 @@ async fn what_is_refused_counts_nothing_and_says_why() {
     assert_eq!(books.taken(|taken| taken.units()), 0);
 }
 
+#[tokio::test]
+async fn a_count_with_a_name_counts_once_also_after_a_crash() -> Result<()> {
+    let (books, mut reporter) = both().await?;
+    let at = reporter.address();
+    let named =
+        |body: &str, name: &str| Call::post("/count", body.to_owned()).json().header("idempotency-key", name);
+    let body = r#"[{"kind":"verify","units":5},{"kind":"verify","units":2}]"#;
+    for _ in 0..3 {
+        assert_eq!(named(body, "order-1").send(at).await?.text(), r#"{"counted":7}"#);
+    }
+    reporter.kill()?;
+    reporter.start().await?;
+    assert_eq!(named(body, "order-1").send(at).await?.text(), r#"{"counted":7}"#);
+    named(r#"{"kind":"verify"}"#, "order-1").send(at).await?.problem(ErrorCode::IdempotencyKeyReused)?;
+    named(body, &"x".repeat(129)).send(at).await?.problem(ErrorCode::FieldRejected)?;
+    assert_eq!(named(body, "order-2").send(at).await?.status, 200);
+    reporter.send().await?;
+    assert_eq!(books.taken(|taken| taken.units()), 14);
+    Ok(())
+}
+
 /// Counts until the connection breaks; says how much was asked for and how much acknowledged.
 async fn count_on(address: std::net::SocketAddr, agent: usize, asked: Arc<AtomicU64>, acked: Arc<AtomicU64>) {
     let body = format!(r#"{{"kind":"verify","agent":"bot-{agent}"}}"#);

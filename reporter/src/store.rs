@@ -148,7 +148,13 @@ impl Store {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub async fn commit(&mut self, writes: Vec<Write>) -> Result<(), StoreError> {
+    pub async fn commit(&mut self, mut writes: Vec<Write>) -> Result<(), StoreError> {
+        // What comes most often is one statement, which is whole by itself and needs no word before and after it.
+        if let [Write::Home(rows)] = writes.as_mut_slice()
+            && rows.iter().all(|row| row.value.is_some())
+        {
+            return home(&mut self.connection, std::mem::take(rows)).await;
+        }
         let mut tx = self.connection.begin().await?;
         for write in writes {
             apply(&mut tx, write).await?;

@@ -8,6 +8,7 @@ use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response as HttpResponse, header};
 use axum::response::Response;
+use http_body_util::Limited;
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -79,7 +80,9 @@ impl Upstream {
         body: Body,
     ) -> Result<HttpResponse<Incoming>, String> {
         let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
-        let mut request = Request::new(body);
+        // A body that announces no length is counted while it comes.
+        let bytes_max = usize::try_from(meter_edge::forward_bytes_max()).unwrap_or(usize::MAX);
+        let mut request = Request::new(Body::new(Limited::new(body, bytes_max)));
         *request.method_mut() = head.method;
         *request.uri_mut() = self.endpoint.join(target)?;
         *request.headers_mut() = head.headers;

@@ -93,6 +93,8 @@ async fn settings_are_refused_with_what_was_meant_and_secrets_never_shown() -> R
         let (_, printed, told) = reporter.run(arguments).await?;
         assert!(!printed.is_empty() && !format!("{printed}{told}").contains("abab"), "{arguments:?}");
     }
+    let (well, _, told) = reporter.run(&["run"]).await?;
+    assert!(!well && told.contains("another reporter has the folder"), "{told}");
     reporter.stop().await?;
     let (well, printed, told) = reporter.run(&["status"]).await?;
     assert!(

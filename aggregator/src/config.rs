@@ -138,6 +138,8 @@ pub struct Config {
     pub plans: Option<PathBuf>,
     /// The simulated Stripe whose clock moves along with that of a meter for tests.
     pub fake_stripe: Option<EdgeUrl>,
+    /// The meter on premise whose clock moves along with that of a meter for tests.
+    pub reporter: Option<EdgeUrl>,
     /// Whether this is a meter for tests and demonstrations, whose clock may be moved.
     pub test: bool,
     /// Who runs this process, for the audit log.
@@ -208,6 +210,7 @@ impl Config {
         let webhook_seal = reader.value(&settings::WEBHOOK_SEAL);
         let seller = reader.value(&settings::SELLER);
         let stripe_base = reader.value(&settings::STRIPE_BASE);
+        let reporter = reader.value(&settings::REPORTER);
         let stripe = stripe(reader, test, stripe_base.clone().flatten());
         let log_filter = reader.value(&settings::LOG);
         let log_format = reader.value(&settings::LOG_FORMAT);
@@ -226,6 +229,7 @@ impl Config {
             decisions: decisions?,
             plans: plans?,
             fake_stripe: fake_stripe.and_then(|text| EdgeUrl::parse(&text).ok()),
+            reporter: reporter?,
             test: test?,
             user,
             webhook_rules: Rules { ports: ports?, loopback: loopback? },
@@ -254,7 +258,8 @@ impl Config {
     /// # Errors
     /// When TLS is needed and the machine has no trusted certificates.
     pub fn clock_peers(&self) -> Result<ClockPeers, String> {
-        ClockPeers::new(self.edge_url.clone(), self.signing_keys.clone(), self.fake_stripe.clone())
+        let (stripe, reporter) = (self.fake_stripe.clone(), self.reporter.clone());
+        ClockPeers::new(self.edge_url.clone(), self.signing_keys.clone(), stripe, reporter)
     }
 
     /// What is settled about webhooks.
@@ -298,6 +303,7 @@ impl fmt::Display for Config {
             decisions,
             plans,
             fake_stripe: _,
+            reporter: _,
             test,
             user: _,
             webhook_rules,

@@ -103,6 +103,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
     let mut settings = prepare_folder(&folder, options.fresh)?;
     addresses.write_to(&mut settings);
+    options.on_prem.announce(&mut settings);
     settings.simulate_stripe(addresses.stripe.is_some().then(|| folder.stripe()).as_deref())?;
     settings.set("DATABASE_URL", folder.database_url());
     // Whoever tries webhooks out has a receiver on this machine.

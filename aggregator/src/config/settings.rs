@@ -82,6 +82,8 @@ settings! {
         "the endpoint's `whsec_…`, several separated by commas while rotating";
     STRIPE_BASE: Option<String> = "aggregator" "STRIPE_API_BASE" "" ("Stripe"), |text| optional(text, base),
         "where Stripe is, for a simulated one";
+    REPORTER: Option<EdgeUrl> = "aggregator" "REPORTER_URL" "" ("none"), |text| optional(text, EdgeUrl::parse),
+        "with `METER_TEST=1`, a meter on premise whose clock moves along";
     RETURN_URLS: ReturnUrls = "aggregator" "STRIPE_RETURN_URLS" "http://127.0.0.1:8080/", ReturnUrls::parse,
         "beginnings of addresses that customers may be sent back to";
     AUTOMATIC_TAX: bool = "aggregator" "STRIPE_AUTOMATIC_TAX" "1", switch,

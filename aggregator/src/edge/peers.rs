@@ -1,4 +1,5 @@
-//! Those whose clocks move along with ours in tests and demonstrations: the edge and the simulated Stripe.
+//! Those whose clocks move along with ours in tests and demonstrations: the edge, the simulated Stripe, a meter on
+//! premise.
 
 use axum::http::StatusCode;
 use shared::moved::Moved;
@@ -6,7 +7,7 @@ use shared::sign::SigningKeys;
 
 use super::client::{EdgeClient, EdgeUrl};
 
-/// The path at the edge that is told.
+/// The path at the edge, and at the meter on premise, that is told.
 const EDGE_PATH: &str = "/internal/clock";
 
 /// The path at the simulated Stripe that is told; Stripe itself has none.
@@ -17,16 +18,22 @@ const STRIPE_PATH: &str = "/_fake/clock";
 pub struct ClockPeers {
     edge: Option<(EdgeClient, SigningKeys)>,
     stripe: Option<EdgeClient>,
+    reporter: Option<EdgeClient>,
 }
 
 impl ClockPeers {
-    /// The edge, told under these keys, and the simulated Stripe where there is one.
+    /// The edge, told under these keys, and the simulated Stripe and the meter on premise where there are any.
     ///
     /// # Errors
     /// When TLS is needed and the machine has no trusted certificates.
-    pub fn new(edge: EdgeUrl, keys: SigningKeys, stripe: Option<EdgeUrl>) -> Result<Self, String> {
-        let stripe = stripe.map(EdgeClient::new).transpose()?;
-        Ok(Self { edge: Some((EdgeClient::new(edge)?, keys)), stripe })
+    pub fn new(
+        edge: EdgeUrl,
+        keys: SigningKeys,
+        stripe: Option<EdgeUrl>,
+        reporter: Option<EdgeUrl>,
+    ) -> Result<Self, String> {
+        let [stripe, reporter] = [stripe, reporter].map(|peer| peer.map(EdgeClient::new).transpose());
+        Ok(Self { edge: Some((EdgeClient::new(edge)?, keys)), stripe: stripe?, reporter: reporter? })
     }
 
     /// Tells each how far the clock is ahead in all, and who could not be told and why. Telling again changes
@@ -41,10 +48,15 @@ impl ClockPeers {
             };
             failures.extend(told.err().map(|why| format!("the edge's clock was not moved: {why}")));
         }
-        if let Some(stripe) = &self.stripe {
-            let told = post(stripe, STRIPE_PATH, &Moved { offset_ms }).await;
-            failures
-                .extend(told.err().map(|why| format!("the simulated Stripe's clock was not moved: {why}")));
+        let others = [
+            (&self.stripe, STRIPE_PATH, "the simulated Stripe"),
+            (&self.reporter, EDGE_PATH, "the meter on premise"),
+        ];
+        for (peer, path, name) in others {
+            if let Some(peer) = peer {
+                let told = post(peer, path, &Moved { offset_ms }).await;
+                failures.extend(told.err().map(|why| format!("{name}'s clock was not moved: {why}")));
+            }
         }
         failures
     }

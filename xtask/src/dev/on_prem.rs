@@ -56,6 +56,15 @@ impl OnPrem {
         Ok(())
     }
 
+    /// Tells the others where it will be, so that its clock moves along, or that it is not there this time.
+    pub(super) fn announce(&self, settings: &mut Settings) {
+        if self.wanted {
+            settings.set("REPORTER_URL", format!("http://{}", ports::reachable(self.reporter_listen)));
+        } else {
+            settings.forget("REPORTER_URL");
+        }
+    }
+
     /// Makes what is missing and starts the reporter.
     pub(super) fn start(
         &self,
@@ -72,7 +81,6 @@ impl OnPrem {
         settings.set("TELEMETRY_INTERVAL_SECONDS", INTERVAL_SECONDS.to_owned());
         settings.set("METER_REPORTER_DATA", folder.join("reporter").display().to_string());
         settings.set("METER_REPORTER_LISTEN", self.reporter_listen.to_string());
-        settings.set("REPORTER_URL", format!("http://{}", ports::reachable(self.reporter_listen)));
         settings.save()?;
         let mut command = Command::new(reporter);
         for name in OWN {

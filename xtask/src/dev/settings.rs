@@ -41,8 +41,9 @@ const WRITTEN: [&str; 26] = [
     "STRIPE_RETURN_URLS",
 ];
 /// What the programs may see; the demo's own keys and tokens are not theirs.
-const GIVEN: [&str; 18] = [
+const GIVEN: [&str; 19] = [
     "EDGE_URL",
+    "REPORTER_URL",
     "AGGREGATOR_URL",
     "UPSTREAM_URL",
     "DATABASE_URL",
@@ -128,6 +129,11 @@ impl Settings {
     /// Sets a value, to be written by the next [`Settings::save`].
     pub(crate) fn set(&mut self, name: &str, value: String) {
         self.values.insert(name.to_owned(), value);
+    }
+
+    /// Forgets a value.
+    pub(crate) fn forget(&mut self, name: &str) {
+        self.values.remove(name);
     }
 
     /// Writes the file: mode 0600, beside its place and then renamed.

@@ -6,6 +6,13 @@ use std::path::Path;
 use aggregator::store::Database;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, PgConnection};
 
+/// A Python that has the rules of electronic invoices.
+#[expect(clippy::disallowed_methods, reason = "`cargo xtask test` says where its tools are")]
+pub(crate) fn e_invoice_python() -> String {
+    std::env::var("METER_TEST_EINVOICE")
+        .expect("METER_TEST_EINVOICE is not set: run the tests through `cargo xtask test`, which sets it")
+}
+
 /// The server's own database, or nothing if the suite runs on SQLite.
 #[expect(clippy::disallowed_methods, reason = "this is what chooses the suite's database")]
 pub(crate) fn server() -> Option<String> {

@@ -188,16 +188,10 @@ async fn an_invoice_says_the_same_in_three_forms_and_others_judge_it_well() {
     }
     // The rules of the norm itself, run by Saxon.
     let judge = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools/e-invoice/judge.py");
-    let judged = std::process::Command::new(e_invoice_python()).arg(judge).args(&files).output().unwrap();
+    let judged = std::process::Command::new(crate::backend::e_invoice_python())
+        .arg(judge)
+        .args(&files)
+        .output()
+        .unwrap();
     assert!(judged.status.success(), "{judged:?}");
-}
-
-/// A Python that has the rules of the norm.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a test has no configuration; `cargo xtask test` says where its tools are"
-)]
-fn e_invoice_python() -> String {
-    std::env::var("METER_TEST_EINVOICE")
-        .expect("METER_TEST_EINVOICE is not set: run the tests through `cargo xtask test`, which sets it")
 }

@@ -13,9 +13,9 @@ use http_body_util::{BodyExt as _, Full};
 use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
 use super::print::{self, Format};
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::edge::client::EdgeUrl;
 use crate::edge::outbound::Outbound;
@@ -93,10 +93,11 @@ pub(super) async fn run(load: DemoLoad, config: Config) -> anyhow::Result<()> {
     let places = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
     let (mut running, mut outcome) = (JoinSet::new(), Outcome::default());
     let whole_ms = load.minutes.saturating_mul(60_000);
-    let (begun, mut tick) = (Instant::now(), tokio::time::interval(TICK));
+    let (clock, mut tick) = (Clock::system(), tokio::time::interval(TICK));
+    let begun = clock.now();
     for ticks in 0_u64.. {
         tick.tick().await;
-        let elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX).min(whole_ms);
+        let elapsed_ms = clock.now().ms_since(begun).min(whole_ms);
         let due = due(elapsed_ms, whole_ms, load.rate);
         while outcome.sent < due {
             for asked in requests(&load, &config.edge_url)? {

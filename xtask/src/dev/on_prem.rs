@@ -27,8 +27,8 @@ const INTERVAL_SECONDS: &str = "60";
 #[derive(Debug, Args)]
 pub(crate) struct OnPrem {
     /// Start meter-reporter too, under a contract of its own
-    #[arg(long, id = "on-prem")]
-    wanted: bool,
+    #[arg(long)]
+    on_prem: bool,
     /// Where meter-reporter listens
     #[arg(
         long,
@@ -43,12 +43,12 @@ pub(crate) struct OnPrem {
 impl OnPrem {
     /// What is built beside the rest.
     pub(super) fn programs(&self) -> &'static [&'static str] {
-        if self.wanted { &["-p", "meter-reporter", "--bin", "meter-reporter"] } else { &[] }
+        if self.on_prem { &["-p", "meter-reporter", "--bin", "meter-reporter"] } else { &[] }
     }
 
     /// Makes sure that its address is free.
     pub(super) fn check_free(&self) -> Result<()> {
-        if self.wanted {
+        if self.on_prem {
             TcpListener::bind(self.reporter_listen).with_context(|| {
                 format!("{} is taken; --reporter-listen names another address", self.reporter_listen)
             })?;
@@ -58,7 +58,7 @@ impl OnPrem {
 
     /// Tells the others where it will be, so that its clock moves along, or that it is not there this time.
     pub(super) fn announce(&self, settings: &mut Settings) {
-        if self.wanted {
+        if self.on_prem {
             settings.set("REPORTER_URL", format!("http://{}", ports::reachable(self.reporter_listen)));
         } else {
             settings.forget("REPORTER_URL");
@@ -95,7 +95,7 @@ impl OnPrem {
 
     /// Titles and lines to paste, where it runs.
     pub(super) fn lines(&self, settings: &Settings) -> Vec<(&'static str, String)> {
-        if !self.wanted {
+        if !self.on_prem {
             return Vec::new();
         }
         let get = |name: &str| settings.get(name).unwrap_or_default();

@@ -51,7 +51,7 @@ const MONTHS: &[Column] = &[
     ("IF SILENT", "/if_silent"),
 ];
 
-const UNKNOWN: &str = "`meter contract list` shows those there are";
+pub(super) const UNKNOWN: &str = "`meter contract list` shows those there are";
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {

@@ -126,22 +126,22 @@ fn path(id: &SourceId) -> [&str; 5] {
 
 pub(super) async fn run(command: Command, place: Place) -> anyhow::Result<()> {
     let (call, format) = match command {
-        Command::Create(create) => (self::create(&create), create.format),
+        Command::Create(create) => (self::create(&create).or_say(contract::UNKNOWN), create.format),
         Command::List(List { contract, format }) => {
             let call = Call::get(&["api", "v1", "admin", "reporters"]).maybe_query("contract", contract);
             let none = "There are no reporters yet. Next: `meter reporter create`.";
             let reporters = lines(place.ask(&call).await?, "reporters", format, none);
             return print::rows(format, &reporters, COLUMNS);
         }
-        Command::Show(One { id, format }) => (Call::get(&path(&id)), format),
+        Command::Show(One { id, format }) => (Call::get(&path(&id)).or_say(UNKNOWN), format),
         Command::Promote(Promote { id, incarnation, format }) => {
             let path = [&path(&id)[..], &["promote"]].concat();
-            (Call::post(&path).field("incarnation", incarnation), format)
+            (Call::post(&path).field("incarnation", incarnation).or_say(UNKNOWN), format)
         }
-        Command::Retire(One { id, format }) => (Call::delete(&path(&id)), format),
+        Command::Retire(One { id, format }) => (Call::delete(&path(&id)).or_say(UNKNOWN), format),
         Command::Key(key) => return self::key(key, &place).await,
     };
-    print::rows(format, &place.ask(&call.or_say(UNKNOWN)).await?, COLUMNS)
+    print::rows(format, &place.ask(&call).await?, COLUMNS)
 }
 
 fn create(create: &Create) -> Call {

@@ -54,7 +54,8 @@ struct InvoiceView {
     plan: Plan,
     units: Units,
     total: Money,
-    /// `open` while the month is, `nothing_due`, or how far its newest invoice is collected.
+    /// `open` while the month is, `by_contract` where a contract invoices it, `nothing_due`, or how far its newest invoice
+    /// is collected.
     state: &'static str,
     /// The newest invoice's id at Stripe.
     invoice: Option<String>,
@@ -80,13 +81,18 @@ fn months(book: &Book, intents: &[ShownIntent], now: Timestamp) -> Result<Vec<In
         let bills: Vec<ShownIntent> =
             intents.iter().filter(|intent| intent.period() == period).cloned().collect();
         let newest = bills.iter().max_by_key(|intent| intent.number());
+        let uncollected = match (paid.provisional, book.ledger.timeline().is_contracted(period)) {
+            (true, _) => "open",
+            (false, true) => "by_contract",
+            (false, false) => "nothing_due",
+        };
         months.push(InvoiceView {
             period,
             provisional: paid.provisional,
             plan: paid.plan,
             units: paid.counted.units,
             total: paid.total,
-            state: newest.map_or(if paid.provisional { "open" } else { "nothing_due" }, ShownIntent::step),
+            state: newest.map_or(uncollected, ShownIntent::step),
             invoice: newest.and_then(|intent| intent.invoice().map(ToOwned::to_owned)),
             bills,
         });

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 
+use shared::plan::Plan;
 use shared::policy::Status;
 use shared::time::{Period, Timestamp};
 use shared::units::Units;
@@ -301,6 +302,13 @@ impl Timeline {
         let rate = states.iter().rev().find_map(|state| state.terms.offered_rate());
         let largest = self.quota(period, now).terms;
         Prices { rate: rate.cloned(), anchor: largest.anchor_price, currency: largest.currency }
+    }
+
+    /// Whether a contract was in force at any instant of a period: the month is then invoiced by the contract alone,
+    /// whichever plan's quota was the largest in it.
+    #[must_use]
+    pub fn is_contracted(&self, period: Period) -> bool {
+        self.states(period, period.end()).iter().any(|state| state.terms.plan == Plan::Enterprise)
     }
 
     /// The next instant after `now` at which something changes without a further entry; the policy

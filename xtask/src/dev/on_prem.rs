@@ -142,7 +142,7 @@ fn agree(settings: &mut Settings, program: &Path) -> Result<()> {
     let created = text_field(&project, "created_at")?;
     let first_day = created.get(..10).context("a project was created on a day")?;
     if made(settings, &["contract", "show", CONTRACT, "--json"]).is_err() {
-        let terms = ["--volume", "1000000", "--tier", "500000:100", "--tier", ":80", "--minimum", "600000"];
+        let terms = ["--volume", "1000000", "--tier", "500000:100", "--tier", "80", "--minimum", "600000"];
         let whom = ["--customer", "Plant Ltd", "--sla", "99.9 % a month", "--project", PROJECT];
         let begin = ["contract", "create", CONTRACT, "--from", first_day, "--json"];
         made(settings, &[&begin[..], &terms, &whom].concat())?;

@@ -3,7 +3,6 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 use shared::ids::ProjectId;
-use shared::plan::Plan;
 use shared::time::{Period, Timestamp};
 use sqlx::Row;
 
@@ -65,7 +64,7 @@ impl ShownIntent {
 /// Here a bill becomes something to collect: an intent for every new entry that bills something, in the transaction that
 /// writes the entry. `stripe::collect` makes the invoice.
 ///
-/// Contracts are invoiced outside self-service, so that a month of enterprise makes none.
+/// Contracts are invoiced outside self-service, so that a month in which one was in force makes none.
 pub(in crate::store) async fn intend_invoices(
     tx: &mut Connection,
     project: &ProjectId,
@@ -74,7 +73,7 @@ pub(in crate::store) async fn intend_invoices(
 ) -> Result<(), StoreError> {
     for Entry { at, fact, .. } in new {
         let Some((period, number, bill)) = of_fact(fact) else { continue };
-        if ledger.timeline().quota(period, period.end()).terms.plan == Plan::Enterprise {
+        if ledger.timeline().is_contracted(period) {
             continue;
         }
         let amount = bill.total(ledger.currency()).map_err(StoreError::Refused)?;

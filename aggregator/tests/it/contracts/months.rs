@@ -1,5 +1,6 @@
 //! Months of contracts: what is billed with and without silence, waivers, late cells, and the three forms of an invoice.
 
+use aggregator::access::Role;
 use aggregator::jobs::{contract_close, month_close};
 use serde_json::{Value, json};
 use shared::time::Timestamp;
@@ -106,6 +107,14 @@ async fn ten_days_of_backlog_are_exact_and_what_comes_after_the_close_is_an_adju
     assert_eq!(close(&desk).await, 1);
     // 8 × 900 = 7,200; 6,200 beyond the volume: 500 at 20.00 and 5,700 at 10.00 per 1,000.
     assert_eq!(told(&desk).await, [row(1_200, "400", "400"), row(7_200, "6300", "6700")]);
+    // The project's own month has overage too, and its largest quota was community's: nothing is collected twice.
+    let intents = desk.meter.app.store.shown_intents(Some(&project_id("acme")), 10).await.unwrap();
+    assert!(intents.is_empty(), "{intents:?}");
+    let owner = desk.meter.member("acme", Role::Owner).await;
+    let invoices = desk.meter.get("/api/v1/billing/invoices", &owner).await.value();
+    let november =
+        invoices["invoices"].as_array().unwrap().iter().find(|of| of["period"] == "2026-11").unwrap();
+    assert_eq!((&november["state"], &november["units"]), (&json!("by_contract"), &json!(7_200)));
     let path = format!("{DOCUMENTS}/acme-2026-11-1");
     let late = desk.get(&path).await;
     assert_eq!((&late["cause"], late["lines"].as_array().unwrap().len()), (&"adjustment".into(), 2));

@@ -293,7 +293,8 @@ const deeds = {
     await page.locator("[name=rpm]").fill("6000");
     await page.getByRole("button", { name: "Make reporter" }).click();
     await page.getByText(/^pvr_factory-1_/).waitFor();
-    await page.getByRole("row").filter({ hasText: "factory-1" }).getByText("never").waitFor();
+    await page.getByRole("row").filter({ hasText: "factory-1" }).getByText("never heard").waitFor();
+    await page.getByText("No month was invoiced yet.").waitFor();
     assert.equal(await page.evaluate(() => window.owned), undefined);
     await page.context().close();
   },

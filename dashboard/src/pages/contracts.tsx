@@ -118,6 +118,7 @@ export function ContractPage() {
               )}
             </Card>
             <Reporters contract={one} />
+            <Documents contract={one} />
           </div>
         )}
       </Shown>
@@ -149,7 +150,7 @@ function Reporters({ contract }: { contract: Contract }) {
                 { title: "Project", cell: (one) => <Go to={`/operator/projects/${one.project}`}>{one.project}</Go>, wide: true },
                 { title: "For", cell: (one) => words(one.environment), wide: true },
                 { title: "Limits", cell: (one) => `${units(one.rpm)} a minute${one.units_max === null ? "" : `, ${units(one.units_max)} a month`}`, wide: true },
-                { title: "Heard", cell: (one) => <Heard of={one} /> },
+                { title: "State", cell: (one) => <Stands of={one} /> },
                 { title: "Actions", cell: (one) => (one.retired_at ? null : (
                   <span class="row">
                     <Do act={() => keyFor(one.id)}>New key</Do>
@@ -179,7 +180,51 @@ function Reporters({ contract }: { contract: Contract }) {
   );
 }
 
-function Heard({ of: one }: { of: Reporter }) {
+const STATES: Record<Reporter["state"], "good" | "warn" | "bad" | "plain"> = {
+  ok: "good", air_gap: "good", late: "warn", silent: "bad", refused_key: "bad", refused_clock: "bad", contract_ended: "plain",
+};
+
+/** How a reporter stands, by its cause, and what is left until the contract's minimum is billed. */
+function Stands({ of: one }: { of: Reporter }) {
   if (one.retired_at) return <Tag>{`retired ${date(one.retired_at)}`}</Tag>;
-  return one.heard_at ? <span class="nowrap">{moment(one.heard_at)}</span> : <Tag tone="warn">never</Tag>;
+  return (
+    <>
+      <Tag tone={STATES[one.state]}>{words(one.state)}</Tag>
+      <div class="soft small-text">
+        {one.heard_at ? `heard ${moment(one.heard_at)}` : "never heard"}
+        {one.state === "silent" ? "; the minimum is billed" : `; ${one.hours_left} hours until the minimum is billed`}
+        {one.forked_at && `; another folder was refused ${moment(one.forked_at)}`}
+      </div>
+    </>
+  );
+}
+
+/** What the contract's months came to: invoices, and what was put right about them. */
+function Documents({ contract }: { contract: Contract }) {
+  const params = { path: { name: contract.id } };
+  const all = useResource(contract.id, (signal) => settle(api.GET("/api/v1/admin/contracts/{name}/documents", { params, signal })));
+  const at = (name: string, form: string): string => `/api/v1/admin/contracts/${contract.id}/documents/${name}/${form}`;
+  return (
+    <Card title="Documents" aside={<span>a month is invoiced at most 72 hours after its end</span>}>
+      <Shown of={all} lines={2}>
+        {(data) => (
+          <Table
+            caption="Documents"
+            rows={data.documents}
+            name={(one) => one.name}
+            empty={<Empty title="No month was invoiced yet." />}
+            columns={[
+              { title: "Document", cell: (one) => <code>{one.name}</code>, by: (one) => one.name },
+              { title: "Why", cell: (one) => words(one.cause), wide: true },
+              { title: "Reported", num: true, cell: (one) => units(one.figures.counted), wide: true },
+              { title: "Billed", num: true, cell: (one) => units(one.figures.billed), wide: true },
+              { title: "Silent", cell: (one) => one.figures.silent.join(", ") || "–", wide: true },
+              { title: "Amount", num: true, cell: (one) => money(one.amount) },
+              { title: "Forms", cell: (one) => <span class="row"><a href={at(one.name, "page")}>print</a><a href={at(one.name, "xml")}>XML</a></span> },
+            ]}
+          />
+        )}
+      </Shown>
+    </Card>
+  );
 }

@@ -7,8 +7,9 @@ import tempfile
 
 HERE = pathlib.Path(__file__).parent
 DOCUMENTS = {"aggregator_api": "openapi.json", "edge_api": "openapi-edge.json"}
-# It would run formatters over what it makes, and knows the text of metrics as text alone.
-SETTINGS = "post_hooks: []\ncontent_type_overrides: {application/openmetrics-text: text/plain}\n"
+# It would run formatters over what it makes, and knows metrics and XML as text alone.
+AS_TEXT = "{application/openmetrics-text: text/plain, application/xml: text/plain}"
+SETTINGS = f"post_hooks: []\ncontent_type_overrides: {AS_TEXT}\n"
 
 with tempfile.NamedTemporaryFile("w", suffix=".yml") as settings:
     settings.write(SETTINGS)

@@ -29,10 +29,11 @@ async fn a_client_that_was_made_in_python_calls_both_servers() -> Result<()> {
     let stack = Stack::start().await?;
     let folder = folder(&stack, "python").await?;
     let python = config::openapi_python()?;
-    // It would run formatters over what it makes, and knows the text of metrics as text alone.
+    // It would run formatters over what it makes, and knows metrics and XML as text alone.
     fs::write(
         folder.join("settings.yml"),
-        "post_hooks: []\ncontent_type_overrides: {application/openmetrics-text: text/plain}\n",
+        "post_hooks: []\ncontent_type_overrides: \
+         {application/openmetrics-text: text/plain, application/xml: text/plain}\n",
     )?;
     for (_, name) in DOCUMENTS {
         let mut make = Command::new(&python);

@@ -31,15 +31,23 @@ async fn two_servers_on_one_postgres_push_each_policy_once() -> Result<()> {
     let reaches = async |count: usize| {
         eventually("the pushes", WITHIN, async || Ok((edge.seen().len() >= count).then_some(()))).await
     };
+    // Commands are waited for aside: whoever stands in for the edge answers meanwhile.
+    let create =
+        |id: &str| tokio::task::block_in_place(|| servers.meter(&["project", "create", id, "--plan", "pro"]));
     for number in 0..PROJECTS {
-        servers.meter(&["project", "create", &format!("p{number}"), "--plan", "pro"])?;
+        create(&format!("p{number}"))?;
     }
     reaches(PROJECTS).await?;
     // What is made last is pushed last: a second push of the others would have come before it.
-    servers.meter(&["project", "create", "last", "--plan", "pro"])?;
+    create("last")?;
     reaches(PROJECTS + 1).await?;
-    assert_eq!(edge.seen().len(), PROJECTS + 1);
-    Ok(())
+    // On a busy machine an answer may come too late: that push, and no other, is sent again.
+    eventually("a push each, and one more for each that was not answered in time", WITHIN, async || {
+        let logs = servers.logs()?;
+        let failed = logs.lines().filter(|line| line.contains("the policy did not reach the edge")).count();
+        Ok((edge.seen().len() == PROJECTS + 1 + failed).then_some(()))
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -25,6 +25,14 @@ impl Moves {
             std::future::pending().await
         }
     }
+
+    /// Waits until the clock was moved since the last call, but no longer than this.
+    pub async fn next_within(&mut self, interval: Duration) {
+        tokio::select! {
+            () = self.next() => {}
+            () = tokio::time::sleep(interval) => {}
+        }
+    }
 }
 
 #[derive(Debug, Clone)]

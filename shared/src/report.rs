@@ -16,12 +16,13 @@ use crate::policy::Policy;
 use crate::sign::{Purpose, SigningKey, SigningKeys, decode_secret};
 use crate::time::Timestamp;
 use crate::units::Units;
+use crate::wire::FLUSH_CELLS_MAX;
 
 /// The form of a report that this release writes.
 pub const REPORT_SCHEMA: u32 = 1;
 
 /// The most cells in one report; a backlog is sent as several.
-pub const REPORT_CELLS_MAX: usize = 1_000;
+pub const REPORT_CELLS_MAX: usize = FLUSH_CELLS_MAX;
 
 /// What a deployment is for. Both are counted and shown; the contract says whether development is billed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -279,18 +279,17 @@ pub fn prometheus() -> Result<PathBuf> {
 /// # Errors
 /// When it is missing.
 pub fn meter_program() -> Result<PathBuf> {
-    let program = place("METER_TEST_BIN_DIR", "debug").join("meter");
-    ensure!(
-        program.is_file(),
-        "{} is missing: run the tests through `cargo xtask test`, which makes it",
-        program.display()
-    );
-    Ok(program)
+    built("meter")
 }
 
 /// The reporter's program, where the aggregator's is.
 pub(crate) fn reporter() -> Result<PathBuf> {
-    let program = place("METER_TEST_BIN_DIR", "debug").join("meter-reporter");
+    built("meter-reporter")
+}
+
+/// A program of this repository, where it was built.
+fn built(name: &str) -> Result<PathBuf> {
+    let program = place("METER_TEST_BIN_DIR", "debug").join(name);
     ensure!(
         program.is_file(),
         "{} is missing: run the tests through `cargo xtask test`, which makes it",

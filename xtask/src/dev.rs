@@ -133,10 +133,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let project = demo::prepare(&mut settings, meter, &options.limits)?;
     services.wait_for_policy(&project, addresses.edge, settings.get("PROJECT_KEY")?)?;
 
-    if !options.on_prem.programs().is_empty() {
-        let reporter = programs.get("meter-reporter")?;
-        options.on_prem.start(&mut services, &mut settings, (meter, reporter), &folder.0)?;
-    }
+    options.on_prem.start(&mut services, &mut settings, &programs, &folder.0)?;
     let sign_in = demo::sign_in(&settings, meter)?;
     let more = options.on_prem.lines(&settings);
     guide::print(&settings, (&project, &sign_in), more, &human(watch.elapsed()));

@@ -89,7 +89,7 @@ struct Asked {
 }
 
 pub(super) async fn run(load: DemoLoad, config: Config) -> anyhow::Result<()> {
-    let client = client(&config.edge_url)?;
+    let client = Outbound::to(&config.edge_url).map_err(anyhow::Error::msg)?;
     let places = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
     let (mut running, mut outcome) = (JoinSet::new(), Outcome::default());
     let whole_ms = load.minutes.saturating_mul(60_000);
@@ -216,10 +216,6 @@ async fn send(client: &Outbound, asked: Asked) -> Option<StatusCode> {
     // Read to its end, so that the connection can be used again.
     answer.into_body().collect().await.ok()?;
     Some(status)
-}
-
-fn client(edge: &EdgeUrl) -> anyhow::Result<Outbound> {
-    if edge.is_https() { Outbound::tls().map_err(anyhow::Error::msg) } else { Ok(Outbound::plain()) }
 }
 
 #[cfg(test)]

@@ -122,8 +122,7 @@ impl Place {
 
     /// A server; `project` is meant where a command names none.
     pub(super) fn server(server: Server, project: Option<ProjectId>) -> anyhow::Result<Self> {
-        let client = if server.url.is_https() { Outbound::tls() } else { Ok(Outbound::plain()) };
-        let client = client.map_err(|why| anyhow!("METER_URL is https, but {why}"))?;
+        let client = Outbound::to(&server.url).map_err(|why| anyhow!("METER_URL is https, but {why}"))?;
         Ok(Self::Server(Box::new(Remote { server, client, project })))
     }
 

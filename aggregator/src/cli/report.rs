@@ -35,7 +35,7 @@ const OPTIONS: &[Column] = &[
     ("REFUSED", "/refused"),
     ("SUBSCRIPTION", "/subscription"),
     ("TOTAL", "/total"),
-    ("", "/present"),
+    ("YOURS", "/present"),
 ];
 
 const INVOICES: &[Column] = &[
@@ -253,18 +253,6 @@ pub(super) async fn what_if(asked: WhatIf, place: Place) -> anyhow::Result<()> {
 
 fn compared(answer: &Value) -> String {
     let get = |place: &str| cell(answer.pointer(place).unwrap_or(&Value::Null));
-    let mut options = answer.get("options").cloned().unwrap_or_default();
-    for option in options.as_array_mut().into_iter().flatten() {
-        let say = |place: &str, yes: &str, no: &str| match option.get(place) {
-            Some(Value::Bool(true)) => yes.to_owned(),
-            _ => no.to_owned(),
-        };
-        let (present, overage) = (say("present", "what you have", ""), say("overage", "on", "off"));
-        if let Some(fields) = option.as_object_mut() {
-            fields.insert("present".to_owned(), present.into());
-            fields.insert("overage".to_owned(), overage.into());
-        }
-    }
     format!(
         "{} · {} · {} units ({} counted so far, {} at this pace by the month's end); {} requests refused for want of units are in none of these\n\n{}",
         get("/project"),
@@ -273,7 +261,7 @@ fn compared(answer: &Value) -> String {
         get("/counted"),
         get("/forecast"),
         get("/refused_for_quota"),
-        print::table(&options, OPTIONS)
+        print::table(answer.get("options").unwrap_or(&Value::Null), OPTIONS)
     )
 }
 

@@ -84,11 +84,7 @@ impl EdgeClient {
     /// # Errors
     /// When TLS is needed and the machine has no trusted certificates.
     pub fn new(edge: EdgeUrl) -> Result<Self, String> {
-        let client = if edge.is_https() {
-            Outbound::tls().map_err(|why| format!("EDGE_URL is https, but {why}"))?
-        } else {
-            Outbound::plain()
-        };
+        let client = Outbound::to(&edge).map_err(|why| format!("EDGE_URL is https, but {why}"))?;
         Ok(Self { client, edge })
     }
 

@@ -12,6 +12,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::TokioExecutor;
 
+use super::client::EdgeUrl;
+
 /// A client that keeps its connections.
 #[derive(Clone)]
 pub(crate) enum Outbound {
@@ -31,6 +33,14 @@ impl fmt::Debug for Outbound {
 }
 
 impl Outbound {
+    /// A client towards that address: over TLS where it says so.
+    ///
+    /// # Errors
+    /// When TLS is needed and the machine has no trusted certificates.
+    pub(crate) fn to(url: &EdgeUrl) -> Result<Self, String> {
+        if url.is_https() { Self::tls() } else { Ok(Self::plain()) }
+    }
+
     /// A client over plain HTTP.
     pub(crate) fn plain() -> Self {
         Self::Plain(Client::builder(TokioExecutor::new()).build(HttpConnector::new()))

@@ -38,6 +38,16 @@ impl Query {
         self.0.get(name).map(String::as_str)
     }
 
+    /// A parameter that may be left out, and that `parse` accepts where it is given.
+    pub(super) fn optional<T>(
+        &self,
+        name: &str,
+        accepts: &str,
+        parse: fn(&str) -> Option<T>,
+    ) -> Result<Option<T>, Failure> {
+        self.get(name).map(|_| self.required(name, accepts, parse)).transpose()
+    }
+
     /// A parameter that must be given and that `parse` accepts.
     pub(super) fn required<T>(
         &self,

@@ -180,10 +180,7 @@ fn by(query: &Query) -> Result<By, Failure> {
 }
 
 fn order(query: &Query) -> Result<Order, Failure> {
-    match query.get("order") {
-        None => Ok(Order::Units),
-        Some(_) => query.required("order", ORDER, Order::parse),
-    }
+    Ok(query.optional("order", ORDER, Order::parse)?.unwrap_or(Order::Units))
 }
 
 /// How many agents or lines a page has.

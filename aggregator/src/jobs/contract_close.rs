@@ -16,10 +16,7 @@ pub async fn run(app: App) {
         if let Err(error) = close_due(&app).await {
             tracing::error!(error = %error, "months of contracts were not settled");
         }
-        tokio::select! {
-            () = moves.next() => {}
-            () = tokio::time::sleep(POLL_INTERVAL) => {}
-        }
+        moves.next_within(POLL_INTERVAL).await;
     }
 }
 

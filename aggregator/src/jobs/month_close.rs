@@ -22,10 +22,7 @@ pub async fn run(app: App) {
             Ok(_) => {}
             Err(error) => tracing::error!(error = %error, "periods that are due were not closed"),
         }
-        tokio::select! {
-            () = moves.next() => {}
-            () = tokio::time::sleep(POLL_INTERVAL) => {}
-        }
+        moves.next_within(POLL_INTERVAL).await;
     }
 }
 

@@ -21,10 +21,7 @@ pub async fn run(app: App) {
             Ok(_) => {}
             Err(error) => tracing::error!(error = %error, "planned changes did not come true"),
         }
-        tokio::select! {
-            () = moves.next() => {}
-            () = tokio::time::sleep(POLL_INTERVAL) => {}
-        }
+        moves.next_within(POLL_INTERVAL).await;
     }
 }
 

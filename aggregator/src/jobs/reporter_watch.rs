@@ -19,10 +19,7 @@ pub async fn run(app: App) {
         if let Err(error) = watch(&app).await {
             tracing::error!(error = %error, "silent reporters were not looked for");
         }
-        tokio::select! {
-            () = moves.next() => {}
-            () = tokio::time::sleep(POLL_INTERVAL) => {}
-        }
+        moves.next_within(POLL_INTERVAL).await;
     }
 }
 

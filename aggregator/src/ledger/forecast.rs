@@ -4,6 +4,7 @@
 //! days, and the last division is rounded down, so that the day named is never later than the true one.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use serde::Serialize;
 use shared::time::Day;
@@ -64,11 +65,7 @@ pub fn forecast(daily: &BTreeMap<Day, Units>, today: Day, first: Day, left: Opti
 #[must_use]
 pub fn at_month_end(daily: &BTreeMap<Day, Units>, today: Day, first: Day) -> Units {
     let (used, days) = pace(daily, today, first);
-    let sum = |range: &mut dyn Iterator<Item = (&Day, &Units)>| {
-        range.fold(Units::ZERO, |sum, (_, units)| sum.saturating_add(*units))
-    };
-    let month = today.period().first_day();
-    let (before, so_far) = (sum(&mut daily.range(month..today)), sum(&mut daily.range(today..=today)));
+    let (before, so_far) = (sum(daily, today.period().first_day()..today), sum(daily, today..today.next()));
     let left = today.period().last_day().number().saturating_sub(today.number()).saturating_add(1);
     let more = u128::from(used.get()).saturating_mul(u128::from(left)).div_ceil(u128::from(days));
     let more = u64::try_from(more).map_or(Units::MAX, Units::new);
@@ -82,8 +79,12 @@ fn pace(daily: &BTreeMap<Day, Units>, today: Day, first: Day) -> (Units, u32) {
         0 => (1, today, today.next()),
         days => (days, Day::from_number(today.number().saturating_sub(days)).unwrap_or(first), today),
     };
-    let range = daily.range(from..until.max(from));
-    (range.fold(Units::ZERO, |sum, (_, units)| sum.saturating_add(*units)), days)
+    (sum(daily, from..until.max(from)), days)
+}
+
+/// Units of a range of days.
+fn sum(daily: &BTreeMap<Day, Units>, days: Range<Day>) -> Units {
+    daily.range(days).fold(Units::ZERO, |sum, (_, units)| sum.saturating_add(*units))
 }
 
 #[cfg(test)]

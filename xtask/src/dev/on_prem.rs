@@ -14,6 +14,7 @@ use super::demo::{meter, text_field};
 use super::ports::{self, address};
 use super::services::Services;
 use super::settings::Settings;
+use crate::native::Programs;
 
 /// The project, the contract and the reporter.
 const PROJECT: &str = "plant";
@@ -70,11 +71,14 @@ impl OnPrem {
         &self,
         services: &mut Services,
         settings: &mut Settings,
-        (program, reporter): (&Path, &Path),
+        programs: &Programs,
         folder: &Path,
     ) -> Result<()> {
+        if !self.on_prem {
+            return Ok(());
+        }
         if !settings.has("TELEMETRY_HMAC_KEY") {
-            agree(settings, program)?;
+            agree(settings, programs.get("meter")?)?;
         }
         let url = settings.get("AGGREGATOR_URL")?.to_owned();
         settings.set("TELEMETRY_ENDPOINT", url);
@@ -82,7 +86,7 @@ impl OnPrem {
         settings.set("METER_REPORTER_DATA", folder.join("reporter").display().to_string());
         settings.set("METER_REPORTER_LISTEN", self.reporter_listen.to_string());
         settings.save()?;
-        let mut command = Command::new(reporter);
+        let mut command = Command::new(programs.get("meter-reporter")?);
         for name in OWN {
             command.env(name, settings.get(name)?);
         }

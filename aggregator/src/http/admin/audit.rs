@@ -104,10 +104,7 @@ pub(crate) async fn read(
     uri: Uri,
 ) -> Result<Json<AuditPage>, Failure> {
     let query = Query::of(&uri, QUERY)?;
-    let before = match query.get("before") {
-        None => None,
-        Some(_) => Some(query.required("before", BEFORE, number)?),
-    };
+    let before = query.optional("before", BEFORE, number)?;
     let everywhere = caller.token.scope == Scope::Operator && query.get("project").is_none();
     let project = if everywhere {
         None

@@ -194,10 +194,7 @@ pub(super) async fn explain(
     let query = Query::of(&uri, EXPLAIN)?;
     let project = caller.named_project(&app, &query, Permission::Read).await?;
     let now = app.clock.now();
-    let period = match query.get("period") {
-        None => now.period(),
-        Some(_) => query.required("period", MONTH, Period::parse)?,
-    };
+    let period = query.optional("period", MONTH, Period::parse)?.unwrap_or_else(|| now.period());
     let book = app.store.book(&project.id).await?.ok_or_else(Failure::project_unknown)?;
     let days = Span::of(period);
     let denials = app.store.denials(&Exported { project: project.id, mode: Mode::Live, span: days }).await?;

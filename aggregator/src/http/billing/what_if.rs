@@ -13,6 +13,7 @@ use shared::ids::{Mode, ProjectId};
 use shared::plan::{Catalogue, Plan};
 use shared::time::{Period, Timestamp};
 use shared::units::Units;
+use shared::whole::whole;
 
 use super::{CAP_MINOR_MAX, MONTH, refused};
 use crate::access::Permission;
@@ -105,52 +106,51 @@ async fn show(caller: Caller, State(app): State<App>, uri: Uri) -> Result<Json<W
     let project = caller.named_project(&app, &query, Permission::Read).await?;
     let now = app.clock.now();
     let book = app.store.book(&project.id).await?.ok_or_else(Failure::project_unknown)?;
-    let asked = Asked {
-        period: optional(&query, "period", MONTH, Period::parse)?.unwrap_or_else(|| now.period()),
-        units: optional(&query, "units", UNITS_WORDS, number)?.map(Units::new),
-        cap: optional(&query, "overage_cap", CAP_WORDS, number)?,
-    };
-    let span = Span::of(asked.period);
+    let period = query.optional("period", MONTH, Period::parse)?.unwrap_or_else(|| now.period());
+    let cap = query.optional("overage_cap", CAP_WORDS, number)?;
+    let cap = cap.map(|minor| Money::new(i128::from(minor), book.ledger.currency()));
+    let counted = book.seen(now).usage(period);
+    let units = query.optional("units", UNITS_WORDS, number)?.map_or(counted.units, Units::new);
+    let span = Span::of(period);
     let denials =
         app.store.denials(&Exported { project: project.id.clone(), mode: Mode::Live, span }).await?;
-    let daily = app.store.daily_units(&project.id, now.day()).await?;
+    let forecast = if period == now.period() {
+        let daily = app.store.daily_units(&project.id, now.day()).await?;
+        at_month_end(&daily, now.day(), book.project.created.day()).max(counted.units)
+    } else {
+        counted.units
+    };
     let catalogue = app.store.newest_catalogue().await?;
-    let first = book.project.created.day();
-    let forecast = at_month_end(&daily, now.day(), first);
-    compare(&book, &catalogue, asked, now)
-        .map(|compared| {
-            Json(WhatIf {
-                forecast: if asked.period == now.period() {
-                    forecast.max(compared.counted)
-                } else {
-                    compared.counted
-                },
-                refused_for_quota: denials.get(DenialReason::QuotaExhausted),
-                ..compared
-            })
-        })
-        .map_err(|refusal| refused(&refusal))
+    let options = options(&book, &catalogue, Asked { period, usage: Usage { units, ..counted }, cap }, now);
+    Ok(Json(WhatIf {
+        project: project.id,
+        period,
+        provisional: book.ledger.closed(period).is_none(),
+        currency: book.ledger.currency(),
+        units,
+        counted: counted.units,
+        forecast,
+        refused_for_quota: denials.get(DenialReason::QuotaExhausted),
+        options: options.map_err(|refusal| refused(&refusal))?,
+    }))
 }
 
-/// What is asked for.
+/// What is asked for: a month of that usage, with that cap of overage where it is on.
 #[derive(Debug, Clone, Copy)]
 struct Asked {
     period: Period,
-    units: Option<Units>,
-    cap: Option<u64>,
+    usage: Usage,
+    cap: Option<Money>,
 }
 
 /// Every plan that has a price, and what the project has now, whatever that is.
-fn compare(book: &Book, catalogue: &Catalogue, asked: Asked, now: Timestamp) -> Result<WhatIf, Refusal> {
+fn options(book: &Book, catalogue: &Catalogue, asked: Asked, now: Timestamp) -> Result<Vec<Choice>, Refusal> {
     let (seen, timeline, currency) = (book.seen(now), book.ledger.timeline(), book.ledger.currency());
-    let Asked { period, units, cap } = asked;
-    let counted = seen.usage(period);
-    let usage = Usage { units: units.unwrap_or(counted.units), ..counted };
+    let Asked { period, usage, cap } = asked;
     // The month's own largest terms, which may be of an older catalogue or agreed with the project alone.
     let mine = timeline.quota(period, now).terms;
     let at = now.min(period.end()).max(period.start());
     let is_on = timeline.setting_at(at) != OverageSetting::Off;
-    let cap = cap.map(|minor| Money::new(i128::from(minor), currency));
     let mut options = Vec::new();
     for plan in Plan::ALL {
         let priced = subscription_price(catalogue, plan, Interval::Month)?;
@@ -183,31 +183,10 @@ fn compare(book: &Book, catalogue: &Catalogue, asked: Asked, now: Timestamp) -> 
             });
         }
     }
-    Ok(WhatIf {
-        project: book.project.id.clone(),
-        period,
-        provisional: book.ledger.closed(period).is_none(),
-        currency,
-        units: usage.units,
-        counted: counted.units,
-        forecast: counted.units,
-        refused_for_quota: 0,
-        options,
-    })
-}
-
-/// A parameter that may be left out.
-fn optional<T>(
-    query: &Query,
-    name: &str,
-    accepts: &str,
-    parse: fn(&str) -> Option<T>,
-) -> Result<Option<T>, Failure> {
-    query.get(name).map(|_| query.required(name, accepts, parse)).transpose()
+    Ok(options)
 }
 
 /// A whole number that JavaScript counts exactly.
 fn number(text: &str) -> Option<u64> {
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|number| digits && *number <= Units::MAX.get())
+    whole(text).filter(|number| *number <= Units::MAX.get())
 }

@@ -11,6 +11,7 @@ use axum::http::{Method, Request, StatusCode, header};
 use clap::Args;
 use http_body_util::{BodyExt as _, Full};
 use serde::Serialize;
+use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -54,6 +55,9 @@ const PROGRESS_TICKS: u64 = 20;
 /// Requests on their way at once; an edge that is slower is sent less.
 const IN_FLIGHT_MAX: usize = 64;
 
+/// How what was not answered is counted.
+const NO_ANSWER: &str = "no answer";
+
 /// How long an answer may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -77,8 +81,8 @@ pub(super) struct DemoLoad {
 struct Outcome {
     /// Requests that were sent.
     sent: u64,
-    /// Answers, by status; `0` had none.
-    answers: BTreeMap<u16, u64>,
+    /// What was answered: the code of each decision, `observed`, or the status of what is neither.
+    answers: BTreeMap<String, u64>,
 }
 
 /// One request.
@@ -103,9 +107,9 @@ pub(super) async fn run(load: DemoLoad, config: Config) -> anyhow::Result<()> {
             for asked in requests(&load, &config.edge_url)? {
                 let (place, client) = (Arc::clone(&places).acquire_owned().await?, client.clone());
                 running.spawn(async move {
-                    let status = send(&client, asked).await;
+                    let answer = send(&client, asked).await;
                     drop(place);
-                    status
+                    answer
                 });
             }
             outcome.sent = outcome.sent.saturating_add(1);
@@ -128,7 +132,7 @@ pub(super) async fn run(load: DemoLoad, config: Config) -> anyhow::Result<()> {
         outcome.count(answered.ok().flatten());
     }
     print::result(load.format, &outcome, |outcome| format!("{} requests: {}", outcome.sent, outcome.told()))?;
-    if outcome.answers.keys().all(|status| *status == 0) {
+    if outcome.answers.keys().all(|answer| answer == NO_ANSWER) {
         bail!(
             "{} answered nothing; `cargo xtask dev` starts an edge, EDGE_URL names another",
             config.edge_url
@@ -138,16 +142,13 @@ pub(super) async fn run(load: DemoLoad, config: Config) -> anyhow::Result<()> {
 }
 
 impl Outcome {
-    fn count(&mut self, status: Option<StatusCode>) {
-        let of_status = self.answers.entry(status.map_or(0, |status| status.as_u16())).or_default();
-        *of_status = of_status.saturating_add(1);
+    fn count(&mut self, answer: Option<String>) {
+        let alike = self.answers.entry(answer.unwrap_or_else(|| NO_ANSWER.to_owned())).or_default();
+        *alike = alike.saturating_add(1);
     }
 
     fn told(&self) -> String {
-        let each = self.answers.iter().map(|(status, count)| match status {
-            0 => format!("{count} × no answer"),
-            status => format!("{count} × {status}"),
-        });
+        let each = self.answers.iter().map(|(answer, count)| format!("{count} × {answer}"));
         each.collect::<Vec<_>>().join(", ")
     }
 }
@@ -203,7 +204,8 @@ fn chosen(words: &[(&'static str, u64)], byte: u64) -> &'static str {
     words.first().map_or("", |(word, _)| word)
 }
 
-async fn send(client: &Outbound, asked: Asked) -> Option<StatusCode> {
+/// What was answered; `None` where nothing was.
+async fn send(client: &Outbound, asked: Asked) -> Option<String> {
     let request = Request::builder()
         .method(Method::POST)
         .uri(asked.uri)
@@ -213,9 +215,15 @@ async fn send(client: &Outbound, asked: Asked) -> Option<StatusCode> {
         .ok()?;
     let answer = tokio::time::timeout(ANSWER_TIMEOUT, client.send(request)).await.ok()?.ok()?;
     let status = answer.status();
-    // Read to its end, so that the connection can be used again.
-    answer.into_body().collect().await.ok()?;
-    Some(status)
+    // Read to its end in any case, so that the connection can be used again.
+    let body = answer.into_body().collect().await.ok()?.to_bytes();
+    let decision = serde_json::from_slice::<Value>(&body).ok();
+    let code = decision.as_ref().and_then(|decision| decision.get("code")).and_then(Value::as_str);
+    Some(match code {
+        Some(code) => code.to_owned(),
+        None if status == StatusCode::OK => "observed".to_owned(),
+        None => status.to_string(),
+    })
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@ use std::fmt;
 use anyhow::bail;
 use clap::Args;
 use serde::Serialize;
-use serde_json::Value;
 use shared::sign::SKEW_SECONDS_MAX;
 use shared::time::Timestamp;
 
@@ -224,7 +223,7 @@ async fn waiting(store: &Store, findings: &mut Findings) {
     }
 }
 
-/// Stripe: whether the key is taken, and whether what is sold there is what the catalogue says.
+/// Stripe: whether it answers to the key, and whether what is sold there is what the catalogue says.
 async fn stripe(config: &Config, store: Option<&Store>, findings: &mut Findings) {
     let thing = "stripe";
     let Some(StripeSettings { key, base, .. }) = &config.stripe else {
@@ -232,31 +231,30 @@ async fn stripe(config: &Config, store: Option<&Store>, findings: &mut Findings)
             "STRIPE_SECRET_KEY is not set: plans and packs cannot be bought, closed months are not invoiced";
         return findings.note(thing, State::Look, found);
     };
+    let Some(store) = store else {
+        return findings.note(thing, State::Look, "it was not asked, because the books cannot be read");
+    };
     let api = match Stripe::new(key, base.as_deref()) {
         Ok(api) => api,
         Err(error) => return findings.note(thing, State::Wrong, error),
     };
     let mode = if api.livemode() { "live" } else { "test" };
-    if let Err(error) = api.get::<Value>("/balance", &[]).await {
-        let found = format!(
-            "it cannot be asked with this key: {error}; check STRIPE_SECRET_KEY, and that Stripe can be reached from here"
-        );
-        return findings.note(thing, State::Wrong, found);
-    }
-    findings.note(thing, State::Ok, format!("the {mode} key is taken"));
-    let Some(store) = store else { return };
-    match goods(&api, store).await {
-        Ok(0) => findings.note(thing, State::Ok, "products and prices are as the catalogue says"),
+    let (state, found) = match goods(&api, store).await {
+        Ok(0) => (State::Ok, format!("takes the {mode} key; products and prices are as the catalogue says")),
         Ok(differ) => {
             let found = format!(
                 "{differ} products or prices differ from the catalogue; `meter stripe sync` shows and mends them"
             );
-            findings.note(thing, State::Wrong, found);
+            (State::Wrong, found)
         }
         Err(error) => {
-            findings.note(thing, State::Wrong, format!("products and prices cannot be read: {error}"))
+            let found = format!(
+                "it cannot be asked with this key: {error}; check STRIPE_SECRET_KEY, and that Stripe can be reached from here"
+            );
+            (State::Wrong, found)
         }
-    }
+    };
+    findings.note(thing, state, found);
 }
 
 async fn goods(api: &Stripe, store: &Store) -> Result<usize, String> {

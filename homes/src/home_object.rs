@@ -7,15 +7,14 @@
 use std::cell::{Cell, RefCell, RefMut};
 
 use serde::Serialize;
-use shared::decision::Ask;
-use shared::home::call::{CallId, ContactReply, HomeReply, Observing};
-use shared::home::{Home, HomeName, KeysKnown};
-use shared::ids::{Incarnation, KeyId};
+use shared::home::call::CallId;
+use shared::home::question::Question;
+use shared::home::{Home, HomeName};
+use shared::ids::Incarnation;
 use shared::json;
-use shared::lease::message::{Contact, HolderId};
+use shared::lease::message::HolderId;
 use shared::lease::progress::Progress;
 use shared::policy::SignedPolicy;
-use shared::problem::ErrorCode;
 use shared::sign::{Purpose, Signed};
 use shared::time::Timestamp;
 use shared::wire::{Flush, FlushAck, INGEST_PATH};
@@ -74,20 +73,8 @@ impl HomeObject {
         waited: bool,
         now_ms: u64,
     ) -> Result<Option<String>, String> {
-        let call = CallId::parse(call);
-        let ask: Ask = json::read(ask).map_err(text)?;
-        let now = Timestamp::from_ms(now_ms);
-        let told = self.act(Some((name, fresh)), now, |home| {
-            let sure = can_tell(home, now, std::slice::from_ref(&ask.key), waited)?;
-            let verdict = match call {
-                Some(call) => home.decide_call(now, &ask, call),
-                None => home.decide(now, &ask).map(Some),
-            };
-            // Whoever waits for a call that was taken back has been told to come again.
-            let verdict = verdict.ok()?.filter(|_| sure);
-            Some(json::write(&verdict.map_or_else(unavailable, HomeReply::Verdict)))
-        })?;
-        Ok(told.flatten())
+        let question = Question::Decide(json::read(ask).map_err(text)?, CallId::parse(call));
+        self.reply((name, fresh), &question, waited, (0, now_ms))
     }
 
     /// Notes what a client observed. `undefined` as for [`Self::decide`].
@@ -103,14 +90,8 @@ impl HomeObject {
         waited: bool,
         now_ms: u64,
     ) -> Result<Option<String>, String> {
-        let Observing { key, kind, agent, observed, .. } = json::read(observing).map_err(text)?;
-        let now = Timestamp::from_ms(now_ms);
-        let told = self.act(Some((name, fresh)), now, |home| {
-            let sure = can_tell(home, now, std::slice::from_ref(&key), waited)?;
-            let denial = home.observe(now, &key, (kind, &agent), observed).ok()?;
-            Some(json::write(&if sure { HomeReply::Observed(denial) } else { unavailable() }))
-        })?;
-        Ok(told.flatten())
+        let question = Question::Observe(json::read(observing).map_err(text)?);
+        self.reply((name, fresh), &question, waited, (0, now_ms))
     }
 
     /// Takes a holder's contact. `undefined` as for [`Self::decide`].
@@ -127,15 +108,8 @@ impl HomeObject {
         seed: u64,
         now_ms: u64,
     ) -> Result<Option<String>, String> {
-        let contact: Contact = json::read(contact).map_err(text)?;
-        let now = Timestamp::from_ms(now_ms);
-        let told = self.act(Some((name, fresh)), now, |home| {
-            can_tell(home, now, &contact.keys, waited)?;
-            let reply = home.contact(now, seed, &contact).ok()?;
-            let reply = reply.map_or(ContactReply::Nobody, |reply| ContactReply::Reply(Box::new(reply)));
-            Some(json::write(&reply))
-        })?;
-        Ok(told.flatten())
+        let question = Question::Contact(Box::new(json::read(contact).map_err(text)?));
+        self.reply((name, fresh), &question, waited, (seed, now_ms))
     }
 
     /// How far that holder is with this home.
@@ -266,6 +240,17 @@ impl HomeObject {
 }
 
 impl HomeObject {
+    fn reply(
+        &self,
+        identity: (&str, &str),
+        question: &Question,
+        waited: bool,
+        (seed, now_ms): (u64, u64),
+    ) -> Result<Option<String>, String> {
+        let now = Timestamp::from_ms(now_ms);
+        Ok(self.act(Some(identity), now, |home| home.reply(now, seed, question, waited))?.flatten())
+    }
+
     /// One turn: load if need be, act, save.
     fn turn<T>(
         &self,
@@ -307,19 +292,6 @@ impl HomeObject {
         }
         Ok(slot)
     }
-}
-
-/// Whether the home knows what becomes of these keys; `None` if it is to be asked again after a pull.
-fn can_tell(home: &mut Home, now: Timestamp, keys: &[KeyId], waited: bool) -> Option<bool> {
-    match home.keys_known(now, keys) {
-        KeysKnown::All => Some(true),
-        KeysKnown::AfterPull if !waited => None,
-        KeysKnown::AfterPull | KeysKnown::NotYet => Some(false),
-    }
-}
-
-fn unavailable() -> HomeReply {
-    HomeReply::Failed(ErrorCode::HomeUnavailable.as_str().to_owned())
 }
 
 fn message(flush: &Flush, now: Timestamp) -> Result<Message, String> {

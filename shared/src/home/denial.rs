@@ -40,7 +40,9 @@ impl Home {
         let (now, period) = (ends.now, ends.now.period());
         for short in short {
             let denial = match short.denial {
-                // Else units are left, but not before the aggregator has acknowledged more.
+                // Units are left, but not before the aggregator has acknowledged more: that takes a moment, and nobody
+                // is refused for it.
+                Denial::QuotaExhausted if self.is_short_of_room(now, Units::from(short.cost)) => continue,
                 Denial::QuotaExhausted if !self.is_spent(period, Units::from(short.cost)) => {
                     Denial::QuotaContended
                 }
@@ -77,7 +79,7 @@ impl Home {
     }
 
     /// Whether that many units are not left of the allowance.
-    fn is_spent(&self, period: Period, units: Units) -> bool {
+    pub(super) fn is_spent(&self, period: Period, units: Units) -> bool {
         let allowance = self.policy.as_ref().and_then(|policy| self.allowance(policy, period));
         let total = self.net(period).checked_add(units);
         allowance.is_some_and(|allowance| total.is_none_or(|total| total > allowance))

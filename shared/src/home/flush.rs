@@ -53,6 +53,33 @@ impl Home {
         self.pace.due.into_iter().chain(self.calls.due()).min()
     }
 
+    /// When somebody should flush a home that no process keeps in memory; `None` if there is nothing to flush.
+    ///
+    /// At once where a percentage of the quota was passed, or half of what may be issued before an acknowledgement is.
+    #[must_use]
+    pub fn look_due(&self, now: Timestamp) -> Option<Timestamp> {
+        let usual = self.has_unflushed().then(|| {
+            let urgent = self.has_untold_denials() || self.passes_a_percentage() || self.is_half_issued();
+            if urgent { Timestamp::default() } else { now.plus_ms(FLUSH_INTERVAL_MS) }
+        });
+        usual.into_iter().chain(self.calls.due()).min()
+    }
+
+    fn passes_a_percentage(&self) -> bool {
+        let Some(policy) = &self.policy else { return false };
+        self.accounts.iter().any(|(period, account)| {
+            super::account::crosses(account.acked, account.settled, policy.allowance.included_in(*period))
+        })
+    }
+
+    fn is_half_issued(&self) -> bool {
+        let window = self.policy.as_ref().and_then(|policy| policy.leases.escrow);
+        let unacked = |account: &Account| account.unacked();
+        window.is_some_and(|window| {
+            self.accounts.values().any(|account| unacked(account).saturating_add(unacked(account)) >= window)
+        })
+    }
+
     pub(super) fn has_unflushed(&self) -> bool {
         self.cells.values().any(|cell| cell.epoch > self.meta.acked) || self.has_untold_denials()
     }

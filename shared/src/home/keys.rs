@@ -67,8 +67,18 @@ impl Home {
 
     /// The aggregator has answered it: installs its policy if that is newer, and knows what is revoked.
     pub fn pulled(&mut self, now: Timestamp, policy: Policy) {
-        let now = self.tick(now);
         self.install(policy);
+        self.conclude_pull(now);
+    }
+
+    /// The policy in hand is what a pull that begins now would bring: what it does not have is revoked.
+    pub fn policy_is_newest(&mut self, now: Timestamp) {
+        self.pull_begins(now);
+        self.conclude_pull(now);
+    }
+
+    fn conclude_pull(&mut self, now: Timestamp) {
+        let now = self.tick(now);
         self.pulls.under_way = false;
         for key in core::mem::take(&mut self.pulls.asked) {
             if !self.has_key(&key) {

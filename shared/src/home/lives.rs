@@ -148,6 +148,13 @@ impl Home {
         Some(window.saturating_sub(unacked))
     }
 
+    /// Whether so many units cannot be issued before the aggregator has acknowledged more, although they are left.
+    pub(super) fn is_short_of_room(&self, now: Timestamp, units: Units) -> bool {
+        let period = self.meta.clock.max(now).period();
+        let Some(policy) = &self.policy else { return false };
+        self.room(policy, period).is_some_and(|room| room < units) && !self.is_spent(period, units)
+    }
+
     /// Remembers what was settled when a flush was written.
     pub(super) fn note_flight(&mut self, seq: u64) {
         let escrow = self.policy.as_ref().is_some_and(|policy| policy.leases.escrow.is_some());

@@ -16,6 +16,7 @@ mod lives;
 mod observed;
 pub(crate) mod offer;
 pub mod open_calls;
+pub mod question;
 pub(crate) mod rows;
 pub mod storage;
 

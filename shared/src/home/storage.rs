@@ -67,8 +67,8 @@ impl Copy {
         self.version = commit.expected.saturating_add(u64::from(!commit.rows.is_empty()));
     }
 
-    /// Storage refused the write, or it is not known whether it did: this is what it has now. Who was here lately
-    /// and how busy it is stay known.
+    /// Storage refused the write, or it is not known whether it did: this is what it has now. Who was here lately, how
+    /// busy it is, and what the flushes carry that this process has under way stay known.
     ///
     /// # Errors
     /// When a row is not one that a home has written.
@@ -79,8 +79,74 @@ impl Copy {
         now: Timestamp,
     ) -> Result<(), CorruptRow> {
         let crowd = take(&mut self.home.crowd);
+        let flights = take(&mut self.home.flights);
+        let life = self.home.incarnation().clone();
         *self = Self::read(stored, fresh, now)?;
         self.home.crowd = crowd;
+        if life == *self.home.incarnation() {
+            self.home.flights = flights;
+        }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decision::Ask;
+    use crate::home::HomeName;
+    use crate::ids::Incarnation;
+    use crate::policy::tests::community;
+    use crate::time::Day;
+    use crate::units::Units;
+    use crate::wire::Merged;
+
+    fn now() -> Timestamp {
+        Day::parse("2026-11-23").map(Day::start).unwrap_or_default()
+    }
+
+    fn fresh() -> Home {
+        let name = HomeName::parse("demo/live").unwrap();
+        Home::new(name, Incarnation::parse("inc00001").unwrap())
+    }
+
+    #[test]
+    fn a_flush_that_is_acknowledged_after_the_home_was_read_again_makes_room() {
+        let mut copy = Copy::read(Stored::default(), fresh, now()).unwrap();
+        let mut stored = alloc::collections::BTreeMap::new();
+        let mut keep = |copy: &mut Copy, commit: Commit| {
+            for row in &commit.rows {
+                match &row.value {
+                    Some(value) => stored.insert(row.key.clone(), value.clone()),
+                    None => stored.remove(&row.key),
+                };
+            }
+            copy.accepted(&commit);
+            Stored { version: commit.expected + 1, rows: stored.clone().into_iter().collect() }
+        };
+        let window = Units::new(10);
+        let ((), commit) = copy.act(|home| {
+            let mut policy = community("demo");
+            policy.leases.escrow = Some(window);
+            home.install(policy);
+            let life = home.incarnation().clone();
+            let merged =
+                Merged { period: now().period(), units: Units::ZERO, lives: 0, agents: Default::default() };
+            home.acknowledge(now(), &life, 0, &[merged]);
+        });
+        keep(&mut copy, commit);
+        let ask = Ask { cost: 10, ..crate::home::tests::ask("bot") };
+        let (verdict, commit) = copy.act(|home| home.decide(now(), &ask));
+        assert_eq!(verdict.unwrap().denial, None);
+        keep(&mut copy, commit);
+        let (round, commit) = copy.act(|home| home.flush(now()).unwrap());
+        let as_stored = keep(&mut copy, commit);
+        // Another process may have written meanwhile.
+        copy.reread(as_stored, fresh, now()).unwrap();
+        let (verdict, _) = copy.act(|home| {
+            home.flushed(now(), round.seq);
+            home.decide(now(), &ask)
+        });
+        assert_eq!(verdict.unwrap().denial, None);
     }
 }

@@ -28,7 +28,7 @@ fn fast_home() -> Home {
     home_with(|policy| policy.rpm = 1_000_000)
 }
 
-fn ask(agent: &str) -> Ask {
+pub(super) fn ask(agent: &str) -> Ask {
     Ask {
         key: crate::ids::KeyId::parse("k001").unwrap(),
         kind: Kind::Verify,

@@ -32,6 +32,12 @@ impl Units {
         self.0
     }
 
+    /// Whether there are none; such a field is left out where it is written.
+    #[must_use]
+    pub const fn is_zero(&self) -> bool {
+        self.0 == 0
+    }
+
     /// The sum, or `None` beyond [`Units::MAX`].
     #[must_use]
     pub fn checked_add(self, other: Self) -> Option<Self> {

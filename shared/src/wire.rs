@@ -40,6 +40,10 @@ pub struct Flush {
     /// Periods in which a request was denied for want of units; at most [`DENIED_MAX`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub denied: Vec<Denied>,
+    /// Units that are out with holders of whom nothing was heard lately, of each period, from a home whose storage can
+    /// be rolled back; with the last message of a flush only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stranded: Vec<Stranded>,
 }
 
 /// The most periods that a flush tells denials of: more than a home ever has open.
@@ -52,6 +56,15 @@ pub struct Denied {
     pub period: Period,
     /// The largest quota that was in force when one was denied: what a later rise gives was not denied.
     pub quota: Units,
+}
+
+/// Units that most likely nobody will ever settle: they are spent, and not billed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stranded {
+    /// Of which period.
+    pub period: Period,
+    /// How many.
+    pub units: Units,
 }
 
 /// The receipt of a flush, sent after its cells are durable.
@@ -76,6 +89,9 @@ pub struct Merged {
     pub units: Units,
     /// How many lives other than the asking one there were.
     pub lives: u32,
+    /// Units that those lives have told to be stranded.
+    #[serde(default, skip_serializing_if = "Units::is_zero")]
+    pub stranded: Units,
     /// Units of each named agent, where the policy limits agents.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub agents: BTreeMap<AgentId, Units>,

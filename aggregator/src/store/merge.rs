@@ -14,7 +14,10 @@ use super::dialect::Dialect;
 use super::ledger::Looks;
 use super::memory::{Cells, Life, Session, Stamp};
 use super::rows::{int, ms, number, units};
-use super::{Connection, DbRow, Store, StoreError, again, denials, keys, ledger, projects, rollups, stream};
+use super::{
+    Connection, DbRow, Store, StoreError, again, denials, keys, ledger, other_incarnations, projects,
+    rollups, stream,
+};
 use crate::metering::batch::{Batch, Doubt};
 use crate::metering::growth::Growth;
 use crate::projects::book::Book;
@@ -94,6 +97,7 @@ pub(super) async fn merge_one(
     for (cell, reason) in &doubted {
         set_aside(tx, flush, cell, (*reason, now)).await?;
     }
+    other_incarnations::note_stranded(tx, flush).await?;
     let stamp = touch_source(tx, flush, !growth.cells.is_empty(), now).await?;
     session.put(life, stamp, known);
     let watermark = stamp.watermark;

@@ -38,7 +38,7 @@ macro_rules! migration {
     };
 }
 
-const MIGRATIONS: [Migration; 17] = [
+const MIGRATIONS: [Migration; 18] = [
     migration!(1, "0001_first_light.sql"),
     migration!(2, "0002_ledger.sql"),
     migration!(3, "0003_rollups.sql"),
@@ -56,6 +56,7 @@ const MIGRATIONS: [Migration; 17] = [
     migration!(50, "0050_contracts.sql"),
     migration!(51, "0051_reports.sql"),
     migration!(52, "0052_contract_documents.sql"),
+    migration!(60, "0060_stranded.sql"),
 ];
 
 /// Runs what has not run yet, all in one transaction, which is the caller's to commit.

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use shared::ids::AgentId;
 use shared::time::{Period, Timestamp};
 use shared::units::Units;
-use shared::wire::{Flush, Merged};
+use shared::wire::{Flush, Merged, Stranded};
 
 use super::ledger;
-use super::rows::{id, name, number, units};
+use super::rows::{id, int, name, number, units};
 use super::{Connection, Store, StoreError};
 
 /// Who asks, and what its policy limits.
@@ -32,7 +32,8 @@ impl Store {
         let Asking { life, first_open, agents } = asking;
         let mut tx = self.read().await?;
         let sums = ledger::totals(&mut tx, &life.project, life.mode).await?;
-        let lives = other_lives(&mut tx, life).await?;
+        let last_seen = other_lives(&mut tx, life).await?;
+        let mut stranded = stranded(&mut tx, life).await?;
         let mut of_agents =
             if *agents { agent_units(&mut tx, life, *first_open).await? } else { BTreeMap::new() };
         let begun = |period: &Period| *period <= now.period();
@@ -41,26 +42,75 @@ impl Store {
         let merged = |period| Merged {
             period,
             units: sums.get(&period).map_or(Units::ZERO, |sum| sum.units),
-            lives,
+            lives: lives_in(period, &last_seen),
+            stranded: stranded.remove(&period).unwrap_or_default(),
             agents: of_agents.remove(&period).unwrap_or_default().into_iter().collect(),
         };
         Ok(periods.map(merged).collect())
     }
 }
 
-/// How many lives of the same source there were beside the one that asks.
-async fn other_lives(tx: &mut Connection, life: &Flush) -> Result<u32, StoreError> {
-    let row = sqlx::query(
-        "SELECT COUNT(*) AS lives FROM source
+/// How many of the other lives may have issued something in that period.
+///
+/// Where a later life was heard before the period began, an earlier one had ended by then: of all lives that were heard
+/// only before it, one alone may have gone on into it.
+fn lives_in(period: Period, last_seen: &[Timestamp]) -> u32 {
+    let heard = last_seen.iter().filter(|at| **at >= period.start()).count();
+    let before = usize::from(heard < last_seen.len());
+    u32::try_from(heard.saturating_add(before)).unwrap_or(u32::MAX)
+}
+
+/// When each life of the same source was last heard, beside the one that asks.
+async fn other_lives(tx: &mut Connection, life: &Flush) -> Result<Vec<Timestamp>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT last_seen_ms FROM source
          WHERE project = $1 AND mode = $2 AND source = $3 AND incarnation <> $4",
     )
     .bind(life.project.as_str())
     .bind(life.mode.as_str())
     .bind(life.source.as_str())
     .bind(life.incarnation.as_str())
-    .fetch_one(tx)
+    .fetch_all(tx)
     .await?;
-    Ok(u32::try_from(number(&row, "lives")?).unwrap_or(u32::MAX))
+    rows.iter().map(|row| Ok(Timestamp::from_ms(number(row, "last_seen_ms")?))).collect()
+}
+
+/// Notes what a flush tells to be stranded; an older flush that comes late changes nothing.
+pub(super) async fn note_stranded(tx: &mut Connection, flush: &Flush) -> Result<(), StoreError> {
+    for Stranded { period, units } in &flush.stranded {
+        sqlx::query(
+            "INSERT INTO stranded (project, mode, source, incarnation, period, seq, units)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)
+             ON CONFLICT (project, mode, source, incarnation, period) DO UPDATE SET
+                 seq = excluded.seq, units = excluded.units
+             WHERE excluded.seq >= stranded.seq",
+        )
+        .bind(flush.project.as_str())
+        .bind(flush.mode.as_str())
+        .bind(flush.source.as_str())
+        .bind(flush.incarnation.as_str())
+        .bind(period.to_string())
+        .bind(int(flush.seq))
+        .bind(int(units.get()))
+        .execute(&mut *tx)
+        .await?;
+    }
+    Ok(())
+}
+
+/// What the other lives of the same source have told to be stranded.
+async fn stranded(tx: &mut Connection, life: &Flush) -> Result<BTreeMap<Period, Units>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT period, CAST(SUM(units) AS BIGINT) AS units FROM stranded
+         WHERE project = $1 AND mode = $2 AND source = $3 AND incarnation <> $4 GROUP BY period",
+    )
+    .bind(life.project.as_str())
+    .bind(life.mode.as_str())
+    .bind(life.source.as_str())
+    .bind(life.incarnation.as_str())
+    .fetch_all(tx)
+    .await?;
+    rows.iter().map(|row| Ok((name(row, "period", Period::parse)?, units(row, "units")?))).collect()
 }
 
 /// The units of each named agent in each period from `first` on.
@@ -86,4 +136,23 @@ async fn agent_units(
         }
     }
     Ok(of)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lives_that_had_ended_before_a_month_hold_nothing_of_it() {
+        let november = Period::parse("2026-11").unwrap();
+        let start = november.start().as_ms();
+        let of = |heard: &[u64]| {
+            let heard: Vec<Timestamp> = heard.iter().copied().map(Timestamp::from_ms).collect();
+            lives_in(november, &heard)
+        };
+        assert_eq!(of(&[]), 0);
+        assert_eq!(of(&[start - 1]), 1, "it may have gone on into the month, unheard");
+        assert_eq!(of(&[start - 9, start - 5, start - 1]), 1, "but only the last of them");
+        assert_eq!(of(&[start - 9, start - 5, start, start + 7]), 3);
+    }
 }

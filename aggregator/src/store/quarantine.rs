@@ -65,6 +65,7 @@ impl Work {
             seq: 0,
             cells: vec![found.cell.clone()],
             denied: Vec::new(),
+            stranded: Vec::new(),
         };
         let (crossings, raised) = merge::merge_believed(&mut self.tx, &flush, now).await?;
         if raised {

@@ -24,6 +24,9 @@ pub(super) struct Account {
     /// Units settled that the aggregator has.
     #[serde(default)]
     pub(super) acked: Units,
+    /// Units out with silent holders that the aggregator knows of.
+    #[serde(default, skip_serializing_if = "Units::is_zero")]
+    pub(super) stranded: Units,
     /// Units that earlier lives of this storage may have issued, and that nobody will settle here.
     #[serde(default)]
     pub(super) void: Units,
@@ -52,9 +55,10 @@ impl Account {
         self.net().saturating_sub(self.settled).saturating_sub(self.void)
     }
 
-    /// Units issued that the aggregator does not know of.
-    pub(super) fn unacked(&self) -> Units {
-        self.net().saturating_sub(self.acked).saturating_sub(self.void)
+    /// Units issued that the aggregator does not know of, while so many are out with silent holders.
+    pub(super) fn unacked(&self, silent: Units) -> Units {
+        let known = self.acked.saturating_add(self.void).saturating_add(self.stranded.min(silent));
+        self.net().saturating_sub(known)
     }
 }
 

@@ -58,7 +58,7 @@ impl Home {
     /// At once where a percentage of the quota was passed, or half of what may be issued before an acknowledgement is.
     #[must_use]
     pub fn look_due(&self, now: Timestamp) -> Option<Timestamp> {
-        let usual = self.has_unflushed().then(|| {
+        let usual = (self.has_unflushed() || self.has_untold_stranded()).then(|| {
             let urgent = self.has_untold_denials() || self.passes_a_percentage() || self.is_half_issued();
             if urgent { Timestamp::default() } else { now.plus_ms(FLUSH_INTERVAL_MS) }
         });
@@ -74,9 +74,9 @@ impl Home {
 
     fn is_half_issued(&self) -> bool {
         let window = self.policy.as_ref().and_then(|policy| policy.leases.escrow);
-        let unacked = |account: &Account| account.unacked();
+        let unacked = |period: &Period| self.unacked(*period);
         window.is_some_and(|window| {
-            self.accounts.values().any(|account| unacked(account).saturating_add(unacked(account)) >= window)
+            self.accounts.keys().any(|period| unacked(period).saturating_add(unacked(period)) >= window)
         })
     }
 
@@ -100,7 +100,7 @@ impl Home {
             .filter(|(_, cell)| cell.epoch > self.meta.acked)
             .map(|(key, cell)| Cell { key: key.clone(), counts: cell.counts, denials: cell.denials })
             .collect();
-        if unflushed.is_empty() && !self.has_untold_denials() {
+        if unflushed.is_empty() && !self.has_untold_denials() && !self.has_untold_stranded() {
             return None;
         }
         // Should the shell die while it sends, this is when the flush is tried again.
@@ -112,7 +112,11 @@ impl Home {
         if parts.is_empty() {
             parts.push(Vec::new());
         }
-        let messages = parts.into_iter().map(|cells| self.message(seq, cells)).collect();
+        let mut messages: Vec<Flush> = parts.into_iter().map(|cells| self.message(seq, cells)).collect();
+        // What falls may be believed only once all that was settled instead has arrived.
+        if let Some(last) = messages.last_mut() {
+            last.stranded = self.stranded(seq);
+        }
         Some(FlushRound { seq, messages })
     }
 
@@ -169,6 +173,7 @@ impl Home {
             seq,
             cells,
             denied: self.denied(),
+            stranded: Vec::new(),
         }
     }
 }

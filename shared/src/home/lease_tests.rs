@@ -254,7 +254,13 @@ fn a_home_that_can_be_rolled_back_issues_a_window_beyond_what_was_acknowledged()
     let asked = home.contact(noon(), 1, &contact(1, 1, 80)).unwrap().unwrap();
     assert!(matches!(asked.body, Body::Shed { .. }), "it asks about earlier lives first");
     let life = home.incarnation().clone();
-    let none = [Merged { period: noon().period(), units: Units::ZERO, lives: 0, agents: BTreeMap::new() }];
+    let none = [Merged {
+        period: noon().period(),
+        units: Units::ZERO,
+        lives: 0,
+        stranded: Units::ZERO,
+        agents: BTreeMap::new(),
+    }];
     assert_eq!(home.acknowledge(noon(), &life, 0, &none), Standing::Sound);
     assert_eq!(units(&mut home, &contact(1, 1, 80)), 50);
     units(&mut home, &Contact { batch: batch(1, 50), ..contact(1, 2, 0) });
@@ -267,11 +273,60 @@ fn a_home_that_can_be_rolled_back_issues_a_window_beyond_what_was_acknowledged()
 }
 
 #[test]
+fn what_dead_holders_have_is_told_and_then_takes_no_room_from_the_living() {
+    let mut home = home(|policy| policy.leases.escrow = Some(Units::new(50)));
+    let life = home.incarnation().clone();
+    let none = Merged {
+        period: noon().period(),
+        units: Units::ZERO,
+        lives: 0,
+        stranded: Units::ZERO,
+        agents: BTreeMap::new(),
+    };
+    home.acknowledge(noon(), &life, 0, &[none]);
+    assert_eq!(units(&mut home, &contact(1, 1, 40)), 40);
+    let later = noon().plus_ms(3_000);
+    let at = |home: &mut Home, holder, nonce, count| {
+        leased(home.contact(later, 1, &contact(holder, nonce, count)).unwrap()).units
+    };
+    assert_eq!(at(&mut home, 2, 1, 30), 10, "40 are out with who may serve them unheard");
+    let round = home.flush(later).unwrap();
+    let told: Vec<u64> = round.messages[0].stranded.iter().map(|told| told.units.get()).collect();
+    assert_eq!(told, [40]);
+    assert_eq!(at(&mut home, 2, 2, 30), 0, "that is not known to be heard");
+    home.flushed(later, round.seq);
+    assert_eq!(at(&mut home, 2, 3, 30), 30, "what is told is out of the way: 10 of 50 are out");
+    // Who was thought dead is heard: its units may be served, and are not believed to be spent any more.
+    assert_eq!(at(&mut home, 1, 2, 1), 0);
+    assert_eq!(at(&mut home, 2, 4, 1), 0);
+    let next = home.flush(later).unwrap();
+    assert_eq!(next.messages[0].stranded[0].units, Units::ZERO);
+    // A new life holds back what was told beside the window.
+    home.begin_life(later, Incarnation::parse("inc00002").unwrap());
+    let life = home.incarnation().clone();
+    let told = Merged {
+        period: noon().period(),
+        units: Units::new(7),
+        lives: 1,
+        stranded: Units::new(40),
+        agents: BTreeMap::new(),
+    };
+    home.acknowledge(later, &life, 0, &[told]);
+    assert_eq!(home.outstanding(noon().period()).net, Units::new(7 + 50 + 40));
+}
+
+#[test]
 fn a_new_life_holds_the_window_of_each_earlier_one_against_the_allowance() {
     let mut home = home(|policy| policy.leases.escrow = Some(Units::new(50)));
     let life = home.incarnation().clone();
     let merged = |units, lives| {
-        [Merged { period: noon().period(), units: Units::new(units), lives, agents: BTreeMap::new() }]
+        [Merged {
+            period: noon().period(),
+            units: Units::new(units),
+            lives,
+            stranded: Units::ZERO,
+            agents: BTreeMap::new(),
+        }]
     };
     home.acknowledge(noon(), &life, 0, &merged(0, 0));
     assert_eq!(home.acknowledge(noon(), &life, 7, &merged(300, 0)), Standing::RolledBack);

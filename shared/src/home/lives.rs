@@ -16,7 +16,10 @@ use crate::planted::planted;
 use crate::policy::Policy;
 use crate::time::{Period, Timestamp};
 use crate::units::Units;
-use crate::wire::Merged;
+use crate::wire::{Merged, Stranded};
+
+/// Who was not answered for so long holds what it has in vain, most likely; it may be told otherwise at any time.
+const SILENT_MS: u64 = 2_000;
 
 /// Where a period's units are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -92,8 +95,8 @@ impl Home {
         for period in periods {
             self.write_account(period);
         }
-        for Merged { period, units, lives, agents } in merged {
-            let void = Units::new(times(window.get(), u64::from(*lives)));
+        for Merged { period, units, lives, stranded, agents } in merged {
+            let void = Units::new(times(window.get(), u64::from(*lives))).saturating_add(*stranded);
             let agent_units =
                 agents.iter().map(|(agent, units)| (agent.clone(), units.saturating_add(void))).collect();
             let known = agents.iter().filter(|(agent, used)| agent.is_named() && **used > Units::ZERO);
@@ -144,8 +147,32 @@ impl Home {
         if !self.meta.registered {
             return Some(Units::ZERO);
         }
-        let unacked = self.accounts.get(&period).map_or(Units::ZERO, Account::unacked);
-        Some(window.saturating_sub(unacked))
+        Some(window.saturating_sub(self.unacked(period)))
+    }
+
+    /// Units issued that the aggregator does not know of.
+    pub(super) fn unacked(&self, period: Period) -> Units {
+        self.accounts.get(&period).map_or(Units::ZERO, |account| account.unacked(self.silent(period)))
+    }
+
+    /// Units that are out with holders of whom nothing was heard lately.
+    fn silent(&self, period: Period) -> Units {
+        let heard = self.desk.answered(self.meta.clock, SILENT_MS);
+        let silent = self.desk.holders.iter().filter(|(holder, _)| !heard.contains_key(holder));
+        let out = silent.filter_map(|(_, row)| row.out.get(&period).copied()).map(Units::new);
+        out.fold(Units::ZERO, Units::saturating_add)
+    }
+
+    /// Whether more is out with silent holders than the aggregator knows: it takes room from all others.
+    pub(super) fn has_untold_stranded(&self) -> bool {
+        let escrow = self.policy.as_ref().is_some_and(|policy| policy.leases.escrow.is_some());
+        escrow && self.accounts.iter().any(|(period, account)| self.silent(*period) > account.stranded)
+    }
+
+    /// What a flush tells of it.
+    pub(super) fn stranded(&self, seq: u64) -> Vec<Stranded> {
+        let flight = self.flights.get(&seq).into_iter().flatten();
+        flight.map(|(period, (_, units))| Stranded { period: *period, units: *units }).collect()
     }
 
     /// Whether so many units cannot be issued before the aggregator has acknowledged more, although they are left.
@@ -159,8 +186,18 @@ impl Home {
     pub(super) fn note_flight(&mut self, seq: u64) {
         let escrow = self.policy.as_ref().is_some_and(|policy| policy.leases.escrow.is_some());
         if escrow {
-            let settled = self.accounts.iter().map(|(period, account)| (*period, account.settled)).collect();
-            self.flights.insert(seq, settled);
+            let told =
+                |(period, account): (&Period, &Account)| (*period, (account.settled, self.silent(*period)));
+            let flight: BTreeMap<_, _> = self.accounts.iter().map(told).collect();
+            for (period, (_, silent)) in &flight {
+                // Until it lands, the aggregator may know of either.
+                if let Some(account) = self.accounts.get_mut(period).filter(|known| known.stranded > *silent)
+                {
+                    account.stranded = *silent;
+                    self.write_account(*period);
+                }
+            }
+            self.flights.insert(seq, flight);
             // The number must not come back after a crash, or a rollback could not be told from it.
             self.write_meta();
         }
@@ -168,10 +205,13 @@ impl Home {
 
     /// What was settled then is known to the aggregator now.
     pub(super) fn land_flight(&mut self, seq: u64) {
-        if let Some(settled) = self.flights.remove(&seq) {
-            for (period, units) in settled {
+        if let Some(flight) = self.flights.remove(&seq) {
+            let is_last = seq.saturating_add(1) == self.meta.epoch;
+            for (period, (settled, stranded)) in flight {
                 if let Some(account) = self.accounts.get_mut(&period) {
-                    account.acked = account.acked.max(units);
+                    account.acked = account.acked.max(settled);
+                    // A later flush that is under way may have told of less.
+                    account.stranded = if is_last { stranded } else { account.stranded.min(stranded) };
                     self.write_account(period);
                 }
             }

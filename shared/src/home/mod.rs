@@ -138,8 +138,8 @@ pub struct Home {
     crowd: Crowd,
     pace: Pace,
     pulls: Pulls,
-    /// What was settled when each flush under way was written.
-    flights: BTreeMap<u64, BTreeMap<Period, Units>>,
+    /// What was settled, and out with silent holders, when each flush under way was written.
+    flights: BTreeMap<u64, BTreeMap<Period, (Units, Units)>>,
     writes: Writes,
 }
 

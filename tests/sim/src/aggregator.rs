@@ -47,6 +47,8 @@ struct Stored {
     cells: Cells,
     watermarks: BTreeMap<String, u64>,
     lives: BTreeSet<String>,
+    /// By life and period: what the flush of that number has told to be stranded.
+    stranded: BTreeMap<(String, Period), (u64, Units)>,
 }
 
 /// The aggregator.
@@ -89,8 +91,13 @@ impl Aggregator {
         let catalogue = catalogue(&policy);
         let book = book(&policy, &catalogue, now).unwrap_or_else(|refusal| unreachable!("{refusal}"));
         let basis = Basis::new(policy.upgrade_url.clone(), policy.leases.clone());
-        let stored =
-            Stored { book, cells: Cells::default(), watermarks: BTreeMap::new(), lives: BTreeSet::new() };
+        let stored = Stored {
+            book,
+            cells: Cells::default(),
+            watermarks: BTreeMap::new(),
+            lives: BTreeSet::new(),
+            stranded: BTreeMap::new(),
+        };
         let keys = policy.keys.clone();
         let (volatile, told) = (BTreeSet::new(), Vec::new());
         let given = Vec::new();
@@ -141,6 +148,12 @@ impl Aggregator {
         let before = self.stored.clone();
         self.merge(flush);
         self.stored.lives.insert(life.clone());
+        for told in &flush.stranded {
+            let known = self.stored.stranded.entry((life.clone(), told.period)).or_default();
+            if flush.seq >= known.0 {
+                *known = (flush.seq, told.units);
+            }
+        }
         let watermark = self.stored.watermarks.entry(life).or_insert(0);
         *watermark = flush.seq.max(*watermark);
         let told = self.cross(flush, now);
@@ -223,6 +236,7 @@ impl Aggregator {
                 period: *period,
                 units: Units::new(self.billed(*period)),
                 lives: u32::try_from(lives).unwrap_or(u32::MAX),
+                stranded: self.stranded(life, *period),
                 agents: self.limited_agents(*period).into_iter().collect(),
             })
             .collect();
@@ -233,6 +247,14 @@ impl Aggregator {
             merged,
             policy: self.policy.clone(),
         }
+    }
+
+    /// What lives other than this one have told to be stranded.
+    fn stranded(&self, life: &str, period: Period) -> Units {
+        let of = |(told, (_, units)): (&(String, Period), &(u64, Units))| {
+            (told.0 != life && told.1 == period).then_some(*units)
+        };
+        self.stored.stranded.iter().filter_map(of).fold(Units::ZERO, Units::saturating_add)
     }
 
     fn limited_agents(&self, period: Period) -> BTreeMap<AgentId, Units> {

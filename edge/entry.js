@@ -48,7 +48,7 @@ function contact(env, ctx, name) {
     const object = text.slice(0, end);
     // Sub-homes are named after their home, with their region and number.
     const binding = object === name ? 'HOME' : 'SUB_HOME';
-    const sent = reach(env, binding, object, stub => stub.contact(name, text.slice(end + 1))).then(
+    const sent = reach(env, ctx, binding, object, stub => stub.contact(name, text.slice(end + 1))).then(
       reply => rust(() => meter.receive(name, reply, now())),
     ).catch(error => log('a contact was not answered', error));
     ctx.waitUntil(sent);
@@ -96,18 +96,18 @@ async function wait(env, ctx, asked, text) {
   }
 }
 
-async function decide(env, step) {
+async function decide(env, ctx, step) {
   try {
-    return await reach(env, 'HOME', step.home, stub => stub.decide(step.home, JSON.stringify(step.ask), step.call ?? ''));
+    return await reach(env, ctx, 'HOME', step.home, stub => stub.decide(step.home, JSON.stringify(step.ask), step.call ?? ''));
   } catch (error) {
     log('the home could not be asked', error);
     return JSON.stringify({ failed: 'home_unavailable' });
   }
 }
 
-async function install(env, step, policy) {
+async function install(env, ctx, step, policy) {
   try {
-    const versions = await Promise.all(step.homes.map(name => reach(env, 'HOME', name, stub => stub.install(name, policy))));
+    const versions = await Promise.all(step.homes.map(name => reach(env, ctx, 'HOME', name, stub => stub.install(name, policy))));
     return Response.json({ version: Math.min(...versions) });
   } catch (error) {
     log('a home did not take its policy', error);
@@ -124,13 +124,13 @@ function conclude(env, ctx, [ticket, agent, key], status, seen) {
   const [tokens_in, tokens_out, anchors] = OBSERVED.map(name => seen?.[name] ?? '');
   const text = rust(() => meter.answered(ticket, agent, key, status, tokens_in, tokens_out, anchors, now()));
   if (text[0] === '+') ctx.waitUntil(background(env, ctx, text.slice(1)));
-  else if (text) ctx.waitUntil(observe(env, JSON.parse(text)));
+  else if (text) ctx.waitUntil(observe(env, ctx, JSON.parse(text)));
 }
 
 // The home's word on an observation; it has failed if there is none.
-async function observe(env, step) {
+async function observe(env, ctx, step) {
   try {
-    return await reach(env, 'HOME', step.home, stub => stub.observe(step.home, JSON.stringify(step)));
+    return await reach(env, ctx, 'HOME', step.home, stub => stub.observe(step.home, JSON.stringify(step)));
   } catch (error) {
     log('an observation was not noted', error);
     return JSON.stringify({ failed: 'home_unavailable' });
@@ -298,12 +298,12 @@ async function proceed(text, asked, request, env, ctx) {
             return answer(step);
           case 'decide': {
             if (step.restless) ctx.waitUntil(background(env, ctx, step.home));
-            const reply = await decide(env, step);
+            const reply = await decide(env, ctx, step);
             text = rust(() => meter.conclude(text, reply, now()));
             break;
           }
           case 'observe': {
-            const reply = await observe(env, step);
+            const reply = await observe(env, ctx, step);
             text = rust(() => meter.observed(JSON.stringify(step), reply, now()));
             break;
           }
@@ -312,7 +312,7 @@ async function proceed(text, asked, request, env, ctx) {
             if (policy === undefined) return failure('body_too_large');
             text = rust(() => meter.policy_push(policy));
             const next = JSON.parse(text);
-            if (next.do === 'install') return install(env, next, policy);
+            if (next.do === 'install') return install(env, ctx, next, policy);
             break;
           }
           case 'metrics':
@@ -333,14 +333,15 @@ function failed(error) {
 }
 
 async function serveInternal(request, url, env, ctx) {
-  const internal = await served(request, env) ?? (env.METER_TEST === '1' && await tested(request, env));
+  const internal = await served(request, env) ?? (env.METER_TEST === '1' && await tested(request, env, ctx));
   return internal || serve(request, url, env, ctx);
 }
 
 // What Rust must know before any request.
 function settings(env, continent) {
   const rules = [env.METER_BILL, env.METER_SHADOW, env.METER_METRICS_TOKEN];
-  const lines = [env.METER_REGION, continent, env.METER_SUB_HOMES, ...rules];
+  const counters = [env.COUNTERS, env.REDIS_URL, env.REDIS_REPLICAS, env.REDIS_ACCEPT_LOSS];
+  const lines = [env.METER_REGION, continent, env.METER_SUB_HOMES, ...rules, ...counters];
   meter.configure(
     env.METER_KEY_SECRETS ?? '', env.METER_SIGNING_KEYS ?? '', env.METER_ROUTES ?? '',
     lines.map(text => text ?? '').join('\n'), crypto.getRandomValues(new Uint32Array(4)),

@@ -1,13 +1,15 @@
 // How the homes' objects are reached: in the worker beside this one, or in the process that holds them
-// (METER_HOMES=remote).
+// (METER_HOMES=remote), or in Redis (COUNTERS=redis).
 //
 // A process that holds them for others (METER_HOMES=serve) hands their calls on; see docs/protocol.md. Nothing here
 // looks into what the calls say.
 
 import { CALL_PATH, inTime, meter, rust, wall } from './platform.js';
+import { inRedis } from './redis.js';
 
-// The object of that name, as something that has the class's methods.
-export function object(env, binding, name) {
+// The object of that name, as something that has the class's methods, to a request or background turn.
+export function object(env, ctx, binding, name) {
+  if (env.COUNTERS === 'redis') return inRedis(env, ctx, name);
   if (env.METER_HOMES !== 'remote') return env[binding].getByName(name);
   return new Proxy({}, { get: (_, method) => (...args) => remote(env, [binding, name, method, ...args]) });
 }
@@ -24,7 +26,7 @@ async function remote(env, call) {
 }
 
 // Calls an object; one that does not answer in time is a failure like any other.
-export const reach = (env, binding, name, call) => inTime(env, () => call(object(env, binding, name)));
+export const reach = (env, ctx, binding, name, call) => inTime(env, () => call(object(env, ctx, binding, name)));
 
 // The answer of the homes to another process's call, or undefined if this request is none.
 export function served(request, env) {

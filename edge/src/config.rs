@@ -7,6 +7,8 @@ use shared::key::{KeySecrets, ProjectKey, bearer};
 use shared::kind::{Bill, Routes};
 use shared::sign::{Purpose, SigningKeys, is_same_secret};
 
+use crate::trip::Server;
+
 /// Keys whose verification is remembered; some hundred bytes each.
 const VERIFIED_MAX: usize = 10_000;
 /// A shorter token could be guessed.
@@ -25,6 +27,8 @@ pub(crate) struct Config {
     pub(crate) bill: Bill,
     /// Whether limits are told of, but nobody is denied for them.
     pub(crate) shadow: bool,
+    /// Where homes are, where they are in Redis.
+    pub(crate) redis: Option<Server>,
     /// With which `/metrics` is read; without one there is no such path.
     metrics_token: Option<String>,
     /// As whom everybody asks, where nobody shows a key: on premise.
@@ -50,6 +54,7 @@ impl Config {
             routes,
             bill: Bill::default(),
             shadow: false,
+            redis: None,
             metrics_token: None,
             resident: None,
             verified: RefCell::default(),
@@ -91,6 +96,12 @@ impl Config {
         Ok(self)
     }
 
+    /// Takes where homes are.
+    pub(crate) fn with_counters(mut self, redis: Option<Server>) -> Self {
+        self.redis = redis;
+        self
+    }
+
     /// Whether an `Authorization` header shows that token.
     pub(crate) fn may_scrape(&self, authorization: &str) -> bool {
         let shown = bearer(authorization).unwrap_or_default();
@@ -125,6 +136,7 @@ impl Default for Config {
             routes: Routes::default(),
             bill: Bill::default(),
             shadow: false,
+            redis: None,
             metrics_token: None,
             resident: None,
             verified: RefCell::default(),

@@ -23,6 +23,7 @@ pub mod premise;
 mod quick;
 mod region;
 mod step;
+mod trip;
 
 use shared::decision::Verdict;
 use shared::home::HomeName;
@@ -37,6 +38,7 @@ pub use internal::{clock_push, move_clock, sign_call};
 pub use metrics::{counted_paths, metrics};
 pub use observe::{answered, observe_body, observed};
 pub use panics::{overflow_for_test, panic_for_test};
+pub use trip::Trip;
 
 use config::Config;
 use gate::Head;
@@ -49,7 +51,8 @@ use step::{Deciding, Failure, Step, Then};
 /// A worker that was rebuilt after a panic must be configured again. `random` are four random words that name this
 /// instance: its holders are called after them, so they must never be used twice. `settings` are lines: the region that
 /// the deployment names, the continent of the first request, how many sub-homes to expect, `METER_BILL`,
-/// `METER_SHADOW`, and `METER_METRICS_TOKEN`.
+/// `METER_SHADOW`, `METER_METRICS_TOKEN`, `COUNTERS`, `REDIS_URL`,
+/// `REDIS_REPLICAS`, and `REDIS_ACCEPT_LOSS`.
 ///
 /// # Errors
 /// Says which setting is wrong and what is accepted; never repeats a secret.
@@ -72,7 +75,11 @@ pub fn configure(
             text.parse().map_err(|_| format!("METER_SUB_HOMES: got {text:?}, accepted is a whole number"))?
         }
     };
-    config::set(config.with_rules(next(), next())?.with_metrics(next())?);
+    let config = config.with_rules(next(), next())?.with_metrics(next())?;
+    let config = config.with_counters(trip::Server::parse(next(), next(), (next(), next()))?);
+    // Sub-homes are objects; what they are for, a Redis does not need.
+    let sub_homes = if config.redis.is_some() { 0 } else { sub_homes };
+    config::set(config);
     isolate::reset(random::bits(random), Place { region, sub_homes });
     Ok(())
 }

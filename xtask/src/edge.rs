@@ -55,6 +55,7 @@ const EDGE: Worker = Worker {
         "edge/metrics.js",
         "edge/platform.js",
         "edge/reach.js",
+        "edge/redis.js",
         "edge/service.js",
         "edge/testing.js",
     ],

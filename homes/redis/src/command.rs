@@ -8,9 +8,12 @@ use redis::{Cmd, Script, cmd};
 use shared::home::HomeName;
 use shared::home::Row;
 use shared::home::storage::Commit;
+use shared::time::Timestamp;
 
 /// The script's text.
 const TEXT: &str = include_str!("home.lua");
+/// A set of all homes, each with the time at which somebody should look after it.
+const DUE: &str = "meter:due";
 
 static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(TEXT));
 
@@ -28,7 +31,7 @@ pub fn read(home: &HomeName, nonce: &str) -> Cmd {
     call(home, nonce, "", "")
 }
 
-/// Writes what was decided from that version in that life of the server. The same command may be sent again: it is
+/// Writes what was decided from that version in that life, which is [`super::Snapshot::seen`]. The same command may be sent again: it is
 /// answered as before and changes nothing.
 #[must_use]
 pub fn write(home: &HomeName, life: &str, commit: &Commit, nonce: &str) -> Cmd {
@@ -51,6 +54,20 @@ pub fn wait(replicas: u32, wait_ms: u64) -> Cmd {
     let mut command = cmd("WAITAOF");
     command.arg(1).arg(replicas).arg(wait_ms);
     command
+}
+
+/// Asks for the home to be looked after then, or earlier if that was asked for before.
+#[must_use]
+pub fn mark(home: &HomeName, at: Timestamp) -> Cmd {
+    let mut command = cmd("ZADD");
+    command.arg(DUE).arg("LT").arg(at.as_ms()).arg(home.to_string());
+    command
+}
+
+/// The set that [`mark`] writes to.
+#[must_use]
+pub fn due_key() -> &'static str {
+    DUE
 }
 
 fn call(home: &HomeName, nonce: &str, version: &str, life: &str) -> Cmd {

@@ -1,8 +1,8 @@
 -- Reads a home's rows, or compares and writes them: all of them or none.
 --
 -- KEYS: the rows; what was answered to this number.
--- ARGV: the version and the life of the server that was decided from, an empty version to read; how many rows change,
--- their names and texts; the names of those that go.
+-- ARGV: the version and the life that was decided from, an empty version to read; how many rows change, their names and
+-- texts; the names of those that go.
 -- Answers 1 and the version where it has written, else 0, the life of the server, and the rows as names and texts.
 local rows, answered = KEYS[1], KEYS[2]
 
@@ -16,8 +16,10 @@ local function told(section, name)
 end
 local life = told('server', 'run_id') .. '-' .. told('replication', 'master_replid')
 
+-- Rows that were all removed count their writes anew: what their first write was called tells them from those before.
 local version = redis.call('HGET', rows, 'version') or '0'
-if version ~= ARGV[1] or life ~= ARGV[2] then
+local birth = redis.call('HGET', rows, 'birth') or ''
+if version ~= ARGV[1] or life .. birth ~= ARGV[2] then
   return {0, life, redis.call('HGETALL', rows)}
 end
 
@@ -29,7 +31,7 @@ for i = 4 + 2 * changed, #ARGV do
   redis.call('HDEL', rows, ARGV[i])
 end
 if #ARGV > 3 then
-  redis.call('HSET', rows, 'life', life)
+  redis.call('HSET', rows, 'life', life, 'birth', birth ~= '' and birth or answered)
   version = tostring(redis.call('HINCRBY', rows, 'version', 1))
 end
 -- Written even where no row changes: whoever then waits for the disk waits for all that was read, too.

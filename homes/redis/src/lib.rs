@@ -3,10 +3,12 @@
 //!
 //! Nothing here connects, waits or decides. Bytes are packed and parsed by the `redis` crate.
 
+mod address;
 mod command;
 mod replies;
 mod told;
 
-pub use command::{load_script, read, wait, write};
+pub use address::{Address, AddressError};
+pub use command::{due_key, load_script, mark, read, wait, write};
 pub use replies::Replies;
 pub use told::{Snapshot, Told, Wrong, disk};

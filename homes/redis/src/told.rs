@@ -7,14 +7,26 @@ use shared::home::storage::Stored;
 const VERSION: &str = "version";
 /// The row that says in which life of the server the home was written last.
 const LIFE: &str = "life";
+/// The row that says what the first write of all these rows was called.
+const BIRTH: &str = "birth";
+/// The row that counts how often the aggregator has looked after the home.
+const LOOKS: &str = "looks";
+/// The row that says when the aggregator had no such project.
+const UNKNOWN: &str = "unknown";
 
 /// What is stored, of one instant.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// The life of the server that was asked.
     pub life: String,
+    /// The first write of all these rows; empty where there are none.
+    birth: String,
     /// In which life the rows were written; none where there are no rows.
     pub written_in: Option<String>,
+    /// How often the aggregator has looked after the home.
+    pub looks: u64,
+    /// When the aggregator had no such project, in milliseconds since the epoch.
+    pub unknown_ms: Option<u64>,
     /// The home's own rows.
     pub stored: Stored,
 }
@@ -25,6 +37,24 @@ impl Snapshot {
     #[must_use]
     pub fn is_of_another_life(&self) -> bool {
         self.written_in.as_ref().is_some_and(|life| *life != self.life)
+    }
+
+    /// The life that a write from here must find: that of the server and that of the rows.
+    #[must_use]
+    pub fn seen(&self) -> String {
+        format!("{}{}", self.life, self.birth)
+    }
+
+    /// The row that counts how often the aggregator has looked after the home.
+    #[must_use]
+    pub fn looks_row() -> &'static str {
+        LOOKS
+    }
+
+    /// The row that says when the aggregator had no such project.
+    #[must_use]
+    pub fn unknown_row() -> &'static str {
+        UNKNOWN
     }
 }
 
@@ -105,7 +135,10 @@ fn snapshot(life: String, rows: Vec<Value>) -> Result<Snapshot, Wrong> {
         let (name, value) = (text(name)?, text(value)?);
         match name.as_str() {
             VERSION => snapshot.stored.version = number(&value)?,
+            BIRTH => snapshot.birth = value,
             LIFE => snapshot.written_in = Some(value),
+            LOOKS => snapshot.looks = number(&value)?,
+            UNKNOWN => snapshot.unknown_ms = Some(number(&value)?),
             _ => snapshot.stored.rows.push((name, value)),
         }
     }

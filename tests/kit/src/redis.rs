@@ -109,15 +109,25 @@ fn log(folder: &Path) -> PathBuf {
 
 fn launch(program: &Path, folder: &Path, address: SocketAddr, settings: &[String]) -> Result<Child> {
     let file = OpenOptions::new().create(true).append(true).open(log(folder))?;
-    let mut command = Command::new(program);
-    command.args(["--bind", "127.0.0.1", "--port", &address.port().to_string()]);
-    command.args(["--repl-diskless-sync-delay", "0", "--dir"]).arg(folder).args(settings);
-    command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+    let mut command = command(program, folder, address);
+    command.args(settings).stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
     command.spawn().with_context(|| format!("cannot start {}", program.display()))
 }
 
-/// Whether it takes commands: while it loads its file it says so instead.
-fn answers(address: SocketAddr) -> Result<bool> {
+/// What starts that program in a folder, which must be there.
+#[must_use]
+pub fn command(program: &Path, folder: &Path, address: SocketAddr) -> Command {
+    let mut command = Command::new(program);
+    command.args(["--bind", &address.ip().to_string(), "--port", &address.port().to_string()]);
+    command.args(["--repl-diskless-sync-delay", "0", "--dir"]).arg(folder);
+    command
+}
+
+/// Whether a server takes commands: while it loads its file it says so instead.
+///
+/// # Errors
+/// When there is none.
+pub fn answers(address: SocketAddr) -> Result<bool> {
     const PATIENCE: Duration = Duration::from_secs(1);
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;

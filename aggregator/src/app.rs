@@ -6,6 +6,7 @@ use shared::ids::KeyId;
 use shared::key::KeySecrets;
 use shared::policy::SignedPolicy;
 use shared::sign::SigningKeys;
+use shared::wire::{Flush, Merged};
 
 use crate::clock::Clock;
 use crate::contracts::party::Seller;
@@ -13,8 +14,7 @@ use crate::edge::peers::ClockPeers;
 use crate::metrics::Metrics;
 use crate::projects::book::Book;
 use crate::projects::policy::Basis;
-use crate::store::Intake;
-use crate::store::Store;
+use crate::store::{Asking, Intake, IntakeError, Merged as Taken, Store};
 use crate::stripe::account::Account;
 use crate::webhooks;
 
@@ -54,6 +54,38 @@ impl App {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         Self(Arc::new(parts))
+    }
+
+    /// Merges a flush, whichever way it came, and says what is merged of all lives of its source where that matters.
+    /// `None` is a project that does not exist.
+    ///
+    /// # Errors
+    /// When too many wait or the books fail; the flush may then be sent again.
+    pub async fn take(&self, flush: Flush) -> Result<Option<(Taken, Vec<Merged>)>, IntakeError> {
+        let life = Flush { cells: Vec::new(), denied: Vec::new(), stranded: Vec::new(), ..flush.clone() };
+        let Some(taken) = self.intake.merge(flush).await? else { return Ok(None) };
+        self.metrics.ingested(taken.cells, taken.doubted);
+        self.metrics.crossed(taken.crossings);
+        self.metrics.denied(&taken.denials);
+        if taken.doubted > 0 {
+            tracing::warn!(
+                project.id = %life.project, mode = %life.mode, source = %life.source, cells = taken.doubted,
+                "implausible cells were quarantined and not merged"
+            );
+        }
+        let merged = self.lives(life, &taken.book).await?;
+        Ok(Some((taken, merged)))
+    }
+
+    /// What is merged of all lives of the home that asks, where its policy has an escrow: only then it needs to know.
+    async fn lives(&self, life: Flush, book: &Book) -> Result<Vec<Merged>, IntakeError> {
+        if !self.basis.has_escrow() {
+            return Ok(Vec::new());
+        }
+        let now = self.clock.now();
+        let agents = self.basis.in_force(&book.project, &book.ledger, now).agents_max.is_some();
+        let asking = Asking { life, first_open: book.ledger.first_open(), agents };
+        self.store.merged_lives(&asking, now).await.map_err(|error| IntakeError::Store(Arc::new(error)))
     }
 
     /// The project's policy as of now, signed.

@@ -2,6 +2,7 @@
 //!
 //! Nothing else in this crate may look at the environment.
 
+mod redis;
 mod server;
 mod settings;
 mod unknown;
@@ -20,6 +21,7 @@ pub use self::server::Server;
 use self::settings::Setting;
 pub use self::settings::{ROWS, Row, help};
 use crate::contracts::party::Seller;
+use crate::counters::settings::RedisSettings;
 use crate::edge::client::EdgeUrl;
 use crate::edge::peers::ClockPeers;
 use crate::payments::signature::WebhookSecrets;
@@ -126,6 +128,8 @@ pub struct Config {
     pub database: Database,
     /// Where policies are pushed to.
     pub edge_url: EdgeUrl,
+    /// The Redis that has the homes; `None` where they are objects of the edge.
+    pub redis: Option<RedisSettings>,
     /// What project keys are made with.
     pub key_secrets: Option<KeySecrets>,
     /// What is signed with between machines.
@@ -198,6 +202,7 @@ impl Config {
         let address_connections = reader.value(&settings::CONNECTIONS);
         let database = reader.value(&settings::DATABASE);
         let edge_url = reader.value(&settings::EDGE);
+        let redis = redis::read(reader);
         let key_secrets = reader.value(&settings::KEY_SECRETS);
         let signing_keys = reader.value(&settings::SIGNING_KEYS);
         let upgrade_url = reader.value(&settings::UPGRADE);
@@ -223,6 +228,7 @@ impl Config {
             address_connections: address_connections?,
             database: database?,
             edge_url: edge_url?,
+            redis: redis?,
             key_secrets: key_secrets?,
             signing_keys: signing_keys?,
             upgrade_url: upgrade_url?,
@@ -262,6 +268,16 @@ impl Config {
         ClockPeers::new(self.edge_url.clone(), self.signing_keys.clone(), stripe, reporter)
     }
 
+    /// What all policies are compiled from.
+    #[must_use]
+    pub fn basis(&self) -> Basis {
+        let basis = self.decisions.basis(self.upgrade_url.clone());
+        match &self.redis {
+            Some(redis) => basis.in_redis(redis.accepted_loss),
+            None => basis,
+        }
+    }
+
     /// What is settled about webhooks.
     #[must_use]
     pub fn webhooks(&self) -> Settings {
@@ -297,6 +313,7 @@ impl fmt::Display for Config {
             address_connections,
             database,
             edge_url,
+            redis,
             key_secrets,
             signing_keys,
             upgrade_url,
@@ -318,6 +335,9 @@ impl fmt::Display for Config {
         write!(f, "METER_LISTEN={listen} DATABASE_URL={database} EDGE_URL={edge_url} ")?;
         write!(f, "METER_KEY_SECRETS={key_secrets:?} METER_SIGNING_KEYS={signing_keys:?} ")?;
         write!(f, "METER_UPGRADE_URL={upgrade_url} METER_DECISIONS={} METER_LOG={log_filter}", decisions)?;
+        if let Some(redis) = redis {
+            write!(f, " {redis}")?;
+        }
         if let Some(plans) = plans {
             write!(f, " METER_PLANS={}", plans.display())?;
         }
@@ -427,6 +447,8 @@ mod tests {
             ("DATABASE_URL", "sqlite://x.db?mode=memory"),
             ("DATABASE_URL", "mysql://user:hunter2@db/x"),
             ("DATABASE_URL", "postgres://user:hunter2@db"),
+            ("REDIS_URL", "http://user:hunter2@127.0.0.1"),
+            ("REDIS_REPLICAS", "some"),
             ("EDGE_URL", "127.0.0.1:8787"),
             ("EDGE_URL", "ftp://127.0.0.1"),
             ("EDGE_URL", "http://127.0.0.1/path"),

@@ -10,7 +10,7 @@
 //! | `payments` | what follows from what Stripe says | yes |
 //! | `webhooks` | what customers are told, where it may go, when it is tried again | yes |
 //! | `store` | all SQL | no |
-//! | `stripe`, `edge` | what we ask of others | no |
+//! | `stripe`, `edge`, `counters` | what we ask of others | no |
 //! | `http`, `jobs`, `cli` | who calls all of it: requests, time, the operator | no |
 //!
 //! `http` and `jobs` meet only through `store`. SQL must stay in `store`, the environment in `config`, the clock in
@@ -25,6 +25,8 @@ pub mod clock;
 #[cfg(feature = "server")]
 pub mod config;
 pub mod contracts;
+#[cfg(feature = "server")]
+pub mod counters;
 #[cfg(feature = "server")]
 pub mod edge;
 #[cfg(feature = "server")]

@@ -25,6 +25,7 @@ mod plans;
 mod print;
 mod project;
 mod quarantine;
+mod redis;
 mod report;
 mod reporter;
 mod serve;
@@ -131,6 +132,9 @@ enum Command {
     Quarantine(quarantine::Command),
     /// Show who changed what, the newest first
     Audit(trail::Show),
+    /// Say what the Redis promises that REDIS_URL names
+    #[command(subcommand)]
+    Redis(redis::Command),
     /// Stripe: what is sold, what waits for a person, what was bought
     #[command(subcommand)]
     Stripe(stripe::Command),
@@ -186,6 +190,7 @@ impl Command {
             | Self::Quarantine(_)
             | Self::Audit(_)
             | Self::Stripe(_)
+            | Self::Redis(_)
             | Self::Clock(_)
             | Self::Backup(_)
             | Self::Restore(_)
@@ -272,6 +277,10 @@ fn start(cli: Cli) -> anyhow::Result<()> {
         Command::Quarantine(command) => at(missing, async |place| quarantine::run(command, place).await),
         Command::Audit(show) => at(missing, async |place| trail::show(show, place).await),
         Command::Stripe(command) => at(missing, async |place| stripe::run(command, place).await),
+        Command::Redis(command) => {
+            let config = settings()?;
+            wait(async { redis::run(command, &config).await })
+        }
         Command::Clock(command) => at(missing, async |place| clock::run(command, place).await),
         Command::Backup(copy) => at(missing, async |place| backup::backup(copy, &place).await),
         Command::Restored(told) => at(missing, async |place| backup::restored(told, &place).await),
@@ -311,7 +320,7 @@ async fn context(config: Config, missing: WhenMissing) -> anyhow::Result<Context
     serve::start_log(&config, "warn")?;
     let store = Store::open(&config.database, missing).await?;
     let store = store.by(Actor::Command { user: config.user.clone() });
-    let basis = config.decisions.basis(config.upgrade_url.clone());
+    let basis = config.basis();
     let clock = Clock::system();
     if config.test {
         clock.shift(store.clock_offset_ms().await?);

@@ -11,16 +11,17 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tracing_subscriber::EnvFilter;
 
-use super::lock;
+use super::{lock, redis};
 use crate::app::{App, Parts};
 use crate::clock::Clock;
 use crate::config::{Config, LogFormat, StripeSettings};
 use crate::edge::client::EdgeClient;
 use crate::http::{self, CONNECTIONS_MAX, Connections, RESERVE_MAX, Site, Timeouts};
+use crate::jobs::policy_push::Homes;
 use crate::jobs::webhooks::{self, Resolver, Sender};
 use crate::jobs::{
     audit, clock_offset, contract_close, contract_turn, forget, key_expiry, month_close, policy_push,
-    policy_turn, reporter_watch, stream_age, stripe, stripe_reconcile,
+    policy_turn, redis_homes, reporter_watch, stream_age, stripe, stripe_reconcile,
 };
 use crate::metrics::Metrics;
 use crate::projects::policy::Basis;
@@ -39,7 +40,8 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     // The port first: a second instance must not touch the books of the one that has it.
     let listener = listen(config.listen).await?;
     let _lock = lock::take(&config.database)?;
-    let basis = config.decisions.basis(config.upgrade_url.clone());
+    let basis = config.basis();
+    let counters = redis::lasting(&config).await?;
     let store =
         Store::open(&config.database, WhenMissing::Create).await.with_context(|| database(&config))?;
     let clock = Clock::system();
@@ -63,7 +65,15 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     // Before anything is judged by silences: in the meantime nobody could be heard.
     app.store.note_start(app.clock.now()).await?;
     let mut jobs = JoinSet::new();
-    jobs.spawn(policy_push::run(app.clone(), edge));
+    match counters {
+        Some(counters) => {
+            jobs.spawn(redis_homes::run(app.clone(), counters.clone()));
+            jobs.spawn(policy_push::run(app.clone(), Homes::Redis(counters)));
+        }
+        None => {
+            jobs.spawn(policy_push::run(app.clone(), edge));
+        }
+    }
     jobs.spawn(month_close::run(app.clone()));
     jobs.spawn(key_expiry::run(app.clone()));
     jobs.spawn(stream_age::run(app.clone()));

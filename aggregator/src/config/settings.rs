@@ -9,10 +9,12 @@ use axum::http::Uri;
 use shared::ids::ProjectId;
 use shared::key::KeySecrets;
 use shared::sign::SigningKeys;
+use shared::units::Units;
 use shared::whole::whole;
 
 use super::{Decisions, LogFormat};
 use crate::contracts::party::Seller;
+use crate::counters::settings::RedisAddress;
 use crate::edge::client::EdgeUrl;
 use crate::http::CONNECTIONS_MAX;
 use crate::payments::signature::WebhookSecrets;
@@ -70,6 +72,12 @@ settings! {
         "connections that one address has at once; `none` behind a proxy, from which all come; see below";
     EDGE: EdgeUrl = "aggregator" "EDGE_URL" "http://127.0.0.1:8787", EdgeUrl::parse,
         "where policies are pushed to";
+    REDIS: Option<RedisAddress> = "both" "REDIS_URL" "" ("none: homes are objects of the edge"), |text| optional(text, RedisAddress::parse),
+        "the Redis that has the homes: `redis://user:password@host:6379/0`, or `rediss://` for TLS; the edge needs `COUNTERS=redis` beside it";
+    REDIS_REPLICAS: u32 = "both" "REDIS_REPLICAS" "0", replicas,
+        "how many replicas must have a write on their disks before it counts";
+    REDIS_LOSS: Option<Units> = "both" "REDIS_ACCEPT_LOSS" "" ("none"), |text| optional(text, loss),
+        "units of each project that may be lost when the Redis restarts: writes are not waited for on its disk, and a home issues no more than so many beyond what the books have";
     KEY_SECRETS: Option<KeySecrets> = "both" "METER_KEY_SECRETS" "" ("none"), secrets,
         "`1:<64 hex>`, several while rotating; see below";
     SIGNING_KEYS: SigningKeys = "both" "METER_SIGNING_KEYS" "" ("none"), SigningKeys::parse,
@@ -162,6 +170,15 @@ fn connections(text: &str) -> Result<Option<usize>, String> {
 /// Versioned secrets, where there are any.
 fn secrets(text: &str) -> Result<Option<KeySecrets>, String> {
     optional(text, KeySecrets::parse)
+}
+
+fn replicas(text: &str) -> Result<u32, String> {
+    whole(text).ok_or_else(|| format!("got {text:?}, accepted is a whole number"))
+}
+
+fn loss(text: &str) -> Result<Units, String> {
+    let units = whole(text).filter(|units| (1..=Units::MAX.get()).contains(units)).map(Units::new);
+    units.ok_or_else(|| format!("got {text:?}, accepted is a number of units"))
 }
 
 fn upgrade_url(text: &str) -> Result<String, String> {

@@ -10,7 +10,7 @@ use shared::ids::{Incarnation, Mode, ProjectId, SourceId};
 use shared::problem::ErrorCode;
 use shared::sign::{Purpose, SIGNATURE_HEADER, SignatureError, Signed};
 use shared::units::Units;
-use shared::wire::{DENIED_MAX, FLUSH_CELLS_MAX, Flush, FlushAck, Merged};
+use shared::wire::{DENIED_MAX, FLUSH_CELLS_MAX, Flush, FlushAck};
 
 use super::body::{self, Fields};
 use super::failure::Failure;
@@ -19,9 +19,6 @@ use super::places::Place;
 use super::reports;
 use super::route::{Route, Who};
 use super::site::Site;
-use crate::app::App;
-use crate::projects::book::Book;
-use crate::store::Asking;
 
 /// The largest flush: 1,000 cells with the longest agent names fit three times.
 pub(super) const FLUSH_BYTES_MAX: usize = 1024 * 1024;
@@ -63,31 +60,9 @@ pub(super) async fn flush(State(site): State<Site>, request: Request) -> Result<
     }
     let app = &site.app;
     let flush = authenticated(&site, (&head, body), &signature).await?;
-    let life = Flush { cells: Vec::new(), denied: Vec::new(), ..flush.clone() };
-    let merged = app.intake.merge(flush).await?.ok_or_else(Failure::project_unknown)?;
-    app.metrics.ingested(merged.cells, merged.doubted);
-    app.metrics.crossed(merged.crossings);
-    app.metrics.denied(&merged.denials);
-    if merged.doubted > 0 {
-        tracing::warn!(
-            project.id = %life.project, mode = %life.mode, source = %life.source, cells = merged.doubted,
-            "implausible cells were quarantined and not merged"
-        );
-    }
-    let lives = lives(app, life, &merged.book).await?;
-    let policy = app.signed_policy(&merged.book, merged.keys).map_err(|error| Failure::internal(&error))?;
-    Ok(Json(FlushAck { watermark: merged.watermark, policy, merged: lives }).into_response())
-}
-
-/// What is merged of all lives of the home that asks, where its policy has an escrow: only then it needs to know.
-async fn lives(app: &App, life: Flush, book: &Book) -> Result<Vec<Merged>, Failure> {
-    if app.basis.leases.escrow.is_none() {
-        return Ok(Vec::new());
-    }
-    let now = app.clock.now();
-    let agents = app.basis.in_force(&book.project, &book.ledger, now).agents_max.is_some();
-    let asking = Asking { life, first_open: book.ledger.first_open(), agents };
-    Ok(app.store.merged_lives(&asking, now).await?)
+    let (taken, merged) = app.take(flush).await?.ok_or_else(Failure::project_unknown)?;
+    let policy = app.signed_policy(&taken.book, taken.keys).map_err(|error| Failure::internal(&error))?;
+    Ok(Json(FlushAck { watermark: taken.watermark, policy, merged }).into_response())
 }
 
 /// The one signature that a request carries.

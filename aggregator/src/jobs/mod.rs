@@ -10,6 +10,7 @@ pub mod key_expiry;
 pub mod month_close;
 pub mod policy_push;
 pub mod policy_turn;
+pub mod redis_homes;
 pub mod reporter_watch;
 pub mod stream_age;
 pub mod stripe;

@@ -8,11 +8,15 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use serde::Deserialize;
+use shared::home::HomeName;
+use shared::ids::Mode;
 use shared::wire::POLICY_PATH;
 use tokio::task::JoinSet;
 
 use super::backoff::backoff_ms;
+use super::redis_homes;
 use crate::app::App;
+use crate::counters::Counters;
 use crate::edge::client::EdgeClient;
 use crate::metrics::Pushed;
 use crate::store::DuePush;
@@ -36,8 +40,24 @@ struct Installed {
     version: u64,
 }
 
+/// Where homes take policies.
+#[derive(Debug, Clone)]
+pub enum Homes {
+    /// At the edge, over HTTP.
+    Edge(EdgeClient),
+    /// In a Redis.
+    Redis(Counters),
+}
+
+impl From<EdgeClient> for Homes {
+    fn from(edge: EdgeClient) -> Self {
+        Self::Edge(edge)
+    }
+}
+
 /// Pushes for ever; drop the future to stop.
-pub async fn run(app: App, edge: EdgeClient) {
+pub async fn run(app: App, homes: impl Into<Homes>) {
+    let edge = homes.into();
     // A start is often the end of a repair: what failed before is tried at once.
     if let Err(error) = app.store.hurry_pushes(app.clock.now()).await {
         tracing::warn!(error = %error, "the waiting policy pushes were not hurried");
@@ -65,7 +85,7 @@ pub async fn run(app: App, edge: EdgeClient) {
     }
 }
 
-async fn push_one(app: App, edge: EdgeClient, push: DuePush) {
+async fn push_one(app: App, edge: Homes, push: DuePush) {
     let result = match deliver(&app, &edge, &push).await {
         Ok(version) => {
             app.metrics.pushed(Pushed::Arrived);
@@ -89,7 +109,11 @@ async fn push_one(app: App, edge: EdgeClient, push: DuePush) {
 }
 
 /// Sends the newest policy and says which version has arrived.
-async fn deliver(app: &App, edge: &EdgeClient, push: &DuePush) -> Result<u64, String> {
+async fn deliver(app: &App, homes: &Homes, push: &DuePush) -> Result<u64, String> {
+    let edge = match homes {
+        Homes::Edge(edge) => edge,
+        Homes::Redis(counters) => return install(app, counters, push).await,
+    };
     let parts = app.store.policy_parts(&push.project).await.map_err(|error| error.to_string())?;
     let (book, keys) = parts.ok_or("the project is gone")?;
     let signed = app.signed_policy(&book, keys)?;
@@ -105,4 +129,16 @@ async fn deliver(app: &App, edge: &EdgeClient, push: &DuePush) -> Result<u64, St
         return Err(format!("the edge has version {installed}"));
     }
     Ok(installed.min(book.project.policy_version))
+}
+
+/// Installs the newest policy in the project's homes, and says which version they have.
+async fn install(app: &App, counters: &Counters, push: &DuePush) -> Result<u64, String> {
+    let mut least = u64::MAX;
+    for mode in Mode::ALL {
+        let home = HomeName { project: push.project.clone(), mode };
+        let version =
+            redis_homes::look_after(app, counters, &home).await.map_err(|error| error.to_string())?;
+        least = least.min(version.ok_or("the project is gone")?);
+    }
+    if least < push.version { Err(format!("a home has version {least}")) } else { Ok(least) }
 }

@@ -20,6 +20,9 @@ use crate::projects::project::Project;
 /// Changes when a release compiles the same project to another text.
 const FORM: &str = "credits after the stated month";
 
+/// The least that a home may issue before it is acknowledged.
+const ESCROW_MIN: u64 = 20;
+
 /// What all policies are compiled from, beside the project itself.
 #[derive(Debug, Clone)]
 pub struct Basis {
@@ -29,13 +32,29 @@ pub struct Basis {
     pub leases: LeaseRules,
     /// Whether a project's requests per minute say how many sub-homes it has.
     pub sub_homes_by_rpm: bool,
+    /// Whether a project's requests per minute say how much its homes may issue before it is acknowledged.
+    pub escrow_by_rpm: bool,
 }
 
 impl Basis {
     /// Where customers upgrade, and where requests are decided.
     #[must_use]
     pub fn new(upgrade_url: String, leases: LeaseRules) -> Self {
-        Self { upgrade_url, leases, sub_homes_by_rpm: false }
+        Self { upgrade_url, leases, sub_homes_by_rpm: false, escrow_by_rpm: false }
+    }
+
+    /// The same for homes whose rows are in a Redis: isolates ask them directly, and nothing is issued that a
+    /// server which has lost it could issue again. `loss` is what an operator accepts to lose.
+    #[must_use]
+    pub fn in_redis(self, loss: Option<Units>) -> Self {
+        let leases = LeaseRules { sub_homes: 0, escrow: loss, ..self.leases };
+        Self { leases, sub_homes_by_rpm: false, escrow_by_rpm: loss.is_none(), ..self }
+    }
+
+    /// Whether homes must be told what is merged of their earlier lives before they issue anything.
+    #[must_use]
+    pub fn has_escrow(&self) -> bool {
+        self.escrow_by_rpm || self.leases.escrow.is_some()
     }
 
     /// A text that differs whenever policies compiled from the basis may differ.
@@ -44,6 +63,7 @@ impl Basis {
         let digest = Sha256::new().chain_update(&self.upgrade_url);
         let leases = serde_json::to_string(&self.leases).unwrap_or_default();
         let leases = if self.sub_homes_by_rpm { format!("{leases} by rpm") } else { leases };
+        let leases = if self.escrow_by_rpm { format!("{leases} escrow by rpm") } else { leases };
         let digest = digest.chain_update("\n").chain_update(leases).chain_update("\n").chain_update(FORM);
         base16ct::lower::encode_string(&digest.finalize())
     }
@@ -70,6 +90,18 @@ impl Basis {
         if self.sub_homes_by_rpm { shared::policy::sub_homes(rpm) } else { self.leases.sub_homes }
     }
 
+    /// How much a home may issue before it is acknowledged, which is what each loss of its storage holds back: three
+    /// seconds of the highest rate that the project ever had, and no more than a fiftieth of what it may spend. Neither
+    /// falls while a home that had more may have lost it.
+    fn escrow(&self, project: &Project, allowance: &AllowanceParts) -> Option<Units> {
+        if !self.escrow_by_rpm {
+            return self.leases.escrow;
+        }
+        let by_rate = u64::from(project.rpm_max).div_ceil(20);
+        let share = allowance.allowance(allowance.period, Units::ZERO).map(|all| all.get().div_euclid(50));
+        Some(Units::new(by_rate.min(share.unwrap_or(u64::MAX)).max(ESCROW_MIN)))
+    }
+
     /// The policy of `project` as of `now`; `keys` are those that are not revoked.
     #[must_use]
     pub fn compile(
@@ -82,23 +114,25 @@ impl Basis {
         let in_force = self.in_force(project, ledger, now);
         let parts = parts(ledger, now);
         keys.sort();
+        // The month is billed by its largest quota, but an operator who lowers a project's own limit means it to hold
+        // now.
+        let allowance = AllowanceParts {
+            included: project.included_own.unwrap_or(parts.included),
+            next_included: project.included_own.unwrap_or(parts.next_included),
+            ..parts
+        };
+        let escrow = self.escrow(project, &allowance);
         Policy {
             project: project.id.clone(),
             version: project.policy_version,
             plan: in_force.plan,
             status: in_force.status,
-            allowance: AllowanceParts {
-                // The month is billed by its largest quota, but an operator who lowers a project's own
-                // limit means it to hold now.
-                included: project.included_own.unwrap_or(parts.included),
-                next_included: project.included_own.unwrap_or(parts.next_included),
-                ..parts
-            },
+            allowance,
             rpm: in_force.rpm,
             agents_max: in_force.agents_max,
             keys,
             upgrade_url: self.upgrade_url.clone(),
-            leases: LeaseRules { sub_homes: self.sub_homes(in_force.rpm), ..self.leases.clone() },
+            leases: LeaseRules { sub_homes: self.sub_homes(in_force.rpm), escrow, ..self.leases.clone() },
         }
     }
 }
@@ -204,6 +238,26 @@ mod tests {
         assert_eq!([60, 1_200_000].map(|rpm| of(&by_rpm, rpm)), [8, 30]);
         assert_eq!(of(&basis(), 60_000), 0);
         assert_ne!(by_rpm.fingerprint(), basis().fingerprint());
+    }
+
+    #[test]
+    fn homes_in_redis_are_asked_directly_and_hold_back_little_of_the_allowance() {
+        let now = project(Plan::Pro).created;
+        let of = |rpm_max| {
+            let project = Project { rpm_max, ..project(Plan::Pro) };
+            let ledger = opening(&project, &catalogue()).unwrap();
+            let basis = Basis { sub_homes_by_rpm: true, ..basis() }.in_redis(None);
+            let leases = basis.compile(&project, &ledger, vec![], now).leases;
+            (leases.sub_homes, leases.escrow.map(Units::get))
+        };
+        // A fiftieth of the plan's 10,000 units is the most.
+        assert_eq!([60, 600, 60_001].map(of), [(0, Some(20)), (0, Some(30)), (0, Some(200))]);
+        let accepted = basis().in_redis(Some(Units::new(500)));
+        let ledger = opening(&project(Plan::Pro), &catalogue()).unwrap();
+        let policy = accepted.compile(&project(Plan::Pro), &ledger, vec![], now);
+        assert_eq!(policy.leases.escrow, Some(Units::new(500)), "what an operator accepts to lose");
+        let fingerprints = [basis(), basis().in_redis(None), accepted].map(|basis| basis.fingerprint());
+        assert!(fingerprints[0] != fingerprints[1] && fingerprints[1] != fingerprints[2]);
     }
 
     #[test]

@@ -15,7 +15,7 @@ const FLOORS: [&[&str]; 11] = [
     &["config"],
     &["http", "jobs"],
     &["app"],
-    &["stripe", "edge"],
+    &["stripe", "edge", "counters"],
     &["store"],
     &["payments", "webhooks", "access", "metering", "contracts"],
     &["projects"],

@@ -1,0 +1,62 @@
+//! `meter redis`: what the Redis promises that has the homes, and what `meter serve` makes of it.
+
+use anyhow::{Context as _, ensure};
+use clap::Subcommand;
+
+use super::print;
+use crate::config::Config;
+use crate::counters::Counters;
+use crate::counters::promise::Promise;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Ask the server about its settings, and say which of them would lose acknowledged units
+    Check,
+}
+
+pub(super) async fn run(command: Command, config: &Config) -> anyhow::Result<()> {
+    let Command::Check = command;
+    let counters = connect(config)?.context("REDIS_URL is not set; accepted is redis://host:port")?;
+    let promises = promises(config, &counters).await?;
+    let lines: Vec<String> = promises.iter().map(ToString::to_string).collect();
+    print::text(&(lines.join("\n") + "\n"))?;
+    let broken = broken(&promises).len();
+    ensure!(broken == 0, "{broken} of these must be changed before homes may be there");
+    Ok(())
+}
+
+/// The Redis that has the homes, if one has; what would lose acknowledged units is refused.
+pub(super) async fn lasting(config: &Config) -> anyhow::Result<Option<Counters>> {
+    let Some(counters) = connect(config)? else { return Ok(None) };
+    let promises = promises(config, &counters).await?;
+    for promise in &promises {
+        tracing::info!("the Redis: {promise}");
+    }
+    let broken = broken(&promises);
+    ensure!(
+        broken.is_empty(),
+        "the Redis that REDIS_URL names may lose what it has acknowledged; REDIS_ACCEPT_LOSS=<units> accepts that:\n{}",
+        broken.join("\n")
+    );
+    Ok(Some(counters))
+}
+
+fn connect(config: &Config) -> anyhow::Result<Option<Counters>> {
+    let Some(redis) = &config.redis else { return Ok(None) };
+    let counters = Counters::new(redis);
+    Ok(Some(counters.with_context(|| format!("REDIS_URL: {} cannot be used", redis.address))?))
+}
+
+async fn promises(config: &Config, counters: &Counters) -> anyhow::Result<Vec<Promise>> {
+    let facts = counters.facts().await.with_context(|| match &config.redis {
+        Some(redis) => format!("REDIS_URL: {} does not let us in", redis.address),
+        None => "REDIS_URL".to_owned(),
+    })?;
+    let loss = config.redis.as_ref().and_then(|redis| redis.accepted_loss);
+    Ok(facts.promises(loss))
+}
+
+fn broken(promises: &[Promise]) -> Vec<String> {
+    let broken = promises.iter().filter(|promise| matches!(promise, Promise::Broken(_)));
+    broken.map(ToString::to_string).collect()
+}

@@ -1,0 +1,14 @@
+//! The Redis that has the homes, where one has.
+
+use super::{Reader, settings};
+use crate::counters::settings::RedisSettings;
+
+/// Reads them. The outer `None` is a refusal.
+#[expect(clippy::option_option, reason = "not accepted and not there are two things")]
+pub(super) fn read(reader: &mut Reader<'_>) -> Option<Option<RedisSettings>> {
+    let address = reader.value(&settings::REDIS);
+    let replicas = reader.value(&settings::REDIS_REPLICAS);
+    let accepted_loss = reader.value(&settings::REDIS_LOSS);
+    let (address, replicas, accepted_loss) = (address?, replicas?, accepted_loss?);
+    Some(address.map(|address| RedisSettings { address, replicas, accepted_loss }))
+}

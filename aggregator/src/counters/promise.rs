@@ -1,0 +1,229 @@
+//! What a Redis promises, by what it says of itself: whether what it acknowledges survives. Pure.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use shared::units::Units;
+
+/// What the server says of itself: the lines of `INFO`, and of its configuration what it tells.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// `INFO`, by name.
+    pub info: BTreeMap<String, String>,
+    /// Settings by name; a managed server may hide them all.
+    pub settings: BTreeMap<String, String>,
+    /// Whether it can be asked to wait until a write is on its disk.
+    pub waits_for_disk: bool,
+}
+
+/// One thing that a server promises, or does not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Promise {
+    /// It holds.
+    Kept(String),
+    /// It does not matter much, or cannot be known.
+    Remark(String),
+    /// It does not hold: acknowledged units could be lost. What to change is said.
+    Broken(String),
+}
+
+impl fmt::Display for Promise {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kept(text) => write!(f, "ok       {text}"),
+            Self::Remark(text) => write!(f, "remark   {text}"),
+            Self::Broken(text) => write!(f, "refused  {text}"),
+        }
+    }
+}
+
+impl Facts {
+    /// Reads the text of `INFO`.
+    #[must_use]
+    pub fn of_info(text: &str) -> BTreeMap<String, String> {
+        let pair =
+            |line: &str| line.split_once(':').map(|(name, value)| (name.to_owned(), value.trim().to_owned()));
+        text.lines().filter_map(pair).collect()
+    }
+
+    /// Everything that the server promises. What may be lost with it needs no promise where an operator accepts a
+    /// `loss`.
+    #[must_use]
+    pub fn promises(&self, loss: Option<Units>) -> Vec<Promise> {
+        let mut lasting = vec![self.file()];
+        lasting.extend(self.sync());
+        lasting.extend([self.rewrite(), self.eviction()].into_iter().flatten());
+        let accepted = |promise| match (promise, loss) {
+            (Promise::Broken(why), Some(loss)) => {
+                Promise::Remark(format!("{why} (a loss of {loss} units of each project is accepted)"))
+            }
+            (promise, _) => promise,
+        };
+        std::iter::once(self.role()).chain(lasting.into_iter().map(accepted)).collect()
+    }
+
+    fn setting(&self, name: &str) -> Option<&str> {
+        self.settings.get(name).map(String::as_str)
+    }
+
+    fn told(&self, name: &str) -> &str {
+        self.info.get(name).map_or("", String::as_str)
+    }
+
+    fn role(&self) -> Promise {
+        match self.told("role") {
+            "master" => Promise::Kept("it is a primary".to_owned()),
+            "slave" => Promise::Broken(format!(
+                "it is a replica of {}:{}, which takes no writes: let REDIS_URL name the primary",
+                self.told("master_host"),
+                self.told("master_port")
+            )),
+            role => Promise::Broken(format!("it does not say that it is a primary, but {role:?}")),
+        }
+    }
+
+    fn file(&self) -> Promise {
+        if self.told("aof_enabled") == "1" {
+            Promise::Kept("it logs each write to a file (appendonly yes)".to_owned())
+        } else {
+            Promise::Broken(
+                "it logs no writes, so that a restart loses all since its last snapshot: set `appendonly yes`".to_owned(),
+            )
+        }
+    }
+
+    fn sync(&self) -> Vec<Promise> {
+        let waits = "a write is waited for until it is on the disk (WAITAOF)";
+        match (self.setting("appendfsync"), self.waits_for_disk) {
+            (Some("no"), _) => vec![Promise::Broken(
+                "it leaves to the system when its log reaches the disk: set `appendfsync always`".to_owned(),
+            )],
+            (Some("always"), true) => {
+                vec![Promise::Kept(format!("it syncs its log before it answers (appendfsync always), and {waits}"))]
+            }
+            (Some("everysec"), true) => vec![
+                Promise::Kept(waits.to_owned()),
+                Promise::Remark(
+                    "its log is synced once a second (appendfsync everysec), so that a renewal takes up to a second: \
+                     `appendfsync always` is faster for the meter"
+                        .to_owned(),
+                ),
+            ],
+            (None, true) => vec![
+                Promise::Kept(waits.to_owned()),
+                Promise::Remark("it does not say how often its log is synced (CONFIG is not permitted)".to_owned()),
+            ],
+            (_, false) => vec![Promise::Broken(format!(
+                "version {} cannot be asked whether a write is on the disk: use Redis 7.2 or newer, or Valkey",
+                self.told("redis_version")
+            ))],
+            (Some(other), true) => vec![Promise::Remark(format!("appendfsync is {other:?}, which is not known here"))],
+        }
+    }
+
+    fn rewrite(&self) -> Option<Promise> {
+        (self.setting("no-appendfsync-on-rewrite") == Some("yes")).then(|| {
+            Promise::Broken(
+                "it does not sync while it rewrites its log: set `no-appendfsync-on-rewrite no`".to_owned(),
+            )
+        })
+    }
+
+    fn eviction(&self) -> Option<Promise> {
+        let policy =
+            self.info.get("maxmemory_policy").map(String::as_str).or(self.setting("maxmemory-policy"));
+        Some(match policy {
+            Some("noeviction") => {
+                Promise::Kept("it drops no keys when its memory is full (noeviction)".to_owned())
+            }
+            // Only keys with a time to live, of which none is a home's row.
+            Some(policy) if policy.starts_with("volatile-") => Promise::Kept(format!(
+                "it drops only keys that expire anyway when its memory is full ({policy})"
+            )),
+            Some(policy) => Promise::Broken(format!(
+                "it drops any keys when its memory is full (maxmemory-policy {policy}): set `maxmemory-policy noeviction`"
+            )),
+            None => Promise::Remark("it does not say what it drops when its memory is full".to_owned()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(changes: &[(&str, &str)]) -> Facts {
+        let mut facts = Facts {
+            info: Facts::of_info(
+                "# Replication\r\nrole:master\r\naof_enabled:1\r\nmaxmemory_policy:noeviction\r\n",
+            ),
+            settings: BTreeMap::from([("appendfsync".to_owned(), "always".to_owned())]),
+            waits_for_disk: true,
+        };
+        for (name, value) in changes {
+            let of = if facts.info.contains_key(*name) || name.contains('_') {
+                &mut facts.info
+            } else {
+                &mut facts.settings
+            };
+            of.insert((*name).to_owned(), (*value).to_owned());
+        }
+        facts
+    }
+
+    fn broken(facts: &Facts) -> Vec<String> {
+        let broken = |promise| match promise {
+            Promise::Broken(text) => Some(text),
+            Promise::Kept(_) | Promise::Remark(_) => None,
+        };
+        facts.promises(None).into_iter().filter_map(broken).collect()
+    }
+
+    #[test]
+    fn what_would_lose_acknowledged_writes_is_refused_with_the_line_to_change() {
+        // What differs from a server that keeps all => what is said; nothing where it keeps all.
+        let table = "
+            maxmemory_policy=noeviction    =>
+            maxmemory_policy=volatile-lru  =>
+            appendfsync=everysec           =>
+            aof_enabled=0                  => set `appendonly yes`
+            appendfsync=no                 => set `appendfsync always`
+            no-appendfsync-on-rewrite=yes  => set `no-appendfsync-on-rewrite no`
+            maxmemory_policy=allkeys-lru   => set `maxmemory-policy noeviction`
+            role=slave                     => let REDIS_URL name the primary
+        ";
+        for case in table.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let (change, expected) = case.split_once("=>").unwrap();
+            let said = broken(&facts(&[change.trim().split_once('=').unwrap()]));
+            match expected.trim() {
+                "" => assert!(said.is_empty(), "{case}: {said:?}"),
+                expected => assert!(said.len() == 1 && said[0].contains(expected), "{case}: {said:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn an_accepted_loss_excuses_what_may_be_lost_and_nothing_else() {
+        let said = |change| facts(&[change]).promises(Some(Units::new(40)));
+        let is_broken = |promise: &Promise| matches!(promise, Promise::Broken(_));
+        let without_log = said(("aof_enabled", "0"));
+        assert!(!without_log.iter().any(is_broken));
+        assert!(without_log.iter().any(|promise| promise.to_string().contains("40 units of each project")));
+        assert!(said(("role", "slave")).iter().any(is_broken), "a replica takes no writes at all");
+    }
+
+    #[test]
+    fn a_server_that_hides_its_settings_is_judged_by_whether_it_waits_for_its_disk() {
+        let mut hidden = facts(&[]);
+        hidden.settings.clear();
+        assert!(broken(&hidden).is_empty());
+        assert!(
+            hidden
+                .promises(None)
+                .iter()
+                .any(|promise| promise.to_string().contains("CONFIG is not permitted"))
+        );
+        hidden.waits_for_disk = false;
+        assert!(broken(&hidden)[0].contains("Redis 7.2 or newer"), "{:?}", broken(&hidden));
+    }
+}

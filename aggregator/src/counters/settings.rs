@@ -1,0 +1,61 @@
+//! The Redis that has the homes, and what is asked of it.
+
+use std::fmt;
+
+use redis_rows::Address;
+use shared::units::Units;
+
+/// `REDIS_URL`, which may have a password: it is shown without.
+#[derive(Clone)]
+pub struct RedisAddress {
+    url: String,
+    address: Address,
+}
+
+impl RedisAddress {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// When it is none; what is accepted is told.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let address = Address::parse(text).map_err(|error| error.to_string())?;
+        Ok(Self { url: text.to_owned(), address })
+    }
+
+    /// With the password.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+}
+
+impl fmt::Display for RedisAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.address.fmt(f)
+    }
+}
+
+impl fmt::Debug for RedisAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.address.fmt(f)
+    }
+}
+
+/// A Redis, and what is asked of it.
+#[derive(Debug, Clone)]
+pub struct RedisSettings {
+    /// `REDIS_URL`.
+    pub address: RedisAddress,
+    /// How many of its replicas must have a write on their disks.
+    pub replicas: u32,
+    /// How many units of a project may be lost with it; `None` where its disk is waited for.
+    pub accepted_loss: Option<Units>,
+}
+
+impl fmt::Display for RedisSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { address, replicas, accepted_loss } = self;
+        write!(f, "REDIS_URL={address} REDIS_REPLICAS={replicas}")?;
+        if let Some(units) = accepted_loss { write!(f, " REDIS_ACCEPT_LOSS={units}") } else { Ok(()) }
+    }
+}

@@ -1,0 +1,289 @@
+//! Idempotent: looks after homes whose rows are in a Redis. It makes them, gives them their policies, merges what they
+//! have counted, and begins a new life where the server may have lost something.
+//!
+//! Any number of aggregators may do so at once: each write names the version that it was decided from, and cells are
+//! merged by `max`. Nothing depends on which of them lives.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis_rows::{Snapshot, Told};
+use shared::home::storage::Copy;
+use shared::home::{Home, HomeName, Row, Standing};
+use shared::ids::Incarnation;
+use shared::policy::Policy;
+use shared::time::Timestamp;
+use shared::wire::Merged;
+use tokio::sync::Semaphore;
+
+use crate::app::App;
+use crate::counters::{Counters, CountersError};
+use crate::random;
+use crate::store::{IntakeError, StoreError};
+
+/// How often it asks who is due.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+/// After this long a home is looked at that nobody has asked for.
+const SWEEP_MS: u64 = 600_000;
+/// After this long it is tried again.
+const RETRY_MS: u64 = 500;
+/// The pause after the Redis has failed.
+const PAUSE: Duration = Duration::from_millis(500);
+/// How many homes are looked after at once.
+const HOMES_MAX: usize = 16;
+/// Far more than others ever come first in a row.
+const TRIES_MAX: u32 = 200;
+
+/// Why a home could not be looked after.
+#[derive(Debug, thiserror::Error)]
+pub enum LookError {
+    /// The Redis failed.
+    #[error("{0}")]
+    Counters(#[from] CountersError),
+    /// The books failed.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// The books did not take what was counted.
+    #[error("{0}")]
+    Intake(#[from] IntakeError),
+    /// A row is not one that a home has written.
+    #[error("{0}")]
+    Row(#[from] shared::home::CorruptRow),
+    /// There is no randomness to name a life with.
+    #[error("{0}")]
+    Random(#[from] random::NoRandomness),
+    /// Others have come first too often.
+    #[error("others have come first too often")]
+    Crowded,
+}
+
+/// Looks after homes for ever; drop the future to stop.
+pub async fn run(app: App, counters: Counters) {
+    let places = Arc::new(Semaphore::new(HOMES_MAX));
+    loop {
+        let free = places.available_permits();
+        let now = app.clock.now();
+        let due =
+            if free == 0 { Ok(Vec::new()) } else { counters.claim(now, now.plus_ms(SWEEP_MS), free).await };
+        match due {
+            Ok(homes) => {
+                for home in homes {
+                    let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+                    let (app, counters) = (app.clone(), counters.clone());
+                    tokio::spawn(async move {
+                        tend(&app, &counters, &home).await;
+                        drop(place);
+                    });
+                }
+                tokio::time::sleep(POLL_INTERVAL).await;
+            }
+            Err(error) => {
+                tracing::warn!(error = %error, "it is not known which homes are due");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Looks after one home, and says so where that fails.
+async fn tend(app: &App, counters: &Counters, home: &HomeName) {
+    if let Err(error) = look_after(app, counters, home).await {
+        tracing::warn!(home = %home, error = %error, "a home could not be looked after, and is tried again");
+        let again = app.clock.now().plus_ms(RETRY_MS);
+        if let Err(error) = counters.mark(home, again).await {
+            // The sweep finds it.
+            tracing::warn!(home = %home, error = %error, "nor could that be noted");
+        }
+    }
+}
+
+/// Brings a home's cells into the books and its policy into the home; says the version that it has then. `None` is a
+/// project that does not exist.
+///
+/// # Errors
+/// When the Redis or the books fail; nothing is lost then.
+pub async fn look_after(app: &App, counters: &Counters, home: &HomeName) -> Result<Option<u64>, LookError> {
+    let mut snapshot = counters.read(home).await?;
+    for _ in 0..TRIES_MAX {
+        let look = Look { app, counters, home, now: app.clock.now(), fresh: life()? };
+        let Some((book, keys)) = app.store.policy_parts(&home.project).await? else {
+            look.forget(&snapshot).await?;
+            return Ok(None);
+        };
+        let policy = app.basis.compile(&book.project, &book.ledger, keys, look.now);
+        match look.once(snapshot, policy).await? {
+            Step::Done(version) => return Ok(version),
+            Step::Again(now) => snapshot = now,
+        }
+    }
+    Err(LookError::Crowded)
+}
+
+/// What one look has come to.
+enum Step {
+    /// The home has this version of its policy, and everything was merged.
+    Done(Option<u64>),
+    /// There is more to do, with what is stored now.
+    Again(Snapshot),
+}
+
+/// One look at one home.
+struct Look<'a> {
+    app: &'a App,
+    counters: &'a Counters,
+    home: &'a HomeName,
+    now: Timestamp,
+    /// The name of a new life, should one begin.
+    fresh: Incarnation,
+}
+
+impl Look<'_> {
+    /// Does the first of what is to be done: a new life, a new home, its registration, or a flush.
+    async fn once(&self, snapshot: Snapshot, policy: Policy) -> Result<Step, LookError> {
+        let is_lost = snapshot.is_of_another_life();
+        let is_new = snapshot.stored.rows.is_empty();
+        let looks = snapshot.looks;
+        let life = snapshot.seen();
+        let new = || Home::new(self.home.clone(), self.fresh.clone());
+        let mut copy = Copy::read(snapshot.stored, new, self.now)?;
+        if is_lost {
+            // What is there was served, and is all that is left of that life. Nobody writes to it any more.
+            let (round, before) = copy.act(|home| home.flush(self.now));
+            if let Some(round) = round {
+                for flush in round.messages {
+                    self.app.take(flush).await?;
+                }
+            }
+            tracing::warn!(home = %self.home, "the Redis was restarted, restored, or has failed over: a home begins a new life");
+            return self.begin_life(&mut copy, &life, before.rows, policy).await;
+        }
+        if is_new {
+            let ((), commit) = copy.act(|home| {
+                home.install(policy);
+            });
+            return self.write(&life, commit).await;
+        }
+        if copy.home().needs_registration() {
+            let Some((taken, merged)) = self.app.take(copy.home().pull()).await? else {
+                return Ok(Step::Done(None));
+            };
+            return self.acknowledged(&mut copy, &life, (taken.watermark, &merged), policy).await;
+        }
+        self.flush(copy, &life, (looks, policy)).await
+    }
+
+    /// Sends what was counted to the books, and tells the home that they have it.
+    async fn flush(
+        &self,
+        mut copy: Copy,
+        life: &str,
+        (looks, policy): (u64, Policy),
+    ) -> Result<Step, LookError> {
+        let (round, commit) = copy.act(|home| home.flush(self.now));
+        let mut told = (0, 0, Vec::new());
+        if let Some(round) = round {
+            // Its number must be on the disk before anybody hears of it: a server that went back is known by that.
+            let Told::Written(_) = self.counters.write(self.home, life, &commit).await? else {
+                return Ok(Step::Again(self.counters.read(self.home).await?));
+            };
+            told.0 = round.seq;
+            for flush in round.messages {
+                let Some((taken, merged)) = self.app.take(flush).await? else {
+                    return Ok(Step::Done(None));
+                };
+                (told.1, told.2) = (taken.watermark, merged);
+            }
+        }
+        for _ in 0..TRIES_MAX {
+            let snapshot = self.counters.read(self.home).await?;
+            if snapshot.is_of_another_life() || snapshot.seen() != life || snapshot.stored.rows.is_empty() {
+                return Ok(Step::Again(snapshot));
+            }
+            let new = || Home::new(self.home.clone(), self.fresh.clone());
+            copy.reread(snapshot.stored, new, self.now)?;
+            let (seq, watermark, merged) = &told;
+            let incarnation = copy.home().incarnation().clone();
+            let (standing, mut commit) = copy.act(|home| {
+                let standing = home.acknowledge(self.now, &incarnation, *watermark, merged);
+                if *seq > 0 {
+                    home.flushed(self.now, *seq);
+                }
+                home.install(policy.clone());
+                standing
+            });
+            if standing == Standing::RolledBack {
+                return self.begin_life(&mut copy, life, commit.rows, policy).await;
+            }
+            commit.rows.push(looked(looks));
+            if let Told::Written(_) = self.counters.write(self.home, life, &commit).await? {
+                return Ok(Step::Done(copy.home().policy_version()));
+            }
+        }
+        Err(LookError::Crowded)
+    }
+
+    async fn acknowledged(
+        &self,
+        copy: &mut Copy,
+        life: &str,
+        (watermark, merged): (u64, &[Merged]),
+        policy: Policy,
+    ) -> Result<Step, LookError> {
+        let incarnation = copy.home().incarnation().clone();
+        let (standing, commit) = copy.act(|home| {
+            let standing = home.acknowledge(self.now, &incarnation, watermark, merged);
+            home.install(policy.clone());
+            standing
+        });
+        match standing {
+            Standing::Sound => self.write(life, commit).await,
+            Standing::RolledBack => self.begin_life(copy, life, commit.rows, policy).await,
+        }
+    }
+
+    /// Begins a life that has to be registered before it issues anything. `before` are rows that were changed by then
+    /// and are not written.
+    async fn begin_life(
+        &self,
+        copy: &mut Copy,
+        life: &str,
+        before: Vec<Row>,
+        policy: Policy,
+    ) -> Result<Step, LookError> {
+        let ((), mut commit) = copy.act(|home| {
+            home.begin_life(self.now, self.fresh.clone());
+            home.install(policy);
+        });
+        let is_old = |row: &Row| commit.rows.iter().all(|newer| newer.key != row.key);
+        let older: Vec<Row> = before.into_iter().filter(is_old).collect();
+        commit.rows.extend(older);
+        self.write(life, commit).await
+    }
+
+    async fn write(&self, life: &str, commit: shared::home::storage::Commit) -> Result<Step, LookError> {
+        match self.counters.write(self.home, life, &commit).await? {
+            Told::Rows(snapshot) => Ok(Step::Again(snapshot)),
+            Told::Written(_) | Told::NoScript => Ok(Step::Again(self.counters.read(self.home).await?)),
+        }
+    }
+
+    /// Notes that there is no such project, for whoever asks for its home.
+    async fn forget(&self, snapshot: &Snapshot) -> Result<(), LookError> {
+        if snapshot.stored.rows.is_empty() {
+            let row =
+                Row { key: Snapshot::unknown_row().to_owned(), value: Some(self.now.as_ms().to_string()) };
+            let commit = shared::home::storage::Commit { expected: snapshot.stored.version, rows: vec![row] };
+            self.counters.write(self.home, &snapshot.seen(), &commit).await?;
+        }
+        Ok(())
+    }
+}
+
+fn looked(looks: u64) -> Row {
+    Row { key: Snapshot::looks_row().to_owned(), value: Some(looks.saturating_add(1).to_string()) }
+}
+
+fn life() -> Result<Incarnation, LookError> {
+    let name = base16ct::lower::encode_string(&random::bytes::<16>()?);
+    Incarnation::parse(&name).map_err(|_| random::NoRandomness.into())
+}

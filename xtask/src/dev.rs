@@ -4,6 +4,7 @@
 //! Ctrl-C. Everything it keeps lies in `target/dev`. It must never leave a process behind, and never touch data
 //! outside that folder.
 
+mod counters;
 mod demo;
 mod guide;
 pub(crate) mod leftovers;
@@ -25,6 +26,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use crate::clock::{Stopwatch, human, pause};
 use crate::process::interrupted;
 use crate::{config, dashboard, edge, native, tools};
+use counters::Counters;
 use leftovers::Record;
 use on_prem::OnPrem;
 use ports::Addresses;
@@ -44,18 +46,23 @@ const PROGRAMS: [&str; 10] =
 /// What `cargo xtask dev` takes.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Data is kept in target/dev between runs: meter.db, homes/, reporter/, logs/, and env (settings and keys, mode 0600).
+Data is kept in target/dev between runs: meter.db, homes/ or redis/, reporter/, logs/, and env (settings and keys,
+mode 0600).
 The limits of the demo project stay as they were unless an option changes them.
 
 Examples:
   cargo xtask dev
   cargo xtask dev --fresh --plan community --rpm 100000 --included 50
   cargo xtask dev --on-prem
+  cargo xtask dev --fresh --counters redis
   EDGE_LISTEN=127.0.0.1:9787 cargo xtask dev")]
 pub(crate) struct Options {
     /// Forget the data of earlier runs
     #[arg(long)]
     fresh: bool,
+    /// What holds the homes
+    #[arg(long, value_enum, default_value = "durable_object")]
+    counters: Counters,
     #[command(flatten)]
     limits: demo::Limits,
     #[command(flatten)]
@@ -108,11 +115,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     settings.set("DATABASE_URL", folder.database_url());
     // Whoever tries webhooks out has a receiver on this machine.
     settings.set("METER_WEBHOOKS_ALLOW_LOOPBACK", "1".to_owned());
-    settings.save()?;
 
     // Building took a while: another process may have taken a port meanwhile.
     addresses.check_free()?;
     let mut services = Services::new(record);
+    options.counters.start(&mut services, &mut settings, &folder.0)?;
+    settings.save()?;
     let meter = programs.get("meter")?;
     if let Some(stripe) = addresses.stripe {
         let mut program = Command::new(programs.get("fake-stripe")?);

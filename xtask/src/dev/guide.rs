@@ -20,6 +20,9 @@ pub(super) fn print(
     println!("edge        {}", get("EDGE_URL"));
     println!("aggregator  {}", get("AGGREGATOR_URL"));
     println!("upstream    {}   (a demo: it allows everything)", get("UPSTREAM_URL"));
+    if let Ok(redis) = settings.get("REDIS_URL") {
+        println!("redis       {redis}   (it has the homes)");
+    }
     match settings.get("FAKE_STRIPE_LISTEN") {
         Ok(_) => println!("stripe      {}   (simulated: no money moves)", get("STRIPE_API_BASE")),
         Err(_) => println!("stripe      your account: STRIPE_SECRET_KEY is set"),

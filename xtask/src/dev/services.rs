@@ -19,7 +19,7 @@ use crate::process::{Interrupted, STOP_GRACE, group_of, interrupted, signal_grou
 use crate::progress::Progress;
 
 /// A program that has not answered after this long will not.
-const READY_MAX: Duration = Duration::from_secs(60);
+pub(super) const READY_MAX: Duration = Duration::from_secs(60);
 /// A policy reaches the edge within seconds; one that does not is worth a word, but no reason to stop.
 const POLICY_MAX: Duration = Duration::from_secs(15);
 /// How much of a log is shown when its program dies.

@@ -12,7 +12,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 /// What is written, in this order; other settings live for one run only.
-const WRITTEN: [&str; 26] = [
+const WRITTEN: [&str; 28] = [
     "EDGE_URL",
     "AGGREGATOR_URL",
     "UPSTREAM_URL",
@@ -31,6 +31,8 @@ const WRITTEN: [&str; 26] = [
     "METER_REPORTER_DATA",
     "METER_REPORTER_LISTEN",
     "DATABASE_URL",
+    "COUNTERS",
+    "REDIS_URL",
     "METER_KEY_SECRETS",
     "METER_SIGNING_KEYS",
     "METER_WEBHOOKS_ALLOW_LOOPBACK",
@@ -41,12 +43,14 @@ const WRITTEN: [&str; 26] = [
     "STRIPE_RETURN_URLS",
 ];
 /// What the programs may see; the demo's own keys and tokens are not theirs.
-const GIVEN: [&str; 19] = [
+const GIVEN: [&str; 21] = [
     "EDGE_URL",
     "REPORTER_URL",
     "AGGREGATOR_URL",
     "UPSTREAM_URL",
     "DATABASE_URL",
+    "COUNTERS",
+    "REDIS_URL",
     "METER_KEY_SECRETS",
     "METER_SIGNING_KEYS",
     "METER_WEBHOOKS_ALLOW_LOOPBACK",

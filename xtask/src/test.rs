@@ -34,6 +34,9 @@ const BEFORE_THE_STORE: [&str; 7] = [
     "streams::nobody_takes_the_streams_of_others",
 ];
 
+/// What of the end-to-end suite is asked again of homes in a Redis.
+const IN_REDIS: [&str; 4] = ["edge::leases", "edge::limits", "edge::shapes", "edge::clock"];
+
 /// Builds what the tests need, then runs them.
 pub(crate) fn run(options: &Options) -> Result<()> {
     // First, because it takes seconds and tells at once whether npm is there.
@@ -62,26 +65,33 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let programs = native::build("programs and tests", &[&PRODUCT[..], &["--bins", "--tests"]].concat())?;
     let mut product = native::cargo("test");
     product.args(PRODUCT).args(&options.arguments);
-    product.env("METER_TEST_BUNDLE", &bundle.folder);
-    product.env("METER_TEST_WORKERD", &workerd);
-    product.env("METER_TEST_SCHEMATHESIS", &schemathesis);
-    product.env("METER_TEST_STRIPE", &stripe);
-    product.env("METER_TEST_WEBHOOKS", &webhooks);
-    product.env("METER_TEST_OPENAPI", &openapi);
-    product.env("METER_TEST_OPENAPI_PYTHON", &openapi_python);
-    product.env("METER_TEST_CLIENTS", &clients);
-
-    product.env("METER_TEST_EINVOICE", &e_invoice);
-    product.env("METER_TEST_BROWSER", &browser);
-    product.env("METER_TEST_CHROMIUM", &chromium);
-    product.env("METER_TEST_PHP", &php);
-    product.env("METER_TEST_SYSTEMD", &systemd);
-    product.env("METER_TEST_DEPLOY", &deploy);
-    product.env("METER_TEST_NGINX", &nginx);
-    product.env("METER_TEST_PROMETHEUS", prometheus.parent().unwrap_or(&prometheus));
-    product.env("METER_TEST_VALKEY", &valkey);
-    product.env("METER_TEST_BIN_DIR", programs.folder_of("meter")?);
+    let parts = [
+        ("METER_TEST_BUNDLE", bundle.folder),
+        ("METER_TEST_WORKERD", workerd),
+        ("METER_TEST_SCHEMATHESIS", schemathesis),
+        ("METER_TEST_STRIPE", stripe),
+        ("METER_TEST_WEBHOOKS", webhooks),
+        ("METER_TEST_OPENAPI", openapi),
+        ("METER_TEST_OPENAPI_PYTHON", openapi_python),
+        ("METER_TEST_CLIENTS", clients),
+        ("METER_TEST_EINVOICE", e_invoice),
+        ("METER_TEST_BROWSER", browser),
+        ("METER_TEST_CHROMIUM", chromium),
+        ("METER_TEST_PHP", php),
+        ("METER_TEST_SYSTEMD", systemd),
+        ("METER_TEST_DEPLOY", deploy),
+        ("METER_TEST_NGINX", nginx),
+        ("METER_TEST_PROMETHEUS", prometheus.parent().unwrap_or(&prometheus).to_path_buf()),
+        ("METER_TEST_VALKEY", valkey),
+        ("METER_TEST_BIN_DIR", programs.folder_of("meter")?.to_path_buf()),
+    ];
+    product.envs(parts.iter().map(|(name, place)| (name, place)));
     run_visible("cargo test", &mut product)?;
+    eprintln!("what depends on where homes are once more, with homes in a Redis:");
+    let mut edge = Command::new(programs.tests("tests", "it")?);
+    edge.args(IN_REDIS).current_dir(config::root().join("tests")).env("METER_TEST_COUNTERS", "redis");
+    edge.envs(parts.iter().map(|(name, place)| (name, place)));
+    run_visible("the suite on a Redis", &mut edge)?;
     let server = Server::start(&programs)?;
     eprintln!("the aggregator's suite once more, on Postgres:");
     // Not by cargo: asked for one package alone, it would compile all that this one depends on once more.

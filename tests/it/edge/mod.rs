@@ -18,6 +18,7 @@ mod outage;
 mod panics;
 mod policy;
 mod quota;
+mod redis;
 mod restored;
 mod shapes;
 mod stopped;

@@ -35,7 +35,7 @@ const BEFORE_THE_STORE: [&str; 7] = [
 ];
 
 /// What of the end-to-end suite is asked again of homes in a Redis.
-const IN_REDIS: [&str; 4] = ["edge::leases", "edge::limits", "edge::shapes", "edge::clock"];
+const IN_REDIS: [&str; 2] = ["edge::leases", "edge::shapes"];
 
 /// Builds what the tests need, then runs them.
 pub(crate) fn run(options: &Options) -> Result<()> {

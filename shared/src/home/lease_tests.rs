@@ -299,6 +299,7 @@ fn what_dead_holders_have_is_told_and_then_takes_no_room_from_the_living() {
     // Who was thought dead is heard: its units may be served, and are not believed to be spent any more.
     assert_eq!(at(&mut home, 1, 2, 1), 0);
     assert_eq!(at(&mut home, 2, 4, 1), 0);
+    home.contact(later, 1, &Contact { batch: batch(1, 5), ..contact(2, 5, 0) }).unwrap();
     let next = home.flush(later).unwrap();
     assert_eq!(next.messages[0].stranded[0].units, Units::ZERO);
     // A new life holds back what was told beside the window.

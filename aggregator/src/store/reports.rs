@@ -246,6 +246,7 @@ fn flush(report: &Report, reporter: &Reporter, mode: Mode) -> Flush {
         seq: report.seq,
         cells: report.cells.clone(),
         denied: Vec::new(),
+        stranded: Vec::new(),
     }
 }
 

@@ -317,6 +317,30 @@ fn what_dead_holders_have_is_told_and_then_takes_no_room_from_the_living() {
 }
 
 #[test]
+fn a_window_that_is_in_living_hands_is_called_back_and_waited_for_by_nobody() {
+    let mut home = home(|policy| policy.leases.escrow = Some(Units::new(50)));
+    let life = home.incarnation().clone();
+    let none = Merged {
+        period: noon().period(),
+        units: Units::ZERO,
+        lives: 0,
+        stranded: Units::ZERO,
+        agents: BTreeMap::new(),
+    };
+    home.acknowledge(noon(), &life, 0, &[none]);
+    assert_eq!(units(&mut home, &contact(1, 1, 50)), 50);
+    // Nothing is settled: no acknowledgement will ever make room, and who waits for one waits for ever.
+    let lease = leased(home.contact(noon(), 1, &contact(2, 1, 10)).unwrap());
+    let denials: Vec<Denial> = lease.refusals.iter().map(|refusal| refusal.denial).collect();
+    assert_eq!((lease.units, denials), (0, vec![Denial::QuotaContended]));
+    let recalled = leased(home.contact(noon(), 1, &contact(1, 2, 0)).unwrap());
+    assert!(recalled.idle_ms <= super::contact::IDLE_TIGHT_MS, "the other gives back soon: {recalled:?}");
+    let returns = Returns { units: BTreeMap::from([(noon().period(), 40)]), ..Returns::default() };
+    home.contact(noon(), 1, &Contact { returns, ..contact(1, 3, 0) }).unwrap();
+    assert_eq!(units(&mut home, &contact(2, 2, 10)), 10);
+}
+
+#[test]
 fn a_new_life_holds_the_window_of_each_earlier_one_against_the_allowance() {
     let mut home = home(|policy| policy.leases.escrow = Some(Units::new(50)));
     let life = home.incarnation().clone();

@@ -177,11 +177,14 @@ impl Home {
         flight.map(|(period, (_, units))| Stranded { period: *period, units: *units }).collect()
     }
 
-    /// Whether so many units cannot be issued before the aggregator has acknowledged more, although they are left.
+    /// Whether so many units are left and may be issued as soon as the aggregator has what is on its way to it.
+    ///
+    /// What is with living holders that do not spend it makes no room by waiting: it must be called back.
     pub(super) fn is_short_of_room(&self, now: Timestamp, units: Units) -> bool {
         let period = self.meta.clock.max(now).period();
         let Some(policy) = &self.policy else { return false };
-        self.room(policy, period).is_some_and(|room| room < units) && !self.is_spent(period, units)
+        let is_short = self.room(policy, period).is_some_and(|room| room < units);
+        is_short && !self.is_spent(period, units) && (self.has_unflushed() || self.has_untold_stranded())
     }
 
     /// Remembers what was settled when a flush was written.

@@ -11,6 +11,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use meter_settings::Reader;
+pub use meter_settings::{ConfigError, LogFormat};
 use shared::ids::ProjectId;
 use shared::key::KeySecrets;
 use shared::policy::LeaseRules;
@@ -18,8 +20,7 @@ use shared::sign::{Purpose, SigningKeys};
 use shared::whole::whole;
 
 pub use self::server::Server;
-use self::settings::Setting;
-pub use self::settings::{ROWS, Row, help};
+pub use self::settings::ROWS;
 use crate::contracts::party::Seller;
 use crate::counters::settings::RedisSettings;
 use crate::edge::client::EdgeUrl;
@@ -32,25 +33,6 @@ use crate::stripe::client::SecretKey;
 use crate::webhooks::Settings;
 use crate::webhooks::seal::SealKeys;
 use crate::webhooks::target::Rules;
-
-/// How log lines are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// For machines: one JSON object a line.
-    Json,
-}
-
-impl LogFormat {
-    fn parse(text: &str) -> Result<Self, String> {
-        match text {
-            "text" => Ok(Self::Text),
-            "json" => Ok(Self::Json),
-            _ => Err(format!("got {text:?}, accepted are text and json")),
-        }
-    }
-}
 
 /// Where requests are decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,24 +148,19 @@ pub struct Config {
     pub log_format: LogFormat,
 }
 
-/// Everything that is wrong with the environment, a line for each variable.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}", .0.join("\n"))]
-pub struct ConfigError(pub Vec<String>);
-
 impl Config {
     /// Reads the process's environment.
     ///
     /// # Errors
     /// Names every variable that is not accepted.
     pub fn from_environment() -> Result<Self, ConfigError> {
-        Self::read(&environment)
+        Self::read(&meter_settings::variable)
     }
 
     /// Says which variables of the process's environment are set and read by nobody.
     #[must_use]
     pub fn unknown_variables() -> Vec<String> {
-        unknown::remarks(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()))
+        unknown::remarks(meter_settings::names())
     }
 
     /// Reads the variables that `get` gives; an empty one counts as unset.
@@ -191,9 +168,9 @@ impl Config {
     /// # Errors
     /// Names every variable that is not accepted.
     pub fn read(get: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let mut reader = Reader { get, problems: Vec::new() };
+        let mut reader = Reader::new(get, Vec::new());
         let config = Self::assemble(&mut reader);
-        config.filter(|_| reader.problems.is_empty()).ok_or(ConfigError(reader.problems))
+        reader.finish(config)
     }
 
     /// `None` where something is refused, which is said only after all was looked at.
@@ -208,7 +185,7 @@ impl Config {
         let upgrade_url = reader.value(&settings::UPGRADE);
         let test = reader.value(&settings::TEST);
         let decisions = reader.value(&settings::DECISIONS);
-        let user = ["USER", "LOGNAME"].into_iter().find_map(|name| (reader.get)(name)).unwrap_or_default();
+        let user = ["USER", "LOGNAME"].into_iter().find_map(|name| reader.text(name)).unwrap_or_default();
         let plans = reader.value(&settings::PLANS);
         let ports = reader.value(&settings::WEBHOOK_PORTS);
         let loopback = reader.value(&settings::WEBHOOK_LOOPBACK);
@@ -359,25 +336,6 @@ impl fmt::Display for Config {
     }
 }
 
-struct Reader<'a> {
-    get: &'a dyn Fn(&str) -> Option<String>,
-    problems: Vec<String>,
-}
-
-impl Reader<'_> {
-    /// What a setting is; where it is refused, that is noted.
-    fn value<T>(&mut self, Setting { row, parse }: &Setting<T>) -> Option<T> {
-        let text = (self.get)(row.name).filter(|text| !text.trim().is_empty());
-        let text = text.unwrap_or_else(|| row.default.to_owned());
-        parse(text.trim()).map_err(|why| self.refuse(row, &why)).ok()
-    }
-
-    /// Notes why a setting is refused.
-    fn refuse(&mut self, row: &Row, why: &str) {
-        self.problems.push(format!("{}: {why}", row.name));
-    }
-}
-
 /// The account at Stripe, as far as one is set. The outer `None` is a refusal.
 #[expect(clippy::option_option, reason = "not accepted and not there are two things")]
 fn stripe(
@@ -403,11 +361,6 @@ fn stripe(
         return None;
     };
     Some(Some(StripeSettings { key, secrets, base, return_urls, automatic_tax }))
-}
-
-#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
-fn environment(name: &str) -> Option<String> {
-    std::env::var(name).ok()
 }
 
 #[cfg(test)]

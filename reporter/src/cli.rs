@@ -20,7 +20,7 @@ use crate::config::{self, Config};
 
 /// Palveron Meter on premise: counts and decides locally, and reports signed aggregates.
 #[derive(Debug, Parser)]
-#[command(name = "meter-reporter", version, after_help = config::help())]
+#[command(name = "meter-reporter", version, after_help = meter_settings::help(config::ROWS))]
 pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,

@@ -4,31 +4,25 @@
 
 mod endpoint;
 mod settings;
-mod unknown;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use hyper_util::client::proxy::matcher::Matcher;
+pub use meter_settings::{ConfigError, LogFormat};
+use meter_settings::{Reader, Row};
 use shared::ids::SourceId;
 use shared::kind::Routes;
 use shared::report::Environment;
 use shared::sign::SigningKeys;
 
 pub use self::endpoint::Endpoint;
-use self::settings::Setting;
-pub use self::settings::{ROWS, Row, help};
+pub use self::settings::ROWS;
 use crate::agents::AgentNames;
 
-/// How log lines are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// For machines: one JSON object a line.
-    Json,
-}
+/// What names begin with that can only be meant for this program.
+const OURS: [&str; 2] = ["TELEMETRY_", "METER_REPORTER_"];
 
 /// The files of TLS towards the aggregator.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -90,19 +84,13 @@ impl fmt::Debug for Proxy {
     }
 }
 
-/// Everything that is wrong with the environment, a line for each variable.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}", .0.join("\n"))]
-pub struct ConfigError(pub Vec<String>);
-
 impl Config {
     /// Reads the process's environment.
     ///
     /// # Errors
     /// Names every variable that is not accepted.
     pub fn from_environment() -> Result<Self, ConfigError> {
-        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-        Self::read(&environment, names)
+        Self::read(&meter_settings::variable, meter_settings::names())
     }
 
     /// Reads the variables that `get` gives, of which `names` are set; an empty one counts as unset.
@@ -113,9 +101,10 @@ impl Config {
         get: &dyn Fn(&str) -> Option<String>,
         names: impl Iterator<Item = String>,
     ) -> Result<Self, ConfigError> {
-        let mut reader = Reader { get, problems: unknown::refusals(names) };
+        let unknown = meter_settings::refusals("meter-reporter", &OURS, ROWS, names);
+        let mut reader = Reader::new(get, unknown);
         let config = Self::assemble(&mut reader);
-        config.filter(|_| reader.problems.is_empty()).ok_or(ConfigError(reader.problems))
+        reader.finish(config)
     }
 
     /// `None` where something is refused, which is said only after all was looked at.
@@ -132,7 +121,7 @@ impl Config {
         let ca = reader.value(&settings::CA);
         let certificate = reader.value(&settings::CLIENT_CERTIFICATE);
         let client_key = reader.value(&settings::CLIENT_KEY);
-        let proxy = reader.proxy();
+        let proxy = proxy(reader);
         let upstream = reader.value(&settings::UPSTREAM);
         let routes = reader.value(&settings::ROUTES);
         let signing_keys = reader.value(&settings::SIGNING_KEYS);
@@ -144,8 +133,8 @@ impl Config {
                 "with METER_REPORTER_AIR_GAP=1 no connection is opened, to a governance service neither";
             reader.refuse(&settings::UPSTREAM.row, why);
         }
-        let endpoint = reader.endpoint(endpoint?, air_gap?);
-        let client = reader.pair(certificate?, client_key?);
+        let endpoint = endpoint_of(reader, endpoint?, air_gap?);
+        let client = pair(reader, certificate?, client_key?);
         let (listen, test) = (listen?, test?);
         if !listen.ip().is_loopback() && remote == Some(false) {
             let why = "no key is asked for, so that only addresses of this machine are accepted, such as 127.0.0.1:8790; METER_REPORTER_ALLOW_REMOTE=1 says that the network keeps strangers away";
@@ -210,88 +199,68 @@ impl fmt::Display for Config {
     }
 }
 
-struct Reader<'a> {
-    get: &'a dyn Fn(&str) -> Option<String>,
-    problems: Vec<String>,
+/// Where reports go: nowhere in air-gap mode, and else it must be said.
+#[expect(clippy::option_option, reason = "not accepted and not there are two things")]
+fn endpoint_of(
+    reader: &mut Reader<'_>,
+    endpoint: Option<Endpoint>,
+    air_gap: bool,
+) -> Option<Option<Endpoint>> {
+    if air_gap {
+        return Some(None);
+    }
+    if endpoint.is_none() {
+        let why = "is not set; accepted is the aggregator's address such as https://meter.example.com, or METER_REPORTER_AIR_GAP=1 for a network without a way out";
+        reader.refuse(&settings::ENDPOINT.row, why);
+    }
+    endpoint.map(Some)
 }
 
-impl Reader<'_> {
-    /// What a setting is; where it is refused, that is noted.
-    fn value<T>(&mut self, Setting { row, parse }: &Setting<T>) -> Option<T> {
-        let text = (self.get)(row.name).filter(|text| !text.trim().is_empty());
-        let text = text.unwrap_or_else(|| row.default.to_owned());
-        parse(text.trim()).map_err(|why| self.refuse(row, &why)).ok()
-    }
-
-    /// Notes why a setting is refused.
-    fn refuse(&mut self, row: &Row, why: &str) {
-        self.problems.push(format!("{}: {why}", row.name));
-    }
-
-    /// Where reports go: nowhere in air-gap mode, and else it must be said.
-    #[expect(clippy::option_option, reason = "not accepted and not there are two things")]
-    fn endpoint(&mut self, endpoint: Option<Endpoint>, air_gap: bool) -> Option<Option<Endpoint>> {
-        if air_gap {
-            return Some(None);
+/// Certificate and key come together.
+#[expect(clippy::option_option, reason = "not accepted and not there are two things")]
+fn pair(
+    reader: &mut Reader<'_>,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+) -> Option<Option<(PathBuf, PathBuf)>> {
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => Some(Some((certificate, key))),
+        (None, None) => Some(None),
+        (Some(_), None) => {
+            reader.refuse(
+                &settings::CLIENT_KEY.row,
+                "is not set; accepted is the file of the certificate's key",
+            );
+            None
         }
-        if endpoint.is_none() {
-            let why = "is not set; accepted is the aggregator's address such as https://meter.example.com, or METER_REPORTER_AIR_GAP=1 for a network without a way out";
-            self.refuse(&settings::ENDPOINT.row, why);
-        }
-        endpoint.map(Some)
-    }
-
-    /// Certificate and key come together.
-    #[expect(clippy::option_option, reason = "not accepted and not there are two things")]
-    fn pair(
-        &mut self,
-        certificate: Option<PathBuf>,
-        key: Option<PathBuf>,
-    ) -> Option<Option<(PathBuf, PathBuf)>> {
-        match (certificate, key) {
-            (Some(certificate), Some(key)) => Some(Some((certificate, key))),
-            (None, None) => Some(None),
-            (Some(_), None) => {
-                self.refuse(
-                    &settings::CLIENT_KEY.row,
-                    "is not set; accepted is the file of the certificate's key",
-                );
-                None
-            }
-            (None, Some(_)) => {
-                self.refuse(
-                    &settings::CLIENT_CERTIFICATE.row,
-                    "is not set; accepted is the file of the key's certificate",
-                );
-                None
-            }
-        }
-    }
-
-    /// As curl reads these two: in lowercase, too.
-    fn proxy(&mut self) -> Option<Proxy> {
-        let either = |reader: &Self, row: &Row| {
-            let lower = row.name.to_ascii_lowercase();
-            let text = (reader.get)(row.name).or_else(|| (reader.get)(&lower)).unwrap_or_default();
-            text.trim().to_owned()
-        };
-        let (address, except) = (either(self, &settings::PROXY.row), either(self, &settings::NO_PROXY.row));
-        match (settings::PROXY.parse)(&address) {
-            Ok(shown) => {
-                let matcher = Matcher::builder().http(address.clone()).https(address).no(except).build();
-                Some(Proxy { matcher, shown })
-            }
-            Err(why) => {
-                self.refuse(&settings::PROXY.row, &why);
-                None
-            }
+        (None, Some(_)) => {
+            reader.refuse(
+                &settings::CLIENT_CERTIFICATE.row,
+                "is not set; accepted is the file of the key's certificate",
+            );
+            None
         }
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
-fn environment(name: &str) -> Option<String> {
-    std::env::var(name).ok()
+/// As curl reads these two: in lowercase, too.
+fn proxy(reader: &mut Reader<'_>) -> Option<Proxy> {
+    let either = |reader: &Reader<'_>, row: &Row| {
+        let lower = row.name.to_ascii_lowercase();
+        let text = reader.text(row.name).or_else(|| reader.text(&lower)).unwrap_or_default();
+        text.trim().to_owned()
+    };
+    let (address, except) = (either(reader, &settings::PROXY.row), either(reader, &settings::NO_PROXY.row));
+    match (settings::PROXY.parse)(&address) {
+        Ok(shown) => {
+            let matcher = Matcher::builder().http(address.clone()).https(address).no(except).build();
+            Some(Proxy { matcher, shown })
+        }
+        Err(why) => {
+            reader.refuse(&settings::PROXY.row, &why);
+            None
+        }
+    }
 }
 
 #[cfg(test)]

@@ -71,7 +71,7 @@ Examples:
 
 /// What `--help` ends with, and `-h` leaves out.
 fn after_long_help() -> String {
-    format!("{}\n{AFTER_HELP}", config::help())
+    format!("{}\n{AFTER_HELP}", meter_settings::help(config::ROWS))
 }
 
 #[derive(Debug, Subcommand)]

@@ -6,13 +6,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use axum::http::Uri;
+use meter_settings::{LogFormat, optional, settings, switch};
 use shared::ids::ProjectId;
 use shared::key::KeySecrets;
 use shared::sign::SigningKeys;
 use shared::units::Units;
 use shared::whole::whole;
 
-use super::{Decisions, LogFormat};
+use super::Decisions;
 use crate::contracts::party::Seller;
 use crate::counters::settings::RedisAddress;
 use crate::edge::client::EdgeUrl;
@@ -21,47 +22,6 @@ use crate::payments::signature::WebhookSecrets;
 use crate::store::Database;
 use crate::stripe::account::ReturnUrls;
 use crate::stripe::client::SecretKey;
-
-/// A setting: what is said of it, and how it is read.
-pub(super) struct Setting<T> {
-    pub(super) row: Row,
-    pub(super) parse: fn(&str) -> Result<T, String>,
-}
-
-/// What is said of a setting.
-#[derive(Debug, Clone, Copy)]
-pub struct Row {
-    /// The variable.
-    pub name: &'static str,
-    /// Who reads it: the aggregator, commands, or the edge too.
-    pub who: &'static str,
-    /// What is read where it is not set.
-    pub default: &'static str,
-    /// What that means, where the default does not say it.
-    pub meaning: Option<&'static str>,
-    /// What it is for, in Markdown.
-    pub says: &'static str,
-}
-
-macro_rules! settings {
-    ($($setting:ident: $type:ty = $who:literal $name:literal $default:literal $(($meaning:literal))?, $parse:expr, $says:literal;)*) => {
-        $(
-            pub(super) static $setting: Setting<$type> = Setting {
-                row: Row {
-                    name: $name,
-                    who: $who,
-                    default: $default,
-                    meaning: [$(Some($meaning),)? None][0],
-                    says: $says,
-                },
-                parse: $parse,
-            };
-        )*
-
-        /// Every setting, as it is listed.
-        pub static ROWS: &[&Row] = &[$(&$setting.row),*];
-    };
-}
 
 settings! {
     DATABASE: Database = "aggregator" "DATABASE_URL" "sqlite://meter.db", Database::parse,
@@ -120,40 +80,6 @@ settings! {
         "how they are written: `text` or `json`";
     TEST: bool = "both" "METER_TEST" "0", switch,
         "`1` lets `meter clock advance` move the clock; for tests and demonstrations only";
-}
-
-impl Row {
-    /// The row of the table in docs/operations.md.
-    #[must_use]
-    pub fn markdown(&self) -> String {
-        let Self { name, who, default, meaning, says } = self;
-        let default = meaning.map_or_else(|| format!("`{default}`"), str::to_owned);
-        format!("| `{name}` | {who} | {default} | {says} |")
-    }
-}
-
-/// The settings as `meter --help` lists them.
-#[must_use]
-pub fn help() -> String {
-    let row = |Row { name, default, meaning, says, .. }: &Row| {
-        let default = meaning.unwrap_or(default);
-        format!("  {name} ({default})\n          {says}\n").replace('`', "")
-    };
-    let rows: String = ROWS.iter().map(|setting| row(setting)).collect();
-    format!("Settings, read from the environment, and what holds without them:\n{rows}")
-}
-
-/// What is read of a text that may be empty.
-fn optional<T>(text: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, String> {
-    if text.is_empty() { Ok(None) } else { parse(text).map(Some) }
-}
-
-fn switch(text: &str) -> Result<bool, String> {
-    match text {
-        "0" => Ok(false),
-        "1" => Ok(true),
-        _ => Err(format!("got {text:?}, accepted are 0 and 1")),
-    }
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {

@@ -40,11 +40,9 @@ pub(super) fn remarks(names: impl Iterator<Item = String>) -> Vec<String> {
 
 fn remark(name: &str, known: &BTreeSet<String>) -> String {
     // All are alike in how they begin.
-    let rest = |name: &str| name.trim_start_matches(OURS).to_owned();
-    let alike = known.iter().map(|other| (strsim::jaro_winkler(&rest(name), &rest(other)), other));
-    let nearest = alike.filter(|(alike, _)| *alike >= ALIKE).max_by(|one, other| one.0.total_cmp(&other.0));
+    let nearest = meter_settings::meant(name, known.iter().map(String::as_str), OURS, ALIKE);
     match nearest {
-        Some((_, other)) => format!("{name} is set, and nothing reads it; did you mean {other}?"),
+        Some(other) => format!("{name} is set, and nothing reads it; did you mean {other}?"),
         None => format!("{name} is set, and nothing reads it; `meter --help` lists what is read"),
     }
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use meter_settings::{LogFormat, optional, settings, switch};
 use shared::ids::SourceId;
 use shared::kind::Routes;
 use shared::report::{Environment, ReporterKey};
@@ -11,7 +12,7 @@ use shared::whole::whole;
 use shared::wire::INGEST_PATH;
 use url::Url;
 
-use super::{Endpoint, LogFormat};
+use super::Endpoint;
 use crate::agents::AgentNames;
 
 /// The shortest interval, in milliseconds: nothing is gained by more reports.
@@ -20,44 +21,6 @@ pub(super) const INTERVAL_MS_MIN: u64 = 60_000;
 const INTERVAL_MS_MAX: u64 = 86_400_000;
 /// What is accepted.
 pub(super) const INTERVALS: &str = "accepted are 60 to 86400 seconds";
-
-/// One setting.
-pub(super) struct Setting<T> {
-    pub(super) row: Row,
-    pub(super) parse: fn(&str) -> Result<T, String>,
-}
-
-/// What is said of a setting.
-#[derive(Debug, Clone, Copy)]
-pub struct Row {
-    /// The variable.
-    pub name: &'static str,
-    /// What is read where it is not set.
-    pub default: &'static str,
-    /// What that means, where the default does not say it.
-    pub meaning: Option<&'static str>,
-    /// What it is for, in Markdown.
-    pub says: &'static str,
-}
-
-macro_rules! settings {
-    ($($setting:ident: $type:ty = $name:literal $default:literal $(($meaning:literal))?, $parse:expr, $says:literal;)*) => {
-        $(
-            pub(super) static $setting: Setting<$type> = Setting {
-                row: Row {
-                    name: $name,
-                    default: $default,
-                    meaning: [$(Some($meaning),)? None][0],
-                    says: $says,
-                },
-                parse: $parse,
-            };
-        )*
-
-        /// Every setting, as it is listed.
-        pub static ROWS: &[&Row] = &[$(&$setting.row),*];
-    };
-}
 
 settings! {
     ENDPOINT: Option<Endpoint> = "TELEMETRY_ENDPOINT" "" ("none"), |text| optional(text, |text| Endpoint::parse(text, INGEST_PATH)),
@@ -96,44 +59,10 @@ settings! {
         "`upstream:u1:<64 hex>`: what forwarded requests are signed with";
     LOG: String = "METER_LOG" "info", |text| Ok(text.to_owned()),
         "which log lines are written: a filter such as `info,meter_reporter=debug`";
-    LOG_FORMAT: LogFormat = "METER_LOG_FORMAT" "text", log_format,
+    LOG_FORMAT: LogFormat = "METER_LOG_FORMAT" "text", LogFormat::parse,
         "how they are written: `text` or `json`";
     TEST: bool = "METER_TEST" "0", switch,
         "`1` lets the clock be moved; for tests and demonstrations only";
-}
-
-impl Row {
-    /// The row of the table in docs/on-premise.md.
-    #[must_use]
-    pub fn markdown(&self) -> String {
-        let Self { name, default, meaning, says } = self;
-        let default = meaning.map_or_else(|| format!("`{default}`"), str::to_owned);
-        format!("| `{name}` | {default} | {says} |")
-    }
-}
-
-/// The settings as `meter-reporter --help` lists them.
-#[must_use]
-pub fn help() -> String {
-    let row = |Row { name, default, meaning, says }: &Row| {
-        let default = meaning.unwrap_or(default);
-        format!("  {name} ({default})\n          {says}\n").replace('`', "")
-    };
-    let rows: String = ROWS.iter().map(|setting| row(setting)).collect();
-    format!("Settings, read from the environment, and what holds without them:\n{rows}")
-}
-
-/// What is read of a text that may be empty.
-fn optional<T>(text: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, String> {
-    if text.is_empty() { Ok(None) } else { parse(text).map(Some) }
-}
-
-fn switch(text: &str) -> Result<bool, String> {
-    match text {
-        "0" => Ok(false),
-        "1" => Ok(true),
-        _ => Err(format!("got {text:?}, accepted are 0 and 1")),
-    }
 }
 
 fn interval(text: &str) -> Result<u64, String> {
@@ -168,14 +97,6 @@ fn proxy(text: &str) -> Result<Option<String>, String> {
         let url = url.ok_or("accepted is an address such as http://proxy.internal:3128")?;
         Ok(url.origin().ascii_serialization())
     })
-}
-
-fn log_format(text: &str) -> Result<LogFormat, String> {
-    match text {
-        "text" => Ok(LogFormat::Text),
-        "json" => Ok(LogFormat::Json),
-        _ => Err(format!("got {text:?}, accepted are text and json")),
-    }
 }
 
 #[cfg(test)]

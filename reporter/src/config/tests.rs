@@ -85,3 +85,19 @@ fn a_client_certificate_needs_its_key() {
     assert!(error.starts_with("METER_REPORTER_CLIENT_KEY: "), "{error}");
     assert!(read(&[("METER_REPORTER_CLIENT_CERT", here), ("METER_REPORTER_CLIENT_KEY", here)]).is_ok());
 }
+
+#[test]
+fn a_mistyped_variable_is_refused_with_the_one_that_was_meant() {
+    for (name, expected) in [
+        ("TELEMETRY_ENDPOIN", "did you mean TELEMETRY_ENDPOINT?"),
+        ("TELEMETRY_INTERVAL", "did you mean TELEMETRY_INTERVAL_SECONDS?"),
+        ("METER_REPORTER_LISTN", "did you mean METER_REPORTER_LISTEN?"),
+        ("TELEMETRY_XYZZY_PLUGH", "`meter-reporter --help` lists what is read"),
+    ] {
+        let error = read(&[(name, "x")]).unwrap_err().to_string();
+        assert_eq!(error, format!("{name}: nothing reads it; {expected}"));
+    }
+    for name in ["METER_LISTEN", "PATH"] {
+        assert!(read(&[(name, "x")]).is_ok(), "{name}");
+    }
+}

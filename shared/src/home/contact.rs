@@ -72,6 +72,7 @@ impl Home {
             Receipt::Again(Some(mut lease)) => {
                 self.crowd.heard_again(now, m.holder);
                 lease.terms = self.news(m);
+                lease.admitted = self.admitted(&lease);
                 return answer(Body::Lease(lease));
             }
             Receipt::New => {}
@@ -95,7 +96,15 @@ impl Home {
         self.write_meta();
         self.forget(now);
         lease.terms = self.news(m);
+        lease.admitted = self.admitted(&lease);
         answer(Body::Lease(lease))
+    }
+
+    /// Who has the places, where somebody was refused one. It is not stored with the reply: the places stay taken.
+    fn admitted(&self, lease: &Lease) -> Vec<AgentId> {
+        let is_full = lease.refusals.iter().any(|refusal| refusal.denial == Denial::AgentLimit);
+        let account = self.accounts.get(&lease.period).filter(|_| is_full);
+        account.map_or_else(Vec::new, |account| account.agents.iter().cloned().collect())
     }
 
     /// The terms, where the holder has others.
@@ -232,6 +241,7 @@ impl Home {
             agents: offer.agents.clone(),
             fresh_ms: FRESH_MS,
             refusals: Vec::new(),
+            admitted: Vec::new(),
             revoked: self.revoked(now, m),
             hold_ms: 0,
             report_ms: s.report_ms(offer),

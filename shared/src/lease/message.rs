@@ -358,6 +358,10 @@ pub struct Lease {
     /// What was denied.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refusals: Vec<Refusal>,
+    /// All agents that have a place in the period, where somebody was refused one: whoever else is named is refused as
+    /// well, while that refusal holds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub admitted: Vec<AgentId>,
     /// Those of the keys asked for that nobody knows. Whatever else the terms do not have may be newer than they are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub revoked: Vec<KeyId>,

@@ -10,6 +10,7 @@ mod holder;
 pub(crate) mod keys;
 pub(crate) mod math;
 pub mod message;
+pub(crate) mod places;
 pub mod progress;
 pub(crate) mod stock;
 pub(crate) mod uplink;

@@ -132,7 +132,21 @@ impl SubHome {
     ) -> Option<Vec<Refusal>> {
         let mut refusals = Vec::new();
         self.refusals.retain(|running| now < running.until);
+        let version = self.ware.terms.as_ref().map_or(0, |terms| terms.version);
         for short in short {
+            if short.denial == Denial::AgentLimit
+                && let Some(agent) = &short.asking
+                && let Some(left) = self.taken.refused_ms(now, version, agent)
+            {
+                let for_ms = agent_ms(left, random);
+                refusals.push(Refusal {
+                    denial: short.denial,
+                    agent: Some(agent.clone()),
+                    cost: short.cost,
+                    for_ms,
+                });
+                continue;
+            }
             let running = self.refusals.iter().find(|running| {
                 // The home refuses units and permits together: it gives neither without the other.
                 let Refusal { agent, cost, .. } = &running.refusal;
@@ -142,9 +156,7 @@ impl SubHome {
             let returnable = denial == Denial::QuotaExhausted && self.may_come_back(m, short.cost);
             let denial = if returnable { Denial::QuotaContended } else { denial };
             let for_ms = if agent.is_some() {
-                // With what is left of the home's own it stays within those two seconds too.
-                let left = running?.until.ms_since(now);
-                random.between(DENY_AGENT_MS.0, DENY_AGENT_MS.1).min(left.saturating_add(DENY_AGENT_MS.0))
+                agent_ms(running?.until.ms_since(now), random)
             } else {
                 let until = running?.until;
                 let slot = self.crowd.deny_slot(now, DENY_MS_MAX, random);
@@ -215,6 +227,7 @@ impl SubHome {
             agents: offer.agents.clone(),
             fresh_ms: stock.fresh_until.ms_since(now).min(FRESH_MS),
             refusals: Vec::new(),
+            admitted: Vec::new(),
             revoked: Vec::new(),
             hold_ms: 0,
             report_ms: s.report_ms(offer),
@@ -272,4 +285,9 @@ impl SubHome {
             self.pace.last_issue = now;
         }
     }
+}
+
+/// For how long one agent is refused: with what is `left` of the home's own refusal it stays within two seconds.
+fn agent_ms(left: u64, random: &mut Stream) -> u64 {
+    random.between(DENY_AGENT_MS.0, DENY_AGENT_MS.1).min(left.saturating_add(DENY_AGENT_MS.0))
 }

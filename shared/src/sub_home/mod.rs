@@ -15,6 +15,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use crate::decision::Denial;
 use crate::home::crowd::{Crowd, SEEN_MS};
 use crate::home::desk::{Desk, Receipt};
 use crate::home::rows::{Writes, read};
@@ -24,6 +25,7 @@ use crate::lease::book::Book;
 use crate::lease::keys::UnknownKeys;
 use crate::lease::math::Rate;
 use crate::lease::message::{Body, Contact, HolderId, Lease, Refusal, Reply, Terms};
+use crate::lease::places::PlacesTaken;
 use crate::lease::progress::Progress;
 use crate::lease::stock::Stock;
 use crate::lease::uplink::Uplink;
@@ -114,6 +116,7 @@ pub struct SubHome {
     crowd: Crowd,
     parked: Vec<Parked>,
     refusals: Vec<Running>,
+    taken: PlacesTaken,
     /// Keys that isolates asked for and the terms do not have. A crash may lose it: they are asked for again.
     unknown: UnknownKeys,
     pace: Pace,
@@ -147,6 +150,7 @@ impl SubHome {
             crowd: Crowd::default(),
             parked: Vec::new(),
             refusals: Vec::new(),
+            taken: PlacesTaken::default(),
             unknown: UnknownKeys::default(),
             pace: Pace::default(),
             above: Above::default(),
@@ -325,6 +329,9 @@ impl SubHome {
 
     fn reply(&self, m: &Contact, mut lease: Box<Lease>) -> Reply {
         lease.terms = self.ware.terms.clone().filter(|terms| terms.version != m.terms);
+        if lease.refusals.iter().any(|refusal| refusal.denial == Denial::AgentLimit) {
+            lease.admitted = self.taken.told();
+        }
         let body = Body::Lease(lease);
         Reply { holder: m.holder, lane: m.lane, nonce: m.nonce, body }
     }

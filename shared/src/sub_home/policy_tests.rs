@@ -40,6 +40,8 @@ struct Region {
     holder: Holder,
     /// Contacts to the home that asked for keys.
     questions: usize,
+    /// All contacts to the home.
+    contacts: usize,
 }
 
 impl Region {
@@ -50,7 +52,16 @@ impl Region {
         let sub = || SubHome::new(HolderId::from_bits(99), Incarnation::parse("sub00001").unwrap());
         let holder = Holder::new(HolderId::from_bits(7), 7);
         let made = Some(Self::policy(1));
-        Self { now: start(), made, pulls: 0, home, sub: with_sub.then(sub), holder, questions: 0 }
+        Self {
+            now: start(),
+            made,
+            pulls: 0,
+            home,
+            sub: with_sub.then(sub),
+            holder,
+            questions: 0,
+            contacts: 0,
+        }
     }
 
     fn policy(version: u64) -> Policy {
@@ -74,6 +85,7 @@ impl Region {
     /// Hands a contact to the home as its shell does: what it lacks is pulled first.
     fn contact_home(&mut self, m: &Contact) -> Option<Reply> {
         self.questions += usize::from(!m.keys.is_empty());
+        self.contacts += 1;
         if self.home.keys_known(self.now, &m.keys) == KeysKnown::AfterPull {
             self.pulls += 1;
             self.home.pull_begins(self.now);
@@ -286,4 +298,36 @@ fn nothing_is_issued_for_contacts_that_were_told_that_the_home_has_failed() {
     sub.home_failed();
     assert_eq!(region.request(&ask("k001")), Answer::Allow);
     assert_eq!(region.sub.unwrap().desk.out(HolderId::from_bits(8), start().period()), 0);
+}
+
+#[test]
+fn where_all_places_are_taken_any_number_of_new_names_costs_the_home_a_contact_a_second() {
+    for with_sub in [false, true] {
+        let named = |name: &str| Ask { agent: AgentId::parse(name).unwrap(), ..ask("k001") };
+        let mut region = Region::new(with_sub);
+        region.install(2, |policy| policy.agents_max = Some(2));
+        for name in ["bot", "cat"] {
+            assert_eq!(region.request(&named(name)), Answer::Allow);
+        }
+        let (begun, before) = (region.now, region.contacts);
+        for number in 0..5_000 {
+            let answer = region.request(&named(&format!("stranger{number}")));
+            assert!(matches!(answer, Answer::Deny { denial: Denial::AgentLimit, .. }), "{answer:?}");
+            if number % 10 == 0 {
+                region.step();
+                assert_eq!(region.request(&named("cat")), Answer::Allow, "who has a place is served");
+            }
+        }
+        let (contacts, ms) = (region.contacts - before, region.now.ms_since(begun));
+        assert!(contacts <= 60, "{contacts} contacts in {ms} ms, by a sub-home: {with_sub}");
+        // A place more is there for the first who comes.
+        region.install(3, |policy| policy.agents_max = Some(3));
+        let changed = region.now;
+        while region.request(&named("late")) != Answer::Allow {
+            region.rest(50);
+            assert!(region.now <= changed.plus_ms(2_000), "by a sub-home: {with_sub}");
+        }
+        let answer = region.request(&named("later"));
+        assert!(matches!(answer, Answer::Deny { denial: Denial::AgentLimit, .. }), "{answer:?}");
+    }
 }

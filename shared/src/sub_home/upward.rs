@@ -281,6 +281,7 @@ impl SubHome {
                         parked.carried = None;
                     }
                     self.unknown.forget();
+                    self.taken.forget();
                     self.write_ware();
                 }
                 Vec::new()
@@ -319,6 +320,7 @@ impl SubHome {
             // Whatever was refused rests on the policy that this one replaces.
             self.unknown.forget();
             self.refusals.clear();
+            self.taken.forget();
             self.pace.hold_until = Timestamp::default();
         }
         (ware.allowance, ware.risk, ware.ample) = (lease.allowance, lease.risk, lease.ample);
@@ -344,6 +346,7 @@ impl SubHome {
         let from = at.denied_from();
         let version = self.ware.terms.as_ref().map_or(0, |terms| lease.rests_on(terms));
         self.refusals.retain(|running| now < running.until);
+        self.taken.heard(from, version, lease);
         for refusal in lease.refused(stuck) {
             let until = from.plus_ms(refusal.for_ms);
             self.refusals.push(Running { refusal: refusal.clone(), until, version });

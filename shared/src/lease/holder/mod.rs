@@ -20,6 +20,7 @@ use crate::lease::book::{Book, Served};
 use crate::lease::keys::UnknownKeys;
 use crate::lease::math::Rate;
 use crate::lease::message::{HolderId, Terms};
+use crate::lease::places::PlacesTaken;
 use crate::lease::stock::Stock;
 use crate::lease::uplink::Uplink;
 use crate::lease::{RESERVE_UNITS_MAX, WAITERS_MAX};
@@ -79,6 +80,7 @@ pub struct Holder {
     uplink: Uplink,
     waiting: Waiting,
     refusals: Vec<Running>,
+    taken: PlacesTaken,
     hold_until: Timestamp,
     /// When waiting requests can be served from what is in hand.
     turn_at: Option<Timestamp>,
@@ -108,6 +110,7 @@ impl Holder {
             uplink: Uplink::new(id),
             waiting: Waiting::default(),
             refusals: Vec::new(),
+            taken: PlacesTaken::default(),
             hold_until: Timestamp::default(),
             turn_at: None,
             unknown: UnknownKeys::default(),
@@ -267,6 +270,9 @@ impl Holder {
         match running {
             Some(running) => {
                 Some(Answer::Deny { denial: running.denial, retry_ms: running.until.ms_since(now) })
+            }
+            None if let Some(retry_ms) = self.taken.refused_ms(now, version, &ask.agent) => {
+                Some(Answer::Deny { denial: Denial::AgentLimit, retry_ms })
             }
             None if now < self.hold_until => {
                 Some(Answer::Deny { denial: Denial::QuotaContended, retry_ms: self.hold_until.ms_since(now) })

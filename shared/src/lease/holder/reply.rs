@@ -32,6 +32,7 @@ impl Holder {
                     self.book.forget_admissions();
                     self.waiting.uncarry_all();
                     self.unknown.forget();
+                    self.taken.forget();
                     self.calls.forget();
                 }
             }
@@ -81,6 +82,7 @@ impl Holder {
             // Whatever was refused rests on the policy that this one replaces.
             self.unknown.forget();
             self.refusals.clear();
+            self.taken.forget();
             self.hold_until = Timestamp::default();
         }
     }
@@ -109,6 +111,7 @@ impl Holder {
         });
         let from = at.denied_from();
         let version = self.terms.as_ref().map_or(0, |terms| lease.rests_on(terms));
+        self.taken.heard(from, version, lease);
         for refusal in lease.refused(stuck) {
             let until = from.plus_ms(refusal.for_ms);
             self.refusals.push(Running {

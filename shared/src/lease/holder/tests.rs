@@ -61,6 +61,7 @@ fn lease(now: Timestamp, units: u64) -> Lease {
         agents: Vec::new(),
         fresh_ms: 10_000,
         refusals: Vec::new(),
+        admitted: Vec::new(),
         revoked: Vec::new(),
         hold_ms: 0,
         report_ms: 500,

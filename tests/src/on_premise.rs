@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
+use nix::sched::{CloneFlags, setns};
 use serde_json::Value;
 
 use crate::client::{Answer, Call};
@@ -17,6 +18,9 @@ use crate::scratch::Scratch;
 
 /// How long the program may take to do what it is told.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Makes a network that has nothing but itself, and becomes the program in it.
+const APART: &str = r#"ip link set lo up && exec "$@""#;
 
 /// A reporter's key of these tests.
 #[must_use]
@@ -31,6 +35,7 @@ pub struct OnPremise {
     program: Option<Program>,
     address: SocketAddr,
     settings: BTreeMap<String, String>,
+    apart: bool,
 }
 
 impl OnPremise {
@@ -51,13 +56,21 @@ impl OnPremise {
         ] {
             settings.insert(name.to_owned(), value.to_owned());
         }
-        Ok(Self { scratch, program: None, address, settings })
+        Ok(Self { scratch, program: None, address, settings, apart: false })
     }
 
     /// The same with another setting.
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.set(name, value);
+        self
+    }
+
+    /// The same in a network of its own, with no way out of it. Whoever makes one must be root, of the machine or of a
+    /// user namespace.
+    #[must_use]
+    pub fn apart(mut self) -> Self {
+        self.apart = true;
         self
     }
 
@@ -101,15 +114,27 @@ impl OnPremise {
     /// # Errors
     /// When it ends instead.
     pub async fn start(&mut self) -> Result<()> {
-        let mut program = Program::start(&mut self.command(&[])?, &self.scratch.path().join("log"))?;
-        let address = self.address;
+        let mut command = self.command(&[])?;
+        if self.apart {
+            command = apart(&command);
+        }
+        let mut program = Program::start(&mut command, &self.scratch.path().join("log"))?;
+        let (address, network) = (self.address, self.apart.then(|| program.pid()));
         eventually("a reporter that answers", PATIENCE, async || {
             program.check_alive()?;
-            Ok(Call::get("/healthz").send(address).await.ok())
+            Ok(asked(network, address, Call::get("/healthz")).await.ok())
         })
         .await?;
         self.program = Some(program);
         Ok(())
+    }
+
+    /// Asks it something, from within its network.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn ask(&self, call: Call) -> Result<Answer> {
+        asked(self.pid().filter(|_| self.apart), self.address, call).await
     }
 
     /// `kill -9`.
@@ -135,7 +160,7 @@ impl OnPremise {
     /// # Errors
     /// When there is no answer.
     pub async fn count(&self, body: &str) -> Result<Answer> {
-        Call::post("/count", body.to_owned()).json().send(self.address).await
+        self.ask(Call::post("/count", body.to_owned()).json()).await
     }
 
     /// Has it send now; what came of it.
@@ -143,7 +168,7 @@ impl OnPremise {
     /// # Errors
     /// When there is no answer.
     pub async fn send(&self) -> Result<Value> {
-        Call::post("/send", "").send(self.address).await?.ok()
+        self.ask(Call::post("/send", "")).await?.ok()
     }
 
     /// How it is.
@@ -151,7 +176,7 @@ impl OnPremise {
     /// # Errors
     /// When there is no answer.
     pub async fn status(&self) -> Result<Value> {
-        Call::get("/status").send(self.address).await?.ok()
+        self.ask(Call::get("/status")).await?.ok()
     }
 
     /// Waits until it is in that state.
@@ -184,7 +209,7 @@ impl OnPremise {
     /// When there is no answer.
     pub async fn move_clock(&self, offset_ms: u64) -> Result<()> {
         let call = Call::post("/internal/clock", format!(r#"{{"offset_ms":{offset_ms}}}"#));
-        let _: Value = call.json().send(self.address).await?.ok()?;
+        let _: Value = self.ask(call.json()).await?.ok()?;
         Ok(())
     }
 
@@ -208,4 +233,27 @@ impl OnPremise {
         command.args(arguments).env_clear().envs(&self.settings);
         Ok(command)
     }
+}
+
+/// The same program with the same arguments and settings, in a network of its own.
+fn apart(command: &Command) -> Command {
+    let mut wrapped = Command::new("unshare");
+    wrapped.args(["--net", "sh", "-c", APART, "sh"]);
+    wrapped.arg(command.get_program()).args(command.get_args());
+    // It inherits where `unshare` and `ip` are.
+    wrapped.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    wrapped
+}
+
+/// Sends a call in the network of that process, or in ours.
+async fn asked(network: Option<u32>, address: SocketAddr, call: Call) -> Result<Answer> {
+    let Some(process) = network else { return call.send(address).await };
+    // A thread of its own enters the network and ends with it; what listens and waits elsewhere stays where it is.
+    let thread = std::thread::spawn(move || {
+        setns(std::fs::File::open(format!("/proc/{process}/ns/net"))?, CloneFlags::CLONE_NEWNET)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(call.send(address))
+    });
+    let joined = tokio::task::spawn_blocking(move || thread.join()).await?;
+    joined.map_err(|_| anyhow!("the thread within the network has panicked"))?
 }

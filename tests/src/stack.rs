@@ -95,6 +95,8 @@ pub struct Options {
     pub sub_homes: u32,
     /// Further variables of the edge.
     pub edge_settings: Vec<(&'static str, String)>,
+    /// Further variables of the aggregator.
+    pub aggregator_settings: Vec<(&'static str, String)>,
     /// The URL of a Postgres database, where the books are not to be on SQLite.
     pub database: Option<String>,
     /// Whether `meter clock advance` works.
@@ -481,6 +483,7 @@ impl Stack {
     fn aggregator_command(&self) -> Command {
         let mut command = Command::new(&self.parts.meter);
         command.arg("serve");
+        command.envs(self.options.aggregator_settings.iter().map(|(name, value)| (name, value)));
         command
     }
 

@@ -1,10 +1,14 @@
 //! The reporter on premise, as real processes.
 
+mod contract;
 mod counts;
+mod customer;
 mod decisions;
 mod glass;
+mod namespaces;
 mod network;
 mod sending;
+mod together;
 
 use anyhow::Result;
 use tests::books::Books;

@@ -22,13 +22,13 @@ use tokio_rustls::TlsAcceptor;
 const CREDENTIALS: &str = "Basic dXNlcjpwYXNzd29yZA==";
 
 /// An authority that nobody else trusts.
-struct Authority {
+pub(super) struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    certificate: rcgen::Certificate,
+    pub(super) certificate: rcgen::Certificate,
 }
 
 impl Authority {
-    fn new() -> Result<Self> {
+    pub(super) fn new() -> Result<Self> {
         let mut params = CertificateParams::new(Vec::new())?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate()?;
@@ -48,9 +48,9 @@ impl Authority {
     }
 }
 
-/// Books behind TLS, which may ask for a client's certificate.
-async fn behind_tls(authority: &Authority, asks: bool) -> Result<Books> {
-    let (certificate, key) = authority.signs("localhost")?;
+/// What speaks TLS under that name; it may ask for a client's certificate.
+pub(super) fn acceptor(authority: &Authority, name: &str, asks: bool) -> Result<TlsAcceptor> {
+    let (certificate, key) = authority.signs(name)?;
     let chain = vec![CertificateDer::from(certificate)];
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -63,7 +63,12 @@ async fn behind_tls(authority: &Authority, asks: bool) -> Result<Books> {
     } else {
         builder.with_no_client_auth()
     };
-    let acceptor = TlsAcceptor::from(Arc::new(builder.with_single_cert(chain, key)?));
+    Ok(TlsAcceptor::from(Arc::new(builder.with_single_cert(chain, key)?)))
+}
+
+/// Books behind TLS, which may ask for a client's certificate.
+async fn behind_tls(authority: &Authority, asks: bool) -> Result<Books> {
+    let acceptor = acceptor(authority, "localhost", asks)?;
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let books = Books::at(listener.local_addr()?, &tests::on_premise::key("k1", "ab"))?;
     let router = books.router();

@@ -3,7 +3,7 @@
 ARG DEBIAN=bookworm
 
 FROM rust:1.95-${DEBIAN} AS build
-# Node makes the dashboard, and npm brings workerd; versions of both are in lock files.
+# Node makes the dashboard, cargo the maker of the documentation, and npm brings workerd; versions of both are in lock files.
 # hadolint ignore=DL3008
 RUN apt-get update \
   && apt-get install --yes --no-install-recommends nodejs npm \
@@ -11,7 +11,7 @@ RUN apt-get update \
   && rustup target add wasm32-unknown-unknown
 WORKDIR /meter
 COPY . .
-RUN cargo xtask edge && cargo xtask dashboard
+RUN cargo xtask edge && cargo xtask dashboard && cargo xtask docs
 RUN cargo build --release --locked --package aggregator --bin meter
 WORKDIR /meter/tools/workerd
 RUN npm ci --ignore-scripts --no-audit --no-fund \

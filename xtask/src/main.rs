@@ -10,6 +10,7 @@ mod clock;
 mod config;
 mod dashboard;
 mod dev;
+mod docs;
 mod edge;
 mod limiters;
 mod native;
@@ -17,6 +18,7 @@ mod postgres;
 mod process;
 mod progress;
 mod python;
+mod rust_tools;
 mod sim;
 mod soak;
 mod store;
@@ -70,6 +72,8 @@ enum Task {
     Tidy,
     /// Build the page that the aggregator embeds, where its sources have changed
     Dashboard,
+    /// Build the documentation as the site that the aggregator embeds, where its sources have changed
+    Docs,
     /// Build the worker's bundle into target/edge
     Edge(edge::Options),
     /// Run the lease core under every fault, from seeds that replay exactly
@@ -104,6 +108,7 @@ fn run(task: Task) -> Result<()> {
         Task::Ci => ci::run(),
         Task::Tidy => tidy::run(),
         Task::Dashboard => dashboard::build(),
+        Task::Docs => docs::build(),
         Task::Edge(options) => edge::run(&options),
         Task::Sim(options) => sim::run(&options),
         Task::Soak(options) => soak::run(&options),

@@ -9,7 +9,7 @@ use clap::Args;
 
 use crate::postgres::Server;
 use crate::process::run_visible;
-use crate::{apt, chromium, config, dashboard, edge, native, postgres, python, tools};
+use crate::{apt, chromium, config, dashboard, docs, edge, native, postgres, python, tools};
 
 /// What `cargo xtask test` takes.
 #[derive(Debug, Default, Args)]
@@ -58,8 +58,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let prometheus = apt::unpacked("prometheus", "usr/bin/prometheus")?;
     let valkey = python::valkey()?;
     postgres::ensure_installed()?;
-    // Before the programs: it becomes a part of one of them.
+    // Before the programs: they become a part of one of them.
     dashboard::build()?;
+    docs::build()?;
     let bundle = edge::build()?;
     edge::example::build()?;
     let programs = native::build("programs and tests", &[&PRODUCT[..], &["--bins", "--tests"]].concat())?;

@@ -4,8 +4,8 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use shared::problem::{self, ErrorCode, Problem};
 
-use super::call;
 use super::retry::TakenBack;
+use super::{call, docs};
 use crate::idempotency::FirstAnswer;
 use crate::random::NoRandomness;
 use crate::store::IntakeError;
@@ -175,6 +175,11 @@ impl IntoResponse for Failure {
         };
         let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut answer = (status, problem.to_json()).into_response();
+        // What `type` names is the same everywhere; this is where its page is on this very server.
+        let page = format!("<{}>; rel=\"help\"", docs::page_of(&problem.code));
+        if let Ok(page) = HeaderValue::from_str(&page) {
+            answer.headers_mut().insert(header::LINK, page);
+        }
         if let Some(taken_back) = self.1 {
             answer.extensions_mut().insert(taken_back);
         }

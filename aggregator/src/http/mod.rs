@@ -8,6 +8,7 @@ mod billing;
 mod body;
 mod call;
 mod dashboard;
+mod docs;
 mod download;
 mod event_docs;
 mod failure;

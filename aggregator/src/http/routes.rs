@@ -11,8 +11,8 @@ use super::failure::Failure;
 use super::route::{Route, Who};
 use super::site::Site;
 use super::{
-    admin, billing, dashboard, health, ingest, invoices, limits, metrics, offers, openapi, overview, pages,
-    reports, requests, retry, session, start, streams, stripe, usage, webhooks,
+    admin, billing, dashboard, docs, health, ingest, invoices, limits, metrics, offers, openapi, overview,
+    pages, reports, requests, retry, session, start, streams, stripe, usage, webhooks,
 };
 
 /// Every endpoint, in the order of the modules that have them.
@@ -58,7 +58,8 @@ pub fn router(site: Site) -> Router {
         .into_iter()
         .fold(Router::new(), |router, route| router.route(route.path, route.handler()))
         .fallback(|method: Method, uri: Uri, headers: HeaderMap| async move {
-            dashboard::at(&method, &uri, &headers).ok_or_else(|| {
+            let page = docs::at(&method, uri.path(), &headers);
+            page.or_else(|| dashboard::at(&method, &uri, &headers)).ok_or_else(|| {
                 Failure::new(
                     ErrorCode::NotFound,
                     "Nothing is at this path. Check its spelling and the slash at its end.",

@@ -19,6 +19,7 @@ mod contracts;
 mod copy;
 mod dashboard;
 mod denials;
+mod docs;
 mod durability;
 mod errors;
 mod ingest;

@@ -2,6 +2,7 @@
 
 mod clients;
 mod dashboard;
+mod docs;
 mod full_disk;
 mod ingest;
 mod interface;

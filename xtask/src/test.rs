@@ -75,7 +75,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         ("METER_TEST_OPENAPI", openapi),
         ("METER_TEST_OPENAPI_PYTHON", openapi_python),
         ("METER_TEST_CLIENTS", clients),
-        ("METER_TEST_EINVOICE", e_invoice),
+        ("METER_TEST_EINVOICE", e_invoice.clone()),
         ("METER_TEST_BROWSER", browser),
         ("METER_TEST_CHROMIUM", chromium),
         ("METER_TEST_PHP", php),

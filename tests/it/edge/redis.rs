@@ -1,9 +1,13 @@
 //! A Redis that has the homes, and what may become of it under load at a hard stop: no more is served than there is,
 //! nothing is billed that was not served, and each loss of the server's memory costs no more than the escrow.
 
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tests::load::{Load, total};
 use tests::poll::eventually;
@@ -16,6 +20,8 @@ const INCLUDED: u64 = 3_000;
 const ESCROW: u64 = INCLUDED.div_euclid(50);
 /// Time enough for a hard stop on a busy machine: a new life of a home gives no permit of the minute it begins in.
 const WAIT_MAX: Duration = Duration::from_secs(180);
+/// How long the server stands still: longer than anybody waits for it.
+const STILL: Duration = Duration::from_secs(4);
 
 async fn start() -> Result<(Stack, Project)> {
     let options = Options { leases: true, counters: Counters::Redis, ..Options::default() };
@@ -29,6 +35,44 @@ async fn start() -> Result<(Stack, Project)> {
 async fn goes_on(load: &Load) -> Result<()> {
     let goal = load.acked() + 100;
     eventually("work goes on", WAIT_MAX, async || Ok((load.acked() >= goal).then_some(()))).await
+}
+
+fn say(stack: &Stack, words: &[&str]) -> Result<()> {
+    let mut stream = TcpStream::connect(stack.redis())?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    write!(stream, "{}\r\n", words.join(" "))?;
+    let mut said = [0; 5];
+    stream.read_exact(&mut said)?;
+    ensure!(&said == b"+OK\r\n", "{words:?}: {}", String::from_utf8_lossy(&said));
+    Ok(())
+}
+
+/// The server's log, whose newest part ends with what was written last.
+fn newest_log(stack: &Stack) -> Result<PathBuf> {
+    let folder = stack.scratch().join("redis/appendonlydir");
+    let files = fs::read_dir(folder)?.filter_map(|entry| entry.ok().map(|entry| entry.path()));
+    let parts = files.filter(|path| path.to_string_lossy().ends_with(".incr.aof"));
+    parts.max().context("the server has no log")
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
+
+async fn restart(stack: &mut Stack, meanwhile: impl FnOnce(&Stack) -> Result<()>) -> Result<()> {
+    stack.kill(Part::Redis)?;
+    meanwhile(stack)?;
+    stack.begin(&[Part::Redis]).await
 }
 
 /// Serves until the hard stop, and compares what was served and billed with what is included after so many losses.
@@ -57,8 +101,61 @@ async fn a_server_that_is_killed_costs_no_more_than_the_escrow() -> Result<()> {
     let (mut stack, project) = start().await?;
     let load = Load::start(stack.edge(), &project.key, CLIENTS);
     goes_on(&load).await?;
-    stack.kill(Part::Redis)?;
-    stack.begin(&[Part::Redis]).await?;
+    restart(&mut stack, |_| Ok(())).await?;
+    goes_on(&load).await?;
+    ends_exactly(stack, &project, load, 1).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_stands_still_or_forgets_its_scripts_costs_nothing() -> Result<()> {
+    let (stack, project) = start().await?;
+    let load = Load::start(stack.edge(), &project.key, CLIENTS);
+    goes_on(&load).await?;
+    stack.stand_still(Part::Redis, STILL).await?;
+    goes_on(&load).await?;
+    say(&stack, &["SCRIPT", "FLUSH"])?;
+    goes_on(&load).await?;
+    ends_exactly(stack, &project, load, 0).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_older_copy_does_not_know_is_never_issued_again() -> Result<()> {
+    let (mut stack, project) = start().await?;
+    let load = Load::start(stack.edge(), &project.key, CLIENTS);
+    let (data, older) = (stack.scratch().join("redis"), stack.scratch().join("older"));
+    goes_on(&load).await?;
+    copy(&data, &older)?;
+    goes_on(&load).await?;
+    restart(&mut stack, |_| {
+        fs::remove_dir_all(&data)?;
+        copy(&older, &data)
+    })
+    .await?;
+    goes_on(&load).await?;
+    ends_exactly(stack, &project, load, 1).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_log_that_was_cut_off_has_lost_is_never_issued_again() -> Result<()> {
+    let (mut stack, project) = start().await?;
+    let load = Load::start(stack.edge(), &project.key, CLIENTS);
+    goes_on(&load).await?;
+    restart(&mut stack, |stack| {
+        let log = newest_log(stack)?;
+        let length = fs::metadata(&log)?.len();
+        Ok(fs::OpenOptions::new().write(true).open(log)?.set_len(length - length.div_euclid(3))?)
+    })
+    .await?;
+    goes_on(&load).await?;
+    ends_exactly(stack, &project, load, 1).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_emptied_costs_no_more_than_the_escrow() -> Result<()> {
+    let (stack, project) = start().await?;
+    let load = Load::start(stack.edge(), &project.key, CLIENTS);
+    goes_on(&load).await?;
+    say(&stack, &["FLUSHALL"])?;
     goes_on(&load).await?;
     ends_exactly(stack, &project, load, 1).await
 }

@@ -11,6 +11,7 @@ use shared::wire::{Flush, Merged};
 use crate::clock::Clock;
 use crate::contracts::party::Seller;
 use crate::edge::peers::ClockPeers;
+use crate::identity::Provider;
 use crate::metrics::Metrics;
 use crate::projects::book::Book;
 use crate::projects::policy::Basis;
@@ -47,6 +48,8 @@ pub struct Parts {
     pub seller: Option<Seller>,
     /// Our account at Stripe; `None` where no payments are taken.
     pub stripe: Option<Account>,
+    /// By which people may sign in; `None` where there are passwords alone.
+    pub provider: Option<Provider>,
 }
 
 impl App {

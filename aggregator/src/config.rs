@@ -2,6 +2,7 @@
 //!
 //! Nothing else in this crate may look at the environment.
 
+mod provider;
 mod redis;
 mod server;
 mod settings;
@@ -25,6 +26,7 @@ use crate::contracts::party::Seller;
 use crate::counters::settings::RedisSettings;
 use crate::edge::client::EdgeUrl;
 use crate::edge::peers::ClockPeers;
+use crate::identity::ProviderSettings;
 use crate::payments::signature::WebhookSecrets;
 use crate::projects::policy::Basis;
 use crate::store::Database;
@@ -134,6 +136,8 @@ pub struct Config {
     pub webhook_rules: Rules,
     /// Who invoices contracts.
     pub seller: Option<Seller>,
+    /// By which people may sign in, where it is set.
+    pub provider: Option<ProviderSettings>,
     /// What webhooks' secrets are sealed with, where it is set.
     pub webhook_seal: Option<KeySecrets>,
     /// Our account at Stripe; `None` takes no payments.
@@ -191,6 +195,7 @@ impl Config {
         let loopback = reader.value(&settings::WEBHOOK_LOOPBACK);
         let webhook_seal = reader.value(&settings::WEBHOOK_SEAL);
         let seller = reader.value(&settings::SELLER);
+        let provider = provider::read(reader);
         let stripe_base = reader.value(&settings::STRIPE_BASE);
         let reporter = reader.value(&settings::REPORTER);
         let stripe = stripe(reader, test, stripe_base.clone().flatten());
@@ -218,6 +223,7 @@ impl Config {
             webhook_rules: Rules { ports: ports?, loopback: loopback? },
             webhook_seal: webhook_seal?,
             seller: seller?,
+            provider: provider?,
             stripe: stripe?,
             server: server?,
             project: project?,
@@ -303,6 +309,7 @@ impl fmt::Display for Config {
             webhook_rules,
             webhook_seal,
             seller,
+            provider,
             stripe,
             server: _,
             project: _,
@@ -322,6 +329,9 @@ impl fmt::Display for Config {
         write!(f, " METER_WEBHOOKS_PORTS={} METER_SECRET_KEY={webhook_seal:?}", ports.join(","))?;
         if let Some(seller) = seller {
             write!(f, " METER_SELLER={:?}", seller.name)?;
+        }
+        if let Some(provider) = provider {
+            write!(f, " {provider}")?;
         }
         if webhook_rules.loopback {
             write!(f, " METER_WEBHOOKS_ALLOW_LOOPBACK=1")?;

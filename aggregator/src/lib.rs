@@ -10,7 +10,7 @@
 //! | `payments` | what follows from what Stripe says | yes |
 //! | `webhooks` | what customers are told, where it may go, when it is tried again | yes |
 //! | `store` | all SQL | no |
-//! | `stripe`, `edge`, `counters` | what we ask of others | no |
+//! | `stripe`, `edge`, `counters`, `identity` | what we ask of others | no |
 //! | `http`, `jobs`, `cli` | who calls all of it: requests, time, the operator | no |
 //!
 //! `http` and `jobs` meet only through `store`. SQL must stay in `store`, the environment in `config`, the clock in
@@ -32,6 +32,8 @@ pub mod edge;
 #[cfg(feature = "server")]
 pub mod http;
 pub mod idempotency;
+#[cfg(feature = "server")]
+pub mod identity;
 #[cfg(feature = "server")]
 pub mod jobs;
 pub mod ledger;

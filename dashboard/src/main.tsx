@@ -3,7 +3,7 @@ import { render } from "preact";
 import { signal } from "@preact/signals";
 import "./style.css";
 import { type Problem, problemOf } from "./api";
-import { brought, SignIn } from "./pages/sign-in";
+import { BACK, brought, SignIn } from "./pages/sign-in";
 import { pageAt } from "./routes";
 import { path, takeFragment } from "./router";
 import { load, project, session } from "./session";
@@ -15,7 +15,7 @@ const trouble = signal<Problem | null>(null);
 function App() {
   if (trouble.value) return <main class="door"><div class="door-card"><Trouble problem={trouble.value} again={begin} /></div></main>;
   if (session.value === undefined) return <main class="door"><div class="door-card"><Skeleton lines={3} /></div></main>;
-  if (session.value === null || brought.link || brought.invitation) return <SignIn />;
+  if (session.value === null || brought.link || brought.invitation || brought.provider) return <SignIn />;
   const Shows = pageAt(path.value);
   return <Shell><Shows key={`${path.value} ${project.value}`} /></Shell>;
 }
@@ -30,6 +30,10 @@ function begin(): void {
 const fragment = new URLSearchParams(takeFragment());
 brought.link = fragment.get("link") ?? "";
 brought.invitation = fragment.get("invitation") ?? "";
+if (location.pathname === BACK && location.search) {
+  brought.provider = new URLSearchParams(location.search);
+  history.replaceState(null, "", BACK);
+}
 const place = document.getElementById("page");
 if (place) render(<App />, place);
 begin();

@@ -17,6 +17,7 @@ import { Why } from "./pages/why";
 const PAGES: Record<string, ComponentType> = {
   "/": CommandCenter,
   "/sign-in": CommandCenter,
+  "/sign-in/provider": CommandCenter,
   "/usage": UsageReports,
   "/why": Why,
   "/billing/plan": Plan,

@@ -58,9 +58,22 @@ export function take(next: Session): void {
   session.value = next;
 }
 
+/** By what people sign in here; `undefined` until it is known. */
+export const ways = signal<Schemas["WaysView"] | undefined>(undefined);
+
+async function findWays(): Promise<void> {
+  try {
+    ways.value ??= (await settle(api.GET("/api/v1/session/ways"))).data;
+  } catch {
+    // A password can be tried all the same, and says what is wrong.
+    ways.value = { password: true, provider: null };
+  }
+}
+
 signedOut.tell = (): void => {
   if (session.value) ended.value = "Your session has ended. Sign in again and you are back where you were.";
   session.value = null;
+  void findWays();
 };
 
 /** Asks who is signed in. */
@@ -69,12 +82,15 @@ export async function load(): Promise<void> {
     take((await settle(api.GET("/api/v1/session"))).data);
   } catch (error) {
     if (!(error instanceof Refused) || error.problem.code !== "unauthorized") throw error;
+    // The page of signing in is shown once it is whole, so that nothing moves on it.
+    await findWays();
     session.value = null;
   }
 }
 
 export async function signOut(): Promise<void> {
   await settle(api.DELETE("/api/v1/session"));
+  await findWays();
   session.value = null;
   ended.value = "You are signed out.";
 }

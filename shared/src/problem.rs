@@ -135,6 +135,16 @@ codes! {
     SignInRejected => "sign_in_rejected", 401, "E-mail address and password do not sign in";
     /// A sign-in link or an invitation that is unknown, used or too old.
     LinkRejected => "link_rejected", 401, "The link is used, withdrawn or too old";
+    /// A sign-in that comes back from an identity provider and was not begun in this browser, too long ago, or came back before.
+    ErrandRejected => "errand_rejected", 401, "This sign-in was not begun here, or is over";
+    /// What an identity provider answers is not accepted.
+    IdentityRejected => "identity_rejected", 401, "The identity provider's answer is not accepted";
+    /// An identity provider has not verified the person's address.
+    EmailUnverified => "email_unverified", 403, "The e-mail address is not verified";
+    /// Somebody whom an identity provider has proven, and who has neither account nor invitation.
+    AccountUnknown => "account_unknown", 403, "Nobody of that address may sign in here";
+    /// The identity provider cannot be reached or understood.
+    ProviderFailed => "provider_failed", 502, "The identity provider fails at present";
     /// Too many attempts to sign in failed.
     TooManyAttempts => "too_many_attempts", 429, "Too many attempts to sign in failed";
     /// A call with a session's cookie that no page of ours sent.

@@ -49,6 +49,13 @@ async function signIn(page, email) {
   await heading(page, "Command Center");
 }
 
+/** Who sits before the browser at the identity provider. */
+const before = async (person) => {
+  const answer = await fetch(`${told.provider}/is`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(person) });
+  assert.equal(answer.status, 204);
+};
+const signedIn = (page) => page.evaluate(async () => (await fetch("/api/v1/session")).status === 200);
+
 /** What signs the operator in; their link works once, for all deeds together. */
 let operators;
 async function operatorCookies() {
@@ -90,6 +97,49 @@ const deeds = {
     await page.getByRole("button", { name: "Sign in" }).click();
     await heading(page, "Usage Reports");
     assert.ok(page.url().endsWith("/usage?from=2026-01-01"), "one is back where one was");
+    await page.context().close();
+  },
+
+  async an_identity_provider_signs_in_and_one_is_back_where_one_was() {
+    await before({ subject: "1", email: told.owner, verified: true });
+    const page = await visitor();
+    const came = [];
+    page.on("request", (request) => request.isNavigationRequest() && came.push(request.url()));
+    await page.goto(at("/billing/plan"));
+    await page.getByRole("button", { name: "Sign in with Example" }).click();
+    await heading(page, "Plan");
+    assert.equal(new URL(page.url()).pathname + new URL(page.url()).search, "/billing/plan");
+    const [, back] = [came.find((url) => url.startsWith(told.provider)), came.find((url) => url.includes("/sign-in/provider?"))];
+    assert.ok(back.includes("state=") && back.includes("code="), "the browser went there and came back");
+    await page.getByRole("button", { name: "Sign out" }).click();
+    await page.getByText("You are signed out.").waitFor();
+    // What came back is of no use to another browser, nor to this one again.
+    for (const again of [page, await visitor()]) {
+      await again.goto(back);
+      await again.getByRole("alert").filter({ hasText: "This sign-in was not begun here, or is over" }).waitFor();
+      assert.equal(new URL(again.url()).search, "", "the code leaves the address");
+      assert.equal(await signedIn(again), false);
+      await again.context().close();
+    }
+  },
+
+  async who_is_not_known_or_not_verified_is_told_so_and_not_signed_in() {
+    const page = await visitor();
+    for (const [person, says] of [
+      [{ subject: "2", email: "eve@example.net", verified: true }, "eve@example.net has neither an account nor an invitation here"],
+      [{ subject: "1", email: told.owner, verified: false }, "does not say that it has verified your e-mail address"],
+    ]) {
+      await before(person);
+      await page.goto(at("/sign-in"));
+      await page.getByRole("button", { name: "Sign in with Example" }).click();
+      await page.getByRole("alert").filter({ hasText: says }).waitFor();
+      assert.equal(await signedIn(page), false);
+    }
+    await before({ subject: "1", email: told.owner, verified: true, broken: true });
+    await page.goto(at("/sign-in/provider?error=access_denied"));
+    await page.getByText("It says: access_denied").waitFor();
+    assert.equal(await signedIn(page), false);
+    await before({ subject: "1", email: told.owner, verified: true });
     await page.context().close();
   },
 
@@ -379,7 +429,7 @@ const deeds = {
       for (const [size, viewport] of Object.entries(sizes)) {
         const page = await visitor({ colorScheme, viewport, bypassCSP: true });
         await page.addInitScript(watchShifts);
-        await look(page, ["/sign-in"], `${colorScheme}-${size}`, found);
+        await look(page, ["/sign-in", "/sign-in/provider?error=access_denied"], `${colorScheme}-${size}`, found);
         await page.context().addCookies(cookies);
         await look(page, PAGES(), `${colorScheme}-${size}`, found);
         await page.context().close();
@@ -393,7 +443,11 @@ const deeds = {
 const SHIFT_MAX = 0.02;
 const watchShifts = () => {
   window.shifted = 0;
-  new PerformanceObserver((list) => list.getEntries().forEach((entry) => (window.shifted += entry.value))).observe({ type: "layout-shift", buffered: true });
+  window.movers = [];
+  new PerformanceObserver((list) => list.getEntries().forEach((entry) => {
+    window.shifted += entry.value;
+    window.movers.push(...entry.sources.map((source) => source.node?.className || source.node?.nodeName));
+  })).observe({ type: "layout-shift", buffered: true });
 };
 
 const PAGES = () => [

@@ -2,10 +2,12 @@
 
 pub mod account;
 pub mod attempts;
+pub mod errand;
 pub mod member;
 #[cfg(feature = "server")]
 pub mod password;
 pub mod session;
+pub mod stranger;
 pub mod token;
 pub mod trail;
 

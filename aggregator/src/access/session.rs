@@ -25,6 +25,9 @@ pub const LINK_MS_MAX: u64 = 60 * 60 * 1_000;
 /// How long an invitation is accepted.
 pub const INVITATION_MS_MAX: u64 = 7 * 24 * 60 * 60 * 1_000;
 
+/// For what a page proves that it is ours by.
+const CSRF: &str = "csrf";
+
 /// 256 bits.
 const SECRET_BYTES: usize = 32;
 
@@ -37,6 +40,8 @@ pub enum Purpose {
     Link,
     /// An invitation to a project.
     Invitation,
+    /// A sign-in that is on its way by an identity provider, in a cookie.
+    Errand,
 }
 
 impl Purpose {
@@ -45,6 +50,7 @@ impl Purpose {
             Self::Session => "mss_",
             Self::Link => "mlk_",
             Self::Invitation => "min_",
+            Self::Errand => "mse_",
         }
     }
 }
@@ -104,20 +110,34 @@ impl SecretText {
     /// sites cannot read, and does not tell it.
     #[must_use]
     pub fn csrf(&self) -> String {
-        self.mac().map(|mac| base16ct::lower::encode_string(&mac.finalize().into_bytes())).unwrap_or_default()
+        self.derived(CSRF)
+    }
+
+    /// What follows from the secret for one use, as 64 hex digits: it tells neither the secret nor what follows from it
+    /// for another use.
+    #[must_use]
+    pub fn derived(&self, label: &str) -> String {
+        let mac = self.mac(label);
+        mac.map(|mac| base16ct::lower::encode_string(&mac.finalize().into_bytes())).unwrap_or_default()
+    }
+
+    /// Whether that is what follows from the secret; takes the same time whatever was sent.
+    #[must_use]
+    pub fn is_derived(&self, label: &str, sent: &str) -> bool {
+        let Ok(sent) = base16ct::lower::decode_vec(sent) else { return false };
+        self.mac(label).is_some_and(|mac| mac.verify_slice(&sent).is_ok())
     }
 
     /// Whether a call was sent by a page of ours; takes the same time whatever was sent.
     #[must_use]
     pub fn is_csrf(&self, sent: &str) -> bool {
-        let Ok(sent) = base16ct::lower::decode_vec(sent) else { return false };
-        self.mac().is_some_and(|mac| mac.verify_slice(&sent).is_ok())
+        self.is_derived(CSRF, sent)
     }
 
-    fn mac(&self) -> Option<Hmac<Sha256>> {
+    fn mac(&self, label: &str) -> Option<Hmac<Sha256>> {
         // A key of any length is accepted.
         let mac = <Hmac<Sha256> as KeyInit>::new_from_slice(self.0.as_bytes()).ok()?;
-        Some(mac.chain_update("csrf"))
+        Some(mac.chain_update(label))
     }
 }
 
@@ -138,10 +158,12 @@ pub enum Begun {
     Link,
     /// By accepting an invitation.
     Invitation,
+    /// By an identity provider, which has proven who it is.
+    Provider,
 }
 
 impl Begun {
-    const ALL: [Self; 3] = [Self::Password, Self::Link, Self::Invitation];
+    const ALL: [Self; 4] = [Self::Password, Self::Link, Self::Invitation, Self::Provider];
 
     /// The way in one word.
     #[must_use]
@@ -150,6 +172,7 @@ impl Begun {
             Self::Password => "password",
             Self::Link => "link",
             Self::Invitation => "invitation",
+            Self::Provider => "provider",
         }
     }
 

@@ -130,6 +130,8 @@ actions! {
     AccountDisabled => "account.disabled";
     /// A link that signs in was made.
     LinkCreated => "sign_in_link.created";
+    /// A person of an identity provider signed in to an account for the first time.
+    IdentityBound => "account.identity_bound";
     /// A person signed in.
     SignedIn => "session.began";
     /// A person signed out.

@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::config::{Config, LogFormat, StripeSettings};
 use crate::edge::client::EdgeClient;
 use crate::http::{self, CONNECTIONS_MAX, Connections, RESERVE_MAX, Site, Timeouts};
+use crate::identity::Provider;
 use crate::jobs::policy_push::Homes;
 use crate::jobs::webhooks::{self, Resolver, Sender};
 use crate::jobs::{
@@ -152,6 +153,7 @@ pub(super) fn app(config: &Config, store: &Store, clock: &Clock, basis: &Basis) 
         basis: basis.clone(),
         key_secrets: config.key_secrets.clone().unwrap_or_else(KeySecrets::none),
         test_clock: config.test.then(peers).transpose()?,
+        provider: config.provider.clone().map(Provider::new).transpose().map_err(anyhow::Error::msg)?,
     }))
 }
 

@@ -14,14 +14,19 @@ use shared::units::Units;
 use shared::whole::whole;
 
 use super::Decisions;
+use crate::access::stranger::Admission;
 use crate::contracts::party::Seller;
 use crate::counters::settings::RedisAddress;
 use crate::edge::client::EdgeUrl;
 use crate::http::CONNECTIONS_MAX;
+use crate::identity::Issuer;
 use crate::payments::signature::WebhookSecrets;
 use crate::store::Database;
 use crate::stripe::account::ReturnUrls;
 use crate::stripe::client::SecretKey;
+
+/// The longest name of a provider: it is on a button.
+const LABEL_CHARS_MAX: usize = 40;
 
 settings! {
     DATABASE: Database = "aggregator" "DATABASE_URL" "sqlite://meter.db", Database::parse,
@@ -62,6 +67,16 @@ settings! {
         "a plan catalogue file; applied at start if its version is new";
     SELLER: Option<Seller> = "aggregator" "METER_SELLER" "" ("none"), |text| optional(text, Seller::parse),
         "who invoices contracts, as JSON: `name`, `party`, `iban`, `vat_percent`, `due_days`; without it their invoices have no printable and no electronic form";
+    OIDC_ISSUER: Option<Issuer> = "aggregator" "METER_OIDC_ISSUER" "" ("none"), |text| optional(text, Issuer::parse),
+        "an OpenID provider that people may sign in by, such as `https://login.example.com`; see below";
+    OIDC_CLIENT_ID: String = "aggregator" "METER_OIDC_CLIENT_ID" "" ("none"), |text| Ok(text.to_owned()),
+        "what it knows us by; the address to register there is `https://<this server>/sign-in/provider`";
+    OIDC_CLIENT_SECRET: String = "aggregator" "METER_OIDC_CLIENT_SECRET" "" ("none"), |text| Ok(text.to_owned()),
+        "what proves us to it; none for a public client, which PKCE alone protects";
+    OIDC_NAME: Option<String> = "aggregator" "METER_OIDC_NAME" "" ("the issuer's host"), |text| optional(text, label),
+        "what people call it: `Sign in with …`";
+    OIDC_ADMIT: Vec<Admission> = "aggregator" "METER_OIDC_ADMIT" "" ("nobody"), Admission::parse_all,
+        "who becomes a member without being invited: `<domain>:<project>:<role>`, several separated by commas";
     WEBHOOK_SEAL: Option<KeySecrets> = "aggregator" "METER_SECRET_KEY" "" ("derived from `METER_KEY_SECRETS`"), secrets,
         "`1:<64 hex>`, several while rotating: what webhook secrets are sealed with; the highest version seals. Set it before the secret of version 1 of `METER_KEY_SECRETS` is removed";
     WEBHOOK_PORTS: BTreeSet<u16> = "aggregator" "METER_WEBHOOKS_PORTS" "443,8443", ports,
@@ -137,6 +152,11 @@ fn token(text: &str) -> Result<String, String> {
     } else {
         Err(refused.to_owned())
     }
+}
+
+fn label(text: &str) -> Result<String, String> {
+    let accepted = || format!("got {text:?}, accepted are 1 to {LABEL_CHARS_MAX} characters");
+    crate::text::is_words(text, LABEL_CHARS_MAX).then(|| text.to_owned()).ok_or_else(accepted)
 }
 
 fn project(text: &str) -> Result<ProjectId, String> {

@@ -112,6 +112,41 @@ impl Work {
         Ok(invitation.filter(|invitation| invitation.expires > now))
     }
 
+    /// Whether an invitation of that address can be accepted.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn is_invited(&mut self, email: &Email, now: Timestamp) -> Result<bool, StoreError> {
+        let row = sqlx::query("SELECT id FROM invitation WHERE email = $1 AND expires_ms > $2 LIMIT 1")
+            .bind(email.as_str())
+            .bind(ms(now))
+            .fetch_optional(&mut *self.tx)
+            .await?;
+        Ok(row.is_some())
+    }
+
+    /// Takes every invitation of that address that is not too old; they are no more.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn take_invitations_of(
+        &mut self,
+        email: &Email,
+        now: Timestamp,
+    ) -> Result<Vec<Invitation>, StoreError> {
+        let rows = sqlx::query(
+            "DELETE FROM invitation WHERE email = $1 AND expires_ms > $2
+             RETURNING project, id, email, role, created_ms, expires_ms",
+        )
+        .bind(email.as_str())
+        .bind(ms(now))
+        .fetch_all(&mut *self.tx)
+        .await?;
+        let mut taken = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        taken.sort_by(|one, other| one.project.cmp(&other.project));
+        Ok(taken)
+    }
+
     /// How many invitations keep a place.
     pub(super) async fn invited(&mut self, project: &ProjectId, now: Timestamp) -> Result<usize, StoreError> {
         Ok(open(&mut self.tx, project, now).await?.len())

@@ -17,6 +17,7 @@ mod denials;
 mod dialect;
 mod events;
 mod export;
+mod identities;
 mod intake;
 mod invitations;
 mod keys;

@@ -10,6 +10,7 @@ use super::rows::{instant, ms, name};
 use super::{DbRow, Store, StoreError, Work};
 use crate::access::account::{Account, Membership};
 use crate::access::attempts::{Subject, wait_s, window_start};
+use crate::access::errand::ERRAND_MS_MAX;
 use crate::access::session::{Begun, IDLE_MS_MAX, SESSION_MS_MAX, SecretHash, Times};
 use crate::access::trail::{Action, Deed};
 use crate::random;
@@ -210,6 +211,7 @@ impl Store {
             ("DELETE FROM session WHERE seen_ms <= $1", before(IDLE_MS_MAX)),
             ("DELETE FROM sign_in_link WHERE expires_ms <= $1", before(0)),
             ("DELETE FROM invitation WHERE expires_ms <= $1", before(0)),
+            ("DELETE FROM errand_done WHERE at_ms <= $1", before(ERRAND_MS_MAX)),
             ("DELETE FROM sign_in_attempt WHERE at_ms <= $1", ms(window_start(now))),
         ] {
             let done = sqlx::query(statement).bind(before).execute(&self.writer).await?;

@@ -249,8 +249,16 @@ async fn each_role_may_do_what_its_row_says_and_nothing_else() {
 async fn what_is_open_to_anybody_is_these_and_no_more() {
     let open = routes().into_iter().filter(|route| route.who == Who::Anyone);
     let open: BTreeSet<String> = open.map(|route| format!("{} {}", route.method, route.path)).collect();
-    let expected =
-        ["/", "/errors/{code}", "/healthz", "/metrics", "/openapi-edge.json", "/openapi.json", "/readyz"];
+    let expected = [
+        "/",
+        "/api/v1/session/ways",
+        "/errors/{code}",
+        "/healthz",
+        "/metrics",
+        "/openapi-edge.json",
+        "/openapi.json",
+        "/readyz",
+    ];
     assert_eq!(open, expected.map(|path| format!("GET {path}")).into());
     let world = World::new().await;
     for route in routes().into_iter().filter(|route| route.who == Who::Anyone) {
@@ -259,7 +267,8 @@ async fn what_is_open_to_anybody_is_these_and_no_more() {
     }
     let open = routes().into_iter().filter(|route| route.who == Who::SigningIn);
     let open: BTreeSet<String> = open.map(|route| format!("{} {}", route.method, route.path)).collect();
-    assert_eq!(open, ["", "/invitation", "/link"].map(|more| format!("POST /api/v1/session{more}")).into());
+    let ways = ["", "/invitation", "/link", "/provider", "/provider/begin"];
+    assert_eq!(open, ways.map(|more| format!("POST /api/v1/session{more}")).into());
     for route in routes().into_iter().filter(|route| route.who == Who::Person) {
         world.call(&route, "own", None).await.is_problem("unauthorized", route.path);
         let token = format!("Bearer {}", world.tokens[0].1);

@@ -33,6 +33,7 @@ mod overview;
 mod payments;
 mod places;
 mod policies;
+mod providers;
 mod sessions;
 mod streams;
 mod stripe_inbox;

@@ -13,6 +13,7 @@ use aggregator::app::{App, Parts};
 use aggregator::clock::Clock;
 use aggregator::contracts::party::Seller;
 use aggregator::http::{self, Connections, Site, Timeouts};
+use aggregator::identity::Provider;
 use aggregator::metrics::Metrics;
 use aggregator::projects::policy::Basis;
 use aggregator::projects::project::{NewProject, Setting};
@@ -150,7 +151,7 @@ impl Meter {
 
     async fn start_as(folder: Folder, clock: Clock, timeouts: Timeouts, webhooks: Settings) -> Self {
         let parts = (folder, clock, timeouts, Connections::default(), basis());
-        Self::start_parts(parts, webhooks, |_, _, _| None).await
+        Self::start_parts(parts, (webhooks, None), |_, _, _| None).await
     }
 
     /// A meter that all come to from one address.
@@ -161,14 +162,21 @@ impl Meter {
 
     pub(crate) async fn start_connected(timeouts: Timeouts, connections: Connections) -> Self {
         let parts = (Folder::new(), Clock::manual(noon()), timeouts, connections, basis());
-        Self::start_parts(parts, webhooks(), |_, _, _| None).await
+        Self::start_parts(parts, (webhooks(), None), |_, _, _| None).await
     }
 
     /// A meter whose policies are compiled from this.
     pub(crate) async fn start_on(basis: Basis) -> Self {
         let (timeouts, connections) = (Timeouts::default(), Connections::default());
         let parts = (Folder::new(), Clock::manual(noon()), timeouts, connections, basis);
-        Self::start_parts(parts, webhooks(), |_, _, _| None).await
+        Self::start_parts(parts, (webhooks(), None), |_, _, _| None).await
+    }
+
+    /// A meter that people sign in to by a provider.
+    pub(crate) async fn start_with_provider(clock: Clock, provider: Provider) -> Self {
+        let (timeouts, connections) = (Timeouts::default(), Connections::default());
+        let parts = (Folder::new(), clock, timeouts, connections, basis());
+        Self::start_parts(parts, (webhooks(), Some(provider)), |_, _, _| None).await
     }
 
     /// Starts with an account at Stripe.
@@ -177,13 +185,15 @@ impl Meter {
         account: impl FnOnce(&Store, &Clock, Metrics) -> Account,
     ) -> Self {
         let parts = (Folder::new(), clock, Timeouts::default(), Connections::default(), basis());
-        Self::start_parts(parts, webhooks(), |store, clock, metrics| Some(account(store, clock, metrics)))
-            .await
+        Self::start_parts(parts, (webhooks(), None), |store, clock, metrics| {
+            Some(account(store, clock, metrics))
+        })
+        .await
     }
 
     async fn start_parts(
         (folder, clock, timeouts, connections, basis): (Folder, Clock, Timeouts, Connections, Basis),
-        webhooks: Settings,
+        (webhooks, provider): (Settings, Option<Provider>),
         account: impl FnOnce(&Store, &Clock, Metrics) -> Option<Account>,
     ) -> Self {
         let store = Store::open(&folder.database(), WhenMissing::Create).await.unwrap();
@@ -201,6 +211,7 @@ impl Meter {
             metrics,
             seller: Some(seller()),
             stripe,
+            provider,
         });
         let site = Site::new(app.clone(), timeouts);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

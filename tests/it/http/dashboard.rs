@@ -34,7 +34,15 @@ const OWNER: &str = "ada@example.com";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn people_do_their_work_in_the_dashboard() -> Result<()> {
-    let stack = Stack::start_with(Options { stripe: true, leases: true, ..Options::default() }).await?;
+    let provider = identity::Provider::start(|| clock::now().as_ms().div_euclid(1_000)).await?;
+    let aggregator_settings = vec![
+        ("METER_OIDC_ISSUER", provider.issuer()),
+        ("METER_OIDC_CLIENT_ID", identity::CLIENT_ID.to_owned()),
+        ("METER_OIDC_CLIENT_SECRET", identity::CLIENT_SECRET.to_owned()),
+        ("METER_OIDC_NAME", "Example".to_owned()),
+    ];
+    let options = Options { stripe: true, leases: true, aggregator_settings, ..Options::default() };
+    let stack = Stack::start_with(options).await?;
     stack.meter(&["stripe", "sync"])?;
     let limits = Limits { plan: Plan::Pro, rpm: Some(100_000), included: None };
     let project = Project::ready(&stack, "demo", limits).await?;
@@ -51,6 +59,7 @@ async fn people_do_their_work_in_the_dashboard() -> Result<()> {
         "key": project.key,
         "project": "demo",
         "contract": "acme-2026",
+        "provider": provider.issuer(),
         "owner": OWNER,
         "links": {"owner": owner, "viewer": viewer, "operator": operator},
         "from": today.period().first_day().to_string(),

@@ -9,12 +9,13 @@ use super::tree::Tree;
 const SOURCES: &str = "aggregator/src/";
 
 /// The floors, the highest first. A room uses what is on floors below its own, and no other room of its floor.
-const FLOORS: [&[&str]; 11] = [
+const FLOORS: [&[&str]; 12] = [
     &["main", "lib"],
     &["cli"],
     &["config"],
     &["http", "jobs"],
     &["app"],
+    &["identity"],
     &["stripe", "edge", "counters"],
     &["store"],
     &["payments", "webhooks", "access", "metering", "contracts"],

@@ -11,14 +11,37 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue};
 use shared::problem::ErrorCode;
 
+use crate::access::errand::ERRAND_MS_MAX;
 use crate::access::session::{Purpose, SESSION_MS_MAX, SecretText};
 use crate::http::failure::Failure;
+
+/// One of our cookies.
+struct Cookie {
+    /// Its name over https.
+    name: &'static str,
+    /// Its name over plain http on this machine.
+    local_name: &'static str,
+    /// What its secret is for.
+    purpose: Purpose,
+    age_ms: u64,
+}
 
 /// The cookie over https.
 pub(crate) const COOKIE_NAME: &str = "__Host-meter_session";
 
-/// The cookie over plain http on this machine.
-const LOCAL_COOKIE_NAME: &str = "meter_session";
+const SESSION: Cookie = Cookie {
+    name: COOKIE_NAME,
+    local_name: "meter_session",
+    purpose: Purpose::Session,
+    age_ms: SESSION_MS_MAX,
+};
+
+const ERRAND: Cookie = Cookie {
+    name: "__Host-meter_errand",
+    local_name: "meter_errand",
+    purpose: Purpose::Errand,
+    age_ms: ERRAND_MS_MAX,
+};
 
 /// What a page of ours sends with every call that changes something.
 pub(crate) const CSRF_HEADER: &str = "palveron-csrf";
@@ -44,23 +67,41 @@ impl Way {
 
 /// The session's secret in a call's cookies, if there is one that looks like ours.
 pub(crate) fn secret(headers: &HeaderMap) -> Option<SecretText> {
+    read(&SESSION, headers)
+}
+
+/// What gives a browser the session, or takes it away.
+pub(super) fn set(headers: &HeaderMap, secret: Option<&SecretText>) -> Result<HeaderValue, Failure> {
+    write(&SESSION, headers, secret)
+}
+
+/// The secret of a sign-in that is on its way.
+pub(super) fn errand(headers: &HeaderMap) -> Option<SecretText> {
+    read(&ERRAND, headers)
+}
+
+/// What gives a browser such a secret, or takes it away.
+pub(super) fn set_errand(headers: &HeaderMap, secret: Option<&SecretText>) -> Result<HeaderValue, Failure> {
+    write(&ERRAND, headers, secret)
+}
+
+fn read(cookie: &Cookie, headers: &HeaderMap) -> Option<SecretText> {
     let named = |wanted: &str| {
         let all = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
         let mut pairs = all.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
         pairs.find(|(name, _)| *name == wanted).map(|(_, value)| value)
     };
-    let local = || named(LOCAL_COOKIE_NAME).filter(|_| Way::of(headers) == Way::Local);
-    named(COOKIE_NAME).or_else(local).and_then(|text| SecretText::parse(Purpose::Session, text))
+    let local = || named(cookie.local_name).filter(|_| Way::of(headers) == Way::Local);
+    named(cookie.name).or_else(local).and_then(|text| SecretText::parse(cookie.purpose, text))
 }
 
-/// What gives a browser the session, or takes it away.
-pub(super) fn set(headers: &HeaderMap, secret: Option<&SecretText>) -> Result<HeaderValue, Failure> {
+fn write(cookie: &Cookie, headers: &HeaderMap, secret: Option<&SecretText>) -> Result<HeaderValue, Failure> {
     let (name, more) = match Way::of(headers) {
-        Way::Secure => (COOKIE_NAME, "; Secure"),
-        Way::Local => (LOCAL_COOKIE_NAME, ""),
+        Way::Secure => (cookie.name, "; Secure"),
+        Way::Local => (cookie.local_name, ""),
     };
     let (value, age) = match secret {
-        Some(secret) => (secret.expose(), SESSION_MS_MAX.div_euclid(MS_PER_S)),
+        Some(secret) => (secret.expose(), cookie.age_ms.div_euclid(MS_PER_S)),
         None => ("", 0),
     };
     let text = format!("{name}={value}; Path=/; Max-Age={age}; HttpOnly; SameSite=Strict{more}");
@@ -81,6 +122,12 @@ pub(super) fn require_own_page(headers: &HeaderMap, secret: &SecretText) -> Resu
         Some(_) => require_own_origin(headers),
         None => Err(foreign()),
     }
+}
+
+/// The address at which the page has us, which sent this call.
+pub(super) fn own_address(headers: &HeaderMap) -> Result<&str, Failure> {
+    require_own_origin(headers)?;
+    origin(headers).ok_or_else(foreign)
 }
 
 /// Refuses a call that says it comes from another site. Programs say nothing of that.

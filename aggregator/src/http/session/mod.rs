@@ -3,6 +3,7 @@
 pub(super) mod cookie;
 pub(super) mod person;
 mod proof;
+mod provider;
 
 use axum::Json;
 use axum::extract::State;
@@ -57,6 +58,11 @@ const SET_PASSWORD: &[Field] = &[
 
 /// The endpoints of this module.
 pub(super) fn routes() -> Vec<Route> {
+    let own = own_routes();
+    [own, provider::routes()].concat()
+}
+
+fn own_routes() -> Vec<Route> {
     let attempts = [ErrorCode::SignInRejected, ErrorCode::TooManyAttempts];
     vec![
         Route::get("/api/v1/session", Who::Person, "Show who is signed in", show)

@@ -3,6 +3,7 @@
 pub(crate) mod export;
 mod folder;
 mod look;
+mod prune;
 pub(crate) mod receipt;
 mod renew;
 mod serve;
@@ -62,6 +63,15 @@ enum Command {
         #[arg(long)]
         yes: bool,
     },
+    /// Remove reports that arrived long ago; the chain of the rest stays whole
+    Prune {
+        /// Only those of before that day (UTC), which is at least 400 days ago
+        #[arg(long, value_name = "DATE")]
+        before: String,
+        /// Do it; without this it only says what would be
+        #[arg(long)]
+        yes: bool,
+    },
     /// Print completions for a shell
     Completions {
         /// Which shell
@@ -100,6 +110,7 @@ fn begin(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Export { file } => export::run(&config, &file).await,
             Command::Receipt { file } => receipt::run(&config, &file).await,
             Command::Renew { yes } => renew::run(&config, yes).await,
+            Command::Prune { before, yes } => prune::run(&config, &before, yes).await,
             Command::Completions { .. } => Ok(ExitCode::SUCCESS),
         }
     })

@@ -179,7 +179,8 @@ impl fmt::Display for Config {
             Some(endpoint) => write!(f, "TELEMETRY_ENDPOINT={endpoint}")?,
             None => write!(f, "METER_REPORTER_AIR_GAP=1")?,
         }
-        write!(f, " TELEMETRY_HMAC_KEY={} {:?}", self.source, self.keys)?;
+        let keys: Vec<String> = self.keys.ids().map(ToString::to_string).collect();
+        write!(f, " TELEMETRY_HMAC_KEY={}:{}", self.source, keys.join(","))?;
         write!(f, " TELEMETRY_INTERVAL_SECONDS={}", self.interval_ms.div_euclid(1_000))?;
         write!(f, " METER_REPORTER_LISTEN={} METER_REPORTER_DATA={}", self.listen, self.data.display())?;
         write!(f, " METER_REPORTER_ENVIRONMENT={:?} agents={:?}", self.environment, self.agents)?;

@@ -104,11 +104,9 @@ impl Core {
         {
             return Ok((units, false));
         }
-        let mut units = 0_u64;
-        for count in counts {
-            self.home.count_served(now, (count.kind, &count.agent), count.units, count.observed);
-            units = units.saturating_add(count.units.get());
-        }
+        let served = counts.iter().map(|of| ((of.kind, &of.agent), of.units, of.observed));
+        self.home.count_all_served(now, served);
+        let units = counts.iter().fold(0_u64, |sum, of| sum.saturating_add(of.units.get()));
         if let Some((name, hash)) = name {
             let named = Named { name, hash, units, at: now };
             self.pending.push(Write::Name(named.clone()));

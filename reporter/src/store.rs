@@ -3,6 +3,7 @@
 //!
 //! What was committed survives `kill -9` and power loss. One process writes; others may look.
 
+mod pruned;
 mod schema;
 
 use std::path::{Path, PathBuf};

@@ -203,6 +203,11 @@ impl SigningKeys {
         self.0.iter().find(|key| key.purpose == purpose)
     }
 
+    /// The ids of all keys, which are no secret, the first of a purpose first.
+    pub fn ids(&self) -> impl Iterator<Item = &SigningKeyId> {
+        self.0.iter().map(SigningKey::id)
+    }
+
     /// The key of that purpose and id.
     #[must_use]
     pub fn find(&self, purpose: Purpose, id: &SigningKeyId) -> Option<&SigningKey> {

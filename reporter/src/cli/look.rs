@@ -63,6 +63,7 @@ pub(super) async fn sent(config: &Config, since: Option<&str>) -> anyhow::Result
         None => Timestamp::default(),
     };
     let mut store = Store::look(&config.data).await?;
+    let mut pruned = store.pruned().await?;
     let (mut after, mut life, mut chain) = (0, String::new(), Chain::default());
     let (mut walked, mut shown, mut lives) = (0_u64, 0_u64, 0_u64);
     loop {
@@ -71,7 +72,9 @@ pub(super) async fn sent(config: &Config, since: Option<&str>) -> anyhow::Result
         after = *last;
         for (_, report) in &page {
             if report.incarnation != life {
-                (life, chain) = (report.incarnation.clone(), Chain::default());
+                // What came before it is removed where it was pruned.
+                let begins = pruned.remove(&report.incarnation).unwrap_or_default();
+                (life, chain) = (report.incarnation.clone(), begins);
                 lives = lives.saturating_add(1);
             }
             chain = match follows(&chain, report) {

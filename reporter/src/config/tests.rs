@@ -44,6 +44,7 @@ fn secrets_are_not_shown() {
     let shown = format!("{config} {config:?}");
     assert!(!shown.contains("abab") && !shown.contains("hunter2"), "{shown}");
     assert!(format!("{config}").contains("HTTPS_PROXY=http://proxy.internal:3128"), "{config}");
+    assert!(format!("{config}").contains(" TELEMETRY_HMAC_KEY=plant-7:k1 "), "keys are named: {config}");
 }
 
 #[test]

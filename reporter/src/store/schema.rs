@@ -24,6 +24,8 @@ CREATE TABLE report (
 CREATE INDEX report_open ON report (incarnation, seq) WHERE acked_ms IS NULL;
 ", "
 CREATE TABLE named (name TEXT PRIMARY KEY, hash TEXT NOT NULL, units INTEGER NOT NULL, at_ms INTEGER NOT NULL) WITHOUT ROWID;
+", "
+CREATE TABLE pruned (incarnation TEXT PRIMARY KEY, seq INTEGER NOT NULL, hash TEXT NOT NULL) WITHOUT ROWID;
 "];
 
 /// Brings the tables to what this release reads.

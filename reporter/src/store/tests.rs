@@ -14,13 +14,13 @@ pub(crate) async fn disk_is_full(folder: &Path, full: bool) {
     sqlx::query(statement).execute(&mut beside).await.unwrap();
 }
 
-async fn store() -> Store {
+pub(crate) async fn store() -> Store {
     let mut store = Store { connection: SqliteConnectOptions::new().connect().await.unwrap() };
     schema::apply(&mut store.connection).await.unwrap();
     store
 }
 
-fn frozen(seq: u64) -> Frozen {
+pub(crate) fn frozen(seq: u64) -> Frozen {
     Frozen {
         incarnation: "abcdefgh".to_owned(),
         seq,

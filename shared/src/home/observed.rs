@@ -38,18 +38,36 @@ impl Home {
     pub fn count_served(
         &mut self,
         now: Timestamp,
-        (kind, agent): (Kind, &AgentId),
+        counted: (Kind, &AgentId),
         units: Units,
         observed: Observed,
     ) {
+        self.count_all_served(now, core::iter::once((counted, units, observed)));
+    }
+
+    /// The same of many at once: what all of them change is written once.
+    pub fn count_all_served<'a>(
+        &mut self,
+        now: Timestamp,
+        all: impl IntoIterator<Item = ((Kind, &'a AgentId), Units, Observed)>,
+    ) {
         let now = self.tick(now);
-        let (period, key) = (now.period(), CellKey { day: now.day(), kind, agent: agent.clone() });
+        for ((kind, agent), units, observed) in all {
+            let key = CellKey { day: now.day(), kind, agent: agent.clone() };
+            self.spend_served(now, &key, units);
+            self.see(now, &key, observed);
+        }
+        self.charged(now);
+    }
+
+    fn spend_served(&mut self, now: Timestamp, key: &CellKey, units: Units) {
+        let agent = &key.agent;
         let policy = self.policy.as_ref();
         let (named, limited) = (
             policy.is_some_and(|policy| policy.agents_max.is_some()) && agent.is_named(),
             policy.is_some_and(|policy| policy.leases.agents.contains_key(agent)),
         );
-        let account = self.accounts.entry(period).or_default();
+        let account = self.accounts.entry(now.period()).or_default();
         account.issued = account.issued.saturating_add(units);
         if named {
             account.agents.insert(agent.clone());
@@ -58,9 +76,7 @@ impl Home {
             let used = account.agent_units.entry(agent.clone()).or_default();
             *used = used.saturating_add(units);
         }
-        self.settle_cell(now, &key, units);
-        self.see(now, &key, observed);
-        self.charged(now);
+        self.settle_cell(now, key, units);
     }
 
     /// Counts a request that was refused here.

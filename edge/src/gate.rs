@@ -34,7 +34,7 @@ const POLICY_BYTES_MAX: u32 = 256 * 1024;
 pub(crate) const KIND: &str = "verify, mcp_tool_call or extension_event";
 pub(crate) const AGENT: &str =
     "1 to 128 visible ASCII characters, the first not ~ (other text is percent-encoded)";
-const COST: &str = "a whole number from 1 to 1000";
+pub(crate) const COST: &str = "a whole number from 1 to 1000";
 const DRY_RUN: &str = "true or false";
 pub(crate) const TOKENS: &str = "a whole number from 0 to 1000000000";
 pub(crate) const ANCHORS: &str = "a whole number from 0 to 1000";
@@ -82,7 +82,7 @@ impl<'a> Head<'a> {
 }
 
 /// The answer that refuses a request.
-type Refused = Box<Answer>;
+pub(crate) type Refused = Box<Answer>;
 
 /// Decides what a request is.
 pub(crate) fn gate(config: &Config, head: &Head<'_>) -> Step {
@@ -217,7 +217,7 @@ fn query_ask(caller: &Caller, query: &str) -> Result<Ask, Refused> {
     })
 }
 
-fn rejected(field: &str, got: &str, accepts: &str) -> Refused {
+pub(crate) fn rejected(field: &str, got: &str, accepts: &str) -> Refused {
     refused(&Problem::field(field, got, accepts))
 }
 

@@ -29,6 +29,8 @@ use crate::step::{Deciding, Failure, Step};
 
 mod denied;
 mod known;
+#[cfg(not(target_family = "wasm"))]
+mod outlived;
 
 pub(crate) use known::Again;
 use known::Known;

@@ -22,6 +22,8 @@ mod panics;
 pub mod premise;
 mod quick;
 mod region;
+#[cfg(not(target_family = "wasm"))]
+pub mod remote;
 mod step;
 mod trip;
 

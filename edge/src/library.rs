@@ -14,9 +14,9 @@ use shared::problem::ErrorCode;
 use shared::random;
 use shared::time::Timestamp;
 
-use crate::agent;
 use crate::conclude;
 use crate::config::{self, Config};
+use crate::gate::{self, Refused};
 use crate::isolate::{self, Place, Turn};
 use crate::region::Region;
 use crate::step::{Deciding, Step, Then};
@@ -143,20 +143,28 @@ fn now(platform: &impl Platform) -> Timestamp {
 }
 
 fn question(check: &Check<'_>) -> Result<Deciding, &'static str> {
-    const REFUSED: &str = "field_rejected";
-    let key = config::with(|config| config.caller(&format!("Bearer {}", check.key)));
-    let key = key.ok_or("unauthorized")?;
+    let asked = config::with(|config| asked(config, check, Then::Check));
+    asked.map_err(|answer| match answer.status {
+        401 => "unauthorized",
+        _ => "field_rejected",
+    })
+}
+
+/// The question that somebody asks by values, or how it is refused.
+pub(crate) fn asked(config: &Config, check: &Check<'_>, then: Then) -> Result<Deciding, Refused> {
+    let key = config.caller(&format!("Bearer {}", check.key));
+    let key = key.ok_or_else(|| Box::new(gate::unauthorized_answer()))?;
     let agent = match check.agent {
-        Some(text) => agent::of_client(text).map_err(|_| REFUSED)?,
+        Some(text) => gate::agent_of("agent", text)?,
         None => AgentId::none(),
     };
     if !(1..=Ask::COST_MAX).contains(&check.cost) {
-        return Err(REFUSED);
+        return Err(gate::rejected("cost", &check.cost.to_string(), gate::COST));
     }
     let home = HomeName { project: key.project, mode: key.mode };
     let ask =
         Ask { key: key.id, kind: check.kind, agent, cost: check.cost, dry_run: check.dry_run, held: false };
-    Ok(Deciding::new(home, ask, Then::Check))
+    Ok(Deciding::new(home, ask, then))
 }
 
 /// Sends what is due and takes the replies.

@@ -71,7 +71,9 @@ pub(super) fn check(packages: &[Package]) -> Vec<String> {
                 ("meter-reporter", "aggregator") | ("aggregator", "meter-reporter") => {
                     "reporter and aggregator speak by shared's messages, and are released apart"
                 }
-                ("meter-edge" | "meter-homes", "aggregator") => "the edge knows shared, never the aggregator",
+                ("meter-edge" | "meter-homes" | "meter-envoy", "aggregator") => {
+                    "the edge knows shared, never the aggregator"
+                }
                 ("aggregator", "meter-edge" | "meter-homes") => "the aggregator knows shared, never the edge",
                 ("meter-edge", "meter-homes") | ("meter-homes", "meter-edge") => {
                     "edge and homes are deployed apart: what both know is in shared"
@@ -114,6 +116,7 @@ mod tests {
             ("meter-edge", "shared", false, false),
             ("meter-edge", "aggregator", false, true),
             ("meter-homes", "meter-edge", false, true),
+            ("meter-envoy", "aggregator", false, true),
             ("aggregator", "xtask", false, true),
             ("meter-reporter", "aggregator", false, true),
             ("meter-reporter", "meter-edge", false, false),

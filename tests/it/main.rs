@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod edge;
 #[cfg(test)]
+mod envoy;
+#[cfg(test)]
 mod http;
 #[cfg(test)]
 mod integrations;

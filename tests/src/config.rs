@@ -305,6 +305,25 @@ pub(crate) fn reporter() -> Result<PathBuf> {
     built("meter-reporter")
 }
 
+/// The meter's program for Envoy, where the aggregator's is.
+pub(crate) fn meter_envoy() -> Result<PathBuf> {
+    built("meter-envoy")
+}
+
+/// Envoy, by `METER_TEST_ENVOY` or where `cargo xtask test` leaves it.
+///
+/// # Errors
+/// When it is missing.
+pub fn envoy() -> Result<PathBuf> {
+    let of_python = std::fs::read_dir(place("", "tools/envoy/lib")).into_iter().flatten().flatten();
+    let mut installed = of_python.map(|python| python.path().join("site-packages/envoy/_bin/envoy"));
+    let named = variable("METER_TEST_ENVOY").map(PathBuf::from);
+    named
+        .or_else(|| installed.next())
+        .filter(|program| program.is_file())
+        .context("Envoy is missing: run the tests through `cargo xtask test`, which installs it")
+}
+
 /// A program of this repository, where it was built.
 fn built(name: &str) -> Result<PathBuf> {
     let program = place("METER_TEST_BIN_DIR", "debug").join(name);

@@ -8,6 +8,7 @@ pub mod chance;
 pub mod client;
 pub mod clock;
 pub mod config;
+pub mod envoy;
 pub mod fake_stripe;
 pub mod fleet;
 pub mod ingest;

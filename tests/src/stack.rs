@@ -284,6 +284,12 @@ impl Stack {
         &self.secrets.signing_keys
     }
 
+    /// The text of `METER_KEY_SECRETS`, for parts that a test starts by itself.
+    #[must_use]
+    pub fn key_secrets_text(&self) -> &str {
+        &self.secrets.key_secrets
+    }
+
     /// Every secret that the parts share, for tests that look for them where they must not be.
     #[must_use]
     pub fn secret_texts(&self) -> Vec<String> {

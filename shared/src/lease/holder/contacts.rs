@@ -151,7 +151,7 @@ impl Holder {
         if self.waiting.has_uncarried() {
             self.turn_at = self.stock.turn(now);
         }
-        if now >= self.hold_until && self.turn_at.is_none() {
+        if now >= self.hold_until.max(self.put_off_until) && self.turn_at.is_none() {
             while self.waiting.has_uncarried() {
                 let Some(lane) = self.uplink.free_lane() else { break };
                 out.extend(self.contact(now, lane, true));
@@ -180,7 +180,7 @@ impl Holder {
     #[must_use]
     pub fn wake_at(&mut self, now: Timestamp) -> Option<Timestamp> {
         let free = self.uplink.free_lane().is_some();
-        let gate = self.turn_at.unwrap_or(self.hold_until).max(now);
+        let gate = self.turn_at.unwrap_or(self.hold_until).max(self.put_off_until).max(now);
         let asking = (free && self.waiting.has_uncarried()).then_some(gate);
         let question = (free && self.waiting.has_question()).then(|| gate.max(self.unknown.ask_from()));
         let background = self.background_at(now);

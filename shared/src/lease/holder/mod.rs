@@ -82,6 +82,8 @@ pub struct Holder {
     refusals: Vec<Running>,
     taken: PlacesTaken,
     hold_until: Timestamp,
+    /// The home has nothing to say yet to those who wait: it is asked again from then.
+    put_off_until: Timestamp,
     /// When waiting requests can be served from what is in hand.
     turn_at: Option<Timestamp>,
     unknown: UnknownKeys,
@@ -112,6 +114,7 @@ impl Holder {
             refusals: Vec::new(),
             taken: PlacesTaken::default(),
             hold_until: Timestamp::default(),
+            put_off_until: Timestamp::default(),
             turn_at: None,
             unknown: UnknownKeys::default(),
             calls: Calls::default(),

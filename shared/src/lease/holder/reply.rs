@@ -10,6 +10,9 @@ use crate::lease::stock::Delivery;
 use crate::lease::{MARGIN_MS, RESERVE_UNITS_MAX};
 use crate::time::Timestamp;
 
+/// When a home that had no answer yet is asked again, in milliseconds.
+const PUT_OFF_MS: u64 = 40;
+
 impl Holder {
     /// Takes a reply. One that was taken before, or that nobody waits for, changes nothing.
     pub fn receive(&mut self, now: Timestamp, reply: Reply) {
@@ -66,7 +69,12 @@ impl Holder {
         if self.stock.recalled || self.closing || stuck {
             self.give_back_all();
         }
-        self.resolve(now, Some((lane, lease.units)));
+        let left = self.resolve(now, Some((lane, lease.units)));
+        let is_news = lease.units > 0 || lease.terms.is_some() || !lease.refusals.is_empty();
+        if left && !is_news && lease.hold_ms == 0 {
+            // They are neither served nor refused: the home itself waits for something.
+            self.put_off_until = now.plus_ms(PUT_OFF_MS);
+        }
         // A stored answer may rest on older terms: it is one to those who asked, and to nobody else.
         let version = self.terms.as_ref().map_or(0, |terms| terms.version);
         self.refusals.retain(|running| running.version >= version);

@@ -319,3 +319,17 @@ fn what_one_lane_is_refused_does_not_refuse_what_another_was_granted() {
 
 mod keys;
 mod refused;
+
+#[test]
+fn a_home_that_has_no_answer_yet_is_asked_again_a_moment_later_and_not_at_once() {
+    let mut holder = supplied(start(), 1);
+    let (waiter, contact) = first_contact(&mut holder, start());
+    holder.receive(start(), reply(&contact, Lease { terms: None, ..lease(start(), 0) }));
+    assert_eq!(holder.outcome(start(), waiter), Answer::Wait(waiter));
+    assert!(holder.contacts(start()).is_empty());
+    let later = holder.wake_at(start()).unwrap();
+    assert!((10..=100).contains(&later.ms_since(start())), "{later:?}");
+    let again = holder.contacts(later).remove(0);
+    holder.receive(later, reply(&again, lease(later, 1)));
+    assert_eq!(holder.outcome(later, waiter), Answer::Allow);
+}

@@ -221,8 +221,9 @@ impl Holder {
     }
 
     /// Serves and refuses whom it can, the longest waiting first. `landed` is the lane whose reply
-    /// has just come with that many units for the requests it carried.
-    pub(super) fn resolve(&mut self, now: Timestamp, landed: Option<(u8, u64)>) {
+    /// has just come with that many units for the requests it carried; says whether it left one of them as it was.
+    pub(super) fn resolve(&mut self, now: Timestamp, landed: Option<(u8, u64)>) -> bool {
+        let mut left = false;
         let mut heard = landed.map_or(0, |(_, units)| units);
         let open = core::mem::take(&mut self.waiting.open);
         for (id, mut waiter) in open {
@@ -261,9 +262,11 @@ impl Holder {
             } else {
                 if carried {
                     waiter.carried = None;
+                    left |= known;
                 }
                 self.waiting.open.insert(id, waiter);
             }
         }
+        left
     }
 }

@@ -45,7 +45,7 @@ async function signIn(page, email) {
   await page.goto(at("/sign-in"));
   await page.getByLabel("E-mail").fill(email);
   await page.getByLabel("Password").fill(PASSWORD);
-  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByRole("button", { name: "Sign in", exact: true }).click();
   await heading(page, "Command Center");
 }
 
@@ -91,10 +91,10 @@ const deeds = {
     await heading(page, "Sign in");
     await page.getByLabel("E-mail").fill(told.owner);
     await page.getByLabel("Password").fill("not the password at all");
-    await page.getByRole("button", { name: "Sign in" }).click();
+    await page.getByRole("button", { name: "Sign in", exact: true }).click();
     await page.getByRole("alert").waitFor();
     await page.getByLabel("Password").fill(PASSWORD);
-    await page.getByRole("button", { name: "Sign in" }).click();
+    await page.getByRole("button", { name: "Sign in", exact: true }).click();
     await heading(page, "Usage Reports");
     assert.ok(page.url().endsWith("/usage?from=2026-01-01"), "one is back where one was");
     await page.context().close();
@@ -391,7 +391,7 @@ const deeds = {
     const address = page.url();
     await page.getByLabel("E-mail").fill(told.owner);
     await page.getByLabel("Password").fill(PASSWORD);
-    await page.getByRole("button", { name: "Sign in" }).click();
+    await page.getByRole("button", { name: "Sign in", exact: true }).click();
     await heading(page, "Usage Reports");
     assert.equal(page.url(), address);
     await page.context().close();

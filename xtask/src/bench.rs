@@ -20,6 +20,9 @@ pub(crate) struct Options {
     /// Measure how many of Stripe's deliveries are taken in beside a plain loop, and kill it in the middle
     #[arg(long)]
     deliveries: bool,
+    /// Measure counts into meter-reporter beside a plain loop, and kill it in the middle
+    #[arg(long)]
+    reporter: bool,
     /// Measure a holder's decision beside other limiters instead, natively
     #[arg(long, conflicts_with = "store")]
     native: bool,
@@ -35,6 +38,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     if options.deliveries {
         return store::deliveries(&options.arguments);
+    }
+    if options.reporter {
+        return store::reporter(&options.arguments);
     }
     if options.native {
         return limiters::bench();

@@ -23,6 +23,16 @@ pub(crate) fn deliveries(arguments: &[String]) -> Result<()> {
     measure(&words)
 }
 
+/// `cargo xtask bench --reporter`, with its seconds for each load.
+pub(crate) fn reporter(arguments: &[String]) -> Result<()> {
+    let packages = ["--release", "--package", "meter-reporter", "--package", "tests", "--bins"];
+    let programs = native::build("reporter and load, optimised", &packages)?;
+    let mut bench = Command::new(programs.get("reporter-bench")?);
+    bench.arg(config::root().join("docs/benchmarks.md")).args(arguments);
+    bench.env("METER_TEST_BIN_DIR", programs.folder_of("meter-reporter")?);
+    run_visible("the reporter under load", &mut bench)
+}
+
 /// The aggregator's memory at full rate, half of the seconds on each database.
 pub(crate) fn memory(seconds: &str) -> Result<()> {
     measure(&["soak", seconds])

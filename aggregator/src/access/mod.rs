@@ -74,6 +74,11 @@ pub enum Scope {
         /// As what.
         role: Role,
     },
+    /// What was served elsewhere of one project: a program that reports it, and reads nothing.
+    Emitter {
+        /// Which.
+        project: ProjectId,
+    },
 }
 
 impl Scope {
@@ -83,6 +88,7 @@ impl Scope {
         match self {
             Self::Operator => "operator",
             Self::Project { role, .. } => role.as_str(),
+            Self::Emitter { .. } => token::TokenRole::EMITTER,
         }
     }
 
@@ -91,7 +97,7 @@ impl Scope {
     pub fn reaches(&self, project: &ProjectId) -> bool {
         match self {
             Self::Operator => true,
-            Self::Project { project: own, .. } => own == project,
+            Self::Project { project: own, .. } | Self::Emitter { project: own } => own == project,
         }
     }
 
@@ -101,6 +107,7 @@ impl Scope {
         match self {
             Self::Operator => true,
             Self::Project { role, .. } => what.roles().contains(role),
+            Self::Emitter { .. } => what == Permission::ReportUnits,
         }
     }
 }
@@ -122,11 +129,13 @@ pub enum Permission {
     ReadAudit,
     /// Makes projects, sets their limits, gives credits.
     Operate,
+    /// Has units counted that were served elsewhere.
+    ReportUnits,
 }
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Read,
         Self::ManageKeys,
         Self::ManageBilling,
@@ -134,6 +143,7 @@ impl Permission {
         Self::ManageMembers,
         Self::ReadAudit,
         Self::Operate,
+        Self::ReportUnits,
     ];
 
     /// The roles of a project's members that have it; operators have every permission in every project.
@@ -144,7 +154,8 @@ impl Permission {
             Self::ManageBilling => &[Role::Owner, Role::Admin, Role::Finance],
             Self::ManageKeys | Self::ManageWebhooks | Self::ReadAudit => &[Role::Owner, Role::Admin],
             Self::ManageMembers => &[Role::Owner],
-            Self::Operate => &[],
+            // What is billed is said by those who serve it, never by those who pay.
+            Self::Operate | Self::ReportUnits => &[],
         }
     }
 }
@@ -157,10 +168,10 @@ mod tests {
     fn each_role_may_do_exactly_this() {
         let id = |text| ProjectId::parse(text).unwrap();
         let cases = [
-            (Role::Owner, [true, true, true, true, true, true, false]),
-            (Role::Admin, [true, true, true, true, false, true, false]),
-            (Role::Finance, [true, false, true, false, false, false, false]),
-            (Role::Viewer, [true, false, false, false, false, false, false]),
+            (Role::Owner, [true, true, true, true, true, true, false, false]),
+            (Role::Admin, [true, true, true, true, false, true, false, false]),
+            (Role::Finance, [true, false, true, false, false, false, false, false]),
+            (Role::Viewer, [true, false, false, false, false, false, false, false]),
         ];
         for (role, expected) in cases {
             let scope = Scope::Project { project: id("own"), role };
@@ -169,5 +180,9 @@ mod tests {
             assert!(scope.reaches(&id("own")) && !scope.reaches(&id("other")));
             assert!(Scope::Operator.may(Permission::Operate) && Scope::Operator.reaches(&id("other")));
         }
+        let emitter = Scope::Emitter { project: id("own") };
+        let may: Vec<_> = Permission::ALL.into_iter().filter(|what| emitter.may(*what)).collect();
+        assert_eq!(may, [Permission::ReportUnits]);
+        assert!(emitter.reaches(&id("own")) && !emitter.reaches(&id("other")));
     }
 }

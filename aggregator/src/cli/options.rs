@@ -9,6 +9,7 @@ use shared::units::Units;
 
 use super::print;
 use crate::access::Role;
+use crate::access::token::TokenRole;
 use crate::webhooks::endpoint::Format;
 
 /// The one way to name the project that a command is about.
@@ -40,6 +41,11 @@ pub(super) fn pack() -> impl TypedValueParser<Value = Pack> {
 /// A role.
 pub(super) fn role() -> impl TypedValueParser<Value = Role> {
     word(Role::ALL.map(Role::as_str), Role::parse)
+}
+
+/// What a token is for.
+pub(super) fn token_role() -> impl TypedValueParser<Value = TokenRole> {
+    word(TokenRole::ALL.map(TokenRole::as_str), TokenRole::parse)
 }
 
 /// How deliveries are written.

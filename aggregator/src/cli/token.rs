@@ -13,8 +13,8 @@ use super::options::{self, Project};
 use super::place::Place;
 use super::print::{self, Column, Format};
 use super::project::{self, lines};
-use crate::access::token::TokenText;
-use crate::access::{Role, Scope};
+use crate::access::Scope;
+use crate::access::token::{TokenRole, TokenText};
 use crate::http::TokenView;
 
 const COLUMNS: &[Column] = &[
@@ -44,9 +44,9 @@ pub(super) struct Create {
     operator: bool,
     #[command(flatten)]
     project: Project,
-    /// What its holder may do in the project
-    #[arg(long, value_parser = options::role(), required_unless_present = "operator")]
-    role: Option<Role>,
+    /// What its holder may do in the project; an emitter reports units that were served elsewhere, and nothing else
+    #[arg(long, value_parser = options::token_role(), required_unless_present = "operator")]
+    role: Option<TokenRole>,
     #[command(flatten)]
     format: Format,
 }

@@ -102,7 +102,7 @@ impl Caller {
     ) -> Result<Project, Failure> {
         let own = match &self.token.scope {
             Scope::Operator => None,
-            Scope::Project { project, .. } => Some(project.as_str()),
+            Scope::Project { project, .. } | Scope::Emitter { project } => Some(project.as_str()),
         };
         let named = query
             .get("project")
@@ -127,7 +127,7 @@ impl FromRequestParts<Site> for Operator {
         let Caller { token, .. } = Caller::from_request_parts(parts, site).await?;
         match token.scope {
             Scope::Operator => Ok(Self(token)),
-            Scope::Project { .. } => Err(Failure::forbidden(token.scope.role_name())),
+            Scope::Project { .. } | Scope::Emitter { .. } => Err(Failure::forbidden(token.scope.role_name())),
         }
     }
 }

@@ -7,6 +7,7 @@ mod admin;
 mod billing;
 mod body;
 mod call;
+mod cloud_events;
 mod dashboard;
 mod docs;
 mod download;

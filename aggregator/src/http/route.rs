@@ -26,6 +26,8 @@ pub enum Who {
     Signed,
     /// Stripe, which signs its deliveries.
     Stripe,
+    /// Programs that report units of a project, by a token made for that, and operators.
+    Emitter,
     /// Operators, be it by a token or by a session, for what concerns no single project.
     Operator,
     /// Tokens and people that have this permission in the project that the call names.
@@ -37,9 +39,13 @@ impl Who {
     #[must_use]
     pub fn roles(self) -> &'static [Role] {
         match self {
-            Self::Anyone | Self::SigningIn | Self::Person | Self::Signed | Self::Stripe | Self::Operator => {
-                &[]
-            }
+            Self::Anyone
+            | Self::SigningIn
+            | Self::Person
+            | Self::Signed
+            | Self::Stripe
+            | Self::Emitter
+            | Self::Operator => &[],
             Self::InProject(permission) => permission.roles(),
         }
     }
@@ -48,7 +54,9 @@ impl Who {
     #[must_use]
     pub fn needs_token(self) -> bool {
         match self {
-            Self::Anyone | Self::SigningIn | Self::Person | Self::Signed | Self::Stripe => false,
+            Self::Anyone | Self::SigningIn | Self::Person | Self::Signed | Self::Stripe | Self::Emitter => {
+                false
+            }
             Self::Operator | Self::InProject(_) => true,
         }
     }
@@ -235,7 +243,7 @@ impl Route {
             Who::Signed => codes.extend([ErrorCode::SignatureRejected, ErrorCode::SignatureExpired]),
             Who::Stripe => codes.extend([ErrorCode::DeliveryUnverified, ErrorCode::PaymentsUnavailable]),
             Who::Operator => codes.extend([Unauthorized, Forbidden]),
-            Who::InProject(_) => codes.extend([Unauthorized, Forbidden, ProjectUnknown]),
+            Who::Emitter | Who::InProject(_) => codes.extend([Unauthorized, Forbidden, ProjectUnknown]),
         }
         if self.body.is_some() {
             codes.extend([MalformedJson, BodyTooLarge, UnsupportedMediaType, FieldRejected, RequestTimeout]);

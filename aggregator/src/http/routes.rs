@@ -11,8 +11,8 @@ use super::failure::Failure;
 use super::route::{Route, Who};
 use super::site::Site;
 use super::{
-    admin, billing, dashboard, docs, health, ingest, invoices, limits, metrics, offers, openapi, overview,
-    pages, reports, requests, retry, session, start, streams, stripe, usage, webhooks,
+    admin, billing, cloud_events, dashboard, docs, health, ingest, invoices, limits, metrics, offers,
+    openapi, overview, pages, reports, requests, retry, session, start, streams, stripe, usage, webhooks,
 };
 
 /// Every endpoint, in the order of the modules that have them.
@@ -38,6 +38,7 @@ pub fn routes() -> Vec<Route> {
         health::routes(),
         session::routes(),
         ingest::routes(),
+        vec![cloud_events::route()],
         reports::routes(),
         overview::routes(),
         usage::routes(),

@@ -25,6 +25,11 @@ pub async fn run(app: App) {
             Ok(calls) => tracing::info!(calls, "names of old calls were forgotten"),
             Err(error) => tracing::error!(error = %error, "names of old calls were not forgotten"),
         }
+        match app.store.forget_cloud_events(app.clock.now()).await {
+            Ok(0) => {}
+            Ok(events) => tracing::info!(events, "the names of old events were forgotten"),
+            Err(error) => tracing::error!(error = %error, "the names of old events were not forgotten"),
+        }
         match app.store.forget_sessions(app.clock.now()).await {
             Ok(0) => {}
             Ok(rows) => tracing::debug!(rows, "sessions, links and invitations that are over were forgotten"),

@@ -130,6 +130,58 @@ pub(super) async fn merge_believed(
     let growth = grow(tx, flush, flush.cells.clone(), &mut Cells::new()).await?;
     write(tx, flush, &growth).await?;
     stamp_source(tx, flush).await?;
+    tell(tx, flush, growth, now).await
+}
+
+/// What became of what was to be added.
+#[derive(Debug)]
+pub(super) enum Added {
+    /// It is in the books.
+    Merged {
+        /// How many crossings fired.
+        crossings: usize,
+        /// Whether the policy has a new version.
+        raised: bool,
+    },
+    /// With it this cell would have more than the project's requests per minute permit; nothing was written.
+    AboveRate(CellKey),
+}
+
+/// Adds to cells, for a source that tells what is new instead of what it has counted in all; whoever calls knows that it
+/// is told for the first time.
+pub(super) async fn merge_added(
+    tx: &mut Connection,
+    flush: &Flush,
+    rpm_max: u32,
+    now: Timestamp,
+) -> Result<Added, StoreError> {
+    let keys: Vec<&CellKey> = flush.cells.iter().map(|cell| &cell.key).collect();
+    let found = stored(tx, flush, &keys).await?;
+    let sum = |(cell, stored): (&Cell, Option<Counts>)| {
+        let stored = stored.unwrap_or_default();
+        let units = stored.units.saturating_add(cell.counts.units);
+        Cell { counts: Counts { units, ..stored }, ..cell.clone() }
+    };
+    let cells: Vec<Cell> = flush.cells.iter().zip(found).map(sum).collect();
+    let Batch { cells, doubted } = Batch::prepare(&cells, rpm_max, now.day());
+    if let Some((cell, _)) = doubted.into_iter().next() {
+        return Ok(Added::AboveRate(cell.key));
+    }
+    let growth = grow(tx, flush, cells, &mut Cells::new()).await?;
+    write(tx, flush, &growth).await?;
+    touch_source(tx, flush, true, now).await?;
+    let (crossings, raised) = tell(tx, flush, growth, now).await?;
+    Ok(Added::Merged { crossings, raised })
+}
+
+/// Tells the ledger and whoever watches of what grew. Says how many crossings fired, and whether the policy has a new
+/// version.
+async fn tell(
+    tx: &mut Connection,
+    flush: &Flush,
+    growth: Growth,
+    now: Timestamp,
+) -> Result<(usize, bool), StoreError> {
     let Some(book) = ledger::load(tx, &flush.project).await? else { return Ok((0, false)) };
     stream::tell_flush(tx, flush, &growth.periods, &book, now).await?;
     let looks: Looks = growth.periods.into_keys().map(|period| (period, None)).collect();

@@ -85,7 +85,8 @@ async fn agents(tx: &mut Connection, project: &ProjectId, period: Period) -> Res
 
 async fn last_flush(tx: &mut Connection, project: &ProjectId) -> Result<Option<Timestamp>, StoreError> {
     let row = sqlx::query(
-        "SELECT MAX(last_seen_ms) AS last_seen_ms FROM source WHERE project = $1 AND mode = 'live'",
+        "SELECT MAX(last_seen_ms) AS last_seen_ms FROM source
+         WHERE project = $1 AND mode = 'live' AND incarnation <> 'cloudevents'",
     )
     .bind(project.as_str())
     .fetch_one(tx)

@@ -11,6 +11,9 @@ use crate::access::trail::{Action, Deed};
 use crate::access::{Role, Scope};
 use crate::random;
 
+/// What tokens are for that report units and nothing else.
+const EVENTS: &str = "events";
+
 /// What is known of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
@@ -117,7 +120,7 @@ impl Store {
     /// When the store fails.
     pub async fn active_token(&self, hash: &TokenHash) -> Result<Option<Token>, StoreError> {
         let row = sqlx::query(
-            "SELECT id, project, role, member, created_ms, revoked_ms FROM token WHERE hash = $1 AND revoked_ms IS NULL",
+            "SELECT id, project, role, purpose, member, created_ms, revoked_ms FROM token WHERE hash = $1 AND revoked_ms IS NULL",
         )
         .bind(hash.as_bytes())
         .fetch_optional(&self.readers)
@@ -131,7 +134,7 @@ impl Store {
     /// When the store fails.
     pub async fn all_tokens(&self) -> Result<Vec<Token>, StoreError> {
         let rows = sqlx::query(
-            "SELECT id, project, role, member, created_ms, revoked_ms FROM token ORDER BY created_ms, id",
+            "SELECT id, project, role, purpose, member, created_ms, revoked_ms FROM token ORDER BY created_ms, id",
         )
         .fetch_all(&self.readers)
         .await?;
@@ -144,7 +147,7 @@ impl Store {
     /// When the store fails.
     pub async fn project_tokens(&self, project: &ProjectId) -> Result<Vec<Token>, StoreError> {
         let rows = sqlx::query(
-            "SELECT id, project, role, member, created_ms, revoked_ms FROM token WHERE project = $1 ORDER BY created_ms, id",
+            "SELECT id, project, role, purpose, member, created_ms, revoked_ms FROM token WHERE project = $1 ORDER BY created_ms, id",
         )
         .bind(project.as_str())
         .fetch_all(&self.readers)
@@ -173,7 +176,7 @@ impl Store {
 fn deed(token: &Token, action: Action) -> Deed<'_> {
     let project = match &token.scope {
         Scope::Operator => None,
-        Scope::Project { project, .. } => Some(project),
+        Scope::Project { project, .. } | Scope::Emitter { project } => Some(project),
     };
     let deed = Deed { project, action, target: &token.id, was: None, became: None };
     let role = serde_json::json!({ "role": token.scope.role_name() });
@@ -181,19 +184,22 @@ fn deed(token: &Token, action: Action) -> Deed<'_> {
 }
 
 async fn insert(tx: &mut Connection, token: &Token, hash: &TokenHash) -> Result<(), StoreError> {
-    let project = match &token.scope {
-        Scope::Operator => None,
-        Scope::Project { project, .. } => Some(project.as_str()),
+    // A release that knows no purposes takes an emitter's token for one of those who may least.
+    let (project, role, purpose) = match &token.scope {
+        Scope::Operator => (None, token.scope.role_name(), None),
+        Scope::Project { project, role } => (Some(project.as_str()), role.as_str(), None),
+        Scope::Emitter { project } => (Some(project.as_str()), Role::Viewer.as_str(), Some(EVENTS)),
     };
     sqlx::query(
-        "INSERT INTO token (id, hash, project, role, created_ms, member) VALUES ($1, $2, $3, $4, $5, $6)",
+        "INSERT INTO token (id, hash, project, role, created_ms, member, purpose) VALUES ($1, $2, $3, $4, $5, $6, $7)",
     )
     .bind(&token.id)
     .bind(hash.as_bytes())
     .bind(project)
-    .bind(token.scope.role_name())
+    .bind(role)
     .bind(ms(token.created))
     .bind(token.member.as_deref())
+    .bind(purpose)
     .execute(tx)
     .await?;
     Ok(())
@@ -208,7 +214,7 @@ async fn revoke_of_member(
 ) -> Result<Vec<Token>, StoreError> {
     let rows = sqlx::query(
         "UPDATE token SET revoked_ms = $1 WHERE project = $2 AND member = $3 AND revoked_ms IS NULL
-         RETURNING id, project, role, member, created_ms, revoked_ms",
+         RETURNING id, project, role, purpose, member, created_ms, revoked_ms",
     )
     .bind(ms(now))
     .bind(project.as_str())
@@ -219,11 +225,12 @@ async fn revoke_of_member(
 }
 
 async fn find(connection: &mut Connection, id: &str) -> Result<Option<Token>, StoreError> {
-    let row =
-        sqlx::query("SELECT id, project, role, member, created_ms, revoked_ms FROM token WHERE id = $1")
-            .bind(id)
-            .fetch_optional(connection)
-            .await?;
+    let row = sqlx::query(
+        "SELECT id, project, role, purpose, member, created_ms, revoked_ms FROM token WHERE id = $1",
+    )
+    .bind(id)
+    .fetch_optional(connection)
+    .await?;
     row.as_ref().map(read).transpose()
 }
 
@@ -239,7 +246,11 @@ async fn revoke(tx: &mut Connection, id: &str, now: Timestamp) -> Result<(), Sto
 fn read(row: &DbRow) -> Result<Token, StoreError> {
     let role: String = row.try_get("role")?;
     let project: Option<String> = row.try_get("project")?;
+    let purpose: Option<String> = row.try_get("purpose")?;
     let scope = match (Role::parse(&role), project) {
+        (Some(_), Some(_)) if purpose.as_deref() == Some(EVENTS) => {
+            Scope::Emitter { project: id(row, "project", ProjectId::parse)? }
+        }
         (None, None) if role == Scope::Operator.role_name() => Scope::Operator,
         (Some(role), Some(_)) => Scope::Project { project: id(row, "project", ProjectId::parse)?, role },
         (Some(_), None) | (None, _) => return Err(StoreError::Unreadable { column: "role", got: role }),

@@ -277,6 +277,14 @@ async fn what_is_open_to_anybody_is_these_and_no_more() {
     for route in routes().into_iter().filter(|route| route.who == Who::Signed) {
         world.call(&route, "own", None).await.is_problem("signature_rejected", route.path);
     }
+    for route in routes().into_iter().filter(|route| route.who == Who::Emitter) {
+        world.call(&route, "own", None).await.is_problem("unauthorized", route.path);
+        let owner = format!("Bearer {}", world.tokens[1].1);
+        world
+            .call(&route, "own", Some(&owner))
+            .await
+            .is_problem("forbidden", "who pays does not say how much");
+    }
     for route in routes().into_iter().filter(|route| route.who == Who::Stripe) {
         world.call(&route, "own", None).await.is_problem("payments_unavailable", route.path);
     }

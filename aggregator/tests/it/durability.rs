@@ -50,7 +50,7 @@ async fn home(
 }
 
 /// An answer, unless the server is gone or dies over it.
-async fn try_raw(address: SocketAddr, bytes: &str) -> Option<Answer> {
+pub(crate) async fn try_raw(address: SocketAddr, bytes: &str) -> Option<Answer> {
     let mut stream = tokio::net::TcpStream::connect(address).await.ok()?;
     tokio::io::AsyncWriteExt::write_all(&mut stream, bytes.as_bytes()).await.ok()?;
     let answer = crate::support::read_answer(&mut stream).await;

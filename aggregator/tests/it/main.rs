@@ -14,6 +14,7 @@ mod backend;
 mod bodies;
 mod calls;
 mod cli;
+mod cloud_events;
 mod connections;
 mod contracts;
 mod copy;

@@ -8,8 +8,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use shared::problem::ErrorCode;
 
-use crate::access::token::TokenText;
-use crate::access::{Permission, ROLES, Role, Scope};
+use crate::access::token::{TokenRole, TokenText};
+use crate::access::{Permission, Scope};
 use crate::app::App;
 use crate::http::access::{NamedInPath, Operate, Permitted};
 use crate::http::call::Call;
@@ -18,7 +18,7 @@ use crate::http::field::Field;
 use crate::http::route::{Route, Who};
 use crate::store::Token;
 
-const NEW: &[Field] = &[Field::required::<Role>("role", ROLES).such_as("\"viewer\"")];
+const NEW: &[Field] = &[Field::required::<TokenRole>("role", TokenRole::ACCEPTS).such_as("\"viewer\"")];
 
 /// The endpoints of this module.
 pub(super) fn routes() -> Vec<Route> {
@@ -52,7 +52,7 @@ impl From<Token> for TokenView {
             role: token.scope.role_name(),
             project: match token.scope {
                 Scope::Operator => None,
-                Scope::Project { project, .. } => Some(project.into()),
+                Scope::Project { project, .. } | Scope::Emitter { project } => Some(project.into()),
             },
             id: token.id,
             created_at: token.created.to_string(),
@@ -87,8 +87,8 @@ pub(crate) async fn create(
     State(app): State<App>,
     call: Call,
 ) -> Result<Response, Failure> {
-    let role: Role = call.fields()?.of(NEW)?.required("role", ROLES)?;
-    let scope = Scope::Project { project: on.project.id.clone(), role };
+    let role: TokenRole = call.fields()?.of(NEW)?.required("role", TokenRole::ACCEPTS)?;
+    let scope = role.scope(on.project.id.clone());
     let mut change = call.begin_in(&app, &on.project.id).await?;
     let text = TokenText::generate(&scope)?;
     let token = change.create_token(scope, &text.hash(), app.clock.now()).await?;

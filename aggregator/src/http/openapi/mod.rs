@@ -101,7 +101,7 @@ impl Document {
                 "securitySchemes": {
                     "token": {
                         "type": "http", "scheme": "bearer",
-                        "description": "A token of a project (pat_…) or of an operator (pot_…)"
+                        "description": "A token of a project (pat_…), of an operator (pot_…), or one that only reports units (pet_…)"
                     },
                     "session": {
                         "type": "apiKey", "in": "cookie", "name": cookie::COOKIE_NAME,
@@ -270,6 +270,7 @@ fn security(who: Who) -> Value {
         Who::Person => json!([{ "session": [] }]),
         Who::Signed => json!([{ "signature": [] }]),
         Who::Stripe => json!([{ "stripe": [] }]),
+        Who::Emitter => json!([{ "token": [] }]),
         Who::Operator | Who::InProject(_) => json!([{ "token": [] }, { "session": [] }]),
     }
 }

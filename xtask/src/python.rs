@@ -52,6 +52,11 @@ pub(crate) fn envoy() -> Result<PathBuf> {
     site_package("envoy", Path::new("envoy/_bin/envoy"))
 }
 
+/// A Python that has the official validator of FOCUS, by which our export of costs is judged.
+pub(crate) fn focus() -> Result<PathBuf> {
+    Ok(ensure_installed("focus")?.join("bin").join("python"))
+}
+
 /// A Redis that waits for its disk where it is asked to: Valkey's server, as PyPI has it.
 pub(crate) fn valkey() -> Result<PathBuf> {
     let platform = format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH);

@@ -49,6 +49,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let clients = tools::ensure_from(&config::root().join("clients/typescript"), "clients-typescript")?;
 
     let e_invoice = python::e_invoice()?;
+    let focus = python::focus()?;
     let browser = tools::ensure("browser")?;
     let chromium = chromium::ensure()?;
     let php = apt::program("php", "php-cli")?;
@@ -86,6 +87,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         ("METER_TEST_PROMETHEUS", prometheus.parent().unwrap_or(&prometheus).to_path_buf()),
         ("METER_TEST_VALKEY", valkey),
         ("METER_TEST_ENVOY", envoy),
+        ("METER_TEST_FOCUS", focus.clone()),
         ("METER_TEST_BIN_DIR", programs.folder_of("meter")?.to_path_buf()),
     ];
     product.envs(parts.iter().map(|(name, place)| (name, place)));
@@ -103,6 +105,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     suite.args(options.arguments.iter().filter(|argument| *argument != "--"));
     suite.current_dir(config::root().join("aggregator")).env("METER_TEST_POSTGRES", &server.url);
     suite.env("METER_TEST_EINVOICE", &e_invoice);
+    suite.env("METER_TEST_FOCUS", &focus);
     run_visible("the suite on Postgres", &mut suite)?;
     drop(server);
     let mut xtask = native::cargo("test");

@@ -14,6 +14,7 @@ mod download;
 mod event_docs;
 mod failure;
 mod field;
+mod focus;
 mod health;
 mod ingest;
 mod invoices;

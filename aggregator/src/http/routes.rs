@@ -11,7 +11,7 @@ use super::failure::Failure;
 use super::route::{Route, Who};
 use super::site::Site;
 use super::{
-    admin, billing, cloud_events, dashboard, docs, health, ingest, invoices, limits, metrics, offers,
+    admin, billing, cloud_events, dashboard, docs, focus, health, ingest, invoices, limits, metrics, offers,
     openapi, overview, pages, reports, requests, retry, session, start, streams, stripe, usage, webhooks,
 };
 
@@ -42,6 +42,7 @@ pub fn routes() -> Vec<Route> {
         reports::routes(),
         overview::routes(),
         usage::routes(),
+        vec![focus::route()],
         streams::routes(),
         billing::routes(),
         vec![offers::route()],

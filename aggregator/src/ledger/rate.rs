@@ -34,6 +34,15 @@ impl Rate {
         Self(vec![Tier { up_to: None, per_1000 }])
     }
 
+    /// Minor units per 1,000 units, where all units cost the same.
+    #[must_use]
+    pub fn flat_per_1000(&self) -> Option<u64> {
+        match self.0.as_slice() {
+            [only] => Some(only.per_1000),
+            _ => None,
+        }
+    }
+
     /// Graduated tiers: each unit costs the rate of the tier that it falls in.
     ///
     /// # Errors

@@ -23,6 +23,7 @@ mod denials;
 mod docs;
 mod durability;
 mod errors;
+mod focus;
 mod ingest;
 mod inputs;
 

@@ -34,6 +34,7 @@ const IDS: &[(&str, &str)] = &[
     ("POST /api/v1/admin/reporters/{name}/promote", "promote_reporter"),
     ("GET /api/v1/overview", "show_overview"),
     ("GET /api/v1/usage", "report_usage"),
+    ("GET /api/v1/usage/focus", "export_costs"),
     ("GET /api/v1/events", "watch_project"),
     ("GET /api/v1/billing/plan", "show_plan"),
     ("PUT /api/v1/billing/plan", "set_plan"),

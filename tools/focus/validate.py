@@ -19,13 +19,13 @@ RENAMED = {
     "ResourceId": "ResourceID",
 }
 
-export = pathlib.Path(sys.argv[1]).read_text(newline="")
+export = pathlib.Path(sys.argv[1]).read_bytes().decode()
 head, rows = export.split("\r\n", 1)
 names = [RENAMED.get(name, name) for name in head.split(",")]
 os.chdir(pathlib.Path(focus_validator.__file__).parent.parent)
 with tempfile.TemporaryDirectory() as folder:
     data = pathlib.Path(folder) / "export.csv"
-    data.write_text(",".join(names) + "\r\n" + rows, newline="")
+    data.write_bytes((",".join(names) + "\r\n" + rows).encode())
     said = pathlib.Path(folder) / "said.xml"
     Validator(
         data_filename=str(data),

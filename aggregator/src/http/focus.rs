@@ -219,6 +219,8 @@ fn cells(
         (false, true) => "provisional",
         (false, false) => "final",
     };
+    // The norm has decimals here, and its judge takes no other.
+    let quantity = format!("{}.0", charge.quantity);
     let none = String::new;
     let name = || "Palveron Meter".to_owned();
     [
@@ -240,7 +242,7 @@ fn cells(
         none(),
         none(),
         none(),
-        charge.quantity.to_string(),
+        quantity.clone(),
         charge.unit.to_owned(),
         cost.clone(),
         price.clone(),
@@ -249,7 +251,7 @@ fn cells(
         cost,
         price,
         "Standard".to_owned(),
-        charge.quantity.to_string(),
+        quantity,
         charge.unit.to_owned(),
         name(),
         name(),

@@ -54,9 +54,9 @@ async fn the_export_says_what_was_used_and_costs_what_is_invoiced() {
         );
         let (_, rows) = rows(&export.body);
         let of = |sku: &str| rows.iter().find(|row| row["SkuId"] == sku).unwrap();
-        assert_eq!((of("included")["ConsumedQuantity"], of("included")["BilledCost"]), ("10000", "0.00"));
-        assert_eq!(of("overage")["ConsumedQuantity"], "2345");
-        assert_eq!(of("anchors")["ConsumedQuantity"], "7");
+        assert_eq!((of("included")["ConsumedQuantity"], of("included")["BilledCost"]), ("10000.0", "0.00"));
+        assert_eq!(of("overage")["ConsumedQuantity"], "2345.0");
+        assert_eq!(of("anchors")["ConsumedQuantity"], "7.0");
         assert!(rows.iter().all(|row| row["Tags"].contains(state)), "{rows:?}");
         let invoices = meter.get("/api/v1/billing/invoices", &viewer).await.value();
         let november = invoices["invoices"]

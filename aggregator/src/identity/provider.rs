@@ -12,8 +12,7 @@ use openidconnect::core::{
 use openidconnect::{
     AccessToken, AuthType, AuthorizationCode, ClaimsVerificationError, ClientId, ClientSecret, CsrfToken,
     EndUserEmail, EndpointMaybeSet, EndpointNotSet, EndpointSet, Nonce, OAuth2TokenResponse,
-    PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, RequestTokenError, Scope, SignatureVerificationError,
-    TokenResponse, UserInfoError,
+    PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, RequestTokenError, Scope, TokenResponse, UserInfoError,
 };
 use shared::time::Timestamp;
 use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
@@ -148,9 +147,7 @@ impl Provider {
         let nonce = Nonce::new(errand.nonce());
         let (client, claims) = match claims(&client, token, &nonce, now) {
             // Its keys may have turned since we looked.
-            Err(ClaimsVerificationError::SignatureVerification(
-                SignatureVerificationError::NoMatchingKey,
-            )) => {
+            Err(ClaimsVerificationError::SignatureVerification(_)) => {
                 let client = self.client(self.metadata(now, LOOKED_MS).await?, back)?;
                 let claims = claims(&client, token, &nonce, now);
                 (client, claims)

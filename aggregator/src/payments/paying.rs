@@ -17,6 +17,8 @@ pub struct Paying {
     pub waiting: Vec<ComingChange>,
     /// What is overdue, the oldest first.
     pub overdue: Vec<Overdue>,
+    /// Until when its subscription is paid.
+    pub paid_until: Option<Timestamp>,
     /// Whether there is something that its bills can be charged to.
     pub has_method: bool,
 }

@@ -185,7 +185,7 @@ function Plans({ view, offers }: { view: View; offers: Offers }) {
               {!mine && (offer.plan === "pro" || offer.plan === "business") && (
                 <Change view={view} offer={offer.plan} interval={yearly ? "year" : "month"} up={index > rank} />
               )}
-              {!mine && offer.plan === "community" && rank > 0 && <p class="soft small-text">By the payment portal: cancel there, and it ends with the paid time.</p>}
+              {!mine && offer.plan === "community" && rank > 0 && <p class="soft small-text" data-name="cancel">By the payment portal: cancel there, and it ends {view.paid_until ? `${moment(view.paid_until)}, when what is paid ends` : "at once: nothing is paid ahead"}.</p>}
               {!mine && offer.plan === "enterprise" && <p class="soft small-text">Ask the people who run this meter.</p>}
             </div>
           );
@@ -239,11 +239,13 @@ function WhatIf({ view }: { view: View }) {
 }
 
 function Change({ view, offer, interval, up }: { view: View; offer: string; interval: "month" | "year"; up: boolean }) {
-  const when = up ? "At once, once it is paid" : `From ${date(view.resets_at)} or the end of the paid time`;
+  // What is paid for is kept to its last second; where nothing is paid ahead, there is nothing to keep.
+  const until = up ? null : view.paid_until;
+  const when = until ? `From ${moment(until)}: until then you keep ${words(view.subscribed)}, which is paid` : "At once, once it is paid";
   return (
     <>
-      <p class="soft small-text">{when}.</p>
-      <Do why={whyNot("billing")} tone={up ? "primary" : ""} act={async () => {
+      <p class="soft small-text" data-name={`change-${offer}`}>{when}.</p>
+      <Do why={whyNot("billing")} tone={up ? "primary" : ""} {...(until ? { confirm: `Change to ${words(offer)} from ${moment(until)}? Until then you keep ${words(view.subscribed)}.` } : {})} act={async () => {
         const answer = await settle(api.POST("/api/v1/stripe/checkout", { params: { query: { project: view.project } }, body: { plan: offer, interval } }));
         if (answer.data.url) location.assign(answer.data.url);
       }}>{up ? `Upgrade to ${words(offer)}` : `Change to ${words(offer)}`}</Do>

@@ -77,6 +77,9 @@ pub(crate) struct PlanView {
     warnings: Vec<WarningView>,
     /// Changes of plan or interval that come by themselves, such as a cancellation at the end of paid time.
     planned: Vec<PlannedView>,
+    /// Until when the subscription is paid: a smaller plan, and the end of it, begin then. `null` where nothing is paid
+    /// ahead, so that they begin at once.
+    paid_until: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
@@ -257,6 +260,7 @@ impl PlanView {
             overdue_since: timeline.overdue_since(now).map(|at| at.to_string()),
             warnings: WarningView::all(timeline, &paying, now),
             planned: PlannedView::all(timeline, &paying.waiting, now),
+            paid_until: paying.paid_until.filter(|at| *at > now).map(|at| at.to_string()),
             overdue: paying.overdue.into_iter().map(OverdueView::from).collect(),
         })
     }

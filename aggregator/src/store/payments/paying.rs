@@ -20,6 +20,7 @@ impl Store {
         let mut connection = self.readers.acquire().await?;
         let mirror = mirror_of(&mut connection, project).await?;
         Ok(Paying {
+            paid_until: mirror.as_ref().and_then(|mirror| mirror.paid_until),
             waiting: mirror.map(|mirror| mirror.waiting).unwrap_or_default(),
             overdue: overdue(&mut connection, project).await?,
             has_method: has_method(&mut connection, project).await?,

@@ -15,9 +15,10 @@ export function money({ minor, currency }: Money): string {
   const format = new Intl.NumberFormat(undefined, { style: "currency", currency: currency.toUpperCase() });
   const digits = format.resolvedOptions().maximumFractionDigits ?? 2;
   // By text: an amount may have more digits than a number holds, and a division may round.
-  const text = String(minor).padStart(digits + 1, "0");
+  const [sign, whole] = String(minor).startsWith("-") ? ["-", String(minor).slice(1)] : ["", String(minor)];
+  const text = whole.padStart(digits + 1, "0");
   const cut = text.length - digits;
-  const decimal = digits === 0 ? text : `${text.slice(0, cut)}.${text.slice(cut)}`;
+  const decimal = sign + (digits === 0 ? text : `${text.slice(0, cut)}.${text.slice(cut)}`);
   return format.format(decimal as unknown as number);
 }
 

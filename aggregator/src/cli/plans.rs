@@ -11,6 +11,7 @@ use shared::ids::ProjectId;
 use shared::plan::{Catalogue, Pack, Plan};
 
 use super::Context;
+use super::call::Call;
 use super::options;
 use super::place::Place;
 use super::print::{self, Column, Format};
@@ -33,6 +34,15 @@ const PLANS: &[Column] = &[
 
 const PACKS: &[Column] = &[("PACK", "/pack"), ("UNITS", "/units"), ("PRICE", "/price")];
 
+const WHAT_IF: &[Column] = &[
+    ("PROJECT", "/project"),
+    ("WAS", "/before"),
+    ("WOULD BE", "/after"),
+    ("CHANGE", "/change"),
+    ("MORE FROM LOTS", "/more_from_lots"),
+    ("REFUSED", "/refused"),
+];
+
 /// Projects that are read at once.
 const PAGE: u32 = 500;
 
@@ -48,6 +58,8 @@ pub(super) enum Command {
     Apply(File),
     /// Bring projects to the newest version; without --yes only say what would change
     Migrate(Migrate),
+    /// Say what closed months would have cost under a file; nothing is changed by that
+    WhatIf(WhatIf),
 }
 
 #[derive(Debug, Args)]
@@ -73,14 +85,30 @@ pub(super) struct Migrate {
     format: Format,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct WhatIf {
+    /// The draft, as `meter plans apply` reads it
+    file: PathBuf,
+    /// How many months that are over, at most 25
+    #[arg(long, default_value_t = 3)]
+    months: u8,
+    /// How many projects are named, those that change most; at most 500
+    #[arg(long, default_value_t = 20)]
+    top: u16,
+    #[command(flatten)]
+    format: Format,
+}
+
 pub(super) async fn run(command: Command, place: &Place) -> anyhow::Result<()> {
-    let context = place.only_books("`meter plans`")?;
+    // What asks the interface works anywhere; the others read and write the books themselves.
+    let context = || place.only_books("`meter plans`");
     match command {
-        Command::Show(format) => show(format, context).await,
-        Command::Check(file) => check(&file, context),
-        Command::Diff(file) => diff(file, context).await,
-        Command::Apply(file) => apply(file, context).await,
-        Command::Migrate(migrate) => self::migrate(migrate, context).await,
+        Command::Show(format) => show(format, context()?).await,
+        Command::Check(file) => check(&file, context()?),
+        Command::Diff(file) => diff(file, context()?).await,
+        Command::Apply(file) => apply(file, context()?).await,
+        Command::Migrate(migrate) => self::migrate(migrate, context()?).await,
+        Command::WhatIf(asked) => what_if(asked, place).await,
     }
 }
 
@@ -336,6 +364,52 @@ fn preview(book: &Book, newest: &Catalogue, context: &Context) -> Option<Migrate
         }
         Err(refusal) => Some(told(vec![], Some(refusal.to_string()))),
     }
+}
+
+async fn what_if(asked: WhatIf, place: &Place) -> anyhow::Result<()> {
+    let name = asked.file.display();
+    let text = std::fs::read_to_string(&asked.file).with_context(|| name.to_string())?;
+    let draft: Value = serde_json::from_str(&text).with_context(|| name.to_string())?;
+    let call = Call::post(&["api", "v1", "admin", "plans", "what-if"])
+        .field("catalogue", draft)
+        .field("months", asked.months)
+        .field("top", asked.top);
+    print::result(asked.format, &place.ask(&call).await?, compared)
+}
+
+/// A draft's differences and what they come to, for people.
+fn compared(answer: &Value) -> String {
+    let get = |place: &str| print::cell(answer.pointer(place).unwrap_or(&Value::Null));
+    let list = |name: &str| answer.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
+    let months: Vec<String> = list("months").iter().map(print::cell).collect();
+    let mut lines = vec![format!("version {} → {}", get("/from"), get("/to"))];
+    lines.extend(list("differences").iter().map(|one| {
+        let value = |name: &str| one.get(name).map(ToString::to_string).unwrap_or_default();
+        format!(
+            "{}: {} → {}",
+            one.get("field").map(print::cell).unwrap_or_default(),
+            value("from"),
+            value("to")
+        )
+    }));
+    lines.push(format!(
+        "\n{}: {} projects cost {}, and would have cost {}: {} more. {} units that were served would have been refused.",
+        months.join(", "),
+        get("/total/projects"),
+        get("/total/before"),
+        get("/total/after"),
+        get("/total/change"),
+        get("/total/refused"),
+    ));
+    lines.push(format!("\n{}", print::table(answer.get("projects").unwrap_or(&Value::Null), WHAT_IF)));
+    lines.push(format!(
+        "\n{} others: {} more. {} months are invoiced by contract, {} are not closed yet: they are in no sum.",
+        get("/others/projects"),
+        get("/others/change"),
+        get("/contracted"),
+        get("/left_out"),
+    ));
+    lines.join("\n")
 }
 
 async fn projects_by_version(context: &Context) -> anyhow::Result<BTreeMap<u32, usize>> {

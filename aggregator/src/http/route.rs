@@ -101,6 +101,8 @@ pub struct Route {
     pub body: Option<&'static [Field]>,
     /// What is answered when all goes well, the usual answer first.
     pub answers: Vec<Answer>,
+    /// Whether it only asks, although it is posted, because the question is too long for an address.
+    pub asks: bool,
     /// Refusals beyond those that follow from the rest of the row.
     pub refusals: Vec<ErrorCode>,
     handler: MethodRouter<Site>,
@@ -121,6 +123,7 @@ impl Route {
             query: &[],
             body: None,
             answers: Vec::new(),
+            asks: false,
             refusals: Vec::new(),
         }
     }
@@ -175,6 +178,11 @@ impl Route {
         Self::new((Method::DELETE, path, who), summary, routing::delete(handler))
     }
 
+    /// Only asks, and changes nothing.
+    pub(super) fn asking(self) -> Self {
+        Self { asks: true, ..self }
+    }
+
     /// What the query may have.
     pub(super) fn query(self, query: &'static [Field]) -> Self {
         Self { query, ..self }
@@ -214,7 +222,7 @@ impl Route {
     /// Whether it changes something on behalf of a token or a session that stands for one; such calls may be named (`Idempotency-Key`).
     #[must_use]
     pub fn changes(&self) -> bool {
-        self.who.needs_token() && self.method != Method::GET
+        self.who.needs_token() && self.method != Method::GET && !self.asks
     }
 
     /// The names that vary in the path.
@@ -250,6 +258,9 @@ impl Route {
         }
         if !self.query.is_empty() {
             codes.push(FieldRejected);
+        }
+        if self.asks {
+            codes.push(CsrfRejected);
         }
         if self.changes() {
             codes.extend([

@@ -69,6 +69,7 @@ pub mod parts;
 pub mod plan;
 pub mod rate;
 pub mod refusal;
+pub mod rerate;
 pub mod silence;
 pub mod state;
 pub mod statement;

@@ -304,6 +304,13 @@ impl Timeline {
         Prices { rate: rate.cloned(), anchor: largest.anchor_price, currency: largest.currency }
     }
 
+    /// The plan whose rate a period's overage has.
+    #[must_use]
+    pub fn rated_plan(&self, period: Period, now: Timestamp) -> Option<Plan> {
+        let states = self.states(period, now);
+        states.iter().rev().find(|state| state.terms.offered_rate().is_some()).map(|state| state.terms.plan)
+    }
+
     /// Whether a contract was in force at any instant of a period: the month is then invoiced by the contract alone,
     /// whichever plan's quota was the largest in it.
     #[must_use]

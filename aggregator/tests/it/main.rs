@@ -34,6 +34,7 @@ mod openapi;
 mod overview;
 mod payments;
 mod places;
+mod plans;
 mod policies;
 mod providers;
 mod sessions;

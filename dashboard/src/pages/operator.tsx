@@ -6,6 +6,7 @@ import { useResource } from "../resource";
 import { go, path, query, setQuery } from "../router";
 import { lastWord } from "../routes";
 import { choose, project, whyNot } from "../session";
+import { Draft } from "../ui/draft";
 import { AsOf, Card, Do, Empty, Field, Figure, Form, Go, Notice, Page, Secret, Shown, Tag, Trouble, type Children, When } from "../ui/parts";
 import { Table } from "../ui/table";
 
@@ -142,7 +143,7 @@ export function Catalogue() {
   const offers = useResource(whyNot("operate") || !project.value ? "" : project.value, (signal) => settle(api.GET("/api/v1/billing/offers", { params: { query: { project: project.value } }, signal })));
   const price = (minor: number | null | undefined): string => (minor == null ? "by contract" : money({ minor, currency: offers.answer?.data.currency ?? "eur" }));
   return (
-    <Operators title="Plan catalogue" about="The newest version; it is changed by meter plans, with a preview" asOf={offers.answer?.asOf}>
+    <Operators title="Plan catalogue" about="The newest version, and what a draft of another would change. Drafts are applied by meter plans." asOf={offers.answer?.asOf}>
       {!project.value && <Empty title="There is no project yet." />}
       <Shown of={offers} lines={6}>
         {(data) => (
@@ -176,6 +177,7 @@ export function Catalogue() {
                 ]}
               />
             </Card>
+            <Draft />
           </div>
         )}
       </Shown>

@@ -10,6 +10,7 @@ mod credits;
 mod invitations;
 mod keys;
 mod members;
+mod plans;
 mod projects;
 mod quarantine;
 mod reporters;
@@ -44,6 +45,7 @@ pub(super) fn routes() -> Vec<Route> {
         contracts::routes(),
         contract_documents::routes(),
         what_if::routes(),
+        plans::routes(),
         reporters::routes(),
         stripe::routes(),
         audit::routes(),

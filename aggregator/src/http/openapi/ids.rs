@@ -24,6 +24,7 @@ const IDS: &[(&str, &str)] = &[
     ("GET /api/v1/admin/projects/{project}/invitations", "list_invitations"),
     ("POST /api/v1/admin/projects/{project}/invitations", "invite_member"),
     ("DELETE /api/v1/admin/projects/{project}/invitations/{name}", "withdraw_invitation"),
+    ("POST /api/v1/admin/plans/what-if", "try_catalogue"),
     ("GET /api/v1/admin/accounts", "list_accounts"),
     ("POST /api/v1/admin/accounts", "create_account"),
     ("POST /api/v1/admin/accounts/{name}/links", "create_sign_in_link"),

@@ -12,6 +12,7 @@ mod payments;
 mod plans;
 mod properties;
 mod replayed;
+mod rerates;
 mod script;
 mod thresholds;
 mod what_ifs;

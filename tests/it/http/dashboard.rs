@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use shared::plan::Plan;
+use shared::plan::{Catalogue, Plan};
 use tests::clock;
 use tests::config;
 use tests::ingest::signed;
@@ -59,6 +59,7 @@ async fn people_do_their_work_in_the_dashboard() -> Result<()> {
         "key": project.key,
         "project": "demo",
         "contract": "acme-2026",
+        "catalogue": Catalogue::DEFAULT_JSON,
         "provider": provider.issuer(),
         "owner": OWNER,
         "links": {"owner": owner, "viewer": viewer, "operator": operator},

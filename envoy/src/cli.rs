@@ -33,7 +33,7 @@ const PING_WAIT: Duration = Duration::from_secs(5);
 
 /// Palveron Meter for Envoy: its rate limit service, by leases of the meter's homes.
 #[derive(Debug, Parser)]
-#[command(name = "meter-envoy", version, after_help = config::help())]
+#[command(name = "meter-envoy", version, after_help = meter_settings::help(config::ROWS))]
 pub struct Cli {}
 
 /// Runs the command.

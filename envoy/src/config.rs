@@ -7,24 +7,16 @@ mod settings;
 use std::fmt;
 use std::net::SocketAddr;
 
+use meter_settings::Reader;
+pub use meter_settings::{ConfigError, LogFormat};
 use shared::key::KeySecrets;
 use shared::sign::SigningKeys;
 use url::Url;
 
-use self::settings::Setting;
-pub use self::settings::{ROWS, Row, help};
+pub use self::settings::ROWS;
 
 /// What names begin with that can only be meant for this program.
-const OURS: &str = "METER_ENVOY_";
-
-/// How log lines are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// For machines: one JSON object a line.
-    Json,
-}
+const OURS: [&str; 1] = ["METER_ENVOY_"];
 
 /// All that `meter-envoy` is told by its environment.
 #[derive(Debug)]
@@ -51,19 +43,13 @@ pub struct Config {
     pub log_format: LogFormat,
 }
 
-/// Everything that is wrong with the environment, a line for each variable.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}", .0.join("\n"))]
-pub struct ConfigError(pub Vec<String>);
-
 impl Config {
     /// Reads the process's environment.
     ///
     /// # Errors
     /// Names every variable that is not accepted.
     pub fn from_environment() -> Result<Self, ConfigError> {
-        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-        Self::read(&environment, names)
+        Self::read(&meter_settings::variable, meter_settings::names())
     }
 
     /// Reads the variables that `get` gives, of which `names` are set; an empty one counts as unset.
@@ -74,13 +60,10 @@ impl Config {
         get: &dyn Fn(&str) -> Option<String>,
         names: impl Iterator<Item = String>,
     ) -> Result<Self, ConfigError> {
-        let is_unknown = |name: &String| name.starts_with(OURS) && ROWS.iter().all(|row| row.name != name);
-        let unknown = names.filter(is_unknown);
-        let problems =
-            unknown.map(|name| format!("{name}: nothing reads it; `meter-envoy --help` lists what is read"));
-        let mut reader = Reader { get, problems: problems.collect() };
+        let unknown = meter_settings::refusals("meter-envoy", &OURS, ROWS, names);
+        let mut reader = Reader::new(get, unknown);
         let config = Self::assemble(&mut reader);
-        config.filter(|_| reader.problems.is_empty()).ok_or(ConfigError(reader.problems))
+        reader.finish(config)
     }
 
     /// `None` where something is refused, which is said only after all was looked at.
@@ -119,30 +102,6 @@ impl fmt::Display for Config {
         write!(f, " METER_REGION={} METER_SUB_HOMES={}", self.region, self.sub_homes)?;
         if self.shadow { write!(f, " METER_SHADOW=1") } else { Ok(()) }
     }
-}
-
-struct Reader<'a> {
-    get: &'a dyn Fn(&str) -> Option<String>,
-    problems: Vec<String>,
-}
-
-impl Reader<'_> {
-    /// What a setting is; where it is refused, that is noted.
-    fn value<T>(&mut self, Setting { row, parse }: &Setting<T>) -> Option<T> {
-        let text = (self.get)(row.name).filter(|text| !text.trim().is_empty());
-        let text = text.unwrap_or_else(|| row.default.to_owned());
-        let refuse = |why: String| {
-            // Some say by themselves whose they are.
-            let why = why.strip_prefix(row.name).map_or(why.as_str(), |why| why.trim_start_matches(": "));
-            self.problems.push(format!("{}: {why}", row.name));
-        };
-        parse(text.trim()).map_err(refuse).ok()
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
-fn environment(name: &str) -> Option<String> {
-    std::env::var(name).ok()
 }
 
 #[cfg(test)]

@@ -162,6 +162,7 @@ fn empty_flush(project: &ProjectId, mode: Mode) -> Result<Flush, StoreError> {
         seq: 0,
         cells: Vec::new(),
         denied: Vec::new(),
+        stranded: Vec::new(),
     })
 }
 

@@ -33,7 +33,7 @@ async fn meter() -> (Meter, String) {
 }
 
 /// An event of an hour before the clock of tests, with these attributes besides.
-fn event(id: &str, change: Value) -> Value {
+fn event(id: &str, change: &Value) -> Value {
     let mut event = json!({
         "specversion": "1.0", "id": id, "source": "/app", "type": "com.example.verify",
         "subject": "bot", "time": "2026-11-23T11:00:00Z", "data": {"value": 3},
@@ -72,15 +72,15 @@ fn counted(answer: &Answer, expected: (u64, u64, u64)) {
 async fn an_event_counts_once_however_often_and_in_whatever_company_it_comes() {
     let (meter, token) = meter().await;
     let (one, two) =
-        (event("1", json!({})), event("2", json!({"type": "mcp_tool_call", "data": {"units": "7"}})));
+        (event("1", &json!({})), event("2", &json!({"type": "mcp_tool_call", "data": {"units": "7"}})));
     counted(&send(&meter, &token, &[one.clone(), two.clone(), one.clone()]).await, (2, 1, 10));
-    counted(&send(&meter, &token, &[two.clone(), event("3", json!({"data": null}))]).await, (1, 1, 1));
+    counted(&send(&meter, &token, &[two.clone(), event("3", &json!({"data": null}))]).await, (1, 1, 1));
     // The same id of another source is another event; the first that came under a name is the one that counts.
     counted(
         &send(
             &meter,
             &token,
-            &[event("1", json!({"source": "/b"})), event("2", json!({"data": {"value": 900}}))],
+            &[event("1", &json!({"source": "/b"})), event("2", &json!({"data": {"value": 900}}))],
         )
         .await,
         (1, 1, 3),
@@ -89,7 +89,7 @@ async fn an_event_counts_once_however_often_and_in_whatever_company_it_comes() {
         post(&meter, &token, PATH, "application/cloudevents+json; charset=utf-8", &one.to_string()).await;
     counted(&structured, (0, 1, 0));
     counted(
-        &post(&meter, &token, PATH, "application/json", &event("4", json!({})).to_string()).await,
+        &post(&meter, &token, PATH, "application/json", &event("4", &json!({})).to_string()).await,
         (1, 0, 3),
     );
     counted(&post(&meter, &token, PATH, "application/json", "[]").await, (0, 0, 0));
@@ -128,30 +128,30 @@ async fn an_event_counts_once_however_often_and_in_whatever_company_it_comes() {
 async fn a_batch_with_one_wrong_event_changes_nothing_and_says_which() {
     let (meter, token) = meter().await;
     for (wrong, field) in [
-        (event("2", json!({"type": "prompt"})), "[1].type"),
-        (event("2", json!({"specversion": "0.3"})), "[1].specversion"),
-        (event("2", json!({"time": "2026-11-23T12:05:00.001Z"})), "[1].time"),
-        (event("2", json!({"time": "2026-09-01T00:00:00Z"})), "[1].time"),
-        (event("2", json!({"data": {"value": 0}})), "[1].data"),
-        (event("2", json!({"data": {"value": 1_000_001}})), "[1].data"),
+        (event("2", &json!({"type": "prompt"})), "[1].type"),
+        (event("2", &json!({"specversion": "0.3"})), "[1].specversion"),
+        (event("2", &json!({"time": "2026-11-23T12:05:00.001Z"})), "[1].time"),
+        (event("2", &json!({"time": "2026-09-01T00:00:00Z"})), "[1].time"),
+        (event("2", &json!({"data": {"value": 0}})), "[1].data"),
+        (event("2", &json!({"data": {"value": 1_000_001}})), "[1].data"),
         (json!("text"), "[1]"),
     ] {
-        send(&meter, &token, &[event("1", json!({})), wrong.clone()])
+        send(&meter, &token, &[event("1", &json!({})), wrong.clone()])
             .await
             .refuses(field, &wrong.to_string());
     }
     let rate = meter.app.store.project(&project_id("demo")).await.unwrap().unwrap().rpm_max;
     let day = u64::from(rate) * 1_440;
-    let value = |id: &str, value: u64| event(id, json!({"data": {"value": value}}));
+    let value = |id: &str, value: u64| event(id, &json!({"data": {"value": value}}));
     let many = [value("m1", day.div_euclid(2)), value("m2", day.div_euclid(2)), value("m3", day % 2 + 1)];
     send(&meter, &token, &many).await.refuses("[0].data", "more than the rate permits of one agent and day");
     assert_eq!((used(&meter, "live").await, meter.cells("demo").await.len()), (0, 0));
     // What was refused is not taken for known.
-    counted(&send(&meter, &token, &[event("1", json!({})), event("2", json!({}))]).await, (2, 0, 6));
+    counted(&send(&meter, &token, &[event("1", &json!({})), event("2", &json!({}))]).await, (2, 0, 6));
     let one =
-        post(&meter, &token, PATH, "application/json", &event("3", json!({"time": 5})).to_string()).await;
+        post(&meter, &token, PATH, "application/json", &event("3", &json!({"time": 5})).to_string()).await;
     one.refuses("time", "one event alone");
-    let too_many: Vec<Value> = (0..1_001).map(|id| event(&id.to_string(), json!({}))).collect();
+    let too_many: Vec<Value> = (0..1_001).map(|id| event(&id.to_string(), &json!({}))).collect();
     send(&meter, &token, &too_many).await.refuses("events", "more than 1,000");
     send(&meter, &token, &too_many[..1_000]).await.field("counted");
     for (media_type, body, code) in [
@@ -167,8 +167,8 @@ async fn a_batch_with_one_wrong_event_changes_nothing_and_says_which() {
 async fn events_are_paid_for_as_all_units_are_and_late_ones_of_a_closed_month_are_refused() {
     let (meter, token) = meter().await;
     // 10,000 are included: 80 and 100 % are crossed by what was served elsewhere, and nothing is refused for it.
-    counted(&send(&meter, &token, &[event("1", json!({"data": {"value": 8_000}}))]).await, (1, 0, 8_000));
-    counted(&send(&meter, &token, &[event("2", json!({"data": {"value": 4_500}}))]).await, (1, 0, 4_500));
+    counted(&send(&meter, &token, &[event("1", &json!({"data": {"value": 8_000}}))]).await, (1, 0, 8_000));
+    counted(&send(&meter, &token, &[event("2", &json!({"data": {"value": 4_500}}))]).await, (1, 0, 4_500));
     let viewer = meter.member("demo", Role::Viewer).await;
     let plan = meter.get("/api/v1/billing/plan", &viewer).await.value();
     assert_eq!(plan["used"], 12_500, "{plan}");
@@ -176,20 +176,20 @@ async fn events_are_paid_for_as_all_units_are_and_late_ones_of_a_closed_month_ar
     meter.app.clock.set(Timestamp::parse("2026-12-04T00:00:00Z").unwrap());
     month_close::close_due(&meter.app).await.unwrap();
     // What was answered before may be asked again; what is new of that month comes too late.
-    counted(&send(&meter, &token, &[event("1", json!({}))]).await, (0, 1, 0));
-    send(&meter, &token, &[event("9", json!({}))]).await.refuses("[0].time", "a closed month");
-    counted(&send(&meter, &token, &[event("9", json!({"time": null}))]).await, (1, 0, 3));
+    counted(&send(&meter, &token, &[event("1", &json!({}))]).await, (0, 1, 0));
+    send(&meter, &token, &[event("9", &json!({}))]).await.refuses("[0].time", "a closed month");
+    counted(&send(&meter, &token, &[event("9", &json!({"time": null}))]).await, (1, 0, 3));
     // Ninety days later their names are forgotten, and their instants no longer accepted.
     meter.app.clock.set(Timestamp::parse("2027-03-05T00:00:00Z").unwrap());
     assert!(meter.app.store.forget_cloud_events(meter.app.clock.now()).await.unwrap() > 0);
-    send(&meter, &token, &[event("1", json!({}))]).await.refuses("[0].time", "an event that is forgotten");
+    send(&meter, &token, &[event("1", &json!({}))]).await.refuses("[0].time", "an event that is forgotten");
     assert_eq!(used(&meter, "live").await, 12_500);
 }
 
 #[tokio::test]
 async fn only_a_token_made_for_it_reports_and_it_does_nothing_else() {
     let (meter, token) = meter().await;
-    let body = json!([event("1", json!({}))]).to_string();
+    let body = json!([event("1", &json!({}))]).to_string();
     let to = |project: &str| format!("{PATH}?project={project}");
     for role in Role::ALL {
         let member = meter.member("demo", role).await;
@@ -223,11 +223,13 @@ async fn only_a_token_made_for_it_reports_and_it_does_nothing_else() {
 async fn agents_beyond_a_thousand_a_day_are_folded_with_the_exact_total() {
     let (meter, token) = meter().await;
     let of = |range: std::ops::Range<u32>| -> Vec<Value> {
-        range.map(|n| event(&n.to_string(), json!({"subject": format!("agent-{n}"), "data": null}))).collect()
+        range
+            .map(|n| event(&n.to_string(), &json!({"subject": format!("agent-{n}"), "data": null})))
+            .collect()
     };
     counted(&send(&meter, &token, &of(0..999)).await, (999, 0, 999));
     counted(&send(&meter, &token, &of(999..1_100)).await, (101, 0, 101));
-    let again = event("again", json!({"subject": "agent-5", "data": null}));
+    let again = event("again", &json!({"subject": "agent-5", "data": null}));
     counted(&send(&meter, &token, &[again]).await, (1, 0, 1));
     let cells = meter.cells("demo").await;
     assert_eq!(cells.len(), 1_001);

@@ -54,6 +54,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let chromium = chromium::ensure()?;
     let php = apt::program("php", "php-cli")?;
     let systemd = apt::program("systemd-analyze", "systemd")?;
+    apt::program("ip", "iproute2")?;
     let deploy = python::deploy()?;
     let nginx = apt::unpacked("nginx", "usr/sbin/nginx")?;
     let prometheus = apt::unpacked("prometheus", "usr/bin/prometheus")?;

@@ -19,11 +19,13 @@ const config :Workerd.Config = (
     (name = "aggregator", external = (address = "127.0.0.1:8080", http = ())),
     (name = "upstream", external = (address = "127.0.0.1:8090", http = ())),
     (name = "center", external = (address = "127.0.0.1:8788", http = ())),
-    # The Redis of REDIS_URL may be on this machine or in a private network; nothing else is reached by this.
-    (name = "network", network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true))),
+    (name = "network", network = .network),
   ],
   sockets = [(name = "edge", address = "127.0.0.1:8787", http = (), service = "meter")],
 );
+
+# The Redis of REDIS_URL may be on this machine or in a private network; nothing else is reached by this.
+const network :Workerd.Network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true));
 
 # Decides; a new isolate loads this and nothing else.
 const meter :Workerd.Worker = (

@@ -17,6 +17,7 @@ const config :Workerd.Config = (
     (name = "aggregator", external = (address = "127.0.0.1:8080", http = ())),
     (name = "upstream", external = (address = "127.0.0.1:8090", http = ())),
     (name = "center", external = (address = "127.0.0.1:8788", http = ())),
+    (name = "network", network = Edge.network),
   ],
   sockets = [
     (name = "gateway", address = "127.0.0.1:8789", http = (), service = "gateway"),

@@ -58,8 +58,11 @@ const EVENT: &[Field] = &[
         "verify, mcp_tool_call or extension_event, or a name that ends so after a dot",
     )
     .such_as("\"verify\""),
-    Field::optional::<String>("subject", "the agent").such_as("\"bot\""),
-    Field::optional::<String>("time", "when it happened, RFC 3339; when it arrives where it is absent"),
+    Field::optional::<Option<String>>("subject", "the agent").such_as("\"bot\""),
+    Field::optional::<Option<String>>(
+        "time",
+        "when it happened, RFC 3339; when it arrives where it is absent",
+    ),
     Field::optional::<Value>(
         "data",
         "an object with 1 to 1000000 units as `value` or `units`; one unit where it is absent",

@@ -16,6 +16,9 @@ const CLIENTS: usize = 8;
 const REPORTED_MAX: Duration = Duration::from_millis(1_500);
 /// A home that could not flush waits 30 seconds at the longest.
 const DRAIN_MAX: Duration = Duration::from_secs(40);
+/// A hard stop is reached within this on a busy machine: what dead isolates hold makes the last units slow, more so where a
+/// home is in a Redis.
+const STOPPED_MAX: Duration = Duration::from_secs(300);
 
 #[tokio::test]
 async fn answers_by_lease_need_no_home_and_every_one_is_reported() -> Result<()> {
@@ -130,7 +133,7 @@ async fn a_hard_stop_is_not_overshot_though_isolates_die() -> Result<()> {
         let go_on_to = load.acked() + 300;
         kill_edge(&mut stack, &load, go_on_to).await?;
     }
-    eventually("the hard stop", Duration::from_secs(120), async || {
+    eventually("the hard stop", STOPPED_MAX, async || {
         let quota: serde_json::Value = project.quota().await?.ok()?;
         Ok((quota["remaining"] == 0).then_some(()))
     })

@@ -61,6 +61,7 @@ export function take(next: Session): void {
 /** By what people sign in here; `undefined` until it is known. */
 export const ways = signal<Schemas["WaysView"] | undefined>(undefined);
 
+/** The page of signing in is shown once this is known, so that nothing moves on it. */
 async function findWays(): Promise<void> {
   try {
     ways.value ??= (await settle(api.GET("/api/v1/session/ways"))).data;
@@ -71,9 +72,14 @@ async function findWays(): Promise<void> {
 }
 
 signedOut.tell = (): void => {
-  if (session.value) ended.value = "Your session has ended. Sign in again and you are back where you were.";
-  session.value = null;
-  void findWays();
+  // Who was not signed in is not told so: `load` shows the page of signing in.
+  const was = session.value;
+  if (!was) return;
+  void findWays().then(() => {
+    if (session.value !== was) return;
+    ended.value = "Your session has ended. Sign in again and you are back where you were.";
+    session.value = null;
+  });
 };
 
 /** Asks who is signed in. */
@@ -82,7 +88,6 @@ export async function load(): Promise<void> {
     take((await settle(api.GET("/api/v1/session"))).data);
   } catch (error) {
     if (!(error instanceof Refused) || error.problem.code !== "unauthorized") throw error;
-    // The page of signing in is shown once it is whole, so that nothing moves on it.
     await findWays();
     session.value = null;
   }

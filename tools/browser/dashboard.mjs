@@ -512,8 +512,8 @@ const deeds = {
   },
 };
 
-/** How much may move while a page loads: half of what is called good (0.1). The page of signing in on a phone has 0.03. */
-const SHIFT_MAX = 0.05;
+/** What moved since the page began to load; a page that has settled has moved nothing before the reader's eyes. */
+const SHIFT_MAX = 0.02;
 const watchShifts = () => {
   window.shifted = 0;
   window.movers = [];

@@ -47,7 +47,7 @@ const HEADERS: [(&str, &str); 6] = [
 
 const QUERY: &[Field] = &[PROJECT, Field::optional::<Mode>("mode", "live or test; live where it is absent")];
 
-/// An event's attributes; others are extensions, which are tolerated.
+/// An event's attributes.
 const EVENT: &[Field] = &[
     Field::required::<Length<3, 3>>("specversion", "1.0").such_as("\"1.0\""),
     Field::required::<Length<1, NAME_CHARS_MAX>>("id", "1 to 256 characters, unique within its source")
@@ -68,6 +68,7 @@ const EVENT: &[Field] = &[
         "an object with 1 to 1000000 units as `value` or `units`; one unit where it is absent",
     )
     .such_as("{\"value\":1}"),
+    Field::others("extensions of CloudEvents, which are not read"),
 ];
 
 /// The endpoint of this module.

@@ -37,6 +37,16 @@ impl Field {
         Self { name, accepts, required: false, example: "", schema: |schemas| schemas.subschema_for::<T>() }
     }
 
+    /// Any fields besides those that are named: a body that has this one in its table is open.
+    pub(crate) const fn others(accepts: &'static str) -> Self {
+        Self::optional::<serde_json::Value>("", accepts)
+    }
+
+    /// Whether this stands for all that are not named.
+    pub(super) fn is_others(&self) -> bool {
+        self.name.is_empty()
+    }
+
     /// Shows a value that is accepted, as JSON.
     pub(crate) const fn such_as(self, example: &'static str) -> Self {
         Self { example, ..self }

@@ -171,12 +171,14 @@ impl Document {
         parameters
     }
 
-    /// The schema of a body: these fields and no others.
+    /// The schema of a body: these fields, and others only where the table says so.
     fn object(&mut self, fields: &[Field]) -> Value {
         let required: Vec<&str> =
             fields.iter().filter(|field| field.required).map(|field| field.name).collect();
+        let is_open = fields.iter().any(Field::is_others);
         let properties: Map<String, Value> = fields
             .iter()
+            .filter(|field| !field.is_others())
             .map(|field| {
                 let mut schema = self.schemas.made(|schemas| field.schema(schemas));
                 schema.insert("description".to_owned(), field.accepts.into());
@@ -186,7 +188,7 @@ impl Document {
                 (field.name.to_owned(), schema.to_value())
             })
             .collect();
-        json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
+        json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": is_open })
     }
 
     fn responses(&mut self, route: &Route) -> Map<String, Value> {

@@ -2,26 +2,17 @@
 //!
 //! It must never answer at a path of the interface, and lets the page load nothing from elsewhere.
 
-use std::sync::OnceLock;
+use std::sync::LazyLock;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
-use axum::response::{IntoResponse, Response};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use sha2::{Digest, Sha256};
+use axum::http::{HeaderMap, HeaderValue, Method, Uri, header};
+use axum::response::Response;
 
-/// A file of the page.
-#[derive(Debug)]
-struct File {
-    name: &'static str,
-    bytes: &'static [u8],
-    /// The same, by gzip.
-    compressed: &'static [u8],
-}
+use super::embedded::{File, keep};
 
 /// What `cargo xtask dashboard` had built when this was compiled; nothing where it had not.
-const FILES: &[File] = include!(concat!(env!("OUT_DIR"), "/dashboard.rs"));
+static FILES: LazyLock<Vec<File>> =
+    LazyLock::new(|| Vec::from(include!(concat!(env!("OUT_DIR"), "/dashboard.rs"))));
 
 const INDEX: &str = "index.html";
 const ASSETS: &str = "/assets/";
@@ -59,23 +50,10 @@ const RULES: [(header::HeaderName, &str); 6] = [
     ),
 ];
 
-/// On an answer that may be kept as its own `Cache-Control` says: it is about nobody.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Public;
-
 /// The page, where this binary has it.
 pub(super) fn page(headers: &HeaderMap) -> Option<Response> {
     let file = FILES.iter().find(|file| file.name == INDEX)?;
-    static TAG: OnceLock<String> = OnceLock::new();
-    let tag = TAG.get_or_init(|| format!("\"{}\"", URL_SAFE_NO_PAD.encode(Sha256::digest(file.bytes))));
-    let mut answer = if headers.get(header::IF_NONE_MATCH).is_some_and(|held| held == tag.as_str()) {
-        StatusCode::NOT_MODIFIED.into_response()
-    } else {
-        answer(file, headers)
-    };
-    if let Ok(tag) = HeaderValue::from_str(tag) {
-        answer.headers_mut().insert(header::ETAG, tag);
-    }
+    let mut answer = file.answer(headers);
     answer.headers_mut().extend(RULES.map(|(name, value)| (name, HeaderValue::from_static(value))));
     Some(keep(answer, "no-cache"))
 }
@@ -93,7 +71,7 @@ pub(super) fn at(method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Resp
         let file = FILES.iter().find(|file| file.name == name && name != INDEX).filter(|_| is_read)?;
         // Other contents have another name, but for the icon.
         let rule = if name.contains('-') { "public, max-age=31536000, immutable" } else { "max-age=86400" };
-        keep(answer(file, headers), rule)
+        keep(file.answer(headers), rule)
     } else {
         let first = path.split('/').nth(1)?;
         PAGES.contains(&first).then(|| page(headers)).flatten().filter(|_| is_read)?
@@ -104,55 +82,9 @@ pub(super) fn at(method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Resp
     Some(found)
 }
 
-fn answer(file: &'static File, headers: &HeaderMap) -> Response {
-    let media_type = match file.name.rsplit('.').next() {
-        Some("js") => "text/javascript; charset=utf-8",
-        Some("css") => "text/css; charset=utf-8",
-        Some("svg") => "image/svg+xml",
-        _ => "text/html; charset=utf-8",
-    };
-    let mut answer = if takes_gzip(headers) {
-        ([(header::CONTENT_ENCODING, "gzip")], file.compressed).into_response()
-    } else {
-        file.bytes.into_response()
-    };
-    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
-    answer.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-encoding"));
-    answer
-}
-
-fn takes_gzip(headers: &HeaderMap) -> bool {
-    let accepted = headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
-    accepted.unwrap_or_default().split(',').any(|coding| {
-        let mut words = coding.split(';').map(str::trim);
-        words.next() == Some("gzip") && words.all(|word| word != "q=0")
-    })
-}
-
-fn keep(mut answer: Response, rule: &'static str) -> Response {
-    answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(rule));
-    answer.extensions_mut().insert(Public);
-    answer
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn gzip_is_sent_to_those_that_take_it() {
-        for (accepted, takes) in [
-            ("gzip, deflate, br", true),
-            ("br;q=1, gzip;q=0.5", true),
-            ("br", false),
-            ("gzip;q=0", false),
-            ("", false),
-        ] {
-            let headers =
-                HeaderMap::from_iter([(header::ACCEPT_ENCODING, HeaderValue::from_static(accepted))]);
-            assert_eq!(takes_gzip(&headers), takes, "{accepted}");
-        }
-    }
 
     #[test]
     fn no_path_of_the_interface_is_a_page() {

@@ -2,28 +2,31 @@
 //!
 //! It must never run a script that is not in these files: each page's policy names the hashes of its own.
 
+use std::sync::LazyLock;
+
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 use shared::problem::ErrorCode;
 
-use super::dashboard::Public;
+use super::embedded::{File, HTML, MARKDOWN, TEXT, keep};
 use super::failure::Failure;
 
-/// A file of the site, by its path in it.
-#[derive(Debug)]
-struct File {
-    name: &'static str,
-    bytes: &'static [u8],
-}
-
 /// The site; nothing where it had not been built.
-const FILES: &[File] = include!(concat!(env!("OUT_DIR"), "/docs.rs"));
+static FILES: LazyLock<Vec<File>> =
+    LazyLock::new(|| Vec::from(include!(concat!(env!("OUT_DIR"), "/docs.rs"))));
 
 const ROOT: &str = "/docs";
+
+/// What every file is sent with: only this site's own pages may frame it, and nobody is told where it was left for.
+const RULES: [(header::HeaderName, &str); 3] = [
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::X_FRAME_OPTIONS, "SAMEORIGIN"),
+    (header::HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+];
 
 /// The list of pages for language models, which is looked for at the root.
 const LLMS: &str = "llms.txt";
@@ -96,47 +99,18 @@ fn without_site(path: &str) -> Response {
 }
 
 fn show(file: &'static File, headers: &HeaderMap) -> Response {
-    let media_type = media_type(file.name);
+    let media_type = file.media_type();
     // Names of what pages load end in hashes of it, but for a few; pages are asked for each time.
     let is_asset = !matches!(media_type, HTML | MARKDOWN | TEXT);
-    let tag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(Sha256::digest(file.bytes)));
-    let mut answer = if headers.get(header::IF_NONE_MATCH).is_some_and(|held| held == tag.as_str()) {
-        StatusCode::NOT_MODIFIED.into_response()
-    } else {
-        file.bytes.into_response()
-    };
-    let mut set = |name, value: &str| {
-        HeaderValue::from_str(value).map(|value| answer.headers_mut().insert(name, value)).ok();
-    };
-    set(header::CONTENT_TYPE, media_type);
-    set(header::ETAG, &tag);
-    set(header::REFERRER_POLICY, "no-referrer");
-    set(header::X_FRAME_OPTIONS, "SAMEORIGIN");
-    set(header::HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
+    let mut answer = file.answer(headers);
+    answer.headers_mut().extend(RULES.map(|(name, value)| (name, HeaderValue::from_static(value))));
     if media_type == HTML {
         let page = std::str::from_utf8(file.bytes).unwrap_or_default();
-        set(header::CONTENT_SECURITY_POLICY, &policy(page));
+        if let Ok(policy) = HeaderValue::from_str(&policy(page)) {
+            answer.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+        }
     }
     keep(answer, if is_asset { "max-age=86400" } else { "no-cache" })
-}
-
-const HTML: &str = "text/html; charset=utf-8";
-const MARKDOWN: &str = "text/markdown; charset=utf-8";
-const TEXT: &str = "text/plain; charset=utf-8";
-
-fn media_type(name: &str) -> &'static str {
-    match name.rsplit('.').next() {
-        Some("html") => HTML,
-        Some("md") => MARKDOWN,
-        Some("txt") => TEXT,
-        Some("js") => "text/javascript; charset=utf-8",
-        Some("css") => "text/css; charset=utf-8",
-        Some("json") => "application/json",
-        Some("svg") => "image/svg+xml",
-        Some("png") => "image/png",
-        Some("woff2") => "font/woff2",
-        _ => "application/octet-stream",
-    }
 }
 
 /// Scripts are the site's own files and those that stand in this very page; nothing else is run or loaded. The list of
@@ -158,12 +132,6 @@ fn inline_scripts(page: &str) -> impl Iterator<Item = &str> {
         let (script, _) = rest.split_once("</script>")?;
         (!attributes.contains("src=")).then_some(script)
     })
-}
-
-fn keep(mut answer: Response, rule: &'static str) -> Response {
-    answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(rule));
-    answer.extensions_mut().insert(Public);
-    answer
 }
 
 #[cfg(test)]

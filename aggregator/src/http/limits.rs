@@ -7,7 +7,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use shared::problem::ErrorCode;
 
-use super::dashboard::Public;
+use super::embedded::Public;
 use super::failure::Failure;
 use super::places::Place;
 

@@ -11,6 +11,7 @@ mod cloud_events;
 mod dashboard;
 mod docs;
 mod download;
+mod embedded;
 mod event_docs;
 mod failure;
 mod field;

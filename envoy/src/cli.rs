@@ -1,22 +1,19 @@
 //! `meter-envoy`: serves Envoy until it is told to stop, and gives its leases back.
 
 use std::io::{self, Write as _};
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use clap::Parser;
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_server::RateLimitServiceServer;
 use futures_util::future::FutureExt as _;
-use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use meter_settings::{listen, start_log, stop_signal};
 use tokio::time::timeout;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
-use tracing_subscriber::EnvFilter;
 
-use crate::config::{self, Config, LogFormat};
+use crate::config::{self, Config};
 use crate::http;
 use crate::meter::Meter;
 use crate::metrics::Metrics;
@@ -51,7 +48,7 @@ pub fn run(_: &Cli) -> ExitCode {
 
 fn begin() -> anyhow::Result<()> {
     let config = Config::from_environment()?;
-    start_log(&config)?;
+    start_log(&config.log_filter, config.log_format, "meter_envoy=debug").map_err(anyhow::Error::msg)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.context("no thread can be started")?.block_on(serve(config))
 }
@@ -60,9 +57,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     tracing::info!(%config, "configuration");
     let metrics = Metrics::default();
     let meter = Meter::new(&config, random::words()?, metrics.clone()).map_err(anyhow::Error::msg)?;
-    let listener = listen("METER_ENVOY_LISTEN", config.listen).await?;
-    let shown = listen("METER_ENVOY_METRICS_LISTEN", config.metrics_listen).await?;
-    let (address, stop) = (listener.local_addr()?, stop_signal()?.shared());
+    let port = async |setting, address| listen(setting, address).await.map_err(anyhow::Error::msg);
+    let listener = port("METER_ENVOY_LISTEN", config.listen).await?;
+    let shown = port("METER_ENVOY_METRICS_LISTEN", config.metrics_listen).await?;
+    let (address, stop) = (listener.local_addr()?, stop_signal("questions")?.shared());
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<RateLimitServiceServer<RateLimits>>().await;
     let pages = axum::serve(shown, http::router(metrics.clone())).with_graceful_shutdown(stop.clone());
@@ -89,39 +87,4 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         tracing::warn!("meter-envoy has stopped; what its homes did not take back is forfeited");
     }
     Ok(())
-}
-
-async fn listen(setting: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| {
-        if error.kind() == io::ErrorKind::AddrInUse {
-            anyhow!("port taken: something already listens on {address}; stop it, or set {setting} to another address")
-        } else {
-            anyhow!("cannot listen on {address}: {error}; set {setting} to an address of this machine")
-        }
-    })
-}
-
-/// Writes log lines to standard error, in the form that is configured.
-fn start_log(config: &Config) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&config.log_filter)
-        .context("METER_LOG: accepted is a filter such as info or info,meter_envoy=debug")?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    match config.log_format {
-        LogFormat::Text => log.with_ansi(false).init(),
-        LogFormat::Json => log.json().init(),
-    }
-    Ok(())
-}
-
-/// Ready when the process is told to stop.
-fn stop_signal() -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("stopping: questions that were begun may finish");
-    })
 }

@@ -10,6 +10,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use clap::Args;
+use meter_settings::stop_signal;
 use serde_json::{Map, Value, json};
 use shared::ids::ProjectId;
 use shared::whole::whole;
@@ -19,7 +20,6 @@ use super::call::Call;
 use super::options::Project;
 use super::place::{Place, Unanswered};
 use super::print::{self, Format, cell};
-use super::serve::stop_signal;
 use super::webhooks::{events, path, some};
 use crate::clock::Clock;
 use crate::webhooks::sign::{ID_HEADER, SIGNATURE_HEADER, Secret, TIMESTAMP_HEADER};
@@ -80,7 +80,7 @@ pub(super) async fn run(listen: Listen, place: &Place) -> anyhow::Result<()> {
     let (received, mut arrivals) = tokio::sync::mpsc::unbounded_channel();
     let receiver = Receiver { secret, format: listen.format, clock: Clock::system(), received };
     let router = Router::new().fallback(receive).with_state(Arc::new(receiver));
-    let (signal, count) = (stop_signal()?, listen.count);
+    let (signal, count) = (stop_signal("requests")?, listen.count);
     let enough = async move {
         let mut left = count;
         while left != Some(0) {

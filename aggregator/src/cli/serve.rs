@@ -1,20 +1,15 @@
 //! `meter serve`: the aggregator until it is told to stop.
 
-use std::io;
-use std::net::SocketAddr;
-
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
+use meter_settings::{listen, stop_signal};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use shared::key::KeySecrets;
-use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
-use tracing_subscriber::EnvFilter;
 
 use super::{lock, redis};
 use crate::app::{App, Parts};
 use crate::clock::Clock;
-use crate::config::{Config, LogFormat, StripeSettings};
+use crate::config::{Config, StripeSettings};
 use crate::edge::client::EdgeClient;
 use crate::http::{self, CONNECTIONS_MAX, Connections, RESERVE_MAX, Site, Timeouts};
 use crate::identity::Provider;
@@ -39,7 +34,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     config.key_secrets()?;
     let edge = EdgeClient::new(config.edge_url.clone()).map_err(anyhow::Error::msg)?;
     // The port first: a second instance must not touch the books of the one that has it.
-    let listener = listen(config.listen).await?;
+    let listener = listen("METER_LISTEN", config.listen).await.map_err(anyhow::Error::msg)?;
     let _lock = lock::take(&config.database)?;
     let basis = config.basis();
     let counters = redis::lasting(&config).await?;
@@ -92,7 +87,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     }
     let timeouts = Timeouts::default();
     let site = Site::new(app.clone(), timeouts);
-    let (stop, stopping) = (stop_signal()?, site.clone());
+    let (stop, stopping) = (stop_signal("requests")?, site.clone());
     let stop = async move {
         stop.await;
         stopping.end_streams();
@@ -172,17 +167,9 @@ fn account(
     Ok(Some(Account { api, secrets, return_urls, automatic_tax, inbox, store, clock, metrics }))
 }
 
-/// Writes log lines to standard error, in the form that is configured.
+/// Writes log lines to standard error.
 pub(super) fn start_log(config: &Config, filter: &str) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| {
-        anyhow!("METER_LOG: {error}; accepted is a filter such as info or info,aggregator=debug")
-    })?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    match config.log_format {
-        LogFormat::Text => log.with_ansi(false).init(),
-        LogFormat::Json => log.json().init(),
-    }
-    Ok(())
+    meter_settings::start_log(filter, config.log_format, "aggregator=debug").map_err(anyhow::Error::msg)
 }
 
 /// How many connections may be open at once: where a connection has no file left, the books have none either.
@@ -203,31 +190,6 @@ fn connections() -> anyhow::Result<usize> {
     Ok(all)
 }
 
-async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| {
-        if error.kind() == io::ErrorKind::AddrInUse {
-            anyhow!(
-                "port taken: something already listens on {address}; stop it, or set METER_LISTEN to another address"
-            )
-        } else {
-            anyhow!("cannot listen on {address}: {error}; set METER_LISTEN to an address of this machine")
-        }
-    })
-}
-
 fn database(config: &Config) -> String {
     format!("the database {} cannot be used; DATABASE_URL names another", config.database)
-}
-
-/// Ready when the process is told to stop.
-pub(super) fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("stopping: requests that were begun may finish");
-    })
 }

@@ -25,6 +25,8 @@ mod region;
 #[cfg(not(target_family = "wasm"))]
 pub mod remote;
 mod step;
+#[cfg(test)]
+mod test_policy;
 mod trip;
 
 use shared::decision::Verdict;

@@ -96,3 +96,11 @@ pub struct Merged {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub agents: BTreeMap<AgentId, Units>,
 }
+
+impl Merged {
+    /// What is known of a period in which nothing was merged, of a home that has no other life.
+    #[must_use]
+    pub const fn nothing(period: Period) -> Self {
+        Self { period, units: Units::ZERO, lives: 0, stranded: Units::ZERO, agents: BTreeMap::new() }
+    }
+}

@@ -3,13 +3,13 @@
 use shared::decision::Ask;
 use shared::denials::DenialReason;
 use shared::home::Home;
-use shared::ids::{AgentId, Incarnation, KeyId, ProjectId};
+use shared::ids::{AgentId, Incarnation, KeyId};
 use shared::kind::Kind;
-use shared::plan::Plan;
-use shared::policy::{AllowanceParts, LeaseRules, Overage, Policy, Status};
+use shared::policy::{AllowanceParts, LeaseRules, Policy, Status};
 
 use super::*;
 use crate::step::{Answer as HttpAnswer, Then};
+use crate::test_policy;
 
 const NOW: Timestamp = Timestamp::from_ms(1_795_435_200_000);
 
@@ -28,32 +28,11 @@ fn config() -> Config {
 }
 
 fn home(leases: LeaseRules) -> Home {
-    let mut home = Home::new(name(), Incarnation::parse("0123456789").unwrap());
-    home.install(policy(leases));
-    home
+    test_policy::home(policy(leases))
 }
 
 fn policy(leases: LeaseRules) -> Policy {
-    Policy {
-        project: ProjectId::parse("demo").unwrap(),
-        version: 1,
-        plan: Plan::Business,
-        status: Status::Active,
-        allowance: AllowanceParts {
-            period: NOW.period(),
-            included: Units::new(100_000),
-            lots: Units::ZERO,
-            credits: Units::ZERO,
-            credits_after: Units::ZERO,
-            next_included: Units::new(100_000),
-            overage: Overage::Stop,
-        },
-        rpm: 60_000,
-        agents_max: None,
-        keys: vec![KeyId::parse("k001").unwrap()],
-        upgrade_url: "https://palveron.com/pricing".to_owned(),
-        leases,
-    }
+    test_policy::policy(NOW, 100_000, leases)
 }
 
 fn asking() -> Deciding {

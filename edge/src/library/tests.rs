@@ -7,13 +7,13 @@ use std::task::{Context, Poll, Waker};
 
 use shared::home::Home;
 use shared::home::call::{CallId, ContactReply, HomeReply};
-use shared::ids::{Incarnation, KeyId, Mode, ProjectId};
+use shared::ids::{KeyId, Mode, ProjectId};
 use shared::key::ProjectKey;
-use shared::plan::Plan;
-use shared::policy::{AllowanceParts, LeaseRules, Overage, Policy, Status};
+use shared::policy::LeaseRules;
 use shared::units::Units;
 
 use super::*;
+use crate::test_policy;
 
 const NOW: Timestamp = Timestamp::from_ms(1_795_435_200_000);
 
@@ -63,28 +63,8 @@ fn run<T>(future: impl Future<Output = T>) -> T {
 }
 
 fn memory(included: u64, strict: bool) -> Memory {
-    let name = HomeName::parse("demo/live").unwrap();
-    let mut home = Home::new(name, Incarnation::parse("0123456789").unwrap());
-    home.install(Policy {
-        project: ProjectId::parse("demo").unwrap(),
-        version: 1,
-        plan: Plan::Business,
-        status: Status::Active,
-        allowance: AllowanceParts {
-            period: NOW.period(),
-            included: Units::new(included),
-            lots: Units::ZERO,
-            credits: Units::ZERO,
-            credits_after: Units::ZERO,
-            next_included: Units::new(included),
-            overage: Overage::Stop,
-        },
-        rpm: 60_000,
-        agents_max: None,
-        keys: vec![KeyId::parse("k001").unwrap()],
-        upgrade_url: "https://palveron.com/pricing".to_owned(),
-        leases: LeaseRules { strict, ..LeaseRules::default() },
-    });
+    let leases = LeaseRules { strict, ..LeaseRules::default() };
+    let home = test_policy::home(test_policy::policy(NOW, included, leases));
     let alone = METER.lock().unwrap_or_else(PoisonError::into_inner);
     Memory { _alone: alone, home: RefCell::new(home), ms: Cell::new(0), contacts: Cell::new(0) }
 }

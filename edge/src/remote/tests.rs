@@ -2,14 +2,14 @@
 
 use shared::home::Home;
 use shared::home::call::{CallId, ContactReply, HomeReply};
-use shared::ids::{Incarnation, KeyId, Mode, ProjectId};
+use shared::ids::{KeyId, Mode, ProjectId};
 use shared::key::ProjectKey;
 use shared::kind::Kind;
-use shared::plan::Plan;
-use shared::policy::{AllowanceParts, LeaseRules, Overage, Policy, Status};
+use shared::policy::LeaseRules;
 use shared::units::Units;
 
 use super::*;
+use crate::test_policy;
 
 const NOW: Timestamp = Timestamp::from_ms(1_795_435_200_000);
 
@@ -36,28 +36,7 @@ fn remote(shadow: bool) -> Remote {
 }
 
 fn home(units: u64, strict: bool) -> Home {
-    let mut home = Home::new(name(), Incarnation::parse("0123456789").unwrap());
-    home.install(Policy {
-        project: ProjectId::parse("demo").unwrap(),
-        version: 1,
-        plan: Plan::Business,
-        status: Status::Active,
-        allowance: AllowanceParts {
-            period: NOW.period(),
-            included: Units::new(units),
-            lots: Units::ZERO,
-            credits: Units::ZERO,
-            credits_after: Units::ZERO,
-            next_included: Units::new(units),
-            overage: Overage::Stop,
-        },
-        rpm: 60_000,
-        agents_max: None,
-        keys: vec![KeyId::parse("k001").unwrap()],
-        upgrade_url: "https://palveron.com/pricing".to_owned(),
-        leases: LeaseRules { strict, ..LeaseRules::default() },
-    });
-    home
+    test_policy::home(test_policy::policy(NOW, units, LeaseRules { strict, ..LeaseRules::default() }))
 }
 
 fn ask<'a>(key: &'a str, agent: &'a str, cost: u32) -> Check<'a> {

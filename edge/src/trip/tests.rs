@@ -7,15 +7,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kit::redis::{LASTING, Redis};
-use shared::ids::{KeyId, ProjectId};
-use shared::lease::message::{Body, Contact, Held, HolderId, Need, Returns};
-use shared::plan::Plan;
-use shared::policy::{AllowanceParts, LeaseRules, Overage, Policy, Status};
+use shared::lease::message::{Body, Contact, HolderId, Need};
+use shared::policy::{LeaseRules, Policy};
 use shared::time::Day;
 use shared::units::Units;
 use shared::wire::Merged;
 
 use super::*;
+use crate::test_policy;
 
 /// Valkey's server, by `METER_TEST_VALKEY` or where `cargo xtask test` leaves it.
 fn program() -> PathBuf {
@@ -49,46 +48,15 @@ fn home() -> HomeName {
 }
 
 fn policy(units: u64) -> Policy {
-    Policy {
-        project: ProjectId::parse("demo").unwrap(),
-        version: 1,
-        plan: Plan::Pro,
-        status: Status::Active,
-        allowance: AllowanceParts {
-            period: now().period(),
-            included: Units::new(units),
-            lots: Units::ZERO,
-            credits: Units::ZERO,
-            credits_after: Units::ZERO,
-            next_included: Units::new(units),
-            overage: Overage::Stop,
-        },
-        rpm: 1_000_000,
-        agents_max: None,
-        keys: vec![KeyId::parse("k001").unwrap()],
-        upgrade_url: String::new(),
-        leases: LeaseRules { escrow: Some(Units::new(50)), ..LeaseRules::default() },
-    }
+    let leases = LeaseRules { escrow: Some(Units::new(50)), ..LeaseRules::default() };
+    Policy { rpm: 1_000_000, ..test_policy::policy(now(), units, leases) }
 }
 
 fn contact(holder: u128, nonce: u64, count: u32) -> Contact {
     Contact {
-        holder: HolderId::from_bits(holder),
-        child: false,
-        lane: 0,
-        nonce,
-        incarnation: None,
-        batch: Default::default(),
-        returns: Returns::default(),
         needs: vec![Need { agent: None, cost: 1, count }],
-        renew: false,
-        first: false,
-        rate: 0,
-        held: Held::default(),
-        stranded: 0,
-        unreported: 0,
         terms: 1,
-        keys: Vec::new(),
+        ..Contact::bare(HolderId::from_bits(holder), nonce)
     }
 }
 
@@ -180,13 +148,7 @@ impl Server {
                 home.begin_life(now(), incarnation.clone());
             }
             home.install(policy(100));
-            let merged = Merged {
-                period: now().period(),
-                units: Units::new(merged),
-                lives,
-                stranded: Units::ZERO,
-                agents: Default::default(),
-            };
+            let merged = Merged { units: Units::new(merged), lives, ..Merged::nothing(now().period()) };
             home.acknowledge(now(), &incarnation, 0, &[merged]);
         });
         let answers = ask(&[write(&home(), &seen, &commit, &format!("{life}-write"))]);

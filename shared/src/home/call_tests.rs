@@ -5,7 +5,7 @@ use super::open_calls::SILENT_MS;
 use super::*;
 use crate::ids::KeyId;
 use crate::kind::Kind;
-use crate::lease::message::{Batch, Contact, Held, Returns};
+use crate::lease::message::{Batch, Contact, Returns};
 use crate::lease::{Answer, CallEnd, Holder};
 use crate::policy::LeaseRules;
 use crate::policy::tests::community;
@@ -39,22 +39,11 @@ fn call(number: u64) -> CallId {
 /// The holder's word, on a lane's contact of that number.
 fn says(home: &mut Home, now: Timestamp, nonce: u64, left: &[u64], void: &[u64]) {
     let contact = Contact {
-        holder: HolderId::from_bits(7),
-        child: false,
-        lane: 0,
-        nonce,
         incarnation: Some(home.incarnation().clone()),
         batch: Batch { seq: nonce, calls: left.to_vec(), ..Batch::default() },
         returns: Returns { calls: void.to_vec(), ..Returns::default() },
-        needs: Vec::new(),
-        renew: false,
-        first: false,
-        rate: 0,
-        held: Held::default(),
-        stranded: 0,
-        unreported: 0,
         terms: 1,
-        keys: Vec::new(),
+        ..Contact::bare(HolderId::from_bits(7), nonce)
     };
     home.contact(now, 1, &contact).unwrap();
 }

@@ -27,22 +27,10 @@ pub(super) fn home(change: impl FnOnce(&mut Policy)) -> Home {
 pub(super) fn contact(holder: u128, nonce: u64, need: u32) -> Contact {
     let needs = (need > 0).then_some(Need { agent: None, cost: 1, count: need });
     Contact {
-        holder: HolderId::from_bits(holder),
-        child: false,
-        lane: 0,
-        nonce,
-        incarnation: None,
-        batch: Batch::default(),
-        returns: Returns::default(),
         needs: needs.into_iter().collect(),
-        renew: false,
-        first: false,
         rate: 1_000,
-        held: Held::default(),
-        stranded: 0,
-        unreported: 0,
         terms: 1,
-        keys: Vec::new(),
+        ..Contact::bare(HolderId::from_bits(holder), nonce)
     }
 }
 
@@ -254,13 +242,7 @@ fn a_home_that_can_be_rolled_back_issues_a_window_beyond_what_was_acknowledged()
     let asked = home.contact(noon(), 1, &contact(1, 1, 80)).unwrap().unwrap();
     assert!(matches!(asked.body, Body::Shed { .. }), "it asks about earlier lives first");
     let life = home.incarnation().clone();
-    let none = [Merged {
-        period: noon().period(),
-        units: Units::ZERO,
-        lives: 0,
-        stranded: Units::ZERO,
-        agents: BTreeMap::new(),
-    }];
+    let none = [Merged::nothing(noon().period())];
     assert_eq!(home.acknowledge(noon(), &life, 0, &none), Standing::Sound);
     assert_eq!(units(&mut home, &contact(1, 1, 80)), 50);
     units(&mut home, &Contact { batch: batch(1, 50), ..contact(1, 2, 0) });
@@ -276,13 +258,7 @@ fn a_home_that_can_be_rolled_back_issues_a_window_beyond_what_was_acknowledged()
 fn what_dead_holders_have_is_told_and_then_takes_no_room_from_the_living() {
     let mut home = home(|policy| policy.leases.escrow = Some(Units::new(50)));
     let life = home.incarnation().clone();
-    let none = Merged {
-        period: noon().period(),
-        units: Units::ZERO,
-        lives: 0,
-        stranded: Units::ZERO,
-        agents: BTreeMap::new(),
-    };
+    let none = Merged::nothing(noon().period());
     home.acknowledge(noon(), &life, 0, &[none]);
     assert_eq!(units(&mut home, &contact(1, 1, 40)), 40);
     let later = noon().plus_ms(3_000);
@@ -306,11 +282,10 @@ fn what_dead_holders_have_is_told_and_then_takes_no_room_from_the_living() {
     home.begin_life(later, Incarnation::parse("inc00002").unwrap());
     let life = home.incarnation().clone();
     let told = Merged {
-        period: noon().period(),
         units: Units::new(7),
         lives: 1,
         stranded: Units::new(40),
-        agents: BTreeMap::new(),
+        ..Merged::nothing(noon().period())
     };
     home.acknowledge(later, &life, 0, &[told]);
     assert_eq!(home.outstanding(noon().period()).net, Units::new(7 + 50 + 40));
@@ -320,13 +295,7 @@ fn what_dead_holders_have_is_told_and_then_takes_no_room_from_the_living() {
 fn a_window_that_is_in_living_hands_is_called_back_and_waited_for_by_nobody() {
     let mut home = home(|policy| policy.leases.escrow = Some(Units::new(50)));
     let life = home.incarnation().clone();
-    let none = Merged {
-        period: noon().period(),
-        units: Units::ZERO,
-        lives: 0,
-        stranded: Units::ZERO,
-        agents: BTreeMap::new(),
-    };
+    let none = Merged::nothing(noon().period());
     home.acknowledge(noon(), &life, 0, &[none]);
     assert_eq!(units(&mut home, &contact(1, 1, 50)), 50);
     // Nothing is settled: no acknowledgement will ever make room, and who waits for one waits for ever.
@@ -344,15 +313,8 @@ fn a_window_that_is_in_living_hands_is_called_back_and_waited_for_by_nobody() {
 fn a_new_life_holds_the_window_of_each_earlier_one_against_the_allowance() {
     let mut home = home(|policy| policy.leases.escrow = Some(Units::new(50)));
     let life = home.incarnation().clone();
-    let merged = |units, lives| {
-        [Merged {
-            period: noon().period(),
-            units: Units::new(units),
-            lives,
-            stranded: Units::ZERO,
-            agents: BTreeMap::new(),
-        }]
-    };
+    let merged =
+        |units, lives| [Merged { units: Units::new(units), lives, ..Merged::nothing(noon().period()) }];
     home.acknowledge(noon(), &life, 0, &merged(0, 0));
     assert_eq!(home.acknowledge(noon(), &life, 7, &merged(300, 0)), Standing::RolledBack);
     home.begin_life(noon(), Incarnation::parse("inc00002").unwrap());

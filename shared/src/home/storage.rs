@@ -130,13 +130,7 @@ mod tests {
             policy.leases.escrow = Some(window);
             home.install(policy);
             let life = home.incarnation().clone();
-            let merged = Merged {
-                period: now().period(),
-                units: Units::ZERO,
-                lives: 0,
-                stranded: Units::ZERO,
-                agents: Default::default(),
-            };
+            let merged = Merged::nothing(now().period());
             home.acknowledge(now(), &life, 0, &[merged]);
         });
         keep(&mut copy, commit);

@@ -255,6 +255,31 @@ pub struct Contact {
     pub keys: Vec<KeyId>,
 }
 
+impl Contact {
+    /// A contact on a holder's first lane that reports nothing and asks for nothing; `nonce` counts from one.
+    #[must_use]
+    pub fn bare(holder: HolderId, nonce: u64) -> Self {
+        Self {
+            holder,
+            child: false,
+            lane: 0,
+            nonce,
+            incarnation: None,
+            batch: Batch::default(),
+            returns: Returns::default(),
+            needs: Vec::new(),
+            renew: false,
+            first: false,
+            rate: 0,
+            held: Held::default(),
+            stranded: 0,
+            unreported: 0,
+            terms: 0,
+            keys: Vec::new(),
+        }
+    }
+}
+
 /// The part of the policy that a holder enforces by itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Terms {

@@ -5,7 +5,7 @@ use shared::home::storage::Copy;
 use shared::home::{Home, HomeName};
 use shared::ids::{AgentId, Incarnation, KeyId, ProjectId};
 use shared::kind::Kind;
-use shared::lease::message::{Batch, Contact, Held, HolderId, Line, Need, Returns};
+use shared::lease::message::{Batch, Contact, HolderId, Line, Need, Returns};
 use shared::plan::Plan;
 use shared::policy::{AllowanceParts, LeaseRules, Overage, Policy, Status};
 use shared::random::Stream;
@@ -92,24 +92,7 @@ impl<B: Backend> Process<B> {
 
 /// One request of a holder on its first lane.
 pub(crate) fn ask(holder: HolderId) -> Contact {
-    Contact {
-        holder,
-        child: false,
-        lane: 0,
-        nonce: 1,
-        incarnation: None,
-        batch: Batch::default(),
-        returns: Returns::default(),
-        needs: vec![Need { agent: None, cost: 1, count: 1 }],
-        renew: false,
-        first: false,
-        rate: 0,
-        held: Held::default(),
-        stranded: 0,
-        unreported: 0,
-        terms: 1,
-        keys: Vec::new(),
-    }
+    Contact { needs: vec![Need { agent: None, cost: 1, count: 1 }], terms: 1, ..Contact::bare(holder, 1) }
 }
 
 /// A holder as the run plays it: one lane.

@@ -28,10 +28,10 @@ fn dashboard(dist: &Path) -> Result<String, std::fmt::Error> {
         })
         .collect();
     files.sort();
-    let mut list = String::from("[");
+    let mut list = String::from("&[");
     for (name, path) in files {
         let compressed = dist.join(format!("{name}.gz"));
-        write!(list, "File::new({name:?}, include_bytes!({path:?}), Some(include_bytes!({compressed:?}))),")?;
+        write!(list, "({name:?}, include_bytes!({path:?}), Some(include_bytes!({compressed:?}))),")?;
     }
     list.push(']');
     Ok(list)
@@ -45,10 +45,10 @@ fn docs(dist: &Path) -> Result<String, Box<dyn std::error::Error>> {
         add(dist, &mut files)?;
     }
     files.sort();
-    let mut list = String::from("[");
+    let mut list = String::from("&[");
     for path in files {
         let name = path.strip_prefix(dist)?.to_str().ok_or("a name that is no text")?;
-        write!(list, "File::new({name:?}, include_bytes!({path:?}), None),")?;
+        write!(list, "({name:?}, include_bytes!({path:?}), None),")?;
     }
     list.push(']');
     Ok(list)

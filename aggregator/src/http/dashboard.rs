@@ -12,7 +12,7 @@ use super::embedded::{File, keep};
 
 /// What `cargo xtask dashboard` had built when this was compiled; nothing where it had not.
 static FILES: LazyLock<Vec<File>> =
-    LazyLock::new(|| Vec::from(include!(concat!(env!("OUT_DIR"), "/dashboard.rs"))));
+    LazyLock::new(|| File::all(include!(concat!(env!("OUT_DIR"), "/dashboard.rs"))));
 
 const INDEX: &str = "index.html";
 const ASSETS: &str = "/assets/";

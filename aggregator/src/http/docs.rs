@@ -17,7 +17,7 @@ use super::failure::Failure;
 
 /// The site; nothing where it had not been built.
 static FILES: LazyLock<Vec<File>> =
-    LazyLock::new(|| Vec::from(include!(concat!(env!("OUT_DIR"), "/docs.rs"))));
+    LazyLock::new(|| File::all(include!(concat!(env!("OUT_DIR"), "/docs.rs"))));
 
 const ROOT: &str = "/docs";
 

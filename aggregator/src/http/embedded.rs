@@ -24,14 +24,16 @@ pub(super) struct File {
     tag: OnceLock<String>,
 }
 
+/// A file as the build finds it: its path, its bytes, and the same by gzip where that was made.
+pub(super) type Found = (&'static str, &'static [u8], Option<&'static [u8]>);
+
 impl File {
-    /// What the build has found; only its lists call this.
-    pub(super) const fn new(
-        name: &'static str,
-        bytes: &'static [u8],
-        compressed: Option<&'static [u8]>,
-    ) -> Self {
-        Self { name, bytes, compressed, tag: OnceLock::new() }
+    /// The files that the build has found.
+    pub(super) fn all(found: &[Found]) -> Vec<Self> {
+        found
+            .iter()
+            .map(|&(name, bytes, compressed)| Self { name, bytes, compressed, tag: OnceLock::new() })
+            .collect()
     }
 
     pub(super) fn media_type(&self) -> &'static str {

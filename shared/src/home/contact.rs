@@ -252,7 +252,7 @@ impl Home {
             ample: offer.ample,
             open: s.open,
             allowance: s.allowance,
-            left: if s.open { 0 } else { s.avail.saturating_sub(units).saturating_add(elsewhere) },
+            left: if s.open { 0 } else { s.left.saturating_sub(units).saturating_add(elsewhere) },
             used: self.used(period).get(),
             permits_left: s.permits.saturating_sub(permits),
             risk: s.risk,
@@ -312,7 +312,7 @@ impl Home {
         let recall = allowance.is_some_and(|allowance| net > allowance);
         let left = allowance.map_or(Units::MAX, |allowance| allowance.saturating_sub(net));
         let left = if planted!(CutIgnored) && recall { Units::new(8) } else { left };
-        let left = self.room(policy, period).map_or(left, |room| left.min(room));
+        let avail = self.room(policy, period).map_or(left, |room| left.min(room));
         let weight = self.crowd.weight(m.holder);
         let minute = now.minute();
         let same_period = minute.next().start().period() == period;
@@ -320,7 +320,8 @@ impl Home {
         let risk = allowance.map_or(Units::MAX.get(), |units| mul_div(units.get(), RISK_MILLI, 1_000));
         let next_left = u64::from(policy.rpm.saturating_sub(self.meta.window.issued_next(now)));
         Situation {
-            avail: left.get(),
+            avail: avail.get(),
+            left: left.get(),
             open: allowance.is_none(),
             recall,
             allowance: allowance.unwrap_or_default().get(),

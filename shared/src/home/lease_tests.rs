@@ -248,6 +248,7 @@ fn a_home_that_can_be_rolled_back_issues_a_window_beyond_what_was_acknowledged()
     units(&mut home, &Contact { batch: batch(1, 50), ..contact(1, 2, 0) });
     let lease = leased(home.contact(noon(), 1, &contact(1, 3, 10)).unwrap());
     assert_eq!((lease.units, lease.refusals.len()), (0, 0), "the quota is not spent: it waits");
+    assert_eq!(lease.left, 950, "what is left of the month is told, not what the window has room for");
     assert_eq!(home.look_due(noon()), Some(Timestamp::default()), "for what is to be flushed at once");
     let round = home.flush(noon()).unwrap();
     home.flushed(noon(), round.seq);

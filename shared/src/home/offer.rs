@@ -56,8 +56,10 @@ pub(crate) enum Room {
 /// Everything that an offer depends on.
 #[derive(Debug, Clone)]
 pub(crate) struct Situation {
-    /// What is left to issue.
+    /// What may be issued now.
     pub(crate) avail: u64,
+    /// What is left of the allowance: more than that where the aggregator has to acknowledge what was issued first.
+    pub(crate) left: u64,
     /// Whether overage is open: units are counted, and nothing but pacing limits them.
     pub(crate) open: bool,
     /// Whether more is issued than may be: everything is called back.

@@ -79,6 +79,7 @@ impl SubHome {
         let next = ware.stock.slots.iter().find(|slot| slot.from > now && slot.period == period);
         Situation {
             avail: ware.stock.units,
+            left: ware.stock.units,
             open: ware.stock.open,
             recall: ware.stock.recalled,
             allowance: ware.allowance,
@@ -237,7 +238,7 @@ impl SubHome {
             ample: offer.ample,
             open: s.open,
             allowance: s.allowance,
-            left: self.left_elsewhere(period, s).saturating_add(s.avail.saturating_sub(units)),
+            left: self.left_elsewhere(period, s).saturating_add(s.left.saturating_sub(units)),
             used: self.used(period),
             permits_left: self.above.permits(minute, rpm).saturating_add(s.permits.saturating_sub(permits)),
             risk: s.risk,

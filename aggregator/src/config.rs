@@ -26,6 +26,7 @@ use crate::contracts::party::Seller;
 use crate::counters::settings::RedisSettings;
 use crate::edge::client::EdgeUrl;
 use crate::edge::peers::ClockPeers;
+use crate::http::MetricsToken;
 use crate::identity::ProviderSettings;
 use crate::payments::signature::WebhookSecrets;
 use crate::projects::policy::Basis;
@@ -146,6 +147,8 @@ pub struct Config {
     pub server: Option<Server>,
     /// The project that commands are about where they name none.
     pub project: Option<ProjectId>,
+    /// What the numbers of `/metrics` are read with; `None` shows them to everybody.
+    pub metrics_token: Option<MetricsToken>,
     /// Which log lines are written.
     pub log_filter: String,
     /// How they are written.
@@ -198,6 +201,7 @@ impl Config {
         let provider = provider::read(reader);
         let stripe_base = reader.value(&settings::STRIPE_BASE);
         let reporter = reader.value(&settings::REPORTER);
+        let metrics_token = reader.value(&settings::METRICS_TOKEN);
         let stripe = stripe(reader, test, stripe_base.clone().flatten());
         let log_filter = reader.value(&settings::LOG);
         let log_format = reader.value(&settings::LOG_FORMAT);
@@ -227,6 +231,7 @@ impl Config {
             stripe: stripe?,
             server: server?,
             project: project?,
+            metrics_token: metrics_token?,
             log_filter: log_filter?,
             log_format: log_format?,
         })
@@ -313,6 +318,7 @@ impl fmt::Display for Config {
             stripe,
             server: _,
             project: _,
+            metrics_token,
             log_filter,
             log_format: _,
         } = self;
@@ -342,6 +348,9 @@ impl fmt::Display for Config {
         }
         let per_address = address_connections.map_or_else(|| "none".to_owned(), |count| count.to_string());
         write!(f, " METER_CONNECTIONS_PER_ADDRESS={per_address}")?;
+        if let Some(token) = metrics_token {
+            write!(f, " METER_METRICS_TOKEN={token:?}")?;
+        }
         if *test { write!(f, " METER_TEST=1") } else { Ok(()) }
     }
 }

@@ -86,7 +86,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
         jobs.spawn(clock_offset::run(app.store.clone(), app.clock.clone(), peers, address));
     }
     let timeouts = Timeouts::default();
-    let site = Site::new(app.clone(), timeouts);
+    let site = Site::new(app.clone(), timeouts).with_metrics_token(config.metrics_token.clone());
     let (stop, stopping) = (stop_signal("requests")?, site.clone());
     let stop = async move {
         stop.await;

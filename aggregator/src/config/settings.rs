@@ -18,7 +18,7 @@ use crate::access::stranger::Admission;
 use crate::contracts::party::Seller;
 use crate::counters::settings::RedisAddress;
 use crate::edge::client::EdgeUrl;
-use crate::http::CONNECTIONS_MAX;
+use crate::http::{CONNECTIONS_MAX, MetricsToken};
 use crate::identity::Issuer;
 use crate::payments::signature::WebhookSecrets;
 use crate::store::Database;
@@ -89,6 +89,8 @@ settings! {
         "the token that commands show to the server of `METER_URL`";
     PROJECT: Option<ProjectId> = "commands" "METER_PROJECT" "" ("none"), |text| optional(text, project),
         "the project where `--project` is left out; over HTTP, that of a project's token where this is unset";
+    METRICS_TOKEN: Option<MetricsToken> = "both" "METER_METRICS_TOKEN" "" ("none"), |text| optional(text, MetricsToken::parse),
+        "with which `GET /metrics` is read (`Authorization: Bearer …`), 16 characters or more; without one the aggregator shows its numbers to everybody and the edge has no such path";
     LOG: String = "aggregator" "METER_LOG" "info", |text| Ok(text.to_owned()),
         "which log lines are written: a filter such as `info,aggregator=debug`";
     LOG_FORMAT: LogFormat = "aggregator" "METER_LOG_FORMAT" "text", LogFormat::parse,

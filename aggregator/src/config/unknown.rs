@@ -11,18 +11,11 @@ const OURS: &str = "METER_";
 const OF_TESTS: &str = "METER_TEST_";
 
 /// What the edge reads: one file of settings may be for both.
-const OF_THE_EDGE: [&str; 7] = [
-    "METER_BILL",
-    "METER_HOMES",
-    "METER_METRICS_TOKEN",
-    "METER_REGION",
-    "METER_ROUTES",
-    "METER_SHADOW",
-    "METER_SUB_HOMES",
-];
+const OF_THE_EDGE: [&str; 6] =
+    ["METER_BILL", "METER_HOMES", "METER_REGION", "METER_ROUTES", "METER_SHADOW", "METER_SUB_HOMES"];
 
-/// What the reporter reads, and judges itself.
-const OF_THE_REPORTER: &str = "METER_REPORTER_";
+/// What the reporter and Envoy's service read, and judge themselves.
+const OF_OTHERS: [&str; 2] = ["METER_REPORTER_", "METER_ENVOY_"];
 
 /// How alike two names must be for one to be meant by the other, of 1.
 const ALIKE: f64 = 0.8;
@@ -32,7 +25,7 @@ pub(super) fn remarks(names: impl Iterator<Item = String>) -> Vec<String> {
     let known = known();
     let mut unknown: Vec<String> = names
         .filter(|name| name.starts_with(OURS) && !known.contains(name))
-        .filter(|name| ![OF_TESTS, OF_THE_REPORTER].iter().any(|others| name.starts_with(others)))
+        .filter(|name| !OF_OTHERS.iter().chain([&OF_TESTS]).any(|others| name.starts_with(others)))
         .collect();
     unknown.sort();
     unknown.iter().map(|name| remark(name, &known)).collect()
@@ -70,6 +63,7 @@ mod tests {
             METER_REGION         =>
             METER_TEST           =>
             METER_TEST_BIN_DIR   =>
+            METER_ENVOY_LISTEN   =>
             DATABASE_URI         =>
         ";
         for case in table.lines().map(str::trim).filter(|line| !line.is_empty()) {

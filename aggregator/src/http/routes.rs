@@ -19,11 +19,13 @@ use super::{
 #[must_use]
 pub fn routes() -> Vec<Route> {
     let own = vec![
-        Route::get("/metrics", Who::Anyone, "Show metrics", metrics::show).answers_text(
-            200,
-            "This process's numbers in the text format of OpenMetrics",
-            metrics::MEDIA_TYPE,
-        ),
+        Route::get("/metrics", Who::Anyone, "Show metrics", metrics::show)
+            .answers_text(
+                200,
+                "This process's numbers in the text format of OpenMetrics",
+                metrics::MEDIA_TYPE,
+            )
+            .refuses(&[ErrorCode::Unauthorized]),
         Route::get("/openapi.json", Who::Anyone, "Show the interface", openapi::show)
             .answers::<AnyObject>(200, "This document"),
         Route::get("/openapi-edge.json", Who::Anyone, "Show the edge's interface", openapi::show_edge)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::FromRef;
 
 use super::health::Readiness;
+use super::metrics::MetricsToken;
 use super::server::Timeouts;
 use super::streams::Streams;
 use crate::app::App;
@@ -16,13 +17,20 @@ pub struct Site {
     pub(super) timeouts: Timeouts,
     pub(super) readiness: Arc<Readiness>,
     pub(super) streams: Streams,
+    pub(super) metrics_token: Option<MetricsToken>,
 }
 
 impl Site {
     /// The interface to these parts, whose requests may take so long to arrive.
     #[must_use]
     pub fn new(app: App, timeouts: Timeouts) -> Self {
-        Self { app, timeouts, readiness: Arc::default(), streams: Streams::default() }
+        Self { app, timeouts, readiness: Arc::default(), streams: Streams::default(), metrics_token: None }
+    }
+
+    /// The same, whose numbers are for those alone who show that token, where there is one.
+    #[must_use]
+    pub fn with_metrics_token(self, token: Option<MetricsToken>) -> Self {
+        Self { metrics_token: token, ..self }
     }
 
     /// How many live streams are open.

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, ensure};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use shared::kind::Kind;
+use shared::problem::ErrorCode;
 use tests::client::Call;
 use tests::config;
 use tests::poll::eventually;
@@ -27,7 +28,7 @@ const TOKEN: &str = "a-token-for-metrics";
 fn observed(folder: &Path, stack: Option<&Stack>) -> Result<PathBuf> {
     let folder = folder.join("observe");
     copy(&repository("observe"), &folder)?;
-    fs::write(folder.join("edge-metrics-token"), TOKEN)?;
+    fs::write(folder.join("metrics-token"), TOKEN)?;
     if let Some(stack) = stack {
         let file = folder.join("prometheus.yml");
         let text = fs::read_to_string(&file)?.replace("15s", "1s");
@@ -122,9 +123,11 @@ fn names(query: &str) -> BTreeSet<String> {
 }
 
 async fn started() -> Result<(Stack, Prometheus)> {
-    let edge_settings = vec![("METER_METRICS_TOKEN", TOKEN.to_owned())];
-    let options = Options { leases: true, edge_settings, ..Options::default() };
+    let token = || vec![("METER_METRICS_TOKEN", TOKEN.to_owned())];
+    let options =
+        Options { leases: true, edge_settings: token(), aggregator_settings: token(), ..Options::default() };
     let stack = Stack::start_with(options).await?;
+    Call::get("/metrics").send(stack.aggregator()).await?.problem(ErrorCode::Unauthorized)?;
     let limits = Limits { included: Some(5), ..Limits::COMMUNITY_FAST };
     let project = Project::ready(&stack, "watched", limits).await?;
     for _ in 0..8 {

@@ -93,15 +93,20 @@ impl fmt::Display for Database {
 
 /// Whether the database may take later what it refuses now.
 pub(super) fn is_passing(error: &dyn DatabaseError) -> bool {
+    let code = error.code().unwrap_or_default();
+    is_passing_code(error.try_downcast_ref::<PgDatabaseError>().is_some(), &code)
+}
+
+/// The same, by the code alone.
+fn is_passing_code(is_postgres: bool, code: &str) -> bool {
     // SQLite's primary result codes: busy, locked, out of memory, I/O error, disk full, cannot open.
     const SQLITE: [u32; 6] = [5, 6, 7, 10, 13, 14];
     // Postgres' classes: connection, transaction taken back, resources, lock or state, intervention, system.
     const POSTGRES: [&str; 6] = ["08", "40", "53", "55", "57", "58"];
     // A server that is a standby now, and a transaction that waited too long for us.
     const POSTGRES_STATES: [&str; 2] = ["25006", "25P03"];
-    let code = error.code().unwrap_or_default();
-    if error.try_downcast_ref::<PgDatabaseError>().is_some() {
-        return POSTGRES.iter().any(|class| code.starts_with(class)) || POSTGRES_STATES.contains(&&*code);
+    if is_postgres {
+        return POSTGRES.iter().any(|class| code.starts_with(class)) || POSTGRES_STATES.contains(&code);
     }
     // The low byte of an extended code is its primary code.
     code.parse::<u32>().is_ok_and(|code| SQLITE.contains(&(code & 0xff)))
@@ -110,6 +115,44 @@ pub(super) fn is_passing(error: &dyn DatabaseError) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_database_may_take_later_is_told_from_what_it_never_takes() {
+        // database, code: what it is => whether it passes
+        let table = "
+            sqlite   5     busy                              => yes
+            sqlite   261   busy while the log is recovered   => yes
+            sqlite   6     locked                            => yes
+            sqlite   7     out of memory                     => yes
+            sqlite   10    I/O error                         => yes
+            sqlite   778   I/O error of a write              => yes
+            sqlite   13    disk full                         => yes
+            sqlite   14    cannot open                       => yes
+            sqlite   1     an error in the statement         => no
+            sqlite   19    a constraint                      => no
+            sqlite   2067  a key that is there already       => no
+            sqlite   11    the file is damaged               => no
+            postgres 53100 disk full                         => yes
+            postgres 53200 out of memory                     => yes
+            postgres 53300 too many connections              => yes
+            postgres 58030 I/O error                         => yes
+            postgres 40001 taken back between strangers      => yes
+            postgres 55P03 locked                            => yes
+            postgres 57P01 shut down by its operator         => yes
+            postgres 08006 the connection broke              => yes
+            postgres 25006 a standby                         => yes
+            postgres 25P03 we took too long                  => yes
+            postgres 25P02 the transaction failed already    => no
+            postgres 23505 a key that is there already       => no
+            postgres 42601 an error in the statement         => no
+        ";
+        for case in table.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let (error, passes) = case.split_once("=>").unwrap();
+            let mut words = error.split_whitespace();
+            let (database, code) = (words.next().unwrap(), words.next().unwrap());
+            assert_eq!(is_passing_code(database == "postgres", code), passes.trim() == "yes", "{case}");
+        }
+    }
 
     #[test]
     fn a_shown_database_keeps_its_password() {

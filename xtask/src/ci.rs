@@ -19,7 +19,7 @@ type Step = (&'static str, &'static str, fn() -> Result<()>);
 const STEPS: [Step; 6] = [
     ("tidy", "the repository's own rules", tidy::run),
     ("format", "cargo fmt --all --check, in every workspace", format),
-    ("lint", "cargo clippy --workspace --all-targets, warnings are errors", lint),
+    ("lint", "cargo clippy over all targets and cargo doc, warnings are errors", lint),
     ("wasm", "the worker's bundle; stands for `cargo check`, because the tests need the bundle anyway", wasm),
     (
         "sim",
@@ -71,7 +71,10 @@ fn lint() -> Result<()> {
     require_component("clippy", "clippy")?;
     let mut clippy = native::cargo("clippy");
     clippy.args(["--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]);
-    run_visible("cargo clippy", &mut clippy)
+    run_visible("cargo clippy", &mut clippy)?;
+    let mut doc = native::cargo("doc");
+    doc.args(["--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings");
+    run_visible("cargo doc", &mut doc)
 }
 
 fn wasm() -> Result<()> {

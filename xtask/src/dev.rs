@@ -25,7 +25,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::clock::{Stopwatch, human, pause};
 use crate::process::interrupted;
-use crate::{config, dashboard, edge, native, tools};
+use crate::{config, dashboard, edge, native, private, tools};
 use counters::Counters;
 use leftovers::Record;
 use on_prem::OnPrem;
@@ -167,8 +167,9 @@ fn prepare_folder(folder: &Folder, fresh: bool) -> Result<Settings> {
     if fresh {
         forget(&folder.0).with_context(|| format!("cannot empty {}", folder.0.display()))?;
     }
-    fs::create_dir_all(folder.homes())?;
-    fs::create_dir_all(folder.logs())?;
+    for path in [folder.homes(), folder.logs()] {
+        private::folder(&path).with_context(|| format!("cannot make {}", path.display()))?;
+    }
     Settings::open(&folder.0)
 }
 

@@ -15,6 +15,7 @@ mod edge;
 mod limiters;
 mod native;
 mod postgres;
+mod private;
 mod process;
 mod progress;
 mod python;

@@ -16,7 +16,7 @@ pub(crate) fn ensure(name: &str) -> Result<PathBuf> {
     ensure_from(&config::root().join("tools").join(name), name)
 }
 
-/// As [`ensure`], of a folder elsewhere in the repository.
+/// As [`ensure()`], of a folder elsewhere in the repository.
 pub(crate) fn ensure_from(source: &Path, name: &str) -> Result<PathBuf> {
     let folder = config::target().join("tools").join(name);
     let lock = fs::read(source.join("package-lock.json"))

@@ -2,7 +2,7 @@
 //!
 //! It must never let one of them outlive xtask: they are ended on every way out, a panic included.
 
-use std::fs::{self, File};
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -15,6 +15,7 @@ use serde_json::Value;
 use super::leftovers::Record;
 use super::{demo, ports, probe};
 use crate::clock::{Stopwatch, pause};
+use crate::private;
 use crate::process::{Interrupted, STOP_GRACE, group_of, interrupted, signal_group, spawn_in_group};
 use crate::progress::Progress;
 
@@ -49,7 +50,7 @@ impl Services {
     /// Starts a program; what it writes goes to a log of its own.
     pub(crate) fn start(&mut self, name: &'static str, command: &mut Command, logs: &Path) -> Result<()> {
         let path = logs.join(format!("{name}.log"));
-        let log = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+        let log = private::file(&path).with_context(|| format!("cannot write {}", path.display()))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let child = spawn_in_group(command)?;
         let pid = child.id();

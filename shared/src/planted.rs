@@ -23,6 +23,8 @@ mod switch {
     bugs! {
         /// The home frees what silent holders hold.
         ReclaimSilent,
+        /// The home counts a call that nobody was served for.
+        VoidCallBilled,
         /// The home bills units when it issues them.
         BillAtIssue,
         /// The home answers a known nonce as if it were new.

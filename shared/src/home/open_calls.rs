@@ -16,6 +16,7 @@ use super::{Home, NoPolicy};
 use crate::cell::CellKey;
 use crate::decision::{Ask, Verdict};
 use crate::lease::message::HolderId;
+use crate::planted::planted;
 use crate::policy::Policy;
 use crate::time::{Minute, Period, Timestamp};
 use crate::units::Units;
@@ -215,7 +216,7 @@ impl Home {
         };
         self.writes.put::<OpenCall>(row_key(id), None);
         let (period, units) = (call.key.day.period(), Units::from(call.units));
-        match (has_left, call.held) {
+        match (has_left || planted!(VoidCallBilled), call.held) {
             (true, true) => return,
             (true, false) => {
                 self.desk.came_back(id.holder, period, units.get());

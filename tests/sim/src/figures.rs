@@ -162,6 +162,7 @@ impl Figures {
         let home_max = if self.scenario.direct { ASKED_MAX } else { HOME_MAX };
         let (at_home_max, in_all_max) = self.per_decision_max();
         let missed = [
+            (self.denied_wrongly > 0, "wrong refusals"),
             (peak.home > home_max, "contacts at the home"),
             (peak.sub_home > ASKED_MAX, "contacts at a sub-home"),
             (calm && self.first_waits().1 > FIRST_MS_MAX, "first requests"),

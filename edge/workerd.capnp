@@ -85,6 +85,7 @@ const homes :Workerd.Worker = (
     (name = "METER_SIGNING_KEYS", fromEnvironment = "METER_SIGNING_KEYS"),
     (name = "METER_TEST", fromEnvironment = "METER_TEST"),
     (name = "METER_TEST_HOME_DELAY_MS", fromEnvironment = "METER_TEST_HOME_DELAY_MS"),
+    (name = "METER_TEST_HOME_WRITE_MS", fromEnvironment = "METER_TEST_HOME_WRITE_MS"),
     (name = "AGGREGATOR", service = "aggregator"),
     (name = "HOME", durableObjectNamespace = "MeterHome"),
     (name = "SUB_HOME", durableObjectNamespace = "MeterSubHome"),

@@ -9,13 +9,16 @@ const WINDOW_MS = 2;
 export class Commit {
   #life;
   #write;
+  #slow_ms;
   #group;
   #last = -Infinity;
 
-  // `life` names the memory that a change is in; `write` writes all changes of it.
-  constructor(life, write) {
+  // `life` names the memory that a change is in; `write` writes all changes of it. Tests simulate a slow disk, on which
+  // a write takes `slow_ms` on average.
+  constructor(life, write, slow_ms) {
     this.#life = life;
     this.#write = write;
+    this.#slow_ms = Number(slow_ms ?? 0);
   }
 
   // Resolves once everything that was changed before this call is written. If the memory was lost
@@ -27,6 +30,7 @@ export class Commit {
   async #later(life) {
     try {
       await scheduler.wait(Math.max(0, this.#last + WINDOW_MS - wall()));
+      if (this.#slow_ms > 0) await scheduler.wait(Math.random() * 2 * this.#slow_ms);
     } finally {
       this.#group = undefined;
       this.#last = wall();

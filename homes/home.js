@@ -22,6 +22,7 @@ export class MeterHome extends DurableObject {
       this.#turn(home => home.save());
       this.#arm();
     },
+    this.env.METER_TEST_HOME_WRITE_MS,
   );
 
   async decide(name, ask, call) {

@@ -392,13 +392,14 @@ mod tests {
 
     #[test]
     fn a_cost_that_no_minute_or_month_can_hold_is_refused_by_its_field() {
-        let checked = |cost: u32, denial: &str| {
+        let checked_of = |cost: u32, reply: &str| {
             let mut deciding = deciding(Then::Check);
             deciding.ask.cost = cost;
-            let step = conclude(&config(), deciding, &reply(denial), NOW, |_, _| true);
+            let step = conclude(&config(), deciding, reply, NOW, |_, _| true);
             let Step::Answer(answer) = step else { panic!("{step:?}") };
             (answer.status, answer.body)
         };
+        let checked = |cost: u32, denial: &str| checked_of(cost, &reply(denial));
         for (cost, denial, says) in [
             (61, "rate_limited", "accepted is at most 60, the project's requests per minute"),
             (1_000, "quota_exhausted", "accepted is at most 60, the project's requests per minute"),
@@ -412,6 +413,16 @@ mod tests {
         }
         let (_, body) = checked(60, r#""quota_exhausted""#);
         assert!(body.contains(r#""code":"quota_exhausted""#), "{body}");
+        let small = |denial: &str| reply(denial).replace(r#""allowance":1000"#, r#""allowance":40"#);
+        for denial in [r#""quota_exhausted""#, r#""quota_contended""#] {
+            let (status, body) = checked_of(41, &small(denial));
+            let says = "accepted is at most 40, all that the project may spend in a month";
+            assert!(status == 422 && body.contains(says), "{body}");
+            assert!(
+                checked_of(40, &small(denial)).1.contains(r#""allowed":false"#),
+                "it fits in the next month"
+            );
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod fleet;
 pub mod ingest;
 pub mod load;
 pub mod on_premise;
+pub mod operator;
 pub mod poll;
 pub mod postgres;
 pub mod project;

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use hyper::Method;
 use serde_json::{Value, json};
 use shared::kind::Kind;
 use tests::client::{Answer, Call};
+use tests::operator::Operator;
 use tests::poll::eventually;
 use tests::project::{Limits, Project, governed};
 use tests::stack::{Options, Stack};
@@ -28,38 +29,6 @@ const LONG: Duration = Duration::from_secs(60);
 
 async fn stack((leases, sub_homes): (bool, u32)) -> Result<Stack> {
     Stack::start_with(Options { leases, sub_homes, ..Options::default() }).await
-}
-
-/// The aggregator as an operator calls it.
-struct Operator {
-    aggregator: SocketAddr,
-    token: String,
-}
-
-impl Operator {
-    fn of(stack: &Stack) -> Result<Self> {
-        let said: Value =
-            serde_json::from_str(&stack.meter(&["token", "create", "--operator", "--json"])?)?;
-        Ok(Self { aggregator: stack.aggregator(), token: said["token"].as_str().unwrap().to_owned() })
-    }
-
-    async fn call(&self, method: Method, path: &str, body: &Value) -> Result<Value> {
-        let call = Call::new(method, &format!("/api/v1/admin/projects{path}")).with_body(body.to_string());
-        let answer = call.json().bearer(&self.token).send(self.aggregator).await?;
-        ensure!(answer.status < 300, "{path}: {} {}", answer.status, answer.text());
-        Ok(serde_json::from_slice(&answer.body)?)
-    }
-
-    async fn change(&self, project: &str, body: Value) -> Result<()> {
-        self.call(Method::PATCH, &format!("/{project}"), &body).await.map(|_| ())
-    }
-
-    /// Makes a key, or one in the place of `old`; returns its id and text.
-    async fn key(&self, project: &str, old: Option<&str>) -> Result<(String, String)> {
-        let rotate = old.map_or_else(String::new, |id| format!("/{id}/rotate"));
-        let made = self.call(Method::POST, &format!("/{project}/keys{rotate}"), &json!({})).await?;
-        Ok((made["id"].as_str().unwrap().to_owned(), made["key"].as_str().unwrap().to_owned()))
-    }
 }
 
 /// How often each status was answered.

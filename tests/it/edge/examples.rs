@@ -3,6 +3,7 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 use tests::client::{Answer, Call};
+use tests::operator::Operator;
 use tests::poll::eventually;
 use tests::project::{Limits, Project};
 use tests::stack::{Options, Stack};
@@ -18,11 +19,13 @@ async fn a_worker_in_rust_decides_with_the_library_and_leases_of_its_own() -> Re
     let stack = Stack::start_with(options).await?;
     let limits = Limits { included: Some(300), ..Limits::COMMUNITY_FAST };
     let project = Project::ready(&stack, "linked", limits).await?;
+    let (_, key) = Operator::of(&stack)?.key("linked", Some(project.key_id.as_str())).await?;
+    // The first request with a key that the worker cannot have heard of.
     for left in (0..300).rev() {
-        let answer = ask(&stack, &project.key).await?;
+        let answer = ask(&stack, &key).await?;
         assert_eq!((answer.status, answer.text()), (200, format!("HELLO, {left} left")));
     }
-    let refused = ask(&stack, &project.key).await?;
+    let refused = ask(&stack, &key).await?;
     assert_eq!((refused.status, refused.text().as_str()), (429, "refused: quota_exhausted"));
     let unknown = ask(&stack, "pk_live_linked_k001_1_00").await?;
     assert_eq!((unknown.status, unknown.text().as_str()), (401, "refused: unauthorized"));

@@ -3,14 +3,25 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use shared::cell::Observed;
+use shared::decision::Ask;
+use shared::home::HomeName;
+use shared::home::call::Observing;
+use shared::ids::AgentId;
+use shared::kind::Kind;
 use shared::problem::ErrorCode;
+use shared::sign::{Purpose, SIGNATURE_HEADER, Signed};
+use shared::units::Units;
 use tests::chance::between_ms;
 use tests::client::Call;
+use tests::clock;
 use tests::fleet::Fleet;
 use tests::load::{Load, by_agent, by_kind, total};
+use tests::operator::Operator;
 use tests::poll::eventually;
-use tests::project::{Limits, Project};
+use tests::project::{Limits, Project, governed};
 use tests::stack::{Options, Part, Stack};
 use tests::stand_in::StandIn;
 
@@ -133,4 +144,68 @@ async fn only_processes_of_the_edge_may_call_its_homes_and_only_where_they_are_s
     call().send(fleet.address()).await?.problem(ErrorCode::NotFound)?;
     fleet.finish(&stack)?;
     stack.finish()
+}
+
+/// A call of one process of the edge to another's homes, signed now.
+fn internal(stack: &Stack, body: &Value) -> Result<Call> {
+    const PATH: &str = "/internal/contact";
+    let body = body.to_string();
+    let keys = stack.signing_keys()?;
+    let key = keys.current(Purpose::Edge).context("no key of the edge")?;
+    let signature = Signed { method: "POST", path: PATH, body: body.as_bytes() }.sign(key, clock::now());
+    Ok(Call::post(PATH, body).header(SIGNATURE_HEADER, signature))
+}
+
+#[tokio::test]
+async fn a_recorded_call_counts_once_however_often_it_is_sent_again() -> Result<()> {
+    const AGAIN: usize = 20;
+    let (stack, fleet) = start(0).await?;
+    let project = Project::ready(&stack, "again", limits()).await?;
+    let home = HomeName::parse("again/live")?;
+    let (key, agent) = (project.key_id.clone(), AgentId::parse("bot")?);
+    let kind = Kind::Verify;
+    let ask = Ask { key: key.clone(), kind, agent: agent.clone(), cost: 1_000, dry_run: false, held: false };
+    let observed = Observed { tokens_in: Units::new(7), ..Observed::default() };
+    let observing = Observing { home, key, kind, agent, observed };
+    for call in [
+        json!(["HOME", "again/live", "decide", "again/live", serde_json::to_string(&ask)?, ""]),
+        json!(["HOME", "again/live", "observe", "again/live", serde_json::to_string(&observing)?]),
+    ] {
+        let call = internal(&stack, &call)?;
+        assert_eq!(call.send(stack.edge()).await?.status, 200);
+        for _ in 0..AGAIN {
+            call.send(stack.edge()).await?.problem(ErrorCode::SignatureRejected)?;
+        }
+    }
+    let usage = project.reports_within(&stack, 1_000, DRAIN_MAX).await?;
+    assert_eq!(usage.observed.tokens_in, 7);
+    let quota: Value = project.quota().await?.ok()?;
+    assert_eq!(quota["used"], 1_000, "{quota}");
+    // Nor does anybody move the clock of a home that is real.
+    let clock = internal(&stack, &json!(["HOME", "~clock", "clock", 3_600_000]))?;
+    clock.send(stack.edge()).await?.problem(ErrorCode::NotFound)?;
+    fleet.finish(&stack)?;
+    stack.finish()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rotated_key_is_served_from_its_first_request_by_processes_that_have_no_homes() -> Result<()> {
+    const EACH: usize = 12;
+    for sub_homes in [0, 2] {
+        let (stack, fleet) = start(sub_homes).await?;
+        let operator = Operator::of(&stack)?;
+        let project = Project::ready(&stack, "turned", Limits::WIDE).await?;
+        let (mut id, mut key) = (project.key_id.as_str().to_owned(), project.key.clone());
+        for _ in 0..5 {
+            // Each is a connection of its own, so that every process is asked.
+            for _ in 0..EACH {
+                let answer = governed(&key, Kind::Verify, "bot").send(fleet.address()).await?;
+                assert_eq!(answer.status, 200, "{sub_homes} sub-homes: {}", answer.text());
+            }
+            (id, key) = operator.key("turned", Some(&id)).await?;
+        }
+        fleet.finish(&stack)?;
+        stack.finish()?;
+    }
+    Ok(())
 }

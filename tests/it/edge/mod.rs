@@ -13,6 +13,7 @@ mod input;
 mod keys;
 mod late;
 mod leases;
+mod left;
 mod limits;
 mod outage;
 mod panics;

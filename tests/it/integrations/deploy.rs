@@ -63,6 +63,10 @@ fn systemd_accepts_every_unit_and_finds_services_hardened() -> Result<()> {
     for entry in fs::read_dir(repository("deploy/systemd"))? {
         let name = entry?.file_name().into_string().ok().context("a name")?;
         let text = fs::read_to_string(repository("deploy/systemd").join(&name))?;
+        if name.ends_with(".service") {
+            ensure!(text.contains("\nUMask=0077\n"), "{name} writes files that others can read");
+            ensure!(text.contains("\nLimitNOFILE=65536\n"), "{name} ends at some hundred connections");
+        }
         // A template is verified as one of its instances.
         let name = name.replace("@.", "@1.");
         fs::write(folder.0.join(&name), placed(&text, &places))?;

@@ -14,3 +14,4 @@ mod plans;
 mod postgres;
 mod shop;
 mod top_ups;
+mod turns;

@@ -195,7 +195,7 @@ impl Shop {
     }
 
     /// What the clocks of the meter and of Stripe show.
-    fn now(&self) -> Timestamp {
+    pub(super) fn now(&self) -> Timestamp {
         clock::now().plus_ms(self.moved_ms.get())
     }
 

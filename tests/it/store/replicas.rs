@@ -41,13 +41,15 @@ async fn two_servers_on_one_postgres_push_each_policy_once() -> Result<()> {
     // What is made last is pushed last: a second push of the others would have come before it.
     create("last")?;
     reaches(PROJECTS + 1).await?;
-    // On a busy machine an answer may come too late: that push, and no other, is sent again.
-    eventually("a push each, and one more for each that was not answered in time", WITHIN, async || {
-        let logs = servers.logs()?;
-        let failed = logs.lines().filter(|line| line.contains("the policy did not reach the edge")).count();
-        Ok((edge.seen().len() == PROJECTS + 1 + failed).then_some(()))
-    })
-    .await
+    // On a busy machine a push may arrive and be answered too late, or not arrive: that one, and no other, is sent again.
+    let logs = servers.logs()?;
+    let failed = logs.lines().filter(|line| line.contains("the policy did not reach the edge")).count();
+    let pushes = edge.seen().len();
+    ensure!(
+        (PROJECTS + 1..=PROJECTS + 1 + failed).contains(&pushes),
+        "{pushes}, {failed} not answered: {logs}"
+    );
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -30,12 +30,15 @@ export function keep({ question, path }, lines, home, number, restless) {
   const limit = lines[forwards ? LIMIT.f : LIMIT.c].split('\t');
   const answer = { number, home, path, restless, forwards, lines, limit };
   if (!forwards) {
-    const [, type, policy, , timing, body] = lines;
-    answer.body = body.split('\t');
+    const [, type, policy, , timing, source] = lines;
+    answer.body = lines.at(-1).split('\t');
     // Copying headers is cheaper than making them of texts.
-    answer.init = { headers: new Headers({
+    const headers = new Headers({
       'Content-Type': type, 'RateLimit-Policy': policy, RateLimit: '', 'Server-Timing': timing,
-    }) };
+    });
+    // Before the body, where something is counted.
+    if (lines.length > 6) headers.set('Palveron-Source', source);
+    answer.init = { headers };
   }
   if (question?.length <= QUESTION_CHARS_MAX) questions.set(question, answer);
   return answer;

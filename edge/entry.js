@@ -119,12 +119,15 @@ async function install(env, ctx, step, policy) {
 const OBSERVED = ['palveron-tokens-in', 'palveron-tokens-out', 'palveron-anchors'];
 
 // Tells Rust what became of a forwarded request, if that matters: units that wait for the answer, or
-// what the upstream has observed. Nobody waits for it.
+// what the upstream has observed. Nobody waits for it. Says whether the request is counted.
 function conclude(env, ctx, [ticket, agent, key], status, seen) {
   const [tokens_in, tokens_out, anchors] = OBSERVED.map(name => seen?.[name] ?? '');
-  const text = rust(() => meter.answered(ticket, agent, key, status, tokens_in, tokens_out, anchors, now()));
+  let text = rust(() => meter.answered(ticket, agent, key, status, tokens_in, tokens_out, anchors, now()));
+  const is_counted = text[0] !== '!';
+  if (!is_counted) text = text.slice(1);
   if (text[0] === '+') ctx.waitUntil(background(env, ctx, text.slice(1)));
   else if (text) ctx.waitUntil(observe(env, ctx, JSON.parse(text)));
+  return is_counted;
 }
 
 // The home's word on an observation; it has failed if there is none.
@@ -139,7 +142,7 @@ async function observe(env, ctx, step) {
 
 // What the home or the lease allowed; `lines` hold our answer's headers and the caller's signed identity.
 async function forward(env, ctx, request, { path, ours }, lines) {
-  const [, policy, limit, timing, project, agent, key, signature, ticket, would_deny] = lines;
+  const [, policy, limit, timing, project, agent, key, signature, ticket, would_deny, source] = lines;
   const headers = new Headers(request.headers);
   for (const name of ours) headers.delete(name);
   headers.delete('authorization');
@@ -177,13 +180,15 @@ async function forward(env, ctx, request, { path, ours }, lines) {
   });
   for (const name in seen) added.delete(name);
   // A ticket that ends with 0 holds nothing.
-  if (seen || !ticket.endsWith(' 0')) conclude(env, ctx, [ticket, agent, key], status, seen);
+  let is_counted = true;
+  if (seen || !ticket.endsWith(' 0')) is_counted = conclude(env, ctx, [ticket, agent, key], status, seen);
   if (policy) {
     added.set('RateLimit-Policy', policy);
     added.set('RateLimit', limit);
   }
   added.set('Server-Timing', timing);
   if (would_deny) added.set('Palveron-Would-Deny', would_deny);
+  if (source && is_counted) added.set('Palveron-Source', source);
   return response;
 }
 
@@ -215,10 +220,12 @@ function told(text, asked, request, env, ctx) {
   }
   if (restless) ctx.waitUntil(background(env, ctx, home));
   if (text[0] === 'f') return forward(env, ctx, request, asked, lines);
-  const [, type, policy, limit, timing] = lines;
-  return new Response(lines.at(-1), { headers: lines.length < 6 ? { 'Content-Type': type } : {
-    'Content-Type': type, 'RateLimit-Policy': policy, RateLimit: limit, 'Server-Timing': timing,
-  } });
+  const [, type, policy, limit, timing, source] = lines;
+  const headers = { 'Content-Type': type };
+  if (lines.length >= 6) Object.assign(headers, { 'RateLimit-Policy': policy, RateLimit: limit, 'Server-Timing': timing });
+  // Before the body, where something is counted.
+  if (lines.length >= 7) headers['Palveron-Source'] = source;
+  return new Response(lines.at(-1), { headers });
 }
 
 // What a question is answered with that is allowed, and known.

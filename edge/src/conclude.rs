@@ -9,6 +9,7 @@ use shared::ids::ProjectId;
 use shared::json;
 use shared::problem::{ErrorCode, Problem};
 use shared::sign::{Purpose, SIGNATURE_HEADER, Signed};
+use shared::source::{Paid, Source};
 use shared::time::Timestamp;
 use shared::units::Units;
 
@@ -70,6 +71,7 @@ pub(crate) fn refused(config: &Config, deciding: Deciding, code: &str, now: Time
                 identity: identity(config, &home.project, &ask, [&method, &path], now),
                 ticket: ticket(&home, &ask, 0),
                 would_deny: code.to_owned(),
+                source: "",
             }
         }
         Then::Forward { .. } | Then::Check | Then::Quota => {
@@ -138,6 +140,7 @@ pub(crate) fn decided(
                 identity: identity(config, &home.project, &ask, [&method, &path], now),
                 ticket: ticket(&home, &ask, token),
                 would_deny: would_deny.unwrap_or_default().to_owned(),
+                source: source_of(verdict).map_or("", Source::as_str),
             },
         },
         Then::Check => {
@@ -158,9 +161,11 @@ pub(crate) fn decided(
                 resets_at: numbers.period.end().to_string(),
                 retry_after_ms: verdict.retry_after_ms(),
                 would_deny,
+                source: source_of(verdict),
+                paid_by: verdict.paid.filter(|paid| paid.is_mixed()),
             };
             let allowed = answer.allowed;
-            let answer = json(&answer, verdict, decided);
+            let answer = json(&answer, verdict, decided).with(source_header(verdict));
             Step::Answer(if allowed { answer } else { counted(answer, (home, ask), verdict) })
         }
         Then::Quota => Step::Answer(json(&verdict.numbers.quota(), verdict, decided)),
@@ -215,6 +220,27 @@ fn identity(
 
 fn json(body: &impl Serialize, verdict: &Verdict, decided: Decided) -> Answer {
     Answer::json(json::write(body)).with(meter_headers(verdict, decided))
+}
+
+/// The header that says what pays for what was served.
+const SOURCE_HEADER: &str = "Palveron-Source";
+
+/// What pays for it; of several the dearest.
+fn source_of(verdict: &Verdict) -> Option<Source> {
+    verdict.paid.and_then(Paid::source)
+}
+
+/// A forwarded request's headers with that one, for whoever answers it in Rust; an empty source is none.
+#[cfg(not(target_family = "wasm"))]
+pub(crate) fn with_source(mut headers: Vec<Pair>, source: &str) -> Vec<Pair> {
+    if !source.is_empty() {
+        headers.push(pair((SOURCE_HEADER, source.to_owned())));
+    }
+    headers
+}
+
+fn source_header(verdict: &Verdict) -> Option<Header> {
+    source_of(verdict).map(|source| (SOURCE_HEADER, source.as_str().to_owned()))
 }
 
 /// What every decided answer carries.
@@ -288,8 +314,10 @@ mod tests {
     #[test]
     fn an_allowed_request_is_forwarded_with_a_signed_identity() {
         let step = conclude(&config(), deciding(forwarding()), &reply("null"), NOW, |_, _| true);
-        let Step::Forward { headers, identity, ticket, would_deny } = step else { panic!("{step:?}") };
-        assert_eq!((ticket.as_str(), would_deny.as_str()), ("demo/live verify 0", ""));
+        let Step::Forward { headers, identity, ticket, would_deny, source } = step else {
+            panic!("{step:?}")
+        };
+        assert_eq!((ticket.as_str(), would_deny.as_str(), source), ("demo/live verify 0", "", ""));
         assert_eq!(value(&headers, "Server-Timing"), Some("meter;desc=home"));
         assert_eq!(value(&headers, "RateLimit"), Some("\"rpm\";r=7;t=60, \"month\";r=0;t=648000"));
         assert_eq!(value(&identity, "Palveron-Agent"), Some("bot"));

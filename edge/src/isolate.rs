@@ -330,7 +330,7 @@ impl Isolate {
         let token = self.last;
         let Some(seat) = self.seats.get_mut(&deciding.home) else { return 0 };
         let Some(post) = seat.post_of(holder) else { return 0 };
-        let units = post.holder.held_at_home(&deciding.ask, verdict.numbers.now.day());
+        let units = post.holder.held_at_home(&deciding.ask, verdict.numbers.now.day(), verdict.paid);
         seat.held.insert(token, Held { holder, units, since: now });
         token
     }
@@ -506,9 +506,11 @@ impl Seat {
             return Turn::Step(conclude::refused(config, deciding, code, now));
         };
         if denial.is_none() {
-            return Turn::Allowed(Allowed { deciding, numbers, now, decided });
+            let paid = self.post_of(holder).and_then(|post| post.holder.take_paid());
+            return Turn::Allowed(Allowed { deciding, numbers, now, decided, paid });
         }
-        Turn::Step(conclude::decided(config, deciding, &Verdict { denial, numbers }, now, decided))
+        let verdict = Verdict { denial, numbers, paid: None };
+        Turn::Step(conclude::decided(config, deciding, &verdict, now, decided))
     }
 
     /// Begins a call of the home. Where the holder writes to a sub-home it has no number: only the home knows of calls.

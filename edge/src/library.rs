@@ -12,6 +12,7 @@ use shared::json;
 use shared::key::KeySecrets;
 use shared::problem::ErrorCode;
 use shared::random;
+use shared::source::Source;
 use shared::time::Timestamp;
 
 use crate::conclude;
@@ -81,13 +82,22 @@ pub struct Decision {
     pub remaining: Option<u64>,
     /// After how long it may be tried again, where waiting helps.
     pub retry_after_ms: Option<u64>,
+    /// What pays for it, where it was counted: of several the dearest.
+    pub source: Option<Source>,
     /// The home that wants [`background`] work, to be done when the answer has left.
     pub restless: Option<String>,
 }
 
 impl Decision {
     fn refused(code: &str) -> Self {
-        Self { allowed: false, code: code.to_owned(), remaining: None, retry_after_ms: None, restless: None }
+        Self {
+            allowed: false,
+            code: code.to_owned(),
+            remaining: None,
+            retry_after_ms: None,
+            source: None,
+            restless: None,
+        }
     }
 }
 
@@ -220,6 +230,8 @@ struct Told {
     remaining: Option<u64>,
     #[serde(default)]
     retry_after_ms: Option<u64>,
+    #[serde(default)]
+    source: Option<Source>,
 }
 
 fn decision(step: Step) -> Decision {
@@ -230,11 +242,12 @@ fn decision(step: Step) -> Decision {
     }
     json::read::<Told>(&answer.body).map_or_else(
         |_| unavailable(),
-        |Told { allowed, code, remaining, retry_after_ms }| Decision {
+        |Told { allowed, code, remaining, retry_after_ms, source }| Decision {
             allowed,
             code,
             remaining,
             retry_after_ms,
+            source,
             restless: None,
         },
     )

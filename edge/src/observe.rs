@@ -60,7 +60,7 @@ pub fn observed(step: &str, reply: &str, now_ms: u64) -> String {
 /// What the upstream said to a forwarded request: its status, and the texts of its headers.
 ///
 /// A status of zero says that it never answered. This is answered with nothing, with `+` and a home that wants background work, or
-/// with a step in JSON that tells the home.
+/// with a step in JSON that tells the home; before each of them stands `!` where the request is not counted.
 #[expect(clippy::too_many_arguments, reason = "JavaScript hands over plain values only")]
 #[wasm_bindgen]
 #[must_use]
@@ -78,17 +78,25 @@ pub fn answered(
     let Some((home, kind, token)) = parted(ticket) else { return String::new() };
     let is_answered = status > 0 && status < FAILED_STATUS;
     isolate::with(|isolate| isolate.conclude_held(&home, token, is_answered, now));
+    let mut text = if token > 0 && !is_answered { "!".to_owned() } else { String::new() };
     let observed = observed_of(tokens_in, tokens_out, anchors);
     if let (false, Ok(key), Ok(agent)) = (observed.is_empty(), KeyId::parse(key), AgentId::parse(agent)) {
         let observing = Observing { home: home.clone(), key, kind, agent, observed };
         match isolate::with(|isolate| isolate.observe(&observing, now)) {
             // Whoever decided the request may know its key already.
-            Noted::AtHome | Noted::Strange => return Step::Observe(observing).to_json(),
+            Noted::AtHome | Noted::Strange => {
+                text.push_str(&Step::Observe(observing).to_json());
+                return text;
+            }
             Noted::Here | Noted::KeyRevoked => {}
         }
     }
     let restless = isolate::with(|isolate| isolate.is_restless(&home, now));
-    if restless { format!("+{home}") } else { String::new() }
+    if restless {
+        text.push('+');
+        text.push_str(&home.to_string());
+    }
+    text
 }
 
 /// What an upstream's headers say was observed.

@@ -10,6 +10,7 @@ use shared::ids::{AgentId, Mode};
 use shared::kind::{Kind, Routes};
 use shared::openapi::{AnyObject, Schemas, VERSION, refuse};
 use shared::problem::ErrorCode;
+use shared::source::Source;
 
 use crate::config::Config;
 use crate::gate::gate;
@@ -96,7 +97,7 @@ fn questions(schemas: &mut Schemas) -> Vec<Operation> {
                 in the body, or else in the address.",
             parameters: check,
             body: Some(json!({ "required": false, "content": json_of(schemas.sent::<CheckBody>()) })),
-            answer: decided("The decision", &json_of(schemas.of::<CheckAnswer>())),
+            answer: served("The decision", &json_of(schemas.of::<CheckAnswer>())),
             refusals: [&BODY[..], &field[..]].concat(),
         },
         Operation {
@@ -154,7 +155,7 @@ fn forwarded(schemas: &mut Schemas) -> Vec<Operation> {
             body: Some(json!({
                 "required": false, "description": "Whatever the governance service reads", "content": anything
             })),
-            answer: decided("The governance service's answer, whatever its status is", &anything_of(schemas)),
+            answer: served("The governance service's answer, whatever its status is", &anything_of(schemas)),
             refusals: [
                 &LIMITS[..],
                 &[ErrorCode::BodyTooLarge, ErrorCode::FieldRejected, ErrorCode::UpstreamUnavailable],
@@ -175,6 +176,13 @@ fn decided(says: &str, content: &Value) -> Value {
     let headers: Map<String, Value> =
         ["RateLimit-Policy", "RateLimit", "Server-Timing"].map(header).into_iter().collect();
     json!({ "description": says, "headers": headers, "content": content })
+}
+
+/// The same, with the one that tells what pays for what was served.
+fn served(says: &str, content: &Value) -> Value {
+    let mut answer = decided(says, content);
+    answer["headers"]["Palveron-Source"] = json!({ "$ref": "#/components/headers/Palveron-Source" });
+    answer
 }
 
 fn operation(operation: &Operation) -> Value {
@@ -232,6 +240,10 @@ fn document() -> Value {
                 "RateLimit": { "description": "What is left of each limit, and until when", "schema": text },
                 "Server-Timing": {
                     "description": "Who decided: meter;desc=lease or meter;desc=home", "schema": text
+                },
+                "Palveron-Source": {
+                    "description": "What pays for it, the dearest of several; absent where nothing is counted",
+                    "schema": { "type": "string", "enum": Source::ALL.map(Source::as_str) }
                 },
             },
             "securitySchemes": {

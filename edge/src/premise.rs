@@ -286,7 +286,8 @@ impl Premise {
     fn next_of(&self, deciding: Deciding, conclude: impl FnOnce(Deciding) -> Step) -> Next {
         let (kind, agent) = (deciding.ask.kind, deciding.ask.agent.clone());
         match conclude(deciding) {
-            Step::Forward { headers, identity, .. } => {
+            Step::Forward { headers, identity, source, .. } => {
+                let headers = conclude::with_source(headers, source);
                 Next::Forward(Forward { headers, identity, kind, agent })
             }
             step @ (Step::Answer(_)

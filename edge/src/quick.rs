@@ -6,6 +6,7 @@
 use shared::decision::{Ask, Numbers, Verdict};
 use shared::home::HomeName;
 use shared::sign::{Purpose, Signed};
+use shared::source::{Paid, Source};
 use shared::time::Timestamp;
 
 use crate::conclude::{self, Decided, ticket};
@@ -23,29 +24,35 @@ pub(crate) struct Allowed {
     pub(crate) numbers: Numbers,
     pub(crate) now: Timestamp,
     pub(crate) decided: Decided,
+    pub(crate) paid: Option<Paid>,
 }
 
 impl Allowed {
     /// As a step.
     pub(crate) fn into_step(self, config: &Config) -> Step {
-        let Self { deciding, numbers, now, decided } = self;
-        conclude::decided(config, deciding, &Verdict { denial: None, numbers }, now, decided)
+        let Self { deciding, numbers, now, decided, paid } = self;
+        conclude::decided(config, deciding, &Verdict { denial: None, numbers, paid }, now, decided)
     }
 
     /// Its lines, with a tab in the place of each number that changes: permits, seconds of the minute, units and seconds
     /// of the month that are left. `None` where they are different each time.
     pub(crate) fn form(&self, config: &Config) -> Option<String> {
-        let Self { deciding: Deciding { home, ask, then, token, .. }, numbers, now, decided } = self;
-        // What is counted later has a token of its own.
-        if *decided != Decided::Lease || ask.held {
+        let Self { deciding: Deciding { home, ask, then, token, .. }, numbers, now, decided, paid } = self;
+        // What is counted later has a token of its own, and hardly anything is paid by more than one.
+        if *decided != Decided::Lease || ask.held || paid.is_some_and(Paid::is_mixed) {
             return None;
         }
+        let source = self.source().map_or("", Source::as_str);
         let mut text = String::with_capacity(USUAL_BYTES);
         match then {
             Then::Check => {
                 text.push_str("c\napplication/json");
                 push_headers(&mut text, numbers);
-                push_check(&mut text, numbers, ask);
+                if !source.is_empty() {
+                    text.push('\n');
+                    text.push_str(source);
+                }
+                push_check(&mut text, numbers, ask, source);
             }
             Then::Forward { method, path } => {
                 text.push('f');
@@ -54,11 +61,17 @@ impl Allowed {
                 text.push('\n');
                 text.push_str(&ticket(home, ask, *token));
                 // Nothing that would have been denied.
-                text.push('\n');
+                text.push_str("\n\n");
+                text.push_str(source);
             }
             Then::Quota => return None,
         }
         Some(text)
+    }
+
+    /// What pays for it; of several the dearest.
+    pub(crate) fn source(&self) -> Option<Source> {
+        self.paid.and_then(Paid::source)
     }
 }
 
@@ -73,7 +86,7 @@ fn push_headers(text: &mut String, numbers: &Numbers) {
     text.push_str(Decided::Lease.timing());
 }
 
-fn push_check(text: &mut String, numbers: &Numbers, ask: &Ask) {
+fn push_check(text: &mut String, numbers: &Numbers, ask: &Ask, source: &str) {
     text.push_str("\n{\"allowed\":true,\"code\":\"ok\",\"kind\":\"");
     text.push_str(ask.kind.as_str());
     push_number(text, "\",\"cost\":", Some(ask.cost.into()));
@@ -81,7 +94,13 @@ fn push_check(text: &mut String, numbers: &Numbers, ask: &Ask) {
     push_number(text, ",\"limit\":", numbers.allowance.map(|units| units.get()));
     text.push_str(",\"resets_at\":\"");
     text.push_str(&numbers.period.end().to_string());
-    text.push_str("\",\"retry_after_ms\":null}");
+    text.push_str("\",\"retry_after_ms\":null");
+    if !source.is_empty() {
+        text.push_str(",\"source\":\"");
+        text.push_str(source);
+        text.push('"');
+    }
+    text.push('}');
 }
 
 fn push_number(text: &mut String, label: &str, number: Option<u64>) {
@@ -175,10 +194,16 @@ mod tests {
                     Kind::ALL.into_iter().flat_map(|kind| [(kind, Then::Check), (kind, forward())])
                 {
                     let (deciding, numbers) = (deciding(then, kind), numbers(now, allowance));
+                    let paid = match month.rem_euclid(4) {
+                        0 => None,
+                        1 => Some(Paid { included: 12, ..Paid::default() }),
+                        2 => Some(Paid { lot: 12, ..Paid::default() }),
+                        _ => Some(Paid { overage: 12, ..Paid::default() }),
+                    };
                     let ends = [now.minute().end(), now.period().end()];
                     let [minute_s, month_s] = ends.map(|end| end.ms_since(now).div_ceil(1_000));
                     let units = numbers.remaining().unwrap_or_default().get();
-                    let allowed = Allowed { deciding, numbers, now, decided: Decided::Lease };
+                    let allowed = Allowed { deciding, numbers, now, decided: Decided::Lease, paid };
                     let form = allowed.form(&config).unwrap();
                     let text = filled(&form, [599, minute_s, units, month_s]);
                     assert_eq!(text, allowed.into_step(&config).to_text());
@@ -188,11 +213,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_counted_later_or_was_asked_of_the_home_is_answered_at_length() {
-        for (held, decided) in [(true, Decided::Lease), (false, Decided::Home)] {
+    fn what_is_counted_later_or_asked_of_the_home_or_paid_by_two_is_answered_at_length() {
+        let mixed = Some(Paid { included: 11, lot: 1, overage: 0 });
+        for (held, decided, paid) in
+            [(true, Decided::Lease, None), (false, Decided::Home, None), (false, Decided::Lease, mixed)]
+        {
             let mut deciding = deciding(Then::Check, Kind::Verify);
             deciding.ask.held = held;
-            let allowed = Allowed { deciding, numbers: numbers(NOW, None), now: NOW, decided };
+            let allowed = Allowed { deciding, numbers: numbers(NOW, None), now: NOW, decided, paid };
             assert_eq!(allowed.form(&config()), None);
         }
     }

@@ -232,7 +232,8 @@ impl Remote {
                 self.isolate.count(&answer, now);
                 Next::Answer(told(answer, numbers, Some(home)))
             }
-            Step::Forward { headers, would_deny, .. } => {
+            Step::Forward { headers, would_deny, source, .. } => {
+                let headers = conclude::with_source(headers, source);
                 let (code, body) = ("ok".to_owned(), String::new());
                 let home = Some(home);
                 Next::Answer(Answer { allowed: true, code, headers, body, numbers, would_deny, home })

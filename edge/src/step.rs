@@ -10,6 +10,7 @@ use shared::ids::AgentId;
 use shared::json;
 use shared::kind::Kind;
 use shared::problem::{CONTENT_TYPE, ErrorCode, Problem};
+use shared::source::{Paid, Source};
 
 /// One thing to do.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -35,6 +36,8 @@ pub(crate) enum Step {
         ticket: String,
         /// The code that it would have been denied with, in shadow mode; else empty.
         would_deny: String,
+        /// What pays for it; empty where nothing is counted or nobody knows.
+        source: &'static str,
     },
     /// Read the body and call `policy_push`.
     ReadPolicy {
@@ -215,6 +218,12 @@ pub(crate) struct CheckAnswer {
     /// In shadow mode, the code that it would have been denied with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) would_deny: Option<&'static str>,
+    /// What pays for it: the plan, a lot, or overage; of several the dearest. Absent where nothing is counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) source: Option<Source>,
+    /// Units by what pays for them, where that is more than one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) paid_by: Option<Paid>,
 }
 
 impl Step {
@@ -222,10 +231,12 @@ impl Step {
     /// answers a check; their texts follow in lines of a fixed order, so that nothing has to be parsed.
     pub(crate) fn to_text(&self) -> String {
         match self {
-            Self::Forward { headers, identity, ticket, would_deny } => {
+            Self::Forward { headers, identity, ticket, would_deny, source } => {
                 let mut text = lines("f", headers.iter().chain(identity), Some(ticket));
-                text.push('\n');
-                text.push_str(would_deny);
+                for last in [would_deny.as_str(), source] {
+                    text.push('\n');
+                    text.push_str(last);
+                }
                 text
             }
             Self::Answer(Answer { status: 200, headers, body, .. }) => lines("c", headers.iter(), Some(body)),

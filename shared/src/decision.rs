@@ -10,6 +10,7 @@ use crate::ids::{AgentId, KeyId};
 use crate::kind::Kind;
 use crate::plan::Plan;
 use crate::problem::{ErrorCode, Problem};
+use crate::source::Paid;
 use crate::time::{Period, Timestamp};
 use crate::units::Units;
 
@@ -94,6 +95,9 @@ pub struct Verdict {
     pub denial: Option<Denial>,
     /// The project's numbers.
     pub numbers: Numbers,
+    /// What pays for it, where it is allowed and counted by an issuer that says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paid: Option<Paid>,
 }
 
 /// A project's limits and what is left of them at one instant.

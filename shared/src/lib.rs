@@ -36,6 +36,7 @@ pub mod report;
 #[cfg(feature = "schema")]
 mod schema;
 pub mod sign;
+pub mod source;
 pub mod sub_home;
 pub mod time;
 pub mod units;

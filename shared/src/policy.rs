@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{AgentId, KeyId, ProjectId, SigningKeyId};
 use crate::plan::Plan;
 use crate::sign::{Purpose, SigningKeys};
+use crate::source::Funds;
 use crate::time::Period;
 use crate::units::Units;
 
@@ -68,9 +69,24 @@ impl AllowanceParts {
     /// those that were there before the stated month ended.
     #[must_use]
     pub fn allowance(&self, period: Period, beyond: Units) -> Option<Units> {
+        let base = self.included_in(period).saturating_add(self.lots_in(period, beyond));
+        match self.overage {
+            Overage::Stop => Some(base),
+            Overage::Capped { units } => Some(base.saturating_add(units)),
+            Overage::Open => None,
+        }
+    }
+
+    /// What pays for a period's units before overage does, under the same `beyond`.
+    pub(crate) fn funds(&self, period: Period, beyond: Units) -> Funds {
+        Funds { included: self.included_in(period).get(), lots: self.lots_in(period, beyond).get() }
+    }
+
+    /// Units of lots that a period has.
+    fn lots_in(&self, period: Period, beyond: Units) -> Units {
         let after = self.credits_after.min(self.credits);
         let before = self.lots.saturating_add(self.credits.saturating_sub(after));
-        let lots = if period <= self.period {
+        if period <= self.period {
             // A home whose clock is behind must not spend for the old month what only the new one has.
             before.saturating_sub(beyond)
         } else if period == self.period.next() {
@@ -78,12 +94,6 @@ impl AllowanceParts {
         } else {
             // Which of several open months went beyond its quota is not known here, so that all lots pay.
             before.saturating_add(after).saturating_sub(beyond)
-        };
-        let base = self.included_in(period).saturating_add(lots);
-        match self.overage {
-            Overage::Stop => Some(base),
-            Overage::Capped { units } => Some(base.saturating_add(units)),
-            Overage::Open => None,
         }
     }
 

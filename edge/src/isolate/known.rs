@@ -4,6 +4,7 @@
 //! than that. Each is decided by the holder like any other: what is known here must never decide anything.
 
 use shared::lease::Frame;
+use shared::source::Source;
 use shared::time::Timestamp;
 
 use super::Isolate;
@@ -22,6 +23,8 @@ pub(super) struct Known {
     /// The limits that its answer speaks of.
     frame: Frame,
     month_end: Timestamp,
+    /// What pays for it.
+    source: Option<Source>,
     /// The second in which who asks was signed, where that is forwarded.
     signed_s: Option<u64>,
 }
@@ -39,6 +42,7 @@ pub(crate) struct Again {
 impl Isolate {
     /// Notes a question that was allowed, and under which number; 0 says that all others are forgotten.
     pub(crate) fn know(&mut self, allowed: Allowed) -> usize {
+        let source = allowed.source();
         let Allowed { deciding, numbers, now, .. } = allowed;
         let frame = Frame { rpm: numbers.rpm, allowance: numbers.allowance, period: numbers.period };
         let month_end = numbers.period.end();
@@ -48,7 +52,7 @@ impl Isolate {
         if self.known.len() >= KNOWN_MAX {
             self.known.clear();
         }
-        self.known.push(Known { deciding, frame, month_end, signed_s });
+        self.known.push(Known { deciding, frame, month_end, source, signed_s });
         self.known.len().saturating_sub(1)
     }
 
@@ -64,6 +68,7 @@ impl Isolate {
         let holder = &mut seat.post.holder;
         let is_as_before = gate::is_small(again.header_bytes, again.body_bytes)
             && holder.frame() == Some(known.frame)
+            && (known.source == holder.next_source(known.deciding.ask.cost) || known.deciding.ask.dry_run)
             && known.signed_s.is_none_or(|signed_s| signed_s == wall(now).as_seconds());
         if !is_as_before || !holder.serve(now, &known.deciding.ask) {
             return None;

@@ -11,6 +11,8 @@ use super::*;
 use crate::step::{Answer as HttpAnswer, Then};
 use crate::test_policy;
 
+mod paid;
+
 const NOW: Timestamp = Timestamp::from_ms(1_795_435_200_000);
 
 fn at(ms: u64) -> Timestamp {
@@ -405,8 +407,13 @@ fn as_many_questions_are_known_as_there_is_room_for() {
     let mut numbers = Vec::new();
     for _ in 0..2_000 {
         let numbers_now = isolate.seats.get(&name()).unwrap().post.holder.numbers(at(2)).unwrap();
-        let allowed =
-            Allowed { deciding: asking(), numbers: numbers_now, now: at(2), decided: Decided::Lease };
+        let allowed = Allowed {
+            deciding: asking(),
+            numbers: numbers_now,
+            now: at(2),
+            decided: Decided::Lease,
+            paid: None,
+        };
         numbers.push(isolate.know(allowed));
     }
     assert_eq!(numbers, (1..1_000).chain(0..1_000).chain(0..1).collect::<Vec<_>>());

@@ -5,6 +5,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::AgentId;
+use crate::source::{Beyond, Funds};
 use crate::units::Units;
 
 /// The percentages of the included quota at which a home does not wait to flush (design §3).
@@ -18,6 +19,9 @@ pub(super) struct Account {
     /// Units that holders gave back unused.
     #[serde(default)]
     pub(super) returned: Units,
+    /// What of the units that were issued and not given back is beyond the plan's.
+    #[serde(default, skip_serializing_if = "Beyond::is_none")]
+    pub(super) beyond: Beyond,
     /// Units that were served for certain.
     #[serde(default)]
     pub(super) settled: Units,
@@ -48,6 +52,19 @@ impl Account {
     /// Units that are gone from the allowance: out with holders, settled, or forfeited.
     pub(super) fn net(&self) -> Units {
         self.issued.saturating_sub(self.returned)
+    }
+
+    /// Issues units, and says what of them is beyond the plan's.
+    pub(super) fn issue(&mut self, funds: Funds, units: Units) -> Beyond {
+        let beyond = funds.issue(self.net().get(), &mut self.beyond, units.get());
+        self.issued = self.issued.saturating_add(units);
+        beyond
+    }
+
+    /// Takes units back, of which so many are beyond the plan's.
+    pub(super) fn take_back(&mut self, units: Units, beyond: Beyond) {
+        self.returned = self.returned.saturating_add(units);
+        self.beyond.remove(beyond.within(units.get()));
     }
 
     /// Units that holders have and did not settle, dead ones included.

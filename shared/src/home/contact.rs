@@ -22,6 +22,7 @@ use crate::lease::message::{
 use crate::planted::planted;
 use crate::policy::{Overage, Policy, Status};
 use crate::random::Stream;
+use crate::source::Beyond;
 use crate::time::{Period, Timestamp};
 use crate::units::Units;
 
@@ -149,6 +150,7 @@ impl Home {
             let known = self.desk.came_back(holder, period, leased.saturating_sub(earlier));
             let account = self.accounts.entry(period).or_default();
             account.issued = account.issued.saturating_add(Units::new(reserve));
+            account.beyond.add(Beyond::all_overage(reserve));
             // What an earlier life of the storage issued has been held against the allowance already.
             account.void = account.void.saturating_sub(Units::new(leased.saturating_sub(known)));
             self.write_account(period);
@@ -162,7 +164,7 @@ impl Home {
             let into = if planted!(ReturnIntoThisPeriod) { now.period() } else { *period };
             let known = if planted!(ReturnWithoutZeroing) { *units } else { known };
             if let Some(account) = self.accounts.get_mut(&into) {
-                account.returned = account.returned.saturating_add(Units::new(known));
+                account.take_back(Units::new(known), returns.beyond_of(*period));
                 self.write_account(into);
             }
         }
@@ -192,7 +194,7 @@ impl Home {
         };
         let suspended = policy.status == Status::Suspended;
         let risk = situation.risk.div_euclid(u64::from(policy.leases.sub_homes.max(1)));
-        self.book_offer(now, m.holder, &offer);
+        let beyond = self.book_offer(now, m.holder, &offer);
         if m.child {
             self.crowd.stocked(m.holder, offer.permits);
         }
@@ -207,6 +209,7 @@ impl Home {
         let hold_ms = if busy { self.crowd.hold_slot(now) } else { 0 };
         let mut lease = Box::new(self.lease(now, m, &situation, &offer));
         (lease.refusals, lease.hold_ms, lease.risk, lease.lanes) = (refusals, hold_ms, risk, lanes(load));
+        lease.beyond = beyond;
         Ok(lease)
     }
 
@@ -233,6 +236,7 @@ impl Home {
             now_slack_ms: 0,
             period,
             units,
+            beyond: Beyond::NONE,
             valid_ms: period.end().ms_since(now),
             minute,
             permits,
@@ -267,8 +271,8 @@ impl Home {
         m.keys.iter().filter(revoked).cloned().collect()
     }
 
-    /// Notes what is issued.
-    fn book_offer(&mut self, now: Timestamp, holder: HolderId, offer: &Offer) {
+    /// Notes what is issued, and says what of its units is beyond the plan's.
+    fn book_offer(&mut self, now: Timestamp, holder: HolderId, offer: &Offer) -> Beyond {
         let period = now.period();
         let limited = self.policy.as_ref().is_some_and(|policy| policy.agents_max.is_some());
         let units = offer.granted.saturating_add(offer.units);
@@ -279,8 +283,8 @@ impl Home {
         let sliced = if planted!(SlicePermitsUncounted) { 0 } else { offer.permits };
         self.meta.window.issue(now, narrow(offer.granted.saturating_add(sliced)));
         self.meta.window.issue_next(now, narrow(offer.next));
+        let beyond = self.issue_units(period, Units::new(units));
         let account = self.accounts.entry(period).or_default();
-        account.issued = account.issued.saturating_add(Units::new(units));
         for grant in &offer.agents {
             if limited && grant.agent.is_named() {
                 account.agents.insert(grant.agent.clone());
@@ -301,6 +305,7 @@ impl Home {
         if planted!(ReclaimSilent) {
             self.reclaim_silent(now);
         }
+        beyond
     }
 
     /// What the offer depends on.
@@ -388,5 +393,6 @@ pub(crate) fn terms(policy: &Policy) -> Terms {
         agents_limited: policy.agents_max.is_some(),
         capped: policy.leases.agents.keys().cloned().collect(),
         sub_homes: policy.leases.sub_homes,
+        tells_sources: true,
     }
 }

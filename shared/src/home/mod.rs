@@ -33,6 +33,7 @@ use crate::ids::{AgentId, IdError, Incarnation, Mode, ProjectId};
 use crate::lease::message::HolderId;
 use crate::lease::progress::Progress;
 use crate::policy::{Policy, Status};
+use crate::source::{Beyond, Funds, Paid};
 use crate::time::{Day, Period, Timestamp};
 use crate::units::Units;
 use crate::window::Window;
@@ -237,11 +238,12 @@ impl Home {
         let now = self.tick(now);
         let policy = self.policy.as_ref().ok_or(NoPolicy)?;
         let denial = self.denial(now, policy, ask, asking);
+        let mut paid = None;
         if denial.is_none() && !ask.dry_run {
             let limits = Limits::of(policy, ask);
-            self.count(now, ask, limits, asking.filter(|_| ask.held));
+            paid = Some(self.count(now, ask, limits, asking.filter(|_| ask.held)));
         }
-        self.told(now, ask, denial, asking)
+        Ok(Verdict { paid, ..self.told(now, ask, denial, asking)? })
     }
 
     /// The verdict on what was denied, or allowed and counted.
@@ -256,7 +258,7 @@ impl Home {
             self.note_exhausted(now, self.live_for(now.period(), ask, asking));
             self.write_account(now.period());
         }
-        Ok(Verdict { denial, numbers: self.numbers(now)? })
+        Ok(Verdict { denial, numbers: self.numbers(now)?, paid: None })
     }
 
     /// The project's numbers at `now`, counting nothing. What present holders have and did not report is left.
@@ -303,14 +305,29 @@ impl Home {
     }
 
     fn allowance(&self, policy: &Policy, period: Period) -> Option<Units> {
+        policy.allowance.allowance(period, self.beyond_before(policy, period))
+    }
+
+    /// What pays for the period's units before overage does.
+    fn funds(&self, policy: &Policy, period: Period) -> Funds {
+        policy.allowance.funds(period, self.beyond_before(policy, period))
+    }
+
+    /// Units beyond the included quota that months before have had, as far as the policy does not know of them.
+    fn beyond_before(&self, policy: &Policy, period: Period) -> Units {
         let parts = &policy.allowance;
-        let beyond = self
-            .accounts
+        self.accounts
             .range(parts.period..)
             .take_while(|(month, _)| **month < period)
             .map(|(month, account)| account.net().saturating_sub(parts.included_in(*month)))
-            .fold(Units::ZERO, Units::saturating_add);
-        parts.allowance(period, beyond)
+            .fold(Units::ZERO, Units::saturating_add)
+    }
+
+    /// Issues units of the period, and says what of them is beyond the plan's.
+    fn issue_units(&mut self, period: Period, units: Units) -> Beyond {
+        let none = Funds { included: 0, lots: 0 };
+        let funds = self.policy.as_ref().map_or(none, |policy| self.funds(policy, period));
+        self.accounts.entry(period).or_default().issue(funds, units)
     }
 
     /// Why the request is denied. The quota is looked at before the minute, because a client that
@@ -346,10 +363,10 @@ impl Home {
         })
     }
 
-    /// Counts an allowed request; one that is held goes out to its holder, which will report it.
-    fn count(&mut self, now: Timestamp, ask: &Ask, limits: Limits, holder: Option<HolderId>) {
+    /// Counts an allowed request; one that is held goes out to its holder, which will report it. Says what pays for it.
+    fn count(&mut self, now: Timestamp, ask: &Ask, limits: Limits, holder: Option<HolderId>) -> Paid {
         let (day, period, cost) = (now.day(), now.period(), Units::from(ask.cost));
-        self.charge(now, ask, limits);
+        let beyond = self.charge(now, ask, limits);
         match holder {
             Some(holder) => {
                 self.desk.issued_anew(holder, period, cost.get());
@@ -361,14 +378,15 @@ impl Home {
             }
         }
         self.charged(now);
+        beyond.of(cost.get())
     }
 
-    /// Counts an allowed request against every limit.
-    fn charge(&mut self, now: Timestamp, ask: &Ask, limits: Limits) {
+    /// Counts an allowed request against every limit, and says what of it is beyond the plan's units.
+    fn charge(&mut self, now: Timestamp, ask: &Ask, limits: Limits) -> Beyond {
         let (period, cost) = (now.period(), Units::from(ask.cost));
         self.meta.window.issue(now, ask.cost);
+        let beyond = self.issue_units(period, cost);
         let account = self.accounts.entry(period).or_default();
-        account.issued = account.issued.saturating_add(cost);
         if limits.agents && ask.agent.is_named() {
             account.agents.insert(ask.agent.clone());
         }
@@ -376,6 +394,7 @@ impl Home {
             let used = account.agent_units.entry(ask.agent.clone()).or_default();
             *used = used.saturating_add(cost);
         }
+        beyond
     }
 
     /// Writes what that has changed.
@@ -438,5 +457,7 @@ mod contention_tests;
 mod lease_tests;
 #[cfg(test)]
 mod on_the_way_tests;
+#[cfg(test)]
+mod source_tests;
 #[cfg(test)]
 mod tests;

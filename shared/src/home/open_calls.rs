@@ -18,6 +18,7 @@ use crate::decision::{Ask, Verdict};
 use crate::lease::message::HolderId;
 use crate::planted::planted;
 use crate::policy::Policy;
+use crate::source::{Beyond, Paid};
 use crate::time::{Minute, Period, Timestamp};
 use crate::units::Units;
 
@@ -41,6 +42,15 @@ pub(super) struct OpenCall {
     /// Whether the holder itself counts it, once its upstream has answered.
     #[serde(default)]
     held: bool,
+    /// What of its units is beyond the plan's.
+    #[serde(default, skip_serializing_if = "Beyond::is_none")]
+    beyond: Beyond,
+}
+
+impl OpenCall {
+    fn paid(&self) -> Paid {
+        self.beyond.of(self.units.into())
+    }
 }
 
 /// The numbers of a holder's calls that are known here.
@@ -186,16 +196,18 @@ impl Home {
         let numbers = self.numbers(now)?;
         self.calls.heard(now, id.holder);
         if !self.desk.note_call(id, period) {
-            let is_open = self.calls.calls.contains_key(&id);
-            return Ok(is_open.then_some(Verdict { denial: None, numbers }));
+            let paid = self.calls.calls.get(&id).map(OpenCall::paid);
+            return Ok(paid.is_some().then_some(Verdict { denial: None, numbers, paid }));
         }
         let policy = self.policy.as_ref().ok_or(NoPolicy)?;
         let denial = self.denial(now, policy, ask, Some(id.holder));
+        let mut paid = None;
         if denial.is_none() {
             let limits = Limits::of(policy, ask);
             let key = CellKey { day: now.day(), kind: ask.kind, agent: ask.agent.clone() };
-            let call = OpenCall { key, units: ask.cost, minute: now.minute(), held: ask.held };
-            self.charge(now, ask, limits);
+            let beyond = self.charge(now, ask, limits);
+            let call = OpenCall { key, units: ask.cost, minute: now.minute(), held: ask.held, beyond };
+            paid = Some(call.paid());
             self.writes.put(row_key(id), Some(&call));
             self.calls.insert(now, id, call);
             self.desk.issued_anew(id.holder, period, ask.cost.into());
@@ -204,7 +216,7 @@ impl Home {
         // A denied call's number is kept as an allowed one's: its holder will say no more of it, and a copy that comes
         // after a crash must not be allowed.
         self.desk.write_holder(id.holder, &mut self.writes);
-        self.told(now, ask, denial, Some(id.holder)).map(Some)
+        Ok(Some(Verdict { paid, ..self.told(now, ask, denial, Some(id.holder))? }))
     }
 
     /// Takes a holder's word on a call: its answer has left as an allowance, or never will.
@@ -226,7 +238,7 @@ impl Home {
                 let known = Units::new(self.desk.came_back(id.holder, period, units.get()));
                 self.meta.window.take_back(now, call.minute, call.units);
                 let account = self.accounts.entry(period).or_default();
-                account.returned = account.returned.saturating_add(known);
+                account.take_back(known, call.beyond);
                 if let Some(used) = account.agent_units.get_mut(&call.key.agent) {
                     *used = used.saturating_sub(known);
                 }

@@ -18,6 +18,7 @@ use crate::ids::{AgentId, Incarnation, KeyId};
 use crate::lease::math::times;
 use crate::plan::Plan;
 use crate::policy::Status;
+use crate::source::Beyond;
 use crate::time::{Minute, Period, Timestamp};
 
 /// One instance that holds leases: random, and never used again after its memory is gone.
@@ -123,6 +124,9 @@ pub struct Returns {
     /// Units of each period.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub units: BTreeMap<Period, u64>,
+    /// What of those is beyond the plan's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub beyond: BTreeMap<Period, Beyond>,
     /// Permits of each minute.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub permits: BTreeMap<Minute, u64>,
@@ -152,10 +156,18 @@ impl Returns {
         self.units.is_empty() && self.permits.is_empty() && self.agents.is_empty() && self.calls.is_empty()
     }
 
-    pub(crate) fn add_units(&mut self, period: Period, units: u64) {
+    /// What of the units of that period is beyond the plan's.
+    pub(crate) fn beyond_of(&self, period: Period) -> Beyond {
+        self.beyond.get(&period).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn add_units(&mut self, period: Period, units: u64, beyond: Beyond) {
         if units > 0 {
             let sum = self.units.entry(period).or_insert(0);
             *sum = sum.saturating_add(units);
+        }
+        if !beyond.is_none() {
+            self.beyond.entry(period).or_default().add(beyond);
         }
     }
 
@@ -305,6 +317,9 @@ pub struct Terms {
     pub capped: Vec<AgentId>,
     /// How many sub-homes stand between isolates and the home; zero is none.
     pub sub_homes: u32,
+    /// Whether leases say what of their units is beyond the plan's; homes of releases before do not.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub tells_sources: bool,
 }
 
 /// A denial that holds for a while.
@@ -364,6 +379,9 @@ pub struct Lease {
     pub period: Period,
     /// Units issued.
     pub units: u64,
+    /// What of them is beyond the plan's.
+    #[serde(default, skip_serializing_if = "Beyond::is_none")]
+    pub beyond: Beyond,
     /// For how long the units may be spent, from the first sending.
     pub valid_ms: u64,
     /// The permits' minute.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::DENIAL_BACK_MS_MAX;
 use super::message::{Held, Lease, Returns};
 use crate::planted::planted;
+use crate::source::{Beyond, Paid};
 use crate::time::{Day, Minute, Period, Timestamp};
 
 /// How long requests may wait for a minute whose permits are in hand, in milliseconds: the margins of two
@@ -60,6 +61,9 @@ impl Delivery {
 pub(crate) struct Stock {
     pub(crate) period: Option<Period>,
     pub(crate) units: u64,
+    /// What of them is beyond the plan's.
+    #[serde(default, skip_serializing_if = "Beyond::is_none")]
+    beyond: Beyond,
     pub(crate) units_until: Timestamp,
     pub(crate) slots: Vec<Slot>,
     pub(crate) fresh_until: Timestamp,
@@ -81,8 +85,8 @@ impl Stock {
             && let Some(period) = self.period
             && !planted!(NoRolloverGuard)
         {
-            returns.add_units(period, self.units);
-            self.units = 0;
+            returns.add_units(period, self.units, self.beyond);
+            (self.units, self.beyond) = (0, Beyond::NONE);
         }
         if self.slots.first().is_some_and(|slot| now >= slot.until) && !planted!(PermitsOutliveMinute) {
             self.slots.retain(|slot| now < slot.until);
@@ -157,9 +161,9 @@ impl Stock {
             self.units_until = valid_until;
         }
         if current && (at.received < self.units_until || planted!(NoRolloverGuard)) {
-            self.units = self.units.saturating_add(lease.units);
+            self.put(lease.units, lease.beyond);
         } else {
-            returns.add_units(lease.period, lease.units);
+            returns.add_units(lease.period, lease.units, lease.beyond);
         }
         let until = at.until(lease.minute_ms);
         let slot = Slot::new(lease.minute, lease.permits, Timestamp::default(), until);
@@ -200,15 +204,33 @@ impl Stock {
     /// Gives everything back: the hands are empty before the return is written.
     pub(crate) fn drain(&mut self, returns: &mut Returns) {
         if let Some(period) = self.period {
-            returns.add_units(period, self.units);
+            returns.add_units(period, self.units, self.beyond);
         }
         for slot in &self.slots {
             returns.add_permits(slot.minute, slot.count);
         }
         if !planted!(ReturnWithoutZeroing) {
-            self.units = 0;
+            (self.units, self.beyond) = (0, Beyond::NONE);
             self.slots.clear();
         }
+    }
+
+    /// Adds units, of which so many are beyond the plan's.
+    pub(crate) fn put(&mut self, units: u64, beyond: Beyond) {
+        self.units = self.units.saturating_add(units);
+        self.beyond.add(beyond);
+    }
+
+    /// Takes units out, the cheapest first, and says what of them is beyond the plan's.
+    pub(crate) fn take(&mut self, units: u64) -> Beyond {
+        let beyond = self.beyond.take(self.units, units);
+        self.units = self.units.saturating_sub(units);
+        beyond
+    }
+
+    /// What pays for the next so many units.
+    pub(crate) fn next_paid(&self, units: u64) -> Paid {
+        self.beyond.next(self.units, units)
     }
 
     /// Whether nothing is in hand.

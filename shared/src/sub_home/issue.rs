@@ -17,6 +17,7 @@ use crate::lease::message::{Contact, Lease, NextPermits, Refusal};
 use crate::planted::planted;
 use crate::policy::Status;
 use crate::random::Stream;
+use crate::source::Beyond;
 use crate::time::{Period, Timestamp};
 
 /// The longest denial to an isolate: with the home's own and the round trips it stays within the two
@@ -46,7 +47,7 @@ impl SubHome {
         let busy = load > HOLD && offer.units == 0 && refusals.is_empty();
         let hold_ms = if busy { self.crowd.hold_slot(now) } else { 0 };
         let mut lease = Box::new(self.lease(now, period, &situation, &offer));
-        self.hand_out(now, period, m, &offer);
+        lease.beyond = self.hand_out(now, period, m, &offer);
         (lease.refusals, lease.revoked) = (refusals, self.revoked(now, m));
         (lease.hold_ms, lease.lanes, lease.ack) = (hold_ms, lanes(load), self.desk.acked(m.holder));
         Some(lease)
@@ -220,6 +221,7 @@ impl SubHome {
             now_slack_ms: slack,
             period,
             units,
+            beyond: Beyond::NONE,
             valid_ms: stock.units_until.ms_since(now),
             minute,
             permits,
@@ -259,12 +261,12 @@ impl SubHome {
         self.above.units.saturating_add(live.fold(0, u64::saturating_add).saturating_sub(s.row_out))
     }
 
-    /// Moves what is issued from the stock to the isolate.
-    fn hand_out(&mut self, now: Timestamp, period: Period, m: &Contact, offer: &Offer) {
+    /// Moves what is issued from the stock to the isolate, and says what of its units is beyond the plan's.
+    fn hand_out(&mut self, now: Timestamp, period: Period, m: &Contact, offer: &Offer) -> Beyond {
         let stock = &mut self.ware.stock;
         let units = offer.granted.saturating_add(offer.units);
         let permits = offer.granted.saturating_add(offer.permits);
-        stock.units = stock.units.saturating_sub(units);
+        let beyond = stock.take(units);
         if let Some(slot) = stock.slots.iter_mut().find(|slot| slot.from <= now && now < slot.until) {
             slot.count = slot.count.saturating_sub(permits);
         }
@@ -285,6 +287,7 @@ impl SubHome {
             self.pace.issued.count(now, units.max(permits));
             self.pace.last_issue = now;
         }
+        beyond
     }
 }
 

@@ -169,6 +169,8 @@ impl SubHome {
         let (key, value) = rows.remove(stock);
         let mut sub = Self::of(read(&key, &value)?);
         sub.ware.stock.fresh_until = Timestamp::default();
+        // Terms of a home of a release before may not say what newer ones do: they are asked for again.
+        sub.ware.terms = sub.ware.terms.filter(|terms| terms.tells_sources);
         for (key, value) in &rows {
             sub.desk.load_row(key, value)?;
         }
@@ -273,12 +275,13 @@ impl SubHome {
         ware.stock.expire(now, &mut ware.uplink.returns);
         for (period, units) in &m.returns.units {
             let known = self.came_back(m.holder, *period, *units);
+            let beyond = m.returns.beyond_of(*period).within(known);
             let ware = &mut self.ware;
             let current = ware.stock.period == Some(*period) && now < ware.stock.units_until;
             if current && !ware.stock.recalled {
-                ware.stock.units = ware.stock.units.saturating_add(known);
+                ware.stock.put(known, beyond);
             } else {
-                ware.uplink.returns.add_units(*period, known);
+                ware.uplink.returns.add_units(*period, known, beyond);
             }
         }
         let ware = &mut self.ware;

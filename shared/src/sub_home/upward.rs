@@ -163,8 +163,9 @@ impl SubHome {
             && ware.stock.units > most
             && let Some(period) = ware.stock.period
         {
-            ware.uplink.returns.add_units(period, ware.stock.units.saturating_sub(target));
-            ware.stock.units = target;
+            let surplus = ware.stock.units.saturating_sub(target);
+            let beyond = ware.stock.take(surplus);
+            ware.uplink.returns.add_units(period, surplus, beyond);
         }
         if !needs.is_empty() {
             // Permits without units keep the minute from others who have units.

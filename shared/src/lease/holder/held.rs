@@ -10,6 +10,7 @@ use crate::decision::Ask;
 use crate::ids::AgentId;
 use crate::kind::Kind;
 use crate::lease::book::Served;
+use crate::source::{Beyond, Paid, Source};
 use crate::time::{Day, Period, Timestamp};
 
 /// What one allowed request holds.
@@ -17,14 +18,21 @@ use crate::time::{Day, Period, Timestamp};
 pub struct HeldUnits {
     key: CellKey,
     units: u64,
+    /// What of them is beyond the plan's.
+    beyond: Beyond,
     /// Whether the agent's own limit holds them too.
     capped: bool,
 }
 
 impl HeldUnits {
-    pub(super) fn new(ask: &Ask, day: Day, capped: bool) -> Self {
+    pub(super) fn new(ask: &Ask, day: Day, beyond: Beyond, capped: bool) -> Self {
         let key = CellKey { day, kind: ask.kind, agent: ask.agent.clone() };
-        Self { key, units: u64::from(ask.cost), capped }
+        Self { key, units: u64::from(ask.cost), beyond, capped }
+    }
+
+    /// What pays for them.
+    pub(super) fn paid(&self) -> Paid {
+        self.beyond.of(self.units)
     }
 
     /// What it would be counted as.
@@ -63,11 +71,24 @@ impl Holder {
         }
     }
 
+    /// What pays for the request that was just allowed here, where the home tells it.
+    #[must_use]
+    pub fn take_paid(&mut self) -> Option<Paid> {
+        self.paid.take().filter(|_| self.terms.as_ref().is_some_and(|terms| terms.tells_sources))
+    }
+
+    /// What will pay for the next request of that cost.
+    #[must_use]
+    pub fn next_source(&self, cost: u32) -> Option<Source> {
+        let tells = self.terms.as_ref().is_some_and(|terms| terms.tells_sources);
+        tells.then(|| self.stock.next_paid(cost.into())).filter(|paid| !paid.is_mixed())?.source()
+    }
+
     /// What the home has issued to this holder for a request that it decided itself, on that day.
     #[must_use]
-    pub fn held_at_home(&self, ask: &Ask, day: Day) -> HeldUnits {
+    pub fn held_at_home(&self, ask: &Ask, day: Day, paid: Option<Paid>) -> HeldUnits {
         let capped = self.terms.as_ref().is_some_and(|terms| terms.capped.binary_search(&ask.agent).is_ok());
-        HeldUnits::new(ask, day, capped)
+        HeldUnits::new(ask, day, paid.map_or(Beyond::NONE, Beyond::from), capped)
     }
 
     /// The upstream has answered: the request is served, and counted.
@@ -78,9 +99,9 @@ impl Holder {
 
     /// It was not answered: its units can be spent again. Its permit cannot, the request was made.
     pub fn give_back(&mut self, held: HeldUnits) {
-        let HeldUnits { key: CellKey { day, agent, .. }, units, capped } = held;
+        let HeldUnits { key: CellKey { day, agent, .. }, units, beyond, capped } = held;
         let period = day.period();
-        self.uplink.returns.add_units(period, units);
+        self.uplink.returns.add_units(period, units, beyond);
         if capped {
             self.uplink.returns.add_agent(period, &agent, units);
         }
@@ -129,7 +150,7 @@ mod tests {
             assert_eq!(answer, Answer::AtHome);
             let verdict = home.decide_for(NOW, &ask(), Some(holder.id())).unwrap();
             assert_eq!(verdict.denial, None);
-            let held = holder.held_at_home(&ask(), verdict.numbers.now.day());
+            let held = holder.held_at_home(&ask(), verdict.numbers.now.day(), verdict.paid);
             (holder, held)
         } else {
             assert_eq!(answer, Answer::Allow);

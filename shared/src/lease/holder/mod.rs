@@ -27,6 +27,7 @@ use crate::lease::{RESERVE_UNITS_MAX, WAITERS_MAX};
 use crate::planted::planted;
 use crate::policy::Status;
 use crate::random::Stream;
+use crate::source::Paid;
 use crate::time::Timestamp;
 
 pub use calls::CallEnd;
@@ -98,6 +99,8 @@ pub struct Holder {
     failed: u64,
     /// What the last decision has spent for a request that is counted later.
     held: Option<HeldUnits>,
+    /// What pays for the last request that was allowed.
+    paid: Option<Paid>,
 }
 
 impl Holder {
@@ -126,6 +129,7 @@ impl Holder {
             sent: 0,
             failed: 0,
             held: None,
+            paid: None,
         }
     }
 
@@ -213,6 +217,7 @@ impl Holder {
 
     /// Spends if everything that the request needs is in hand. All or nothing.
     fn spend(&mut self, now: Timestamp, ask: &Ask, freshness: Freshness) -> bool {
+        self.paid = None;
         self.stock.expire(now, &mut self.uplink.returns);
         let Some(terms) = self.terms.as_ref() else { return false };
         let cost = u64::from(ask.cost);
@@ -241,8 +246,9 @@ impl Holder {
             if let Some(entry) = entry.filter(|_| capped) {
                 entry.units = entry.units.saturating_sub(cost);
             }
-            self.stock.units = self.stock.units.saturating_sub(cost);
-            self.held = Some(HeldUnits::new(ask, day, capped));
+            let beyond = self.stock.take(cost);
+            self.paid = Some(beyond.of(cost));
+            self.held = Some(HeldUnits::new(ask, day, beyond, capped));
             return true;
         }
         let served = Served { day, kind: ask.kind, units: cost };
@@ -256,7 +262,7 @@ impl Holder {
             }
             None => self.book.count(now, &ask.agent, served),
         }
-        self.stock.units = self.stock.units.saturating_sub(cost);
+        self.paid = Some(self.stock.take(cost).of(cost));
         true
     }
 

@@ -5,6 +5,7 @@ use crate::ids::{Incarnation, KeyId};
 use crate::kind::Kind;
 use crate::lease::WAIT_MS_MAX;
 use crate::lease::message::{Body, Contact, Lease, NextPermits, Refusal, Reply};
+use crate::source::Beyond;
 use crate::time::Day;
 
 /// 20 s before a minute ends, by a clock that agrees with the home's.
@@ -40,6 +41,7 @@ fn terms() -> Terms {
         agents_limited: false,
         capped: Vec::new(),
         sub_homes: 0,
+        tells_sources: true,
     }
 }
 
@@ -53,6 +55,7 @@ fn lease(now: Timestamp, units: u64) -> Lease {
         now_slack_ms: 0,
         period: now.period(),
         units,
+        beyond: Beyond::NONE,
         valid_ms: now.period().end().ms_since(now),
         minute: now.minute(),
         permits: units,

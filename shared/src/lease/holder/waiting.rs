@@ -10,6 +10,7 @@ use crate::lease::keys::add_key;
 use crate::lease::message::Need;
 use crate::lease::{NEEDS_MAX, RESERVE_UNITS_MAX, WAIT_MS_MAX};
 use crate::planted::planted;
+use crate::source::{Beyond, Paid};
 use crate::time::{Period, Timestamp};
 
 /// Names a waiting request.
@@ -35,6 +36,14 @@ pub(super) enum Kept {
     FromReserve(HeldUnits),
     /// Units that are counted once the upstream has answered.
     UntilAnswered(HeldUnits),
+}
+
+impl Kept {
+    fn paid(&self) -> Paid {
+        match self {
+            Self::UntilFetched(units) | Self::FromReserve(units) | Self::UntilAnswered(units) => units.paid(),
+        }
+    }
 }
 
 /// All waiting requests, and the outcomes that were not fetched yet.
@@ -169,7 +178,9 @@ impl Holder {
 
     /// Whoever waited is told now: what it was allowed is served.
     fn fetched(&mut self, now: Timestamp, id: WaiterId) {
-        match self.waiting.kept.remove(&id) {
+        let kept = self.waiting.kept.remove(&id);
+        self.paid = kept.as_ref().map(Kept::paid);
+        match kept {
             Some(Kept::UntilFetched(units)) => self.served(now, units),
             Some(Kept::FromReserve(units)) => {
                 self.book.count_reserve(units.period(), units.units());
@@ -202,7 +213,7 @@ impl Holder {
                     let taken = if planted!(ReserveEndless) { 0 } else { cost };
                     self.reserve_left = self.reserve_left.saturating_sub(taken);
                     self.waiting.from_reserve.push(id);
-                    let units = HeldUnits::new(&waiter.ask, at.day(), false);
+                    let units = HeldUnits::new(&waiter.ask, at.day(), Beyond::all_overage(cost), false);
                     self.waiting.kept.insert(id, Kept::FromReserve(units));
                     Answer::Allow
                 }

@@ -52,7 +52,7 @@ function Body({ overview, live, now }: { overview: Overview; live: Live; now: nu
         <Figure name="today" label="Today" note={date(overview.today.date)}>{units(overview.today.units)}</Figure>
         <Figure name="month" label="This month" note={`resets ${date(overview.month.resets_at)}`}>{units(overview.month.used)}</Figure>
         <Figure name="denied" label="Denied today" note={<Go to="/why">why?</Go>}>{units(denied)}</Figure>
-        <Figure name="rpm" label="Last minute" note={`${overview.rpm.percent} % of ${units(overview.rpm.limit)} a minute`}>{units(overview.rpm.last_minute)}</Figure>
+        <Figure name="rpm" label="Last minute" note={`${overview.rpm.percent} % of ${units(overview.rpm.limit)} a minute${overview.flush.last_at ? `, as of ${clock(overview.flush.last_at)}` : ""}`}>{units(overview.rpm.last_minute)}</Figure>
       </div>
       <Month overview={overview} />
       <div class="grid">

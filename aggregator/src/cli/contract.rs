@@ -77,9 +77,8 @@ pub(super) struct Terms {
     /// Units a month
     #[arg(long, value_parser = options::units)]
     volume: Units,
-    /// A tier of overage, `<up to>:<minor units per 1,000 units>`; the last one without a bound. Several in rising order
-    #[arg(long = "tier", required = true, value_parser = tier)]
-    tiers: Vec<Tier>,
+    #[command(flatten)]
+    tiers: Tiers,
     /// Units that a month in silence bills at least
     #[arg(long, value_parser = options::units)]
     minimum: Units,
@@ -97,7 +96,8 @@ pub(super) struct Terms {
 impl Terms {
     /// The call with the terms in its body.
     pub(super) fn on(self, call: Call) -> Call {
-        let tiers: Vec<Value> = self.tiers.into_iter().map(|Tier(tier)| tier).collect();
+        let tier = |Tier { up_to, per_1000 }: Tier| json!({ "up_to": up_to, "per_1000": per_1000 });
+        let tiers: Vec<Value> = self.tiers.tiers.into_iter().map(tier).collect();
         call.field("volume", self.volume)
             .field("tiers", tiers)
             .field("minimum", self.minimum)
@@ -107,9 +107,32 @@ impl Terms {
     }
 }
 
-/// A tier as the interface takes it.
+/// What overage costs.
+#[derive(Debug, Args)]
+struct Tiers {
+    /// A tier of overage, `<up to>:<minor units per 1,000 units>`; the last one without a bound. Several in rising
+    /// order, or with commas between them such as 500000:100,80
+    #[arg(long = "tier", alias = "tiers", required = true, value_delimiter = ',', value_parser = tier)]
+    tiers: Vec<Tier>,
+}
+
+impl Tiers {
+    /// As a query has them.
+    fn in_query(&self) -> String {
+        let tier = |Tier { up_to, per_1000 }: &Tier| match up_to {
+            Some(bound) => format!("{bound}:{per_1000}"),
+            None => per_1000.to_string(),
+        };
+        self.tiers.iter().map(tier).collect::<Vec<_>>().join(",")
+    }
+}
+
+/// Overage up to a bound, or all beyond.
 #[derive(Debug, Clone)]
-pub(super) struct Tier(Value);
+struct Tier {
+    up_to: Option<Units>,
+    per_1000: u64,
+}
 
 #[derive(Debug, Args)]
 pub(super) struct Create {
@@ -183,9 +206,8 @@ pub(super) struct WhatIf {
     /// Units a month
     #[arg(long, value_parser = options::units)]
     volume: Units,
-    /// The tiers of overage, such as 500000:100,80
-    #[arg(long)]
-    tiers: String,
+    #[command(flatten)]
+    tiers: Tiers,
     /// Units that a month in silence bills at least
     #[arg(long, value_parser = options::units)]
     minimum: Units,
@@ -205,7 +227,7 @@ fn tier(text: &str) -> Result<Tier, String> {
         Some((up_to, rate)) => (Some(options::units(up_to)?), rate),
         None => (None, text),
     };
-    Ok(Tier(json!({ "up_to": up_to, "per_1000": number(rate)? })))
+    Ok(Tier { up_to, per_1000: number(rate)? })
 }
 
 /// The path of a contract in the interface.
@@ -260,7 +282,7 @@ async fn what_if(what_if: WhatIf, place: &Place) -> anyhow::Result<()> {
         .with_query("from", &what_if.from)
         .with_query("to", &what_if.to)
         .with_query("volume", &what_if.volume)
-        .with_query("tiers", &what_if.tiers)
+        .with_query("tiers", &what_if.tiers.in_query())
         .with_query("minimum", &what_if.minimum);
     let answer = place.ask(&call).await?;
     if what_if.format.json {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use shared::ids::{ContractId, ProjectId, SourceId};
 use shared::time::{Day, Period, Timestamp};
 use shared::units::Units;
+use shared::whole::whole;
 
 use super::agreement::Agreement;
 use crate::ledger::money::{Currency, Money};
@@ -134,6 +135,14 @@ impl Document {
     #[must_use]
     pub fn name(&self) -> String {
         format!("{}-{}-{}", self.contract, self.period, self.number)
+    }
+
+    /// Which document of that contract a name names: its month, and its number in it.
+    #[must_use]
+    pub fn named(contract: &ContractId, name: &str) -> Option<(Period, u32)> {
+        let rest = name.strip_prefix(contract.as_str())?.strip_prefix('-')?;
+        let (period, number) = rest.rsplit_once('-')?;
+        Some((Period::parse(period)?, whole(number)?))
     }
 }
 
@@ -296,6 +305,7 @@ mod tests {
             let sum = made.lines.iter().map(|line| line.amount.minor()).sum::<i128>();
             assert_eq!(sum, made.amount.minor(), "{row}: the lines are the amount");
             assert_eq!(made.number, last.map_or(0, |last| last.number + 1));
+            assert_eq!(Document::named(&of.id, &made.name()), Some((period, made.number)));
             assert_eq!(document(&of, (period, facts), Some(&made), now), None, "{row}: again nothing");
             last = Some(made);
         }

@@ -71,10 +71,10 @@ pub struct EdgeClient {
 #[derive(Debug, thiserror::Error)]
 pub enum EdgeError {
     /// It took longer than [`REQUEST_TIMEOUT`].
-    #[error("the edge did not answer within {} s", REQUEST_TIMEOUT.as_secs())]
+    #[error("no answer came within {} s", REQUEST_TIMEOUT.as_secs())]
     Timeout,
     /// There was no connection, or it broke.
-    #[error("the edge cannot be reached: {0}")]
+    #[error("it cannot be reached: {0}")]
     Connection(String),
 }
 

@@ -112,6 +112,26 @@ impl Store {
         .await?;
         rows.iter().map(read).collect()
     }
+
+    /// One document of a contract.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn document(
+        &self,
+        id: &ContractId,
+        (period, number): (Period, u32),
+    ) -> Result<Option<Document>, StoreError> {
+        let row = sqlx::query(
+            "SELECT document FROM contract_document WHERE contract = $1 AND period = $2 AND number = $3",
+        )
+        .bind(id.as_str())
+        .bind(period.to_string())
+        .bind(i64::from(number))
+        .fetch_optional(&self.readers)
+        .await?;
+        row.as_ref().map(read).transpose()
+    }
 }
 
 impl Work {

@@ -110,11 +110,13 @@ async fn found(app: &App, name: &str, parameters: &RawPathParams) -> Result<(Agr
     let id = contracts::named(name)?;
     let agreement = app.store.contract(&id).await?.ok_or_else(contracts::unknown)?;
     let wanted = parameters.iter().find(|(key, _)| *key == "document").map_or("", |(_, value)| value);
-    let documents = app.store.documents(&id).await?;
-    let document = documents.into_iter().find(|document| document.name() == wanted).ok_or_else(|| {
+    let none = || {
         let detail = "The contract has no such document. GET …/documents lists the names of those it has.";
         Failure::new(ErrorCode::NotFound, detail)
-    })?;
+    };
+    let which = Document::named(&id, wanted).ok_or_else(none)?;
+    let document = app.store.document(&id, which).await?.filter(|document| document.name() == wanted);
+    let document = document.ok_or_else(none)?;
     Ok((agreement, document))
 }
 

@@ -14,7 +14,7 @@ use crate::cell::Cell;
 use crate::ids::{Incarnation, ProjectId, SigningKeyId, SourceId};
 use crate::policy::Policy;
 use crate::sign::{Purpose, SigningKey, SigningKeys, decode_secret};
-use crate::time::Timestamp;
+use crate::time::{Day, Timestamp};
 use crate::units::Units;
 use crate::wire::FLUSH_CELLS_MAX;
 
@@ -73,6 +73,9 @@ pub struct ReportReceipt {
     pub project: ProjectId,
     /// What the reporter enforces on premise.
     pub policy: Policy,
+    /// The first day whose units are billed, where it is still to come: the contract has not begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub billed_from: Option<Day>,
 }
 
 /// A reporter's key, as `TELEMETRY_HMAC_KEY` carries it: `pvr_<source>_<key id>_<secret>`. Its secret is never shown.

@@ -210,6 +210,7 @@ async fn take(State(books): State<Books>, headers: HeaderMap, body: Bytes) -> Re
         silent_at: received_at.plus_ms(72 * 3_600_000),
         project: inner.policy.project.clone(),
         policy: inner.policy.clone(),
+        billed_from: None,
     };
     let receipt = serde_json::to_string(&receipt).unwrap_or_default();
     let signed = Signed { method: "POST", path: INGEST_PATH, body: receipt.as_bytes() };

@@ -10,7 +10,7 @@ use shared::plan::Plan;
 use shared::policy::{AllowanceParts, LeaseRules, Overage, Policy, Status};
 use shared::report::Environment;
 use shared::sign::SigningKey;
-use shared::time::Timestamp;
+use shared::time::{Day, Timestamp};
 use shared::units::Units;
 
 use super::agreement::{Agreement, Phase};
@@ -113,18 +113,25 @@ impl Reporter {
         }
     }
 
+    /// What units of a day are billed as: those before the term are a trial, which nobody pays for.
+    #[must_use]
+    pub fn mode_on(&self, agreement: &Agreement, day: Day) -> Mode {
+        if day < agreement.terms.first_day { Mode::Test } else { self.mode(agreement) }
+    }
+
     /// What it enforces on premise: nothing of it depends on what other places use.
     ///
     /// `version` is that of the project's policy: both only rise, so that their sum does.
     #[must_use]
     pub fn policy(&self, agreement: &Agreement, project: ProjectPolicy, now: Timestamp) -> Policy {
         let included = self.units_max.unwrap_or(agreement.terms.volume);
-        let is_running = agreement.phase(now) == Phase::Running && self.retired.is_none();
+        // Who installs and tries it before the first day is served; what is counted then is not billed.
+        let is_over = agreement.phase(now) == Phase::Ended || self.retired.is_some();
         Policy {
             project: self.project.clone(),
             version: project.version.saturating_add(self.version),
             plan: Plan::Enterprise,
-            status: if is_running { project.status } else { Status::Suspended },
+            status: if is_over { Status::Suspended } else { project.status },
             allowance: AllowanceParts {
                 period: now.period(),
                 included,
@@ -160,7 +167,6 @@ pub struct ProjectPolicy {
 pub(crate) mod tests {
     use super::*;
     use crate::contracts::agreement::tests::agreement;
-    use shared::time::Day;
 
     pub(crate) fn reporter() -> Reporter {
         Reporter {
@@ -200,7 +206,7 @@ pub(crate) mod tests {
         assert_eq!(stopped.allowance.allowance(now.period(), Units::ZERO), Some(Units::new(50)));
         assert_eq!(stopped.allowance.allowance(now.period().next(), Units::new(50)), Some(Units::new(50)));
         for (now, status) in [
-            (at("2026-11-09"), Status::Suspended),
+            (at("2026-11-09"), Status::Active),
             (at("2026-12-31"), Status::Active),
             (at("2027-01-01"), Status::Suspended),
         ] {
@@ -215,8 +221,14 @@ pub(crate) mod tests {
         let of = agreement("2026-11-10", None);
         let development = Reporter { environment: Environment::Development, ..reporter() };
         assert_eq!((reporter().mode(&of), development.mode(&of)), (Mode::Live, Mode::Test));
-        let billed = Agreement { bills_development: true, ..of };
+        let billed = Agreement { bills_development: true, ..of.clone() };
         assert_eq!(development.mode(&billed), Mode::Live);
+        let (before, first) = (at("2026-11-09").day(), at("2026-11-10").day());
+        assert_eq!(
+            (reporter().mode_on(&of, before), reporter().mode_on(&of, first)),
+            (Mode::Test, Mode::Live)
+        );
+        assert_eq!(development.mode_on(&of, first), Mode::Test);
     }
 
     #[test]

@@ -25,6 +25,7 @@ use super::places::Place;
 use super::route::{Route, Who};
 use super::site::Site;
 use crate::app::App;
+use crate::contracts::agreement::Phase;
 use crate::contracts::chain::Fork;
 use crate::contracts::reporter::{ProjectPolicy, ReporterKeyFound};
 use crate::ledger::silence::too_long_at;
@@ -205,6 +206,7 @@ async fn answer(
         silent_at: too_long_at(heard, &app.store.downtime().await?),
         project: reporter.project.clone(),
         policy: reporter.policy(&agreement, project, now),
+        billed_from: (agreement.phase(now) == Phase::Planned).then_some(agreement.terms.first_day),
     };
     let body = serde_json::to_string(&receipt).map_err(|error| Failure::internal(&error))?;
     let signed = Signed { method: "POST", path: INGEST_PATH, body: body.as_bytes() };

@@ -1,6 +1,9 @@
 //! What reporters send, in one transaction each: whether it continues what came before, its cells, and when it was heard.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
+use shared::cell::Cell;
 use shared::ids::{Incarnation, KeyId, Mode, SourceId};
 use shared::policy::Status;
 use shared::report::Report;
@@ -113,15 +116,17 @@ impl Store {
             return Ok(Taken::Forked(fork, reporter.living));
         }
         let mut session = self.memory.session();
-        let merged = match verdict {
-            Verdict::New => {
-                let flush = flush(report, &reporter, reporter.mode(&agreement));
-                merge::merge_one(&mut tx, &flush, &mut session, now).await?
-            }
-            Verdict::Again | Verdict::Forked(_) => None,
-        };
         let is_new = verdict == Verdict::New;
+        let (mut raised, mut counts) = (false, [0; 3]);
         if is_new {
+            for flush in flushes(report, &reporter, &agreement) {
+                let Some(merged) = merge::merge_one(&mut tx, &flush, &mut session, now).await? else {
+                    continue;
+                };
+                raised |= merged.raised;
+                let these = [merged.cells, merged.doubted, merged.crossings];
+                counts.iter_mut().zip(these).for_each(|(all, these)| *all = these.saturating_add(*all));
+            }
             keep_report(&mut tx, arrived, now).await?;
         }
         let watermark = watermark(&mut tx, report).await?;
@@ -135,8 +140,6 @@ impl Store {
             return Ok(Taken::Unknown);
         };
         let keys = keys::active(&mut tx, &reporter.project).await?;
-        let raised = merged.as_ref().is_some_and(|merged| merged.raised);
-        let counts = merged.map_or([0; 3], |merged| [merged.cells, merged.doubted, merged.crossings]);
         if raised {
             self.commit_policy_change(tx).await?
         } else {
@@ -236,18 +239,28 @@ impl Work {
     }
 }
 
-/// A report as the flush that its cells are merged by.
-fn flush(report: &Report, reporter: &Reporter, mode: Mode) -> Flush {
-    Flush {
+/// A report as the flushes that its cells are merged by: one, unless some of its days are before the term.
+fn flushes(report: &Report, reporter: &Reporter, agreement: &Agreement) -> Vec<Flush> {
+    let mut by_mode: BTreeMap<Mode, Vec<Cell>> = BTreeMap::new();
+    for cell in &report.cells {
+        let mode = reporter.mode_on(agreement, cell.key.day);
+        by_mode.entry(mode).or_default().push(cell.clone());
+    }
+    if by_mode.is_empty() {
+        // That it lives is noted too.
+        by_mode.insert(reporter.mode(agreement), vec![]);
+    }
+    let flush = |(mode, cells)| Flush {
         project: reporter.project.clone(),
         mode,
         source: report.source.clone(),
         incarnation: report.incarnation.clone(),
         seq: report.seq,
-        cells: report.cells.clone(),
+        cells,
         denied: Vec::new(),
         stranded: Vec::new(),
-    }
+    };
+    by_mode.into_iter().map(flush).collect()
 }
 
 async fn known(

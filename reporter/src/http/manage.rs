@@ -46,6 +46,8 @@ pub struct Status {
     pub silent_at: Option<String>,
     /// What the units are counted for.
     pub project: Option<String>,
+    /// The first day whose units are billed, where the contract has not begun yet.
+    pub billed_from: Option<String>,
     /// The version of the policy that is enforced; zero allows and counts everything.
     pub policy_version: u64,
     /// Units counted this month.
@@ -72,6 +74,10 @@ impl Status {
             heard_at: heard.map(|heard| heard.at.to_string()),
             silent_at: heard.map(|heard| heard.receipt.silent_at.to_string()),
             project: heard.map(|heard| heard.receipt.project.to_string()),
+            billed_from: heard
+                .and_then(|heard| heard.receipt.billed_from)
+                .filter(|day| now.day() < *day)
+                .map(|day| day.to_string()),
             policy_version: core.home.policy_version().unwrap_or_default(),
             used: core.home.numbers(now).map_or(0, |numbers| numbers.used.get()),
             exported_at: core.exported.map(|at| at.to_string()),
@@ -97,6 +103,9 @@ impl Status {
                 version => format!("version {version} of {}", self.project.as_deref().unwrap_or_default()),
             },
         );
+        if let Some(day) = &self.billed_from {
+            line("contract", &format!("begins on {day}: what is counted before is shown and not billed"));
+        }
         if let Some(at) = &self.exported_at {
             line("last export", at);
         }

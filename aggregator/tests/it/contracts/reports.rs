@@ -1,6 +1,6 @@
 //! `POST /ingest` of reporters: what is taken, what is refused and told, and what is known of silence.
 
-use aggregator::jobs::reporter_watch;
+use aggregator::jobs::{contract_turn, reporter_watch};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use shared::report::{ReportReceipt, ReporterKey};
@@ -242,6 +242,32 @@ async fn after_the_term_reports_are_taken_for_72_hours_and_serving_is_stopped() 
     let body = source.next(&[]);
     source.send(&desk.meter, &body).await.is_problem("contract_ended", "too late");
     assert_eq!(reporter_watch::watch(app).await.unwrap(), 0, "nothing is expected of it");
+}
+
+#[tokio::test]
+async fn before_the_first_day_a_reporter_serves_and_its_units_are_shown_and_not_billed() {
+    let desk = Desk::new().await;
+    let mut body = terms("acme");
+    body["first_day"] = "2026-12-01".into();
+    desk.make(CONTRACTS, &body).await;
+    let mut source = Source::new(&desk.reporter("acme", "berlin").await, "aaaaaaaa");
+    let receipt = source.report(&desk.meter, &["2026-11-23 bot 2000"]).await;
+    let policy = receipt.policy;
+    assert_eq!(receipt.billed_from.map(|day| day.to_string()), Some("2026-12-01".to_owned()));
+    assert_eq!((policy.status, policy.rpm), (shared::policy::Status::Active, 6_000));
+    assert_eq!(policy.allowance.included.get(), 1_000, "the contract's volume, not the quota of community");
+    let end = noon().period().end();
+    desk.meter.app.clock.set(end.plus_ms(HOUR_MS));
+    contract_turn::turn_due(&desk.meter.app).await.unwrap();
+    // One report has days of both sides, and what is late for November is not billed either.
+    let both = ["2026-11-23 bot 2003", "2026-11-30 bot 40", "2026-12-01 bot 5"];
+    let receipt = source.report(&desk.meter, &both).await;
+    assert_eq!((receipt.billed_from, receipt.watermark), (None, 2));
+    assert_eq!(receipt.silent_at, end.plus_ms(73 * HOUR_MS + 1), "it had to report from the first day on");
+    let usage = "/api/v1/usage?project=acme&from=2026-11-01&to=2026-12-31";
+    assert_eq!(desk.get(usage).await["total"], 5);
+    assert_eq!(desk.get(&format!("{usage}&mode=test")).await["total"], 2_043);
+    assert_eq!(desk.meter.app.store.audit(&project_id("acme")).await.unwrap(), Some(vec![]));
 }
 
 #[tokio::test]

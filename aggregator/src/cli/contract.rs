@@ -20,6 +20,7 @@ const COLUMNS: &[Column] = &[
     ("PROJECTS", "/projects"),
     ("UNITS/MONTH", "/volume"),
     ("MINIMUM", "/minimum"),
+    ("BASE FEE", "/base_fee/minor"),
     ("FIRST DAY", "/first_day"),
     ("LAST DAY", "/last_day"),
     ("NOTICE BY", "/notice_day"),
@@ -49,6 +50,7 @@ const MONTHS: &[Column] = &[
     ("OVERAGE", "/figures/overage"),
     ("COST", "/figures/total"),
     ("IF SILENT", "/if_silent"),
+    ("AT PRESENT", "/at_present"),
 ];
 
 pub(super) const UNKNOWN: &str = "`meter contract list` shows those there are";
@@ -82,6 +84,12 @@ pub(super) struct Terms {
     /// Units that a month in silence bills at least
     #[arg(long, value_parser = options::units)]
     minimum: Units,
+    /// A fixed sum in minor units, whatever is used
+    #[arg(long, value_parser = options::units)]
+    base_fee: Option<Units>,
+    /// For how long the fixed sum is: each month, or the whole term, with its first month
+    #[arg(long, requires = "base_fee", default_value = "month", value_parser = ["month", "term"])]
+    base_fee_per: String,
     /// The first day of the term
     #[arg(long = "from", value_parser = day)]
     first_day: Day,
@@ -98,9 +106,11 @@ impl Terms {
     pub(super) fn on(self, call: Call) -> Call {
         let tier = |Tier { up_to, per_1000 }: Tier| json!({ "up_to": up_to, "per_1000": per_1000 });
         let tiers: Vec<Value> = self.tiers.tiers.into_iter().map(tier).collect();
+        let base_fee = self.base_fee.map(|minor| json!({ "minor": minor, "per": self.base_fee_per }));
         call.field("volume", self.volume)
             .field("tiers", tiers)
             .field("minimum", self.minimum)
+            .maybe_field("base_fee", base_fee)
             .field("first_day", self.first_day)
             .maybe_field("last_day", self.last_day)
             .field("currency", self.currency)
@@ -211,6 +221,9 @@ pub(super) struct WhatIf {
     /// Units that a month in silence bills at least
     #[arg(long, value_parser = options::units)]
     minimum: Units,
+    /// A fixed sum a month in minor units, whatever is used
+    #[arg(long, value_parser = options::units)]
+    base_fee: Option<Units>,
     #[command(flatten)]
     format: Format,
 }
@@ -283,15 +296,42 @@ async fn what_if(what_if: WhatIf, place: &Place) -> anyhow::Result<()> {
         .with_query("to", &what_if.to)
         .with_query("volume", &what_if.volume)
         .with_query("tiers", &what_if.tiers.in_query())
-        .with_query("minimum", &what_if.minimum);
+        .with_query("minimum", &what_if.minimum)
+        .maybe_query("base_fee", what_if.base_fee);
     let answer = place.ask(&call).await?;
     if what_if.format.json {
         return print::result(what_if.format, &answer, ToString::to_string);
     }
-    let sum = |name: &str| print::cell(answer.get(name).unwrap_or(&Value::Null));
-    let remark =
-        format!("Together {}, and {} if a reporter were silent.", sum("total"), sum("total_if_silent"));
-    print::rows(what_if.format, answer.get("months").unwrap_or(&Value::Null), MONTHS)?;
-    print::remark(what_if.format, &remark);
+    let mut months = answer["months"].as_array().cloned().unwrap_or_default();
+    months.push(answer["forecast"].clone());
+    print::rows(what_if.format, &Value::Array(months), MONTHS)?;
+    for remark in remarks(&answer) {
+        print::remark(what_if.format, &remark);
+    }
     Ok(())
+}
+
+/// What a what-if says beside its months, in sentences.
+fn remarks(answer: &Value) -> Vec<String> {
+    let told = |pointer: &str| print::cell(answer.pointer(pointer).unwrap_or(&Value::Null));
+    let at_present = match &answer["total_at_present"] {
+        Value::Null => String::new(),
+        _ => format!(" At present they are {}.", told("/total_at_present")),
+    };
+    let mut remarks = vec![
+        "The last month is the present one, at the pace of the last seven days.".to_owned(),
+        format!(
+            "Those before come to {} together, and to {} if a reporter were silent.{at_present}",
+            told("/total"),
+            told("/total_if_silent")
+        ),
+        format!("The volume is used up at {} units a month.", told("/volume_used_up_at")),
+    ];
+    let even = &answer["break_even"];
+    if let Some(from) = even["cheaper_from"].as_u64() {
+        remarks.push(format!("From {from} units a month on it is cheaper than what there is at present."));
+    } else if even.is_object() {
+        remarks.push("It is never cheaper for good than what there is at present.".to_owned());
+    }
+    remarks
 }

@@ -178,6 +178,7 @@ pub(crate) mod tests {
                 last_day: last.map(day),
                 currency: Currency::parse("eur").unwrap(),
                 sla: "99.9 %".to_owned(),
+                base_fee: None,
             },
             projects: [ProjectId::parse("acme").unwrap()].into(),
             bills_development: false,

@@ -6,9 +6,8 @@
 use shared::time::Day;
 use shared::units::Units;
 
-use super::month::{Document, Line};
+use super::month::{Charge, Document, Line};
 use super::party::{Party, Seller};
-use crate::ledger::money::Money;
 
 /// Currencies whose minor unit is a hundredth, as the amounts of these invoices are written.
 const HUNDREDTHS: [&str; 4] = ["eur", "usd", "gbp", "chf"];
@@ -38,6 +37,21 @@ pub struct Sums {
     pub tax: i128,
     /// What is to be paid.
     pub gross: i128,
+}
+
+/// A line as every form of an invoice has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// What is charged.
+    pub name: String,
+    /// How many, fewer than none where something is taken back.
+    pub quantity: i64,
+    /// What as many as `price_of` cost, in minor units.
+    pub price: i128,
+    /// For how many the price is.
+    pub price_of: u32,
+    /// What they come to, in minor units.
+    pub amount: i128,
 }
 
 impl Invoice<'_> {
@@ -128,7 +142,7 @@ impl Invoice<'_> {
             group(xml, "cac:PayeeFinancialAccount", |xml| element(xml, "cbc:ID", &self.seller.iban));
         });
         self.totals(&mut xml);
-        for (at, line) in self.lines().iter().enumerate() {
+        for (at, line) in self.items().iter().enumerate() {
             self.line(&mut xml, at.saturating_add(1), line);
         }
         xml.push_str("</Invoice>\n");
@@ -153,38 +167,38 @@ impl Invoice<'_> {
         });
     }
 
-    /// The lines, before them in the first document what the volume covers: an invoice has to have one.
-    fn lines(&self) -> Vec<Line> {
-        let Document { number, figures, lines, amount, .. } = self.document;
+    /// The lines; in the first document also what the volume covers, because an invoice has to have one.
+    #[must_use]
+    pub fn items(&self) -> Vec<Item> {
+        let Document { number, figures, lines, .. } = self.document;
         let covered = if *number == 0 { figures.included } else { Units::ZERO };
-        let quantity = i64::try_from(covered.get()).unwrap_or(i64::MAX);
-        let zero = Money::zero(amount.currency());
-        let included = Line { up_to: Some(self.volume), per_1000: 0, quantity, amount: zero };
+        let included = Item {
+            name: format!("Governance requests within the volume, up to {}", self.volume),
+            quantity: i64::try_from(covered.get()).unwrap_or(i64::MAX),
+            price: 0,
+            price_of: 1_000,
+            amount: 0,
+        };
         let with_volume = *number == 0 || lines.is_empty();
-        with_volume.then_some(included).into_iter().chain(lines.iter().cloned()).collect()
+        with_volume.then_some(included).into_iter().chain(lines.iter().map(Item::from)).collect()
     }
 
-    fn line(&self, xml: &mut String, number: usize, line: &Line) {
-        let bound = line.up_to.map_or_else(|| "without limit".to_owned(), |units| format!("up to {units}"));
-        let name = if line.per_1000 == 0 && line.up_to == Some(self.volume) {
-            format!("Governance requests within the volume, {bound}")
-        } else {
-            format!("Governance requests beyond the volume, {bound}")
-        };
+    fn line(&self, xml: &mut String, number: usize, line: &Item) {
         group(xml, "cac:InvoiceLine", |xml| {
             element(xml, "cbc:ID", &number.to_string());
             xml.push_str(&format!(
                 "<cbc:InvoicedQuantity unitCode=\"C62\">{}</cbc:InvoicedQuantity>",
                 line.quantity
             ));
-            self.amount(xml, "cbc:LineExtensionAmount", line.amount.minor());
+            self.amount(xml, "cbc:LineExtensionAmount", line.amount);
             group(xml, "cac:Item", |xml| {
-                element(xml, "cbc:Name", &name);
+                element(xml, "cbc:Name", &line.name);
                 group(xml, "cac:ClassifiedTaxCategory", |xml| self.category(xml, false));
             });
             group(xml, "cac:Price", |xml| {
-                self.amount(xml, "cbc:PriceAmount", i128::from(line.per_1000));
-                xml.push_str("<cbc:BaseQuantity unitCode=\"C62\">1000</cbc:BaseQuantity>");
+                self.amount(xml, "cbc:PriceAmount", line.price);
+                let of = line.price_of;
+                xml.push_str(&format!("<cbc:BaseQuantity unitCode=\"C62\">{of}</cbc:BaseQuantity>"));
             });
         });
     }
@@ -203,6 +217,25 @@ impl Invoice<'_> {
     fn amount(&self, xml: &mut String, name: &str, minor: i128) {
         let currency = self.currency().to_uppercase();
         xml.push_str(&format!("<{name} currencyID=\"{currency}\">{}</{name}>", hundredths(minor)));
+    }
+}
+
+impl From<&Line> for Item {
+    fn from(line: &Line) -> Self {
+        let (quantity, amount) = (line.quantity, line.amount.minor());
+        match line.charge {
+            // A price is never below zero: what is taken back is fewer than none of it.
+            Charge::BaseFee => {
+                let price = amount.saturating_mul(i128::from(quantity));
+                Self { name: "Base fee".to_owned(), quantity, price, price_of: 1, amount }
+            }
+            Charge::Overage => {
+                let bound =
+                    line.up_to.map_or_else(|| "without limit".to_owned(), |units| format!("up to {units}"));
+                let name = format!("Governance requests beyond the volume, {bound}");
+                Self { name, quantity, price: i128::from(line.per_1000), price_of: 1_000, amount }
+            }
+        }
     }
 }
 

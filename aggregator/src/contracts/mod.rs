@@ -3,6 +3,7 @@
 //! Pure: what a contract comes to, what its reporters may spend and how they stand. It must never do I/O.
 
 pub mod agreement;
+pub mod break_even;
 pub mod chain;
 pub mod einvoice;
 pub mod month;

@@ -63,6 +63,9 @@ pub struct Figures {
     pub overage: Units,
     /// The overage by tier.
     pub bands: Vec<Band>,
+    /// The fixed sum of the month, where one was agreed.
+    #[serde(default)]
+    pub base_fee: Option<Money>,
     /// What it costs.
     pub total: Money,
 }
@@ -92,14 +95,29 @@ pub enum Cause {
     Waiver,
 }
 
-/// One line of a document: units at the rate of one tier, fewer than none where something is taken back.
+/// What a line is for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Charge {
+    /// The fixed sum of the month.
+    BaseFee,
+    /// Units beyond the volume.
+    #[default]
+    Overage,
+}
+
+/// One line of a document: the base fee, or units at the rate of one tier; fewer than none where something is taken
+/// back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Line {
+    /// What it is for.
+    #[serde(default)]
+    pub charge: Charge,
     /// The last unit of overage at this rate.
     pub up_to: Option<Units>,
-    /// Minor units per 1,000 units.
+    /// Minor units per 1,000 units; zero for the base fee, which has none.
     pub per_1000: u64,
-    /// How many units more, or fewer.
+    /// How many units more, or fewer; one for the base fee.
     pub quantity: i64,
     /// What that adds or takes back.
     pub amount: Money,
@@ -160,6 +178,9 @@ pub fn figures(agreement: &Agreement, period: Period, facts: &Facts) -> Figures 
     let billed = if falls { counted.max(minimum) } else { counted };
     let included = billed.min(terms.volume);
     let overage = billed.saturating_sub(included);
+    let base_fee = terms.base_fee_of(period).map(|minor| Money::new(i128::from(minor), terms.currency));
+    let price = terms.rate.price_minor(overage);
+    let total = price.saturating_add(base_fee.map_or(0, Money::minor));
     Figures {
         counted,
         minimum,
@@ -169,7 +190,8 @@ pub fn figures(agreement: &Agreement, period: Period, facts: &Facts) -> Figures 
         included,
         overage,
         bands: bands(&terms.rate, overage, terms.currency),
-        total: Money::new(terms.rate.price_minor(overage), terms.currency),
+        base_fee,
+        total: Money::new(total, terms.currency),
     }
 }
 
@@ -209,14 +231,15 @@ pub fn document(
             before(at).map_or((Units::ZERO, Money::zero(currency)), |band| (band.units, band.amount));
         let signed = |units: Units| i64::try_from(units.get()).unwrap_or(i64::MAX);
         Line {
+            charge: Charge::Overage,
             up_to: band.up_to,
             per_1000: band.per_1000,
             quantity: signed(band.units).saturating_sub(signed(units)),
             amount: Money::new(band.amount.minor().saturating_sub(amount.minor()), currency),
         }
     };
-    let lines: Vec<Line> =
-        figures.bands.iter().enumerate().map(line).filter(|line| line.quantity != 0).collect();
+    let overage = figures.bands.iter().enumerate().map(line).filter(|line| line.quantity != 0);
+    let lines: Vec<Line> = base_fee_line(&figures, last, currency).into_iter().chain(overage).collect();
     let before = last.map_or(0, |last| last.figures.total.minor());
     let amount = Money::new(figures.total.minor().saturating_sub(before), currency);
     Some(Document {
@@ -233,10 +256,21 @@ pub fn document(
     })
 }
 
+/// The base fee, or what it differs from the document before.
+fn base_fee_line(figures: &Figures, last: Option<&Document>, currency: Currency) -> Option<Line> {
+    let minor = |figures: &Figures| figures.base_fee.map_or(0, Money::minor);
+    let differs = minor(figures).saturating_sub(last.map_or(0, |last| minor(&last.figures)));
+    let amount = Money::new(differs, currency);
+    let quantity = if differs < 0 { -1 } else { 1 };
+    let line = Line { charge: Charge::BaseFee, up_to: None, per_1000: 0, quantity, amount };
+    (differs != 0).then_some(line)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::contracts::agreement::tests::agreement;
+    use crate::ledger::contract::{BaseFee, FeePer};
 
     /// A month of a contract, told line by line: what happened, and what the documents come to.
     ///
@@ -262,6 +296,15 @@ mod tests {
         late 1100              1100     1100    100      200      200
     ";
 
+    /// The same with 4.90 a month: nothing gives it back, and it is on the first document alone.
+    const WITH_FEE: &str = "
+        close 0                0        0        0        490      490
+        close 1700             1700     1700     700      1690     1690
+        silent 800             800      1200     200      890      890
+        waive 800              800      800      0        -400     490
+        late 1100              1100     1100     100      200      690
+    ";
+
     fn contract() -> Agreement {
         let mut of = agreement("2026-11-01", None);
         let tier = |up_to: Option<u64>, per_1000| Tier { up_to: up_to.map(Units::new), per_1000 };
@@ -280,11 +323,18 @@ mod tests {
 
     #[test]
     fn a_month_is_billed_as_the_table_says() {
-        let (of, period) = (contract(), Period::parse("2026-11").unwrap());
+        check(&contract(), MONTH);
+        let mut of = contract();
+        of.terms.base_fee = Some(BaseFee { minor: 490, per: FeePer::Month });
+        check(&of, WITH_FEE);
+    }
+
+    fn check(of: &Agreement, table: &str) {
+        let period = Period::parse("2026-11").unwrap();
         let now = period.end().plus_ms(1);
         let mut last: Option<Document> = None;
         let (mut silent, mut waived) = (vec![], None);
-        for row in MONTH.lines().map(str::trim).filter(|row| !row.is_empty() && !row.starts_with('#')) {
+        for row in table.lines().map(str::trim).filter(|row| !row.is_empty() && !row.starts_with('#')) {
             let words: Vec<&str> = row.split_whitespace().collect();
             match words[0] {
                 "close" | "silent" => {
@@ -297,7 +347,7 @@ mod tests {
             }
             let facts =
                 Facts { silent: silent.clone(), waived: waived.clone(), ..facts(words[1].parse().unwrap()) };
-            let made = document(&of, (period, facts.clone()), last.as_ref(), now).unwrap();
+            let made = document(of, (period, facts.clone()), last.as_ref(), now).unwrap();
             let told = [made.figures.counted, made.figures.billed, made.figures.overage].map(Units::get);
             let told = told.map(|units| units.to_string()).into_iter();
             let money = [made.amount, made.figures.total].map(|amount| amount.minor().to_string());
@@ -306,7 +356,7 @@ mod tests {
             assert_eq!(sum, made.amount.minor(), "{row}: the lines are the amount");
             assert_eq!(made.number, last.map_or(0, |last| last.number + 1));
             assert_eq!(Document::named(&of.id, &made.name()), Some((period, made.number)));
-            assert_eq!(document(&of, (period, facts), Some(&made), now), None, "{row}: again nothing");
+            assert_eq!(document(of, (period, facts), Some(&made), now), None, "{row}: again nothing");
             last = Some(made);
         }
     }

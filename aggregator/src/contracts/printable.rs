@@ -2,7 +2,7 @@
 
 use shared::units::Units;
 
-use super::einvoice::{Invoice, Sums, escaped, hundredths, note};
+use super::einvoice::{Invoice, Item, Sums, escaped, hundredths, note};
 use super::month::ProjectUnits;
 use super::party::Party;
 
@@ -25,27 +25,14 @@ pub fn html(invoice: &Invoice<'_>) -> String {
     let Sums { net, tax, gross } = invoice.sums();
     let kind = if document.number == 0 { "Invoice" } else { "Corrected invoice" };
     let name = escaped(&document.name());
-    let lines: String = document
-        .lines
-        .iter()
-        .map(|line| {
-            let bound =
-                line.up_to.map_or_else(|| "without limit".to_owned(), |units| format!("up to {units}"));
-            let cells = [
-                format!("Requests beyond the volume, {bound}"),
-                line.quantity.to_string(),
-                hundredths(i128::from(line.per_1000)),
-                hundredths(line.amount.minor()),
-            ];
-            row(&cells)
-        })
-        .collect();
-    let included = row(&[
-        format!("Requests within the volume of {}", invoice.volume),
-        document.figures.included.to_string(),
-        "0.00".to_owned(),
-        "0.00".to_owned(),
-    ]);
+    let price = |item: &Item| match item.price_of {
+        1 => hundredths(item.price),
+        of => format!("{} per {of}", hundredths(item.price)),
+    };
+    let line = |item: &Item| {
+        row(&[item.name.clone(), item.quantity.to_string(), price(item), hundredths(item.amount)])
+    };
+    let lines: String = invoice.items().iter().map(line).collect();
     let sums: String =
         [("Net", net), (&*format!("VAT {} %", invoice.seller.vat_percent), tax), ("To be paid", gross)]
             .into_iter()
@@ -57,8 +44,8 @@ pub fn html(invoice: &Invoice<'_>) -> String {
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{name}</title><style>{STYLE}</style></head>\
          <body><h1>{kind} {name}</h1>{seller}{buyer}\
          <p>Issued {issued}, to be paid by {due} to {iban}. Contract {contract}, {period}.</p><p>{note}</p>\
-         <table><tr><th>What</th><th class=\"n\">Units</th><th class=\"n\">{currency} per 1,000</th>\
-         <th class=\"n\">{currency}</th></tr>{included}{lines}{sums}</table>{reverse}\
+         <table><tr><th>What</th><th class=\"n\">Quantity</th><th class=\"n\">Price</th>\
+         <th class=\"n\">{currency}</th></tr>{lines}{sums}</table>{reverse}\
          <h2>Usage</h2>{evidence}</body></html>\n",
         seller = address(&invoice.seller.name, &invoice.seller.party),
         buyer = address(&document.customer, invoice.buyer),

@@ -4,6 +4,7 @@
 //! this file only says what they come to. It must never decide when a reporter was silent: that is
 //! `silence.rs`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use shared::plan::{Catalogue, OverageRule, Plan};
 use shared::time::{Day, Period};
@@ -13,6 +14,27 @@ use super::money::Currency;
 use super::rate::Rate;
 use super::refusal::Refusal;
 use super::terms::PlanTerms;
+
+/// A fixed sum, whatever is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BaseFee {
+    /// In minor units, at most 2^53 - 1.
+    #[schemars(range(max = 9_007_199_254_740_991_u64))]
+    pub minor: u64,
+    /// For how long.
+    pub per: FeePer,
+}
+
+/// For how long a fixed sum is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum FeePer {
+    /// For a month; by days in one that the term covers in part.
+    Month,
+    /// For the whole term, with its first month.
+    Term,
+}
 
 /// The terms of a contract (design §5: "volume, overage rate (tiers), minimum, term, SLA text").
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +53,9 @@ pub struct Contract {
     pub currency: Currency,
     /// The dedicated SLA, in words.
     pub sla: String,
+    /// What is paid beside overage, whatever is used.
+    #[serde(default)]
+    pub base_fee: Option<BaseFee>,
 }
 
 impl Contract {
@@ -54,13 +79,29 @@ impl Contract {
     /// months prorate the minimum").
     #[must_use]
     pub fn minimum_of(&self, period: Period) -> Units {
+        Units::new(self.share(self.minimum.get(), period))
+    }
+
+    /// The base fee of a period in minor units, where one was agreed: that of a month by days and rounded down, that of
+    /// the term with its first month.
+    #[must_use]
+    pub fn base_fee_of(&self, period: Period) -> Option<u64> {
+        let BaseFee { minor, per } = self.base_fee?;
+        Some(match per {
+            FeePer::Month => self.share(minor, period),
+            FeePer::Term if period == self.first_day.period() => minor,
+            FeePer::Term => 0,
+        })
+    }
+
+    /// What of a month's whole falls on the days of it that the term covers.
+    fn share(&self, of: u64, period: Period) -> u64 {
         let first = self.first_day.max(period.first_day());
         let last = self.last_day.map_or(period.last_day(), |day| day.min(period.last_day()));
         let covered = days(first, last);
         let whole = days(period.first_day(), period.last_day());
-        let share = u128::from(self.minimum.get()).saturating_mul(u128::from(covered));
-        let units = share.checked_div(u128::from(whole)).and_then(|units| u64::try_from(units).ok());
-        Units::new(units.unwrap_or(0))
+        let share = u128::from(of).saturating_mul(u128::from(covered));
+        share.checked_div(u128::from(whole)).and_then(|share| u64::try_from(share).ok()).unwrap_or(0)
     }
 }
 
@@ -95,9 +136,16 @@ mod tests {
                 last_day: last.map(|day| Day::parse(day).unwrap()),
                 currency: Currency::parse("eur").unwrap(),
                 sla: "99.9 %".to_owned(),
+                base_fee: Some(BaseFee { minor: 10_000, per: FeePer::Month }),
             };
             let period = Period::parse(period).unwrap();
             assert_eq!(contract.minimum_of(period), Units::new(units), "{first} {last:?} {period}");
+            // A fee of as much is shared alike; that of the term comes once and whole, with the first month.
+            assert_eq!(contract.base_fee_of(period), Some(units), "{first} {last:?} {period}");
+            let whole = Contract { base_fee: Some(BaseFee { minor: 7, per: FeePer::Term }), ..contract };
+            let is_first = whole.first_day.period() == period;
+            assert_eq!(whole.base_fee_of(period), Some(if is_first { 7 } else { 0 }));
+            assert_eq!(Contract { base_fee: None, ..whole }.base_fee_of(period), None);
         }
     }
 }

@@ -72,13 +72,19 @@ impl Rate {
     /// It cannot overflow: fewer than 2^53 units at less than 2^64 stay below 2^117.
     #[must_use]
     pub fn price_minor(&self, units: Units) -> i128 {
+        let rounded =
+            self.thousandths(units).saturating_add(UNITS_PER_RATE.div_euclid(2)).div_euclid(UNITS_PER_RATE);
+        i128::try_from(rounded).unwrap_or(i128::MAX)
+    }
+
+    /// The price in thousandths of a minor unit, as it is before it is rounded.
+    #[must_use]
+    pub fn thousandths(&self, units: Units) -> u128 {
         let exact = self.spans().map(|span| {
             let inside = units.get().min(span.end).saturating_sub(span.start);
             u128::from(inside).saturating_mul(u128::from(span.per_1000))
         });
-        let thousandths = exact.fold(0_u128, u128::saturating_add);
-        let rounded = thousandths.saturating_add(UNITS_PER_RATE.div_euclid(2)).div_euclid(UNITS_PER_RATE);
-        i128::try_from(rounded).unwrap_or(i128::MAX)
+        exact.fold(0, u128::saturating_add)
     }
 
     /// How many units a spending cap pays for: the floor of cap × 1,000 / rate (design §5), so that

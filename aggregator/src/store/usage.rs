@@ -52,7 +52,8 @@ impl Store {
         rows.iter().map(rollups::line).collect()
     }
 
-    /// Live units of each day that the forecast's pace is taken from, today included.
+    /// Live units of each day of the present month, and of those before it that the forecast's pace is taken from; today
+    /// included.
     ///
     /// # Errors
     /// When the store fails.
@@ -76,7 +77,7 @@ pub(super) async fn daily(
          WHERE project = $1 AND mode = 'live' AND day BETWEEN $2 AND $3 GROUP BY day",
     )
     .bind(project.as_str())
-    .bind(i64::from(today.number().saturating_sub(PACE_DAYS)))
+    .bind(i64::from(today.number().saturating_sub(PACE_DAYS).min(today.period().first_day().number())))
     .bind(i64::from(today.number()))
     .fetch_all(connection)
     .await?;

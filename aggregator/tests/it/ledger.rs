@@ -216,6 +216,16 @@ async fn a_month_is_compared_over_plans_and_the_present_one_is_what_it_costs() {
 }
 
 #[tokio::test]
+async fn the_forecast_of_a_month_has_its_earlier_days_too() {
+    let meter = meter(Plan::Pro).await;
+    let owner = meter.member("demo", Role::Viewer).await;
+    send(&meter, &[("aaaaaaaa", "2026-11-02", "bot", 7_000), ("aaaaaaaa", "2026-11-23", "bot", 100)]).await;
+    let answer = meter.get("/api/v1/billing/what-if", &owner).await.value();
+    // What was used on the 2nd, and 100 on each of the eight days to the 30th.
+    assert_eq!((&answer["counted"], &answer["forecast"]), (&7_100.into(), &7_800.into()));
+}
+
+#[tokio::test]
 async fn overage_and_its_cap_reach_the_policy() {
     let meter = meter(Plan::Pro).await;
     let owner = meter.member("demo", Role::Owner).await;

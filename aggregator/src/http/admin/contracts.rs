@@ -22,7 +22,7 @@ use crate::http::call::Call;
 use crate::http::failure::Failure;
 use crate::http::field::{Field, List, Number, Text};
 use crate::http::route::{Route, Who};
-use crate::ledger::contract::Contract;
+use crate::ledger::contract::{BaseFee, Contract};
 use crate::ledger::money::Currency;
 use crate::ledger::rate::{Rate, Tier};
 use crate::store::ContractKept;
@@ -56,6 +56,11 @@ const TIERS: Field = Field::required::<List<Tier, 1, { Rate::TIERS_MAX }>>(
 .such_as(r#"[{"up_to":500000,"per_1000":100},{"up_to":null,"per_1000":80}]"#);
 const MINIMUM: Field =
     Field::required::<Units>("minimum", "units a month, 0 to 9007199254740991").such_as("600000");
+const BASE_FEE: Field = Field::optional::<BaseFee>(
+    "base_fee",
+    "minor units up to 2^53 - 1, per month or term, such as {\"minor\":490000,\"per\":\"month\"}",
+)
+.such_as(r#"{"minor":490000,"per":"month"}"#);
 const FIRST_DAY: Field =
     Field::required::<Day>("first_day", "a day such as 2026-12-01").such_as("\"2026-12-01\"");
 const LAST_DAY: Field =
@@ -90,6 +95,7 @@ const NEW: &[Field] = &[
     VOLUME,
     TIERS,
     MINIMUM,
+    BASE_FEE,
     FIRST_DAY,
     LAST_DAY,
     CURRENCY,
@@ -136,6 +142,8 @@ pub(crate) struct ContractView {
     volume: Units,
     tiers: Rate,
     minimum: Units,
+    /// What is paid beside overage, whatever is used.
+    base_fee: Option<BaseFee>,
     first_day: Day,
     last_day: Option<Day>,
     /// The last day on which either side may say that it is not to be renewed.
@@ -151,7 +159,7 @@ impl ContractView {
     pub(super) fn new(agreement: Agreement, now: Timestamp) -> Self {
         let (phase, notice_day) = (agreement.phase(now), agreement.notice_day());
         let Agreement { id, customer, terms, projects, bills_development, buyer, created, .. } = agreement;
-        let Contract { volume, rate, minimum, first_day, last_day, currency, sla } = terms;
+        let Contract { volume, rate, minimum, first_day, last_day, currency, sla, base_fee } = terms;
         Self {
             id,
             customer,
@@ -160,6 +168,7 @@ impl ContractView {
             volume,
             tiers: rate,
             minimum,
+            base_fee,
             first_day,
             last_day,
             notice_day,
@@ -269,7 +278,16 @@ pub(super) fn terms(fields: &mut Fields) -> Result<Contract, Failure> {
         last_day,
         currency: currency.map_or_else(eur, Ok)?,
         sla: words(fields, &SLA, SLA_CHARS_MAX)?,
+        base_fee: base_fee(fields)?,
     })
+}
+
+fn base_fee(fields: &mut Fields) -> Result<Option<BaseFee>, Failure> {
+    let fee: Option<BaseFee> = fields.optional(BASE_FEE.name, BASE_FEE.accepts)?;
+    if let Some(fee) = fee.filter(|fee| fee.minor > Units::MAX.get()) {
+        return Err(Failure::field(BASE_FEE.name, &fee.minor.to_string(), BASE_FEE.accepts));
+    }
+    Ok(fee)
 }
 
 fn projects(fields: &mut Fields) -> Result<BTreeSet<ProjectId>, Failure> {

@@ -177,6 +177,7 @@ fn a_contract_is_rated_by_its_tiers() {
         last_day: None,
         currency: Currency::parse("eur").unwrap(),
         sla: "99.95 %".to_owned(),
+        base_fee: None,
     };
     let catalogue = Catalogue::from_json(Catalogue::DEFAULT_JSON).unwrap();
     let terms = contract.terms(&catalogue).unwrap();

@@ -59,6 +59,8 @@ async fn a_contract_that_overlaps_is_back_dated_or_cannot_be_meant_is_refused() 
         ("tiers", json!([])),
         ("tiers", json!([{ "up_to": 5, "per_1000": 1 }])),
         ("volume", json!(-1)),
+        ("base_fee", json!({ "minor": 1, "per": "year" })),
+        ("base_fee", json!({ "minor": 9_007_199_254_740_992_u64, "per": "month" })),
         ("last_day", json!("2026-10-31")),
         ("notice_days", json!(367)),
         ("currency", json!("EUR")),
@@ -172,9 +174,10 @@ fn contracts_and_reporters_are_made_by_commands_alone() {
     let folder = Folder::new();
     stdout(&folder, "project create acme --plan pro");
     let create = "contract create acme-2026 --customer Acme --project acme --volume 1000 --tier 500:2000 \
-                  --tier 1000 --minimum 1200 --from 2099-01-01 --until 2099-12-31 --sla none";
+                  --tier 1000 --minimum 1200 --base-fee 490000 --from 2099-01-01 --until 2099-12-31 --sla none";
     let made = told(&folder, &format!("{create} --json"));
     assert_eq!((&made["phase"], &made["tiers"][0]["up_to"]), (&"planned".into(), &500.into()));
+    assert_eq!(made["base_fee"], json!({ "minor": 490_000, "per": "month" }));
     assert!(stderr(&run(&folder, create)).contains("already a contract"));
     let table = stdout(&folder, "contract list");
     assert!(table.contains("2099-12-31  2099-10-02"), "{table}");

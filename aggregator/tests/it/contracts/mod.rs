@@ -4,3 +4,4 @@ mod admin;
 mod months;
 mod reports;
 mod support;
+mod what_if;

@@ -13,8 +13,12 @@ const DOCUMENTS: &str = "/api/v1/admin/contracts/acme/documents";
 
 /// The contract of `terms`, and a reporter that was heard at noon of 23 November.
 async fn desk() -> (Desk, Source) {
+    desk_with(terms("acme")).await
+}
+
+/// The same with other terms.
+async fn desk_with(mut body: Value) -> (Desk, Source) {
     let desk = Desk::new().await;
-    let mut body = terms("acme");
     body["buyer"] = json!({ "street": "Am Wall 3", "city": "Bremen", "postcode": "28195", "country": "DE",
                             "vat_id": "DE987654321", "reference": "4711 <x>" });
     desk.make(CONTRACTS, &body).await;
@@ -179,10 +183,39 @@ async fn an_invoice_says_the_same_in_three_forms_and_others_judge_it_well() {
     // 1,001 beyond: 500 at 20.00 and 501 at 10.00 per 1,000 are 15.01; with 19 percent 2.85 are 17.86.
     let first = desk.get(&format!("{DOCUMENTS}/acme-2026-11-0")).await;
     assert_eq!(first["amount"]["minor"], "1501");
-    let mut files = Vec::new();
-    for (name, amounts) in
-        [("acme-2026-11-0", ["15.01", "2.85", "17.86"]), ("acme-2026-11-1", ["1.00", "0.19", "1.19"])]
-    {
+    let told = [("acme-2026-11-0", ["15.01", "2.85", "17.86"]), ("acme-2026-11-1", ["1.00", "0.19", "1.19"])];
+    let pages = are_well_judged(&desk, &told).await;
+    assert!(pages.iter().all(|page| page.contains("Meter &amp; Söhne GmbH")));
+}
+
+#[tokio::test]
+async fn a_base_fee_is_on_the_first_invoice_alone_and_shared_by_days() {
+    let mut body = terms("acme");
+    body["first_day"] = "2026-11-16".into();
+    body["base_fee"] = json!({ "minor": 10_001, "per": "month" });
+    let (desk, mut source) = desk_with(body).await;
+    source.report(&desk.meter, &["2026-11-23 bot 2001"]).await;
+    let closed = noon().period().end().plus_ms(72 * HOUR_MS);
+    set(&desk, closed);
+    assert_eq!(close(&desk).await, 1);
+    source.report(&desk.meter, &["2026-11-23 bot 2101"]).await;
+    set(&desk, closed.plus_ms(25 * HOUR_MS));
+    assert_eq!(close(&desk).await, 1);
+    // 15 of 30 days of 100.01 are 50.00; the overage is 15.01 as without it.
+    let first = desk.get(&format!("{DOCUMENTS}/acme-2026-11-0")).await;
+    let lines = first["lines"].as_array().unwrap();
+    assert_eq!((&lines[0]["charge"], &lines[0]["amount"]["minor"]), (&json!("base_fee"), &json!("5000")));
+    assert_eq!((lines.len(), &first["figures"]["base_fee"]["minor"]), (3, &json!("5000")));
+    let told =
+        [("acme-2026-11-0", ["65.01", "12.35", "77.36"]), ("acme-2026-11-1", ["1.00", "0.19", "1.19"])];
+    let pages = are_well_judged(&desk, &told).await;
+    assert!(pages[0].contains("Base fee") && !pages[1].contains("Base fee"));
+}
+
+/// Whether documents say these amounts as a page and as an electronic invoice that others judge well; the pages.
+async fn are_well_judged(desk: &Desk, told: &[(&str, [&str; 3])]) -> Vec<String> {
+    let (mut files, mut pages) = (Vec::new(), Vec::new());
+    for (name, amounts) in told {
         let page = desk.meter.get(&format!("{DOCUMENTS}/{name}/page"), &desk.operator).await;
         let xml = desk.meter.get(&format!("{DOCUMENTS}/{name}/xml"), &desk.operator).await;
         assert_eq!((page.status, xml.status), (200, 200), "{page:?} {xml:?}");
@@ -190,10 +223,11 @@ async fn an_invoice_says_the_same_in_three_forms_and_others_judge_it_well() {
             assert!(page.body.contains(&format!(">{amount}<")), "{amount}: {}", page.body);
             assert!(xml.body.contains(&format!(">{amount}<")), "{amount}: {}", xml.body);
         }
-        assert!(page.body.contains("Meter &amp; Söhne GmbH") && xml.body.contains("4711 &lt;x&gt;"));
+        assert!(xml.body.contains("4711 &lt;x&gt;"));
         let file = desk.meter.folder.path().join(format!("{name}.xml"));
         std::fs::write(&file, &xml.body).unwrap();
         files.push(file);
+        pages.push(page.body);
     }
     // The rules of the norm itself, run by Saxon.
     let judge = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools/e-invoice/judge.py");
@@ -203,4 +237,5 @@ async fn an_invoice_says_the_same_in_three_forms_and_others_judge_it_well() {
         .output()
         .unwrap();
     assert!(judged.status.success(), "{judged:?}");
+    pages
 }

@@ -1,6 +1,7 @@
 //! What this process has done so far, as numbers. They begin at zero with the process and are never read
 //! by anything that decides.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -13,6 +14,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 use shared::denials::{DenialReason, Denials};
+
+use crate::contracts::standing::State;
 
 /// Up to how many seconds a request is counted as so fast: most calls are one read or one durable write, and ten
 /// seconds are what a body may take to arrive.
@@ -41,6 +44,7 @@ struct Numbers {
     stripe_parked: Gauge,
     stripe_drift: Gauge,
     live_streams: Gauge,
+    reporters: Family<Standing, Gauge>,
     requests: Family<Answered, Counter>,
     request_seconds: Family<Answering, Histogram>,
 }
@@ -49,6 +53,12 @@ struct Numbers {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Denied {
     reason: &'static str,
+}
+
+/// Which reporters.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Standing {
+    state: &'static str,
 }
 
 /// Which requests were answered how.
@@ -94,6 +104,7 @@ impl Default for Numbers {
             stripe_parked: new(all, "stripe_events_parked", "Events that need a person"),
             stripe_drift: new(all, "stripe_drift", "Where Stripe's books differ from ours"),
             live_streams: new(all, "live_streams", "Live streams that are open"),
+            reporters: new(all, "reporters", "On-premise reporters that are not retired, by how they stand"),
             requests: new(all, "http_requests", "Requests that were answered"),
             request_seconds: registered(
                 all,
@@ -106,6 +117,9 @@ impl Default for Numbers {
         for reason in DenialReason::ALL {
             // A reason that nobody was refused for is shown too, so that an alarm can be made of it.
             drop(numbers.denials.get_or_create(&Denied { reason: reason.as_str() }));
+        }
+        for state in State::ALL {
+            drop(numbers.reporters.get_or_create(&Standing { state: state.as_str() }));
         }
         Self { registry, ..numbers }
     }
@@ -198,6 +212,14 @@ impl Metrics {
     /// Sets how many live streams are open.
     pub fn streaming(&self, streams: usize) {
         self.0.live_streams.set(level(streams));
+    }
+
+    /// Sets how many reporters stand how; a state that is not named has none.
+    pub fn reporters(&self, states: &BTreeMap<State, usize>) {
+        for state in State::ALL {
+            let count = states.get(&state).copied().unwrap_or_default();
+            self.0.reporters.get_or_create(&Standing { state: state.as_str() }).set(level(count));
+        }
     }
 
     /// Notes a request that was answered with that status after so many seconds. A route is an endpoint, never what a

@@ -17,7 +17,7 @@ pub const TOLD_AT_HOURS: [u32; 3] = [24, 48, 72];
 pub const KEPT_FROM_MS: u64 = 24 * HOUR_MS;
 
 /// How a reporter stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// It was heard within a day.
@@ -34,6 +34,33 @@ pub enum State {
     ContractEnded,
     /// Its reports are carried here by people, and the last one is less than 72 hours old.
     AirGap,
+}
+
+impl State {
+    /// Every state.
+    pub const ALL: [Self; 7] = [
+        Self::Ok,
+        Self::Late,
+        Self::Silent,
+        Self::RefusedKey,
+        Self::RefusedClock,
+        Self::ContractEnded,
+        Self::AirGap,
+    ];
+
+    /// Its name, as answers and numbers have it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Late => "late",
+            Self::Silent => "silent",
+            Self::RefusedKey => "refused_key",
+            Self::RefusedClock => "refused_clock",
+            Self::ContractEnded => "contract_ended",
+            Self::AirGap => "air_gap",
+        }
+    }
 }
 
 /// When what was sent in a reporter's name was refused last, since it was heard.
@@ -158,6 +185,13 @@ mod tests {
         let down = [Span { from: at("2026-11-22", 0), until: at("2026-11-23", 0) }];
         let stands = standing(&heard(last), &of, (none, &down), at("2026-11-26", 0));
         assert_eq!((stands.state, stands.silent_at), (State::Late, at("2026-11-26", 1)));
+    }
+
+    #[test]
+    fn a_state_is_called_alike_everywhere() {
+        for state in State::ALL {
+            assert_eq!(serde_json::to_value(state).unwrap(), state.as_str());
+        }
     }
 
     #[test]

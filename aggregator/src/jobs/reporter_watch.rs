@@ -1,4 +1,4 @@
-//! Idempotent: tells customers of reporters that are silent, each rung once, and notes that an aggregator runs, so that
+//! Idempotent: tells customers of reporters that are silent, each rung once, counts how all of them stand, and notes that an aggregator runs, so that
 //! the time in which none did is not taken for silence.
 
 use std::time::Duration;
@@ -35,6 +35,7 @@ pub async fn watch(app: &App) -> Result<usize, StoreError> {
             count = count.saturating_add(1);
         }
     }
+    app.metrics.reporters(&app.store.reporter_states(app.clock.now()).await?);
     app.store.note_alive(app.clock.now()).await?;
     Ok(count)
 }

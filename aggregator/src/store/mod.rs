@@ -42,6 +42,7 @@ mod rows;
 mod sessions;
 mod silences;
 mod sqlite;
+mod standings;
 mod stream;
 mod tokens;
 mod trail;

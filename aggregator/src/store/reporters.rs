@@ -329,7 +329,7 @@ fn environment(text: &str) -> Option<Environment> {
         .find(|environment| environment_text(*environment) == text)
 }
 
-fn read(row: &DbRow) -> Result<Reporter, StoreError> {
+pub(super) fn read(row: &DbRow) -> Result<Reporter, StoreError> {
     let living: Option<String> = row.try_get("living")?;
     let living = living.map(|text| {
         Incarnation::parse(&text).map_err(|error| StoreError::Unreadable { column: "living", got: error.got })

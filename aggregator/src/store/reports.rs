@@ -14,8 +14,8 @@ use sqlx::{AssertSqlSafe, Row};
 use super::dialect::Dialect;
 use super::rows::{instant, int, ms, number, optional};
 use super::{
-    Connection, ReporterKept, Store, StoreError, Work, again, contracts, keys, merge, projects, reporters,
-    silences,
+    Connection, DbRow, ReporterKept, Store, StoreError, Work, again, contracts, keys, merge, projects,
+    reporters, silences,
 };
 use crate::access::trail::{Action, Deed};
 use crate::contracts::agreement::Agreement;
@@ -189,12 +189,7 @@ impl Store {
                 .bind(reporter.as_str())
                 .fetch_optional(&self.readers)
                 .await?;
-        let Some(row) = row else { return Ok(Refused::default()) };
-        Ok(Refused {
-            key: optional(&row, "key_refused_ms", instant)?,
-            clock: optional(&row, "clock_refused_ms", instant)?,
-            forked: optional(&row, "forked_ms", instant)?,
-        })
+        row.as_ref().map_or_else(|| Ok(Refused::default()), refused_of)
     }
 
     /// The lives that reported under a reporter's name and were refused, the latest last.
@@ -237,6 +232,15 @@ impl Work {
         self.note(&deed, now).await?;
         Ok(ReporterKept::Reporter(Box::new(Reporter { living: Some(incarnation.clone()), ..found })))
     }
+}
+
+/// What a reporter's row says of what was refused.
+pub(super) fn refused_of(row: &DbRow) -> Result<Refused, StoreError> {
+    Ok(Refused {
+        key: optional(row, "key_refused_ms", instant)?,
+        clock: optional(row, "clock_refused_ms", instant)?,
+        forked: optional(row, "forked_ms", instant)?,
+    })
 }
 
 /// A report as the flushes that its cells are merged by: one, unless some of its days are before the term.

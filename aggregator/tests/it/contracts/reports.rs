@@ -217,7 +217,17 @@ async fn silence_is_told_at_a_day_at_two_and_when_it_is_too_long_once_each() {
     assert_eq!(told(24, 0).await, (0, "late".to_owned()));
     assert_eq!(told(72, 0).await, (1, "late".to_owned()), "two days were over");
     assert_eq!(desk.get(&format!("{REPORTERS}/berlin")).await["hours_left"], 0);
+    let counted = async |state: &str| {
+        let numbers = desk.meter.get("/metrics", &desk.operator).await.body;
+        numbers
+            .lines()
+            .find(|line| line.contains(&format!(r#"reporters{{state="{state}"}}"#)))
+            .map(str::to_owned)
+    };
+    assert_eq!(counted("late").await.as_deref(), Some(r#"meter_reporters{state="late"} 1"#));
     assert_eq!(told(72, 1).await, (1, "silent".to_owned()));
+    assert_eq!(counted("silent").await.as_deref(), Some(r#"meter_reporters{state="silent"} 1"#));
+    assert_eq!(counted("late").await.as_deref(), Some(r#"meter_reporters{state="late"} 0"#));
     assert_eq!(told(500, 0).await, (0, "silent".to_owned()));
     let id = project_id("acme");
     let (webhook, _) = desk.meter.webhook("acme", "https://example.com/").await;
@@ -225,6 +235,9 @@ async fn silence_is_told_at_a_day_at_two_and_when_it_is_too_long_once_each() {
     source.report(&desk.meter, &[]).await;
     assert_eq!(told(501, 0).await, (0, "ok".to_owned()));
     assert_eq!(told(525, 0).await, (1, "late".to_owned()), "another silence");
+    desk.delete(&format!("{REPORTERS}/berlin")).await;
+    reporter_watch::watch(app).await.unwrap();
+    assert_eq!(counted("late").await.as_deref(), Some(r#"meter_reporters{state="late"} 0"#), "it is retired");
     assert_eq!(app.store.audit(&id).await.unwrap(), Some(vec![]));
 }
 

@@ -124,6 +124,7 @@ impl Config {
         let proxy = proxy(reader);
         let upstream = reader.value(&settings::UPSTREAM);
         let routes = reader.value(&settings::ROUTES);
+        let bill = reader.value(&settings::BILL);
         let signing_keys = reader.value(&settings::SIGNING_KEYS);
         let test = reader.value(&settings::TEST);
         let log_filter = reader.value(&settings::LOG);
@@ -145,6 +146,8 @@ impl Config {
             reader.refuse(&settings::INTERVAL.row, settings::INTERVALS);
         }
         let (source, keys) = key?;
+        // There is one way to count here, which is what this says.
+        bill?;
         Some(Self {
             endpoint: endpoint?,
             source,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use meter_settings::{LogFormat, optional, settings, switch};
 use shared::ids::SourceId;
-use shared::kind::Routes;
+use shared::kind::{Bill, Routes};
 use shared::report::{Environment, ReporterKey};
 use shared::sign::SigningKeys;
 use shared::whole::whole;
@@ -53,8 +53,10 @@ settings! {
         "hosts that are reached without it, as curl reads them";
     UPSTREAM: Option<Endpoint> = "METER_REPORTER_UPSTREAM" "" ("none"), |text| optional(text, |text| Endpoint::parse(text, "")),
         "the governance service that allowed gateway calls are forwarded to; without one there are none";
-    ROUTES: Option<Routes> = "METER_ROUTES" "" ("those of the edge"), |text| optional(text, Routes::from_json),
+    ROUTES: Option<Routes> = "METER_ROUTES" "" ("those of the edge"), |text| optional(text, routes),
         "which paths are gateway calls, and of which kind";
+    BILL: Bill = "METER_BILL" "allowed", bill,
+        "when a gateway call is counted: here only `allowed`; `answered`, which the edge takes, is refused";
     SIGNING_KEYS: SigningKeys = "METER_SIGNING_KEYS" "" ("none"), SigningKeys::parse,
         "`upstream:u1:<64 hex>`: what forwarded requests are signed with";
     LOG: String = "METER_LOG" "info", |text| Ok(text.to_owned()),
@@ -81,6 +83,26 @@ fn environment(text: &str) -> Result<Environment, String> {
         "development" => Ok(Environment::Development),
         _ => Err(format!("got {text:?}, accepted are production and development")),
     }
+}
+
+/// Units are spent by the decision here, and not held until an answer comes: who asks for that must not be told later, by
+/// an invoice, that it was not so.
+const ALLOWED_ONLY: &str = "accepted is allowed: on premise a request is counted when it is allowed";
+
+fn bill(text: &str) -> Result<Bill, String> {
+    match text {
+        "allowed" => Ok(Bill::Allowed),
+        _ => Err(format!("got {text:?}, {ALLOWED_ONLY}")),
+    }
+}
+
+fn routes(text: &str) -> Result<Routes, String> {
+    let routes = Routes::from_json(text)?;
+    let is_answered = |path: &str| routes.route_of(path).and_then(|route| route.bill) == Some(Bill::Answered);
+    if let Some(prefix) = routes.prefixes().find(|path| is_answered(path)) {
+        return Err(format!("routes: got \"bill\":\"answered\" for {prefix:?}, {ALLOWED_ONLY}"));
+    }
+    Ok(routes)
 }
 
 fn file(text: &str) -> Result<Option<PathBuf>, String> {

@@ -56,6 +56,8 @@ fn what_cannot_be_meant_is_refused_by_name() {
         ("TELEMETRY_HMAC_KEY", "hunter2"),
         ("TELEMETRY_HMAC_KEY", ""),
         ("TELEMETRY_INTERVAL_SECONDS", "59"),
+        ("METER_BILL", "answered"),
+        ("METER_ROUTES", r#"[{"prefix":"/v1/verify","kind":"verify","bill":"answered"}]"#),
         ("TELEMETRY_INTERVAL_SECONDS", "86401"),
         ("TELEMETRY_INTERVAL_SECONDS", "1h"),
         ("TELEMETRY_INTERVALL", "60"),

@@ -24,8 +24,14 @@ try {
   await page.getByRole("heading", { level: 1, name: "Palveron Meter" }).first().waitFor();
   await page.locator("#mdbook-sidebar a, .sidebar a").getByText("Runbook").first().waitFor();
   await page.keyboard.press("s");
-  await page.locator("input[type=search]").fill("quota_exhausted");
   const hit = page.locator("#mdbook-searchresults a, #searchresults a").filter({ hasText: "quota_exhausted" }).first();
+  // What is typed before the index has arrived finds nothing, and is typed again.
+  const words = page.locator("input[type=search]");
+  for (const begun = Date.now(); !(await hit.isVisible()) && Date.now() < begun + 2 * SOON; ) {
+    await words.fill("");
+    await words.pressSequentially("quota_exhausted");
+    await hit.waitFor({ timeout: 3_000 }).catch(() => {});
+  }
   await hit.click();
   await page.getByRole("heading", { level: 1, name: "quota_exhausted" }).waitFor();
   await page.getByRole("link", { name: /Next chapter/ }).first().click();

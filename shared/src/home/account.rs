@@ -65,6 +65,8 @@ impl Account {
     pub(super) fn take_back(&mut self, units: Units, beyond: Beyond) {
         self.returned = self.returned.saturating_add(units);
         self.beyond.remove(beyond.within(units.get()));
+        // Holders of releases before do not say what they give back.
+        self.beyond = self.beyond.within(self.net().get());
     }
 
     /// Units that holders have and did not settle, dead ones included.

@@ -214,3 +214,13 @@ fn rows_that_do_not_say_it_are_read_and_divided_as_far_as_they_can_be() {
     let told = [(); 2].map(|()| after.decide(NOW, &ask(1, false)).unwrap().paid.and_then(Paid::source));
     assert_eq!(told, [Some(Source::Lot), Some(Source::Overage)]);
 }
+
+#[test]
+fn what_comes_back_from_holders_that_do_not_say_it_leaves_no_more_beyond_the_plan_than_is_out() {
+    let funds = Funds { included: 10, lots: 0 };
+    let mut account = Account::default();
+    assert_eq!(account.issue(funds, Units::new(50)).of(50), Paid { included: 10, lot: 0, overage: 40 });
+    account.take_back(Units::new(42), Beyond::NONE);
+    assert_eq!(account.beyond.of(8), Paid { included: 0, lot: 0, overage: 8 });
+    assert_eq!(account.issue(funds, Units::new(20)).of(20), Paid { included: 10, lot: 0, overage: 10 });
+}

@@ -16,6 +16,7 @@ mod leases;
 mod left;
 mod limits;
 mod outage;
+mod paid;
 mod panics;
 mod policy;
 mod quota;

@@ -33,8 +33,11 @@ async fn a_check_answers_with_the_decision_and_the_numbers() -> Result<()> {
         let mut got: Value = answer.ok()?;
         let retry_after_ms = got.as_object_mut().and_then(|got| got.remove("retry_after_ms"));
         let kind = body["kind"].clone();
-        let expected = json!({"allowed": allowed, "code": code, "kind": kind, "cost": cost,
+        let mut expected = json!({"allowed": allowed, "code": code, "kind": kind, "cost": cost,
             "remaining": remaining, "limit": 10, "resets_at": resets_at});
+        if allowed && body["dry_run"].is_null() {
+            expected["source"] = json!("included");
+        }
         assert_eq!(got, expected, "{body}");
         let retry_after_ms = retry_after_ms.context("no retry_after_ms")?;
         assert_eq!(retry_after_ms.is_null(), allowed, "{retry_after_ms}");

@@ -260,6 +260,8 @@ fn start(cli: Cli) -> anyhow::Result<()> {
         Command::Account(command) => at(missing, async |place| account::run(command, place).await),
         Command::Key(command) => at(missing, async |place| key::run(command, place).await),
         Command::Token(command) => at(missing, async |place| token::run(command, place).await),
+        // A file is looked at where it is.
+        Command::Plans(plans::Command::Check(file)) => plans::check(&file, settings()?.plans.as_deref()),
         Command::Plans(command) => at(missing, async |place| plans::run(command, &place).await),
         Command::Webhooks(command) => at(missing, async |place| webhooks::run(command, place).await),
         Command::Credit(command) => at(missing, async |place| billing::credit(command, place).await),
@@ -298,7 +300,7 @@ fn at(missing: WhenMissing, run: impl AsyncFnOnce(Place) -> anyhow::Result<()>) 
     let config = settings()?;
     wait(async {
         let place = match config.server.clone() {
-            Some(server) => Place::server(server, config.project)?,
+            Some(server) => Place::server(server, config)?,
             None => Place::books(context(config, missing).await?)?,
         };
         run(place).await

@@ -2,6 +2,7 @@
 //! interface of `http`, so that a command says and refuses the same in both places.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
@@ -20,7 +21,7 @@ use super::call::Call;
 use super::options::Project;
 use super::{Context, serve};
 use crate::access::trail::Actor;
-use crate::config::Server;
+use crate::config::{Config, Server};
 use crate::edge::outbound::Outbound;
 use crate::http::{Commanded, Site, Timeouts, router};
 
@@ -52,6 +53,7 @@ pub(super) struct Remote {
     server: Server,
     client: Outbound,
     pub(super) project: Option<ProjectId>,
+    plans: Option<PathBuf>,
 }
 
 /// What was answered instead of what was asked for.
@@ -120,10 +122,11 @@ impl Place {
         Ok(Self::Books(Box::new(Books { context, router: router(Site::new(app, Timeouts::default())) })))
     }
 
-    /// A server; `project` is meant where a command names none.
-    pub(super) fn server(server: Server, project: Option<ProjectId>) -> anyhow::Result<Self> {
+    /// A server, with what the settings mean where a command names no project or no catalogue file.
+    pub(super) fn server(server: Server, config: Config) -> anyhow::Result<Self> {
+        let Config { project, plans, .. } = config;
         let client = Outbound::to(&server.url).map_err(|why| anyhow!("METER_URL is https, but {why}"))?;
-        Ok(Self::Server(Box::new(Remote { server, client, project })))
+        Ok(Self::Server(Box::new(Remote { server, client, project, plans })))
     }
 
     /// Where people open the dashboard, as far as it is known here.
@@ -131,6 +134,14 @@ impl Place {
         match self {
             Self::Books(books) => format!("http://{}", reachable(books.context.config.listen)),
             Self::Server(remote) => remote.server.url.to_string(),
+        }
+    }
+
+    /// The catalogue file that is meant where a command names none.
+    pub(super) fn plans(&self) -> Option<&Path> {
+        match self {
+            Self::Books(books) => books.context.config.plans.as_deref(),
+            Self::Server(remote) => remote.plans.as_deref(),
         }
     }
 

@@ -1,24 +1,18 @@
 //! `meter plans`: the plan catalogue's versions, and bringing projects to the newest.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use shared::ids::ProjectId;
 use shared::plan::{Catalogue, Pack, Plan};
 
-use super::Context;
 use super::call::Call;
 use super::options;
 use super::place::Place;
-use super::print::{self, Column, Format};
-use crate::ledger::catalogue::{Difference, differences, terms_differences};
-use crate::ledger::entry::Fact;
-use crate::projects::book::Book;
-use crate::store::{Applied, Post};
+use super::print::{self, Column, Format, cell};
 
 const PLANS: &[Column] = &[
     ("PLAN", "/plan"),
@@ -43,8 +37,7 @@ const WHAT_IF: &[Column] = &[
     ("REFUSED", "/refused"),
 ];
 
-/// Projects that are read at once.
-const PAGE: u32 = 500;
+const PATH: &[&str] = &["api", "v1", "admin", "plans"];
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -100,14 +93,12 @@ pub(super) struct WhatIf {
 }
 
 pub(super) async fn run(command: Command, place: &Place) -> anyhow::Result<()> {
-    // What asks the interface works anywhere; the others read and write the books themselves.
-    let context = || place.only_books("`meter plans`");
     match command {
-        Command::Show(format) => show(format, context()?).await,
-        Command::Check(file) => check(&file, context()?),
-        Command::Diff(file) => diff(file, context()?).await,
-        Command::Apply(file) => apply(file, context()?).await,
-        Command::Migrate(migrate) => self::migrate(migrate, context()?).await,
+        Command::Show(format) => show(format, place).await,
+        Command::Check(file) => check(&file, place.plans()),
+        Command::Diff(file) => diff(file, place).await,
+        Command::Apply(file) => apply(file, place).await,
+        Command::Migrate(migrate) => self::migrate(migrate, place).await,
         Command::WhatIf(asked) => what_if(asked, place).await,
     }
 }
@@ -121,49 +112,30 @@ pub(super) fn read(file: Option<&Path>) -> anyhow::Result<Catalogue> {
     Catalogue::from_json(&text).map_err(|problem| anyhow::anyhow!("{}: {problem}", file.display()))
 }
 
-fn named<'a>(file: &'a File, context: &'a Context) -> Option<&'a Path> {
-    file.file.as_deref().or(context.config.plans.as_deref())
+fn named<'a>(file: &'a File, plans: Option<&'a Path>) -> Option<&'a Path> {
+    file.file.as_deref().or(plans)
 }
 
-#[derive(Serialize)]
-struct Version {
-    version: u32,
-    applied_at: String,
-    projects: usize,
-    catalogue: Catalogue,
-}
-
-async fn show(format: Format, context: &Context) -> anyhow::Result<()> {
-    let on = projects_by_version(context).await?;
-    let versions: Vec<Version> = context
-        .store
-        .catalogues()
-        .await?
-        .into_iter()
-        .map(|(catalogue, applied)| Version {
-            version: catalogue.version,
-            applied_at: applied.to_string(),
-            projects: on.get(&catalogue.version).copied().unwrap_or(0),
-            catalogue,
-        })
-        .collect();
-    print::result(format, &versions, |versions| {
-        versions
-            .iter()
-            .enumerate()
-            .map(|(at, version)| shown(version, at == 0))
-            .collect::<Vec<_>>()
-            .join("\n\n")
+async fn show(format: Format, place: &Place) -> anyhow::Result<()> {
+    let answer = place.ask(&Call::get(PATH)).await?;
+    let all = list(&answer, "versions");
+    let newest = all.last().and_then(|version| version.get("catalogue")).unwrap_or(&Value::Null);
+    let newest = Catalogue::from_json(&newest.to_string()).map_err(anyhow::Error::msg)?;
+    print::result(format, &all, |all| {
+        let mut heads: Vec<String> = all.iter().rev().map(head).collect();
+        heads.insert(1, terms(&newest));
+        heads.join("\n\n")
     })
 }
 
-/// A version for people: the newest with its plans, prices and packs.
-fn shown(version: &Version, newest: bool) -> String {
-    let Version { version, applied_at, projects, catalogue } = version;
-    let head = format!("version {version}, applied {applied_at}: {projects} projects");
-    if !newest {
-        return head;
-    }
+/// The first line of a version.
+fn head(version: &Value) -> String {
+    let get = |name: &str| version.get(name).map(cell).unwrap_or_default();
+    format!("version {}, applied {}: {} projects", get("version"), get("applied_at"), get("projects"))
+}
+
+/// What a catalogue gives and costs, for people.
+fn terms(catalogue: &Catalogue) -> String {
     let price = |minor: Option<u64>| {
         minor.map_or(Value::Null, |minor| print::amount(minor.into(), &catalogue.currency).into())
     };
@@ -188,7 +160,7 @@ fn shown(version: &Version, newest: bool) -> String {
     let (plans, packs) = (Value::Array(plans.collect()), Value::Array(packs.collect()));
     let thresholds: Vec<String> = catalogue.thresholds.iter().map(ToString::to_string).collect();
     format!(
-        "{head}\n\n{}\n\n{}\n\nCustomers are told at {} % of the quota; a plan is kept for {} days after a payment failed.\nA dash is without a limit, or by contract.",
+        "{}\n\n{}\n\nCustomers are told at {} % of the quota; a plan is kept for {} days after a payment failed.\nA dash is without a limit, or by contract.",
         print::table(&plans, PLANS),
         print::table(&packs, PACKS),
         thresholds.join(" and "),
@@ -203,8 +175,8 @@ struct Checked {
     problems: Vec<String>,
 }
 
-fn check(file: &File, context: &Context) -> anyhow::Result<()> {
-    let path = named(file, context);
+pub(super) fn check(file: &File, plans: Option<&Path>) -> anyhow::Result<()> {
+    let path = named(file, plans);
     let catalogue = match path {
         // All problems at once, where the file can be read as a catalogue at all.
         Some(path) => {
@@ -224,174 +196,115 @@ fn check(file: &File, context: &Context) -> anyhow::Result<()> {
     })
 }
 
-#[derive(Serialize)]
-struct Diff {
-    from: u32,
-    to: u32,
-    differences: Vec<Difference>,
-    /// Projects on each plan that would differ once they are migrated.
-    projects: BTreeMap<Plan, usize>,
-}
-
-async fn diff(file: File, context: &Context) -> anyhow::Result<()> {
-    let new = read(named(&file, context))?;
-    let old = context.store.newest_catalogue().await?;
-    let mut projects: BTreeMap<Plan, usize> = BTreeMap::new();
-    for_each_book(context, |book| {
-        let now = context.clock.now();
-        if !book.migration(&new, now)?.is_empty() {
-            let count = projects.entry(book.ledger.timeline().subscribed_at(now).plan).or_default();
-            *count = count.saturating_add(1);
-        }
-        Ok(())
-    })
-    .await?;
-    let diff = Diff { from: old.version, to: new.version, differences: differences(&old, &new), projects };
+async fn diff(file: File, place: &Place) -> anyhow::Result<()> {
+    let new = read(named(&file, place.plans()))?;
+    // The shortest question that says what differs: one month, and no project by its name.
+    let call = what_if_call(&serde_json::to_value(new)?).field("months", 1).field("top", 0);
+    let answer = place.ask(&call).await?;
+    let on = |one: &Value| Some((one.get("plan")?.as_str()?.to_owned(), one.get("projects")?.clone()));
+    let projects: Map<String, Value> = list(&answer, "migrates").iter().filter_map(on).collect();
+    let get = |name: &str| answer.get(name);
+    let diff = json!({
+        "from": get("from"), "to": get("to"), "differences": get("differences"), "projects": projects,
+    });
     print::result(file.format, &diff, |diff| {
-        let mut lines = vec![format!("version {} → {}", diff.from, diff.to)];
-        lines.extend(diff.differences.iter().map(ToString::to_string));
-        let count =
-            |(plan, count): (&Plan, &usize)| format!("{count} projects on {plan} would differ when migrated");
-        lines.extend(diff.projects.iter().map(count));
+        let mut lines = vec![versions(diff)];
+        lines.extend(list(diff, "differences").iter().map(difference));
+        let count = |(plan, count): (&String, &Value)| {
+            format!("{count} projects on {plan} would differ when migrated")
+        };
+        lines.extend(projects.iter().map(count));
         lines.join("\n")
     })
 }
 
-async fn apply(file: File, context: &Context) -> anyhow::Result<()> {
-    #[derive(Serialize)]
-    struct Shown {
-        version: u32,
-        applied: bool,
-    }
-    let catalogue = read(named(&file, context))?;
-    let told = match context.store.apply_catalogue(&catalogue, context.clock.now()).await? {
-        Applied::Now => Shown { version: catalogue.version, applied: true },
-        Applied::Before => Shown { version: catalogue.version, applied: false },
-        Applied::Outrun(newest) => bail!(
-            "version: got {}, accepted is more than {newest}, which is applied and differs; projects are on it",
-            catalogue.version
-        ),
-    };
+/// Between which versions something differs.
+fn versions(answer: &Value) -> String {
+    let get = |name: &str| answer.get(name).map(cell).unwrap_or_default();
+    format!("version {} → {}", get("from"), get("to"))
+}
+
+/// One field that differs.
+fn difference(one: &Value) -> String {
+    let value = |name: &str| one.get(name).map(ToString::to_string).unwrap_or_default();
+    format!("{}: {} → {}", one.get("field").map(cell).unwrap_or_default(), value("from"), value("to"))
+}
+
+/// A list in an answer.
+fn list<'a>(answer: &'a Value, name: &str) -> &'a [Value] {
+    answer.get(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+async fn apply(file: File, place: &Place) -> anyhow::Result<()> {
+    let catalogue = read(named(&file, place.plans()))?;
+    let told = place.ask(&Call::post(PATH).field("catalogue", &catalogue)).await?;
     print::remark(file.format, "Projects keep the version they have. Next: `meter plans migrate`.");
     print::result(file.format, &told, |told| {
-        let did = if told.applied { "is the newest now" } else { "was the newest already" };
-        format!("version {} {did}", told.version)
+        let is_new = told.get("applied").is_some_and(|applied| applied == true);
+        let did = if is_new { "is the newest now" } else { "was the newest already" };
+        format!("version {} {did}", told.get("version").map(cell).unwrap_or_default())
     })
 }
 
-#[derive(Serialize)]
-struct Migrated {
-    project: ProjectId,
-    plan: Plan,
-    from: u32,
-    to: u32,
-    differences: Vec<Difference>,
-    /// Why it stays as it is, where the ledger refuses.
-    refused: Option<String>,
-    done: bool,
-}
-
-async fn migrate(migrate: Migrate, context: &Context) -> anyhow::Result<()> {
-    let newest = context.store.newest_catalogue().await?;
-    let now = context.clock.now();
-    let mut all: Vec<Migrated> = Vec::new();
-    if let Some(id) = &migrate.project {
-        let book = context.store.book(id).await?.with_context(|| {
-            format!("there is no project {id}; `meter project list` shows those there are")
-        })?;
-        all.extend(preview(&book, &newest, context));
-    } else {
-        for_each_book(context, |book| {
-            all.extend(preview(book, &newest, context));
-            Ok(())
-        })
-        .await?;
-    }
-    all.retain(|one| migrate.plan.is_none_or(|plan| plan == one.plan));
-    if migrate.yes {
-        for one in all.iter_mut().filter(|one| one.refused.is_none()) {
-            let project = one.project.clone();
-            let migrated =
-                context.store.change_in(&project, async |work| work.migrate_project(&project, now).await);
-            match migrated.await? {
-                Post::Posted(posted) => one.done = posted.differs,
-                Post::Refused(refusal) => one.refused = Some(refusal.to_string()),
-                Post::ProjectUnknown => {}
-            }
+async fn migrate(migrate: Migrate, place: &Place) -> anyhow::Result<()> {
+    let call = Call::post(&[PATH, &["migrate"]].concat())
+        .maybe_field("project", migrate.project.as_ref())
+        .maybe_field("plan", migrate.plan)
+        .field("do", migrate.yes);
+    let mut all: Vec<Value> = Vec::new();
+    let mut next = call.clone();
+    let newest = loop {
+        let answer = place.ask(&next).await?;
+        all.extend_from_slice(list(&answer, "projects"));
+        match answer.get("next").and_then(Value::as_str) {
+            Some(after) => next = call.clone().field("after", after),
+            None => break answer.get("to").map(cell).unwrap_or_default(),
         }
-    } else {
+    };
+    if !migrate.yes {
         print::remark(migrate.format, "Nothing was changed. With --yes, this is what happens:");
     }
     print::result(migrate.format, &all, |all| {
         if all.is_empty() {
-            return format!("every project is on version {}", newest.version);
+            return format!("every project is on version {newest}");
         }
         all.iter().map(line).collect::<Vec<_>>().join("\n")
     })
 }
 
-fn line(one: &Migrated) -> String {
-    let head = format!("{} ({}): version {} → {}", one.project, one.plan, one.from, one.to);
-    let state = match (&one.refused, one.done) {
-        (Some(why), _) => format!(", stays as it is: {why}"),
-        (None, true) => ", done".to_owned(),
-        (None, false) => String::new(),
+/// What becomes of a project.
+fn line(one: &Value) -> String {
+    let get = |name: &str| one.get(name).map(cell).unwrap_or_default();
+    let head = format!("{} ({}): {}", get("project"), get("plan"), versions(one));
+    let state = match (one.get("refused").and_then(Value::as_str), one.get("done")) {
+        (Some(_), _) => format!(", stays as it is: {}", get("refused")),
+        (None, Some(Value::Bool(true))) => ", done".to_owned(),
+        (None, _) => String::new(),
     };
     let mut lines = vec![head + &state];
-    lines.extend(one.differences.iter().map(|difference| format!("  {difference}")));
+    lines.extend(list(one, "differences").iter().map(|one| format!("  {}", difference(one))));
     lines.join("\n")
 }
 
-/// What migrating one project would change; nothing where nothing differs.
-fn preview(book: &Book, newest: &Catalogue, context: &Context) -> Option<Migrated> {
-    let now = context.clock.now();
-    let before = book.ledger.timeline().subscribed_at(now);
-    let told = |differences, refused| Migrated {
-        project: book.project.id.clone(),
-        plan: before.plan,
-        from: before.catalogue,
-        to: newest.version,
-        differences,
-        refused,
-        done: false,
-    };
-    match book.migration(newest, now) {
-        Ok(postings) if postings.is_empty() => None,
-        Ok(postings) => {
-            let terms_of = |fact| if let Fact::PlanChanged { terms, .. } = fact { Some(terms) } else { None };
-            let after = postings.into_iter().find_map(|posting| terms_of(posting.fact))?;
-            Some(told(terms_differences(before, &after), None))
-        }
-        Err(refusal) => Some(told(vec![], Some(refusal.to_string()))),
-    }
+/// What a draft changes, of which the rest of the question is added.
+fn what_if_call(draft: &Value) -> Call {
+    Call::post(&[PATH, &["what-if"]].concat()).field("catalogue", draft)
 }
 
 async fn what_if(asked: WhatIf, place: &Place) -> anyhow::Result<()> {
     let name = asked.file.display();
     let text = std::fs::read_to_string(&asked.file).with_context(|| name.to_string())?;
     let draft: Value = serde_json::from_str(&text).with_context(|| name.to_string())?;
-    let call = Call::post(&["api", "v1", "admin", "plans", "what-if"])
-        .field("catalogue", draft)
-        .field("months", asked.months)
-        .field("top", asked.top);
+    let call = what_if_call(&draft).field("months", asked.months).field("top", asked.top);
     print::result(asked.format, &place.ask(&call).await?, compared)
 }
 
 /// A draft's differences and what they come to, for people.
 fn compared(answer: &Value) -> String {
     let get = |place: &str| print::cell(answer.pointer(place).unwrap_or(&Value::Null));
-    let list = |name: &str| answer.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
-    let months: Vec<String> = list("months").iter().map(print::cell).collect();
-    let mut lines = vec![format!("version {} → {}", get("/from"), get("/to"))];
-    lines.extend(list("differences").iter().map(|one| {
-        let value = |name: &str| one.get(name).map(ToString::to_string).unwrap_or_default();
-        format!(
-            "{}: {} → {}",
-            one.get("field").map(print::cell).unwrap_or_default(),
-            value("from"),
-            value("to")
-        )
-    }));
+    let months: Vec<String> = list(answer, "months").iter().map(print::cell).collect();
+    let mut lines = vec![versions(answer)];
+    lines.extend(list(answer, "differences").iter().map(difference));
     lines.push(format!(
         "\n{}: {} projects cost {}, and would have cost {}: {} more. {} units that were served would have been refused.",
         months.join(", "),
@@ -410,28 +323,4 @@ fn compared(answer: &Value) -> String {
         get("/left_out"),
     ));
     lines.join("\n")
-}
-
-async fn projects_by_version(context: &Context) -> anyhow::Result<BTreeMap<u32, usize>> {
-    let mut on: BTreeMap<u32, usize> = BTreeMap::new();
-    for_each_book(context, |book| {
-        let count = on.entry(book.project.catalogue).or_default();
-        *count = count.saturating_add(1);
-        Ok(())
-    })
-    .await?;
-    Ok(on)
-}
-
-async fn for_each_book(
-    context: &Context,
-    mut see: impl FnMut(&Book) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
-    let mut after = String::new();
-    loop {
-        let page = context.store.books(&after, PAGE).await?;
-        let Some(last) = page.last() else { return Ok(()) };
-        after = last.project.id.to_string();
-        page.iter().try_for_each(&mut see)?;
-    }
 }

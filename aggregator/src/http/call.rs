@@ -37,7 +37,7 @@ use crate::access::session::SecretText;
 use crate::access::trail::Actor;
 use crate::app::App;
 use crate::idempotency::{FirstAnswer, KEY_CHARS_MAX, Once, is_key};
-use crate::store::{Begun, Work};
+use crate::store::{Begun, Store, Work};
 
 /// Names a call.
 const KEY_HEADER: &str = "idempotency-key";
@@ -81,6 +81,11 @@ impl Call {
         matches!(self.actor, Actor::Command { .. })
     }
 
+    /// The books, on behalf of who calls: for work that is several changes and may be done again.
+    pub(crate) fn store(&self, app: &App) -> Store {
+        app.store.by(self.actor.clone())
+    }
+
     /// The caller's own name for the call, bound to who calls what.
     pub(crate) fn once(&self) -> Option<&Once> {
         self.once.as_ref()
@@ -96,13 +101,13 @@ impl Call {
     /// Begins a change to one project, or ends the handler with the answer of the same call if it was made
     /// before.
     pub(crate) async fn begin_in(self, app: &App, project: &ProjectId) -> Result<Change, Failure> {
-        let work = app.store.by(self.actor.clone()).begin_in(project).await?;
+        let work = self.store(app).begin_in(project).await?;
         self.named(app, work).await
     }
 
     /// As [`Call::begin_in`], for a change that may concern several projects.
     pub(crate) async fn begin(self, app: &App) -> Result<Change, Failure> {
-        let work = app.store.by(self.actor.clone()).begin().await?;
+        let work = self.store(app).begin().await?;
         self.named(app, work).await
     }
 

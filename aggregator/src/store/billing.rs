@@ -229,6 +229,21 @@ impl Work {
 }
 
 impl Store {
+    /// As [`Work::migrate_project`], committed.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn migrate_project(&self, project: &ProjectId, now: Timestamp) -> Result<Post, StoreError> {
+        again(|| self.migrate_project_once(project, now)).await
+    }
+
+    async fn migrate_project_once(&self, project: &ProjectId, now: Timestamp) -> Result<Post, StoreError> {
+        let mut work = self.begin_in(project).await?;
+        let outcome = work.migrate_project(project, now).await?;
+        work.commit().await?;
+        Ok(outcome)
+    }
+
     /// At most `limit` projects that have a period to close.
     ///
     /// # Errors

@@ -1,10 +1,12 @@
 //! The versions of the plan catalogue. A version that projects are on is never changed.
 
+use std::collections::BTreeMap;
+
 use shared::plan::Catalogue;
 use shared::time::Timestamp;
 use sqlx::Row;
 
-use super::rows::{instant, ms};
+use super::rows::{instant, ms, number, small};
 use crate::access::trail::{Action, Deed};
 
 use super::{Connection, DbRow, Store, StoreError, Work};
@@ -46,6 +48,17 @@ impl Store {
             .fetch_all(&self.readers)
             .await?;
         rows.iter().map(|row| Ok((read(row)?, instant(row, "applied_ms")?))).collect()
+    }
+
+    /// How many projects are on each version.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn projects_by_catalogue(&self) -> Result<BTreeMap<u32, u64>, StoreError> {
+        let rows = sqlx::query("SELECT catalogue, COUNT(*) AS projects FROM project GROUP BY catalogue")
+            .fetch_all(&self.readers)
+            .await?;
+        rows.iter().map(|row| Ok((small(row, "catalogue")?, number(row, "projects")?))).collect()
     }
 
     /// As [`Work::apply_catalogue`], committed.

@@ -3,6 +3,7 @@
 //! A new endpoint needs nothing here, unless its path has a name of a new kind: then `World::named` makes one.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use aggregator::access::account::Email;
 use aggregator::access::session::{Purpose, SecretText};
@@ -186,12 +187,20 @@ fn example(field: &Field) -> serde_json::Value {
     serde_json::from_str(field.example).unwrap_or_else(|_| panic!("{field:?} needs an example"))
 }
 
+/// A plan catalogue of a version that no meter has yet.
+fn newer(mut catalogue: serde_json::Value) -> serde_json::Value {
+    static VERSION: AtomicU32 = AtomicU32::new(2);
+    catalogue["version"] = VERSION.fetch_add(1, Ordering::Relaxed).into();
+    catalogue
+}
+
 /// A body of every example, with an id that is not there yet.
 fn body(fields: &[Field]) -> String {
     let shown = fields.iter().filter(|field| field.required || !field.example.is_empty());
     let pairs = shown.map(|field| match field.name {
         "email" => (field.name.to_owned(), email().as_str().into()),
         "id" | "name" => (field.name.to_owned(), aggregator::random::id().unwrap().into()),
+        "catalogue" => (field.name.to_owned(), newer(example(field))),
         _ if field.example.is_empty() => (field.name.to_owned(), serde_json::Value::Null),
         name => (name.to_owned(), example(field)),
     });

@@ -170,7 +170,8 @@ async fn a_member_names_no_project_and_is_told_what_is_not_theirs() {
         operator explain                       => 1 METER_PROJECT
         operator explain --project nobody      => 1 `meter project list`
         operator project create demo --plan pro => 1 `meter project set <id>`
-        operator plans show                    => 1 DATABASE_URL
+        viewer   plans show                    => 1 role is viewer
+        operator plans migrate --project nobody => 1 `meter project list`
         operator token create --operator       => 1 DATABASE_URL
         operator backup copy.db                => 1 DATABASE_URL
         operator clock advance 3d              => 1 METER_TEST=1
@@ -197,6 +198,61 @@ async fn a_member_names_no_project_and_is_told_what_is_not_theirs() {
     let mut half = remote(&server, &viewer, "explain");
     let (said, code) = refused(&half.env_remove("METER_TOKEN").output().unwrap());
     assert!(said.contains("METER_TOKEN") && code == 2, "{code} {said}");
+    server.kill();
+}
+
+/// A command on the books and over HTTP, which must say the same; what it said.
+fn both(folder: &Folder, (server, token): (&Process, &str), words: &str) -> Value {
+    let books = meter(folder, words).output().unwrap();
+    let http = remote(server, token, words).current_dir(folder.path()).output().unwrap();
+    let told = |output: &Output| {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        (text(&output.stdout), text(&output.stderr), output.status.code())
+    };
+    assert_eq!(told(&books), told(&http), "{words}");
+    serde_json::from_slice(&http.stdout).unwrap_or(Value::Null)
+}
+
+#[tokio::test]
+async fn plans_are_shown_applied_and_migrated_over_http_as_on_the_books() {
+    let folder = Folder::new();
+    for words in ["project create old --plan pro", "project create small --plan community"] {
+        stdout(&folder, words);
+    }
+    let operator = stdout(&folder, "token create --operator");
+    let server = Process::serve(&folder);
+    let default = shared::plan::Catalogue::DEFAULT_JSON;
+    let second = default.replace("\"version\": 1", "\"version\": 2").replace("\"rpm\": 600", "\"rpm\": 700");
+    let lower = default.replace("\"grace_days\": 7", "\"grace_days\": 5");
+    for (name, text) in [("two", &second), ("lower", &lower), ("bad", &second.replace("700", "0"))] {
+        std::fs::write(folder.path().join(format!("{name}.json")), text).unwrap();
+    }
+    let both = |words: &str| both(&folder, (&server, &operator), words);
+    let over_http = |words: &str| {
+        let mut command = remote(&server, &operator, words);
+        command.current_dir(folder.path());
+        answer(command)
+    };
+    assert_eq!(both("plans diff two.json --json")["projects"], serde_json::json!({"community": 1, "pro": 1}));
+    both("plans diff two.json");
+    both("plans check two.json");
+    both("plans apply bad.json");
+    assert_eq!(over_http("plans apply two.json --json")["applied"], true);
+    assert_eq!(both("plans apply two.json --json")["applied"], false);
+    both("plans apply two.json");
+    both("plans apply lower.json");
+    both("plans show");
+    assert_eq!(both("plans migrate --json").as_array().unwrap().len(), 2);
+    both("plans migrate");
+    both("plans migrate --plan pro");
+    let done = over_http("plans migrate --yes --json");
+    assert_eq!(
+        (&done[0]["project"], &done[0]["done"], &done[1]["done"]),
+        (&"old".into(), &true.into(), &true.into())
+    );
+    assert_eq!(both("plans migrate --yes --json"), serde_json::json!([]), "again changes nothing");
+    assert_eq!(both("plans show --json")[1]["projects"], 2);
+    both("plans migrate");
     server.kill();
 }
 
@@ -296,4 +352,15 @@ fn plans_are_shown_with_prices_and_packs() {
     for words in ["version 1, applied", "1 projects", "A MONTH", "49.00 eur", "490.00 eur", "PACK", "large"] {
         assert!(shown.contains(words), "{words}: {shown}");
     }
+    let dearer = shared::plan::Catalogue::DEFAULT_JSON
+        .replace("\"version\": 1", "\"version\": 2")
+        .replace("\"price_month\": 4900", "\"price_month\": 5900");
+    std::fs::write(folder.path().join("two.json"), dearer).unwrap();
+    stdout(&folder, "plans apply two.json");
+    let shown = stdout(&folder, "plans show");
+    assert!(shown.starts_with("version 2, applied") && shown.contains("59.00 eur"), "{shown}");
+    assert!(
+        !shown.contains("49.00 eur") && shown.lines().last().unwrap().starts_with("version 1, applied"),
+        "{shown}"
+    );
 }

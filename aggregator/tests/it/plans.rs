@@ -134,3 +134,68 @@ async fn what_is_no_draft_is_refused() {
     }
     ask(json!({ "catalogue": draft(&[]), "top": 501 })).await.refuses("top", "too many");
 }
+
+const PLANS: &str = "/api/v1/admin/plans";
+
+#[tokio::test]
+async fn a_catalogue_is_applied_once_and_one_that_is_outrun_is_refused() {
+    let meter = Meter::start().await;
+    meter.project("demo", Plan::Pro).await;
+    let operator = meter.operator().await;
+    let apply = async |catalogue: Value| {
+        meter.json("POST", PLANS, &operator, &json!({ "catalogue": catalogue }).to_string()).await
+    };
+    let second = draft(&[("\"version\": 1", "\"version\": 2"), ("\"grace_days\": 7", "\"grace_days\": 5")]);
+    for applied in [true, false] {
+        let answer = apply(second.clone()).await;
+        assert_eq!((answer.status, answer.value()), (200, json!({ "version": 2, "applied": applied })));
+    }
+    let outrun = draft(&[("\"version\": 1", "\"version\": 2")]);
+    apply(outrun).await.refuses("version", "another one of that version");
+    apply(draft(&[])).await.refuses("version", "an older one");
+    apply(json!({})).await.refuses("catalogue", "an empty one");
+    let shown = meter.get(PLANS, &operator).await.value();
+    let told: Vec<(&Value, &Value)> =
+        shown["versions"].as_array().unwrap().iter().map(|one| (&one["version"], &one["projects"])).collect();
+    assert_eq!(told, [(&json!(1), &json!(1)), (&json!(2), &json!(0))]);
+    assert_eq!(shown["versions"][1]["catalogue"], second);
+}
+
+#[tokio::test]
+async fn migrations_go_on_where_the_call_before_ended_and_skip_what_is_done() {
+    let meter = Meter::start().await;
+    let operator = meter.operator().await;
+    for number in 0..203 {
+        meter.project(&format!("p{number:03}"), if number == 0 { Plan::Pro } else { Plan::Community }).await;
+    }
+    let second = draft(&[("\"version\": 1", "\"version\": 2"), ("\"rpm\": 600", "\"rpm\": 700")]);
+    meter
+        .app
+        .store
+        .apply_catalogue(&Catalogue::from_json(&second.to_string()).unwrap(), noon())
+        .await
+        .unwrap();
+    let path = format!("{PLANS}/migrate");
+    let ask = async |body: Value| meter.json("POST", &path, &operator, &body.to_string()).await;
+    let only = ask(json!({ "project": "p000", "do": false })).await.value();
+    let rpm = json!([{ "field": "limits.rpm", "from": 600, "to": 700 }]);
+    assert_eq!((&only["projects"][0]["differences"], &only["projects"][0]["done"]), (&rpm, &json!(false)));
+    assert_eq!(ask(json!({ "plan": "pro", "do": true })).await.value()["projects"][0]["done"], true);
+    let (mut after, mut done) = (None, Vec::new());
+    loop {
+        let mut body = json!({ "do": true });
+        if let Some(after) = after {
+            body["after"] = after;
+        }
+        let came = ask(body).await.value();
+        done.extend(came["projects"].as_array().unwrap().iter().map(|one| one["project"].clone()));
+        if came["next"].is_null() {
+            break;
+        }
+        after = Some(came["next"].clone());
+    }
+    assert_eq!((done.len(), &done[0]), (202, &json!("p001")), "the first was brought there before");
+    assert_eq!(meter.app.store.projects_by_catalogue().await.unwrap(), [(2, 203)].into());
+    ask(json!({})).await.refuses("do", "neither");
+    ask(json!({ "project": "nobody", "do": true })).await.is_problem("project_unknown", "nobody");
+}

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod audit;
+mod catalogues;
 mod clock;
 mod contract_documents;
 mod contracts;
@@ -10,6 +11,7 @@ mod credits;
 mod invitations;
 mod keys;
 mod members;
+mod migration;
 mod plans;
 mod projects;
 mod quarantine;
@@ -45,7 +47,9 @@ pub(super) fn routes() -> Vec<Route> {
         contracts::routes(),
         contract_documents::routes(),
         what_if::routes(),
+        catalogues::routes(),
         plans::routes(),
+        migration::routes(),
         reporters::routes(),
         stripe::routes(),
         audit::routes(),

@@ -14,6 +14,7 @@ use shared::plan::{Catalogue, Plan};
 use shared::time::Period;
 use shared::units::Units;
 
+use super::catalogues;
 use crate::app::App;
 use crate::http::access::Operator;
 use crate::http::body::Fields;
@@ -77,6 +78,8 @@ pub(crate) struct PlansWhatIf {
     to: u32,
     /// Every field that differs.
     differences: Vec<DifferenceView>,
+    /// Projects on each plan that would differ once they are migrated.
+    migrates: Vec<MigratesView>,
     currency: Currency,
     /// The months that were looked at, the oldest first; of each project those that are closed.
     months: Vec<Period>,
@@ -94,10 +97,23 @@ pub(crate) struct PlansWhatIf {
 
 /// One field that differs, each value as JSON.
 #[derive(Debug, Serialize, JsonSchema)]
-struct DifferenceView {
+pub(super) struct DifferenceView {
     field: String,
     from: Value,
     to: Value,
+}
+
+impl From<Difference> for DifferenceView {
+    fn from(Difference { field, from, to }: Difference) -> Self {
+        Self { field, from, to }
+    }
+}
+
+/// How many projects on a plan would differ once they are migrated.
+#[derive(Debug, Serialize, JsonSchema)]
+struct MigratesView {
+    plan: Plan,
+    projects: u64,
 }
 
 /// Sums over projects and months.
@@ -174,9 +190,7 @@ impl Totals {
 
 async fn what_if(_: Operator, State(app): State<App>, fields: Fields) -> Result<Json<PlansWhatIf>, Failure> {
     let mut fields = fields.of(ASKED)?;
-    let draft: Value = fields.required("catalogue", CATALOGUE)?;
-    let draft = Catalogue::from_json(&draft.to_string())
-        .map_err(|why| Failure::field("catalogue", &why, CATALOGUE))?;
+    let draft = catalogues::catalogue(&mut fields, CATALOGUE)?;
     let count =
         bounded(fields.optional("months", MONTHS_WORDS)?, (1, MONTHS_MAX, MONTHS), ("months", MONTHS_WORDS))?;
     let top = bounded(fields.optional("top", TOP_WORDS)?, (0, TOP_MAX, TOP), ("top", TOP_WORDS))?;
@@ -213,6 +227,7 @@ struct Question {
 #[derive(Default)]
 struct Rated {
     projects: Vec<ProjectWhatIf>,
+    migrates: BTreeMap<Plan, u64>,
     contracted: u64,
     left_out: u64,
 }
@@ -221,6 +236,11 @@ impl Rated {
     /// Rates the months of a project.
     fn take(&mut self, book: &Book, question: &Question, app: &App) -> Result<(), Refusal> {
         let (now, currency) = (app.clock.now(), book.ledger.currency());
+        // What its ledger refuses stays as it is.
+        if book.migration(&question.draft, now).is_ok_and(|postings| !postings.is_empty()) {
+            let on = self.migrates.entry(book.ledger.timeline().subscribed_at(now).plan).or_default();
+            *on = on.saturating_add(1);
+        }
         let mut months = Vec::new();
         for period in question.months.iter().filter(|period| book.project.created < period.end()) {
             let of_draft = |plan| book.terms(&question.draft, plan);
@@ -271,18 +291,18 @@ fn month(period: Period, rerated: &Rerated, question: &Question) -> Result<Month
 
 fn answer(newest: &Catalogue, question: Question, rated: Rated, top: usize) -> Result<PlansWhatIf, Refusal> {
     let currency = Currency::parse(&newest.currency).map_err(Refusal::Currency)?;
-    let Rated { mut projects, contracted, left_out } = rated;
+    let Rated { mut projects, migrates, contracted, left_out } = rated;
     projects.sort_by(|one, other| {
         let size = |project: &ProjectWhatIf| project.cost.change.minor().unsigned_abs();
         size(other).cmp(&size(one)).then_with(|| one.project.cmp(&other.project))
     });
     let total = Totals::of(projects.iter().map(|one| &one.cost), currency)?;
     let rest = projects.split_off(top.min(projects.len()));
-    let view = |Difference { field, from, to }| DifferenceView { field, from, to };
     Ok(PlansWhatIf {
         from: newest.version,
         to: question.draft.version,
-        differences: differences(newest, &question.draft).into_iter().map(view).collect(),
+        differences: differences(newest, &question.draft).into_iter().map(DifferenceView::from).collect(),
+        migrates: migrates.into_iter().map(|(plan, projects)| MigratesView { plan, projects }).collect(),
         currency,
         months: question.months,
         total,

@@ -176,6 +176,10 @@ actions! {
     PaymentRecovered => "payment.recovered";
     /// A project fell to community, because what was overdue was not paid within its grace.
     PlanFell => "plan.fell";
+    /// A parked event, a held order or a held bill is processed again.
+    PaymentRetried => "payment.retried";
+    /// Stripe's products, prices and portal are made what the plan catalogue says.
+    StripeSynced => "stripe.synced";
     /// Units were given.
     CreditGiven => "credit.given";
     /// Units of a closed month were taken back.

@@ -1,21 +1,15 @@
 //! `meter stripe`: what is sold, what waits for a person, and what was bought.
 
-use anyhow::{Context as _, bail};
 use clap::Args;
-use serde::Serialize;
 use serde_json::Value;
 use shared::ids::ProjectId;
-use shared::time::Period;
 
-use super::Context;
 use super::call::Call;
 use super::place::Place;
 use super::print::{self, Column, Format, cell};
-use crate::stripe::client::Stripe;
-use crate::stripe::sync_goods;
+use super::project::lines;
 
-/// How many rows are shown when nobody says.
-const SHOWN: u32 = 50;
+const PATH: &[&str] = &["api", "v1", "admin", "stripe"];
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -63,18 +57,6 @@ pub(super) struct Orders {
     format: Format,
 }
 
-#[derive(Debug, Serialize)]
-struct Synced {
-    differences: Vec<String>,
-    applied: bool,
-}
-
-#[derive(Debug, Serialize)]
-struct Again {
-    id: String,
-    again: bool,
-}
-
 const ORDERS: &[Column] = &[
     ("ORDER", "/id"),
     ("PROJECT", "/project"),
@@ -106,41 +88,34 @@ const EVENTS: &[Column] = &[
 
 pub(super) async fn run(command: Command, place: Place) -> anyhow::Result<()> {
     match command {
-        Command::Sync(sync) => run_sync(sync, place.only_books("`meter stripe sync`")?).await,
+        Command::Sync(sync) => self::sync(sync, &place).await,
         Command::Parked(show) => {
-            let parked = place.ask(&Call::get(&["api", "v1", "admin", "stripe", "parked"])).await?;
+            let parked = place.ask(&Call::get(&[PATH, &["parked"]].concat())).await?;
             print::result(show.format, &parked, parked_text)
         }
-        Command::Retry(retry) => again(retry, place.only_books("`meter stripe retry`")?).await,
-        Command::Orders(show) => {
-            let context = place.only_books("`meter stripe orders`")?;
-            let orders = context.store.shown_orders(None, show.project.as_ref(), SHOWN).await?;
-            print::rows(show.format, &serde_json::to_value(orders)?, ORDERS)
-        }
-        Command::Bills(show) => {
-            let context = place.only_books("`meter stripe bills`")?;
-            let bills = context.store.shown_intents(show.project.as_ref(), SHOWN).await?;
-            print::rows(show.format, &serde_json::to_value(bills)?, BILLS)
-        }
+        Command::Retry(retry) => again(retry, &place).await,
+        Command::Orders(show) => list(show, "orders", ORDERS, &place).await,
+        Command::Bills(show) => list(show, "bills", BILLS, &place).await,
     }
 }
 
-async fn run_sync(sync: Sync, context: &Context) -> anyhow::Result<()> {
-    let settings = context.config.stripe.as_ref().context("STRIPE_SECRET_KEY is not set")?;
-    let api = Stripe::new(&settings.key, settings.base.as_deref()).map_err(anyhow::Error::msg)?;
-    let catalogue = context.store.newest_catalogue().await?;
-    let found = sync_goods::differences(&api, &context.store, &catalogue).await?;
-    let mut lines: Vec<String> = found.iter().map(|difference| difference.line.clone()).collect();
-    if !sync.dry_run {
-        sync_goods::apply(&api, &context.store, &found).await?;
-    }
-    let back = settings.return_urls.default_url("portal");
-    lines.extend(sync_goods::portals(&api, &context.store, &back, sync.dry_run).await?);
-    let synced = Synced { applied: !sync.dry_run && !lines.is_empty(), differences: lines };
-    print::result(sync.format, &synced, |synced| match synced.differences.as_slice() {
-        [] => "Stripe is as the catalogue says.".to_owned(),
-        lines if synced.applied => format!("{}\nDone.", lines.join("\n")),
-        lines => lines.join("\n"),
+async fn list(show: Orders, what: &str, columns: &[Column], place: &Place) -> anyhow::Result<()> {
+    let call = Call::get(&[PATH, &[what]].concat()).maybe_query("project", show.project);
+    let answer = place.ask(&call).await?;
+    print::rows(show.format, &lines(answer, what, show.format, &format!("There are no {what} yet.")), columns)
+}
+
+async fn sync(sync: Sync, place: &Place) -> anyhow::Result<()> {
+    let call = Call::post(&[PATH, &["sync"]].concat()).field("dry_run", sync.dry_run);
+    let synced = place.ask(&call).await?;
+    print::result(sync.format, &synced, |synced| {
+        let differences = synced.get("differences").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        let lines = differences.iter().map(cell).collect::<Vec<_>>().join("\n");
+        match synced.get("applied") {
+            _ if lines.is_empty() => "Stripe is as the catalogue says.".to_owned(),
+            Some(Value::Bool(true)) => format!("{lines}\nDone."),
+            _ => lines,
+        }
     })
 }
 
@@ -154,22 +129,8 @@ fn parked_text(parked: &Value) -> String {
     if parts.is_empty() { "Nothing waits for a person.".to_owned() } else { parts.join("\n\n") }
 }
 
-async fn again(retry: Retry, context: &Context) -> anyhow::Result<()> {
-    let (store, now) = (&context.store, context.clock.now());
-    let again = match bill(&retry.id) {
-        Some((project, period, number)) => store.release_intent((&project, period, number), now).await?,
-        None => store.retry_event(&retry.id, now).await? || store.release_order(&retry.id, now).await?,
-    };
-    if !again {
-        bail!("there is no parked event, held order or held bill {}; see `meter stripe parked`", retry.id);
-    }
-    let done = Again { id: retry.id, again };
-    print::result(retry.format, &done, |done| format!("{} is processed again by the server.", done.id))
-}
-
-/// Reads `project/2026-11/0`.
-fn bill(text: &str) -> Option<(ProjectId, Period, u32)> {
-    let (project, rest) = text.split_once('/')?;
-    let (period, number) = rest.split_once('/')?;
-    Some((ProjectId::parse(project).ok()?, Period::parse(period)?, number.parse().ok()?))
+async fn again(retry: Retry, place: &Place) -> anyhow::Result<()> {
+    let call = Call::post(&[PATH, &["parked", &retry.id, "retry"]].concat());
+    let done = place.ask(&call.or_say("`meter stripe parked` shows those there are")).await?;
+    print::result(retry.format, &done, |_| format!("{} is processed again by the server.", retry.id))
 }

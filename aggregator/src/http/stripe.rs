@@ -167,7 +167,7 @@ pub(super) async fn deliver(State(site): State<Site>, request: Request) -> Resul
     Ok(Json(Received { received: true }))
 }
 
-pub(super) fn account(app: &App) -> Result<&Account, Failure> {
+pub(crate) fn account(app: &App) -> Result<&Account, Failure> {
     app.stripe.as_ref().ok_or_else(|| {
         Failure::new(
             ErrorCode::PaymentsUnavailable,

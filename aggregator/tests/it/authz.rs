@@ -11,7 +11,8 @@ use aggregator::access::{Role, Scope};
 use aggregator::clock::Clock;
 use aggregator::http::{Content, Field, Route, Timeouts, Who, routes};
 use aggregator::jobs::month_close;
-use aggregator::store::{Invited, MemberKept};
+use aggregator::payments::event::Envelope;
+use aggregator::store::{EventState, Invited, MemberKept, Outcome};
 use shared::plan::Plan;
 use shared::problem::ErrorCode;
 use shared::time::Day;
@@ -152,9 +153,24 @@ impl World {
                 invitation.id
             }
             "accounts" => self.meter.account(false).await.id,
+            "parked" => self.parked().await,
             "errors" => "not_found".to_owned(),
             other => panic!("{route:?}: World::named makes no name of {other} yet"),
         }
+    }
+
+    /// An event that waits for a person.
+    async fn parked(&self) -> String {
+        let id = format!("evt_{}", aggregator::random::id().unwrap());
+        let raw = format!(
+            r#"{{"id":"{id}","type":"invoice.paid","livemode":false,"data":{{"object":{{"id":"in_1"}}}}}}"#
+        );
+        let envelope = Envelope::parse(raw.as_bytes()).unwrap();
+        let store = &self.meter.app.store;
+        store.take_events(&[(&envelope, raw.as_bytes())], noon()).await.unwrap();
+        let outcome = Outcome { state: EventState::Parked, note: Some("test".to_owned()) };
+        store.event_done(&id, &outcome).await.unwrap();
+        id
     }
 
     /// What an operator makes there.
@@ -215,7 +231,8 @@ fn guarded() -> impl Iterator<Item = Route> {
 
 /// What a permitted call is answered: this meter has no account at Stripe.
 fn permitted(route: &Route) -> u16 {
-    let needs_account = route.path.starts_with("/api/v1/stripe/");
+    let needs_account =
+        route.path.starts_with("/api/v1/stripe/") || route.path == "/api/v1/admin/stripe/sync";
     if needs_account { ErrorCode::PaymentsUnavailable.status() } else { route.answers[0].status }
 }
 

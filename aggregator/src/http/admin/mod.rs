@@ -17,6 +17,7 @@ mod projects;
 mod quarantine;
 mod reporters;
 mod stripe;
+mod stripe_sync;
 mod tokens;
 mod what_if;
 
@@ -52,6 +53,7 @@ pub(super) fn routes() -> Vec<Route> {
         migration::routes(),
         reporters::routes(),
         stripe::routes(),
+        stripe_sync::routes(),
         audit::routes(),
         clock::routes(),
     ]

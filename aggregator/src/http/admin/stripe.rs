@@ -2,12 +2,20 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::{StatusCode, Uri};
+use axum::response::Response;
 use schemars::JsonSchema;
 use serde::Serialize;
+use shared::ids::ProjectId;
+use shared::problem::ErrorCode;
+use shared::time::Period;
 
 use crate::app::App;
-use crate::http::access::Operator;
+use crate::http::access::{NamedInPath, Operator};
+use crate::http::call::Call;
 use crate::http::failure::Failure;
+use crate::http::field::Field;
+use crate::http::query::Query;
 use crate::http::route::{Route, Who};
 use crate::payments::table::OrderState;
 use crate::store::{Drift, Event, ShownIntent, ShownOrder, Store, StoreError};
@@ -15,14 +23,33 @@ use crate::store::{Drift, Event, ShownIntent, ShownOrder, Store, StoreError};
 /// How many rows of each kind are shown; whoever has dealt with these sees the next.
 const SHOWN: u32 = 50;
 
+const PARKED: &str = "/api/v1/admin/stripe/parked";
+
+const RETRY: &str = "/api/v1/admin/stripe/parked/{name}/retry";
+
+const PROJECT: &str = "the id of the one project that is meant; all where it is absent";
+
+const QUERY: &[Field] = &[Field::optional::<ProjectId>("project", PROJECT).such_as("\"demo\"")];
+
 /// The endpoints of this module.
 pub(super) fn routes() -> Vec<Route> {
-    let path = "/api/v1/admin/stripe/parked";
+    let unknown = [ErrorCode::ProjectUnknown];
     vec![
-        Route::get(path, Who::Operator, "List payments that need a person", parked).answers::<ParkedView>(
+        Route::get(PARKED, Who::Operator, "List payments that need a person", parked).answers::<ParkedView>(
             200,
             "Parked events, held orders and bills, and where Stripe's books differ",
         ),
+        Route::post(RETRY, Who::Operator, "Process again what needs a person", retry)
+            .answers::<AgainView>(200, "It is processed again, within seconds")
+            .refuses(&[ErrorCode::NotFound]),
+        Route::get("/api/v1/admin/stripe/orders", Who::Operator, "List orders", orders)
+            .query(QUERY)
+            .answers::<OrderList>(200, "The newest 50, the newest first")
+            .refuses(&unknown),
+        Route::get("/api/v1/admin/stripe/bills", Who::Operator, "List bills of closed months", bills)
+            .query(QUERY)
+            .answers::<BillList>(200, "The newest 50, the newest first, and how far each is collected")
+            .refuses(&unknown),
     ]
 }
 
@@ -80,6 +107,77 @@ impl From<Event> for ParkedEvent {
             note: event.note,
         }
     }
+}
+
+/// Orders, the newest first.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct OrderList {
+    orders: Vec<ShownOrder>,
+}
+
+/// What closed months cost beside the subscription, the newest first.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct BillList {
+    bills: Vec<ShownIntent>,
+}
+
+/// What is processed again.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct AgainView {
+    /// The event's id, the order's id, or the bill as `project/2026-11/0`.
+    id: String,
+    again: bool,
+}
+
+/// Lists orders.
+async fn orders(_: Operator, State(app): State<App>, uri: Uri) -> Result<Json<OrderList>, Failure> {
+    let project = queried(&app, &uri).await?;
+    Ok(Json(OrderList { orders: app.store.shown_orders(None, project.as_ref(), SHOWN).await? }))
+}
+
+/// Lists bills.
+async fn bills(_: Operator, State(app): State<App>, uri: Uri) -> Result<Json<BillList>, Failure> {
+    let project = queried(&app, &uri).await?;
+    Ok(Json(BillList { bills: app.store.shown_intents(project.as_ref(), SHOWN).await? }))
+}
+
+/// The project that a query names, which must be there.
+async fn queried(app: &App, uri: &Uri) -> Result<Option<ProjectId>, Failure> {
+    let query = Query::of(uri, QUERY)?;
+    let Some(id) = query.optional("project", PROJECT, |text| ProjectId::parse(text).ok())? else {
+        return Ok(None);
+    };
+    app.store.project(&id).await?.ok_or_else(Failure::project_unknown)?;
+    Ok(Some(id))
+}
+
+/// Has something processed again that waits for a person.
+async fn retry(
+    Operator(token): Operator,
+    NamedInPath(name): NamedInPath,
+    State(app): State<App>,
+    call: Call,
+) -> Result<Response, Failure> {
+    let (mut change, now) = (call.begin(&app).await?, app.clock.now());
+    let again = match bill(&name) {
+        Some((project, period, number)) => change.release_intent((&project, period, number), now).await?,
+        None => change.retry_event(&name, now).await? || change.release_order(&name, now).await?,
+    };
+    if !again {
+        let detail = format!(
+            "There is no parked event, held order or held bill of that name. GET {PARKED} lists those there are."
+        );
+        return Err(Failure::new(ErrorCode::NotFound, detail));
+    }
+    tracing::info!(token.id = token.id, retried.id = name, "a payment is processed again");
+    change.answer(StatusCode::OK, &AgainView { id: name, again }).await
+}
+
+/// Reads `project/2026-11/0`.
+fn bill(text: &str) -> Option<(ProjectId, Period, u32)> {
+    let (project, rest) = text.split_once('/')?;
+    let (period, number) = rest.split_once('/')?;
+    Some((ProjectId::parse(project).ok()?, Period::parse(period)?, number.parse().ok()?))
 }
 
 /// Lists what waits for a person.

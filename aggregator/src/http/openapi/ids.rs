@@ -103,6 +103,10 @@ const IDS: &[(&str, &str)] = &[
     ("GET /api/v1/admin/clock", "show_clock"),
     ("POST /api/v1/admin/clock", "move_clock"),
     ("GET /api/v1/admin/stripe/parked", "list_parked_payments"),
+    ("POST /api/v1/admin/stripe/parked/{name}/retry", "retry_payment"),
+    ("GET /api/v1/admin/stripe/orders", "list_orders"),
+    ("GET /api/v1/admin/stripe/bills", "list_bills"),
+    ("POST /api/v1/admin/stripe/sync", "sync_stripe"),
 ];
 
 /// The id of an operation; empty where it has none yet, which a test refuses.

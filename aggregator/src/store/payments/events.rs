@@ -167,22 +167,6 @@ impl Store {
         .await?;
         Ok((number(&row, "pending")?, number(&row, "parked")?))
     }
-
-    /// Makes an event due again that was parked or put off; false if there is no such event to process.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn retry_event(&self, id: &str, now: Timestamp) -> Result<bool, StoreError> {
-        let done = sqlx::query(
-            "UPDATE stripe_event SET state = 'pending', attempts = 0, due_ms = $1
-             WHERE id = $2 AND (state = 'parked' OR state = 'pending')",
-        )
-        .bind(ms(now))
-        .bind(id)
-        .execute(&self.writer)
-        .await?;
-        Ok(done.rows_affected() == 1)
-    }
 }
 
 async fn insert(

@@ -248,29 +248,6 @@ impl Store {
         .await?;
         Ok(())
     }
-
-    /// Takes an intent out of review: it goes on where it was. False if it is not held.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn release_intent(
-        &self,
-        (project, period, number): (&ProjectId, Period, u32),
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let done = sqlx::query(
-            "UPDATE stripe_bill SET step = CASE WHEN invoice IS NULL THEN 'due' ELSE 'drafted' END, note = NULL,
-                 due_ms = $1
-             WHERE project = $2 AND period = $3 AND number = $4 AND step = 'held'",
-        )
-        .bind(ms(now))
-        .bind(project.as_str())
-        .bind(period.to_string())
-        .bind(i64::from(number))
-        .execute(&self.writer)
-        .await?;
-        Ok(done.rows_affected() == 1)
-    }
 }
 
 /// Since when a bill of the project is overdue.

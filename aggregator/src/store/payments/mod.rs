@@ -2,6 +2,7 @@
 //!
 //! Everything that follows from what Stripe shows is one transaction with the ledger's entries.
 
+mod again;
 mod drift;
 pub(super) mod events;
 pub(super) mod intents;

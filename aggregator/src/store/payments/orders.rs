@@ -191,21 +191,6 @@ impl Store {
         Ok(())
     }
 
-    /// Takes an order out of review: it is verified anew. False if it is not held.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn release_order(&self, id: &str, now: Timestamp) -> Result<bool, StoreError> {
-        let done = sqlx::query(
-            "UPDATE stripe_order SET state = 'open', note = NULL, due_ms = $1 WHERE id = $2 AND state = 'held'",
-        )
-        .bind(ms(now))
-        .bind(id)
-        .execute(&self.writer)
-        .await?;
-        Ok(done.rows_affected() == 1)
-    }
-
     /// At most `limit` unfinished orders that are to be looked after now.
     ///
     /// # Errors

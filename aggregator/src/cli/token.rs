@@ -1,10 +1,7 @@
 //! `meter token`: make, list and revoke tokens of people and programs that administer projects.
-//!
-//! Tokens of operators are made on the books alone: no call over a network makes somebody an operator.
 
-use anyhow::{Context as _, anyhow};
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::Value;
 use shared::ids::ProjectId;
 
 use super::call::Call;
@@ -13,9 +10,7 @@ use super::options::{self, Project};
 use super::place::Place;
 use super::print::{self, Column, Format};
 use super::project::{self, lines};
-use crate::access::Scope;
-use crate::access::token::{TokenRole, TokenText};
-use crate::http::TokenView;
+use crate::access::token::TokenRole;
 
 const COLUMNS: &[Column] = &[
     ("TOKEN", "/id"),
@@ -24,6 +19,8 @@ const COLUMNS: &[Column] = &[
     ("CREATED", "/created_at"),
     ("REVOKED", "/revoked_at"),
 ];
+
+const ALL: &[&str] = &["api", "v1", "admin", "tokens"];
 
 const UNKNOWN: &str = "`meter token list` shows those there are";
 
@@ -64,7 +61,7 @@ pub(super) struct List {
 pub(super) struct Revoke {
     /// The token's id, as `meter token list` shows it
     id: String,
-    /// The project that the token is for; over HTTP it has to be named
+    /// The project that the token is for, which its admins have to name; operators need not
     #[arg(short, long, value_name = "ID")]
     project: Option<ProjectId>,
     #[command(flatten)]
@@ -90,45 +87,26 @@ async fn create(create: Create, place: &Place) -> anyhow::Result<()> {
             shown_once(create.format, token, &project, "token")
         }
         None => {
-            let context = place.only_books("`meter token create --operator`")?;
-            let text = TokenText::generate(&Scope::Operator)?;
-            let now = context.clock.now();
-            let token = context.store.create_token(Scope::Operator, &text.hash(), now).await?;
-            let mut new = serde_json::to_value(TokenView::from(token))?;
-            new.as_object_mut()
-                .context("a token is an object")?
-                .insert("token".to_owned(), text.expose().into());
+            let new = place.ask(&Call::post(ALL)).await?;
             print::remark(create.format, once);
-            print::result(create.format, &new, |_| text.expose().to_owned())
+            print::result(create.format, &new, |new| new.get("token").map(print::cell).unwrap_or_default())
         }
     }
 }
 
+/// Where the tokens of a project are, or those of all.
+fn path(project: Option<&ProjectId>) -> Vec<&str> {
+    project.map_or_else(|| ALL.to_vec(), |id| [&project::path(id)[..], &["tokens"]].concat())
+}
+
 async fn list(List { project, format }: List, place: &Place) -> anyhow::Result<()> {
     let none = "There are no tokens yet. Next: `meter token create --operator`.";
-    let tokens = match project {
-        Some(id) => place.ask(&Call::get(&[&project::path(&id)[..], &["tokens"]].concat())).await?,
-        None => {
-            let context = place.only_books("`meter token list` without --project")?;
-            let tokens = context.store.all_tokens().await?;
-            json!({ "tokens": tokens.into_iter().map(TokenView::from).collect::<Vec<_>>() })
-        }
-    };
+    let tokens = place.ask(&Call::get(&path(project.as_ref()))).await?;
     print::rows(format, &lines(tokens, "tokens", format, none), COLUMNS)
 }
 
 async fn revoke(Revoke { id, project, format }: Revoke, place: &Place) -> anyhow::Result<()> {
-    let revoked: Value = match project {
-        Some(project) => {
-            let path = [&project::path(&project)[..], &["tokens", &id]].concat();
-            place.ask(&Call::delete(&path).or_say(UNKNOWN)).await?
-        }
-        None => {
-            let context = place.only_books("`meter token revoke` without --project")?;
-            let revoked = context.store.revoke_token(&id, context.clock.now()).await?;
-            let revoked = revoked.ok_or_else(|| anyhow!("there is no token {id}; {UNKNOWN}"))?;
-            serde_json::to_value(TokenView::from(revoked))?
-        }
-    };
+    let path = [path(project.as_ref()), vec![id.as_str()]].concat();
+    let revoked: Value = place.ask(&Call::delete(&path).or_say(UNKNOWN)).await?;
     print::rows(format, &revoked, COLUMNS)
 }

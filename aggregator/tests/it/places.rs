@@ -172,7 +172,13 @@ async fn a_member_names_no_project_and_is_told_what_is_not_theirs() {
         operator project create demo --plan pro => 1 `meter project set <id>`
         viewer   plans show                    => 1 role is viewer
         operator plans migrate --project nobody => 1 `meter project list`
-        operator token create --operator       => 1 DATABASE_URL
+        viewer   token create --operator       => 1 role is viewer
+        viewer   token list                    => 1 role is viewer
+        viewer   stripe orders                 => 1 role is viewer
+        operator stripe sync                   => 3 STRIPE_SECRET_KEY
+        operator token revoke nobody           => 1 `meter token list`
+        operator stripe retry evt_1            => 1 `meter stripe parked`
+        operator stripe bills --project nobody => 1 `meter project list`
         operator backup copy.db                => 1 DATABASE_URL
         operator clock advance 3d              => 1 METER_TEST=1
         nobody   explain                       => 1 `meter token create`
@@ -253,6 +259,53 @@ async fn plans_are_shown_applied_and_migrated_over_http_as_on_the_books() {
     assert_eq!(both("plans migrate --yes --json"), serde_json::json!([]), "again changes nothing");
     assert_eq!(both("plans show --json")[1]["projects"], 2);
     both("plans migrate");
+    server.kill();
+}
+
+#[tokio::test]
+async fn operators_tokens_are_made_and_revoked_over_http_but_never_by_themselves() {
+    let folder = Folder::new();
+    stdout(&folder, "project create demo --plan pro");
+    let first = json(&folder, "token create --operator --json");
+    let (id, text) = (first["id"].as_str().unwrap(), first["token"].as_str().unwrap());
+    let server = Process::serve(&folder);
+    let second = answer(remote(&server, text, "token create --operator --json"));
+    assert!(
+        second["token"].as_str().unwrap().starts_with("pot_") && second.get("project").is_none(),
+        "{second}"
+    );
+    let shown = both(&folder, (&server, text), "token list --json");
+    assert_eq!(shown.as_array().unwrap().len(), 2);
+    both(&folder, (&server, text), "token list");
+    let (said, code) = refused(&remote(&server, text, &format!("token revoke {id}")).output().unwrap());
+    assert!(said.contains("does not revoke itself") && code == 1, "{said}");
+    let other = second["token"].as_str().unwrap();
+    let revoked = answer(remote(&server, other, &format!("token revoke {id} --json")));
+    assert!(revoked["revoked_at"].is_string());
+    let (said, _) = refused(&remote(&server, text, "token list").output().unwrap());
+    assert!(said.contains("revoked"), "{said}");
+    // On the books the last one may go: there another is made.
+    let last = second["id"].as_str().unwrap();
+    assert!(json(&folder, &format!("token revoke {last} --json"))["revoked_at"].is_string());
+    server.kill();
+}
+
+#[tokio::test]
+async fn orders_bills_and_retries_say_the_same_over_http() {
+    let folder = Folder::new();
+    stdout(&folder, "project create demo --plan pro");
+    let operator = stdout(&folder, "token create --operator");
+    let server = Process::serve(&folder);
+    let at = (&server, operator.as_str());
+    for what in ["orders", "bills"] {
+        assert_eq!(both(&folder, at, &format!("stripe {what} --json")), serde_json::json!([]));
+        both(&folder, at, &format!("stripe {what} --project demo"));
+        both(&folder, at, &format!("stripe {what} --project nobody"));
+    }
+    both(&folder, at, "stripe parked");
+    both(&folder, at, "stripe retry evt_1");
+    both(&folder, at, "stripe retry demo/2026-10/0");
+    both(&folder, at, "stripe sync --dry-run");
     server.kill();
 }
 

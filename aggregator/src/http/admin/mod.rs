@@ -12,6 +12,7 @@ mod invitations;
 mod keys;
 mod members;
 mod migration;
+mod operator_tokens;
 mod plans;
 mod projects;
 mod quarantine;
@@ -40,6 +41,7 @@ pub(super) fn routes() -> Vec<Route> {
         keys::routes(),
         credits::routes(),
         tokens::routes(),
+        operator_tokens::routes(),
         corrections::routes(),
         invitations::routes(),
         members::routes(),

@@ -61,10 +61,16 @@ impl From<Token> for TokenView {
     }
 }
 
-/// All tokens of a project.
+/// All tokens, revoked ones too.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct TokenList {
     tokens: Vec<TokenView>,
+}
+
+impl From<Vec<Token>> for TokenList {
+    fn from(tokens: Vec<Token>) -> Self {
+        Self { tokens: tokens.into_iter().map(TokenView::from).collect() }
+    }
 }
 
 /// A new token; the only answer that has its text.
@@ -75,10 +81,15 @@ pub(crate) struct NewTokenView {
     token: String,
 }
 
+impl NewTokenView {
+    pub(super) fn new(token: Token, text: &TokenText) -> Self {
+        Self { view: token.into(), token: text.expose().to_owned() }
+    }
+}
+
 /// Lists a project's tokens, revoked ones too.
 pub(crate) async fn list(on: Permitted<Operate>, State(app): State<App>) -> Result<Json<TokenList>, Failure> {
-    let tokens = app.store.project_tokens(&on.project.id).await?;
-    Ok(Json(TokenList { tokens: tokens.into_iter().map(TokenView::from).collect() }))
+    Ok(Json(TokenList::from(app.store.project_tokens(&on.project.id).await?)))
 }
 
 /// Makes a token.
@@ -93,8 +104,7 @@ pub(crate) async fn create(
     let text = TokenText::generate(&scope)?;
     let token = change.create_token(scope, &text.hash(), app.clock.now()).await?;
     tracing::info!(project.id = %on.project.id, token.id = on.token.id, made.id = token.id, role = %role, "token created");
-    let new = NewTokenView { view: token.into(), token: text.expose().to_owned() };
-    change.answer(StatusCode::CREATED, &new).await
+    change.answer(StatusCode::CREATED, &NewTokenView::new(token, &text)).await
 }
 
 /// Revokes a token at once.

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, ensure};
 use clap::Subcommand;
 
-use super::print;
+use super::print::{self, Format};
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::counters::promise::Promise;
@@ -11,15 +11,16 @@ use crate::counters::promise::Promise;
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Ask the server about its settings, and say which of them would lose acknowledged units
-    Check,
+    Check(Format),
 }
 
 pub(super) async fn run(command: Command, config: &Config) -> anyhow::Result<()> {
-    let Command::Check = command;
+    let Command::Check(format) = command;
     let counters = connect(config)?.context("REDIS_URL is not set; accepted is redis://host:port")?;
     let promises = promises(config, &counters).await?;
-    let lines: Vec<String> = promises.iter().map(ToString::to_string).collect();
-    print::text(&(lines.join("\n") + "\n"))?;
+    print::result(format, &promises, |promises| {
+        promises.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    })?;
     let broken = broken(&promises).len();
     ensure!(broken == 0, "{broken} of these must be changed before homes may be there");
     Ok(())

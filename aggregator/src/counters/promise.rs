@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::Serialize;
 use shared::units::Units;
 
 /// What the server says of itself: the lines of `INFO`, and of its configuration what it tells.
@@ -17,13 +18,16 @@ pub struct Facts {
 }
 
 /// One thing that a server promises, or does not.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", content = "text", rename_all = "lowercase")]
 pub enum Promise {
     /// It holds.
+    #[serde(rename = "ok")]
     Kept(String),
     /// It does not matter much, or cannot be known.
     Remark(String),
     /// It does not hold: acknowledged units could be lost. What to change is said.
+    #[serde(rename = "refused")]
     Broken(String),
 }
 
@@ -200,6 +204,14 @@ mod tests {
                 expected => assert!(said.len() == 1 && said[0].contains(expected), "{case}: {said:?}"),
             }
         }
+    }
+
+    #[test]
+    fn programs_are_told_the_same_words_as_people() {
+        let promise = Promise::Broken("it lies".to_owned());
+        let told = serde_json::to_value(&promise).unwrap();
+        assert_eq!(told, serde_json::json!({ "state": "refused", "text": "it lies" }));
+        assert_eq!(promise.to_string(), "refused  it lies");
     }
 
     #[test]

@@ -84,7 +84,7 @@ settings! {
     WEBHOOK_LOOPBACK: bool = "aggregator" "METER_WEBHOOKS_ALLOW_LOOPBACK" "0", switch,
         "`1` permits receivers on the machine itself, over http and on any port; for development only";
     SERVER: Option<EdgeUrl> = "commands" "METER_URL" "" ("none"), |text| optional(text, EdgeUrl::parse),
-        "a server: commands ask there instead of on the database of `DATABASE_URL`; what only works on the database itself says so";
+        "a server: commands ask there instead of on the database of `DATABASE_URL`; what stays with the database says so";
     TOKEN: String = "commands" "METER_TOKEN" "" ("none"), token,
         "the token that commands show to the server of `METER_URL`";
     PROJECT: Option<ProjectId> = "commands" "METER_PROJECT" "" ("none"), |text| optional(text, project),

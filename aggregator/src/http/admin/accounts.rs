@@ -1,6 +1,6 @@
 //! `/api/v1/admin/accounts`: people who sign in, as operators see them.
 //!
-//! No call over a network makes somebody an operator, or signs in as one: that is done on the books alone.
+//! No call over a network makes a person an operator, or signs in as one: that is done on the books alone.
 
 use axum::Json;
 use axum::extract::State;

@@ -198,6 +198,8 @@ actions! {
     MinimumWaived => "contract.minimum_waived";
     /// A month of a contract was invoiced, or what was invoiced put right.
     ContractInvoiced => "contract.invoiced";
+    /// An invoice was made at Stripe for what a month of a contract came to.
+    ContractCollected => "contract.collected";
     /// A reporter was made.
     ReporterCreated => "reporter.created";
     /// Another data folder reports under a reporter's name from now on.

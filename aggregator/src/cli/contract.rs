@@ -37,6 +37,14 @@ const DOCUMENTS: &[Column] = &[
     ("MONTH", "/figures/total"),
 ];
 
+const AT_STRIPE: &[Column] = &[
+    ("DOCUMENT", "/document"),
+    ("INVOICE", "/invoice"),
+    ("STATUS", "/status"),
+    ("TOTAL", "/total"),
+    ("PAGE", "/url"),
+];
+
 const WAIVER: &[Column] = &[
     ("CONTRACT", "/contract"),
     ("MONTH", "/period"),
@@ -67,6 +75,8 @@ pub(super) enum Command {
     End(End),
     /// List what a contract's months came to: invoices, and what was put right about them
     Documents(One),
+    /// Make an invoice at Stripe of a document, once, and show how it stands
+    Collect(Collect),
     /// Waive the minimum of a month, for a reason; what was billed for it is taken back
     Waive(Waive),
     /// Show what months that were used would cost under a draft of a contract
@@ -189,6 +199,17 @@ pub(super) struct End {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct Collect {
+    /// The contract
+    id: ContractId,
+    /// The document, as `meter contract documents` names it
+    #[arg(long)]
+    document: String,
+    #[command(flatten)]
+    format: Format,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct Waive {
     /// The contract
     id: ContractId,
@@ -273,6 +294,11 @@ pub(super) async fn run(command: Command, place: Place) -> anyhow::Result<()> {
             let none = "No month of the contract was invoiced yet.";
             let documents = lines(place.ask(&call).await?, "documents", format, none);
             return print::rows(format, &documents, DOCUMENTS);
+        }
+        Command::Collect(Collect { id, document, format }) => {
+            let call = Call::post(&[&path(&id)[..], &["documents", &document, "stripe"]].concat());
+            let collected = place.ask(&call.or_say(UNKNOWN)).await?;
+            return print::rows(format, &collected, AT_STRIPE);
         }
         Command::Waive(Waive { id, month, reason, format }) => {
             let call = Call::post(&[&path(&id)[..], &["waivers"]].concat()).or_say(UNKNOWN);

@@ -180,7 +180,7 @@ fn unverified(error: Unverified) -> Failure {
     Failure::new(ErrorCode::DeliveryUnverified, format!("The delivery is not taken in: {error}."))
 }
 
-fn refused(error: BuyError) -> Failure {
+pub(super) fn refused(error: BuyError) -> Failure {
     match error {
         BuyError::NotBillable(why) => Failure::new(ErrorCode::NotBillable, why),
         BuyError::KeyReused => Failure::new(

@@ -5,7 +5,7 @@
 //! | [`client`], [`fetch`] | the only files that talk to Stripe's library |
 //! | [`inbox`] | deliveries on their way into the books |
 //! | [`sync`] | fetch, settle, for an event or because it is time |
-//! | [`checkout`], [`charge`], [`collect`], [`sync_goods`] | what we ask of Stripe: buying, automatic top-ups, bills, prices |
+//! | [`checkout`], [`charge`], [`collect`], [`contract`], [`sync_goods`] | what we ask of Stripe: buying, automatic top-ups, bills, prices |
 //!
 //! What we send is written down with its key before it is sent, so that the same bytes go again when an answer
 //! is lost.
@@ -15,6 +15,7 @@ pub mod charge;
 pub mod checkout;
 pub mod client;
 pub mod collect;
+pub mod contract;
 pub mod fetch;
 pub mod inbox;
 pub mod sync;

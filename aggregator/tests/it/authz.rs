@@ -231,8 +231,9 @@ fn guarded() -> impl Iterator<Item = Route> {
 
 /// What a permitted call is answered: this meter has no account at Stripe.
 fn permitted(route: &Route) -> u16 {
-    let needs_account =
-        route.path.starts_with("/api/v1/stripe/") || route.path == "/api/v1/admin/stripe/sync";
+    let needs_account = route.path.starts_with("/api/v1/stripe/")
+        || route.path == "/api/v1/admin/stripe/sync"
+        || route.path.ends_with("/stripe");
     if needs_account { ErrorCode::PaymentsUnavailable.status() } else { route.answers[0].status }
 }
 

@@ -42,6 +42,11 @@ pub(super) fn create(world: &mut World, p: &Value) -> Result<Value, Refused> {
         invoice["currency"] = json!(currency);
     }
     copy_texts(&mut invoice, p, &["description", "collection_method", "footer"]);
+    if is_sent(&invoice) {
+        let days = number(p, "days_until_due")?.ok_or_else(|| Refused::missing("days_until_due"))?;
+        invoice["due_date"] =
+            json!(world.seconds().saturating_add(days.unsigned_abs().saturating_mul(86_400)));
+    }
     invoice["automatic_tax"]["enabled"] = json!(form::flag(p, "automatic_tax.enabled"));
     let invoice = world.add("invoice", "in", invoice);
     world.emit("invoice.created", &invoice);
@@ -196,10 +201,15 @@ pub(super) fn finalize(world: &mut World, id: &str, p: &Value) -> Result<Value, 
         invoice["auto_advance"] = json!(form::flag(p, "auto_advance"));
     }
     mark_open(world, &mut invoice);
-    if invoice["auto_advance"] == json!(true) {
+    if invoice["auto_advance"] == json!(true) && !is_sent(&invoice) {
         attempt(world, id, 0)?;
     }
     world.get("invoice", id)
+}
+
+/// Whether the customer is sent it to pay, and nothing is charged.
+fn is_sent(invoice: &Value) -> bool {
+    invoice["collection_method"] == "send_invoice"
 }
 
 pub(super) fn pay(world: &mut World, id: &str) -> Result<Value, Refused> {

@@ -25,7 +25,10 @@ use crate::http::call::Call;
 use crate::http::failure::Failure;
 use crate::http::field::{Field, Text};
 use crate::http::route::{Route, Who};
+use crate::http::stripe;
+use crate::ledger::money::Money;
 use crate::store::Waived;
+use crate::stripe::contract;
 
 const MONTH: &str = "a month such as 2026-12";
 
@@ -56,6 +59,22 @@ pub(super) fn routes() -> Vec<Route> {
         )
         .answers_text(200, "The document in EN 16931, as UBL 2.1", "application/xml")
         .refuses(&refused),
+        Route::post(
+            "/api/v1/admin/contracts/{name}/documents/{document}/stripe",
+            who,
+            "Invoice a document at Stripe",
+            collect,
+        )
+        .answers::<AtStripeView>(
+            200,
+            "The invoice at Stripe; asking again makes no other and shows how it stands",
+        )
+        .refuses(&[
+            ErrorCode::NotFound,
+            ErrorCode::ContractRefused,
+            ErrorCode::NotBillable,
+            ErrorCode::PaymentsUnavailable,
+        ]),
         Route::post("/api/v1/admin/contracts/{name}/waivers", who, "Waive a month's minimum", waive)
             .body(WAIVER)
             .answers::<WaiverView>(201, "The waiver, and the document that takes back what was billed")
@@ -92,6 +111,21 @@ pub(crate) struct WaiverView {
     reason: String,
     /// What was put right by it; `null` where the month was not invoiced yet.
     document: Option<DocumentView>,
+}
+
+/// A document's invoice at Stripe.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct AtStripeView {
+    /// The document.
+    document: String,
+    /// The invoice's id at Stripe.
+    invoice: String,
+    /// `open`, `paid`, `void` or `uncollectible`.
+    status: String,
+    /// What it asks for, taxes included.
+    total: Money,
+    /// The page where it is paid.
+    url: Option<String>,
 }
 
 async fn list(
@@ -173,6 +207,31 @@ async fn xml(
         (header::CONTENT_DISPOSITION, file),
     ];
     Ok((headers, xml).into_response())
+}
+
+async fn collect(
+    Operator(token): Operator,
+    NamedInPath(name): NamedInPath,
+    parameters: RawPathParams,
+    State(app): State<App>,
+    call: Call,
+) -> Result<Response, Failure> {
+    call.answered(&app).await?;
+    let account = stripe::account(&app)?;
+    let (agreement, document) = found(&app, &name, &parameters).await?;
+    let invoice = invoice(&app, &agreement, &document)?;
+    let seen = contract::collect(account, &invoice).await.map_err(stripe::refused)?;
+    let view = AtStripeView {
+        document: document.name(),
+        status: seen.status.unwrap_or_default(),
+        total: Money::new(i128::from(seen.total), document.amount.currency()),
+        url: seen.hosted_invoice_url,
+        invoice: seen.id,
+    };
+    let mut change = call.begin(&app).await?;
+    change.contract_collected(&document, &view.invoice, app.clock.now()).await?;
+    tracing::info!(document = %view.document, token.id = token.id, "a contract's document is invoiced at Stripe");
+    change.answer(StatusCode::OK, &view).await
 }
 
 async fn waive(

@@ -100,6 +100,10 @@ const IDS: &[(&str, &str)] = &[
     ("GET /api/v1/admin/contracts/{name}/documents/{document}", "show_contract_document"),
     ("GET /api/v1/admin/contracts/{name}/documents/{document}/page", "print_contract_document"),
     ("GET /api/v1/admin/contracts/{name}/documents/{document}/xml", "show_contract_document_as_xml"),
+    (
+        "POST /api/v1/admin/contracts/{name}/documents/{document}/stripe",
+        "invoice_contract_document_at_stripe",
+    ),
     ("POST /api/v1/admin/contracts/{name}/waivers", "waive_minimum"),
     ("GET /api/v1/admin/what-if", "try_contract"),
     ("GET /api/v1/admin/audit", "show_audit_log"),

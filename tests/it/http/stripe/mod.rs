@@ -6,6 +6,7 @@
 mod bills;
 mod changes;
 mod conformance;
+mod contracts;
 mod deliveries;
 mod library;
 mod orders;

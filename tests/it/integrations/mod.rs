@@ -84,18 +84,18 @@ fn compile(source: &Path, folder: &Path, file: &str) -> Result<()> {
 
 /// A program that runs as long as this does.
 #[derive(Debug)]
-struct Running(Child);
+pub(crate) struct Running(Child);
 
 impl Running {
     /// Starts it; what it says goes to a file.
-    fn start(command: &mut Command, log: &Path) -> Result<Self> {
+    pub(crate) fn start(command: &mut Command, log: &Path) -> Result<Self> {
         let file = fs::File::create(log)?;
         command.stdout(file.try_clone()?).stderr(file);
         Ok(Self(command.spawn().with_context(|| format!("{command:?}"))?))
     }
 
     /// Waits until it listens there.
-    async fn listens(&self, at: SocketAddr) -> Result<()> {
+    pub(crate) async fn listens(&self, at: SocketAddr) -> Result<()> {
         eventually("it listens", READY_MAX, async || {
             TcpStream::connect(at).await?;
             Ok(Some(()))

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use serde_json::Value;
 use shared::problem::ErrorCode;
 use tests::books::{Books, Mood};
 use tests::client::{Call, Connection};
@@ -119,5 +120,27 @@ async fn no_acknowledged_count_is_lost_by_kill_minus_nine_and_none_is_made_up() 
     assert_eq!(books.taken(|taken| taken.lives()), 1, "a process that died is the same reporter");
     let (well, _, told) = reporter.run(&["sent"]).await?;
     assert!(well, "{told}");
+    Ok(())
+}
+
+/// What a process has in memory, in KiB.
+fn resident_kib(process: u32) -> Result<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    Ok(line.split_whitespace().next().context("no number")?.parse()?)
+}
+
+#[tokio::test]
+async fn a_thousand_agents_take_less_than_thirty_megabytes() -> Result<()> {
+    let (books, reporter) = both().await?;
+    for kind in ["verify", "mcp_tool_call", "extension_event"] {
+        let counts: Vec<String> =
+            (0..1_000).map(|agent| format!(r#"{{"kind":"{kind}","agent":"agent-{agent}"}}"#)).collect();
+        assert_eq!(reporter.count(&format!("[{}]", counts.join(","))).await?.status, 200);
+    }
+    assert_eq!(reporter.send().await?["failure"], Value::Null);
+    assert_eq!(books.taken(|taken| taken.units()), 3_000);
+    let resident = resident_kib(reporter.pid().context("it does not run")?)?;
+    assert!(resident < 30 * 1_024, "{resident} KiB");
     Ok(())
 }

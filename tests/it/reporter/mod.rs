@@ -7,6 +7,7 @@ mod decisions;
 mod glass;
 mod namespaces;
 mod network;
+mod others;
 mod sending;
 mod together;
 

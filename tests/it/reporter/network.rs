@@ -19,7 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 /// `user:password`, as the proxy of these tests knows us.
-const CREDENTIALS: &str = "Basic dXNlcjpwYXNzd29yZA==";
+pub(super) const CREDENTIALS: &str = "Basic dXNlcjpwYXNzd29yZA==";
 
 /// An authority that nobody else trusts.
 pub(super) struct Authority {
@@ -36,7 +36,7 @@ impl Authority {
         Ok(Self { issuer: Issuer::new(params, key), certificate })
     }
 
-    fn signs(&self, name: &str) -> Result<(rcgen::Certificate, KeyPair)> {
+    pub(super) fn signs(&self, name: &str) -> Result<(rcgen::Certificate, KeyPair)> {
         let key = KeyPair::generate()?;
         Ok((CertificateParams::new(vec![name.to_owned()])?.signed_by(&key, &self.issuer)?, key))
     }
@@ -128,7 +128,7 @@ fn reporter_of(books: &Books) -> Result<OnPremise> {
     OnPremise::new(&format!("https://localhost:{}/ingest", books.address().port()))
 }
 
-fn file(reporter: &OnPremise, name: &str, text: &str) -> Result<PathBuf> {
+pub(super) fn file(reporter: &OnPremise, name: &str, text: &str) -> Result<PathBuf> {
     let path = reporter.folder().join(name);
     std::fs::write(&path, text)?;
     Ok(path)

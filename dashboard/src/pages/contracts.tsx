@@ -13,6 +13,7 @@ import { Operators } from "./operator";
 type Contract = Schemas["ContractView"];
 type Reporter = Schemas["ReporterView"];
 type Tier = Schemas["Tier"];
+type BaseFee = Schemas["BaseFee"];
 
 const PHASES: Record<Contract["phase"], "good" | "warn" | "plain"> = { running: "good", planned: "warn", ended: "plain" };
 
@@ -61,10 +62,11 @@ function rated(rate: string, bound: string, further: string): Tier[] {
 
 function NewContract({ made }: { made: () => void }) {
   return (
-    <Form submit="Make contract" act={async ({ id = "", customer = "", projects = "", volume, minimum, rate = "", bound = "", further = "", first = "", last = "", sla = "" }, form) => {
+    <Form submit="Make contract" act={async ({ id = "", customer = "", projects = "", volume, minimum, rate = "", bound = "", further = "", first = "", last = "", sla = "", fee = "", per = "" }, form) => {
       const body = {
         id, customer, sla, volume: Number(volume), minimum: Number(minimum), first_day: first,
         tiers: rated(rate, bound, further), projects: projects.split(/[\s,]+/).filter(Boolean), ...(last ? { last_day: last } : {}),
+        ...(fee ? { base_fee: { minor: Number(fee), per: per as BaseFee["per"] } } : {}),
       };
       await settle(api.POST("/api/v1/admin/contracts", { body }));
       form.reset();
@@ -77,6 +79,10 @@ function NewContract({ made }: { made: () => void }) {
         <div class="half"><Field label="Service level"><input name="sla" required maxLength={4000} /></Field></div>
         <div class="half"><Field label="Units a month"><input name="volume" type="number" min={0} required /></Field></div>
         <div class="half"><Field label="Minimum a month" hint="billed after 72 hours of silence"><input name="minimum" type="number" min={0} required /></Field></div>
+        <div class="half row">
+          <Field label="Base fee" hint="minor units; empty: none"><input name="fee" type="number" min={0} /></Field>
+          <Field label="For"><select name="per"><option value="month">each month</option><option value="term">the whole term</option></select></Field>
+        </div>
         <div class="half"><Field label="Overage per 1,000" hint="minor units"><input name="rate" type="number" min={0} required /></Field></div>
         <div class="half row">
           <Field label="Up to" hint="empty: without an end"><input name="bound" type="number" min={1} /></Field>
@@ -106,6 +112,8 @@ export function ContractPage() {
             <Card title="Terms">
               <dl class="facts">
                 <dt>Term</dt><dd>{term(one)}{one.notice_day ? `; notice until ${one.notice_day}` : ""}</dd>
+                <dt>Base fee</dt>
+                <dd>{one.base_fee ? `${money({ minor: one.base_fee.minor, currency: one.currency })} ${one.base_fee.per === "month" ? "a month" : "for the term"}` : "none"}</dd>
                 <dt>Service level</dt><dd>{foreign(one.sla)}</dd>
                 <dt>Development</dt><dd>{one.bills_development ? "units of development are billed" : "units of development are counted and not billed"}</dd>
                 <dt>Projects</dt>

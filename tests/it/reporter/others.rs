@@ -130,7 +130,7 @@ async fn reports_pass_envoy_and_nginx_with_a_private_authority_and_our_certifica
     let ca = file(&reporter, "ca.pem", &authority.certificate.pem())?;
     reporter.set("METER_REPORTER_CA_FILE", &ca.display().to_string());
     let (well, told, _) = reporter.run(&["test"]).await?;
-    assert!(!well && told.contains("✗ proxy") && told.contains("407"), "{told}");
+    assert!(!well && told.contains("✗ proxy") && told.contains("authorization required"), "{told}");
     reporter.set("HTTPS_PROXY", &format!("http://user:password@{proxy}"));
     let (well, told, _) = reporter.run(&["test"]).await?;
     assert!(!well && told.contains("✓ proxy"), "nginx lets nobody in who shows no certificate: {told}");

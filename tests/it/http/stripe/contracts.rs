@@ -29,7 +29,11 @@ impl Office {
         let stack = Stack::start_with(Options {
             stripe: true,
             moving_clock: true,
-            aggregator_settings: vec![("METER_SELLER", SELLER.to_owned())],
+            aggregator_settings: vec![
+                ("METER_SELLER", SELLER.to_owned()),
+                // So that the tax of the seller is a line of its own.
+                ("STRIPE_AUTOMATIC_TAX", "0".to_owned()),
+            ],
             later: vec![Part::Edge, Part::Upstream],
             ..Options::default()
         })

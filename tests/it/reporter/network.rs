@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
@@ -37,8 +37,11 @@ impl Authority {
     }
 
     pub(super) fn signs(&self, name: &str) -> Result<(rcgen::Certificate, KeyPair)> {
-        let key = KeyPair::generate()?;
-        Ok((CertificateParams::new(vec![name.to_owned()])?.signed_by(&key, &self.issuer)?, key))
+        let (mut params, key) = (CertificateParams::new(vec![name.to_owned()])?, KeyPair::generate()?);
+        // OpenSSL takes a certificate of the same name as its issuer's for one that signed itself.
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
+        Ok((params.signed_by(&key, &self.issuer)?, key))
     }
 
     fn roots(&self) -> Result<RootCertStore> {

@@ -10,6 +10,7 @@ use shared::wire::{Flush, Merged};
 
 use crate::clock::Clock;
 use crate::contracts::party::Seller;
+use crate::contracts::standing::State;
 use crate::edge::peers::ClockPeers;
 use crate::identity::Provider;
 use crate::metrics::Metrics;
@@ -56,6 +57,8 @@ impl App {
     /// Shares the parts.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
+        // A state that no reporter is in is a number too, so that an alarm can be made of it.
+        parts.metrics.reporters(State::ALL.map(|state| (state.as_str(), 0)));
         Self(Arc::new(parts))
     }
 

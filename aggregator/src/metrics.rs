@@ -1,7 +1,6 @@
 //! What this process has done so far, as numbers. They begin at zero with the process and are never read
 //! by anything that decides.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -14,8 +13,6 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 use shared::denials::{DenialReason, Denials};
-
-use crate::contracts::standing::State;
 
 /// Up to how many seconds a request is counted as so fast: most calls are one read or one durable write, and ten
 /// seconds are what a body may take to arrive.
@@ -118,9 +115,6 @@ impl Default for Numbers {
             // A reason that nobody was refused for is shown too, so that an alarm can be made of it.
             drop(numbers.denials.get_or_create(&Denied { reason: reason.as_str() }));
         }
-        for state in State::ALL {
-            drop(numbers.reporters.get_or_create(&Standing { state: state.as_str() }));
-        }
         Self { registry, ..numbers }
     }
 }
@@ -214,11 +208,10 @@ impl Metrics {
         self.0.live_streams.set(level(streams));
     }
 
-    /// Sets how many reporters stand how; a state that is not named has none.
-    pub fn reporters(&self, states: &BTreeMap<State, usize>) {
-        for state in State::ALL {
-            let count = states.get(&state).copied().unwrap_or_default();
-            self.0.reporters.get_or_create(&Standing { state: state.as_str() }).set(level(count));
+    /// Sets how many reporters stand how.
+    pub fn reporters(&self, states: impl IntoIterator<Item = (&'static str, usize)>) {
+        for (state, count) in states {
+            self.0.reporters.get_or_create(&Standing { state }).set(level(count));
         }
     }
 

@@ -1,9 +1,10 @@
-//! Idempotent: tells customers of reporters that are silent, each rung once, counts how all of them stand, and notes that an aggregator runs, so that
-//! the time in which none did is not taken for silence.
+//! Idempotent: tells customers of reporters that are silent, each rung once, counts how all of them stand, and notes that
+//! an aggregator runs, so that the time in which none did is not taken for silence.
 
 use std::time::Duration;
 
 use crate::app::App;
+use crate::contracts::standing::State;
 use crate::store::StoreError;
 
 /// How often it is looked: what is told of is counted in days.
@@ -35,7 +36,9 @@ pub async fn watch(app: &App) -> Result<usize, StoreError> {
             count = count.saturating_add(1);
         }
     }
-    app.metrics.reporters(&app.store.reporter_states(app.clock.now()).await?);
+    let states = app.store.reporter_states(app.clock.now()).await?;
+    app.metrics
+        .reporters(State::ALL.map(|state| (state.as_str(), states.get(&state).copied().unwrap_or_default())));
     app.store.note_alive(app.clock.now()).await?;
     Ok(count)
 }

@@ -328,8 +328,8 @@ async fn what_if(what_if: WhatIf, place: &Place) -> anyhow::Result<()> {
     if what_if.format.json {
         return print::result(what_if.format, &answer, ToString::to_string);
     }
-    let mut months = answer["months"].as_array().cloned().unwrap_or_default();
-    months.push(answer["forecast"].clone());
+    let mut months = answer.get("months").and_then(Value::as_array).cloned().unwrap_or_default();
+    months.extend(answer.get("forecast").cloned());
     print::rows(what_if.format, &Value::Array(months), MONTHS)?;
     for remark in remarks(&answer) {
         print::remark(what_if.format, &remark);
@@ -340,10 +340,9 @@ async fn what_if(what_if: WhatIf, place: &Place) -> anyhow::Result<()> {
 /// What a what-if says beside its months, in sentences.
 fn remarks(answer: &Value) -> Vec<String> {
     let told = |pointer: &str| print::cell(answer.pointer(pointer).unwrap_or(&Value::Null));
-    let at_present = match &answer["total_at_present"] {
-        Value::Null => String::new(),
-        _ => format!(" At present they are {}.", told("/total_at_present")),
-    };
+    let at_present = answer.get("total_at_present").filter(|total| !total.is_null());
+    let at_present =
+        at_present.map_or_else(String::new, |total| format!(" At present they are {}.", print::cell(total)));
     let mut remarks = vec![
         "The last month is the present one, at the pace of the last seven days.".to_owned(),
         format!(

@@ -19,7 +19,7 @@ const INCLUDED: u64 = 3_000;
 /// A fiftieth of what is included: what a home may issue before it is acknowledged.
 const ESCROW: u64 = INCLUDED.div_euclid(50);
 /// Time enough for a hard stop on a busy machine: a new life of a home gives no permit of the minute it begins in.
-const WAIT_MAX: Duration = Duration::from_secs(180);
+const WAIT_MAX: Duration = Duration::from_secs(420);
 /// How long the server stands still: longer than anybody waits for it.
 const STILL: Duration = Duration::from_secs(4);
 

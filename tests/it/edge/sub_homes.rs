@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use tests::load::{Load, by_agent, by_kind, total};
 use tests::poll::eventually;
 use tests::project::{Limits, Project};
@@ -98,10 +98,18 @@ async fn the_quota_says_what_was_used_though_sub_homes_have_more_in_stock() -> R
     let project = Project::ready(&stack, "regional", limits).await?;
     for n in 1..=30 {
         let answer = project.verify().await?;
-        let limit = answer.header("ratelimit").unwrap_or_default();
-        assert!(limit.contains(&format!("\"month\";r={};", 1_000 - n)), "{n}: {limit}");
-        let quota: serde_json::Value = project.quota().await?.ok()?;
-        assert_eq!((&quota["used"], &quota["remaining"]), (&n.into(), &(1_000 - n).into()));
+        let limit = answer.header("ratelimit").unwrap_or_default().to_owned();
+        let left = limit.split_once("\"month\";r=").and_then(|(_, rest)| rest.split_once(';'));
+        let left: u64 = left.with_context(|| limit.clone())?.0.parse()?;
+        // Of whoever was not heard for a moment, on a busy machine, nobody knows whether it still has what it had.
+        assert!(left <= 1_000 - n, "{n}: {limit}");
+        eventually("used and what is left", DRAIN_MAX, async || {
+            let quota: serde_json::Value = project.quota().await?.ok()?;
+            assert!(quota["used"].as_u64() <= Some(n), "{quota}");
+            let told = (&quota["used"], &quota["remaining"]);
+            Ok((told == (&n.into(), &(1_000 - n).into())).then_some(()))
+        })
+        .await?;
     }
     let usage = project.reports_within(&stack, 30, DRAIN_MAX).await?;
     let quota: serde_json::Value = project.quota().await?.ok()?;

@@ -3,16 +3,14 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use shared::key::{KeySecrets, ProjectKey, bearer};
+use shared::key::{KeySecrets, METRICS_TOKEN_CHARS_MIN, ProjectKey, bearer, shows};
 use shared::kind::{Bill, Routes};
-use shared::sign::{Purpose, SigningKeys, is_same_secret};
+use shared::sign::{Purpose, SigningKeys};
 
 use crate::trip::Server;
 
 /// Keys whose verification is remembered; some hundred bytes each.
 const VERIFIED_MAX: usize = 10_000;
-/// A shorter token could be guessed.
-const TOKEN_CHARS_MIN: usize = 16;
 
 /// The worker's settings.
 #[derive(Debug)]
@@ -89,8 +87,10 @@ impl Config {
 
     /// Takes the token with which `/metrics` is read.
     pub(crate) fn with_metrics(mut self, token: &str) -> Result<Self, String> {
-        if !token.is_empty() && token.len() < TOKEN_CHARS_MIN {
-            return Err(format!("METER_METRICS_TOKEN: accepted are {TOKEN_CHARS_MIN} characters or more"));
+        if !token.is_empty() && token.len() < METRICS_TOKEN_CHARS_MIN {
+            return Err(format!(
+                "METER_METRICS_TOKEN: accepted are {METRICS_TOKEN_CHARS_MIN} characters or more"
+            ));
         }
         self.metrics_token = Some(token.to_owned()).filter(|token| !token.is_empty());
         Ok(self)
@@ -104,8 +104,7 @@ impl Config {
 
     /// Whether an `Authorization` header shows that token.
     pub(crate) fn may_scrape(&self, authorization: &str) -> bool {
-        let shown = bearer(authorization).unwrap_or_default();
-        self.metrics_token.as_deref().is_some_and(|token| is_same_secret(token, shown))
+        self.metrics_token.as_deref().is_some_and(|token| shows(authorization, token))
     }
 
     /// The project key in an `Authorization` header. Computing a MAC takes longer than all the rest of

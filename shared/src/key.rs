@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::ids::{KeyId, Mode, ProjectId};
-use crate::sign::{decode_secret, for_each_entry, mac_bytes, mac_hex, mac_matches};
+use crate::sign::{decode_secret, for_each_entry, is_same_secret, mac_bytes, mac_hex, mac_matches};
 
 /// The MAC's length in hex digits: 128 bits.
 const MAC_HEX_DIGITS: usize = 32;
@@ -112,6 +112,15 @@ pub fn bearer(header: &str) -> Option<&str> {
     let (scheme, token) = header.split_once(' ')?;
     let token = token.trim_matches(' ');
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}
+
+/// The least characters of the token that numbers are read with: a shorter one could be guessed.
+pub const METRICS_TOKEN_CHARS_MIN: usize = 16;
+
+/// Whether an `Authorization` header shows that token.
+#[must_use]
+pub fn shows(header: &str, token: &str) -> bool {
+    is_same_secret(token, bearer(header).unwrap_or_default())
 }
 
 /// A version without sign or leading zeros, so that each key has one spelling.

@@ -5,9 +5,8 @@ use std::fmt;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::IntoResponse;
-use shared::key::bearer;
+use shared::key::{METRICS_TOKEN_CHARS_MIN, shows};
 use shared::problem::ErrorCode;
-use shared::sign::is_same_secret;
 
 use super::failure::Failure;
 use super::site::Site;
@@ -16,9 +15,6 @@ use super::site::Site;
 pub(super) const MEDIA_TYPE: &str = "application/openmetrics-text";
 
 const WITH_VERSION: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// The least characters of the token: as many as the edge wants.
-const TOKEN_CHARS_MIN: usize = 16;
 
 /// What the numbers are read with, where they are not for everybody.
 #[derive(Clone)]
@@ -30,9 +26,9 @@ impl MetricsToken {
     /// # Errors
     /// Says what is accepted, and never what was set.
     pub fn parse(text: &str) -> Result<Self, String> {
-        if text.len() < TOKEN_CHARS_MIN || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        if text.len() < METRICS_TOKEN_CHARS_MIN || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(format!(
-                "accepted are {TOKEN_CHARS_MIN} characters or more of ASCII, without spaces"
+                "accepted are {METRICS_TOKEN_CHARS_MIN} characters or more of ASCII, without spaces"
             ));
         }
         Ok(Self(text.to_owned()))
@@ -40,7 +36,7 @@ impl MetricsToken {
 
     fn is_shown(&self, headers: &HeaderMap) -> bool {
         let shown = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        is_same_secret(&self.0, shown.and_then(bearer).unwrap_or_default())
+        shown.is_some_and(|shown| shows(shown, &self.0))
     }
 }
 

@@ -31,7 +31,8 @@ impl Store {
     /// Takes at most `limit` pushes that are due, those waiting longest first: nobody else is given them for
     /// `lease_ms`, after which whoever took them is taken for dead.
     ///
-    /// A push that waits longer than `lease_ms` was put off by a clock that has been set back since.
+    /// A push that waits twice as long was put off by a clock that has been set back since. One that waits a little longer
+    /// than `lease_ms` was taken by another server, after `now` was read here and before the store was asked.
     ///
     /// # Errors
     /// When the store fails.
@@ -41,10 +42,10 @@ impl Store {
         lease_ms: u64,
         limit: u32,
     ) -> Result<Vec<DuePush>, StoreError> {
-        let until = ms(now.plus_ms(lease_ms));
+        let (until, latest) = (ms(now.plus_ms(lease_ms)), ms(now.plus_ms(lease_ms.saturating_mul(2))));
         let any = sqlx::query("SELECT 1 FROM policy_outbox WHERE due_ms <= $1 OR due_ms > $2 LIMIT 1")
             .bind(ms(now))
-            .bind(until)
+            .bind(latest)
             .fetch_optional(&self.readers)
             .await?;
         if any.is_none() {
@@ -52,7 +53,7 @@ impl Store {
         }
         let sql = format!(
             "UPDATE policy_outbox SET due_ms = $2 WHERE project IN (
-                 SELECT project FROM policy_outbox WHERE due_ms <= $1 OR due_ms > $2
+                 SELECT project FROM policy_outbox WHERE due_ms <= $1 OR due_ms > $4
                  ORDER BY due_ms, project LIMIT $3 {}
              ) RETURNING project, version, attempts",
             self.dialect.skip_locked()
@@ -61,6 +62,7 @@ impl Store {
             .bind(ms(now))
             .bind(until)
             .bind(i64::from(limit))
+            .bind(latest)
             .fetch_all(&self.writer)
             .await?;
         rows.iter()

@@ -210,6 +210,20 @@ async fn a_clock_that_was_set_back_does_not_put_pushes_off() {
 }
 
 #[tokio::test]
+async fn who_read_the_time_before_another_took_a_push_leaves_it_alone() {
+    let meter = Meter::start().await;
+    meter.project("demo", Plan::Community).await;
+    // A server that was kept from its question for a moment, and one whose clock is behind.
+    for behind_ms in [1, 250, WAIT_MS_MAX - 1] {
+        let now = noon().plus_ms(4 * WAIT_MS_MAX * behind_ms);
+        meter.app.clock.set(now.plus_ms(behind_ms));
+        assert_eq!(taken(&meter).await, 1, "its time is over");
+        meter.app.clock.set(now);
+        assert_eq!(taken(&meter).await, 0, "{behind_ms} ms behind");
+    }
+}
+
+#[tokio::test]
 async fn other_plans_or_addresses_give_every_policy_a_new_version() {
     let meter = Meter::start().await;
     meter.project("a", Plan::Community).await;

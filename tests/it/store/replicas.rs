@@ -24,7 +24,7 @@ async fn two_servers(postgres: &Postgres, edge: Option<&StandIn>) -> Result<Serv
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_servers_on_one_postgres_share_the_pushes_of_policies() -> Result<()> {
+async fn two_servers_on_one_postgres_push_each_policy_once() -> Result<()> {
     const PROJECTS: usize = 12;
     let (postgres, edge) = (Postgres::start().await?, StandIn::start().await?);
     let servers = two_servers(&postgres, Some(&edge)).await?;
@@ -34,23 +34,20 @@ async fn two_servers_on_one_postgres_share_the_pushes_of_policies() -> Result<()
     // Commands are waited for aside: whoever stands in for the edge answers meanwhile.
     let create =
         |id: &str| tokio::task::block_in_place(|| servers.meter(&["project", "create", id, "--plan", "pro"]));
-    // A server that begins pushes at once what waits, also what the other has just taken: by then both have begun.
-    for number in 0..PROJECTS {
-        create(&format!("early-{number}"))?;
-    }
-    reaches(PROJECTS).await?;
-    let begun = edge.seen().len();
     for number in 0..PROJECTS {
         create(&format!("p{number}"))?;
     }
-    reaches(begun + PROJECTS).await?;
+    reaches(PROJECTS).await?;
     // What is made last is pushed last: a second push of the others would have come before it.
     create("last")?;
-    reaches(begun + PROJECTS + 1).await?;
-    // A push that arrives twice changes nothing. On a busy machine some do; that each does would be no sharing.
-    let pushes = edge.seen().len() - begun;
-    ensure!((PROJECTS + 1..2 * PROJECTS).contains(&pushes), "{pushes}: {}", servers.logs()?);
-    Ok(())
+    reaches(PROJECTS + 1).await?;
+    // On a busy machine an answer may come too late: that push, and no other, is sent again.
+    eventually("a push each, and one more for each that was not answered in time", WITHIN, async || {
+        let logs = servers.logs()?;
+        let failed = logs.lines().filter(|line| line.contains("the policy did not reach the edge")).count();
+        Ok((edge.seen().len() == PROJECTS + 1 + failed).then_some(()))
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -45,23 +45,20 @@ async fn sync(Operator(token): Operator, State(app): State<App>, call: Call) -> 
     call.answered(&app).await?;
     let (api, store) = (&account.api, &app.store);
     let back = account.return_urls.default_url("portal");
+    let portals = async |dry_run| sync_goods::portals(api, store, &back, dry_run).await.map_err(failed);
     let catalogue = store.newest_catalogue().await?;
     let found = sync_goods::differences(api, store, &catalogue).await.map_err(failed)?;
     let goods: Vec<String> = found.iter().map(|difference| difference.line.clone()).collect();
-    let mut lines = [goods.clone(), portals(&app, &back, true).await?].concat();
+    let mut lines = [goods.clone(), portals(true).await?].concat();
     if !dry_run && !lines.is_empty() {
         call.store(&app).note_sync(&lines, app.clock.now()).await?;
         sync_goods::apply(api, store, &found).await.map_err(failed)?;
         // Prices that are new are in the portal's configurations too.
-        lines = [goods, portals(&app, &back, false).await?].concat();
+        lines = [goods, portals(false).await?].concat();
         tracing::info!(token.id = token.id, differences = lines.len(), "Stripe was brought to the catalogue");
     }
     let synced = SyncedView { applied: !dry_run && !lines.is_empty(), differences: lines };
     call.begin(&app).await?.answer(StatusCode::OK, &synced).await
-}
-
-async fn portals(app: &App, back: &str, dry_run: bool) -> Result<Vec<String>, Failure> {
-    sync_goods::portals(&account(app)?.api, &app.store, back, dry_run).await.map_err(failed)
 }
 
 fn failed(error: GoodsError) -> Failure {

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use hyper::Method;
 use serde_json::{Value, json};
 
-use crate::client::Call;
+use crate::client::{Answer, Call};
 use crate::stack::Stack;
 
 /// An operator with a token.
@@ -27,13 +27,21 @@ impl Operator {
         Ok(Self { aggregator: stack.aggregator(), token: text(&said, "token")? })
     }
 
+    /// Sends a call as this operator.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn send(&self, call: Call) -> Result<Answer> {
+        call.bearer(&self.token).send(self.aggregator).await
+    }
+
     /// Calls what is below the projects.
     ///
     /// # Errors
     /// When the answer is no success.
     pub async fn call(&self, method: Method, path: &str, body: &Value) -> Result<Value> {
         let call = Call::new(method, &format!("/api/v1/admin/projects{path}")).with_body(body.to_string());
-        let answer = call.json().bearer(&self.token).send(self.aggregator).await?;
+        let answer = self.send(call.json()).await?;
         ensure!(answer.status < 300, "{path}: {} {}", answer.status, answer.text());
         Ok(serde_json::from_slice(&answer.body)?)
     }

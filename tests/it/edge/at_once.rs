@@ -15,21 +15,16 @@ use tests::client::{Answer, Call};
 use tests::operator::Operator;
 use tests::poll::eventually;
 use tests::project::{Limits, Project, governed};
-use tests::stack::{Options, Stack};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-/// Whether isolates have leases, and how many sub-homes stand between them and the home.
-const PLACES: [(bool, u32); 3] = [(false, 0), (true, 0), (true, 2)];
+use super::{PLACES, stack_of};
+
 /// How soon whatever was refused is served again.
 const LIFTED_MAX: Duration = Duration::from_secs(2);
 /// Time enough on a busy machine.
 const LONG: Duration = Duration::from_secs(60);
-
-async fn stack((leases, sub_homes): (bool, u32)) -> Result<Stack> {
-    Stack::start_with(Options { leases, sub_homes, ..Options::default() }).await
-}
 
 /// How often each status was answered.
 type Statuses = BTreeMap<u16, u64>;
@@ -42,7 +37,7 @@ async fn verify(edge: SocketAddr, key: &str, agent: &str) -> Result<Answer> {
 async fn a_rotated_key_is_served_from_its_first_request_under_load() -> Result<()> {
     const CLIENTS: usize = 8;
     for place in PLACES {
-        let stack = stack(place).await?;
+        let stack = stack_of(place).await?;
         let operator = Operator::of(&stack)?;
         let project = Project::ready(&stack, "rotated", Limits::WIDE).await?;
         let (newest, key) = watch::channel(Some(project.key.clone()));
@@ -84,7 +79,7 @@ async fn a_project_is_served_from_its_first_requests_and_none_of_its_units_is_st
     const CLIENTS: u64 = 64;
     const UNITS: u64 = 300;
     for place in PLACES {
-        let stack = stack(place).await?;
+        let stack = stack_of(place).await?;
         let operator = Operator::of(&stack)?;
         for number in 0..4 {
             let id = format!("fresh-{number}");
@@ -137,7 +132,7 @@ fn reasons() -> Vec<Reason> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_is_refused_is_served_again_as_soon_as_its_reason_ends() -> Result<()> {
     for place in PLACES {
-        let stack = stack(place).await?;
+        let stack = stack_of(place).await?;
         let operator = Operator::of(&stack)?;
         for Reason { code, refuses, calls, lifts } in reasons() {
             let id = code.replace('_', "-");
@@ -177,7 +172,7 @@ async fn whatever_is_refused_is_served_again_as_soon_as_its_reason_ends() -> Res
 async fn what_a_new_key_observes_is_noted_from_its_first_report_and_what_a_revoked_one_does_never()
 -> Result<()> {
     for place in PLACES {
-        let stack = stack(place).await?;
+        let stack = stack_of(place).await?;
         let operator = Operator::of(&stack)?;
         let project = Project::ready(&stack, "seen", Limits::WIDE).await?;
         assert_eq!(project.verify().await?.status, 200);

@@ -12,17 +12,17 @@ use tests::operator::Operator;
 use tests::poll::eventually;
 use tests::project::{Limits, Project};
 use tests::receiver::Receiver;
-use tests::stack::{Options, Stack};
+use tests::stack::Stack;
 
-/// Whether isolates have leases, and how many sub-homes stand between them and the home.
-const PLACES: [(bool, u32); 3] = [(false, 0), (true, 0), (true, 2)];
+use super::{PLACES, stack_of};
+
 /// How soon those who hold what is left have given it back. A busy machine needs longer than the two seconds that
 /// clients are told.
 const BACK_MAX: Duration = Duration::from_secs(6);
 const TOLD_MAX: Duration = Duration::from_secs(40);
 
-async fn start((leases, sub_homes): (bool, u32)) -> Result<(Stack, Operator)> {
-    let stack = Stack::start_with(Options { leases, sub_homes, ..Options::default() }).await?;
+async fn start(place: (bool, u32)) -> Result<(Stack, Operator)> {
+    let stack = stack_of(place).await?;
     let operator = Operator::of(&stack)?;
     Ok((stack, operator))
 }

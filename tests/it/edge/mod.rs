@@ -27,3 +27,13 @@ mod stopped;
 mod sub_homes;
 mod turns;
 mod usage;
+
+use anyhow::Result;
+use tests::stack::{Options, Stack};
+
+/// Whether isolates have leases, and how many sub-homes stand between them and the home.
+const PLACES: [(bool, u32); 3] = [(false, 0), (true, 0), (true, 2)];
+
+async fn stack_of((leases, sub_homes): (bool, u32)) -> Result<Stack> {
+    Stack::start_with(Options { leases, sub_homes, ..Options::default() }).await
+}

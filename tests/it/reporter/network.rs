@@ -131,6 +131,16 @@ fn reporter_of(books: &Books) -> Result<OnPremise> {
     OnPremise::new(&format!("https://localhost:{}/ingest", books.address().port()))
 }
 
+/// Gives the reporter a certificate of that authority to show.
+pub(super) fn shows_certificate(reporter: &mut OnPremise, authority: &Authority) -> Result<()> {
+    let (certificate, key) = authority.signs("plant-7.internal")?;
+    let certificate = file(reporter, "client.pem", &certificate.pem())?;
+    let key = file(reporter, "client.key", &key.serialize_pem())?;
+    reporter.set("METER_REPORTER_CLIENT_CERT", &certificate.display().to_string());
+    reporter.set("METER_REPORTER_CLIENT_KEY", &key.display().to_string());
+    Ok(())
+}
+
 pub(super) fn file(reporter: &OnPremise, name: &str, text: &str) -> Result<PathBuf> {
     let path = reporter.folder().join(name);
     std::fs::write(&path, text)?;
@@ -203,11 +213,7 @@ async fn a_certificate_of_ours_is_shown_where_one_is_asked_for() -> Result<()> {
     reporter.set("METER_REPORTER_CA_FILE", &ca.display().to_string());
     let (well, told, _) = reporter.run(&["test"]).await?;
     assert!(!well, "nobody without one is let in: {told}");
-    let (certificate, key) = authority.signs("plant-7.internal")?;
-    let certificate = file(&reporter, "client.pem", &certificate.pem())?;
-    let key = file(&reporter, "client.key", &key.serialize_pem())?;
-    reporter.set("METER_REPORTER_CLIENT_CERT", &certificate.display().to_string());
-    reporter.set("METER_REPORTER_CLIENT_KEY", &key.display().to_string());
+    shows_certificate(&mut reporter, &authority)?;
     let (well, told, error) = reporter.run(&["test"]).await?;
     assert!(well, "{told} {error}");
     Ok(())

@@ -14,7 +14,7 @@ use tests::config;
 use tests::on_premise::{OnPremise, key};
 use tests::poll::eventually;
 
-use super::network::{Authority, CREDENTIALS, file};
+use super::network::{Authority, CREDENTIALS, file, shows_certificate};
 use crate::integrations::Running;
 
 /// Generous, because the machine is shared.
@@ -134,11 +134,7 @@ async fn reports_pass_envoy_and_nginx_with_a_private_authority_and_our_certifica
     reporter.set("HTTPS_PROXY", &format!("http://user:password@{proxy}"));
     let (well, told, _) = reporter.run(&["test"]).await?;
     assert!(!well && told.contains("✓ proxy"), "nginx lets nobody in who shows no certificate: {told}");
-    let (certificate, key) = authority.signs("plant-7.internal")?;
-    let certificate = file(&reporter, "client.pem", &certificate.pem())?;
-    let key = file(&reporter, "client.key", &key.serialize_pem())?;
-    reporter.set("METER_REPORTER_CLIENT_CERT", &certificate.display().to_string());
-    reporter.set("METER_REPORTER_CLIENT_KEY", &key.display().to_string());
+    shows_certificate(&mut reporter, &authority)?;
     let (well, told, error) = reporter.run(&["test"]).await?;
     assert!(well && told.contains("✓ proxy") && told.contains("✓ TLS"), "{told} {error}");
     reporter.start().await?;

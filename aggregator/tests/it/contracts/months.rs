@@ -170,16 +170,21 @@ async fn several_projects_share_volume_and_minimum() {
     assert_eq!(told(&desk).await, [row(1_300, "600", "600")], "300 beyond the volume, at 20.00 per 1,000");
 }
 
+/// Closes a month of 2,001 units, and once more with 100 that come late.
+async fn close_twice(desk: &Desk, source: &mut Source) {
+    let closed = noon().period().end().plus_ms(72 * HOUR_MS);
+    for (cell, at) in [("2026-11-23 bot 2001", closed), ("2026-11-23 bot 2101", closed.plus_ms(25 * HOUR_MS))]
+    {
+        source.report(&desk.meter, &[cell]).await;
+        set(desk, at);
+        assert_eq!(close(desk).await, 1);
+    }
+}
+
 #[tokio::test]
 async fn an_invoice_says_the_same_in_three_forms_and_others_judge_it_well() {
     let (desk, mut source) = desk().await;
-    source.report(&desk.meter, &["2026-11-23 bot 2001"]).await;
-    let closed = noon().period().end().plus_ms(72 * HOUR_MS);
-    set(&desk, closed);
-    assert_eq!(close(&desk).await, 1);
-    source.report(&desk.meter, &["2026-11-23 bot 2101"]).await;
-    set(&desk, closed.plus_ms(25 * HOUR_MS));
-    assert_eq!(close(&desk).await, 1);
+    close_twice(&desk, &mut source).await;
     // 1,001 beyond: 500 at 20.00 and 501 at 10.00 per 1,000 are 15.01; with 19 percent 2.85 are 17.86.
     let first = desk.get(&format!("{DOCUMENTS}/acme-2026-11-0")).await;
     assert_eq!(first["amount"]["minor"], "1501");
@@ -194,13 +199,7 @@ async fn a_base_fee_is_on_the_first_invoice_alone_and_shared_by_days() {
     body["first_day"] = "2026-11-16".into();
     body["base_fee"] = json!({ "minor": 10_001, "per": "month" });
     let (desk, mut source) = desk_with(body).await;
-    source.report(&desk.meter, &["2026-11-23 bot 2001"]).await;
-    let closed = noon().period().end().plus_ms(72 * HOUR_MS);
-    set(&desk, closed);
-    assert_eq!(close(&desk).await, 1);
-    source.report(&desk.meter, &["2026-11-23 bot 2101"]).await;
-    set(&desk, closed.plus_ms(25 * HOUR_MS));
-    assert_eq!(close(&desk).await, 1);
+    close_twice(&desk, &mut source).await;
     // 15 of 30 days of 100.01 are 50.00; the overage is 15.01 as without it.
     let first = desk.get(&format!("{DOCUMENTS}/acme-2026-11-0")).await;
     let lines = first["lines"].as_array().unwrap();

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use shared::plan::Plan;
 use tests::client::{Answer, Call};
 use tests::clock;
+use tests::operator::Operator;
 use tests::poll::eventually;
 use tests::stack::{Options, Part, Stack};
 
@@ -19,7 +20,7 @@ const SELLER: &str = r#"{"name":"Meter GmbH","party":{"street":"Weg 1","city":"B
 
 struct Office {
     shop: Shop,
-    operator: String,
+    operator: Operator,
 }
 
 impl Office {
@@ -39,9 +40,7 @@ impl Office {
         })
         .await?;
         let shop = Shop::on(stack, Plan::Community)?;
-        let made: Value =
-            serde_json::from_str(&shop.stack.meter(&["token", "create", "--json", "--operator"])?)?;
-        let operator = made["token"].as_str().context("no token")?.to_owned();
+        let operator = Operator::of(&shop.stack)?;
         let office = Self { shop, operator };
         let terms = json!({
             "id": "acme", "customer": "Acme GmbH", "projects": ["demo"], "volume": 200, "minimum": 0,
@@ -57,15 +56,13 @@ impl Office {
     }
 
     async fn post(&self, path: &str, body: &str) -> Result<Answer> {
-        let call = Call::post(path, body.to_owned()).json().bearer(&self.operator);
-        call.send(self.shop.stack.aggregator()).await
+        self.operator.send(Call::post(path, body.to_owned()).json()).await
     }
 
     /// The documents of the first two months, the earlier one first.
     async fn documents(&self) -> Result<[String; 2]> {
         eventually("two months' documents", SOON, async || {
-            let call = Call::get(DOCUMENTS).bearer(&self.operator);
-            let told: Value = call.send(self.shop.stack.aggregator()).await?.ok()?;
+            let told: Value = self.operator.send(Call::get(DOCUMENTS)).await?.ok()?;
             let all = told["documents"].as_array().context("no list")?;
             let mut names: Vec<&str> = all.iter().filter_map(|of| of["name"].as_str()).collect();
             names.sort_unstable();
@@ -126,8 +123,7 @@ async fn a_document_is_one_invoice_at_stripe_however_often_it_is_asked_for() -> 
     shop.is_quiet().await?;
     shop.later("2h").await?;
     assert_eq!(shop.metric("meter_stripe_drift").await?, 0);
-    let audit =
-        Call::get("/api/v1/admin/audit").bearer(&office.operator).send(shop.stack.aggregator()).await?;
+    let audit = office.operator.send(Call::get("/api/v1/admin/audit")).await?;
     assert_eq!(audit.text().matches("contract.collected").count(), 1);
     office.shop.finish().await
 }

@@ -4,8 +4,6 @@ use alloc::vec::Vec;
 
 use super::call::CallId;
 use super::*;
-use crate::ids::KeyId;
-use crate::kind::Kind;
 use crate::lease::{Answer, HeldUnits, Holder};
 use crate::policy::tests::community;
 use crate::policy::{LeaseRules, Overage};
@@ -30,14 +28,7 @@ fn home(policy: Policy) -> Home {
 }
 
 fn ask(cost: u32, held: bool) -> Ask {
-    Ask {
-        key: KeyId::parse("k001").unwrap(),
-        kind: Kind::Verify,
-        agent: AgentId::none(),
-        cost,
-        dry_run: false,
-        held,
-    }
+    Ask { agent: AgentId::none(), cost, held, ..super::tests::ask("bot") }
 }
 
 fn add(sum: &mut Paid, paid: Paid) {

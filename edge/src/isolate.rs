@@ -230,7 +230,10 @@ impl Isolate {
                 };
                 let deciding = self.hold(holder, held, deciding, now);
                 let Some(seat) = self.seats.get_mut(home) else { return gone() };
-                seat.conclude(config, (holder, deciding), answer, (now, Decided::Home))
+                let turn = seat.conclude(config, (holder, deciding), answer, (now, Decided::Home));
+                // Whoever asks the new place next is not to find units out with the old one.
+                seat.leave();
+                turn
             }
         }
     }

@@ -271,6 +271,18 @@ fn a_policy_with_sub_homes_moves_the_holder_and_the_old_one_gives_everything_bac
     assert!(isolate.contacts(&name(), at(3)).is_empty(), "nothing is owed to the home any more");
 }
 
+/// What it has not reported would look like units that it may give back to whoever asks the new place.
+#[test]
+fn a_holder_that_moves_reports_at_once_though_nothing_else_is_left_in_its_hands() {
+    let leases = LeaseRules { sub_homes: 8, ..LeaseRules::default() };
+    let mut home = test_policy::home(test_policy::policy(NOW, 1, leases));
+    let mut isolate = Isolate::default();
+    assert_eq!(first(&mut isolate, &mut home, at(0)).status, 200);
+    assert!(isolate.is_restless(&name(), at(0)), "somebody looks after it");
+    assert_eq!(exchange(&mut isolate, &mut home, at(0)), 1);
+    assert_eq!(home.outstanding(NOW.period()).settled, Units::new(1));
+}
+
 #[test]
 fn an_isolate_that_expects_sub_homes_begins_at_one_and_comes_home_if_there_are_none() {
     let place = Place { region: Region::of("here", ""), sub_homes: 8 };

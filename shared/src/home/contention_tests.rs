@@ -196,3 +196,18 @@ fn a_refusal_of_more_than_is_left_passes_no_level_and_one_of_a_single_unit_does(
         assert!(project.has_passed_all());
     }
 }
+
+#[test]
+fn what_was_just_served_is_neither_left_nor_contended() {
+    for (sub_homes, agents_max) in [(0, None), (0, Some(3)), (1, None), (1, Some(3))] {
+        let case = format!("{sub_homes} sub-homes, {agents_max:?} agents");
+        let mut project = Project::new(5, 60, sub_homes, 1);
+        let mut policy = project.home.policy.clone().unwrap();
+        (policy.version, policy.agents_max) = (2, agents_max);
+        project.home.install(policy);
+        let left = |project: &Project| project.holders[0].left(project.now).unwrap().units.get();
+        assert_eq!((project.check(0, 1), left(&project)), (None, 4), "{case}");
+        assert_eq!((project.check(0, 4), left(&project)), (None, 0), "{case}");
+        assert_eq!(project.check(0, 1), Some(Denial::QuotaExhausted), "{case}");
+    }
+}

@@ -258,6 +258,7 @@ impl Holder {
         let permits = if turning { self.stock.next_permits(now) } else { self.stock.permits(now) };
         let low = (pace.low > 0 && self.stock.units.min(permits) < pace.low && !idle).then_some(now);
         // Who has nothing more to serve does not wait for company.
+        let quiet = if self.closing { now } else { quiet };
         let report = self.book.since.map(|since| since.plus_ms(pace.report_ms).min(quiet));
         let refused = self.book.denied_since.map(|since| since.plus_ms(pace.report_ms.max(DENIALS_MS_MIN)));
         let frozen = (self.uplink.has_frozen() || !self.uplink.returns.is_empty()).then_some(now);

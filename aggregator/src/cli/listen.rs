@@ -27,6 +27,9 @@ use crate::webhooks::sign::{ID_HEADER, SIGNATURE_HEADER, Secret, TIMESTAMP_HEADE
 /// How far the time of a delivery may be from ours, as receivers check it.
 const TOLERANCE_S: u64 = 300;
 
+/// Where whoever made a webhook expects its receiver.
+const PORT: u16 = 9000;
+
 /// What the webhook that this command makes is described as: what a run that was killed left is known by it.
 const OURS: &str = "meter webhooks listen";
 
@@ -34,9 +37,9 @@ const OURS: &str = "meter webhooks listen";
 pub(super) struct Listen {
     #[command(flatten)]
     project: Project,
-    /// Where to listen, on this machine only
-    #[arg(long, default_value_t = 9000)]
-    port: u16,
+    /// Where to listen, on this machine only; 9000 with --secret, else any that is free
+    #[arg(long)]
+    port: Option<u16>,
     /// Only events of this type; may be given several times
     #[arg(long, value_parser = events())]
     event: Vec<String>,
@@ -59,10 +62,11 @@ struct Receiver {
 }
 
 pub(super) async fn run(listen: Listen, place: &Place) -> anyhow::Result<()> {
-    let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, listen.port))).await;
-    let listener = listener.map_err(|error| {
-        anyhow!("cannot listen on 127.0.0.1:{}: {error}; choose another with --port", listen.port)
-    })?;
+    // A webhook that somebody made has one address; one that is made here has any.
+    let port = listen.port.unwrap_or(if listen.secret.is_some() { PORT } else { 0 });
+    let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await;
+    let listener = listener
+        .map_err(|error| anyhow!("cannot listen on 127.0.0.1:{port}: {error}; choose another with --port"))?;
     let url = format!("http://{}/", listener.local_addr()?);
     let (secret, made) = match listen.secret {
         Some(secret) => (secret, None),

@@ -20,10 +20,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use clap::Args;
+use clap::{Args, Parser};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::clock::{Stopwatch, human, pause};
+use crate::edge::Bundle;
+use crate::native::Programs;
 use crate::process::interrupted;
 use crate::{config, dashboard, edge, native, private, tools};
 use counters::Counters;
@@ -71,6 +73,20 @@ pub(crate) struct Options {
     on_prem: OnPrem,
 }
 
+/// The options alone, as another command reads them.
+#[derive(Debug, Parser)]
+struct Line {
+    #[command(flatten)]
+    options: Options,
+}
+
+impl Options {
+    /// What is meant by these words after `cargo xtask dev`.
+    pub(crate) fn of(words: &[&str]) -> Result<Self> {
+        Ok(Line::try_parse_from([&["cargo xtask dev"], words].concat())?.options)
+    }
+}
+
 /// Where `dev` keeps what.
 #[derive(Debug)]
 struct Folder(PathBuf);
@@ -93,59 +109,126 @@ impl Folder {
     }
 }
 
+/// What everything is started from.
+#[derive(Debug)]
+struct Parts<'a> {
+    workerd: PathBuf,
+    bundle: Bundle,
+    programs: &'a Programs,
+}
+
+/// A demo that runs.
+#[derive(Debug)]
+pub(crate) struct Demo {
+    services: Services,
+    /// Titles of lines to paste, and the lines.
+    lines: Vec<(&'static str, String)>,
+}
+
+/// A run that has its folder and its addresses.
+#[derive(Debug)]
+struct Run<'a> {
+    options: &'a Options,
+    folder: Folder,
+    record: Record,
+    addresses: Addresses,
+    watch: Stopwatch,
+}
+
 /// Builds, starts, prepares, prints, and waits for the end.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let watch = Stopwatch::start();
-    let folder = Folder(config::target().join("dev"));
-    let record = Record::begin(&folder.0)?;
-    // Each connection is an open file, and workerd ends where it may open no more.
-    raise_open_files()?;
-    let addresses = options.listen.check()?;
-    options.on_prem.check_free()?;
+    let run = Run::begin(options, config::target().join("dev"))?;
     // First, because it takes seconds and tells at once whether npm is there.
     let workerd = tools::workerd()?;
     dashboard::build()?;
     let programs = native::build("native programs", &[&PROGRAMS[..], options.on_prem.programs()].concat())?;
-    let bundle = edge::build()?;
+    run.start(&Parts { workerd, programs: &programs, bundle: edge::build()? })?.services.stay()
+}
 
-    let mut settings = prepare_folder(&folder, options.fresh)?;
-    addresses.write_to(&mut settings);
-    options.on_prem.announce(&mut settings);
-    settings.simulate_stripe(addresses.stripe.is_some().then(|| folder.stripe()).as_deref())?;
-    settings.set("DATABASE_URL", folder.database_url());
-    // Whoever tries webhooks out has a receiver on this machine.
-    settings.set("METER_WEBHOOKS_ALLOW_LOOPBACK", "1".to_owned());
+/// Starts a demo of its own in another folder, of programs that are built already.
+pub(crate) fn start_in(folder: PathBuf, options: &Options, programs: &Programs) -> Result<Demo> {
+    fs::create_dir_all(&folder)?;
+    let run = Run::begin(options, folder)?;
+    run.start(&Parts { workerd: tools::workerd()?, programs, bundle: edge::build()? })
+}
 
-    // Building took a while: another process may have taken a port meanwhile.
-    addresses.check_free()?;
-    let mut services = Services::new(record);
-    options.counters.start(&mut services, &mut settings, &folder.0)?;
-    settings.save()?;
-    let meter = programs.get("meter")?;
-    if let Some(stripe) = addresses.stripe {
-        let mut program = Command::new(programs.get("fake-stripe")?);
-        services.start("stripe", settings.give_to(&mut program), &folder.logs())?;
-        services.wait_for("stripe", stripe, "/healthz")?;
+impl<'a> Run<'a> {
+    fn begin(options: &'a Options, folder: PathBuf) -> Result<Self> {
+        let watch = Stopwatch::start();
+        let record = Record::begin(&folder)?;
+        let addresses = options.listen.check()?;
+        options.on_prem.check_free()?;
+        Ok(Self { options, folder: Folder(folder), record, addresses, watch })
     }
-    services.start("aggregator", settings.give_to(Command::new(meter).arg("serve")), &folder.logs())?;
-    services.start(
-        "upstream",
-        settings.give_to(&mut Command::new(programs.get("demo-upstream")?)),
-        &folder.logs(),
-    )?;
-    services.wait_for("aggregator", addresses.aggregator, "/readyz")?;
-    services.wait_for("upstream", addresses.upstream, "/healthz")?;
-    let mut edge = workerd_command(&workerd, &bundle.workerd_config(), &addresses, &folder);
-    services.start("edge", settings.give_to(&mut edge), &folder.logs())?;
-    services.wait_for("edge", addresses.edge, "/healthz")?;
-    let project = demo::prepare(&mut settings, meter, &options.limits)?;
-    services.wait_for_policy(&project, addresses.edge, settings.get("PROJECT_KEY")?)?;
 
-    options.on_prem.start(&mut services, &mut settings, &programs, &folder.0)?;
-    let sign_in = demo::sign_in(&settings, meter)?;
-    let more = options.on_prem.lines(&settings);
-    guide::print(&settings, (&project, &sign_in), more, &human(watch.elapsed()));
-    services.stay()
+    /// Starts, prepares and prints.
+    fn start(self, parts: &Parts<'_>) -> Result<Demo> {
+        let (options, folder) = (self.options, &self.folder);
+        // Each connection is an open file, and workerd ends where it may open no more.
+        raise_open_files()?;
+        let mut settings = prepare_folder(folder, options.fresh)?;
+        self.addresses.write_to(&mut settings);
+        options.on_prem.announce(&mut settings);
+        settings.simulate_stripe(self.addresses.stripe.is_some().then(|| folder.stripe()).as_deref())?;
+        settings.set("DATABASE_URL", folder.database_url());
+        // Whoever tries webhooks out has a receiver on this machine.
+        settings.set("METER_WEBHOOKS_ALLOW_LOOPBACK", "1".to_owned());
+
+        // Building took a while: another process may have taken a port meanwhile.
+        self.addresses.check_free()?;
+        let mut services = Services::new(self.record);
+        options.counters.start(&mut services, &mut settings, &folder.0)?;
+        settings.save()?;
+        parts.start(&mut services, &settings, &self.addresses, folder)?;
+        let meter = parts.programs.get("meter")?;
+        let project = demo::prepare(&mut settings, meter, &options.limits)?;
+        services.wait_for_policy(&project, self.addresses.edge, settings.get("PROJECT_KEY")?)?;
+
+        options.on_prem.start(&mut services, &mut settings, parts.programs, &folder.0)?;
+        let sign_in = demo::sign_in(&settings, meter)?;
+        let lines = [guide::curl_lines(&settings), options.on_prem.lines(&settings)].concat();
+        guide::print(&settings, (&project, &sign_in), &lines, &human(self.watch.elapsed()));
+        Ok(Demo { services, lines })
+    }
+}
+
+impl Parts<'_> {
+    /// Starts the aggregator, the upstream, the edge and a simulated Stripe, and waits until they answer.
+    fn start(
+        &self,
+        services: &mut Services,
+        settings: &Settings,
+        addresses: &Addresses,
+        folder: &Folder,
+    ) -> Result<()> {
+        let logs = folder.logs();
+        if let Some(stripe) = addresses.stripe {
+            let mut program = Command::new(self.programs.get("fake-stripe")?);
+            services.start("stripe", settings.give_to(&mut program), &logs)?;
+            services.wait_for("stripe", stripe, "/healthz")?;
+        }
+        let mut meter = Command::new(self.programs.get("meter")?);
+        services.start("aggregator", settings.give_to(meter.arg("serve")), &logs)?;
+        let mut upstream = Command::new(self.programs.get("demo-upstream")?);
+        services.start("upstream", settings.give_to(&mut upstream), &logs)?;
+        services.wait_for("aggregator", addresses.aggregator, "/readyz")?;
+        services.wait_for("upstream", addresses.upstream, "/healthz")?;
+        let mut edge = workerd_command(&self.workerd, &self.bundle.workerd_config(), addresses, folder);
+        services.start("edge", settings.give_to(&mut edge), &logs)?;
+        services.wait_for("edge", addresses.edge, "/healthz")
+    }
+}
+
+impl Demo {
+    /// The lines to paste that were printed, with their titles.
+    pub(crate) fn lines(&self) -> &[(&'static str, String)] {
+        &self.lines
+    }
+
+    /// Ends all of it.
+    pub(crate) fn stop(mut self) -> Result<()> {
+        self.services.stop()
+    }
 }
 
 /// Raises the limit of open files as far as this process may; what it starts has the same.

@@ -19,6 +19,7 @@ mod private;
 mod process;
 mod progress;
 mod python;
+mod readme;
 mod rust_tools;
 mod sim;
 mod soak;
@@ -69,6 +70,8 @@ enum Task {
     Test(test::Options),
     /// Run everything that must be green: format, lints, the worker's build, tidy, test
     Ci,
+    /// Try the lines of README and of what the demo prints, word for word, on a demo of their own
+    Readme,
     /// Check the repository's own rules: dependencies, file heads, documented paths and commands
     Tidy,
     /// Build the page that the aggregator embeds, where its sources have changed
@@ -107,6 +110,7 @@ fn run(task: Task) -> Result<()> {
         Task::Dev(options) => dev::run(&options),
         Task::Test(options) => test::run(&options),
         Task::Ci => ci::run(),
+        Task::Readme => readme::run(),
         Task::Tidy => tidy::run(),
         Task::Dashboard => dashboard::build(),
         Task::Docs => docs::build(),

@@ -9,7 +9,7 @@ use clap::Args;
 
 use crate::postgres::Server;
 use crate::process::run_visible;
-use crate::{apt, chromium, config, dashboard, docs, edge, native, postgres, python, tools};
+use crate::{apt, chromium, config, dashboard, docs, edge, native, postgres, python, readme, tools};
 
 /// What `cargo xtask test` takes.
 #[derive(Debug, Default, Args)]
@@ -93,6 +93,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     ];
     product.envs(parts.iter().map(|(name, place)| (name, place)));
     run_visible("cargo test", &mut product)?;
+    readme::follow(&programs)?;
     eprintln!("what depends on where homes are once more, with homes in a Redis:");
     let mut edge = Command::new(programs.tests("tests", "it")?);
     edge.args(IN_REDIS).current_dir(config::root().join("tests")).env("METER_TEST_COUNTERS", "redis");

@@ -12,7 +12,7 @@ use crate::clock::this_month;
 pub(super) fn print(
     settings: &Settings,
     (project, sign_in): (&Value, &[(&'static str, String)]),
-    more: Vec<(&'static str, String)>,
+    lines: &[(&'static str, String)],
     took: &str,
 ) {
     let get = |name: &str| settings.get(name).unwrap_or_default();
@@ -41,7 +41,7 @@ pub(super) fn print(
     for (whom, url) in sign_in {
         println!("sign in     {url}   ({whom}; once, within an hour)");
     }
-    for (title, line) in curl_lines(settings).into_iter().chain(more) {
+    for (title, line) in lines {
         println!();
         println!("# {title}");
         println!("{line}");
@@ -52,7 +52,7 @@ pub(super) fn print(
 }
 
 /// Titles and lines.
-fn curl_lines(settings: &Settings) -> Vec<(&'static str, String)> {
+pub(super) fn curl_lines(settings: &Settings) -> Vec<(&'static str, String)> {
     let get = |name: &str| settings.get(name).unwrap_or_default();
     let (edge, aggregator, key) = (get("EDGE_URL"), get("AGGREGATOR_URL"), get("PROJECT_KEY"));
     let (first_day, last_day) = this_month();

@@ -300,6 +300,14 @@ pub fn meter_program() -> Result<PathBuf> {
     built("meter")
 }
 
+/// The benchmark's program, where the aggregator's is.
+///
+/// # Errors
+/// When it is missing.
+pub fn bench() -> Result<PathBuf> {
+    built("bench")
+}
+
 /// The reporter's program, where the aggregator's is.
 pub(crate) fn reporter() -> Result<PathBuf> {
     built("meter-reporter")

@@ -15,6 +15,7 @@ const meter :Workerd.Config = (
     (name = "aggregator", external = (address = "127.0.0.1:8080", http = ())),
     (name = "upstream", worker = Baselines.upstream),
     (name = "center", external = (address = "127.0.0.1:8788", http = ())),
+    (name = "network", network = Edge.network),
   ],
   sockets = [(name = "http", address = "127.0.0.1:0", http = (), service = "meter")],
 );

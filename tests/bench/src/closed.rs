@@ -72,7 +72,7 @@ async fn talk(target: &Target, end: Instant, tally: &mut Tally) -> Result<()> {
     let mut buffer = Vec::with_capacity(READ_BYTES);
     let mut sent = clock::now();
     while sent < end {
-        stream.write_all(&target.request).await?;
+        stream.write_all(&target.request()).await?;
         let closes = loop {
             let read = stream.read_buf(&mut buffer).await?;
             anyhow::ensure!(read > 0, "the connection was closed before the answer");

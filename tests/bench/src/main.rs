@@ -196,7 +196,7 @@ fn odd_answers(servers: &[Server], entries: &[Entry]) -> Result<Vec<String>> {
 /// The names of the headers of a variant's answer, and the length of its body.
 fn shape(servers: &[Server], entry: &Entry) -> Result<(BTreeSet<String>, usize)> {
     let target = servers.get(entry.server).context("an entry without a server")?.target(&entry.variant);
-    Line::connect(target.address)?.send(&target.request, |response| {
+    Line::connect(target.address)?.send(&target.request(), |response| {
         let names = response.headers().map(|(name, _)| name.to_ascii_lowercase()).collect();
         (names, response.body.len())
     })

@@ -59,7 +59,7 @@ fn connection(target: &Target, dues: impl Iterator<Item = Instant>) -> Tally {
             None => Line::connect(target.address),
         };
         let answered = answered.and_then(|mut line| {
-            let keeps = line.send(&target.request, |response| {
+            let keeps = line.send(&target.request(), |response| {
                 let now = clock::now();
                 if target.judge(response, &mut tally) {
                     tally.latencies_us.push(clock::micros_between(due, now));

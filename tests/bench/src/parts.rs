@@ -73,7 +73,7 @@ impl Server {
                 let (bundle, program) = places.ours.as_ref().context("our parts were not looked for")?;
                 let meter = Meter::start(program, &folder, address)?;
                 let workerd = meter.edge(places, [bundle, &folder], address, variant.home_delay_ms)?;
-                let key = meter.key().to_owned();
+                let key = meter.key_for(variant.crowd).to_owned();
                 (workerd, Some(meter), key)
             }
         };
@@ -97,11 +97,12 @@ impl Server {
 
     /// The variant's request to this server; variants of one server differ by path.
     pub(crate) fn target(&self, variant: &Variant) -> Target {
-        let key = self.meter.as_ref().map_or(KEY, Meter::key);
-        Target {
+        let key = self.meter.as_ref().map_or(KEY, |meter| meter.key_for(variant.crowd));
+        let target = Target {
             tells_hops: self.target.tells_hops,
             ..Target::new(self.target.address, [variant.path, variant.body], key, variant.expected)
-        }
+        };
+        if variant.crowd { target.by_a_crowd() } else { target }
     }
 
     /// Where it listens.
@@ -142,6 +143,6 @@ impl Server {
 fn answers_well(target: &Target) -> Result<()> {
     let mut tally = Tally::default();
     let good = Line::connect(target.address)?
-        .send(&target.request, |response| target.judge(response, &mut tally))?;
+        .send(&target.request(), |response| target.judge(response, &mut tally))?;
     if good { Ok(()) } else { Err(anyhow::anyhow!(tally.first_failure.unwrap_or_default())) }
 }

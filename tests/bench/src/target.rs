@@ -1,10 +1,15 @@
 //! What the load generators send, and how they judge what comes back. Whatever is not exactly a good answer is a
 //! failure; a judgement must never be kinder to one variant than to another.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::response::{Response, find};
 
+/// Who asks.
+const AGENT: &str = "bench-agent";
 /// How a home's answer is told from one that was decided without a hop.
 const HOP: &[u8] = b"desc=home";
 /// How much of an unexpected body is told.
@@ -17,6 +22,8 @@ pub(crate) struct Target {
     pub(crate) address: SocketAddr,
     /// The request as it goes over the wire.
     pub(crate) request: Vec<u8>,
+    /// Where each request names an agent of its own: how many there were, for all connections.
+    pub(crate) crowd: Option<Arc<AtomicU64>>,
     /// What the body of each good answer contains.
     pub(crate) expected: &'static str,
     /// Whether to look for who decided.
@@ -33,11 +40,30 @@ impl Target {
     ) -> Self {
         let request = format!(
             "POST {path} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: bench\r\nAccept: */*\r\n\
-             Authorization: Bearer {key}\r\nPalveron-Agent: bench\r\nContent-Type: application/json\r\n\
+             Authorization: Bearer {key}\r\nPalveron-Agent: {AGENT}\r\nContent-Type: application/json\r\n\
              Content-Length: {}\r\n\r\n{body}",
             body.len()
         );
-        Self { address, request: request.into_bytes(), expected, tells_hops: false }
+        Self { address, request: request.into_bytes(), crowd: None, expected, tells_hops: false }
+    }
+
+    /// The same, but each request has an agent of its own.
+    pub(crate) fn by_a_crowd(self) -> Self {
+        Self { crowd: Some(Arc::default()), ..self }
+    }
+
+    /// The next request.
+    pub(crate) fn request(&self) -> Cow<'_, [u8]> {
+        let place =
+            self.crowd.as_ref().and_then(|crowd| Some((crowd, find(&self.request, AGENT.as_bytes())?)));
+        let Some((crowd, place)) = place else { return Cow::Borrowed(&self.request) };
+        let mut request = self.request.clone();
+        let number = crowd.fetch_add(1, Ordering::Relaxed);
+        let agent = format!("{number:0width$}", width = AGENT.len());
+        for (to, digit) in request.iter_mut().skip(place).zip(agent.bytes()) {
+            *to = digit;
+        }
+        Cow::Owned(request)
     }
 
     /// Counts one answer; returns whether it was good.
@@ -96,6 +122,16 @@ impl Tally {
 mod tests {
     use super::*;
     use crate::response::parse;
+
+    #[test]
+    fn a_crowd_has_a_new_agent_with_each_request_and_else_there_is_one() {
+        let one = Target::new(SocketAddr::from(([127, 0, 0, 1], 9)), ["/", "{}"], "k", "ok");
+        assert_eq!(one.request(), one.request());
+        let crowd = one.by_a_crowd();
+        let (first, second) = (crowd.request().into_owned(), crowd.clone().request().into_owned());
+        assert!(find(&first, b"Palveron-Agent: 00000000000\r").is_some());
+        assert!(find(&second, b"Palveron-Agent: 00000000001\r").is_some(), "whichever connection it is");
+    }
 
     #[test]
     fn only_what_is_expected_is_good() {

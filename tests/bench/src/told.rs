@@ -73,7 +73,8 @@ fn once(
         ensure!(start.elapsed() < WAIT_MAX, "the edge does not take the new key");
         pause();
     }
-    let request = Target::new(server.address(), ["/v1/check", CHECK], key, "").request;
+    let target = Target::new(server.address(), ["/v1/check", CHECK], key, "");
+    let request = target.request();
     for _ in 0..BEFORE_CROSSING {
         ensure!(line.send(&request, |response| response.status)? == 200, "a request before the crossing");
     }

@@ -20,6 +20,8 @@ pub(crate) struct Variant {
     pub(crate) expected: &'static str,
     /// The simulated round trip to the home; zero where the home is as near as it is.
     pub(crate) home_delay_ms: u32,
+    /// Whether each request has an agent of its own, in a project whose plan has room for a few.
+    pub(crate) crowd: bool,
 }
 
 /// What answers a variant's requests.
@@ -50,6 +52,7 @@ const fn check(name: &'static str, serve: Serve, what: &'static str) -> Variant 
         body: "",
         expected: DECISION,
         home_delay_ms: 0,
+        crowd: false,
     }
 }
 
@@ -66,7 +69,7 @@ const fn far(name: &'static str, serve: Serve, what: &'static str) -> Variant {
 }
 
 /// All of them, in the order of the tables.
-pub(crate) const ALL: [Variant; 14] = [
+pub(crate) const ALL: [Variant; 15] = [
     Variant {
         expected: "ok",
         ..check("js-ok", Serve::Baseline("ok"), "a JavaScript worker that answers `ok`: the floor")
@@ -77,6 +80,15 @@ pub(crate) const ALL: [Variant; 14] = [
         "a JavaScript worker that reads the key and answers our headers and body; it limits nothing",
     ),
     check("meter", Serve::Meter, "ours: `POST /v1/check?kind=verify`, with a real aggregator behind it"),
+    Variant {
+        expected: r#""kind":"verify""#,
+        crowd: true,
+        ..check(
+            "meter-crowd",
+            Serve::Meter,
+            "ours, each request by another agent, on a plan with five: five are allowed, all others refused",
+        )
+    },
     with_body("js-body", Serve::Baseline("body"), "as `js-headers`, asked by a JSON body, which it reads"),
     with_body("meter-body", Serve::Meter, "ours, asked by a JSON body"),
     check(
@@ -111,9 +123,10 @@ pub(crate) const ALL: [Variant; 14] = [
 ];
 
 /// Ours, and what it is compared with.
-pub(crate) const COMPARED: [(&str, &str); 11] = [
+pub(crate) const COMPARED: [(&str, &str); 12] = [
     ("meter", "js-ok"),
     ("meter", "js-headers"),
+    ("meter-crowd", "js-headers"),
     ("meter-body", "js-body"),
     ("meter", "object-sql"),
     ("meter", "object-memory"),

@@ -14,6 +14,7 @@ use tests::poll::eventually;
 use tests::stack::Stack;
 use tokio::net::TcpStream;
 
+mod bench;
 mod clients;
 mod deploy;
 mod observe;

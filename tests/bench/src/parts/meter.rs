@@ -15,6 +15,8 @@ use crate::open::Line;
 /// The binding by which the worker waits before it asks a home.
 const HOME_DELAY: &str = "METER_TEST_HOME_DELAY_MS";
 const PROJECT: &str = "bench";
+/// One whose plan has room for few agents.
+const CROWDED: &str = "crowded";
 /// The most that a project can have; beyond what a variant is asked in a minute, since it must take turns.
 const RPM: &str = "1000000";
 /// Beyond what any machine asks in a run.
@@ -28,6 +30,7 @@ pub(crate) struct Meter {
     environment: Vec<(&'static str, String)>,
     address: SocketAddr,
     key: String,
+    crowded_key: String,
 }
 
 impl Meter {
@@ -53,17 +56,17 @@ impl Meter {
         command.arg("serve").envs(environment.iter().map(|(name, value)| (name, value)));
         let mut server = Program::start(command, &folder.join("aggregator.log"))?;
         server.wait_until("the aggregator", || is_ready(address))?;
-        let mut meter =
-            Self { server, program: program.to_path_buf(), environment, address, key: String::new() };
-        let limits = ["--plan", "enterprise", "--rpm", RPM, "--included", INCLUDED];
-        meter.command(&[&["project", "create", PROJECT], &limits[..]].concat())?;
-        meter.key = meter.create_key()?;
+        let program = program.to_path_buf();
+        let (key, crowded_key) = (String::new(), String::new());
+        let mut meter = Self { server, program, environment, address, key, crowded_key };
+        meter.key = meter.create_project(PROJECT, "enterprise")?;
+        meter.crowded_key = meter.create_project(CROWDED, "community")?;
         Ok(meter)
     }
 
-    /// The project's key.
-    pub(super) fn key(&self) -> &str {
-        &self.key
+    /// The key of the project that a variant is asked for.
+    pub(super) fn key_for(&self, crowd: bool) -> &str {
+        if crowd { &self.crowded_key } else { &self.key }
     }
 
     /// The aggregator's process.
@@ -89,9 +92,11 @@ impl Meter {
         Program::start(command, &folder.join("workerd.log"))
     }
 
-    fn create_key(&self) -> Result<String> {
+    /// Makes a project that no load exhausts, and its key.
+    fn create_project(&self, project: &str, plan: &str) -> Result<String> {
+        self.command(&["project", "create", project, "--plan", plan, "--rpm", RPM, "--included", INCLUDED])?;
         let told: Value =
-            serde_json::from_str(&self.command(&["key", "create", "--project", PROJECT, "--json"])?)?;
+            serde_json::from_str(&self.command(&["key", "create", "--project", project, "--json"])?)?;
         let key = told.get("key").and_then(Value::as_str);
         Ok(key.context("`meter key create --json` told no key")?.to_owned())
     }

@@ -48,7 +48,7 @@ function contact(env, ctx, name) {
     const object = text.slice(0, end);
     // Sub-homes are named after their home, with their region and number.
     const binding = object === name ? 'HOME' : 'SUB_HOME';
-    const sent = reach(env, ctx, binding, object, stub => stub.contact(name, text.slice(end + 1))).then(
+    const sent = reach(env, ctx, binding, object, stub => stub.contact(name, text.slice(end + 1), object)).then(
       reply => rust(() => meter.receive(name, reply, now())),
     ).catch(error => log('a contact was not answered', error));
     ctx.waitUntil(sent);
@@ -111,6 +111,23 @@ async function install(env, ctx, step, policy) {
     return Response.json({ version: Math.min(...versions) });
   } catch (error) {
     log('a home did not take its policy', error);
+    return failure('home_unavailable');
+  }
+}
+
+// Who has what of these homes' units, as each and its sub-homes tell it. Nothing here looks into that.
+async function leases(env, ctx, step) {
+  try {
+    const homes = await Promise.all(step.homes.map(async name => {
+      const [home, ...names] = await reach(env, ctx, 'HOME', name, stub => stub.leases());
+      const asked = await Promise.allSettled(names.map(sub => reach(env, ctx, 'SUB_HOME', sub, stub => stub.leases())));
+      const told = asked.map((answer, place) => answer.value && [names[place], JSON.parse(answer.value)]).filter(Boolean);
+      const silent = names.length - told.length;
+      return [name, { home: home ? JSON.parse(home) : null, sub_homes: Object.fromEntries(told), silent }];
+    }));
+    return Response.json(Object.fromEntries(homes));
+  } catch (error) {
+    log('a home did not tell of its leases', error);
     return failure('home_unavailable');
   }
 }
@@ -322,6 +339,14 @@ async function proceed(text, asked, request, env, ctx) {
             if (next.do === 'install') return install(env, ctx, next, policy);
             break;
           }
+          case 'read_leases': {
+            const question = await bodyText(request, step.bytes_max);
+            if (question === undefined) return failure('body_too_large');
+            text = rust(() => meter.leasesAsked(question, now()));
+            break;
+          }
+          case 'leases':
+            return leases(env, ctx, step);
           case 'metrics':
             return scraped();
           default:

@@ -13,8 +13,8 @@ export { MeterSubHome } from './sub_home.js';
 const CALL_BYTES_MAX = 1024 * 1024;
 // What may be called from another process, by the binding of the object's class.
 const CALLS = {
-  HOME: new Set(['decide', 'contact', 'observe', 'install', 'progress', 'clock']),
-  SUB_HOME: new Set(['contact']),
+  HOME: new Set(['decide', 'contact', 'observe', 'install', 'progress', 'clock', 'leases']),
+  SUB_HOME: new Set(['contact', 'leases']),
 };
 
 // Of these, what would count again if it came again. The others say themselves which of them came before.

@@ -10,12 +10,15 @@ import { follow, log, meter, moveClock, now, peer, seed, toWall, wall } from './
 const AGGREGATOR_WAIT_MS = 10000;
 // Who could be answered without the policy that is being pulled does not wait longer for it.
 const PULL_WAIT_MS = 500;
+// Beyond that many, names of sub-homes are not kept.
+const SUB_HOMES_MAX = 256;
 
 export class MeterHome extends DurableObject {
   #memory = new Memory(this.env, () => new meter.HomeObject(texts(this.ctx.storage.sql)));
   #waking = new Waking(this.ctx.storage, () => this.#look());
   #pulling;
   #looking;
+  #sub_homes;
   #commit = new Commit(
     () => this.#memory.life(),
     () => {
@@ -33,13 +36,32 @@ export class MeterHome extends DurableObject {
     return this.#ask(name, (home, waited) => home.observe(name, incarnation(), observing, waited, now()));
   }
 
-  async contact(name, contact) {
+  // `from` is the object that calls, where that is a sub-home.
+  async contact(name, contact, from) {
+    if (from?.startsWith(`${name}/`)) this.#know(from);
     return this.#ask(name, (home, waited) => home.contact(name, incarnation(), contact, waited, seed(), now()));
   }
 
   // How far a sub-home is with this home, by its id.
   async progress(name, holder) {
     return this.#turn(home => home.progress(holder, now()));
+  }
+
+  // Where its units are, and behind that the sub-homes that it knows by their names; empty where nothing was ever stored.
+  async leases() {
+    return [this.#turn(home => home.leases(now())) ?? '', ...this.#names()];
+  }
+
+  // Keeps the name of a sub-home, by which it can be asked. Nothing is decided by it.
+  #know(sub_home) {
+    const names = this.#names();
+    if (names.has(sub_home) || names.size >= SUB_HOMES_MAX) return;
+    names.add(sub_home);
+    this.ctx.storage.kv.put('sub_homes', [...names]);
+  }
+
+  #names() {
+    return this.#sub_homes ??= new Set(this.ctx.storage.kv.get('sub_homes') ?? []);
   }
 
   async #ask(name, act) {

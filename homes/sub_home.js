@@ -18,6 +18,7 @@ export class MeterSubHome extends DurableObject {
   });
   #waking = new Waking(this.ctx.storage, () => this.#look());
   #resumed;
+  #name;
   // Who waits: the contact's holder, lane and nonce → how to answer it.
   #parked = new Map();
   #commit = new Commit(
@@ -25,7 +26,9 @@ export class MeterSubHome extends DurableObject {
     () => this.#turn(sub => sub.save()),
   );
 
-  async contact(home, contact) {
+  // `name` is this object's own, which only whoever calls it knows.
+  async contact(home, contact, name) {
+    if (name?.startsWith(`${home}/`)) this.#name = name;
     await this.#resume();
     const told = this.#turn(sub => sub.contact(home, random(), contact, seed(), now()));
     const [ticket, reply] = parted(told);
@@ -33,6 +36,11 @@ export class MeterSubHome extends DurableObject {
     this.#pump();
     await this.#commit.written();
     return answered;
+  }
+
+  // Where its units are; empty where nothing was ever stored.
+  async leases() {
+    return this.#turn(sub => sub.leases(now())) ?? '';
   }
 
   // Panics, for tests: at once, or when it looks next at what is due.
@@ -113,7 +121,7 @@ export class MeterSubHome extends DurableObject {
     try {
       // What it says must be in the rows before anybody hears of it.
       await this.#commit.written();
-      const reply = await this.#reach(home, stub => stub.contact(home, contact));
+      const reply = await this.#reach(home, stub => stub.contact(home, contact, this.#name));
       const told = this.#turn(sub => sub.receive(reply, seed(), now()));
       // Where nobody waits it is written with what comes next: lost before that, it is as if it had never come.
       if (told.length > 0) await this.#commit.written();

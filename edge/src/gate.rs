@@ -12,7 +12,7 @@ use shared::kind::{Bill, Kind, Route};
 use shared::problem::{ErrorCode, Problem};
 use shared::units::Units;
 use shared::whole::whole;
-use shared::wire::POLICY_PATH;
+use shared::wire::{LEASES_PATH, POLICY_PATH};
 
 use crate::agent;
 use crate::config::Config;
@@ -29,6 +29,8 @@ pub(crate) const FORWARD_BYTES_MAX: u32 = 100 * 1024 * 1024;
 const CHECK_BYTES_MAX: u32 = 4 * 1024;
 /// A signed policy: its list of keys is the longest part.
 const POLICY_BYTES_MAX: u32 = 256 * 1024;
+/// A question of the aggregator names a project.
+const LEASES_BYTES_MAX: u32 = 4 * 1024;
 
 /// What is accepted in the fields of questions and observations.
 pub(crate) const KIND: &str = "verify, mcp_tool_call or extension_event";
@@ -111,7 +113,7 @@ fn enter(config: &Config, head: &Head<'_>) -> Result<Step, Refused> {
     let route = config.routes.route_of(path);
     match path {
         "/healthz" | "/v1/quota" => only("GET", head)?,
-        "/v1/check" | POLICY_PATH | "/v1/observe" => only("POST", head)?,
+        "/v1/check" | POLICY_PATH | LEASES_PATH | "/v1/observe" => only("POST", head)?,
         _ if route.is_some() => only("POST", head)?,
         _ => {}
     }
@@ -126,6 +128,10 @@ fn enter(config: &Config, head: &Head<'_>) -> Result<Step, Refused> {
         (POLICY_PATH, _) => {
             sized(head, POLICY_BYTES_MAX)?;
             Ok(Step::ReadPolicy { bytes_max: POLICY_BYTES_MAX })
+        }
+        (LEASES_PATH, _) => {
+            sized(head, LEASES_BYTES_MAX)?;
+            Ok(Step::ReadLeases { bytes_max: LEASES_BYTES_MAX })
         }
         ("/v1/observe", _) => {
             sized(head, CHECK_BYTES_MAX)?;

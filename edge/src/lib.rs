@@ -32,6 +32,7 @@ mod trip;
 use shared::decision::Verdict;
 use shared::home::HomeName;
 use shared::json;
+use shared::lease_question::LeaseQuestion;
 use shared::policy::SignedPolicy;
 use shared::problem::{ErrorCode, Problem};
 use shared::random;
@@ -242,6 +243,23 @@ pub fn policy_push(body: &str) -> String {
     .to_json()
 }
 
+/// The homes whose leases are asked for, or the answer that refuses it, as a [`Step`] in JSON.
+#[wasm_bindgen(js_name = leasesAsked)]
+#[must_use]
+pub fn leases_asked(body: &str, now_ms: u64) -> String {
+    let now = Timestamp::from_ms(now_ms);
+    config::with(|config| match json::read::<SignedPolicy>(body) {
+        Ok(signed) => match LeaseQuestion::open(&signed, &config.signing_keys, now) {
+            Ok(question) => Step::Leases { homes: gate::homes_of(&question.leases_of) },
+            Err(error) => Step::problem(&Problem::new(ErrorCode::SignatureRejected, error.to_string())),
+        },
+        Err(_) => {
+            Step::problem(&Problem::new(ErrorCode::MalformedJson, "The body is not a signed question."))
+        }
+    })
+    .to_json()
+}
+
 /// The answer to a failure of the platform around us, as a [`Step`] in JSON.
 #[wasm_bindgen]
 #[must_use]
@@ -267,6 +285,8 @@ fn lease(config: &Config, step: Step, now_ms: u64) -> String {
         | Step::Decide(_)
         | Step::Forward { .. }
         | Step::ReadPolicy { .. }
+        | Step::ReadLeases { .. }
+        | Step::Leases { .. }
         | Step::Metrics
         | Step::Install { .. } => step.to_text(),
     }

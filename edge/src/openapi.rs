@@ -312,6 +312,8 @@ fn status(method: &str, path: &str, authorization: &str) -> Option<u16> {
         | Step::Decide(_)
         | Step::Forward { .. }
         | Step::ReadPolicy { .. }
+        | Step::ReadLeases { .. }
+        | Step::Leases { .. }
         | Step::Install { .. }
         | Step::Metrics => None,
     }

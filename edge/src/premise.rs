@@ -277,7 +277,12 @@ impl Premise {
                 Next::Decide(Question(deciding))
             }
             // Policies come with receipts, and numbers have a page of their own.
-            Step::Forward { .. } | Step::ReadPolicy { .. } | Step::Metrics | Step::Install { .. } => {
+            Step::Forward { .. }
+            | Step::ReadPolicy { .. }
+            | Step::ReadLeases { .. }
+            | Step::Leases { .. }
+            | Step::Metrics
+            | Step::Install { .. } => {
                 Next::Answer(Answer::of(&Problem::new(ErrorCode::NotFound, "There is nothing at this path.")))
             }
         }
@@ -296,6 +301,8 @@ impl Premise {
             | Step::Observe(_)
             | Step::Decide(_)
             | Step::ReadPolicy { .. }
+            | Step::ReadLeases { .. }
+            | Step::Leases { .. }
             | Step::Metrics
             | Step::Install { .. }) => self.next(step),
         }

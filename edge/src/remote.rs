@@ -242,6 +242,8 @@ impl Remote {
             | Step::ReadObservation(_)
             | Step::Observe(_)
             | Step::ReadPolicy { .. }
+            | Step::ReadLeases { .. }
+            | Step::Leases { .. }
             | Step::Metrics
             | Step::Install { .. } => Next::Answer(told(Failure::Internal.answer(), numbers, Some(home))),
         }

@@ -44,6 +44,16 @@ pub(crate) enum Step {
         /// A longer body is answered with `body_too_large`.
         bytes_max: u32,
     },
+    /// Read the body and call `leasesAsked`.
+    ReadLeases {
+        /// A longer body is answered with `body_too_large`.
+        bytes_max: u32,
+    },
+    /// Answer with what these homes and their sub-homes tell of their leases.
+    Leases {
+        /// Each home of the project.
+        homes: Vec<String>,
+    },
     /// Answer with what `metrics` says.
     Metrics,
     /// Hand the policy to these homes.
@@ -246,6 +256,8 @@ impl Step {
             | Self::Observe(_)
             | Self::Decide(_)
             | Self::ReadPolicy { .. }
+            | Self::ReadLeases { .. }
+            | Self::Leases { .. }
             | Self::Metrics
             | Self::Install { .. } => self.to_json(),
         }

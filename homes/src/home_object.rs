@@ -123,6 +123,15 @@ impl HomeObject {
         Ok(progress.unwrap_or_else(|| json::write(&Progress::default())))
     }
 
+    /// Where the units of the month are, as JSON; `undefined` where nothing was ever stored.
+    ///
+    /// # Errors
+    /// When the rows cannot be read.
+    pub fn leases(&self, now_ms: u64) -> Result<Option<String>, String> {
+        let now = Timestamp::from_ms(now_ms);
+        self.act(None, now, |home| json::write(&home.leases(now)))
+    }
+
     /// The signed request for this home's policy.
     ///
     /// # Errors

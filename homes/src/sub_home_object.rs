@@ -78,6 +78,14 @@ impl SubHomeObject {
         Ok(known.unwrap_or_default())
     }
 
+    /// Where its units are, as JSON; `undefined` where nothing was ever stored.
+    ///
+    /// # Errors
+    /// When the rows cannot be read.
+    pub fn leases(&self, now_ms: u64) -> Result<Option<String>, String> {
+        self.act(None, |known| json::write(&known.sub.leases(Timestamp::from_ms(now_ms))))
+    }
+
     /// Compares the rows with how far the home says that this sub-home is. If they are behind, the storage was
     /// restored: a new life begins, and this says so. `random` are eight random words.
     ///

@@ -24,6 +24,7 @@ pub mod json;
 pub mod key;
 pub mod kind;
 pub mod lease;
+pub mod lease_question;
 pub mod moved;
 #[cfg(feature = "schema")]
 pub mod openapi;

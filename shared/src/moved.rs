@@ -2,13 +2,12 @@
 //!
 //! It travels as policies do and is only ever raised; a meter that is not told to expect it refuses it.
 
-use alloc::string::{String, ToString};
+use alloc::string::String;
 
 use serde::{Deserialize, Serialize};
 
-use crate::json;
 use crate::policy::{PolicyError, SignedPolicy};
-use crate::sign::{Purpose, SigningKeys};
+use crate::sign::SigningKeys;
 
 /// How far the meter's clock is ahead of the machine's, in milliseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -27,10 +26,7 @@ impl Moved {
     /// # Errors
     /// When there is no policy key.
     pub fn sign(self, keys: &SigningKeys) -> Result<SignedPolicy, String> {
-        let document = json::write(&self);
-        let key = keys.current(Purpose::Policy).ok_or("no signing key of purpose policy")?;
-        let v1 = key.mac_hex(&[document.as_bytes()]);
-        Ok(SignedPolicy { document, k: key.id().clone(), v1 })
+        SignedPolicy::sign_document(&self, keys)
     }
 
     /// Checks the signature and reads it.
@@ -38,12 +34,7 @@ impl Moved {
     /// # Errors
     /// When no known policy key signed it, or it is no such document.
     pub fn open(signed: &SignedPolicy, keys: &SigningKeys) -> Result<Self, PolicyError> {
-        let key = keys.find(Purpose::Policy, &signed.k).ok_or(PolicyError::Signature)?;
-        if !key.verifies(&[signed.document.as_bytes()], &signed.v1) {
-            return Err(PolicyError::Signature);
-        }
-        let moved: Self =
-            json::read(&signed.document).map_err(|error| PolicyError::Document(error.to_string()))?;
+        let moved: Self = signed.open_document(keys)?;
         let accepted = moved.offset_ms <= Self::MS_MAX;
         accepted.then_some(moved).ok_or_else(|| {
             let ms = moved.offset_ms;

@@ -197,7 +197,12 @@ impl SignedPolicy {
     /// # Errors
     /// When there is no policy key, or the policy cannot be written as JSON.
     pub fn sign(policy: &Policy, keys: &SigningKeys) -> Result<Self, String> {
-        let document = crate::json::write(policy);
+        Self::sign_document(policy, keys)
+    }
+
+    /// Signs another document that travels as policies do.
+    pub(crate) fn sign_document<T: Serialize>(document: &T, keys: &SigningKeys) -> Result<Self, String> {
+        let document = crate::json::write(document);
         let key = keys.current(Purpose::Policy).ok_or("no signing key of purpose policy")?;
         let v1 = key.mac_hex(&[document.as_bytes()]);
         Ok(Self { document, k: key.id().clone(), v1 })
@@ -208,6 +213,14 @@ impl SignedPolicy {
     /// # Errors
     /// When no known policy key signed it, or it is not a policy.
     pub fn open(&self, keys: &SigningKeys) -> Result<Policy, PolicyError> {
+        self.open_document(keys)
+    }
+
+    /// Checks the signature and reads another document than a policy.
+    pub(crate) fn open_document<T: for<'de> Deserialize<'de>>(
+        &self,
+        keys: &SigningKeys,
+    ) -> Result<T, PolicyError> {
         let key = keys.find(Purpose::Policy, &self.k).ok_or(PolicyError::Signature)?;
         if !key.verifies(&[self.document.as_bytes()], &self.v1) {
             return Err(PolicyError::Signature);

@@ -19,6 +19,9 @@ pub const INGEST_PATH: &str = "/ingest";
 /// The path at the edge that policies are pushed to.
 pub const POLICY_PATH: &str = "/internal/policy";
 
+/// The path at the edge that is asked who has what of a project's units.
+pub const LEASES_PATH: &str = "/internal/leases";
+
 /// The most cells in one flush message; a home with more sends several.
 pub const FLUSH_CELLS_MAX: usize = 1_000;
 

@@ -32,8 +32,9 @@ fn outcome(step: Step) -> String {
         Step::ReadBody(_) => "body".to_owned(),
         Step::ReadObservation(_) => "observation".to_owned(),
         Step::ReadPolicy { .. } => "policy".to_owned(),
+        Step::ReadLeases { .. } => "leases".to_owned(),
         Step::Metrics => "metrics".to_owned(),
-        Step::Forward { .. } | Step::Install { .. } | Step::Observe(_) => {
+        Step::Forward { .. } | Step::Install { .. } | Step::Leases { .. } | Step::Observe(_) => {
             unreachable!("the gate never answers so")
         }
     }
@@ -76,6 +77,8 @@ fn requests_become_questions_or_refusals() {
         ("POST", "/v1/check?kind=verify&more=1", live.as_str(), "422 field_rejected"),
         ("POST", "/v1/check?kind=verify&", live.as_str(), "422 field_rejected"),
         ("POST", "http://h/internal/policy", "", "policy"),
+        ("POST", "http://h/internal/leases", "", "leases"),
+        ("GET", "http://h/internal/leases", "", "405 method_not_allowed"),
         ("GET", "http://h/healthz", "", r#"200 {"status":"ok"}"#),
         ("GET", "http://h/v1/verify", live.as_str(), "405 method_not_allowed"),
         ("PUT", "http://h/v1/check", live.as_str(), "405 method_not_allowed"),

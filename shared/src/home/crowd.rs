@@ -138,6 +138,11 @@ impl Crowd {
         self.seen.keys()
     }
 
+    /// When a holder was heard last, where it was heard lately.
+    pub(crate) fn heard_at(&self, holder: HolderId) -> Option<Timestamp> {
+        self.seen.get(&holder).map(|seen| seen.at)
+    }
+
     /// The holders that are present, with the units out with them that nobody is spending.
     pub(crate) fn stranded(&self) -> impl Iterator<Item = (&HolderId, u64)> {
         self.seen.iter().map(|(holder, seen)| (holder, seen.stranded))

@@ -12,6 +12,7 @@ pub(crate) mod denial;
 pub(crate) mod desk;
 mod flush;
 mod keys;
+pub mod leases;
 mod lives;
 mod observed;
 pub(crate) mod offer;

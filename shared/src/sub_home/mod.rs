@@ -10,7 +10,7 @@ mod upward;
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::decision::Denial;
 use crate::home::crowd::{Crowd, SEEN_MS};
 use crate::home::desk::{Desk, Receipt};
+use crate::home::leases::{self, SubHomeLeases};
 use crate::home::rows::{Writes, read};
 use crate::home::{CorruptRow, Row};
 use crate::ids::Incarnation;
@@ -32,6 +33,7 @@ use crate::lease::uplink::Uplink;
 use crate::planted::planted;
 use crate::random::Stream;
 use crate::time::{Minute, Period, Timestamp};
+use crate::units::Units;
 
 /// The most contacts that wait for the home; further ones are dropped, and sent again.
 const PARKED_MAX: usize = 4_096;
@@ -378,6 +380,29 @@ impl SubHome {
             && !ware.uplink.has_frozen()
             && ware.uplink.returns.is_empty()
             && ware.uplink.is_quiet()
+    }
+
+    /// Where its units are at `now`.
+    #[must_use]
+    pub fn leases(&self, now: Timestamp) -> SubHomeLeases {
+        let now = self.ware.clock.max(now);
+        let period = self.ware.stock.period;
+        let told = |period| leases::holders((&self.desk, &self.crowd), (now, period), |_| 0);
+        let holders = told(period.unwrap_or_else(|| now.period()));
+        let out = period.map_or(0, |period| self.out(period));
+        let live =
+            |(holder, _): (&HolderId, u64)| self.desk.out(*holder, period.unwrap_or_else(|| now.period()));
+        let live = self.crowd.stranded_at(now).map(live).fold(0, u64::saturating_add);
+        SubHomeLeases {
+            holder: self.id().to_string(),
+            at: now,
+            period,
+            stock: Units::new(self.ware.stock.units),
+            reporting: Units::new(self.unsettled()),
+            out: Units::new(out),
+            stranded: Units::new(out.saturating_sub(live)),
+            holders,
+        }
     }
 
     /// Units out with isolates in `period`, dead ones included.

@@ -1,5 +1,7 @@
 //! What every handler and job shares: the books, the clock, and what policies are made from.
 
+mod homes;
+
 use std::sync::Arc;
 
 use shared::ids::KeyId;
@@ -20,6 +22,8 @@ use crate::store::{Asking, Intake, IntakeError, Merged as Taken, Store};
 use crate::stripe::account::Account;
 use crate::webhooks;
 
+pub use self::homes::Homes;
+
 /// The aggregator's shared parts; clones are the same.
 #[derive(Debug, Clone)]
 pub struct App(Arc<Parts>);
@@ -37,6 +41,8 @@ pub struct Parts {
     pub key_secrets: KeySecrets,
     /// What is signed with between machines.
     pub signing_keys: SigningKeys,
+    /// Where the homes are.
+    pub homes: Homes,
     /// Where webhooks may go, and what their secrets are sealed with.
     pub webhooks: webhooks::Settings,
     /// Whose clocks move along with ours; `None` where the clock is not to be moved.

@@ -5,6 +5,7 @@ import { Audit } from "./pages/audit";
 import { CommandCenter } from "./pages/command-center";
 import { ContractPage, Contracts } from "./pages/contracts";
 import { Keys } from "./pages/keys";
+import { LeaseMapPage } from "./pages/leases";
 import { Members } from "./pages/members";
 import { Missing } from "./pages/missing";
 import { Accounts, Catalogue, ParkedPayments, ProjectPage, Projects, Quarantine } from "./pages/operator";
@@ -30,6 +31,7 @@ const PAGES: Record<string, ComponentType> = {
   "/account": Account,
   "/operator/projects": Projects,
   "/operator/projects/*": ProjectPage,
+  "/operator/projects/*/leases": LeaseMapPage,
   "/operator/contracts": Contracts,
   "/operator/contracts/*": ContractPage,
   "/operator/plans": Catalogue,
@@ -42,7 +44,8 @@ export function pageAt(path: string): ComponentType {
   const exact = PAGES[path];
   if (exact) return exact;
   const cut = path.lastIndexOf("/");
-  return PAGES[`${path.slice(0, cut)}/*`] ?? Missing;
+  const before = path.lastIndexOf("/", cut - 1);
+  return PAGES[`${path.slice(0, cut)}/*`] ?? PAGES[`${path.slice(0, before)}/*${path.slice(cut)}`] ?? Missing;
 }
 
 /** What the path ends with, for pages that have a name in it. */

@@ -373,6 +373,32 @@ const deeds = {
     await page.context().close();
   },
 
+  async an_operator_watches_who_has_a_projects_units() {
+    const page = await visitor();
+    await page.context().addCookies(await operatorCookies());
+    await page.goto(at(`/operator/projects/${told.project}`));
+    await page.getByRole("link", { name: "the map of its leases" }).click();
+    await heading(page, `Leases of ${told.project}`);
+    await page.locator("[data-name=settled-live]").waitFor();
+    const before = await figure(page, "settled-live");
+    for (let number = 0; number < 7; number += 1) await verify("support-bot");
+    await until("the page shows by itself what was served since", async () => (await figure(page, "settled-live")) >= before + 7);
+    assert.equal(await figure(page, "overshoot-live"), 0);
+    // The project was refused requests for its limit per minute, and nobody can prove of each that it was right.
+    assert.equal(await page.locator("[data-name=wrong-live] .value").innerText(), "not known");
+    await page.getByText(/limit nobody can prove/).waitFor();
+    const map = await page.evaluate(async (of) => (await fetch(`/api/v1/admin/projects/${of}/leases`)).json(), told.project);
+    const { issued, returned, settled, answering, out, void: lost } = map.modes[0].home;
+    assert.equal(settled + answering + out + lost, issued - returned);
+    await page.route("**/leases", async (route) => {
+      const json = await (await route.fetch()).json();
+      await route.fulfill({ json: { ...json, unreachable: "no answer came within 5 s", modes: json.modes.map((mode) => ({ ...mode, home: null })) } });
+    });
+    await page.getByRole("alert").filter({ hasText: "The homes cannot be asked" }).waitFor();
+    assert.equal(await page.locator("[data-name=out-live]").count(), 0, "no old number stays");
+    await page.context().close();
+  },
+
   async what_others_wrote_is_shown_as_text() {
     const page = await visitor();
     await signIn(page, told.owner);
@@ -409,6 +435,9 @@ const deeds = {
     await signIn(page, told.owner);
     await page.goto(at("/usage"));
     await heading(page, "Usage Reports");
+    // What is still being asked would find the session ended before anybody clicks.
+    await page.waitForFunction(() => !document.querySelector(".skeleton"));
+    await page.waitForLoadState("networkidle");
     await page.context().clearCookies();
     await page.getByRole("button", { name: "7 days" }).click();
     await page.getByText("Your session has ended").waitFor();
@@ -537,7 +566,7 @@ const watchData = () => {
 
 const PAGES = () => [
   `/?project=${told.project}`, "/usage", `/usage?from=${told.from}&to=${told.to}&compare=1&agents=all`, "/why?reason=rate_limited", "/billing/plan", "/billing/top-up", "/keys",
-  "/webhooks", "/members", "/audit", "/account", "/operator/projects", `/operator/projects/${told.project}`, "/operator/contracts", `/operator/contracts/${told.contract}`, "/operator/plans", "/operator/stripe",
+  "/webhooks", "/members", "/audit", "/account", "/operator/projects", `/operator/projects/${told.project}`, `/operator/projects/${told.project}/leases`, "/operator/contracts", `/operator/contracts/${told.contract}`, "/operator/plans", "/operator/stripe",
   "/operator/quarantine", "/operator/accounts", "/operator/nothing/here",
 ].map((path) => (path.includes("project=") ? path : `${path}${path.includes("?") ? "&" : "?"}project=${told.project}`));
 

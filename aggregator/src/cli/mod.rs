@@ -16,6 +16,7 @@ mod doctor;
 mod events;
 mod ingest;
 mod key;
+mod leases;
 mod listen;
 mod lock;
 mod member;
@@ -117,6 +118,8 @@ enum Command {
     WhatIf(report::WhatIf),
     /// Show what each month came to, and how far it is collected
     Invoices(report::Invoices),
+    /// Show who has what of a project's units: its home, sub-homes and isolates
+    Leases(leases::Leases),
     /// Show what happens in a project, as it happens
     Tail(tail::Tail),
     /// Make, end and show the contracts of enterprise customers
@@ -183,6 +186,7 @@ impl Command {
             | Self::Invoices(_)
             | Self::Completions(_)
             | Self::Copy(_)
+            | Self::Leases(_)
             | Self::Tail(_)
             | Self::Contract(_)
             | Self::Reporter(_)
@@ -272,6 +276,7 @@ fn start(cli: Cli) -> anyhow::Result<()> {
         Command::Explain(explain) => at(missing, async |place| report::explain(explain, place).await),
         Command::WhatIf(asked) => at(missing, async |place| report::what_if(asked, place).await),
         Command::Invoices(show) => at(missing, async |place| report::invoices(show, place).await),
+        Command::Leases(leases) => at(missing, async |place| leases::show(leases, place).await),
         Command::Tail(tail) => at(missing, async |place| tail::run(tail, place).await),
         Command::Contract(command) => at(missing, async |place| contract::run(command, place).await),
         Command::Reporter(command) => at(missing, async |place| reporter::run(command, place).await),

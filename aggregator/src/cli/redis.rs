@@ -42,7 +42,8 @@ pub(super) async fn lasting(config: &Config) -> anyhow::Result<Option<Counters>>
     Ok(Some(counters))
 }
 
-fn connect(config: &Config) -> anyhow::Result<Option<Counters>> {
+/// The Redis that has the homes, if one has; nothing is connected yet.
+pub(super) fn connect(config: &Config) -> anyhow::Result<Option<Counters>> {
     let Some(redis) = &config.redis else { return Ok(None) };
     let counters = Counters::new(redis);
     Ok(Some(counters.with_context(|| format!("REDIS_URL: {} cannot be used", redis.address))?))

@@ -7,13 +7,12 @@ use shared::key::KeySecrets;
 use tokio::task::JoinSet;
 
 use super::{lock, redis};
-use crate::app::{App, Parts};
+use crate::app::{App, Homes, Parts};
 use crate::clock::Clock;
 use crate::config::{Config, StripeSettings};
 use crate::edge::client::EdgeClient;
 use crate::http::{self, CONNECTIONS_MAX, Connections, RESERVE_MAX, Site, Timeouts};
 use crate::identity::Provider;
-use crate::jobs::policy_push::Homes;
 use crate::jobs::webhooks::{self, Resolver, Sender};
 use crate::jobs::{
     audit, clock_offset, contract_close, contract_turn, forget, key_expiry, month_close, policy_push,
@@ -32,7 +31,6 @@ const OWN_FILES_MAX: usize = 256;
 pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     prepare(&config)?;
     config.key_secrets()?;
-    let edge = EdgeClient::new(config.edge_url.clone()).map_err(anyhow::Error::msg)?;
     // The port first: a second instance must not touch the books of the one that has it.
     let listener = listen("METER_LISTEN", config.listen).await.map_err(anyhow::Error::msg)?;
     let _lock = lock::take(&config.database)?;
@@ -61,15 +59,10 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     // Before anything is judged by silences: in the meantime nobody could be heard.
     app.store.note_start(app.clock.now()).await?;
     let mut jobs = JoinSet::new();
-    match counters {
-        Some(counters) => {
-            jobs.spawn(redis_homes::run(app.clone(), counters.clone()));
-            jobs.spawn(policy_push::run(app.clone(), Homes::Redis(counters)));
-        }
-        None => {
-            jobs.spawn(policy_push::run(app.clone(), edge));
-        }
+    if let Some(counters) = counters {
+        jobs.spawn(redis_homes::run(app.clone(), counters));
     }
+    jobs.spawn(policy_push::run(app.clone(), app.homes.clone()));
     jobs.spawn(month_close::run(app.clone()));
     jobs.spawn(key_expiry::run(app.clone()));
     jobs.spawn(stream_age::run(app.clone()));
@@ -142,6 +135,7 @@ pub(super) fn app(config: &Config, store: &Store, clock: &Clock, basis: &Basis) 
         metrics,
         seller: config.seller.clone(),
         signing_keys: config.signing_keys.clone(),
+        homes: homes(config)?,
         webhooks: config.webhooks(),
         store: store.clone(),
         clock: clock.clone(),
@@ -150,6 +144,14 @@ pub(super) fn app(config: &Config, store: &Store, clock: &Clock, basis: &Basis) 
         test_clock: config.test.then(peers).transpose()?,
         provider: config.provider.clone().map(Provider::new).transpose().map_err(anyhow::Error::msg)?,
     }))
+}
+
+/// Where the homes are; nothing is connected yet.
+fn homes(config: &Config) -> anyhow::Result<Homes> {
+    match redis::connect(config)? {
+        Some(counters) => Ok(Homes::Redis(counters)),
+        None => EdgeClient::new(config.edge_url.clone()).map(Homes::from).map_err(anyhow::Error::msg),
+    }
 }
 
 /// Our account at Stripe, where the operator has set one.

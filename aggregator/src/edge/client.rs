@@ -93,8 +93,22 @@ impl EdgeClient {
     /// # Errors
     /// When there is no answer.
     pub async fn post_json(&self, path: &str, body: Vec<u8>) -> Result<(StatusCode, Bytes), EdgeError> {
+        self.ask_json(path, body, ANSWER_BYTES_MAX).await
+    }
+
+    /// Posts JSON to a path at the edge whose answer may be so long.
+    ///
+    /// # Errors
+    /// When there is no answer, or a longer one.
+    pub async fn ask_json(
+        &self,
+        path: &str,
+        body: Vec<u8>,
+        bytes_max: usize,
+    ) -> Result<(StatusCode, Bytes), EdgeError> {
         let uri = self.edge.join(path).map_err(|error| EdgeError::Connection(error.to_string()))?;
-        tokio::time::timeout(REQUEST_TIMEOUT, self.send(uri, body)).await.map_err(|_| EdgeError::Timeout)?
+        let answer = tokio::time::timeout(REQUEST_TIMEOUT, self.send(uri, body, bytes_max));
+        answer.await.map_err(|_| EdgeError::Timeout)?
     }
 
     /// Asks a path at the edge, and says what it was answered with, and when by the edge's own clock.
@@ -110,7 +124,12 @@ impl EdgeClient {
         Ok((head.status, date.and_then(instant)))
     }
 
-    async fn send(&self, uri: Uri, body: Vec<u8>) -> Result<(StatusCode, Bytes), EdgeError> {
+    async fn send(
+        &self,
+        uri: Uri,
+        body: Vec<u8>,
+        bytes_max: usize,
+    ) -> Result<(StatusCode, Bytes), EdgeError> {
         let request = Request::builder()
             .method(Method::POST)
             .uri(uri)
@@ -118,7 +137,7 @@ impl EdgeClient {
             .body(Full::from(body))
             .map_err(broken)?;
         let (head, body) = self.client.send(request).await.map_err(broken)?.into_parts();
-        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(broken)?;
+        let body = Limited::new(body, bytes_max).collect().await.map_err(broken)?;
         Ok((head.status, body.to_bytes()))
     }
 }

@@ -15,9 +15,8 @@ use tokio::task::JoinSet;
 
 use super::backoff::backoff_ms;
 use super::redis_homes;
-use crate::app::App;
+use crate::app::{App, Homes};
 use crate::counters::Counters;
-use crate::edge::client::EdgeClient;
 use crate::metrics::Pushed;
 use crate::store::DuePush;
 
@@ -38,21 +37,6 @@ const PUSHES_MAX: usize = 16;
 #[derive(Debug, Deserialize)]
 struct Installed {
     version: u64,
-}
-
-/// Where homes take policies.
-#[derive(Debug, Clone)]
-pub enum Homes {
-    /// At the edge, over HTTP.
-    Edge(Box<EdgeClient>),
-    /// In a Redis.
-    Redis(Counters),
-}
-
-impl From<EdgeClient> for Homes {
-    fn from(edge: EdgeClient) -> Self {
-        Self::Edge(Box::new(edge))
-    }
 }
 
 /// Pushes for ever; drop the future to stop.

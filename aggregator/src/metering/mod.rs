@@ -5,5 +5,6 @@
 pub mod batch;
 pub mod cloud_event;
 pub mod growth;
+pub mod leases;
 pub mod overview;
 pub mod usage;

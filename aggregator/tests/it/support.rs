@@ -9,9 +9,10 @@ use aggregator::access::account::{self, Email};
 use aggregator::access::session::{self, Begun, SecretText};
 use aggregator::access::token::TokenText;
 use aggregator::access::{Role, Scope};
-use aggregator::app::{App, Parts};
+use aggregator::app::{App, Homes, Parts};
 use aggregator::clock::Clock;
 use aggregator::contracts::party::Seller;
+use aggregator::edge::client::{EdgeClient, EdgeUrl};
 use aggregator::http::{self, Connections, Site, Timeouts};
 use aggregator::identity::Provider;
 use aggregator::metrics::Metrics;
@@ -47,6 +48,11 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 pub(crate) const SECRET_EDGE: &str = "e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1";
 pub(crate) const SECRET_POLICY: &str = "b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1";
 pub(crate) const SECRET_KEYS: &str = "c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1";
+
+/// An edge that nobody can reach: connections to this port are refused.
+fn no_edge() -> Homes {
+    EdgeClient::new(EdgeUrl::parse("http://127.0.0.1:9").unwrap()).unwrap().into()
+}
 
 /// A folder and a database that are gone with the test.
 pub(crate) struct Folder {
@@ -206,6 +212,7 @@ impl Meter {
             basis,
             key_secrets: KeySecrets::parse(&format!("1:{SECRET_KEYS}")).unwrap(),
             signing_keys: signing_keys(),
+            homes: no_edge(),
             webhooks,
             test_clock: Some(aggregator::edge::peers::ClockPeers::default()),
             metrics,

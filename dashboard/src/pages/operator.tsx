@@ -96,6 +96,7 @@ export function ProjectPage() {
               <Figure label="Requests a minute" note={one.own.rpm === null ? "the plan's" : "its own"}>{units(one.rpm)}</Figure>
               <Figure label="Policy" note={`since ${date(one.created_at)}`}>{one.policy_version}</Figure>
             </div>
+            <p><Go to={`/operator/projects/${one.id}/leases`}>Who has its units now: the map of its leases</Go></p>
             <div class="grid">
               <div class="half">
                 <Card title="Limits">

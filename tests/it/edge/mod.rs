@@ -12,6 +12,7 @@ mod forwarded_bodies;
 mod input;
 mod keys;
 mod late;
+mod lease_map;
 mod leases;
 mod left;
 mod limits;

@@ -10,6 +10,7 @@ mod corrections;
 mod credits;
 mod invitations;
 mod keys;
+mod leases;
 mod members;
 mod migration;
 mod operator_tokens;
@@ -39,6 +40,7 @@ pub(super) fn routes() -> Vec<Route> {
     [
         projects::routes(),
         keys::routes(),
+        leases::routes(),
         credits::routes(),
         tokens::routes(),
         operator_tokens::routes(),

@@ -36,6 +36,7 @@ const IDS: &[(&str, &str)] = &[
     ("POST /api/v1/cloudevents", "report_cloud_events"),
     ("POST /ingest/carried", "ingest_carried_report"),
     ("POST /api/v1/admin/reporters/{name}/promote", "promote_reporter"),
+    ("GET /api/v1/admin/projects/{project}/leases", "show_leases"),
     ("GET /api/v1/overview", "show_overview"),
     ("GET /api/v1/usage", "report_usage"),
     ("GET /api/v1/usage/focus", "export_costs"),

@@ -17,6 +17,7 @@ use nix::unistd::{User, geteuid};
 use crate::config;
 use crate::poll::eventually;
 use crate::program::Program;
+use crate::small_disk;
 
 /// It recovers from a kill within seconds; machines that run other tests take longer.
 const READY_MAX: Duration = Duration::from_secs(60);
@@ -37,7 +38,12 @@ pub struct Postgres {
     address: SocketAddr,
     /// Beside those that every server of the tests has.
     settings: Vec<String>,
+    /// Where a small disk of its own is, if it has one.
+    small_disk: Option<PathBuf>,
 }
+
+/// Room for an empty database, which Postgres copies, and for some rows.
+const SMALL_BYTES: &str = "32m";
 
 impl Postgres {
     /// Makes an empty server and waits until it answers.
@@ -56,7 +62,7 @@ impl Postgres {
     pub async fn start_with(settings: &[&str], files: &[(&str, &str)]) -> Result<Self> {
         let memory = Path::new("/dev/shm");
         let parent = if memory.is_dir() { memory.to_path_buf() } else { std::env::temp_dir() };
-        Self::start_in(parent, settings, files).await
+        Self::start_in(parent, settings, files, false).await
     }
 
     /// As [`Postgres::start`], with its data on a disk, where a sync costs what it costs.
@@ -64,16 +70,55 @@ impl Postgres {
     /// # Errors
     /// As [`Postgres::start`].
     pub async fn start_on_disk() -> Result<Self> {
-        Self::start_in(std::env::temp_dir(), &[], &[]).await
+        Self::start_in(std::env::temp_dir(), &[], &[], false).await
     }
 
-    async fn start_in(parent: PathBuf, settings: &[&str], files: &[(&str, &str)]) -> Result<Self> {
+    /// As [`Postgres::start`], with a small disk of its own on which [`Postgres::create`] makes databases. Its log is
+    /// elsewhere: without room for that it ends itself.
+    ///
+    /// # Errors
+    /// As [`Postgres::start`].
+    pub async fn start_on_small_disk() -> Result<Self> {
+        let server = Self::start_in(std::env::temp_dir(), &[], &[], true).await?;
+        let place = server.small_disk.as_ref().context("a small disk")?.display();
+        server.client("psql", &["--command", &format!("CREATE TABLESPACE small LOCATION '{place}'")])?;
+        Ok(server)
+    }
+
+    /// Takes all the room of its small disk.
+    ///
+    /// # Errors
+    /// When it has none, or cannot be written to.
+    pub fn fill(&self) -> Result<()> {
+        small_disk::fill(self.process()?, self.small_disk.as_ref().context("it has no small disk")?)
+    }
+
+    /// Gives back what [`Postgres::fill`] took.
+    ///
+    /// # Errors
+    /// As [`Postgres::fill`].
+    pub fn make_room(&self) -> Result<()> {
+        small_disk::make_room(self.process()?, self.small_disk.as_ref().context("it has no small disk")?)
+    }
+
+    fn process(&self) -> Result<u32> {
+        Ok(self.program.as_ref().context("it is not running")?.pid())
+    }
+
+    async fn start_in(
+        parent: PathBuf,
+        settings: &[&str],
+        files: &[(&str, &str)],
+        has_small_disk: bool,
+    ) -> Result<Self> {
         let programs = config::postgres_programs()?;
         let address = kit::ports::free()?;
         let folder = parent.join(format!("meter-postgres-{}-{}", std::process::id(), address.port()));
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
-        let mut server = Self { program: None, programs, folder, user: other_user()?, address, settings };
+        let small_disk = has_small_disk.then(|| folder.join("small"));
+        let mut server =
+            Self { program: None, programs, folder, user: other_user()?, address, settings, small_disk };
         server.init()?;
         for (name, text) in files {
             server.keep_secret(name, text)?;
@@ -104,12 +149,18 @@ impl Postgres {
     /// # Errors
     /// When the server refuses.
     pub fn create(&self, database: &str) -> Result<String> {
-        let (host, port) = (self.address.ip().to_string(), self.address.port().to_string());
-        let mut createdb = self.command("createdb");
-        let output =
-            createdb.args(["--host", &host, "--port", &port, "--username", "postgres", database]).output()?;
-        ensure!(output.status.success(), "createdb: {}", String::from_utf8_lossy(&output.stderr));
+        let place: &[&str] = if self.small_disk.is_some() { &["--tablespace", "small"] } else { &[] };
+        self.client("createdb", &[place, &[database]].concat())?;
         Ok(self.url(database))
+    }
+
+    fn client(&self, name: &str, arguments: &[&str]) -> Result<()> {
+        let (host, port) = (self.address.ip().to_string(), self.address.port().to_string());
+        let mut client = self.command(name);
+        client.args(["--host", &host, "--port", &port, "--username", "postgres"]);
+        let output = client.args(arguments).output()?;
+        ensure!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
     }
 
     /// What it is started with from now on, beside what every server of the tests has.
@@ -139,6 +190,9 @@ impl Postgres {
             // Shared memory in its folder goes with the folder, however it ends.
             command.args(["-c", "dynamic_shared_memory_type=mmap"]);
             command.args(self.settings.iter().flat_map(|setting| ["-c", setting]));
+            if let Some(place) = &self.small_disk {
+                command = self.as_user(small_disk::on_small_disk(&command, place, SMALL_BYTES, false));
+            }
             Program::start(&mut command, &log)
         };
         let mut program = launch()?;
@@ -160,6 +214,12 @@ impl Postgres {
         if let Some(user) = &self.user {
             std::os::unix::fs::chown(&self.folder, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
         }
+        if let Some(place) = &self.small_disk {
+            fs::create_dir(place)?;
+            if let Some(user) = &self.user {
+                std::os::unix::fs::chown(place, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
+            }
+        }
         let mut initdb = self.command("initdb");
         initdb.arg("-D").arg(self.folder.join("data"));
         initdb.args(["-A", "trust", "-U", "postgres", "--locale=C", "--encoding=UTF8", "--no-sync"]);
@@ -170,7 +230,12 @@ impl Postgres {
 
     fn command(&self, name: &str) -> Command {
         let mut command = Command::new(self.programs.join(name));
-        command.current_dir(&self.folder).env("LC_ALL", "C");
+        command.env("LC_ALL", "C");
+        self.as_user(command)
+    }
+
+    fn as_user(&self, mut command: Command) -> Command {
+        command.current_dir(&self.folder);
         if let Some(user) = &self.user {
             command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
         }

@@ -8,16 +8,21 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-/// Room for the tables and some rows.
-const BYTES: &str = "size=12m";
+/// Room for the tables and some rows of ours.
+pub(crate) const BYTES: &str = "12m";
 
 /// Mounts, and becomes the part's program.
-const SCRIPT: &str = r#"mount -t tmpfs -o "$1" none "$2" && shift 2 && exec "$@""#;
+const SCRIPT: &str = r#"mount -t tmpfs -o "size=$1" none "$2" && shift 2 && exec "$@""#;
 
-/// The same program with the same arguments and settings, which sees a small disk at `folder`.
-pub(crate) fn on_small_disk(command: &Command, folder: &Path) -> Command {
+/// Is nobody special again: some programs refuse to run as root, and whoever mounts is root in its namespace.
+const AS_OTHER: [&str; 4] = ["unshare", "--user", "--map-user=1000", "--map-group=1000"];
+
+/// The same program with the same arguments and settings, which sees a disk of so many `bytes` at `folder`. `is_root` says
+/// whether it takes itself for root.
+pub(crate) fn on_small_disk(command: &Command, folder: &Path, bytes: &str, is_root: bool) -> Command {
     let mut wrapped = Command::new("unshare");
-    wrapped.args(["--user", "--map-root-user", "--mount", "sh", "-c", SCRIPT, "sh", BYTES]).arg(folder);
+    wrapped.args(["--user", "--map-root-user", "--mount", "sh", "-c", SCRIPT, "sh", bytes]).arg(folder);
+    wrapped.args(if is_root { &[][..] } else { &AS_OTHER });
     wrapped.arg(command.get_program()).args(command.get_args());
     wrapped.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     wrapped

@@ -468,7 +468,7 @@ impl Stack {
             Part::Redis => self.redis_command()?,
         };
         if self.options.small_disk == Some(part) {
-            command = small_disk::on_small_disk(&command, &self.data(part));
+            command = small_disk::on_small_disk(&command, &self.data(part), small_disk::BYTES, true);
         }
         self.with_environment(&mut command);
         if part == Part::Replica {

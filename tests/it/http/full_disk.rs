@@ -7,6 +7,7 @@ use serde_json::json;
 use shared::problem::ErrorCode;
 use tests::client::{Answer, Call};
 use tests::poll::eventually;
+use tests::postgres::Postgres;
 use tests::project::{Limits, Project};
 use tests::stack::{Options, Part, Stack};
 
@@ -34,41 +35,59 @@ async fn create(stack: &Stack, token: &str, id: &str) -> Result<u16> {
 
 #[tokio::test]
 async fn the_books_on_a_full_disk_refuse_for_the_time_being_and_go_on_by_themselves() -> Result<()> {
-    let options = Options {
-        small_disk: Some(Part::Aggregator),
-        later: vec![Part::Edge, Part::Upstream],
-        ..Options::default()
-    };
-    let stack = Stack::start_with(options).await?;
+    let stack = books(Options { small_disk: Some(Part::Aggregator), ..Options::default() }).await?;
+    full_and_free(&stack, || stack.fill(), || stack.make_room()).await?;
+    stack.finish()
+}
+
+#[tokio::test]
+async fn the_books_in_a_postgres_on_a_full_disk_do_the_same() -> Result<()> {
+    let postgres = Postgres::start_on_small_disk().await?;
+    let stack = books(Options { database: Some(postgres.create("books")?), ..Options::default() }).await?;
+    full_and_free(&stack, || postgres.fill(), || postgres.make_room()).await?;
+    stack.finish()
+}
+
+/// An aggregator alone.
+async fn books(options: Options) -> Result<Stack> {
+    Stack::start_with(Options { later: vec![Part::Edge, Part::Upstream], ..options }).await
+}
+
+/// Three times there is no room, and then there is.
+async fn full_and_free(
+    stack: &Stack,
+    fill: impl Fn() -> Result<()>,
+    make_room: impl Fn() -> Result<()>,
+) -> Result<()> {
     let said = stack.meter(&["token", "create", "--operator", "--json"])?;
     let token = serde_json::from_str::<serde_json::Value>(&said)?;
     let token = token.get("token").and_then(|token| token.as_str()).unwrap_or_default().to_owned();
-    assert_eq!(create(&stack, &token, "before").await?, 201);
+    assert_eq!(create(stack, &token, "before").await?, 201);
     for round in 0..3 {
-        stack.fill()?;
+        fill()?;
         let mut refused = 0;
         for number in 0..WRITES_MAX {
-            if create(&stack, &token, &format!("full-{round}-{number}")).await? == 503 {
+            if create(stack, &token, &format!("full-{round}-{number}")).await? == 503 {
                 refused += 1;
-                if ready(&stack).await?.status == 503 {
+                if ready(stack).await?.status == 503 {
                     break;
                 }
             }
             // What the database itself gives back is taken again.
-            stack.fill()?;
+            fill()?;
         }
         assert!(refused > 0, "the disk is not full");
-        ready(&stack).await?.problem(ErrorCode::NotReady)?;
-        stack.make_room()?;
+        ready(stack).await?.problem(ErrorCode::NotReady)?;
+        make_room()?;
         eventually("the store takes writes again", RECOVERY_MAX, async || {
-            Ok((ready(&stack).await?.status == 200).then_some(()))
+            Ok((ready(stack).await?.status == 200).then_some(()))
         })
         .await?;
-        assert_eq!(create(&stack, &token, &format!("after-{round}")).await?, 201);
+        assert_eq!(create(stack, &token, &format!("after-{round}")).await?, 201);
     }
     let log = stack.log(Part::Aggregator)?;
     assert!(!log.contains("a request failed"), "{log}");
-    stack.finish()
+    Ok(())
 }
 
 #[tokio::test]

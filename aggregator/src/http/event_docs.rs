@@ -4,7 +4,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::webhooks::event::{
     Data, EventType, InvoiceReady, KeyRevoked, PeriodClosed, PlanChanged, QuotaExhausted, ReporterSilent,
-    ThresholdReached, TopupCredited, TopupFailed, WebhookDisabled, WebhookTest,
+    SourceChanged, ThresholdReached, TopupCredited, TopupFailed, WebhookDisabled, WebhookTest,
 };
 
 /// One type of event.
@@ -43,6 +43,10 @@ pub static EVENT_DOCS: &[EventDoc] = &[
     EventDoc::new::<Data<QuotaExhausted>>(
         EventType::QuotaExhausted.as_str(),
         "Quota, lots and overage are used up: requests are denied",
+    ),
+    EventDoc::new::<Data<SourceChanged>>(
+        EventType::SourceChanged.as_str(),
+        "Something else pays for units than before: included, then lots, then overage; or back, in a new month or when a lot is bought",
     ),
     EventDoc::new::<Data<TopupCredited>>(EventType::TopupCredited.as_str(), "Units were bought or given"),
     EventDoc::new::<Data<TopupFailed>>(

@@ -66,6 +66,7 @@ pub mod lots;
 pub mod money;
 pub mod month;
 pub mod parts;
+pub mod payer;
 pub mod plan;
 pub mod rate;
 pub mod refusal;

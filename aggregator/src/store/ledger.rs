@@ -8,7 +8,9 @@ use shared::units::Units;
 use sqlx::Row;
 
 use super::rows::{day, instant, int, ms, name, number, small, units};
-use super::{Connection, DbRow, Store, StoreError, Work, catalogues, events, payments, projects, turns};
+use super::{
+    Connection, DbRow, Store, StoreError, Work, catalogues, events, payers, payments, projects, turns,
+};
 use crate::ledger::crossing::Crossing;
 use crate::ledger::entry::{Entry, EntryNumber, Usage};
 use crate::ledger::state::Ledger;
@@ -153,6 +155,7 @@ pub(super) async fn keep(
         events::announce(tx, &id, &Event::of_crossing(*crossed), now).await?;
         book.fired.insert(crossed.crossing);
     }
+    payers::tell(tx, &book, now).await?;
     if looks.contains_key(&now.period())
         && let Some(end) = Event::of_exhaustion(&book, now).map_err(StoreError::Refused)?
     {

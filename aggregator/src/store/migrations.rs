@@ -38,7 +38,7 @@ macro_rules! migration {
     };
 }
 
-const MIGRATIONS: [Migration; 21] = [
+const MIGRATIONS: [Migration; 22] = [
     migration!(1, "0001_first_light.sql"),
     migration!(2, "0002_ledger.sql"),
     migration!(3, "0003_rollups.sql"),
@@ -60,6 +60,7 @@ const MIGRATIONS: [Migration; 21] = [
     migration!(70, "0070_identities.sql"),
     migration!(80, "0080_cloud_events.sql"),
     migration!(91, "0091_contract_invoices.sql"),
+    migration!(100, "0100_payers.sql"),
 ];
 
 /// Runs what has not run yet, all in one transaction, which is the caller's to commit.

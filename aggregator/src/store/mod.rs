@@ -31,6 +31,7 @@ mod migrations;
 mod other_incarnations;
 mod outbox;
 mod overview;
+mod payers;
 mod payments;
 mod postgres;
 mod projects;

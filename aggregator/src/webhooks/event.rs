@@ -10,6 +10,7 @@ use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use shared::ids::{KeyId, Mode, ProjectId};
 use shared::plan::Plan;
+use shared::source::Source;
 use shared::time::{Period, Timestamp};
 use shared::units::Units;
 
@@ -49,6 +50,8 @@ types! {
     ThresholdReached => "usage.threshold_reached";
     /// Nothing is left to spend in the period.
     QuotaExhausted => "quota.exhausted";
+    /// Something else pays for units than before.
+    SourceChanged => "usage.source_changed";
     /// A lot was bought or given.
     TopupCredited => "topup.credited";
     /// The payment of an automatic top-up failed.
@@ -97,6 +100,8 @@ pub enum Event {
     ThresholdReached(ThresholdReached),
     /// Nothing is left to spend in the period.
     QuotaExhausted(QuotaExhausted),
+    /// Something else pays for units than before.
+    SourceChanged(SourceChanged),
     /// A lot was bought or given.
     TopupCredited(TopupCredited),
     /// The payment of an automatic top-up failed.
@@ -147,6 +152,24 @@ pub struct QuotaExhausted {
     #[serde(serialize_with = "rfc_3339")]
     #[schemars(with = "String")]
     pub resets_at: Timestamp,
+}
+
+/// Something else pays for units than before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct SourceChanged {
+    /// Counts these events of the project, from 1: their order.
+    pub number: u64,
+    /// The month whose units are paid for.
+    pub period: Period,
+    /// What paid before: the plan, a lot, or overage.
+    pub before: Source,
+    /// What pays now.
+    pub after: Source,
+    /// How many units of the month were counted when it changed.
+    pub units: Units,
+    /// The lot that pays, where one does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lot: Option<LotId>,
 }
 
 /// A lot was bought or given.
@@ -277,6 +300,7 @@ impl Event {
         match self {
             Self::ThresholdReached(_) => EventType::ThresholdReached,
             Self::QuotaExhausted(_) => EventType::QuotaExhausted,
+            Self::SourceChanged(_) => EventType::SourceChanged,
             Self::TopupCredited(_) => EventType::TopupCredited,
             Self::TopupFailed(_) => EventType::TopupFailed,
             Self::PlanChanged(_) => EventType::PlanChanged,
@@ -379,6 +403,10 @@ impl Event {
             }
             // A lot that was bought meanwhile makes another end of another allowance.
             Self::QuotaExhausted(QuotaExhausted { period, allowance, .. }) => format!("{period} {allowance}"),
+            // After a restored backup the same number may be of another change.
+            Self::SourceChanged(SourceChanged { number, period, before, after, units, .. }) => {
+                format!("{number} {period} {before} {after} {units}")
+            }
             // After a restored backup the same number may be another entry.
             Self::TopupCredited(TopupCredited { lot, .. }) => format!("{lot} {at}"),
             Self::TopupFailed(TopupFailed { order, .. }) => order.clone(),
@@ -514,6 +542,17 @@ mod tests {
                     resets_at: period.end(),
                 }),
                 r#"{"type":"quota.exhausted","timestamp":"2026-11-23T12:00:00Z","data":{"project":"demo","period":"2026-11","quota":10,"used":12,"allowance":12,"resets_at":"2026-12-01T00:00:00Z"}}"#,
+            ),
+            (
+                Event::SourceChanged(SourceChanged {
+                    number: 3,
+                    period,
+                    before: Source::Included,
+                    after: Source::Lot,
+                    units: Units::new(1_000),
+                    lot: Some(LotId(EntryNumber(4))),
+                }),
+                r#"{"type":"usage.source_changed","timestamp":"2026-11-23T12:00:00Z","data":{"project":"demo","number":3,"period":"2026-11","before":"included","after":"lot","units":1000,"lot":4}}"#,
             ),
             (
                 Event::TopupCredited(TopupCredited {

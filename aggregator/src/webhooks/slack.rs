@@ -31,6 +31,13 @@ fn sentence(kind: EventType, data: &Value) -> String {
             say("used"),
             say("resets_at")
         ),
+        EventType::SourceChanged => format!(
+            "{project}: since {} requests of {} they are paid by {}, before by {}.",
+            say("units"),
+            say("period"),
+            say("after"),
+            say("before")
+        ),
         EventType::TopupCredited => format!("{project}: {} requests were added.", say("units")),
         EventType::TopupFailed => format!(
             "{project}: {} requests could not be bought by themselves ({}).",

@@ -13,7 +13,7 @@ import { Table } from "../ui/table";
 type Webhook = Schemas["WebhookView"];
 type Delivery = Schemas["DeliveryView"];
 
-const EVENTS = ["usage.threshold_reached", "quota.exhausted", "topup.credited", "topup.failed", "plan.changed", "period.closed", "key.revoked", "invoice.ready", "webhook.disabled"];
+const EVENTS = ["usage.threshold_reached", "quota.exhausted", "usage.source_changed", "topup.credited", "topup.failed", "plan.changed", "period.closed", "key.revoked", "invoice.ready", "webhook.disabled"];
 
 export function Webhooks() {
   const why = whyNot("webhooks");

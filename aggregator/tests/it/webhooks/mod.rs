@@ -4,6 +4,7 @@ mod addresses;
 mod events;
 mod receiver;
 mod sealing;
+mod sources;
 
 use aggregator::access::Role;
 use aggregator::jobs::webhooks::{self, Resolver, Sender};

@@ -352,11 +352,29 @@ fn remarks(answer: &Value) -> Vec<String> {
         ),
         format!("The volume is used up at {} units a month.", told("/volume_used_up_at")),
     ];
-    let even = &answer["break_even"];
-    if let Some(from) = even["cheaper_from"].as_u64() {
-        remarks.push(format!("From {from} units a month on it is cheaper than what there is at present."));
-    } else if even.is_object() {
-        remarks.push("It is never cheaper for good than what there is at present.".to_owned());
+    if let Some(ranges) = answer.pointer("/break_even/ranges").and_then(Value::as_array) {
+        remarks.push(format!("Beside what there is at present it is {}.", compared(ranges)));
     }
     remarks
+}
+
+/// How a draft compares, from none to any number of units.
+fn compared(ranges: &[Value]) -> String {
+    let said = ranges.iter().map(|range| {
+        let how = match range["draft"].as_str() {
+            Some("cheaper") => "cheaper",
+            Some("same") => "the same",
+            Some("alone") => "the only one that serves them all",
+            Some(_) | None => "dearer",
+        };
+        let (from, to) = (&range["from"], &range["to"]);
+        match (from.as_u64(), to.as_u64()) {
+            (Some(0), None) => format!("{how} for any number of units a month"),
+            (Some(0), Some(_)) => format!("{how} up to {to} units a month"),
+            (_, None) => format!("{how} from {from} on"),
+            (first, last) if first == last => format!("{how} at {from}"),
+            _ => format!("{how} from {from} to {to}"),
+        }
+    });
+    said.collect::<Vec<_>>().join(", ")
 }

@@ -1,7 +1,9 @@
-//! What units of a month cost under an offer, and from how many on a draft of a contract is cheaper than another offer.
+//! What units of a month cost under an offer, and for how many of them a draft of a contract is cheaper than another offer.
 //!
 //! It compares prices as they are before they are rounded, so that one unit more or less decides. It is shown, never
 //! billed.
+
+use std::cmp::Ordering;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -45,124 +47,131 @@ impl Offer {
         Some(overage.saturating_add(i128::from(self.base_fee)))
     }
 
-    /// The same in thousandths of a minor unit, which are never rounded; nothing is added where units are not served.
-    fn thousandths(&self, units: Units) -> u128 {
-        let beyond = units.saturating_sub(self.included);
-        let overage = self.tiers.as_ref().map_or(0, |rate| rate.thousandths(beyond));
-        u128::from(self.base_fee).saturating_mul(1_000).saturating_add(overage)
+    /// The same in thousandths of a minor unit, which are never rounded.
+    fn thousandths(&self, units: u64) -> Option<i128> {
+        let beyond = Units::new(units).saturating_sub(self.included);
+        let overage = match &self.tiers {
+            Some(rate) => rate.thousandths(beyond),
+            None if beyond == Units::ZERO => 0,
+            None => return None,
+        };
+        // Fewer than 2^53 units at less than 2^64 each, and 2^74 beside them, stay far below 2^127.
+        i128::try_from(u128::from(self.base_fee).saturating_mul(1_000).saturating_add(overage)).ok()
     }
 
-    /// The most units that it serves.
-    fn most(&self) -> Units {
-        if self.tiers.is_some() { Units::MAX } else { self.included }
-    }
-
-    /// Where its price per unit changes.
-    fn bends(&self) -> Vec<Units> {
+    /// From which units on the price of one more may be another, or there is none.
+    fn bends(&self) -> Vec<u64> {
         let tiers: Vec<Tier> = self.tiers.clone().map(Vec::from).unwrap_or_default();
         let bounds = tiers.into_iter().filter_map(|tier| tier.up_to);
-        let beyond = bounds.map(|bound| self.included.saturating_add(bound).min(Units::MAX));
-        beyond.chain([self.included]).collect()
+        let ends = bounds.map(|bound| self.included.saturating_add(bound)).chain([self.included]);
+        // The last unit of a tier ends the one line and begins the other, and the one after it may not be served at all.
+        ends.flat_map(|end| [end.get(), end.get().saturating_add(1)]).collect()
     }
 }
 
-/// From how many units a month on a draft is always cheaper than an offer, or serves what that does not. `None`: never.
+/// How a draft compares with what there is at present.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Compared {
+    /// So many units cost less on the draft.
+    Cheaper,
+    /// They cost the same.
+    Same,
+    /// They cost more on the draft.
+    Dearer,
+    /// At present they are not all served.
+    Alone,
+}
+
+/// Units a month for which a draft compares in one way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Range {
+    /// The fewest of them.
+    pub from: Units,
+    /// The most of them; `null` where there is no end.
+    pub to: Option<Units>,
+    /// How it compares.
+    pub draft: Compared,
+}
+
+/// How a draft compares with an offer, whatever number of units a month has: ranges in rising order without a gap, each
+/// different from its neighbours.
+///
+/// What a draft does not serve it is dearer for, or the same where the offer does not serve it either.
 #[must_use]
-pub fn cheaper_from(draft: &Offer, present: &Offer) -> Option<Units> {
-    let is_not_cheaper = |units: Units| draft.thousandths(units) >= present.thousandths(units);
-    let last = present.most();
-    let mut bends: Vec<Units> = [draft.bends(), present.bends(), vec![Units::ZERO, last]].concat();
-    bends.retain(|bend| *bend <= last);
+pub fn ranges(draft: &Offer, present: &Offer) -> Vec<Range> {
+    let beyond_all = Units::MAX.get().saturating_add(1);
+    let mut bends: Vec<u64> = [draft.bends(), present.bends(), vec![0, beyond_all]].concat();
+    bends.retain(|bend| *bend <= beyond_all);
     bends.sort_unstable();
     bends.dedup();
-    // Between two bends both prices are straight lines, which cross once at most.
-    let Some(at) = bends.iter().rposition(|bend| is_not_cheaper(*bend)) else { return Some(Units::ZERO) };
-    let (Some(mut not), following) = (bends.get(at).copied(), bends.get(at.saturating_add(1))) else {
-        return None;
-    };
-    let Some(mut cheaper) = following.copied() else {
-        // Beyond what the present offer serves the draft is the only one.
-        return (last < Units::MAX).then(|| last.saturating_add(Units::new(1)));
-    };
-    while cheaper.saturating_sub(not) > Units::new(1) {
-        let half = cheaper.saturating_sub(not).get().div_euclid(2);
-        let middle = not.saturating_add(Units::new(half));
-        if is_not_cheaper(middle) { not = middle } else { cheaper = middle }
+    let mut begun: Vec<(u64, Compared)> = Vec::new();
+    for (from, end) in bends.iter().zip(bends.iter().skip(1)) {
+        for (at, compared) in runs(draft, present, *from, *end) {
+            if begun.last().is_none_or(|(_, before)| *before != compared) {
+                begun.push((at, compared));
+            }
+        }
     }
-    Some(cheaper)
+    let ends = begun.iter().skip(1).map(|(next, _)| Some(Units::new(next.saturating_sub(1))));
+    let ends: Vec<Option<Units>> = ends.chain([None]).collect();
+    let range = |((from, draft), to)| Range { from: Units::new(from), to, draft };
+    begun.into_iter().zip(ends).map(range).collect()
+}
+
+/// The runs of one comparison between two bends, `end` not included, by where they begin. There both prices are
+/// straight lines, which cross once at most: where is found by one division.
+fn runs(draft: &Offer, present: &Offer, from: u64, end: u64) -> Vec<(u64, Compared)> {
+    let apart = |units: u64| {
+        let (draft, present) = (draft.thousandths(units), present.thousandths(units));
+        match (draft, present) {
+            (Some(draft), Some(present)) => Ok(draft.saturating_sub(present)),
+            (Some(_), None) => Err(Compared::Alone),
+            (None, Some(_)) => Err(Compared::Dearer),
+            (None, None) => Err(Compared::Same),
+        }
+    };
+    let at_first = match apart(from) {
+        Ok(apart) => apart,
+        Err(compared) => return vec![(from, compared)],
+    };
+    let last = end.saturating_sub(1);
+    let each = if last > from {
+        apart(from.saturating_add(1)).map_or(0, |next| next.saturating_sub(at_first))
+    } else {
+        0
+    };
+    let mut all = vec![(from, compared(at_first))];
+    let mut turn = |units: u64, to: i128| {
+        if units <= last {
+            all.push((units, compared(to)));
+        }
+    };
+    if at_first == 0 {
+        turn(from.saturating_add(1), each);
+    } else if each != 0 && at_first.signum() != each.signum() {
+        // After so many more units nothing is left of the difference, and after one more it has turned.
+        let (whole, rest) = (
+            at_first.unsigned_abs().div_euclid(each.unsigned_abs()),
+            at_first.unsigned_abs().rem_euclid(each.unsigned_abs()),
+        );
+        let met = u64::try_from(whole).map_or(u64::MAX, |whole| from.saturating_add(whole));
+        if rest == 0 {
+            turn(met, 0);
+        }
+        turn(met.saturating_add(1), each);
+    }
+    all
+}
+
+/// What a difference of prices says.
+fn compared(apart: i128) -> Compared {
+    match apart.cmp(&0) {
+        Ordering::Less => Compared::Cheaper,
+        Ordering::Equal => Compared::Same,
+        Ordering::Greater => Compared::Dearer,
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn offer(base_fee: u64, included: u64, tiers: &[(Option<u64>, u64)]) -> Offer {
-        let tier = |(up_to, per_1000): &(Option<u64>, u64)| Tier {
-            up_to: up_to.map(Units::new),
-            per_1000: *per_1000,
-        };
-        let tiers = (!tiers.is_empty()).then(|| Rate::tiered(tiers.iter().map(tier).collect()).unwrap());
-        Offer { base_fee, included: Units::new(included), tiers }
-    }
-
-    #[test]
-    fn the_first_number_from_which_a_draft_is_always_cheaper_is_found_to_the_unit() {
-        // 49.00 a month, 10,000 units, then 6.00 per 1,000.
-        let pro = offer(4_900, 10_000, &[(None, 600)]);
-        let free = offer(0, 1_000, &[]);
-        for (draft, present, from) in [
-            // 100.00 for 100,000: 51.00 more are 8,500 units of overage at 0.6 cents, and one more is cheaper.
-            (offer(10_000, 100_000, &[(None, 100)]), &pro, Some(18_501)),
-            // Without a base fee it is cheaper from the first unit on; where nothing is used both cost, and it costs less.
-            (offer(0, 5_000, &[(None, 600)]), &pro, Some(0)),
-            // As dear as the plan to its quota and then at half of its rate.
-            (offer(4_900, 10_000, &[(None, 300)]), &pro, Some(10_001)),
-            // The same, or dearer without an end.
-            (pro.clone(), &pro, None),
-            (offer(4_899, 10_000, &[(None, 601)]), &pro, None),
-            // Cheaper for a while from 18,501 on, dearer in its first tier: 550.00 instead of 409.00 at 70,000 units, which
-            // half of the rate makes up for within 47,000 more.
-            (offer(10_000, 20_000, &[(Some(50_000), 900), (None, 300)]), &pro, Some(117_001)),
-            // What the present plan does not serve, the draft does alone.
-            (offer(10_000, 100_000, &[(None, 100)]), &free, Some(1_001)),
-            (offer(0, 0, &[(None, 1)]), &offer(1, 5_000, &[]), Some(5_001)),
-        ] {
-            assert_eq!(cheaper_from(&draft, present), from.map(Units::new), "{draft:?} {present:?}");
-        }
-    }
-
-    #[test]
-    fn what_is_found_is_what_trying_every_number_finds() {
-        let drafts = [
-            offer(50, 30, &[(Some(10), 900), (Some(60), 2_000), (None, 100)]),
-            offer(20, 0, &[(Some(100), 500), (None, 1_500)]),
-            offer(0, 400, &[(None, 70)]),
-            offer(90, 10, &[(None, 700)]),
-        ];
-        let presents = [
-            offer(30, 50, &[(None, 800)]),
-            offer(40, 200, &[]),
-            offer(0, 0, &[(Some(40), 2_500), (None, 650)]),
-        ];
-        for (draft, present) in drafts.iter().flat_map(|draft| presents.iter().map(move |of| (draft, of))) {
-            let is_cheaper = |units: &u64| {
-                let units = Units::new(*units);
-                present.price_minor(units).is_none() || draft.thousandths(units) < present.thousandths(units)
-            };
-            // Beyond 2,000 units only the last tiers matter; where they never meet the last number is not cheaper.
-            let tried = (0..=20_000_u64).rev().find(|units| !is_cheaper(units)).map_or(0, |last| last + 1);
-            let expected = (tried <= 20_000).then(|| Units::new(tried));
-            assert_eq!(cheaper_from(draft, present), expected, "{draft:?} {present:?}");
-        }
-    }
-
-    #[test]
-    fn a_price_is_the_fixed_sum_and_what_is_beyond_rounded_once() {
-        let pro = offer(4_900, 10_000, &[(None, 600)]);
-        for (units, minor) in [(0, 4_900), (10_000, 4_900), (10_001, 4_901), (20_000, 10_900)] {
-            assert_eq!(pro.price_minor(Units::new(units)), Some(minor), "{units}");
-        }
-        let free = offer(0, 1_000, &[]);
-        assert_eq!([1_000, 1_001].map(|units| free.price_minor(Units::new(units))), [Some(0), None]);
-    }
-}
+mod tests;

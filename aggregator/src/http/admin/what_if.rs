@@ -1,5 +1,5 @@
 //! `GET /api/v1/admin/what-if`: what months that were used, and the present one, would cost under a draft of a contract,
-//! before it is signed, and from how many units on it is cheaper than what its projects have.
+//! before it is signed, and for how many units it is cheaper than what its projects have.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ use shared::whole::whole;
 
 use crate::app::App;
 use crate::contracts::agreement::{Agreement, PROJECTS_MAX, Phase};
-use crate::contracts::break_even::{Offer, cheaper_from};
+use crate::contracts::break_even::{Offer, Range, ranges};
 use crate::contracts::month::{DayUnits, Facts, Figures, ProjectUnits, figures};
 use crate::contracts::party::Party;
 use crate::http::access::Operator;
@@ -96,9 +96,8 @@ struct MonthView {
 /// How the draft compares with what the projects have.
 #[derive(Debug, Serialize, JsonSchema)]
 struct BreakEven {
-    /// From how many units a month on the draft is always cheaper, or serves what is not served at present; `null` is
-    /// never.
-    cheaper_from: Option<Units>,
+    /// For which units a month the draft is cheaper, the same or dearer, or serves alone, in rising order.
+    ranges: Vec<Range>,
     present: Offer,
 }
 
@@ -190,8 +189,7 @@ async fn show(_: Operator, State(app): State<App>, uri: Uri) -> Result<Json<What
     }
     let forecast = view(now.period(), forecast(&app, &books, now).await?)?;
     let offer = Offer::of(&draft.terms).zip(present.only());
-    let break_even =
-        offer.map(|(draft, present)| BreakEven { cheaper_from: cheaper_from(&draft, &present), present });
+    let break_even = offer.map(|(draft, present)| BreakEven { ranges: ranges(&draft, &present), present });
     let sum = |of: fn(&MonthView) -> Option<Money>| {
         let add = |sum: i128, of: Option<Money>| Some(sum.saturating_add(of?.minor()));
         Some(Money::new(views.iter().map(of).try_fold(0, add)?, currency))

@@ -43,11 +43,13 @@ async fn a_draft_is_compared_with_the_present_plan_over_history_and_the_present_
     assert_eq!(month(&told["forecast"]), (json!(30_000), json!("7500"), json!("7500"), json!("16900")));
     assert_eq!(told["forecast"]["period"], "2026-12");
     assert_eq!(told["total_at_present"]["minor"], "6100");
+    assert_eq!(told["volume_used_up_at"], 25_000);
     // 11.00 more are 1,833.3 units of overage on pro.
-    assert_eq!(
-        (&told["break_even"]["cheaper_from"], &told["volume_used_up_at"]),
-        (&json!(11_834), &json!(25_000))
-    );
+    let ranges = json!([
+        { "from": 0, "to": 11_833, "draft": "dearer" },
+        { "from": 11_834, "to": null, "draft": "cheaper" },
+    ]);
+    assert_eq!(told["break_even"]["ranges"], ranges);
     let present = &told["break_even"]["present"];
     assert_eq!((&present["base_fee"], &present["included"]), (&json!(4_900), &json!(10_000)));
 }
@@ -58,7 +60,11 @@ async fn what_a_plan_does_not_serve_has_no_price_and_several_plans_no_break_even
     let both = asked(&desk, "acme,shop").await;
     assert_eq!((&both["break_even"], &both["total_at_present"]["minor"]), (&Value::Null, &json!("6100")));
     let community = asked(&desk, "acme").await;
-    assert_eq!(community["break_even"]["cheaper_from"], 1_001, "beyond its quota there is nothing else");
+    let ranges = json!([
+        { "from": 0, "to": 1_000, "draft": "dearer" },
+        { "from": 1_001, "to": null, "draft": "alone" },
+    ]);
+    assert_eq!(community["break_even"]["ranges"], ranges, "beyond its quota there is nothing else");
     // Under a contract the draft is compared with that.
     let mut body = terms("acme");
     body["first_day"] = "2026-12-01".into();
@@ -70,7 +76,21 @@ async fn what_a_plan_does_not_serve_has_no_price_and_several_plans_no_break_even
         (&json!(100), &json!(1_000))
     );
     // 59.00 more: 500 units of overage are 10.00, and 4,900 at 10.00 per 1,000 the rest.
-    assert_eq!(renewed["cheaper_from"], 6_401);
+    let ranges = json!([
+        { "from": 0, "to": 6_399, "draft": "dearer" },
+        { "from": 6_400, "to": 6_400, "draft": "same" },
+        { "from": 6_401, "to": null, "draft": "cheaper" },
+    ]);
+    assert_eq!(renewed["ranges"], ranges);
+    // Nothing is fixed, and everything costs twice as much: it is cheaper for few units only, which is no way to sell it.
+    let few = "volume=0&tiers=2000&minimum=0&from=2026-11&to=2026-11";
+    let few = desk.get(&format!("/api/v1/admin/what-if?projects=shop&{few}")).await;
+    let ranges = json!([
+        { "from": 0, "to": 2_449, "draft": "cheaper" },
+        { "from": 2_450, "to": 2_450, "draft": "same" },
+        { "from": 2_451, "to": null, "draft": "dearer" },
+    ]);
+    assert_eq!(few["break_even"]["ranges"], ranges);
     for (wrong, field) in [("base_fee=-1", "base_fee"), ("base_fee=1.5", "base_fee"), ("fee=1", "fee")] {
         let path =
             format!("/api/v1/admin/what-if?projects=acme&{}&{wrong}", DRAFT.replace("&base_fee=6000", ""));
@@ -86,7 +106,8 @@ fn the_command_says_it_in_sentences() {
     let told = run(&folder, &format!("{command} --tiers 500:400,300"));
     let (table, remarks) = (String::from_utf8_lossy(&told.stdout).into_owned(), stderr_of(&told.stderr));
     assert!(table.contains("AT PRESENT") && table.contains("2026-10") && table.contains("49.00"), "{table}");
-    assert!(remarks.contains("From 11834 units a month on it is cheaper"), "{remarks}");
+    let compared = "it is dearer up to 11833 units a month, cheaper from 11834 on.";
+    assert!(remarks.contains(compared), "{remarks}");
     assert!(remarks.contains("used up at 25000 units"), "{remarks}");
     let refused = stderr(&run(&folder, &format!("{command} --tier 5:x")));
     assert!(refused.contains("500000:100"), "{refused}");

@@ -239,6 +239,15 @@ pub(crate) fn with_source(mut headers: Vec<Pair>, source: &str) -> Vec<Pair> {
     headers
 }
 
+/// The same with the code that it would have been denied with, where there is one.
+#[cfg(not(target_family = "wasm"))]
+pub(crate) fn with_would_deny(mut headers: Vec<Pair>, code: &str) -> Vec<Pair> {
+    if !code.is_empty() {
+        headers.push(pair(("Palveron-Would-Deny", code.to_owned())));
+    }
+    headers
+}
+
 fn source_header(verdict: &Verdict) -> Option<Header> {
     source_of(verdict).map(|source| (SOURCE_HEADER, source.as_str().to_owned()))
 }

@@ -66,8 +66,13 @@ impl Config {
 
     /// The settings where everybody asks under one key and shows none.
     #[cfg(not(target_family = "wasm"))]
-    pub(crate) fn for_resident(resident: ProjectKey, routes: Routes, signing_keys: SigningKeys) -> Self {
-        Self { resident: Some(resident), routes, signing_keys, ..Self::default() }
+    pub(crate) fn for_resident(
+        resident: ProjectKey,
+        routes: Routes,
+        signing_keys: SigningKeys,
+        shadow: bool,
+    ) -> Self {
+        Self { resident: Some(resident), routes, signing_keys, shadow, ..Self::default() }
     }
 
     /// Takes when requests are counted, and whether anybody is denied.

@@ -43,6 +43,19 @@ pub struct Premise {
     forwards: bool,
 }
 
+/// What its operator has settled.
+#[derive(Debug, Clone, Default)]
+pub struct Rules {
+    /// Which paths are forwarded; those of the edge where it is not said.
+    pub routes: Option<Routes>,
+    /// What forwarded requests are signed with.
+    pub signing_keys: SigningKeys,
+    /// Whether there is somebody to forward to.
+    pub forwards: bool,
+    /// Whether limits are told of, but nobody is denied for them.
+    pub shadow: bool,
+}
+
 /// A request's line and headers.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
@@ -178,18 +191,13 @@ const COUNT: [(&str, &str); 6] = [
 ];
 
 impl Premise {
-    /// A gate in front of that home, under whose key all questions are asked. Routes that are none are those of the edge;
-    /// `forwards` says whether there is somebody to forward to.
+    /// A gate in front of that home, under whose key all questions are asked.
     #[must_use]
-    pub fn new(
-        home: HomeName,
-        key: KeyId,
-        routes: Option<Routes>,
-        signing_keys: SigningKeys,
-        forwards: bool,
-    ) -> Self {
+    pub fn new(home: HomeName, key: KeyId, rules: Rules) -> Self {
         let resident = ProjectKey { project: home.project, mode: home.mode, id: key };
-        Self { config: Config::for_resident(resident, routes.unwrap_or_default(), signing_keys), forwards }
+        let Rules { routes, signing_keys, forwards, shadow } = rules;
+        let routes = routes.unwrap_or_default();
+        Self { config: Config::for_resident(resident, routes, signing_keys, shadow), forwards }
     }
 
     /// Looks at a request's line and headers.
@@ -227,6 +235,20 @@ impl Premise {
         self.next_of(question.0, |deciding| {
             conclude::decided(&self.config, deciding, verdict, now, Decided::Home)
         })
+    }
+
+    /// What becomes of a question that the home cannot decide, because nothing can be written: it is refused, unless in
+    /// shadow mode, where nobody is denied for that.
+    #[must_use]
+    pub fn undecided(&self, question: Question, now: Timestamp) -> Next {
+        let code = ErrorCode::HomeUnavailable.as_str();
+        match self.next_of(question.0, |deciding| conclude::refused(&self.config, deciding, code, now)) {
+            forward @ Next::Forward(_) => forward,
+            // Nor can it be noted that it was denied.
+            Next::Answer(_) | Next::Read(_) | Next::Decide(_) | Next::Observe(_) => {
+                Next::Answer(Self::unavailable())
+            }
+        }
     }
 
     /// The answer to an observation that the home has noted, or why not.
@@ -291,8 +313,11 @@ impl Premise {
     fn next_of(&self, deciding: Deciding, conclude: impl FnOnce(Deciding) -> Step) -> Next {
         let (kind, agent) = (deciding.ask.kind, deciding.ask.agent.clone());
         match conclude(deciding) {
-            Step::Forward { headers, identity, source, .. } => {
+            Step::Forward { headers, identity, source, would_deny, .. } => {
                 let headers = conclude::with_source(headers, source);
+                let mut headers = conclude::with_would_deny(headers, &would_deny);
+                // Of a home that has not answered there are no numbers.
+                headers.retain(|(_, value)| !value.is_empty());
                 Next::Forward(Forward { headers, identity, kind, agent })
             }
             step @ (Step::Answer(_)

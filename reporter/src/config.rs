@@ -2,6 +2,7 @@
 //!
 //! Nothing else in this crate may look at the environment.
 
+mod elsewhere;
 mod endpoint;
 mod settings;
 
@@ -13,6 +14,7 @@ use hyper_util::client::proxy::matcher::Matcher;
 pub use meter_settings::{ConfigError, LogFormat};
 use meter_settings::{Reader, Row};
 use shared::ids::SourceId;
+use shared::key::MetricsToken;
 use shared::kind::Routes;
 use shared::report::Environment;
 use shared::sign::SigningKeys;
@@ -62,6 +64,10 @@ pub struct Config {
     pub routes: Option<Routes>,
     /// What forwarded requests are signed with.
     pub signing_keys: SigningKeys,
+    /// Whether limits are told of, but nobody is denied for them.
+    pub shadow: bool,
+    /// What `/metrics` is read with; `None` shows the numbers to everybody.
+    pub metrics_token: Option<MetricsToken>,
     /// Whether this is for tests and demonstrations, whose clock may be moved.
     pub test: bool,
     /// Which log lines are written.
@@ -126,6 +132,8 @@ impl Config {
         let routes = reader.value(&settings::ROUTES);
         let bill = reader.value(&settings::BILL);
         let signing_keys = reader.value(&settings::SIGNING_KEYS);
+        let shadow = reader.value(&settings::SHADOW);
+        let metrics_token = reader.value(&settings::METRICS_TOKEN);
         let test = reader.value(&settings::TEST);
         let log_filter = reader.value(&settings::LOG);
         let log_format = reader.value(&settings::LOG_FORMAT);
@@ -134,6 +142,7 @@ impl Config {
                 "with METER_REPORTER_AIR_GAP=1 no connection is opened, to a governance service neither";
             reader.refuse(&settings::UPSTREAM.row, why);
         }
+        elsewhere::refuse(reader, &upstream);
         let endpoint = endpoint_of(reader, endpoint?, air_gap?);
         let client = pair(reader, certificate?, client_key?);
         let (listen, test) = (listen?, test?);
@@ -162,6 +171,8 @@ impl Config {
             upstream: upstream?,
             routes: routes?,
             signing_keys: signing_keys?,
+            shadow: shadow?,
+            metrics_token: metrics_token?,
             test,
             log_filter: log_filter?,
             log_format: log_format?,
@@ -198,6 +209,9 @@ impl fmt::Display for Config {
         }
         if let Some(upstream) = &self.upstream {
             write!(f, " METER_REPORTER_UPSTREAM={upstream}")?;
+        }
+        if self.shadow {
+            write!(f, " METER_SHADOW=1")?;
         }
         if self.test { write!(f, " METER_TEST=1") } else { Ok(()) }
     }

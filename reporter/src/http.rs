@@ -17,7 +17,7 @@ use axum::middleware::{Next as After, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::serve::ListenerExt as _;
-use meter_edge::premise::{Answer, Premise};
+use meter_edge::premise::{Answer, Premise, Rules};
 use shared::problem::{ErrorCode, Problem};
 use tokio::net::TcpListener;
 
@@ -58,9 +58,14 @@ impl App {
     ) -> Result<Self, String> {
         let home = policy::home_of(&config.source).map_err(|error| error.to_string())?;
         let key = policy::local_key().map_err(|error| error.to_string())?;
-        let (routes, keys) = (config.routes.clone(), config.signing_keys.clone());
         let upstream = config.upstream.clone().map(Upstream::new).transpose()?;
-        let premise = Mutex::new(Premise::new(home, key, routes, keys, upstream.is_some()));
+        let rules = Rules {
+            routes: config.routes.clone(),
+            signing_keys: config.signing_keys.clone(),
+            forwards: upstream.is_some(),
+            shadow: config.shadow,
+        };
+        let premise = Mutex::new(Premise::new(home, key, rules));
         Ok(Self(Arc::new(Parts { config, meter, metrics, premise, sender, upstream })))
     }
 

@@ -5,6 +5,7 @@
 
 use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
@@ -123,6 +124,37 @@ pub fn shows(header: &str, token: &str) -> bool {
     is_same_secret(token, bearer(header).unwrap_or_default())
 }
 
+/// What numbers are read with, where they are not for everybody. It is a secret.
+#[derive(Clone)]
+pub struct MetricsToken(String);
+
+impl MetricsToken {
+    /// Reads the setting.
+    ///
+    /// # Errors
+    /// Says what is accepted, and never what was set.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if text.len() < METRICS_TOKEN_CHARS_MIN || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(format!(
+                "accepted are {METRICS_TOKEN_CHARS_MIN} characters or more of ASCII, without spaces"
+            ));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// Whether an `Authorization` header shows it.
+    #[must_use]
+    pub fn is_shown_in(&self, authorization: &str) -> bool {
+        shows(authorization, &self.0)
+    }
+}
+
+impl fmt::Debug for MetricsToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MetricsToken(..)")
+    }
+}
+
 /// A version without sign or leading zeros, so that each key has one spelling.
 fn read_version(text: &str) -> Option<u32> {
     let version: u32 = text.parse().ok()?;
@@ -144,6 +176,30 @@ mod tests {
     fn secrets(versions: &[u32]) -> KeySecrets {
         let text: Vec<_> = versions.iter().map(|v| format!("{v}:{}", format!("{v:02}").repeat(32))).collect();
         KeySecrets::parse(&text.join(",")).unwrap()
+    }
+
+    #[test]
+    fn only_who_shows_the_whole_token_reads_the_numbers() {
+        let token = MetricsToken::parse("sixteen-letters!").unwrap();
+        for (shown, reads) in [
+            ("Bearer sixteen-letters!", true),
+            ("bearer sixteen-letters!", true),
+            ("Bearer sixteen-letters", false),
+            ("Basic sixteen-letters!", false),
+            ("sixteen-letters!", false),
+            ("", false),
+        ] {
+            assert_eq!(token.is_shown_in(shown), reads, "{shown:?}");
+        }
+        assert!(!format!("{token:?}").contains("sixteen"));
+    }
+
+    #[test]
+    fn a_token_that_is_short_or_no_header_can_carry_is_refused_without_being_shown() {
+        for text in ["", "fifteen-letters", "sixteen letters!!", "sechzehn-bücher!"] {
+            let error = MetricsToken::parse(text).unwrap_err();
+            assert!(error.contains("16 characters") && !error.contains("letters"), "{error}");
+        }
     }
 
     #[test]

@@ -47,7 +47,6 @@ pub(crate) use admin::{REASON, is_reason};
 pub use event_docs::{EVENT_DOCS, EventDoc};
 pub use field::Field;
 pub use limits::{HEADERS_BYTES_MAX, URI_BYTES_MAX};
-pub use metrics::MetricsToken;
 pub use openapi::document;
 pub use places::{ADDRESS_CONNECTIONS, CONNECTIONS_MAX, Connections, RESERVE_MAX};
 pub use route::{Answer, Content, Route, Who};

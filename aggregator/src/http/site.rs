@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use axum::extract::FromRef;
+use shared::key::MetricsToken;
 
 use super::health::Readiness;
-use super::metrics::MetricsToken;
 use super::server::Timeouts;
 use super::streams::Streams;
 use crate::app::App;

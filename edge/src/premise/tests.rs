@@ -3,8 +3,12 @@
 use super::*;
 
 fn premise() -> Premise {
+    under(Rules::default())
+}
+
+fn under(rules: Rules) -> Premise {
     let home = HomeName::parse("plant-7/live").unwrap();
-    Premise::new(home, KeyId::parse("onpremise").unwrap(), None, SigningKeys::default(), false)
+    Premise::new(home, KeyId::parse("onpremise").unwrap(), rules)
 }
 
 const CHECK: Request<'static> = Request {
@@ -77,4 +81,25 @@ fn counts_come_one_by_one_or_in_lists_and_are_refused_whole() {
         let problem: Problem = json::read(&answer.body).unwrap();
         assert_eq!(problem.field.as_deref(), field, "{body}: {answer}");
     }
+}
+
+#[test]
+fn in_shadow_mode_a_home_that_cannot_write_denies_no_gateway_call() {
+    let gateway = Request { target: "/v1/verify", ..CHECK };
+    let now = Timestamp::from_ms(1_795_435_200_000);
+    let undecided = |shadow: bool, request: &Request<'_>| {
+        let premise = under(Rules { forwards: true, shadow, ..Rules::default() });
+        let Next::Decide(question) = premise.enter(request) else { panic!("it is a question") };
+        premise.undecided(question, now)
+    };
+    let Next::Forward(forward) = undecided(true, &gateway) else { panic!("it is forwarded") };
+    let would_deny = ("Palveron-Would-Deny".to_owned(), "home_unavailable".to_owned());
+    assert!(forward.headers.contains(&would_deny), "{:?}", forward.headers);
+    assert!(forward.headers.iter().all(|(_, value)| !value.is_empty()), "{:?}", forward.headers);
+    assert_eq!(refused(undecided(false, &gateway)).status, 503);
+    assert_eq!(
+        refused(undecided(true, &CHECK)),
+        Premise::unavailable(),
+        "a check says that it does not know"
+    );
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use meter_settings::{LogFormat, optional, settings, switch};
 use shared::ids::SourceId;
+use shared::key::MetricsToken;
 use shared::kind::{Bill, Routes};
 use shared::report::{Environment, ReporterKey};
 use shared::sign::SigningKeys;
@@ -59,6 +60,10 @@ settings! {
         "when a gateway call is counted: here only `allowed`; `answered`, which the edge takes, is refused";
     SIGNING_KEYS: SigningKeys = "METER_SIGNING_KEYS" "" ("none"), SigningKeys::parse,
         "`upstream:u1:<64 hex>`: what forwarded requests are signed with";
+    SHADOW: bool = "METER_SHADOW" "0", switch,
+        "`1`: limits are decided and told of, but nobody is denied for them; as at the edge";
+    METRICS_TOKEN: Option<MetricsToken> = "METER_METRICS_TOKEN" "" ("none: everybody reads them"), |text| optional(text, MetricsToken::parse),
+        "with which `GET /metrics` is read (`Authorization: Bearer …`), 16 characters or more";
     LOG: String = "METER_LOG" "info", |text| Ok(text.to_owned()),
         "which log lines are written: a filter such as `info,meter_reporter=debug`";
     LOG_FORMAT: LogFormat = "METER_LOG_FORMAT" "text", LogFormat::parse,
@@ -129,7 +134,7 @@ mod tests {
     fn the_table_of_the_documents_is_these_rows() {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/on-premise.md");
         let document = std::fs::read_to_string(path).unwrap();
-        let settings = document.split("## Settings").nth(1).unwrap().split("\n## ").next().unwrap();
+        let settings = document.split("## Settings").nth(1).unwrap().split("\n##").next().unwrap();
         let documented: Vec<&str> = settings.lines().filter(|line| line.starts_with("| `")).collect();
         let rows: Vec<String> = ROWS.iter().map(|row| row.markdown()).collect();
         assert_eq!(documented, rows);

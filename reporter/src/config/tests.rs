@@ -72,6 +72,14 @@ fn what_cannot_be_meant_is_refused_by_name() {
         ("METER_SIGNING_KEYS", "upstream:u1:hunter2"),
         ("HTTPS_PROXY", "socks5://user:hunter2@proxy"),
         ("METER_LOG_FORMAT", "xml"),
+        ("METER_SHADOW", "yes"),
+        ("METER_METRICS_TOKEN", "hunter2"),
+        ("COUNTERS", "redis"),
+        ("METER_HOMES", "remote"),
+        ("METER_REGION", "weur"),
+        ("METER_SUB_HOMES", "8"),
+        ("METER_KEY_SECRETS", "1:hunter2"),
+        ("UPSTREAM_URL", "https://user:hunter2@governance.example.com"),
     ] {
         let error = read(&[(name, value)]).unwrap_err().to_string();
         assert!(error.starts_with(&format!("{name}: ")), "{name}={value}: {error}");
@@ -79,6 +87,10 @@ fn what_cannot_be_meant_is_refused_by_name() {
     }
     assert!(read(&[("METER_REPORTER_LISTEN", "0.0.0.0:8790"), ("METER_REPORTER_ALLOW_REMOTE", "1")]).is_ok());
     assert!(read(&[("TELEMETRY_INTERVAL_SECONDS", "1"), ("METER_TEST", "1")]).is_ok());
+    let said =
+        read(&[("UPSTREAM_URL", "http://127.0.0.1:9"), ("METER_REPORTER_UPSTREAM", "http://127.0.0.1:9")]);
+    assert!(said.is_ok() && read(&[("COUNTERS", ""), ("REDIS_URL", "redis://127.0.0.1")]).is_ok());
+    assert!(read(&[("METER_SHADOW", "1")]).unwrap().to_string().contains(" METER_SHADOW=1"));
 }
 
 #[test]

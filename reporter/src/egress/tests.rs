@@ -6,17 +6,16 @@ use proptest::prelude::*;
 use shared::cell::Observed;
 use shared::home::Home;
 use shared::ids::{KeyId, Mode, ProjectId};
-use shared::sign::SigningKeys;
 
 use super::*;
 use crate::agents::AgentNames;
 use crate::outbox::{Chain, Reporting};
 use crate::policy;
-use meter_edge::premise::{Count, Premise};
+use meter_edge::premise::{Count, Premise, Rules};
 
 fn premise() -> Premise {
     let home = shared::home::HomeName { project: ProjectId::parse("plant-7").unwrap(), mode: Mode::Live };
-    Premise::new(home, KeyId::parse("onpremise").unwrap(), None, SigningKeys::default(), false)
+    Premise::new(home, KeyId::parse("onpremise").unwrap(), Rules::default())
 }
 
 /// What a reporter would send of these counts.

@@ -107,7 +107,15 @@ impl App {
             .meter
             .act(|core, now| core.home.decide(now, question.ask()).ok().map(|verdict| (verdict, now)))
             .await;
-        let Ok(Some((verdict, now))) = decided else { return Ok(Premise::unavailable()) };
+        let Ok(Some((verdict, now))) = decided else {
+            let next = self.premise().undecided(question, self.0.meter.clock().now());
+            return match next {
+                Next::Forward(forward) => Err(Box::new(forward)),
+                next @ (Next::Answer(_) | Next::Read(_) | Next::Decide(_) | Next::Observe(_)) => {
+                    Ok(told(next))
+                }
+            };
+        };
         if verdict.denial.is_none() && !question.ask().dry_run {
             self.0.metrics.counted(question.ask().cost.into());
         }

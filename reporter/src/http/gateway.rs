@@ -99,11 +99,11 @@ impl Upstream {
     }
 }
 
-/// Removes what is not to travel on. Servers that make variables of headers read `_` as `-`.
+/// Removes what is not to travel on, in either direction. Servers that make variables of headers read `_` as `-`.
 fn strip(headers: &mut HeaderMap, request: bool) {
     let is_ours = |name: &HeaderName| name.as_str().replace('_', "-").starts_with(OURS);
     let is_not_for_them = |name: &HeaderName| {
-        HOP_BY_HOP.contains(name) || (request && (is_ours(name) || *name == header::AUTHORIZATION))
+        HOP_BY_HOP.contains(name) || is_ours(name) || (request && *name == header::AUTHORIZATION)
     };
     let gone: Vec<HeaderName> = headers.keys().filter(|name| is_not_for_them(name)).cloned().collect();
     for name in gone {

@@ -125,7 +125,13 @@ pub(super) async fn status(State(app): State<App>) -> Response {
     answer(Answer::json(json::write(&status)))
 }
 
-pub(super) async fn metrics(State(app): State<App>) -> Response {
+pub(super) async fn metrics(State(app): State<App>, request: Request) -> Response {
+    let shown = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = app.0.config.metrics_token.as_ref();
+    if token.is_some_and(|token| !token.is_shown_in(shown.unwrap_or_default())) {
+        let detail = "Send the token of METER_METRICS_TOKEN as `Authorization: Bearer …`.";
+        return problem(ErrorCode::Unauthorized, detail);
+    }
     const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     let standing = app.0.meter.look(|core, now| {
         Standing::of(app.0.config.is_air_gap(), core.heard.as_ref(), core.failure.as_ref(), now)

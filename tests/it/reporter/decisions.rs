@@ -4,6 +4,8 @@ use anyhow::Result;
 use serde_json::Value;
 use shared::problem::ErrorCode;
 use shared::sign::{Purpose, SIGNATURE_HEADER, Signed, SigningKeys};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Executor as _};
 use tests::books::{Books, Mood, policy};
 use tests::client::Call;
 use tests::clock;
@@ -180,5 +182,64 @@ async fn gateway_calls_are_forwarded_with_who_asks_and_without_what_only_we_may_
         ),
         "{told}"
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn in_shadow_mode_limits_are_told_of_and_nobody_is_denied_for_them() -> Result<()> {
+    let books = Books::start(&key("k1", "ab")).await?;
+    books.policy(policy(3, 2, 1_000)?);
+    let upstream = StandIn::start().await?;
+    let mut reporter = OnPremise::new(&format!("http://{}", books.address()))?
+        .with("METER_REPORTER_UPSTREAM", &format!("http://{}", upstream.address()))
+        .with("METER_SHADOW", "1");
+    reporter.start().await?;
+    reporter.is_heard().await?;
+    let at = reporter.address();
+    let mut told = Vec::new();
+    for _ in 0..4 {
+        let answer = Call::post("/v1/verify", "{}").agent("bot").send(at).await?;
+        assert_eq!((answer.status, answer.text().as_str()), (200, "seen"));
+        told.push(answer.header("palveron-would-deny").map(str::to_owned));
+    }
+    let denied = Some("quota_exhausted".to_owned());
+    assert_eq!(told, [None, None, denied.clone(), denied]);
+    assert_eq!(upstream.seen().len(), 4, "each is forwarded");
+    let checked: Value = check(r#"{"kind":"verify"}"#).send(at).await?.ok()?;
+    assert_eq!(
+        (&checked["allowed"], &checked["code"], &checked["would_deny"]),
+        (&true.into(), &"ok".into(), &"quota_exhausted".into())
+    );
+    // A folder that cannot be written stops nobody either, and counts nothing.
+    let folder = SqliteConnectOptions::new().filename(reporter.data().join("reporter.db"));
+    let mut folder = folder.connect().await?;
+    folder
+        .execute("CREATE TRIGGER full BEFORE INSERT ON home_row BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+        .await?;
+    let answer = Call::post("/v1/verify", "{}").send(at).await?;
+    assert_eq!((answer.status, answer.header("palveron-would-deny")), (200, Some("home_unavailable")));
+    assert_eq!((answer.header("ratelimit"), upstream.seen().len()), (None, 5));
+    folder.execute("DROP TRIGGER full").await?;
+    reporter.send().await?;
+    assert_eq!(books.taken(|taken| taken.units()), 2, "what would have been denied is not counted");
+    let bodies = books.taken(|taken| taken.bodies.concat());
+    assert!(!bodies.contains("quota_exhausted"), "nobody was denied: {bodies}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn numbers_are_for_whoever_shows_the_token_and_what_only_an_edge_reads_stops_the_start() -> Result<()> {
+    let books = Books::start(&key("k1", "ab")).await?;
+    let mut reporter = OnPremise::new(&format!("http://{}", books.address()))?
+        .with("METER_METRICS_TOKEN", "sixteen-letters!");
+    reporter.start().await?;
+    let numbers = async |call: Call| call.send(reporter.address()).await;
+    numbers(Call::get("/metrics")).await?.problem(ErrorCode::Unauthorized)?;
+    numbers(Call::get("/metrics").bearer("another-token-of-them")).await?.problem(ErrorCode::Unauthorized)?;
+    let text = numbers(Call::get("/metrics").bearer("sixteen-letters!")).await?.text();
+    assert!(text.contains("meter_reporter_state"), "{text}");
+    let sharded = reporter.with("METER_SUB_HOMES", "8").with("COUNTERS", "redis");
+    let (started, _, said) = sharded.run(&[]).await?;
+    assert!(!started && said.contains("METER_SUB_HOMES: ") && said.contains("COUNTERS: "), "{said}");
     Ok(())
 }

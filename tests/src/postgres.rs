@@ -90,7 +90,7 @@ impl Postgres {
     /// # Errors
     /// When it has none, or cannot be written to.
     pub fn fill(&self) -> Result<()> {
-        small_disk::fill(self.process()?, self.small_disk.as_ref().context("it has no small disk")?)
+        self.on_small_disk("cat /dev/zero >> filler 2> /dev/null; [ -s filler ]")
     }
 
     /// Gives back what [`Postgres::fill`] took.
@@ -98,7 +98,18 @@ impl Postgres {
     /// # Errors
     /// As [`Postgres::fill`].
     pub fn make_room(&self) -> Result<()> {
-        small_disk::make_room(self.process()?, self.small_disk.as_ref().context("it has no small disk")?)
+        self.on_small_disk("rm filler")
+    }
+
+    /// Runs shell lines there, as the server's user: to its disk nobody else is known.
+    fn on_small_disk(&self, lines: &str) -> Result<()> {
+        let place = self.small_disk.as_ref().context("it has no small disk")?;
+        let place = small_disk::as_seen_by(self.process()?, place)?;
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(format!("cd '{}' && {{ {lines}; }}", place.display()));
+        let output = self.as_user(shell).output()?;
+        ensure!(output.status.success(), "{lines}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
     }
 
     fn process(&self) -> Result<u32> {

@@ -36,10 +36,15 @@ pub(crate) fn beside(process: u32, command: &Command) -> Command {
     wrapped
 }
 
+/// The way to what that process sees at `folder`.
+pub(crate) fn as_seen_by(process: u32, folder: &Path) -> Result<PathBuf> {
+    let folder = folder.strip_prefix("/").with_context(|| folder.display().to_string())?;
+    Ok(Path::new("/proc").join(process.to_string()).join("root").join(folder))
+}
+
 /// The file that takes the room of a disk that this process sees at `folder`.
 fn filler(process: u32, folder: &Path) -> Result<PathBuf> {
-    let folder = folder.strip_prefix("/").with_context(|| folder.display().to_string())?;
-    Ok(Path::new("/proc").join(process.to_string()).join("root").join(folder).join("filler"))
+    Ok(as_seen_by(process, folder)?.join("filler"))
 }
 
 /// Takes all the room that is left, to the last byte.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 
 use sqlx::error::DatabaseError;
-use sqlx::postgres::{PgConnectOptions, PgDatabaseError};
+use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgSeverity};
 
 /// Where the books are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,7 +94,11 @@ impl fmt::Display for Database {
 /// Whether the database may take later what it refuses now.
 pub(super) fn is_passing(error: &dyn DatabaseError) -> bool {
     let code = error.code().unwrap_or_default();
-    is_passing_code(error.try_downcast_ref::<PgDatabaseError>().is_some(), &code)
+    let postgres = error.try_downcast_ref::<PgDatabaseError>();
+    // A server without room for files of its own ends a session that begins, and names no state for it.
+    let ends_session =
+        postgres.is_some_and(|error| matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic));
+    (ends_session && code == "XX000") || is_passing_code(postgres.is_some(), &code)
 }
 
 /// The same, by the code alone.

@@ -31,19 +31,24 @@ async fn what_happens_is_told_in_order() {
         THRESHOLDS,
         "quota.exhausted",
         "topup.credited",
+        "usage.source_changed",
         "quota.exhausted",
         "key.revoked",
         "plan.changed",
+        "usage.source_changed",
         "period.closed",
     ];
-    settled(&meter, "demo", &id, &["delivered"; 8]).await;
+    settled(&meter, "demo", &id, &["delivered"; 10]).await;
     assert_eq!(receiver.kinds(), expected);
     let data: Vec<Value> = receiver.kept().iter().map(|got| got.value()["data"].clone()).collect();
-    assert_eq!((&data[2]["allowance"], &data[4]["allowance"]), (&json!(1_000), &json!(1_500)));
+    assert_eq!((&data[2]["allowance"], &data[5]["allowance"]), (&json!(1_000), &json!(1_500)));
     assert_eq!((&data[3]["units"], &data[3]["reason"]), (&json!(500), &json!("sorry")));
-    assert_eq!(data[5]["key"], json!(key.to_string()));
-    assert_eq!((&data[6]["plan"], &data[6]["included"]), (&json!("pro"), &json!(10_000)));
-    assert_eq!((&data[7]["period"], &data[7]["counted"]["units"]), (&json!("2026-11"), &json!(1_500)));
+    let turn = |number: usize| (&data[number]["before"], &data[number]["after"]);
+    assert_eq!(turn(4), (&json!("included"), &json!("lot")));
+    assert_eq!(data[6]["key"], json!(key.to_string()));
+    assert_eq!((&data[7]["plan"], &data[7]["included"]), (&json!("pro"), &json!(10_000)));
+    assert_eq!(turn(8), (&json!("lot"), &json!("included")), "the larger plan pays for all of it");
+    assert_eq!((&data[9]["period"], &data[9]["counted"]["units"]), (&json!("2026-11"), &json!(1_500)));
 }
 
 #[tokio::test]

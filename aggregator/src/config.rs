@@ -10,10 +10,10 @@ mod unknown;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use meter_settings::Reader;
 pub use meter_settings::{ConfigError, LogFormat};
+use meter_settings::{File, Reader, Row};
 use shared::ids::ProjectId;
 use shared::key::{KeySecrets, MetricsToken};
 use shared::policy::LeaseRules;
@@ -35,6 +35,20 @@ use crate::stripe::client::SecretKey;
 use crate::webhooks::Settings;
 use crate::webhooks::seal::SealKeys;
 use crate::webhooks::target::Rules;
+
+/// Who lists settings, and what most names begin with.
+const PROGRAM: (&str, &str) = ("meter", "METER_");
+
+/// What an example of a file begins with.
+const EXAMPLE_HEAD: &str = "\
+Every setting of `meter`, as it is where nothing sets it. `meter settings` prints this file.
+`meter --config FILE` or METER_CONFIG=FILE reads a file such as this one; a variable of the same name in the environment wins.
+It may hold secrets, so keep it from others: chmod 600.";
+
+/// What a file may set: all but which file that is.
+fn in_file() -> Vec<&'static Row> {
+    ROWS.iter().copied().filter(|row| row.name != settings::CONFIG.row.name).collect()
+}
 
 /// Where requests are decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,12 +169,24 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads the process's environment.
+    /// Reads the process's environment, and for what is not set in it the file: that one, or that of `METER_CONFIG`.
     ///
     /// # Errors
-    /// Names every variable that is not accepted.
-    pub fn from_environment() -> Result<Self, ConfigError> {
-        Self::read(&meter_settings::variable)
+    /// Names every setting that is not accepted.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let variable = |name: &str| meter_settings::variable(name).filter(|text| !text.trim().is_empty());
+        let of_environment = variable(settings::CONFIG.row.name).map(PathBuf::from);
+        let file = match file.or(of_environment.as_deref()) {
+            Some(path) => File::read(path, PROGRAM, &in_file())?,
+            None => File::default(),
+        };
+        Self::read(&|name| variable(name).or_else(|| file.get(name).map(str::to_owned)))
+    }
+
+    /// A file with all settings, as they are without one.
+    #[must_use]
+    pub fn example() -> String {
+        meter_settings::example(EXAMPLE_HEAD, &in_file()).replace("see below", "see docs/operations.md")
     }
 
     /// Says which variables of the process's environment are set and read by nobody.
@@ -405,6 +431,42 @@ mod tests {
         );
         assert!(config.key_secrets().is_err());
         assert_eq!(config.check_signing_keys().unwrap_err().0.len(), 2);
+    }
+
+    /// What a file says, where the environment says nothing.
+    fn of_file(text: &str) -> Result<Config, ConfigError> {
+        let file = File::parse(text, PROGRAM, &in_file()).map_err(ConfigError)?;
+        Config::read(&|name| file.get(name).map(str::to_owned))
+    }
+
+    #[test]
+    fn the_example_of_the_repository_is_these_settings_and_each_of_its_lines_is_accepted() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../meter.example.toml");
+        let example = std::fs::read_to_string(path).unwrap();
+        assert_eq!(example, Config::example(), "`meter settings > meter.example.toml` writes it anew");
+        let is_setting = |line: &&str| line.starts_with('#') && !line.starts_with("# ");
+        let lines: Vec<&str> = example.lines().filter(is_setting).map(|line| &line[1..]).collect();
+        assert_eq!(lines.len(), in_file().len());
+        let untouched = of_file(&example).unwrap().to_string();
+        for line in lines.iter().copied().chain([lines.join("\n").as_str()]) {
+            let config = of_file(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+            assert_eq!(config.to_string(), untouched, "{line} says what holds without it");
+        }
+    }
+
+    #[test]
+    fn a_file_is_read_as_the_environment_is_and_refused_by_name() {
+        let config = of_file("METER_LISTEN = \"127.0.0.1:9\"\nMETER_CONNECTIONS_PER_ADDRESS = 7").unwrap();
+        assert_eq!((config.listen.port(), config.address_connections), (9, Some(7)));
+        for (text, expected) in [
+            ("METER_LISTEN = 8080", "METER_LISTEN: "),
+            ("METER_LISTN = 8080", "METER_LISTN: nothing reads it; did you mean METER_LISTEN?"),
+            ("METER_SHADOW = 1", "METER_SHADOW: nothing reads it; `meter --help`"),
+            ("METER_CONFIG = \"other.toml\"", "METER_CONFIG: nothing reads it"),
+        ] {
+            let error = of_file(text).unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{text}: {error}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! each setting decides what may be repeated.
 
 mod environment;
+mod file;
 mod kinds;
 mod reader;
 mod row;
@@ -12,6 +13,7 @@ mod start;
 mod unknown;
 
 pub use self::environment::{names, variable};
+pub use self::file::{File, example};
 pub use self::kinds::{LogFormat, optional, switch};
 pub use self::reader::{ConfigError, Reader};
 pub use self::row::{Row, Setting, help};

@@ -16,11 +16,15 @@ pub fn refusals(
     let is_known = |name: &String| rows.iter().any(|row| row.name == name);
     let mut unknown: Vec<String> = names.filter(|name| is_ours(name) && !is_known(name)).collect();
     unknown.sort();
-    let refusal = |name: &String| match meant(name, rows.iter().map(|row| row.name), "", ALIKE) {
+    unknown.iter().map(|name| refusal((program, ""), name, rows)).collect()
+}
+
+/// The refusal of a name that is none of a row, where names are compared behind what most begin with.
+pub(crate) fn refusal((program, beginning): (&str, &str), name: &str, rows: &[&Row]) -> String {
+    match meant(name, rows.iter().map(|row| row.name), beginning, ALIKE) {
         Some(other) => format!("{name}: nothing reads it; did you mean {other}?"),
         None => format!("{name}: nothing reads it; `{program} --help` lists what is read"),
-    };
-    unknown.iter().map(refusal).collect()
+    }
 }
 
 /// Which of the names that are read somebody may have meant: at least that alike, behind what all begin with.

@@ -57,6 +57,11 @@ pub(crate) fn focus() -> Result<PathBuf> {
     Ok(ensure_installed("focus")?.join("bin").join("python"))
 }
 
+/// A Python that has the official client of the Model Context Protocol, by which our server of it is asked.
+pub(crate) fn mcp() -> Result<PathBuf> {
+    Ok(ensure_installed("mcp")?.join("bin").join("python"))
+}
+
 /// A Redis that waits for its disk where it is asked to: Valkey's server, as PyPI has it.
 pub(crate) fn valkey() -> Result<PathBuf> {
     let platform = format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH);

@@ -47,9 +47,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let openapi = tools::ensure("openapi")?;
     let openapi_python = python::openapi()?;
     let clients = tools::ensure_from(&config::root().join("clients/typescript"), "clients-typescript")?;
-
     let e_invoice = python::e_invoice()?;
     let focus = python::focus()?;
+    let mcp = python::mcp()?;
     let browser = tools::ensure("browser")?;
     let chromium = chromium::ensure()?;
     let php = apt::program("php", "php-cli")?;
@@ -89,6 +89,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         ("METER_TEST_VALKEY", valkey),
         ("METER_TEST_ENVOY", envoy),
         ("METER_TEST_FOCUS", focus.clone()),
+        ("METER_TEST_MCP", mcp.clone()),
         ("METER_TEST_BIN_DIR", programs.folder_of("meter")?.to_path_buf()),
     ];
     product.envs(parts.iter().map(|(name, place)| (name, place)));
@@ -106,8 +107,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     suite.args(BEFORE_THE_STORE.iter().flat_map(|module| ["--skip", module]));
     suite.args(options.arguments.iter().filter(|argument| *argument != "--"));
     suite.current_dir(config::root().join("aggregator")).env("METER_TEST_POSTGRES", &server.url);
-    suite.env("METER_TEST_EINVOICE", &e_invoice);
-    suite.env("METER_TEST_FOCUS", &focus);
+    suite.env("METER_TEST_EINVOICE", &e_invoice).env("METER_TEST_FOCUS", &focus).env("METER_TEST_MCP", &mcp);
     run_visible("the suite on Postgres", &mut suite)?;
     drop(server);
     let mut xtask = native::cargo("test");

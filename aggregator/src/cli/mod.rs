@@ -19,6 +19,8 @@ mod key;
 mod leases;
 mod listen;
 mod lock;
+mod man;
+mod mcp;
 mod member;
 mod options;
 mod place;
@@ -37,6 +39,7 @@ mod top_up;
 mod trail;
 mod webhooks;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
@@ -56,6 +59,9 @@ use crate::store::{Store, StoreError, WhenMissing};
 #[derive(Debug, Parser)]
 #[command(name = "meter", version, max_term_width = 100, after_help = AFTER_HELP, after_long_help = after_long_help())]
 pub struct Cli {
+    /// Read settings from this file; what is set in the environment wins
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -156,6 +162,13 @@ enum Command {
     DemoLoad(demo_load::DemoLoad),
     /// Print the interface as OpenAPI 3.1
     Openapi,
+    /// Answer a model's questions about usage, refusals, plans and costs: an MCP server on standard input and output
+    Mcp,
+    /// Print every setting as a file for --config, each as it is without being set
+    Settings,
+    /// Write the manual pages of this command and its subcommands into a folder
+    #[command(hide = true)]
+    Man(man::Man),
     /// Print what completes this command line in a shell
     Completions(Completions),
     /// Tell a meter that its Postgres database was restored, so that the edge takes its policies
@@ -201,6 +214,9 @@ impl Command {
             | Self::Restored(_)
             | Self::Doctor(_)
             | Self::DemoLoad(_)
+            | Self::Mcp
+            | Self::Settings
+            | Self::Man(_)
             | Self::Openapi => WhenMissing::Refuse,
         }
     }
@@ -246,70 +262,89 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
 }
 
 fn start(cli: Cli) -> anyhow::Result<()> {
-    let missing = cli.command.when_missing();
+    let begin = Beginning { missing: cli.command.when_missing(), file: cli.config };
     match cli.command {
         // These need no setting, so that none that is wrong is in their way.
         Command::Openapi => print::text(&crate::http::document()),
         Command::Completions(Completions { shell }) => completions(shell),
         Command::Copy(copy) => wait(copy::run(copy)),
         Command::DemoLoad(load) => {
-            let config = settings()?;
+            let config = begin.settings()?;
             wait(demo_load::run(load, config))
         }
-        Command::Doctor(doctor) => wait(doctor::run(doctor, Config::from_environment())),
-        Command::Serve => wait(serve::run(Config::from_environment()?)),
-        Command::Restore(copy) => wait(backup::restore(copy, settings()?)),
-        Command::Project(command) => at(missing, async |place| project::run(command, place).await),
-        Command::Member(command) => at(missing, async |place| member::run(command, place).await),
-        Command::Account(command) => at(missing, async |place| account::run(command, place).await),
-        Command::Key(command) => at(missing, async |place| key::run(command, place).await),
-        Command::Token(command) => at(missing, async |place| token::run(command, place).await),
+        Command::Settings => print::text(&Config::example()),
+        Command::Man(man) => man::run(&man),
+        Command::Doctor(doctor) => wait(doctor::run(doctor, begin.read())),
+        Command::Serve => wait(serve::run(begin.read()?)),
+        Command::Restore(copy) => wait(backup::restore(copy, begin.settings()?)),
+        Command::Project(command) => begin.at(async |place| project::run(command, place).await),
+        Command::Member(command) => begin.at(async |place| member::run(command, place).await),
+        Command::Account(command) => begin.at(async |place| account::run(command, place).await),
+        Command::Key(command) => begin.at(async |place| key::run(command, place).await),
+        Command::Token(command) => begin.at(async |place| token::run(command, place).await),
         // A file is looked at where it is.
-        Command::Plans(plans::Command::Check(file)) => plans::check(&file, settings()?.plans.as_deref()),
-        Command::Plans(command) => at(missing, async |place| plans::run(command, &place).await),
-        Command::Webhooks(command) => at(missing, async |place| webhooks::run(command, place).await),
-        Command::Credit(command) => at(missing, async |place| billing::credit(command, place).await),
-        Command::TopUp(command) => at(missing, async |place| top_up::run(command, place).await),
-        Command::Correct(correct) => at(missing, async |place| billing::correct(correct, place).await),
-        Command::Statement(show) => at(missing, async |place| billing::show(show, place).await),
-        Command::Usage(usage) => at(missing, async |place| report::usage(usage, place).await),
-        Command::Explain(explain) => at(missing, async |place| report::explain(explain, place).await),
-        Command::WhatIf(asked) => at(missing, async |place| report::what_if(asked, place).await),
-        Command::Invoices(show) => at(missing, async |place| report::invoices(show, place).await),
-        Command::Leases(leases) => at(missing, async |place| leases::show(leases, place).await),
-        Command::Tail(tail) => at(missing, async |place| tail::run(tail, place).await),
-        Command::Contract(command) => at(missing, async |place| contract::run(command, place).await),
-        Command::Reporter(command) => at(missing, async |place| reporter::run(command, place).await),
-        Command::Ingest(file) => at(missing, async |place| ingest::run(file, place).await),
-        Command::Quarantine(command) => at(missing, async |place| quarantine::run(command, place).await),
-        Command::Audit(show) => at(missing, async |place| trail::show(show, place).await),
-        Command::Stripe(command) => at(missing, async |place| stripe::run(command, place).await),
+        Command::Plans(plans::Command::Check(file)) => {
+            plans::check(&file, begin.settings()?.plans.as_deref())
+        }
+        Command::Plans(command) => begin.at(async |place| plans::run(command, &place).await),
+        Command::Webhooks(command) => begin.at(async |place| webhooks::run(command, place).await),
+        Command::Credit(command) => begin.at(async |place| billing::credit(command, place).await),
+        Command::TopUp(command) => begin.at(async |place| top_up::run(command, place).await),
+        Command::Correct(correct) => begin.at(async |place| billing::correct(correct, place).await),
+        Command::Statement(show) => begin.at(async |place| billing::show(show, place).await),
+        Command::Usage(usage) => begin.at(async |place| report::usage(usage, place).await),
+        Command::Explain(explain) => begin.at(async |place| report::explain(explain, place).await),
+        Command::WhatIf(asked) => begin.at(async |place| report::what_if(asked, place).await),
+        Command::Invoices(show) => begin.at(async |place| report::invoices(show, place).await),
+        Command::Leases(leases) => begin.at(async |place| leases::show(leases, place).await),
+        Command::Tail(tail) => begin.at(async |place| tail::run(tail, place).await),
+        Command::Contract(command) => begin.at(async |place| contract::run(command, place).await),
+        Command::Reporter(command) => begin.at(async |place| reporter::run(command, place).await),
+        Command::Ingest(file) => begin.at(async |place| ingest::run(file, place).await),
+        Command::Quarantine(command) => begin.at(async |place| quarantine::run(command, place).await),
+        Command::Audit(show) => begin.at(async |place| trail::show(show, place).await),
+        Command::Stripe(command) => begin.at(async |place| stripe::run(command, place).await),
         Command::Redis(command) => {
-            let config = settings()?;
+            let config = begin.settings()?;
             wait(async { redis::run(command, &config).await })
         }
-        Command::Clock(command) => at(missing, async |place| clock::run(command, place).await),
-        Command::Backup(copy) => at(missing, async |place| backup::backup(copy, &place).await),
-        Command::Restored(told) => at(missing, async |place| backup::restored(told, &place).await),
+        Command::Clock(command) => begin.at(async |place| clock::run(command, place).await),
+        Command::Mcp => begin.at(async |place| mcp::run(place).await),
+        Command::Backup(copy) => begin.at(async |place| backup::backup(copy, &place).await),
+        Command::Restored(told) => begin.at(async |place| backup::restored(told, &place).await),
     }
 }
 
-/// The settings, with a word about those that nothing reads.
-fn settings() -> Result<Config, ConfigError> {
-    Config::unknown_variables().iter().for_each(|remark| print::warning(remark));
-    Config::from_environment()
+/// How a command begins.
+struct Beginning {
+    /// Where its settings are, beside the environment.
+    file: Option<PathBuf>,
+    /// Whether it may make its database.
+    missing: WhenMissing,
 }
 
-/// Runs a command where it works.
-fn at(missing: WhenMissing, run: impl AsyncFnOnce(Place) -> anyhow::Result<()>) -> anyhow::Result<()> {
-    let config = settings()?;
-    wait(async {
-        let place = match config.server.clone() {
-            Some(server) => Place::server(server, config)?,
-            None => Place::books(context(config, missing).await?)?,
-        };
-        run(place).await
-    })
+impl Beginning {
+    fn read(&self) -> Result<Config, ConfigError> {
+        Config::load(self.file.as_deref())
+    }
+
+    /// The settings, with a word about those that nothing reads.
+    fn settings(&self) -> Result<Config, ConfigError> {
+        Config::unknown_variables().iter().for_each(|remark| print::warning(remark));
+        self.read()
+    }
+
+    /// Runs a command where it works.
+    fn at(&self, run: impl AsyncFnOnce(Place) -> anyhow::Result<()>) -> anyhow::Result<()> {
+        let config = self.settings()?;
+        wait(async {
+            let place = match config.server.clone() {
+                Some(server) => Place::server(server, config)?,
+                None => Place::books(context(config, self.missing).await?)?,
+            };
+            run(place).await
+        })
+    }
 }
 
 fn wait(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {

@@ -156,13 +156,17 @@ impl Place {
         }
     }
 
+    /// The project that is meant where none is named, as METER_PROJECT says.
+    pub(super) fn default_project(&self) -> Option<&ProjectId> {
+        match self {
+            Self::Books(books) => books.context.config.project.as_ref(),
+            Self::Server(remote) => remote.project.as_ref(),
+        }
+    }
+
     /// The project that a command is about.
     pub(super) async fn project(&self, named: &Project) -> anyhow::Result<ProjectId> {
-        let default = match self {
-            Self::Books(books) => &books.context.config.project,
-            Self::Server(remote) => &remote.project,
-        };
-        if let Some(project) = named.project.as_ref().or(default.as_ref()) {
+        if let Some(project) = named.project.as_ref().or(self.default_project()) {
             return Ok(project.clone());
         }
         let which = "which project? Name it with --project <id>, or once with METER_PROJECT";

@@ -29,6 +29,8 @@ use crate::stripe::client::SecretKey;
 const LABEL_CHARS_MAX: usize = 40;
 
 settings! {
+    CONFIG: Option<PathBuf> = "aggregator" "METER_CONFIG" "" ("none"), |text| optional(text, |path| Ok(PathBuf::from(path))),
+        "a file of settings in TOML such as `meter.example.toml`, as `--config` names one; what is set in the environment wins";
     DATABASE: Database = "aggregator" "DATABASE_URL" "sqlite://meter.db", Database::parse,
         "the store: a file on a local disk, or `postgres://user:password@host:5432/meter?sslmode=verify-full`; see below";
     LISTEN: SocketAddr = "aggregator" "METER_LISTEN" "127.0.0.1:8080", address,

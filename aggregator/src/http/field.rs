@@ -4,7 +4,9 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::{Map, Value};
 
 /// A field of a body, a parameter of a query, or a header.
 #[derive(Clone, Copy)]
@@ -180,4 +182,24 @@ impl<W: Words> JsonSchema for OneOf<W> {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "string", "enum": W::WORDS })
     }
+}
+
+/// These fields as the schema of one object, which needs no other.
+pub(crate) fn object_schema(fields: &[Field]) -> Map<String, Value> {
+    let mut schemas =
+        SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true).into_generator();
+    let mut property = |field: &Field| {
+        let mut schema = field.schema(&mut schemas);
+        schema.insert("description".to_owned(), field.accepts.into());
+        (field.name.to_owned(), schema.to_value())
+    };
+    let properties: Map<String, Value> = fields.iter().map(&mut property).collect();
+    let required: Vec<&str> = fields.iter().filter(|field| field.required).map(|field| field.name).collect();
+    let of_object = [
+        ("type", Value::from("object")),
+        ("properties", properties.into()),
+        ("required", required.into()),
+        ("additionalProperties", false.into()),
+    ];
+    of_object.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()
 }

@@ -46,6 +46,7 @@ pub use admin::{AuditView, KeyView, MemberView, ParkedView, ProjectView, Quarant
 pub(crate) use admin::{REASON, is_reason};
 pub use event_docs::{EVENT_DOCS, EventDoc};
 pub use field::Field;
+pub(crate) use field::object_schema;
 pub use limits::{HEADERS_BYTES_MAX, URI_BYTES_MAX};
 pub use openapi::document;
 pub use places::{ADDRESS_CONNECTIONS, CONNECTIONS_MAX, Connections, RESERVE_MAX};

@@ -20,6 +20,13 @@ pub(crate) fn focus_python() -> String {
         .expect("METER_TEST_FOCUS is not set: run the tests through `cargo xtask test`, which sets it")
 }
 
+/// A Python that has the official client of the Model Context Protocol.
+#[expect(clippy::disallowed_methods, reason = "`cargo xtask test` says where its tools are")]
+pub(crate) fn mcp_python() -> String {
+    std::env::var("METER_TEST_MCP")
+        .expect("METER_TEST_MCP is not set: run the tests through `cargo xtask test`, which sets it")
+}
+
 /// The server's own database, or nothing if the suite runs on SQLite.
 #[expect(clippy::disallowed_methods, reason = "this is what chooses the suite's database")]
 pub(crate) fn server() -> Option<String> {

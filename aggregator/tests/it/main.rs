@@ -29,6 +29,7 @@ mod inputs;
 
 mod ledger;
 mod limits;
+mod mcp;
 mod members;
 mod openapi;
 mod overview;

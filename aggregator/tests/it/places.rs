@@ -387,6 +387,68 @@ fn a_mistyped_variable_is_told() {
 }
 
 #[test]
+fn a_file_of_settings_is_read_and_the_environment_wins() {
+    let folder = Folder::new();
+    stdout(&folder, "project create demo --plan pro");
+    stdout(&folder, "project create other --plan pro");
+    let file = folder.path().join("meter.toml");
+    std::fs::write(&file, "METER_PROJECT = \"demo\"\n").unwrap();
+    let said = |command: &mut Command| String::from_utf8(command.output().unwrap().stdout).unwrap();
+    let explain = || meter(&folder, "explain --json");
+    assert!(!explain().output().unwrap().status.success(), "no project is named");
+    let named = said(&mut meter(&folder, "explain --json --config meter.toml"));
+    assert!(named.contains("\"demo\""), "{named}");
+    assert_eq!(said(explain().env("METER_CONFIG", &file)), named);
+    let other = said(explain().env("METER_CONFIG", &file).env("METER_PROJECT", "other"));
+    assert!(other.contains("\"other\"") && !other.contains("\"demo\""), "{other}");
+    let empty = said(explain().env("METER_CONFIG", &file).env("METER_PROJECT", ""));
+    assert_eq!(empty, named, "an empty variable is none");
+    std::fs::write(&file, "METER_LISTN = \"127.0.0.1:0\"\nMETER_PROJECT = [\"hunter2\"]\n").unwrap();
+    let refused = explain().env("METER_CONFIG", &file).output().unwrap();
+    let why = stderr(&refused);
+    assert_eq!(refused.status.code(), Some(2), "{why}");
+    for expected in
+        ["meter.toml: METER_LISTN: nothing reads it; did you mean METER_LISTEN?", "METER_PROJECT: got a"]
+    {
+        assert!(why.contains(expected) && !why.contains("hunter2"), "{why}");
+    }
+    let example = stdout(&folder, "settings");
+    std::fs::write(&file, example.replace("#METER_LISTEN =", "METER_LISTEN =")).unwrap();
+    let mut server = meter(&folder, "serve --config meter.toml");
+    server.env_remove("METER_LISTEN").env("METER_LISTEN", "127.0.0.1:0");
+    Process::spawn(&mut server).kill();
+}
+
+#[test]
+fn every_command_has_a_manual_page_that_groff_takes() {
+    let folder = Folder::new();
+    stdout(&folder, "man pages");
+    let pages = folder.path().join("pages");
+    let mut names: Vec<String> = std::fs::read_dir(&pages)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    for expected in
+        ["meter.1", "meter-serve.1", "meter-contract.1", "meter-contract-what-if.1", "meter-mcp.1"]
+    {
+        assert!(names.iter().any(|name| name == expected), "{expected}: {names:?}");
+    }
+    assert!(!names.iter().any(|name| name.contains("help") || name == "meter-man.1"), "{names:?}");
+    let page = std::fs::read_to_string(pages.join("meter.1")).unwrap();
+    for said in ["METER_LISTEN", "Exit codes: 0 done", "meter\\-serve(1)"] {
+        assert!(page.contains(said), "{said}: {page}");
+    }
+    for name in names {
+        let mut groff = Command::new("groff");
+        groff.args(["-man", "-ww", "-z", "-Tutf8", "-Kutf8"]).arg(pages.join(&name));
+        let judged = groff.output().expect("groff is there: Debian has it in groff-base");
+        let said = String::from_utf8_lossy(&judged.stderr).into_owned();
+        assert!(judged.status.success() && said.is_empty(), "{name}: {said}");
+    }
+}
+
+#[test]
 fn shells_complete_commands_and_words() {
     let folder = Folder::new();
     for shell in ["bash", "zsh", "fish"] {

@@ -448,7 +448,11 @@ impl Stack {
         Ok((self.process(part)?, self.data(part)))
     }
 
-    fn process(&self, part: Part) -> Result<u32> {
+    /// The process of a part.
+    ///
+    /// # Errors
+    /// When the part is not running.
+    pub fn process(&self, part: Part) -> Result<u32> {
         let running = self.running.iter().find(|(running, _)| *running == part);
         Ok(running.with_context(|| format!("the {} is not running", part.name()))?.1.pid())
     }

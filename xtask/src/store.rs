@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::process::run_visible;
-use crate::{config, native, postgres};
+use crate::{config, edge, native, postgres, tools};
 
 /// `cargo xtask bench --store`, with its seconds for each loop.
 pub(crate) fn bench(arguments: &[String]) -> Result<()> {
@@ -25,9 +25,20 @@ pub(crate) fn deliveries(arguments: &[String]) -> Result<()> {
 
 /// `cargo xtask bench --reporter`, with its seconds for each load.
 pub(crate) fn reporter(arguments: &[String]) -> Result<()> {
-    let packages = ["--release", "--package", "meter-reporter", "--package", "tests", "--bins"];
-    let programs = native::build("reporter and load, optimised", &packages)?;
+    let (workerd, bundle) = (tools::workerd()?, edge::build()?);
+    let packages = [
+        "--release",
+        "--package",
+        "aggregator",
+        "--package",
+        "meter-reporter",
+        "--package",
+        "tests",
+        "--bins",
+    ];
+    let programs = native::build("reporter, aggregator and load, optimised", &packages)?;
     let mut bench = Command::new(programs.get("reporter-bench")?);
+    bench.env("METER_TEST_BUNDLE", &bundle.folder).env("METER_TEST_WORKERD", workerd);
     bench.arg(config::root().join("docs/benchmarks.md")).args(arguments);
     bench.env("METER_TEST_BIN_DIR", programs.folder_of("meter-reporter")?);
     run_visible("the reporter under load", &mut bench)

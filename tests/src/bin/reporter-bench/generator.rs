@@ -11,6 +11,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
+/// What a check says that is denied.
+const DENIED: &str = r#""allowed":false"#;
+
 /// What is sent, and over how many connections.
 #[derive(Debug)]
 pub(crate) struct Load {
@@ -19,11 +22,13 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Requests to that path with these bodies in turn; without any it is a GET.
-    pub(crate) fn new(path: &str, bodies: &[String], connections: usize) -> Self {
+    /// Requests to that path with these bodies in turn, who asks by that key where there is one; without any body it is a
+    /// GET.
+    pub(crate) fn new(path: &str, bodies: &[String], connections: usize, key: Option<&str>) -> Self {
+        let who = key.map(|key| format!("Authorization: Bearer {key}\r\n")).unwrap_or_default();
         let post = |body: &String| {
             format!(
-                "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+                "POST {path} HTTP/1.1\r\nHost: x\r\n{who}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
                 body.len()
             )
         };
@@ -57,7 +62,8 @@ impl Load {
     }
 }
 
-/// Keeps every connection busy for that long; how many answers came. Anything but a 200 is an error.
+/// Keeps every connection busy for that long; how many answers came. Anything but a 200 is an error, and so is a check
+/// that is denied: a denial is cheaper than what is to be measured.
 pub(crate) async fn run(load: &Load, to: SocketAddr, window: Duration) -> Result<u64> {
     let end = clock::now().plus_ms(u64::try_from(window.as_millis())?);
     let mut all = JoinSet::new();
@@ -104,10 +110,11 @@ impl Connection {
             ensure!(self.stream.read_buf(&mut self.buffer).await? > 0, "the connection was closed");
             let text = str::from_utf8(&self.buffer).context("an answer is text")?;
             let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-            let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-            let length: usize = length.context("an answer has a length")?.parse()?;
-            if body.len() >= length {
-                ensure!(head.starts_with("HTTP/1.1 200 "), "{text}");
+            let mut lines = head.lines().filter_map(|line| line.split_once(": "));
+            let length = lines.find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+            let (_, length) = length.context("an answer has a length")?;
+            if body.len() >= length.parse()? {
+                ensure!(head.starts_with("HTTP/1.1 200 ") && !body.contains(DENIED), "{text}");
                 return Ok(());
             }
         }

@@ -48,13 +48,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let openapi_python = python::openapi()?;
     let clients = tools::ensure_from(&config::root().join("clients/typescript"), "clients-typescript")?;
     let e_invoice = python::e_invoice()?;
-    let focus = python::focus()?;
-    let mcp = python::mcp()?;
+    let (focus, mcp) = (python::focus()?, python::mcp()?);
     let browser = tools::ensure("browser")?;
     let chromium = chromium::ensure()?;
     let php = apt::program("php", "php-cli")?;
     let systemd = apt::program("systemd-analyze", "systemd")?;
     apt::program("ip", "iproute2")?;
+    apt::program("groff", "groff-base")?;
     let deploy = python::deploy()?;
     let nginx = apt::unpacked("nginx", "usr/sbin/nginx")?;
     let prometheus = apt::unpacked("prometheus", "usr/bin/prometheus")?;

@@ -6,9 +6,11 @@
 mod address;
 mod command;
 mod replies;
+mod route;
 mod told;
 
-pub use address::{Address, AddressError};
+pub use address::{Address, AddressError, Servers};
 pub use command::{due_key, load_script, mark, read, wait, write};
 pub use replies::Replies;
-pub use told::{Snapshot, Told, Wrong, disk};
+pub use route::{Route, Stop};
+pub use told::{Snapshot, Told, Wrong, disk, not_refused};

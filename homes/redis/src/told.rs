@@ -78,6 +78,15 @@ pub enum Wrong {
     /// The reply has another form.
     #[error("the server has answered what nobody asked for")]
     Form,
+    /// It is no primary, or no longer: another server is.
+    #[error("it is no primary, and says: {0}")]
+    Elsewhere(String),
+    /// Nothing was heard of whoever was asked.
+    #[error("{0} does not answer")]
+    Late(String),
+    /// A sentinel knows no such primary.
+    #[error("the sentinel knows no primary called {0}: the name is what follows the last / of REDIS_URL")]
+    NoPrimary(String),
     /// It is written, but not where it survives.
     #[error(
         "what was written is not on the disk of the server and {wanted} replicas, but {local} and {replicas}"
@@ -100,7 +109,7 @@ impl Told {
     pub fn read(reply: Value) -> Result<Self, Wrong> {
         if let Value::ServerError(error) = &reply {
             let is_unknown = error.kind() == Some(ServerErrorKind::NoScript);
-            return if is_unknown { Ok(Self::NoScript) } else { Err(Wrong::Refused(error.to_string())) };
+            return if is_unknown { Ok(Self::NoScript) } else { Err(refused(&reply)) };
         }
         let Value::Array(parts) = reply else { return Err(Wrong::Form) };
         let mut parts = parts.into_iter();
@@ -119,13 +128,28 @@ impl Told {
 /// # Errors
 /// When it is not on that many disks, or the server knows no such command.
 pub fn disk(reply: &Value, wanted: u32) -> Result<(), Wrong> {
-    if let Value::ServerError(error) = reply {
-        return Err(Wrong::Refused(error.to_string()));
-    }
+    not_refused(reply)?;
     let Value::Array(counts) = reply else { return Err(Wrong::Form) };
     let [Value::Int(local), Value::Int(replicas)] = counts.as_slice() else { return Err(Wrong::Form) };
     let is_enough = *local >= 1 && *replicas >= i64::from(wanted);
     if is_enough { Ok(()) } else { Err(Wrong::NotOnDisk { local: *local, replicas: *replicas, wanted }) }
+}
+
+/// Whether the server has done what it was told.
+///
+/// # Errors
+/// When it has not, and whether that is because another one is the primary.
+pub fn not_refused(reply: &Value) -> Result<(), Wrong> {
+    if matches!(reply, Value::ServerError(_)) { Err(refused(reply)) } else { Ok(()) }
+}
+
+fn refused(reply: &Value) -> Wrong {
+    let Value::ServerError(error) = reply else { return Wrong::Form };
+    let is_elsewhere = matches!(error.kind(), Some(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown))
+        // Whoever waits for a disk when the server is made a replica is told so.
+        || error.code() == "UNBLOCKED";
+    let said = error.to_string();
+    if is_elsewhere { Wrong::Elsewhere(said) } else { Wrong::Refused(said) }
 }
 
 fn snapshot(life: String, rows: Vec<Value>) -> Result<Snapshot, Wrong> {

@@ -4,3 +4,4 @@ pub mod machine;
 pub mod ports;
 pub mod redis;
 pub mod section;
+pub mod watched;

@@ -16,6 +16,8 @@ use crate::ports;
 const LOOKS_MAX: u32 = 1_000;
 /// Between two of them.
 const LOOK_PAUSE: Duration = Duration::from_millis(10);
+/// What makes a server a sentinel.
+const SENTINEL: &str = "--sentinel";
 /// What makes an acknowledged write last.
 pub const LASTING: [&str; 6] = ["--appendonly", "yes", "--appendfsync", "always", "--save", ""];
 
@@ -23,6 +25,7 @@ pub const LASTING: [&str; 6] = ["--appendonly", "yes", "--appendfsync", "always"
 #[derive(Debug)]
 pub struct Redis {
     child: Child,
+    stood_still: bool,
     program: PathBuf,
     folder: PathBuf,
     address: SocketAddr,
@@ -40,9 +43,69 @@ impl Redis {
         let settings: Vec<String> = settings.iter().map(|word| (*word).to_owned()).collect();
         let child = launch(program, folder, address, &settings)?;
         let (program, folder) = (program.to_path_buf(), folder.to_path_buf());
-        let mut redis = Self { child, program, folder, address, settings };
+        let mut redis = Self { child, stood_still: false, program, folder, address, settings };
         redis.wait()?;
         Ok(redis)
+    }
+
+    /// Starts a sentinel that watches a primary by that name, and gives it up where `quorum` of them have not heard
+    /// from it for so long.
+    ///
+    /// # Errors
+    /// As [`Redis::start`].
+    pub fn watch(
+        program: &Path,
+        folder: &Path,
+        (name, primary): (&str, SocketAddr),
+        (quorum, down_after): (u32, Duration),
+    ) -> Result<Self> {
+        fs::create_dir_all(folder)?;
+        let file = folder.join("sentinel.conf");
+        let (ip, port, down_after) = (primary.ip(), primary.port(), down_after.as_millis());
+        fs::write(
+            &file,
+            format!(
+                "sentinel monitor {name} {ip} {port} {quorum}\n\
+                 sentinel down-after-milliseconds {name} {down_after}\n\
+                 sentinel failover-timeout {name} 10000\n\
+                 sentinel parallel-syncs {name} 9\n"
+            ),
+        )?;
+        let file = file.to_str().context("the folder's name is no text")?;
+        // The file comes first among the words that a server is started with.
+        Self::start(program, folder, &[SENTINEL, file])
+    }
+
+    /// Asks it something; an answer of several lines is told as it comes.
+    ///
+    /// # Errors
+    /// When it does not answer, or refuses.
+    pub fn ask(&self, words: &[&str]) -> Result<String> {
+        let said = ask(self.address, words)?;
+        if said.starts_with('-') { bail!("{words:?}: {said}") } else { Ok(said) }
+    }
+
+    /// Stops it as a machine does that is short of memory or is moved: its connections stay.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn stand_still(&mut self) -> Result<()> {
+        self.stood_still = true;
+        self.signal("-STOP")
+    }
+
+    /// Lets it go on after [`Redis::stand_still`].
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn go_on(&mut self) -> Result<()> {
+        self.stood_still = false;
+        self.signal("-CONT")
+    }
+
+    fn signal(&self, signal: &str) -> Result<()> {
+        let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status()?;
+        if status.success() { Ok(()) } else { bail!("kill {signal}: {status}") }
     }
 
     /// Where it listens.
@@ -98,6 +161,9 @@ impl Redis {
 
 impl Drop for Redis {
     fn drop(&mut self) {
+        if self.stood_still {
+            self.go_on().ok();
+        }
         // Killing what has already ended does nothing; there is nobody left to tell of a failure.
         self.kill().ok();
     }
@@ -109,8 +175,20 @@ fn log(folder: &Path) -> PathBuf {
 
 fn launch(program: &Path, folder: &Path, address: SocketAddr, settings: &[String]) -> Result<Child> {
     let file = OpenOptions::new().create(true).append(true).open(log(folder))?;
-    let mut command = command(program, folder, address);
-    command.args(settings).stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+    let mut command = match settings {
+        [mode, file, settings @ ..] if mode == SENTINEL => {
+            let mut command = Command::new(program);
+            command.arg(file).arg(SENTINEL).args(settings);
+            place(&mut command, folder, address);
+            command
+        }
+        settings => {
+            let mut command = command(program, folder, address);
+            command.args(settings);
+            command
+        }
+    };
+    command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
     command.spawn().with_context(|| format!("cannot start {}", program.display()))
 }
 
@@ -118,9 +196,35 @@ fn launch(program: &Path, folder: &Path, address: SocketAddr, settings: &[String
 #[must_use]
 pub fn command(program: &Path, folder: &Path, address: SocketAddr) -> Command {
     let mut command = Command::new(program);
-    command.args(["--bind", &address.ip().to_string(), "--port", &address.port().to_string()]);
-    command.args(["--repl-diskless-sync-delay", "0", "--dir"]).arg(folder);
+    place(&mut command, folder, address);
+    command.args(["--repl-diskless-sync-delay", "0"]);
     command
+}
+
+fn place(command: &mut Command, folder: &Path, address: SocketAddr) {
+    command.args(["--bind", &address.ip().to_string(), "--port", &address.port().to_string()]);
+    command.arg("--dir").arg(folder);
+}
+
+/// Asks a server something, and tells what it says until it says no more.
+///
+/// # Errors
+/// When there is none.
+pub fn ask(address: SocketAddr, words: &[&str]) -> Result<String> {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    // What comes before the second answer is the first.
+    const LAST: &[u8] = b"+PONG\r\n";
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    write!(stream, "{}\r\nPING\r\n", words.join(" "))?;
+    let (mut said, mut piece) = (Vec::new(), [0; 4096]);
+    while !said.ends_with(LAST) {
+        let count = stream.read(&mut piece)?;
+        let piece = piece.get(..count).filter(|piece| !piece.is_empty());
+        said.extend_from_slice(piece.context("the server has closed the connection")?);
+    }
+    said.truncate(said.len().saturating_sub(LAST.len()));
+    Ok(String::from_utf8(said)?)
 }
 
 /// Whether a server takes commands: while it loads its file it says so instead.

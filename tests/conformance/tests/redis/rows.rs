@@ -11,7 +11,7 @@ use conformance::vectors::{Vector, play};
 use conformance::{Backend, Written, check};
 use kit::redis::{LASTING, Redis};
 use redis::{Cmd, Value, cmd};
-use redis_rows::{Replies, Snapshot, Told, disk, load_script, read, wait, write};
+use redis_rows::{Replies, Snapshot, Told, Wrong, disk, load_script, read, wait, write};
 use shared::home::storage::{Commit, Stored};
 use shared::home::{HomeName, Row};
 use shared::random::Stream;
@@ -283,6 +283,24 @@ fn a_primary_that_was_made_a_replica_and_primary_again_is_another_life() {
     server.ask(&["REPLICAOF", "127.0.0.1", &port]);
     server.ask(&["REPLICAOF", "NO", "ONE"]);
     assert_ne!(rows.snapshot().life, life);
+}
+
+#[test]
+fn a_replica_has_the_rows_and_is_no_place_to_decide_from_them() {
+    let primary = Server::start();
+    let name = format!("meter-redis-replica-{}", std::process::id());
+    let replica = Server::start_in(std::env::temp_dir().join(name));
+    let mut rows = Rows::new(&primary, &home(1), 1);
+    rows.snapshot();
+    let commit = Commit { expected: 0, rows: vec![row("a", Some("1"))] };
+    assert_eq!(rows.write(&commit, "n1"), Told::Written(1));
+    replica.ask(&["REPLICAOF", "127.0.0.1", &primary.redis.address().port().to_string()]);
+    let mut line = replica.line();
+    while line.ask(&[cmd("EXISTS").arg("{p1/live}:home").clone()]).unwrap() != [Value::Int(1)] {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let answer = line.ask(&[load_script(), read(&home(1), "n2")]).unwrap().remove(1);
+    assert!(matches!(Told::read(answer), Err(Wrong::Elsewhere(_))));
 }
 
 #[test]

@@ -1,0 +1,143 @@
+//! Servers that have the same rows, and sentinels that make one of them the primary where it is gone.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::redis::{LASTING, Redis};
+
+/// How many servers there are, and how many sentinels.
+const COUNT: u32 = 3;
+/// What the sentinels call the primary.
+const NAME: &str = "meter";
+const LOOKS_MAX: u32 = 1_000;
+const LOOK_PAUSE: Duration = Duration::from_millis(20);
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// A primary with two replicas, and three sentinels. They end with their owner.
+#[derive(Debug)]
+pub struct Watched {
+    /// The first one was the primary at first.
+    servers: Vec<Redis>,
+    sentinels: Vec<Redis>,
+    folder: PathBuf,
+}
+
+impl Watched {
+    /// Starts all of them, and waits until they know each other.
+    ///
+    /// # Errors
+    /// When they do not.
+    pub fn start(program: &Path, down_after: Duration) -> Result<Self> {
+        let name = format!("meter-watched-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let folder = std::env::temp_dir().join(name);
+        let primary = Redis::start(program, &folder.join("server-0"), &LASTING)?;
+        let place = primary.address();
+        let (ip, port) = (place.ip().to_string(), place.port().to_string());
+        let mut settings = LASTING.to_vec();
+        let of = format!("{ip} {port}");
+        settings.extend(["--replicaof", &of]);
+        let mut servers = vec![primary];
+        for number in 1..COUNT {
+            servers.push(Redis::start(program, &folder.join(format!("server-{number}")), &settings)?);
+        }
+        let watch = |number| {
+            Redis::watch(program, &folder.join(format!("sentinel-{number}")), (NAME, place), (2, down_after))
+        };
+        let sentinels = (0..COUNT).map(watch).collect::<Result<_>>()?;
+        let watched = Self { servers, sentinels, folder };
+        watched.wait("they know each other", |watched| watched.know_each_other())?;
+        Ok(watched)
+    }
+
+    /// What `REDIS_URL` says of them.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let places: Vec<String> = self.sentinels.iter().map(|one| one.address().to_string()).collect();
+        format!("sentinel://{}/{NAME}", places.join(","))
+    }
+
+    /// The server at that place.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn at(&mut self, place: SocketAddr) -> Result<&mut Redis> {
+        let all = self.servers.iter_mut().chain(&mut self.sentinels);
+        all.into_iter().find(|server| server.address() == place).context("there is no such server")
+    }
+
+    /// The sentinels, in the order of the address.
+    #[must_use]
+    pub fn sentinels(&mut self) -> &mut [Redis] {
+        &mut self.sentinels
+    }
+
+    /// Whom the last of the sentinels calls the primary.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn primary(&self) -> Result<SocketAddr> {
+        let sentinel = self.sentinels.last().context("there are sentinels")?;
+        let said = sentinel.ask(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME])?;
+        let words: Vec<&str> = said.lines().filter(|line| !line.starts_with(['*', '$'])).collect();
+        let [host, port] = words.as_slice() else { bail!("the sentinel has said {said:?}") };
+        Ok(format!("{host}:{port}").parse()?)
+    }
+
+    /// Has the sentinels make another server the primary, though there is one, and waits until all of them say so.
+    ///
+    /// # Errors
+    /// When they do not.
+    pub fn fail_over(&self) -> Result<()> {
+        let before = self.primary()?;
+        let sentinel = self.sentinels.first().context("there are sentinels")?;
+        sentinel.ask(&["SENTINEL", "FAILOVER", NAME])?;
+        self.wait_for_another(before)
+    }
+
+    /// Waits until another server is the primary.
+    ///
+    /// # Errors
+    /// When none is made one.
+    pub fn wait_for_another(&self, before: SocketAddr) -> Result<()> {
+        self.wait("another one is the primary", |watched| Ok(watched.primary()? != before))
+    }
+
+    fn know_each_other(&self) -> Result<bool> {
+        for sentinel in &self.sentinels {
+            let said = sentinel.ask(&["INFO", "sentinel"])?;
+            if !said.contains("status=ok") || !said.contains("slaves=2,sentinels=3") {
+                return Ok(false);
+            }
+        }
+        let primary = self.servers.first().context("there are servers")?;
+        Ok(primary.ask(&["INFO", "replication"])?.matches("state=online").count() == 2)
+    }
+
+    fn wait(&self, what: &str, is_so: impl Fn(&Self) -> Result<bool>) -> Result<()> {
+        for _ in 0..LOOKS_MAX {
+            if is_so(self)? {
+                return Ok(());
+            }
+            thread::sleep(LOOK_PAUSE);
+        }
+        bail!("not so: {what}")
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.sentinels.clear();
+        self.servers.clear();
+        if !thread::panicking() {
+            // There is nobody left to tell of a failure.
+            fs::remove_dir_all(&self.folder).ok();
+        }
+    }
+}

@@ -7,10 +7,13 @@ import { REDIS_WAIT_MS, life, meter, now, rust, seed, wall } from './platform.js
 // The platform allows six connections at once; one is for the upstream.
 const SOCKETS_MAX = 5;
 // What a trip has come to, as Rust numbers it.
-const SEND = 1, PAUSE = 2, DONE = 3;
+const SEND = 1, PAUSE = 2, DONE = 3, MOVE = 4;
 
 // For how long a trip has a home for itself: longer than any takes that is well.
 const ALONE_MS = 250;
+
+// A server that stands still does not close anything.
+const CLOSE_MS = 20;
 
 // By the context of a request or background turn: how many sockets it has open, and who waits for one.
 const places = new WeakMap();
@@ -49,10 +52,24 @@ async function travel(env, question) {
   };
   const [, home] = question;
   const ends = wall() + REDIS_WAIT_MS;
-  let trip, socket, late, mine;
+  let trip;
   try {
     const random = crypto.getRandomValues(new Uint32Array(4));
     trip = turn(() => new meter.Trip(...question, random, now()));
+    while (await visit(env, trip, turn, home, ends) === MOVE) {
+      const pause_ms = turn(() => trip.pause());
+      if (pause_ms > 0) await scheduler.wait(pause_ms);
+    }
+    return turn(() => trip.reply());
+  } finally {
+    if (trip && life.instanceId === born && !life.criticalError) trip.free();
+  }
+}
+
+// Converses with whom the trip leads to, until it is done or goes on elsewhere.
+async function visit(env, trip, turn, home, ends) {
+  let socket, late, mine, next;
+  try {
     const [address, secureTransport] = turn(() => trip.address()).split('\n');
     // Where a binding says which network that is, as workerd's configuration does, nothing else is in reach.
     socket = (env.REDIS ?? sockets).connect(address, { secureTransport, allowHalfOpen: false });
@@ -61,13 +78,16 @@ async function travel(env, question) {
     const writer = socket.writable.getWriter();
     const reader = socket.readable.getReader();
     // Nobody waits any longer, and the place is another's.
-    late = setTimeout(() => reader.cancel().catch(() => {}), REDIS_WAIT_MS);
+    const left_ms = Math.max(0, ends - wall());
+    const wait_ms = Math.min(left_ms, turn(() => trip.patience()) || left_ms);
+    late = setTimeout(() => reader.cancel().catch(() => {}), wait_ms);
+    const send = () => writer.write(turn(() => trip.sent())).then(() => true, () => false);
     mine = await turnFor(home, ends);
-    await writer.write(turn(() => trip.sent()));
-    for (;;) {
-      const { value, done } = await reader.read();
-      if (done) throw new Error('Redis has closed the connection, or was late');
-      let next = turn(() => trip.take(value, seed(), now()));
+    let isThere = await send();
+    while (isThere) {
+      const { value, done } = await reader.read().catch(() => ({ done: true }));
+      if (done) break;
+      next = turn(() => trip.take(value, seed(), now()));
       if (next === PAUSE) {
         mine.end();
         await scheduler.wait(turn(() => trip.pause()));
@@ -75,16 +95,20 @@ async function travel(env, question) {
         turn(() => trip.again());
         next = SEND;
       }
-      if (next === SEND) await writer.write(turn(() => trip.sent()));
-      // The server takes what was sent first, so that who reads now reads what is written.
-      if (next === SEND && turn(() => trip.writes())) mine.end();
-      if (next === DONE) return turn(() => trip.reply());
+      if (next === SEND) {
+        isThere = await send();
+        // The server takes what was sent first, so that who reads now reads what is written.
+        if (turn(() => trip.writes())) mine.end();
+      }
+      if (next === DONE || next === MOVE) return next;
     }
+    return next = turn(() => trip.lost(now()));
   } finally {
     clearTimeout(late);
     mine?.end();
-    if (trip && life.instanceId === born && !life.criticalError) trip.free();
-    socket?.close().catch(() => {});
+    const closed = socket?.close().catch(() => {});
+    // Whoever goes on elsewhere has one open at a time.
+    if (next === MOVE) await Promise.race([closed, scheduler.wait(CLOSE_MS)]);
   }
 }
 

@@ -1,10 +1,18 @@
 //! One conversation with a Redis that has a home's rows: read, let the home decide, compare and write, wait for the disk.
 //!
+//! Where sentinels watch the server, one of them is asked first who the primary is. What is lost on the way is asked
+//! again there; a home answers a copy of a question as it did before.
+//!
 //! `redis.js` moves the bytes. Nothing here connects or waits, and no answer is handed out before what it rests on is
 //! durable. What only the aggregator may do (a new home, a new life, a policy) is asked for by a mark, and waited for.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use redis::{Cmd, Value, cmd};
-use redis_rows::{Address, Replies, Snapshot, Told, disk, load_script, mark, read, wait, write};
+use redis_rows::{
+    Replies, Route, Servers, Snapshot, Stop, Told, Wrong, disk, load_script, mark, not_refused, read, wait,
+    write,
+};
 use shared::decision::Ask;
 use shared::home::call::{CallId, ContactReply, HomeReply};
 use shared::home::question::Question;
@@ -24,6 +32,13 @@ const READ_ON: u32 = 0;
 const SEND: u32 = 1;
 const PAUSE: u32 = 2;
 const DONE: u32 = 3;
+const MOVE: u32 = 4;
+/// Before somebody is asked once more who the primary is, in milliseconds.
+const MOVE_PAUSE_MS: u32 = 100;
+/// How long a sentinel may take, in milliseconds.
+const SENTINEL_MS: u32 = 500;
+/// How often the primary is sought anew.
+const RETURNS_MAX: u32 = 3;
 /// Between two looks at what the aggregator is doing, in milliseconds.
 const PAUSE_MS: u32 = 20;
 /// Who waits longer for the aggregator is told to come again, in milliseconds.
@@ -44,8 +59,8 @@ const CLOCK: &str = "meter:clock";
 /// Where homes are, where they are in Redis.
 #[derive(Debug, Clone)]
 pub(crate) struct Server {
-    /// Its address.
-    pub(crate) address: Address,
+    /// The way there; what one trip has learned of it, the others know.
+    pub(crate) route: Arc<Mutex<Route>>,
     /// How many replicas must have a write on their disks; `None` where an operator accepts that it is lost.
     pub(crate) replicas: Option<u32>,
 }
@@ -64,13 +79,20 @@ impl Server {
                 return Err(format!("COUNTERS: got {counters:?}, accepted are durable_object and redis"));
             }
         }
-        let address = Address::parse(url).map_err(|error| format!("REDIS_URL: {error}"))?;
+        let servers = Servers::parse(url).map_err(|error| format!("REDIS_URL: {error}"))?;
         let replicas = match replicas {
             "" => 0,
             text => text.parse().map_err(|_| "REDIS_REPLICAS: accepted is a whole number".to_owned())?,
         };
         // How much may be lost is for the aggregator to say, in the policy.
-        Ok(Some(Self { address, replicas: loss.is_empty().then_some(replicas) }))
+        let route = Arc::new(Mutex::new(Route::new(servers)));
+        Ok(Some(Self { route, replicas: loss.is_empty().then_some(replicas) }))
+    }
+}
+
+impl Server {
+    fn route(&self) -> MutexGuard<'_, Route> {
+        self.route.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -84,10 +106,40 @@ enum Matter {
 /// What the next replies are of.
 #[derive(Debug)]
 enum Awaited {
+    Primary,
     Rows,
     Mark,
     Disk { answer: String, marks: bool },
     Clock,
+}
+
+/// Why a server was of no use.
+#[derive(Debug)]
+enum Failure {
+    /// Another one is the primary.
+    Elsewhere(String),
+    /// Anything else.
+    Other(String),
+}
+
+impl From<Wrong> for Failure {
+    fn from(wrong: Wrong) -> Self {
+        let is_elsewhere = matches!(wrong, Wrong::Elsewhere(_));
+        let why = format!("the Redis: {wrong}");
+        if is_elsewhere { Self::Elsewhere(why) } else { Self::Other(why) }
+    }
+}
+
+impl From<String> for Failure {
+    fn from(why: String) -> Self {
+        Self::Other(why)
+    }
+}
+
+impl From<&str> for Failure {
+    fn from(why: &str) -> Self {
+        Self::Other(why.to_owned())
+    }
 }
 
 /// One conversation. See the module's page.
@@ -95,6 +147,10 @@ enum Awaited {
 #[derive(Debug)]
 pub struct Trip {
     server: Server,
+    /// Who is spoken to.
+    stop: Stop,
+    /// How many sentinels were asked in vain, and how often a primary was none.
+    vain: (usize, u32),
     home: HomeName,
     matter: Matter,
     /// What numbers of commands begin with.
@@ -108,6 +164,7 @@ pub struct Trip {
     awaited: Awaited,
     commands: Vec<Cmd>,
     writes: u32,
+    pause_ms: u32,
     /// How often the aggregator had looked when a key was not known.
     looks: Option<u64>,
     reply: String,
@@ -141,8 +198,9 @@ impl Trip {
     /// Where to connect, and in a second line `on` or `off` for encryption.
     #[must_use]
     pub fn address(&self) -> String {
-        let secure = if self.server.address.is_tls() { "on" } else { "off" };
-        format!("{}\n{secure}", self.server.address.host())
+        let address = self.stop.address();
+        let secure = if address.is_tls() { "on" } else { "off" };
+        format!("{}\n{secure}", address.host())
     }
 
     /// What is to be sent now.
@@ -151,18 +209,36 @@ impl Trip {
         std::mem::take(&mut self.out)
     }
 
-    /// Takes what has arrived: 0 reads on, 1 sends, 2 pauses and calls [`Trip::again`], 3 is done.
+    /// How long may be waited for who is spoken to, in milliseconds; 0 leaves it to whoever asks.
+    #[must_use]
+    pub fn patience(&self) -> u32 {
+        if matches!(self.stop, Stop::Sentinel(_)) { SENTINEL_MS } else { 0 }
+    }
+
+    /// Takes what has arrived: 0 reads on, 1 sends, 2 pauses and calls [`Trip::again`], 3 is done, 4 pauses and begins
+    /// anew at another address.
     ///
     /// # Errors
     /// When the server refuses, or is none. Whether something was written is not known then; whoever asked asks again.
     pub fn take(&mut self, bytes: &[u8], seed: u64, now_ms: u64) -> Result<u32, String> {
-        self.replies.take(bytes);
-        let count = self.before.saturating_add(self.commands.len());
-        let Some(mut replies) = self.replies.next(count).map_err(text)? else { return Ok(READ_ON) };
-        let said = replies.split_off(self.before);
-        replies.iter().try_for_each(not_refused)?;
-        self.before = 0;
-        self.heard(said, seed, Timestamp::from_ms(now_ms))
+        let now = Timestamp::from_ms(now_ms);
+        match self.taken(bytes, seed, now) {
+            Ok(next) => Ok(next),
+            Err(Failure::Elsewhere(why)) => self.elsewhere(why, now),
+            Err(Failure::Other(why)) => {
+                self.server.route().failed(&self.stop);
+                Err(why)
+            }
+        }
+    }
+
+    /// Hears that the connection was lost, or never made: 4 pauses and begins anew at another address.
+    ///
+    /// # Errors
+    /// When there is nobody else to ask. Whether something was written is not known then.
+    pub fn lost(&mut self, now_ms: u64) -> Result<u32, String> {
+        let why = format!("{} has closed the connection, or was late", self.stop.address().host());
+        self.elsewhere(why, Timestamp::from_ms(now_ms))
     }
 
     /// Whether what was sent last is what the home has decided.
@@ -174,7 +250,7 @@ impl Trip {
     /// For how long it pauses, in milliseconds.
     #[must_use]
     pub fn pause(&self) -> u32 {
-        PAUSE_MS
+        self.pause_ms
     }
 
     /// Looks again.
@@ -195,8 +271,11 @@ impl Trip {
         let bits = shared::random::bits(random);
         let [high, low] =
             [bits >> 64, bits].map(|half| u64::try_from(half & u128::from(u64::MAX)).unwrap_or_default());
+        let stop = server.route().next(now);
         let mut trip = Self {
             server,
+            stop,
+            vain: (0, 0),
             home,
             matter,
             numbers: high,
@@ -208,15 +287,24 @@ impl Trip {
             awaited: Awaited::Rows,
             commands: Vec::new(),
             writes: 0,
+            pause_ms: 0,
             looks: None,
             reply: String::new(),
         };
-        trip.begin();
+        trip.begin(now);
         trip
     }
 
-    fn begin(&mut self) {
-        let greeting = self.server.address.greeting();
+    fn begin(&mut self, now: Timestamp) {
+        let stop = self.server.route().next(now);
+        self.stop = stop;
+        self.replies = Replies::default();
+        if let Stop::Sentinel(_) = self.stop {
+            self.before = 0;
+            let question = self.server.route().question();
+            return self.say(Awaited::Primary, question);
+        }
+        let greeting = self.stop.address().greeting();
         self.before = greeting.len();
         let greeting: Vec<u8> = greeting.iter().flat_map(Cmd::get_packed_command).collect();
         match self.matter {
@@ -228,6 +316,43 @@ impl Trip {
             }
         }
         self.out.splice(..0, greeting);
+    }
+
+    /// Goes to where the way leads now, after a pause.
+    fn depart(&mut self, now: Timestamp, pause_ms: u32) -> u32 {
+        self.pause_ms = pause_ms;
+        self.begin(now);
+        MOVE
+    }
+
+    /// Looks for the primary elsewhere, because it is not here.
+    fn elsewhere(&mut self, why: String, now: Timestamp) -> Result<u32, String> {
+        self.server.route().failed(&self.stop);
+        if let Stop::Sentinel(_) = self.stop {
+            return self.another_sentinel(why, now);
+        }
+        let is_late = now.ms_since(self.began) >= PATIENCE_MS;
+        if is_late || self.vain.1 >= RETURNS_MAX || self.server.route().sentinels() == 0 {
+            return Err(why);
+        }
+        self.vain = (0, self.vain.1.saturating_add(1));
+        Ok(self.depart(now, MOVE_PAUSE_MS))
+    }
+
+    fn another_sentinel(&mut self, why: String, now: Timestamp) -> Result<u32, String> {
+        self.vain.0 = self.vain.0.saturating_add(1);
+        let is_last = self.vain.0 >= self.server.route().sentinels();
+        if is_last { Err(why) } else { Ok(self.depart(now, 0)) }
+    }
+
+    fn taken(&mut self, bytes: &[u8], seed: u64, now: Timestamp) -> Result<u32, Failure> {
+        self.replies.take(bytes);
+        let count = self.before.saturating_add(self.commands.len());
+        let Some(mut replies) = self.replies.next(count).map_err(text)? else { return Ok(READ_ON) };
+        let said = replies.split_off(self.before);
+        replies.iter().try_for_each(not_refused)?;
+        self.before = 0;
+        self.heard(said, seed, now)
     }
 
     fn say(&mut self, awaited: Awaited, commands: Vec<Cmd>) {
@@ -245,9 +370,17 @@ impl Trip {
         format!("{:016x}{:016x}", self.numbers, self.random.bits())
     }
 
-    fn heard(&mut self, said: Vec<Value>, seed: u64, now: Timestamp) -> Result<u32, String> {
+    fn heard(&mut self, said: Vec<Value>, seed: u64, now: Timestamp) -> Result<u32, Failure> {
+        if let Awaited::Primary = self.awaited {
+            let heard = self.server.route().heard(&said, now);
+            return Ok(match heard {
+                Ok(()) => self.depart(now, 0),
+                Err(wrong) => self.another_sentinel(wrong.to_string(), now)?,
+            });
+        }
         if let Awaited::Mark = self.awaited {
             said.iter().try_for_each(not_refused)?;
+            self.pause_ms = PAUSE_MS;
             return Ok(PAUSE);
         }
         if let Awaited::Clock = self.awaited {
@@ -255,7 +388,7 @@ impl Trip {
         }
         let mut said = said.into_iter();
         let first = said.next().ok_or("no answer")?;
-        match Told::read(first).map_err(text)? {
+        match Told::read(first)? {
             Told::NoScript => {
                 // What came behind it was for nothing; the same is said again behind the script.
                 let commands = std::mem::take(&mut self.commands);
@@ -270,10 +403,10 @@ impl Trip {
             Told::Written(_) => {
                 let Awaited::Disk { answer, marks } = std::mem::replace(&mut self.awaited, Awaited::Rows)
                 else {
-                    return Err("a read was answered as a write".to_owned());
+                    return Err("a read was answered as a write".into());
                 };
                 if let Some(replicas) = self.server.replicas {
-                    disk(&said.next().ok_or("no answer")?, replicas).map_err(text)?;
+                    disk(&said.next().ok_or("no answer")?, replicas)?;
                 }
                 if marks {
                     not_refused(&said.next().ok_or("no answer")?)?;
@@ -285,7 +418,7 @@ impl Trip {
     }
 
     /// Decides from what is stored.
-    fn consider(&mut self, snapshot: Snapshot, seed: u64, now: Timestamp) -> Result<u32, String> {
+    fn consider(&mut self, snapshot: Snapshot, seed: u64, now: Timestamp) -> Result<u32, Failure> {
         let is_late = now.ms_since(self.began) >= PATIENCE_MS;
         let is_empty = snapshot.stored.rows.is_empty();
         if is_empty && snapshot.unknown_ms.is_some_and(|at| now.ms_since(Timestamp::from_ms(at)) < UNKNOWN_MS)
@@ -295,7 +428,7 @@ impl Trip {
         if is_empty || snapshot.is_of_another_life() {
             return Ok(self.attend(is_late));
         }
-        let Matter::Home(question) = &self.matter else { return Err("the clock has no rows".to_owned()) };
+        let Matter::Home(question) = &self.matter else { return Err("the clock has no rows".into()) };
         let life = snapshot.seen();
         let Snapshot { looks, stored, .. } = snapshot;
         let nobody = Home::new(self.home.clone(), Incarnation::parse(NO_LIFE).map_err(text)?);
@@ -325,10 +458,10 @@ impl Trip {
         life: &str,
         commit: &Commit,
         (answer, due): (String, Option<Timestamp>),
-    ) -> Result<u32, String> {
+    ) -> Result<u32, Failure> {
         self.writes = self.writes.saturating_add(1);
         if self.writes > WRITES_MAX {
-            return Err("others have come first too often".to_owned());
+            return Err("others have come first too often".into());
         }
         let nonce = self.nonce();
         let mut commands = vec![write(&self.home, life, commit, &nonce)];
@@ -358,8 +491,9 @@ impl Trip {
     }
 
     /// The clock of tests: the farthest that it was moved.
-    fn clock(&mut self, said: Vec<Value>) -> Result<u32, String> {
-        let Matter::Clock(to_ms) = self.matter else { return Err("nobody asked for the clock".to_owned()) };
+    fn clock(&mut self, said: Vec<Value>) -> Result<u32, Failure> {
+        let Matter::Clock(to_ms) = self.matter else { return Err("nobody asked for the clock".into()) };
+        said.iter().try_for_each(not_refused)?;
         let kept = match said.into_iter().next() {
             Some(Value::BulkString(bytes)) => {
                 String::from_utf8(bytes).ok().and_then(|text| text.parse().ok())
@@ -390,10 +524,6 @@ fn question(what: &str, body: &str, call: &str) -> Result<Question, String> {
         "observe" => json::read(body).map(Question::Observe).map_err(text),
         _ => Err("no home is asked that".to_owned()),
     }
-}
-
-fn not_refused(reply: &Value) -> Result<(), String> {
-    if let Value::ServerError(error) = reply { Err(format!("the server has said: {error}")) } else { Ok(()) }
 }
 
 fn text(error: impl std::fmt::Display) -> String {

@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kit::redis::{LASTING, Redis};
+use kit::watched::Watched;
 use shared::lease::message::{Body, Contact, HolderId, Need};
 use shared::policy::{LeaseRules, Policy};
 use shared::time::Day;
@@ -121,45 +122,144 @@ impl Server {
         units(&journey.trip.reply())
     }
 
-    /// Does what the aggregator does: makes the home, installs its policy, and registers it.
     fn register(&mut self, life: &str, merged: u64, lives: u32) {
-        let mut stream = TcpStream::connect(self.redis.address()).unwrap();
-        let mut ask = |commands: &[Cmd]| {
-            let bytes: Vec<u8> = commands.iter().flat_map(Cmd::get_packed_command).collect();
-            stream.write_all(&bytes).unwrap();
-            let mut replies = Replies::default();
-            let mut piece = [0; 4096];
-            loop {
-                if let Some(answers) = replies.next(commands.len()).unwrap() {
-                    return answers;
-                }
-                let count = stream.read(&mut piece).unwrap();
-                replies.take(&piece[..count]);
-            }
-        };
-        let mut answers = ask(&[load_script(), read(&home(), &format!("{life}-read"))]);
-        let Told::Rows(snapshot) = Told::read(answers.remove(1)).unwrap() else { panic!("a read") };
-        let incarnation = Incarnation::parse(life).unwrap();
-        let seen = snapshot.seen();
-        let new = || Home::new(home(), incarnation.clone());
-        let mut copy = Copy::read(snapshot.stored, new, now()).unwrap();
-        let ((), commit) = copy.act(|home| {
-            if home.policy_version().is_some() {
-                home.begin_life(now(), incarnation.clone());
-            }
-            home.install(policy(100));
-            let merged = Merged { units: Units::new(merged), lives, ..Merged::nothing(now().period()) };
-            home.acknowledge(now(), &incarnation, 0, &[merged]);
-        });
-        let answers = ask(&[write(&home(), &seen, &commit, &format!("{life}-write"))]);
-        assert!(matches!(Told::read(answers[0].clone()), Ok(Told::Written(_))));
+        register_at(self.redis.address(), life, merged, lives);
     }
+}
+
+/// Does what the aggregator does: makes the home, installs its policy, and registers it.
+fn register_at(address: SocketAddr, life: &str, merged: u64, lives: u32) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let mut ask = |commands: &[Cmd]| {
+        let bytes: Vec<u8> = commands.iter().flat_map(Cmd::get_packed_command).collect();
+        stream.write_all(&bytes).unwrap();
+        let mut replies = Replies::default();
+        let mut piece = [0; 4096];
+        loop {
+            if let Some(answers) = replies.next(commands.len()).unwrap() {
+                return answers;
+            }
+            let count = stream.read(&mut piece).unwrap();
+            replies.take(&piece[..count]);
+        }
+    };
+    let mut answers = ask(&[load_script(), read(&home(), &format!("{life}-read"))]);
+    let Told::Rows(snapshot) = Told::read(answers.remove(1)).unwrap() else { panic!("a read") };
+    let incarnation = Incarnation::parse(life).unwrap();
+    let seen = snapshot.seen();
+    let new = || Home::new(home(), incarnation.clone());
+    let mut copy = Copy::read(snapshot.stored, new, now()).unwrap();
+    let ((), commit) = copy.act(|home| {
+        if home.policy_version().is_some() {
+            home.begin_life(now(), incarnation.clone());
+        }
+        home.install(policy(100));
+        let merged = Merged { units: Units::new(merged), lives, ..Merged::nothing(now().period()) };
+        home.acknowledge(now(), &incarnation, 0, &[merged]);
+    });
+    let answers = ask(&[write(&home(), &seen, &commit, &format!("{life}-write"))]);
+    assert!(matches!(Told::read(answers[0].clone()), Ok(Told::Written(_))));
 }
 
 fn units(reply: &str) -> u64 {
     let ContactReply::Reply(reply) = json::read(reply).unwrap() else { panic!("{reply}") };
     let Body::Lease(lease) = reply.body else { panic!("{reply:?}") };
     lease.units
+}
+
+/// Travels by itself, over as many connections as it takes, until the trip pauses or is done.
+fn travels(trip: &mut Trip, now: Timestamp) -> Result<u32, String> {
+    let mut piece = [0; 4096];
+    'visit: loop {
+        let place = trip.address();
+        let stream = place.lines().next().and_then(|place| TcpStream::connect(place).ok());
+        let Some(mut stream) = stream else {
+            assert_eq!(trip.lost(now.as_ms())?, MOVE);
+            continue;
+        };
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.write_all(&trip.sent()).unwrap();
+        loop {
+            let count = stream.read(&mut piece).unwrap();
+            match trip.take(&piece[..count], 7, now.as_ms())? {
+                READ_ON => {}
+                SEND => stream.write_all(&trip.sent()).unwrap(),
+                MOVE => continue 'visit,
+                come_to => return Ok(come_to),
+            }
+        }
+    }
+}
+
+#[test]
+fn the_primary_is_asked_for_and_asked_for_again_once_it_is_none() {
+    let mut watched = Watched::start(&program(), Duration::from_secs(30)).unwrap();
+    let server = Server_::parse("redis", &watched.url(), ("1", "")).unwrap().unwrap();
+    let mut random = 0;
+    let mut begin = |holder, at| {
+        random += 4;
+        let matter = Matter::Home(Box::new(Question::Contact(Box::new(contact(holder, 1, 30)))));
+        Trip::of(server.clone(), home(), matter, &[1, 2, 3, 4].map(|word| random + word), at)
+    };
+    let before = watched.primary().unwrap();
+    register_at(before, "inc00001", 0, 0);
+    let mut trip = begin(1, now());
+    assert_eq!(travels(&mut trip, now()), Ok(DONE));
+    assert_eq!((units(&trip.reply()), trip.address()), (30, format!("{before}\noff")));
+    watched.fail_over().unwrap();
+    let was = watched.at(before).unwrap();
+    while !was.ask(&["INFO", "replication"]).unwrap().contains("master_link_status:up") {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // It is still believed to be the primary, and says itself that it is none.
+    let mut trip = begin(2, now());
+    assert_eq!(trip.address(), format!("{before}\noff"));
+    assert_eq!(travels(&mut trip, now()), Ok(PAUSE));
+    let primary = watched.primary().unwrap();
+    assert_eq!(trip.address(), format!("{primary}\noff"));
+    // A life of its own begins there, as the aggregator has it.
+    register_at(primary, "inc00002", 0, 1);
+    watched.sentinels()[0].kill().unwrap();
+    let next_minute = now().plus_ms(60_000);
+    let mut trip = begin(3, next_minute);
+    assert_eq!(travels(&mut trip, next_minute), Ok(DONE));
+    assert_eq!(units(&trip.reply()), 30);
+    // Whoever names nobody that is there is told so.
+    watched.sentinels().iter_mut().for_each(|sentinel| sentinel.kill().unwrap());
+    let later = next_minute.plus_ms(5_000);
+    let error = travels(&mut begin(4, later), later).unwrap_err();
+    assert!(error.contains("closed the connection"), "{error}");
+}
+
+#[test]
+fn a_primary_that_was_given_up_writes_and_acknowledges_nothing_where_a_replica_is_waited_for() {
+    let mut watched = Watched::start(&program(), Duration::from_secs(1)).unwrap();
+    let before = watched.primary().unwrap();
+    register_at(before, "inc00001", 0, 0);
+    // Two that have decided and not written when the server stops.
+    let mut slow = ["1", "0"].map(|replicas| {
+        let server = Server_::parse("redis", &watched.url(), (replicas, "")).unwrap().unwrap();
+        server.route().heard(&[place(before)], now()).unwrap();
+        let question = Question::Contact(Box::new(contact(replicas.parse().unwrap(), 1, 5)));
+        let trip = Trip::of(server, home(), Matter::Home(Box::new(question)), &[5, 6, 7, 8], now());
+        let stream = TcpStream::connect(before).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let mut journey = Journey { trip, stream };
+        assert_eq!(journey.travel(now(), |turn| turn == 0), Ok(SEND));
+        journey
+    });
+    watched.at(before).unwrap().stand_still().unwrap();
+    watched.wait_for_another(before).unwrap();
+    watched.at(before).unwrap().go_on().unwrap();
+    // What it says where no replica is waited for is why a new life holds the escrow back.
+    assert_eq!(slow[1].travel(now(), |_| true), Ok(DONE));
+    let error = slow[0].travel(now(), |_| true).unwrap_err();
+    assert!(error.contains("not on the disk"), "{error}");
+}
+
+fn place(address: SocketAddr) -> Value {
+    let text = |text: String| Value::BulkString(text.into_bytes());
+    Value::Array(vec![text(address.ip().to_string()), text(address.port().to_string())])
 }
 
 type Server_ = super::Server;

@@ -2,11 +2,12 @@
 
 use anyhow::{Context as _, ensure};
 use clap::Subcommand;
+use redis_rows::Servers;
 
 use super::print::{self, Format};
 use crate::config::Config;
 use crate::counters::Counters;
-use crate::counters::promise::Promise;
+use crate::counters::promise::{Promise, Wanted};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -16,7 +17,8 @@ pub(super) enum Command {
 
 pub(super) async fn run(command: Command, config: &Config) -> anyhow::Result<()> {
     let Command::Check(format) = command;
-    let counters = connect(config)?.context("REDIS_URL is not set; accepted is redis://host:port")?;
+    let counters = connect(config)?
+        .context("REDIS_URL is not set; accepted is redis://host:port, or sentinel://host:port/name")?;
     let promises = promises(config, &counters).await?;
     print::result(format, &promises, |promises| {
         promises.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
@@ -54,8 +56,12 @@ async fn promises(config: &Config, counters: &Counters) -> anyhow::Result<Vec<Pr
         Some(redis) => format!("REDIS_URL: {} does not let us in", redis.address),
         None => "REDIS_URL".to_owned(),
     })?;
-    let loss = config.redis.as_ref().and_then(|redis| redis.accepted_loss);
-    Ok(facts.promises(loss))
+    let wanted = config.redis.as_ref().map(|redis| Wanted {
+        loss: redis.accepted_loss,
+        replicas: redis.replicas,
+        is_watched: matches!(redis.address.servers(), Servers::Watched { .. }),
+    });
+    Ok(facts.promises(wanted.unwrap_or_default()))
 }
 
 fn broken(promises: &[Promise]) -> Vec<String> {

@@ -7,18 +7,22 @@ pub mod promise;
 pub mod settings;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, Value};
-use redis_rows::{Snapshot, Told, Wrong, disk, due_key, load_script, mark, read, wait, write};
+use redis_rows::{
+    Address, AddressError, Route, Servers, Snapshot, Stop, Told, Wrong, disk, due_key, load_script, mark,
+    not_refused, read, wait, write,
+};
 use shared::home::HomeName;
 use shared::home::storage::Commit;
 use shared::time::Timestamp;
 
 use self::promise::Facts;
 use self::settings::RedisSettings;
+use crate::clock::Stopwatch;
 use crate::random;
 
 /// How long the server may take to bring a write to the disk.
@@ -27,6 +31,8 @@ const DISK_MS: u64 = 2_500;
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// How long a connection may take to be made.
 const CONNECT_MAX: Duration = Duration::from_secs(3);
+/// How long a sentinel may take.
+const SENTINEL_MAX: Duration = Duration::from_secs(1);
 /// Connections that are kept for later.
 const IDLE_MAX: usize = 16;
 
@@ -42,9 +48,12 @@ return due
 pub struct Counters(Arc<Parts>);
 
 struct Parts {
-    client: Client,
     settings: RedisSettings,
-    idle: Mutex<Vec<MultiplexedConnection>>,
+    route: Mutex<Route>,
+    /// What the way's moments are counted from.
+    began: Stopwatch,
+    /// Connections, and to whom.
+    idle: Mutex<Vec<(Stop, MultiplexedConnection)>>,
 }
 
 impl std::fmt::Debug for Parts {
@@ -62,6 +71,9 @@ pub enum CountersError {
     /// It has answered something else.
     #[error("the Redis: {0}")]
     Wrong(#[from] Wrong),
+    /// A place is none that a connection can be made to.
+    #[error("the Redis: {0}")]
+    Address(#[from] AddressError),
     /// There is no randomness to number commands with.
     #[error("{0}")]
     Random(#[from] random::NoRandomness),
@@ -73,8 +85,12 @@ impl Counters {
     /// # Errors
     /// When the address needs what this build does not have.
     pub fn new(settings: &RedisSettings) -> Result<Self, CountersError> {
-        let client = Client::open(settings.address.url())?;
-        Ok(Self(Arc::new(Parts { client, settings: settings.clone(), idle: Mutex::default() })))
+        if let Servers::One(_) = settings.address.servers() {
+            Client::open(settings.address.url())?;
+        }
+        let route = Mutex::new(Route::new(settings.address.servers().clone()));
+        let (settings, began, idle) = (settings.clone(), Stopwatch::start(), Mutex::default());
+        Ok(Self(Arc::new(Parts { settings, route, began, idle })))
     }
 
     /// Reads a home.
@@ -153,28 +169,101 @@ impl Counters {
     /// Sends commands at once over a connection that nobody else uses meanwhile. Where the server does not know the
     /// script, none of them has written anything: it is told, and they are sent again.
     async fn ask(&self, commands: Vec<Cmd>) -> Result<Vec<Value>, CountersError> {
-        let kept = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut connection = match kept {
-            Some(connection) => connection,
-            None => self.connect().await?,
+        let primary = self.primary().await?;
+        let kept = {
+            let mut idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            // Those to a server that was the primary before are of no use any more.
+            idle.retain(|(of, _)| *of == primary);
+            idle.pop()
         };
-        let answers = said(&mut connection, &commands).await.inspect_err(|_| {
+        let asked = async {
+            let mut connection = match kept {
+                Some((_, connection)) => connection,
+                None => self.connect(&primary).await?,
+            };
+            let answers = said(&mut connection, &commands).await?;
+            let elsewhere =
+                |answer| not_refused(answer).err().filter(|wrong| matches!(wrong, Wrong::Elsewhere(_)));
+            match answers.iter().find_map(elsewhere) {
+                Some(wrong) => Err(wrong.into()),
+                None => Ok((connection, answers)),
+            }
+        };
+        let (connection, answers) = asked.await.inspect_err(|_: &CountersError| {
             // Those that are kept are most likely as dead.
             self.0.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            self.route().failed(&primary);
         })?;
         let mut idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < IDLE_MAX {
-            idle.push(connection);
+            idle.push((primary, connection));
         }
         Ok(answers)
     }
 
-    async fn connect(&self) -> Result<MultiplexedConnection, CountersError> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_MAX))
-            .set_response_timeout(Some(ANSWER_MAX));
-        Ok(self.0.client.get_multiplexed_async_connection_with_config(&config).await?)
+    /// The server that has the homes, as a sentinel says where there are some.
+    async fn primary(&self) -> Result<Stop, CountersError> {
+        let mut why = None;
+        loop {
+            let (next, question, sentinels) = {
+                let route = self.route();
+                (route.next(self.now()), route.question(), route.sentinels())
+            };
+            let Stop::Sentinel(_) = next else { return Ok(next) };
+            let (asked, last) = why.unwrap_or((0, None));
+            if let (true, Some(error)) = (asked >= sentinels, last) {
+                return Err(error);
+            }
+            let answered = match tokio::time::timeout(SENTINEL_MAX, self.question(&next, &question)).await {
+                Ok(answered) => answered,
+                Err(_) => Err(Wrong::Late(next.address().host()).into()),
+            };
+            let heard = match answered {
+                Ok(answers) => self.route().heard(&answers, self.now()).map_err(CountersError::from),
+                Err(error) => {
+                    self.route().failed(&next);
+                    Err(error)
+                }
+            };
+            why = Some((asked.saturating_add(1), heard.err()));
+        }
     }
+
+    async fn question(&self, sentinel: &Stop, question: &[Cmd]) -> Result<Vec<Value>, CountersError> {
+        let client = Client::open(sentinel.address().place()?)?;
+        let mut connection = client.get_multiplexed_async_connection_with_config(&patience()).await?;
+        send(&mut connection, question).await
+    }
+
+    async fn connect(&self, server: &Stop) -> Result<MultiplexedConnection, CountersError> {
+        if let Servers::One(_) = self.0.settings.address.servers() {
+            let client = Client::open(self.0.settings.address.url())?;
+            return Ok(client.get_multiplexed_async_connection_with_config(&patience()).await?);
+        }
+        let address: &Address = server.address();
+        let client = Client::open(address.place()?)?;
+        let mut connection = client.get_multiplexed_async_connection_with_config(&patience()).await?;
+        let greeting = address.greeting();
+        if !greeting.is_empty() {
+            send(&mut connection, &greeting).await?.iter().try_for_each(not_refused)?;
+        }
+        Ok(connection)
+    }
+
+    fn route(&self) -> MutexGuard<'_, Route> {
+        self.0.route.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Moments of this process; nobody else hears of them.
+    fn now(&self) -> Timestamp {
+        Timestamp::from_ms(self.0.began.elapsed_ms())
+    }
+}
+
+fn patience() -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(CONNECT_MAX))
+        .set_response_timeout(Some(ANSWER_MAX))
 }
 
 async fn said(connection: &mut MultiplexedConnection, commands: &[Cmd]) -> Result<Vec<Value>, CountersError> {

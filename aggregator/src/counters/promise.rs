@@ -17,6 +17,17 @@ pub struct Facts {
     pub waits_for_disk: bool,
 }
 
+/// What is asked of the server.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wanted {
+    /// What an operator accepts that is lost of each project.
+    pub loss: Option<Units>,
+    /// On how many replicas' disks a write must be.
+    pub replicas: u32,
+    /// Whether sentinels may make another server the primary.
+    pub is_watched: bool,
+}
+
 /// One thing that a server promises, or does not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", content = "text", rename_all = "lowercase")]
@@ -53,7 +64,8 @@ impl Facts {
     /// Everything that the server promises. What may be lost with it needs no promise where an operator accepts a
     /// `loss`.
     #[must_use]
-    pub fn promises(&self, loss: Option<Units>) -> Vec<Promise> {
+    pub fn promises(&self, wanted: Wanted) -> Vec<Promise> {
+        let loss = wanted.loss;
         let mut lasting = vec![self.file()];
         lasting.extend(self.sync());
         lasting.extend([self.rewrite(), self.eviction()].into_iter().flatten());
@@ -63,7 +75,8 @@ impl Facts {
             }
             (promise, _) => promise,
         };
-        std::iter::once(self.role()).chain(lasting.into_iter().map(accepted)).collect()
+        let told = std::iter::once(self.role()).chain(lasting.into_iter().map(accepted));
+        told.chain(self.copies(wanted)).collect()
     }
 
     fn setting(&self, name: &str) -> Option<&str> {
@@ -125,6 +138,28 @@ impl Facts {
         }
     }
 
+    /// Whether what is acknowledged is where a fail-over may lead.
+    fn copies(&self, Wanted { loss, replicas, is_watched }: Wanted) -> Option<Promise> {
+        let connected: u32 = self.told("connected_slaves").parse().unwrap_or_default();
+        if loss.is_some() || (replicas == 0 && !is_watched) {
+            return None;
+        }
+        Some(match replicas {
+            0 => Promise::Remark(
+                "sentinels may make a replica the primary that lacks what was acknowledged, which costs an escrow of \
+                 each project: REDIS_REPLICAS=1 has a write wait for one"
+                    .to_owned(),
+            ),
+            _ if replicas > connected => Promise::Remark(format!(
+                "{connected} replicas are connected, and each write waits for the disks of {replicas} \
+                 (REDIS_REPLICAS): nothing is acknowledged until they are there"
+            )),
+            _ => Promise::Kept(format!(
+                "a write is waited for until it is on the disks of {replicas} of {connected} replicas, too"
+            )),
+        })
+    }
+
     fn rewrite(&self) -> Option<Promise> {
         (self.setting("no-appendfsync-on-rewrite") == Some("yes")).then(|| {
             Promise::Broken(
@@ -180,7 +215,7 @@ mod tests {
             Promise::Broken(text) => Some(text),
             Promise::Kept(_) | Promise::Remark(_) => None,
         };
-        facts.promises(None).into_iter().filter_map(broken).collect()
+        facts.promises(Wanted::default()).into_iter().filter_map(broken).collect()
     }
 
     #[test]
@@ -216,12 +251,26 @@ mod tests {
 
     #[test]
     fn an_accepted_loss_excuses_what_may_be_lost_and_nothing_else() {
-        let said = |change| facts(&[change]).promises(Some(Units::new(40)));
+        let said =
+            |change| facts(&[change]).promises(Wanted { loss: Some(Units::new(40)), ..Wanted::default() });
         let is_broken = |promise: &Promise| matches!(promise, Promise::Broken(_));
         let without_log = said(("aof_enabled", "0"));
         assert!(!without_log.iter().any(is_broken));
         assert!(without_log.iter().any(|promise| promise.to_string().contains("40 units of each project")));
         assert!(said(("role", "slave")).iter().any(is_broken), "a replica takes no writes at all");
+    }
+
+    #[test]
+    fn what_a_fail_over_may_cost_is_said_where_there_may_be_one() {
+        let said = |replicas, is_watched, connected| {
+            let facts = facts(&[("connected_slaves", connected)]);
+            let promises = facts.promises(Wanted { replicas, is_watched, loss: None });
+            promises.last().map(ToString::to_string).unwrap_or_default()
+        };
+        assert!(said(0, false, "0").contains("noeviction"), "nothing is said where nothing is asked");
+        assert!(said(0, true, "2").contains("REDIS_REPLICAS=1"));
+        assert!(said(2, true, "1").contains("nothing is acknowledged until they are there"));
+        assert!(said(1, true, "2").starts_with("ok") && said(1, true, "2").contains("1 of 2 replicas"));
     }
 
     #[test]
@@ -231,7 +280,7 @@ mod tests {
         assert!(broken(&hidden).is_empty());
         assert!(
             hidden
-                .promises(None)
+                .promises(Wanted::default())
                 .iter()
                 .any(|promise| promise.to_string().contains("CONFIG is not permitted"))
         );

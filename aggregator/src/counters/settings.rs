@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-use redis_rows::Address;
+use redis_rows::Servers;
 use shared::units::Units;
 
 /// `REDIS_URL`, which may have a password: it is shown without.
 #[derive(Clone)]
 pub struct RedisAddress {
     url: String,
-    address: Address,
+    servers: Servers,
 }
 
 impl RedisAddress {
@@ -18,8 +18,8 @@ impl RedisAddress {
     /// # Errors
     /// When it is none; what is accepted is told.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let address = Address::parse(text).map_err(|error| error.to_string())?;
-        Ok(Self { url: text.to_owned(), address })
+        let servers = Servers::parse(text).map_err(|error| error.to_string())?;
+        Ok(Self { url: text.to_owned(), servers })
     }
 
     /// With the password.
@@ -27,17 +27,23 @@ impl RedisAddress {
     pub fn url(&self) -> &str {
         &self.url
     }
+
+    /// The server, or who knows which one it is.
+    #[must_use]
+    pub fn servers(&self) -> &Servers {
+        &self.servers
+    }
 }
 
 impl fmt::Display for RedisAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.address.fmt(f)
+        self.servers.fmt(f)
     }
 }
 
 impl fmt::Debug for RedisAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.address.fmt(f)
+        self.servers.fmt(f)
     }
 }
 

@@ -113,6 +113,8 @@ pub struct Options {
     pub counters: Counters,
     /// Settings of the Redis beyond those that make it lasting.
     pub redis_settings: Vec<&'static str>,
+    /// What `REDIS_URL` and `REDIS_REPLICAS` say where the test starts the Redis by itself.
+    pub redis_of_test: Option<(String, u32)>,
 }
 
 /// A running meter.
@@ -183,7 +185,7 @@ impl Stack {
             Part::Replica => false,
             Part::Upstream => stack.options.upstream.is_none(),
             Part::Stripe => stack.options.stripe,
-            Part::Redis => stack.counts_in_redis(),
+            Part::Redis => stack.counts_in_redis() && stack.options.redis_of_test.is_none(),
         };
         let now: Vec<_> = Part::ALL.into_iter().filter(wanted).filter(is_ours).collect();
         for part in now {
@@ -568,7 +570,10 @@ impl Stack {
                 .env("FAKE_STRIPE_STATE", self.scratch.path().join("stripe.json"));
         }
         if self.counts_in_redis() {
-            command.env("COUNTERS", "redis").env("REDIS_URL", format!("redis://{}", self.redis));
+            let own = || (format!("redis://{}", self.redis), 0);
+            let (url, replicas) = self.options.redis_of_test.clone().unwrap_or_else(own);
+            command.env("COUNTERS", "redis").env("REDIS_URL", url);
+            command.env("REDIS_REPLICAS", replicas.to_string());
         }
         command
             .env("METER_KEY_SECRETS", &self.secrets.key_secrets)

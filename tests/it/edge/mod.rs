@@ -23,6 +23,7 @@ mod policy;
 mod quota;
 mod redis;
 mod restored;
+mod sentinel;
 mod shapes;
 mod stopped;
 mod sub_homes;

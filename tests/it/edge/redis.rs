@@ -14,8 +14,8 @@ use tests::poll::eventually;
 use tests::project::{Limits, Project};
 use tests::stack::{Counters, Options, Part, Stack};
 
-const CLIENTS: usize = 8;
-const INCLUDED: u64 = 3_000;
+pub(super) const CLIENTS: usize = 8;
+pub(super) const INCLUDED: u64 = 3_000;
 /// A fiftieth of what is included: what a home may issue before it is acknowledged.
 const ESCROW: u64 = INCLUDED.div_euclid(50);
 /// Time enough for a hard stop on a busy machine: a new life of a home gives no permit of the minute it begins in.
@@ -32,7 +32,7 @@ async fn start() -> Result<(Stack, Project)> {
 }
 
 /// Serves a little more; it begins to be served again after what has happened.
-async fn goes_on(load: &Load) -> Result<()> {
+pub(super) async fn goes_on(load: &Load) -> Result<()> {
     let goal = load.acked() + 100;
     eventually("work goes on", WAIT_MAX, async || Ok((load.acked() >= goal).then_some(()))).await
 }
@@ -76,7 +76,7 @@ async fn restart(stack: &mut Stack, meanwhile: impl FnOnce(&Stack) -> Result<()>
 }
 
 /// Serves until the hard stop, and compares what was served and billed with what is included after so many losses.
-async fn ends_exactly(stack: Stack, project: &Project, load: Load, losses: u64) -> Result<()> {
+pub(super) async fn ends_exactly(stack: Stack, project: &Project, load: Load, losses: u64) -> Result<()> {
     eventually("the hard stop", WAIT_MAX, async || Ok((load.stopped_hard() > 0).then_some(()))).await?;
     let journal = load.stop().await?;
     let (served, unanswered) = (total(&journal.acked), total(&journal.unanswered));

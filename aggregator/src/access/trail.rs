@@ -21,8 +21,8 @@ pub enum Actor {
     },
     /// Somebody who signed in.
     Person {
-        /// The person's e-mail address, which the audit log keeps even when the account has another.
-        email: String,
+        /// The account's id. Whose that is, is looked up when it is shown: what is noted can never be erased again.
+        account: String,
         /// `owner`, `admin`, `finance`, `viewer`, `operator`, or `person` where no project is concerned.
         role: &'static str,
     },
@@ -46,7 +46,7 @@ impl Actor {
     #[must_use]
     pub fn person(account: &Account) -> Self {
         let role = if account.operator { Scope::Operator.role_name() } else { "person" };
-        Self::Person { email: account.email.as_str().to_owned(), role }
+        Self::Person { account: account.id.clone(), role }
     }
 
     /// What kind of actor it is, in one word.
@@ -65,7 +65,7 @@ impl Actor {
     pub fn name(&self) -> &str {
         match self {
             Self::Token { id, .. } => id,
-            Self::Person { email, .. } => email,
+            Self::Person { account, .. } => account,
             Self::Command { user } => user,
             Self::Job(name) => name,
         }

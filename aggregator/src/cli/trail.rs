@@ -12,6 +12,7 @@ const COLUMNS: &[Column] = &[
     ("AT", "/at"),
     ("ACTION", "/action"),
     ("TARGET", "/target"),
+    ("OF", "/target_person"),
     ("PROJECT", "/project"),
     ("BY", "/actor/kind"),
     ("NAME", "/actor/name"),

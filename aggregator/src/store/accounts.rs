@@ -10,7 +10,7 @@ use super::{Connection, DbRow, Store, StoreError, Work};
 use crate::access::Role;
 use crate::access::account::{Account, Email, Membership};
 use crate::access::session::{LINK_MS_MAX, SecretHash};
-use crate::access::trail::{Action, Deed};
+use crate::access::trail::{Action, Actor, Deed};
 use crate::random;
 
 /// What an account is made of.
@@ -51,12 +51,38 @@ impl Work {
         new: NewAccount,
         now: Timestamp,
     ) -> Result<Option<Account>, StoreError> {
+        let id = random::id()?;
+        self.insert_account(id, new, now).await
+    }
+
+    /// The same on behalf of the new account itself, in that role.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn create_own_account(
+        &mut self,
+        new: NewAccount,
+        role: &'static str,
+        now: Timestamp,
+    ) -> Result<Option<Account>, StoreError> {
+        let id = random::id()?;
+        self.act_for(Actor::Person { account: id.clone(), role });
+        self.insert_account(id, new, now).await
+    }
+
+    async fn insert_account(
+        &mut self,
+        id: String,
+        new: NewAccount,
+        now: Timestamp,
+    ) -> Result<Option<Account>, StoreError> {
         let NewAccount { email, name, operator, password } = new;
-        let account = Account { id: random::id()?, email, name, operator, created: now, disabled: None };
+        let account = Account { id, email, name, operator, created: now, disabled: None };
         if !insert(&mut self.tx, &account, password.as_deref()).await? {
             return Ok(None);
         }
-        let became = json!({ "email": account.email.as_str(), "name": account.name, "operator": operator });
+        // Neither address nor name: what is noted can never be erased.
+        let became = json!({ "operator": operator });
         self.note(&Deed::apart(Action::AccountCreated, &account.id).became(&became), now).await?;
         Ok(Some(account))
     }
@@ -78,8 +104,8 @@ impl Work {
             .await?;
         self.end_sessions(id).await?;
         self.drop_links(id).await?;
-        let was = json!({ "email": account.email.as_str() });
-        self.note(&Deed::apart(Action::AccountDisabled, &account.id).was(&was), now).await?;
+        let became = json!({ "disabled_at": now.to_string() });
+        self.note(&Deed::apart(Action::AccountDisabled, &account.id).became(&became), now).await?;
         Ok(Some(Account { disabled: Some(now), ..account }))
     }
 

@@ -68,7 +68,8 @@ impl Work {
         let invitation =
             Invitation { project: project.clone(), id: random::id()?, email, role, created: now, expires };
         insert(&mut self.tx, &invitation, hash).await?;
-        let became = json!({ "email": invitation.email.as_str(), "role": role.as_str() });
+        // Whose address it is, the invitation knows for as long as it is there.
+        let became = json!({ "role": role.as_str() });
         let deed = Deed::new(project, Action::MemberInvited, &invitation.id).became(&became);
         self.note(&deed, now).await?;
         Ok(Invited::Invitation(invitation))
@@ -87,7 +88,7 @@ impl Work {
         let open = open(&mut self.tx, project, now).await?;
         let Some(invitation) = open.into_iter().find(|one| one.id == id) else { return Ok(None) };
         remove(&mut self.tx, project, id).await?;
-        let was = json!({ "email": invitation.email.as_str(), "role": invitation.role.as_str() });
+        let was = json!({ "role": invitation.role.as_str() });
         self.note(&Deed::new(project, Action::InvitationWithdrawn, id).was(&was), now).await?;
         Ok(Some(invitation))
     }

@@ -75,7 +75,7 @@ impl Work {
             return Ok(MemberKept::TooMany(max));
         }
         insert(&mut self.tx, project, &member).await?;
-        let became = json!({ "name": member.name, "role": member.role.as_str() });
+        let became = noted(&member);
         self.note(&Deed::new(project, Action::MemberAdded, &member.id).became(&became), now).await?;
         Ok(MemberKept::Member(member))
     }
@@ -144,7 +144,7 @@ impl Work {
         }
         remove(&mut self.tx, project, id, now).await?;
         self.revoke_member_tokens(project, id, now).await?;
-        let was = json!({ "name": member.name, "role": member.role.as_str() });
+        let was = noted(&member);
         self.note(&Deed::new(project, Action::MemberRemoved, id).was(&was), now).await?;
         Ok(MemberKept::Member(Member { removed: Some(now), ..member }))
     }
@@ -183,6 +183,14 @@ async fn active(connection: &mut Connection, project: &ProjectId) -> Result<Vec<
     .fetch_all(connection)
     .await?;
     rows.iter().map(read).collect()
+}
+
+/// A member for the audit log: by the account where there is one, because what is noted can never be erased.
+fn noted(member: &Member) -> serde_json::Value {
+    match &member.account {
+        Some(account) => json!({ "account": account, "role": member.role.as_str() }),
+        None => json!({ "name": member.name, "role": member.role.as_str() }),
+    }
 }
 
 async fn insert(tx: &mut Connection, project: &ProjectId, member: &Member) -> Result<(), StoreError> {

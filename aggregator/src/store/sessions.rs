@@ -92,8 +92,7 @@ impl Work {
     /// # Errors
     /// When the store fails.
     pub async fn note_sign_out(&mut self, account: &Account, now: Timestamp) -> Result<(), StoreError> {
-        let deed = Deed::apart(Action::SignedOut, &account.id);
-        self.note(&deed.was(&json!({ "email": account.email.as_str() })), now).await
+        self.note(&Deed::apart(Action::SignedOut, &account.id), now).await
     }
 }
 

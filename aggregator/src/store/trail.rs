@@ -2,7 +2,7 @@
 
 use shared::ids::ProjectId;
 use shared::time::Timestamp;
-use sqlx::Row;
+use sqlx::{AssertSqlSafe, Row};
 
 use super::rows::{int, ms, number};
 use super::{Connection, DbRow, Store, StoreError, Work};
@@ -19,6 +19,10 @@ pub struct Noted {
     pub actor_kind: String,
     /// Which.
     pub actor: String,
+    /// The e-mail address of the account that a person has; `None` where it is erased, or it is no person.
+    pub person: Option<String>,
+    /// The same of the account that it was done to.
+    pub target_person: Option<String>,
     /// In which role.
     pub role: String,
     /// In which project.
@@ -68,21 +72,19 @@ impl Store {
     /// When the store fails.
     pub async fn trail(&self, query: TrailQuery<'_>) -> Result<Vec<Noted>, StoreError> {
         let (before, limit) = (query.before.map_or(i64::MAX, int), i64::from(query.limit));
-        let statement = match query.project {
-            Some(project) => sqlx::query(
-                "SELECT number, at_ms, actor_kind, actor, role, project, action, target, was, became FROM trail
-                 WHERE project = $3 AND number < $1 ORDER BY number DESC LIMIT $2",
-            )
-            .bind(before)
-            .bind(limit)
-            .bind(project.as_str()),
-            None => sqlx::query(
-                "SELECT number, at_ms, actor_kind, actor, role, project, action, target, was, became FROM trail
-                 WHERE number < $1 ORDER BY number DESC LIMIT $2",
-            )
-            .bind(before)
-            .bind(limit),
-        };
+        let of_project = query.project.map_or("", |_| "AND trail.project = $3");
+        let sql = format!(
+            "SELECT number, at_ms, actor_kind, actor, role, project, action, target, was, became,
+                 person.email AS person, done_to.email AS target_person
+             FROM trail
+             LEFT JOIN account AS person ON actor_kind = 'person' AND person.id = actor
+             LEFT JOIN account AS done_to ON done_to.id = target
+             WHERE number < $1 {of_project} ORDER BY number DESC LIMIT $2"
+        );
+        let mut statement = sqlx::query(AssertSqlSafe(sql)).bind(before).bind(limit);
+        if let Some(project) = query.project {
+            statement = statement.bind(project.as_str());
+        }
         statement.fetch_all(&self.readers).await?.iter().map(read).collect()
     }
 }
@@ -117,6 +119,8 @@ fn read(row: &DbRow) -> Result<Noted, StoreError> {
         at: super::rows::instant(row, "at_ms")?,
         actor_kind: row.try_get("actor_kind")?,
         actor: row.try_get("actor")?,
+        person: row.try_get("person")?,
+        target_person: row.try_get("target_person")?,
         role: row.try_get("role")?,
         project: row.try_get("project")?,
         action: row.try_get("action")?,

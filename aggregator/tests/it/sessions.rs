@@ -114,11 +114,13 @@ async fn a_link_signs_in_once_and_a_password_ever_after() {
 
     let audit = call(&meter, &who, "GET", "/api/v1/admin/audit", "").await.value();
     let actor = &audit["entries"][0]["actor"];
-    assert_eq!(*actor, json!({ "kind": "person", "name": "ada@example.com", "role": "owner" }), "{audit}");
+    let (ada, name) = (made.field("id"), "ada@example.com");
+    let expected = json!({ "kind": "person", "name": name, "account": ada, "role": "owner" });
+    assert_eq!(*actor, expected, "{audit}");
     let all = TrailQuery { limit: 100, ..TrailQuery::default() };
     let trail = meter.app.store.trail(all).await.unwrap();
     let by_ada: Vec<&str> =
-        trail.iter().rev().filter(|n| n.actor == "ada@example.com").map(|n| n.action.as_str()).collect();
+        trail.iter().rev().filter(|n| n.actor == ada).map(|n| n.action.as_str()).collect();
     let expected = [
         "session.began",
         "password.set",
@@ -416,6 +418,51 @@ async fn a_call_that_a_person_names_is_made_once() {
     assert_eq!((first.status, &first.body), (201, &again.body));
     assert_eq!(again.header("idempotency-replayed"), Some("true"));
     let trail = meter.app.store.trail(TrailQuery { limit: 1, ..TrailQuery::default() }).await.unwrap();
-    let Actor::Person { email, .. } = Actor::person(&session.account) else { panic!("no person") };
-    assert_eq!((&*trail[0].actor_kind, &trail[0].actor, &*trail[0].role), ("person", &email, "owner"));
+    let id = &session.account.id;
+    assert_eq!((&*trail[0].actor_kind, &trail[0].actor, &*trail[0].role), ("person", id, "owner"));
+    assert_eq!(trail[0].person.as_deref(), Some(session.account.email.as_str()));
+}
+
+#[tokio::test]
+async fn the_audit_log_keeps_accounts_and_shows_addresses_for_as_long_as_there_are_any() {
+    let (meter, operator) = demo(Plan::Pro).await;
+    let ada = account(&meter, "ada@example.com").await;
+    let links = format!("{ACCOUNTS}/{}/links", ada.id);
+    let link = json!({ "token": meter.json("POST", &links, &operator, "").await.field("token") });
+    let who = after(&post(&meter, &format!("{SESSION}/link"), &link).await);
+    let body = json!({ "email": "bob@example.com", "role": "viewer" }).to_string();
+    let path = "/api/v1/admin/projects/demo/invitations";
+    let invited = meter.json("POST", path, &operator, &body).await;
+    let take = json!({ "token": invited.field("token"), "name": "Bob", "password": PASSWORD });
+    let bob = after(&post(&meter, &format!("{SESSION}/invitation"), &take).await);
+    assert_eq!(call(&meter, &bob, "DELETE", SESSION, "").await.status, 200);
+    let gone = Actor::Person { account: "gone123456".to_owned(), role: "owner" };
+    let old = Actor::Person { account: "eve@example.com".to_owned(), role: "owner" };
+    for actor in [gone, old] {
+        let (store, key) = (meter.app.store.by(actor), meter.key("demo").await);
+        store.revoke_key(&project_id("demo"), &key, meter.app.clock.now()).await.unwrap().unwrap();
+    }
+    // Nothing that is kept for ever names anybody, but what a release before has kept.
+    let all = TrailQuery { limit: 100, ..TrailQuery::default() };
+    for noted in meter.app.store.trail(all).await.unwrap() {
+        let kept = format!("{} {} {:?} {:?}", noted.actor, noted.target, noted.was, noted.became);
+        assert!(!kept.contains('@') || noted.actor == "eve@example.com", "{noted:?}");
+        assert!(!kept.contains("Ada") && !kept.contains("Bob"), "{noted:?}");
+    }
+    let shown = meter.get("/api/v1/admin/audit", &operator).await.value();
+    let by = |name: &str| {
+        let entries = shown["entries"].as_array().unwrap().iter();
+        entries
+            .filter(|entry| entry["actor"]["name"] == name)
+            .map(|e| e["action"].clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(by("erased"), ["key.revoked"]);
+    assert_eq!(by("eve@example.com"), ["key.revoked"]);
+    assert_eq!(by("ada@example.com"), ["session.began"]);
+    let bobs = ["session.ended", "session.began", "member.added", "account.created"];
+    assert_eq!(by("bob@example.com"), bobs, "{shown}");
+    let made = shown["entries"].as_array().unwrap().iter().find(|entry| entry["action"] == "account.created");
+    assert_eq!(made.unwrap()["target_person"], "bob@example.com");
+    drop(who);
 }

@@ -45,7 +45,7 @@ export function Audit() {
             columns={[
               { title: "When", cell: (entry) => <span class="nowrap">{moment(entry.at)}</span> },
               { title: "Who", cell: (entry) => <>{foreign(entry.actor.name)} <span class="soft">{entry.actor.role === entry.actor.kind ? entry.actor.role : `${entry.actor.kind}, ${entry.actor.role}`}</span></> },
-              { title: "What", cell: (entry) => <><strong>{words(entry.action)}</strong> <code>{foreign(entry.target)}</code></> },
+              { title: "What", cell: (entry) => <><strong>{words(entry.action)}</strong> <code>{foreign(entry.target_person ?? entry.target)}</code></> },
               { title: "Change", cell: (entry) => <Difference was={entry.was} became={entry.became} /> },
             ]}
           />

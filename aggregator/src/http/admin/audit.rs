@@ -63,6 +63,8 @@ pub struct AuditView {
     action: String,
     /// The id of what it was done to.
     target: String,
+    /// The e-mail address of the account that it was done to, where it was one that is not erased.
+    target_person: Option<String>,
     /// What was before; null where there was nothing.
     was: Value,
     /// What is since; null where there is nothing.
@@ -74,9 +76,24 @@ pub struct AuditView {
 struct ActorView {
     /// `token`, `person`, `command` or `job`.
     kind: String,
-    /// The token's id, the person's e-mail address, the user at the command line, or the job's name.
+    /// The token's id, the person's e-mail address now (`erased` where the account is), the user at the command line, or the
+    /// job's name.
     name: String,
+    /// The person's account; absent of others, and of what releases before have noted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account: Option<String>,
     role: String,
+}
+
+/// What an account is called that is not there any more.
+const ERASED: &str = "erased";
+
+/// Who acted. Releases before noted a person's address; no id has such a sign in it.
+fn actor(kind: String, actor: String, person: Option<String>, role: String) -> ActorView {
+    if kind != "person" || actor.contains('@') {
+        return ActorView { kind, name: actor, account: None, role };
+    }
+    ActorView { kind, name: person.unwrap_or_else(|| ERASED.to_owned()), account: Some(actor), role }
 }
 
 impl From<Noted> for AuditView {
@@ -87,10 +104,11 @@ impl From<Noted> for AuditView {
         Self {
             number: noted.number,
             at: noted.at.to_string(),
-            actor: ActorView { kind: noted.actor_kind, name: noted.actor, role: noted.role },
+            actor: actor(noted.actor_kind, noted.actor, noted.person, noted.role),
             project: noted.project,
             action: noted.action,
             target: noted.target,
+            target_person: noted.target_person,
             was: value(noted.was),
             became: value(noted.became),
         }

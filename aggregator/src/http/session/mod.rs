@@ -200,14 +200,16 @@ async fn by_invitation(
     let max = super::admin::members_max(&app, &project).await?;
     let (mut work, now) = (app.store.begin().await?, app.clock.now());
     let taken = work.take_invitation(&invitation.hash(), now).await?.ok_or_else(link_rejected)?;
-    let actor = Actor::Person { email: taken.email.as_str().to_owned(), role: taken.role.as_str() };
-    work.act_for(actor);
+    let role = taken.role.as_str();
     let account = match (hash, work.account_of(&taken.email).await?) {
-        (None, Some(known)) => known.account,
+        (None, Some(known)) => {
+            work.act_for(Actor::Person { account: known.account.id.clone(), role });
+            known.account
+        }
         (Some(hash), None) => {
             let email = taken.email.clone();
             let new = NewAccount { email, name, operator: false, password: Some(hash) };
-            work.create_account(new, now).await?.ok_or_else(proof::rejected)?
+            work.create_own_account(new, role, now).await?.ok_or_else(proof::rejected)?
         }
         // An account was made, or is gone, since we looked.
         (Some(_), Some(_)) | (None, None) => return Err(proof::rejected()),

@@ -40,8 +40,8 @@ impl Person {
         let SignedIn { id, times, account, memberships, .. } = &self.signed_in;
         match reached(account.operator, memberships, named) {
             Reached::Scope(scope, member) => {
-                let email = account.email.as_str().to_owned();
-                parts.extensions.insert(Actor::Person { email, role: scope.role_name() });
+                let account = account.id.clone();
+                parts.extensions.insert(Actor::Person { account, role: scope.role_name() });
                 Ok(Token { id: id.clone(), scope, member, created: times.began, revoked: None })
             }
             Reached::Elsewhere => Err(Failure::project_unknown()),

@@ -140,10 +140,11 @@ async fn account(app: &App, work: &mut Work, proven: &Proven, now: Timestamp) ->
     if known.as_ref().is_some_and(|account| account.disabled.is_some()) {
         return Err(unknown(proven));
     }
-    let actor = Actor::Person { email: proven.email.as_str().to_owned(), role: "person" };
-    work.act_for(actor);
     let account = match known {
-        Some(account) => account,
+        Some(account) => {
+            work.act_for(Actor::Person { account: account.id.clone(), role: "person" });
+            account
+        }
         None => new_account(app, work, proven, now).await?,
     };
     if bound.is_none() && !work.bind_identity(&account, proven, now).await? {
@@ -172,7 +173,8 @@ async fn new_account(
     let name = proven.name.clone().map(|name| name.trim().to_owned()).filter(|name| is_name(name));
     let name = name.unwrap_or_else(|| proven.email.as_str().chars().take(NAME_CHARS_MAX).collect());
     let new = NewAccount { email: proven.email.clone(), name, operator: false, password: None };
-    let account = work.create_account(new, now).await?.ok_or_else(|| unknown(proven))?;
+    let account = work.create_own_account(new, "person", now).await?;
+    let account = account.ok_or_else(|| unknown(proven))?;
     if let Some(Admission { project, role, .. }) = admission {
         let Some(there) = app.store.project(project).await? else {
             tracing::error!(project.id = %project, "METER_OIDC_ADMIT names a project that is not there");

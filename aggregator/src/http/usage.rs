@@ -122,7 +122,9 @@ pub(super) async fn report(
     }
     let page = Page { order, after: cursor(&query, |text| Place::parse(text, order))?, limit };
     let now = app.clock.now();
-    let sums = app.store.usage(&of, &page).await?;
+    // Days and kinds are sums of their own: whoever asks for these alone does not wait for every agent.
+    let asks_agents = matches!(by, By::Nothing | By::One(GroupBy::Agent));
+    let sums = app.store.usage(&of, asks_agents.then_some(&page)).await?;
     let watermark = sums.watermark;
     let catalogue = app.store.catalogue(project.catalogue).await?;
     let usage = Usage::report(of.project, (of.mode, of.span), (sums, &page), &catalogue);

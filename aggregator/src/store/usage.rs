@@ -17,19 +17,25 @@ use crate::metering::usage::page::{LinePlace, Page, UsageLine};
 
 impl Store {
     /// The sums of a project's cells, all from one state of the books; one agent more than the page has, so that it
-    /// is known whether others follow.
+    /// is known whether others follow; none without a page.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn usage(&self, of: &Exported, page: &Page) -> Result<Sums, StoreError> {
+    pub async fn usage(&self, of: &Exported, page: Option<&Page>) -> Result<Sums, StoreError> {
         let range = of.range();
-        let wanted = AgentsPage::new(page.after.as_ref(), page.limit.saturating_add(1));
         let mut tx = self.read().await?;
         let watermark = stream::newest(&mut tx, &of.project).await?;
         let (tokens_in, tokens_out) = rollups::observed(&mut tx, range).await?;
+        let by_agent = match page {
+            Some(page) => {
+                let wanted = AgentsPage::new(page.after.as_ref(), page.limit.saturating_add(1));
+                rollups::by_agent(&mut tx, range, (page.order, &wanted)).await?
+            }
+            None => Vec::new(),
+        };
         Ok(Sums {
             by_day: rollups::by_day(&mut tx, range).await?,
-            by_agent: rollups::by_agent(&mut tx, range, (page.order, &wanted)).await?,
+            by_agent,
             denials: denials::by_day(&mut tx, range).await?,
             watermark,
             tokens_in,

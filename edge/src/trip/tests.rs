@@ -250,6 +250,8 @@ fn a_primary_that_was_given_up_writes_and_acknowledges_nothing_where_a_replica_i
     });
     watched.at(before).unwrap().stand_still().unwrap();
     watched.wait_for_another(before).unwrap();
+    // For a moment more the other replica follows whom was given up, and what it takes from there is lost.
+    watched.wait_until_left(before).unwrap();
     watched.at(before).unwrap().go_on().unwrap();
     // What it says where no replica is waited for is why a new life holds the escrow back.
     assert_eq!(slow[1].travel(now(), |_| true), Ok(DONE));

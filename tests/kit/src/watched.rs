@@ -109,6 +109,26 @@ impl Watched {
         self.wait("another one is the primary", |watched| Ok(watched.primary()? != before))
     }
 
+    /// Waits until the others follow whom the sentinels call the primary instead of `before`, which may stand still.
+    ///
+    /// # Errors
+    /// When they do not.
+    pub fn wait_until_left(&self, before: SocketAddr) -> Result<()> {
+        let primary = self.primary()?;
+        let follows = format!("master_port:{}", primary.port());
+        let others =
+            || self.servers.iter().filter(|server| server.address() != before && server.address() != primary);
+        self.wait("the others follow the primary", |_| {
+            for server in others() {
+                let said = server.ask(&["INFO", "replication"])?;
+                if !said.contains(&follows) || !said.contains("master_link_status:up") {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        })
+    }
+
     fn know_each_other(&self) -> Result<bool> {
         for sentinel in &self.sentinels {
             let said = sentinel.ask(&["INFO", "sentinel"])?;

@@ -45,7 +45,7 @@ pub(crate) struct Options {
     /// How many rounds; the default is 9, or 2 with --quick
     #[arg(long, value_name = "N")]
     rounds: Option<u32>,
-    /// How long each load of a round lasts; the default is 600, or 250 with --quick
+    /// How long each load of a round lasts; the default is 600, or 225 with --quick
     #[arg(long, value_name = "MS")]
     window_ms: Option<u64>,
     /// Requests per second of the open loop
@@ -85,7 +85,7 @@ impl Options {
 
     /// How long each load lasts.
     pub(crate) fn window(&self) -> Duration {
-        Duration::from_millis(self.window_ms.unwrap_or(if self.quick { 250 } else { 600 }))
+        Duration::from_millis(self.window_ms.unwrap_or(if self.quick { 225 } else { 600 }))
     }
 
     /// How long the open loop of a round lasts.

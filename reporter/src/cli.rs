@@ -97,8 +97,9 @@ fn begin(cli: Cli) -> anyhow::Result<ExitCode> {
         clap_complete::generate(shell, &mut Cli::command(), "meter-reporter", &mut io::stdout());
         return Ok(ExitCode::SUCCESS);
     }
-    let config = Config::from_environment()?;
-    let workers = if matches!(command, Command::Run) { 2 } else { 1 };
+    let runs = matches!(command, Command::Run);
+    let config = if runs { Config::from_environment()? } else { Config::of_a_command()? };
+    let workers = if runs { 2 } else { 1 };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build();
     runtime.context("no thread can be started")?.block_on(async {
         match command {

@@ -99,6 +99,15 @@ impl Config {
         Self::read(&meter_settings::variable, meter_settings::names())
     }
 
+    /// The same for a command that decides nothing: whoever looks may have the settings of an edge in the same terminal.
+    ///
+    /// # Errors
+    /// As [`Config::from_environment`].
+    pub fn of_a_command() -> Result<Self, ConfigError> {
+        let get = |name: &str| meter_settings::variable(name).filter(|_| !elsewhere::is_one(name));
+        Self::read(&get, meter_settings::names())
+    }
+
     /// Reads the variables that `get` gives, of which `names` are set; an empty one counts as unset.
     ///
     /// # Errors
@@ -142,10 +151,7 @@ impl Config {
                 "with METER_REPORTER_AIR_GAP=1 no connection is opened, to a governance service neither";
             reader.refuse(&settings::UPSTREAM.row, why);
         }
-        // Who tries everything on one machine has the settings of everything in one terminal.
-        if test != Some(true) {
-            elsewhere::refuse(reader, &upstream);
-        }
+        elsewhere::refuse(reader, &upstream);
         let endpoint = endpoint_of(reader, endpoint?, air_gap?);
         let client = pair(reader, certificate?, client_key?);
         let (listen, test) = (listen?, test?);

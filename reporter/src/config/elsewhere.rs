@@ -31,6 +31,11 @@ const fn row(name: &'static str, why: &'static str) -> Row {
     Row { name, who: None, default: "", meaning: None, says: why }
 }
 
+/// Whether that is one of them.
+pub(super) fn is_one(name: &str) -> bool {
+    ROWS.iter().any(|row| row.name == name)
+}
+
 /// Notes those that are set. Where it is said whom requests go to, it does not matter who says it again.
 pub(super) fn refuse(reader: &mut Reader<'_>, upstream: &Option<Option<Endpoint>>) {
     let forwards = matches!(upstream, Some(Some(_)));

@@ -1,5 +1,7 @@
 //! Checks on premise: the limits of the last receipt hold without any connection, with the edge's answers.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use serde_json::Value;
 use shared::problem::ErrorCode;
@@ -10,6 +12,7 @@ use tests::books::{Books, Mood, policy};
 use tests::client::Call;
 use tests::clock;
 use tests::on_premise::{OnPremise, key};
+use tests::poll::eventually;
 use tests::stand_in::StandIn;
 
 /// A reporter that was told to enforce that, and has lost its aggregator since.
@@ -220,7 +223,8 @@ async fn in_shadow_mode_limits_are_told_of_and_nobody_is_denied_for_them() -> Re
     assert_eq!((answer.status, answer.header("palveron-would-deny")), (200, Some("home_unavailable")));
     assert_eq!((answer.header("ratelimit"), upstream.seen().len()), (None, 5));
     folder.execute("DROP TRIGGER full").await?;
-    reporter.send().await?;
+    // What it had in mind is read back from the folder first.
+    eventually("it reports again", Duration::from_secs(10), async || Ok(reporter.send().await.ok())).await?;
     assert_eq!(books.taken(|taken| taken.units()), 2, "what would have been denied is not counted");
     let bodies = books.taken(|taken| taken.bodies.concat());
     assert!(!bodies.contains("quota_exhausted"), "nobody was denied: {bodies}");
@@ -241,5 +245,7 @@ async fn numbers_are_for_whoever_shows_the_token_and_what_only_an_edge_reads_sto
     let sharded = reporter.with("METER_SUB_HOMES", "8").with("COUNTERS", "redis");
     let (started, _, said) = sharded.run(&[]).await?;
     assert!(!started && said.contains("METER_SUB_HOMES: ") && said.contains("COUNTERS: "), "{said}");
+    let (shown, ..) = sharded.run(&["show"]).await?;
+    assert!(shown, "whoever only looks may have them");
     Ok(())
 }

@@ -87,6 +87,10 @@ impl OnPrem {
         settings.set("METER_REPORTER_LISTEN", self.reporter_listen.to_string());
         settings.save()?;
         let mut command = Command::new(programs.get("meter-reporter")?);
+        // Whoever starts this may have the settings of the demo's edge in the same terminal.
+        for name in OF_THE_EDGE {
+            command.env_remove(name);
+        }
         for name in OWN {
             command.env(name, settings.get(name)?);
         }
@@ -126,6 +130,9 @@ impl OnPrem {
         ]
     }
 }
+
+/// What of `target/dev/env` is the edge's alone: a reporter that is told of it does not start.
+const OF_THE_EDGE: [&str; 3] = ["METER_KEY_SECRETS", "UPSTREAM_URL", "COUNTERS"];
 
 /// What the reporter is told.
 const OWN: [&str; 5] = [

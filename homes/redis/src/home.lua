@@ -6,12 +6,13 @@
 -- Answers 1 and the version where it has written, else 0, the life of the server, and the rows as names and texts.
 local rows, answered = KEYS[1], KEYS[2]
 
-local function told(section, name)
-  return string.match(redis.call('INFO', section), name .. ':([%w_]+)') or ''
+local function told(info, name)
+  return string.match(info, name .. ':([%w_]+)') or ''
 end
+local replication = redis.call('INFO', 'replication')
 
 -- A replica has rows, too: whoever decides from them must not, even where nothing is to be written.
-if told('replication', 'role') ~= 'master' then
+if told(replication, 'role') ~= 'master' then
   return redis.error_reply('READONLY it is a replica, and its rows may be old')
 end
 
@@ -20,7 +21,7 @@ local before = redis.call('GET', answered)
 if before then return {1, before} end
 
 -- A restart, a fail-over and a restored file each begin another life, in which what was acknowledged may be missing.
-local life = told('server', 'run_id') .. '-' .. told('replication', 'master_replid')
+local life = told(redis.call('INFO', 'server'), 'run_id') .. '-' .. told(replication, 'master_replid')
 
 -- Rows that were all removed count their writes anew: what their first write was called tells them from those before.
 local version = redis.call('HGET', rows, 'version') or '0'

@@ -1,5 +1,7 @@
 //! Where the homes are, and what they tell of their leases.
 
+use std::collections::BTreeMap;
+
 use axum::http::StatusCode;
 use shared::home::leases::HomeTold;
 use shared::home::{Home, HomeName};
@@ -8,7 +10,6 @@ use shared::lease_question::LeaseQuestion;
 use shared::sign::SigningKeys;
 use shared::time::Timestamp;
 use shared::wire::LEASES_PATH;
-use std::collections::BTreeMap;
 
 use crate::counters::Counters;
 use crate::edge::client::EdgeClient;

@@ -28,9 +28,9 @@ pub(super) async fn run(command: Command, config: &Config) -> anyhow::Result<()>
     Ok(())
 }
 
-/// The Redis that has the homes, if one has; what would lose acknowledged units is refused.
-pub(super) async fn lasting(config: &Config) -> anyhow::Result<Option<Counters>> {
-    let Some(counters) = connect(config)? else { return Ok(None) };
+/// Refuses a Redis that has the homes and would lose acknowledged units.
+pub(super) async fn require_lasting(config: &Config) -> anyhow::Result<()> {
+    let Some(counters) = connect(config)? else { return Ok(()) };
     let promises = promises(config, &counters).await?;
     for promise in &promises {
         tracing::info!("the Redis: {promise}");
@@ -41,7 +41,7 @@ pub(super) async fn lasting(config: &Config) -> anyhow::Result<Option<Counters>>
         "the Redis that REDIS_URL names may lose what it has acknowledged; REDIS_ACCEPT_LOSS=<units> accepts that:\n{}",
         broken.join("\n")
     );
-    Ok(Some(counters))
+    Ok(())
 }
 
 /// The Redis that has the homes, if one has; nothing is connected yet.

@@ -35,7 +35,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     let listener = listen("METER_LISTEN", config.listen).await.map_err(anyhow::Error::msg)?;
     let _lock = lock::take(&config.database)?;
     let basis = config.basis();
-    let counters = redis::lasting(&config).await?;
+    redis::require_lasting(&config).await?;
     let store =
         Store::open(&config.database, WhenMissing::Create).await.with_context(|| database(&config))?;
     let clock = Clock::system();
@@ -59,8 +59,8 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     // Before anything is judged by silences: in the meantime nobody could be heard.
     app.store.note_start(app.clock.now()).await?;
     let mut jobs = JoinSet::new();
-    if let Some(counters) = counters {
-        jobs.spawn(redis_homes::run(app.clone(), counters));
+    if let Homes::Redis(counters) = &app.homes {
+        jobs.spawn(redis_homes::run(app.clone(), counters.clone()));
     }
     jobs.spawn(policy_push::run(app.clone(), app.homes.clone()));
     jobs.spawn(month_close::run(app.clone()));

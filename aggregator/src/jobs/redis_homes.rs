@@ -148,7 +148,7 @@ impl Look<'_> {
         let mut copy = Copy::read(snapshot.stored, new, self.now)?;
         if is_lost {
             // What is there was served, and is all that is left of that life. Nobody writes to it any more.
-            let (round, before) = copy.act(|home| home.flush(self.now));
+            let (round, before) = copy.act(|home| home.last_flush(self.now));
             if let Some(round) = round {
                 for flush in round.messages {
                     self.app.take(flush).await?;

@@ -120,6 +120,19 @@ impl Home {
         Some(FlushRound { seq, messages })
     }
 
+    /// What a life that its server has ended had counted and not told, or `None` if that is nothing.
+    ///
+    /// Its holders have fallen silent because it has ended. It has issued nothing in their stead, so what they have is
+    /// within its escrow, and is not told to be out beside it: a new life would hold it back twice.
+    #[must_use]
+    pub fn last_flush(&mut self, now: Timestamp) -> Option<FlushRound> {
+        let mut round = self.flush(now)?;
+        for message in &mut round.messages {
+            message.stranded.clear();
+        }
+        Some(round)
+    }
+
     /// A flush without cells: it asks the aggregator for the policy.
     #[must_use]
     pub fn pull(&self) -> Flush {

@@ -293,6 +293,22 @@ fn what_dead_holders_have_is_told_and_then_takes_no_room_from_the_living() {
 }
 
 #[test]
+fn a_life_that_has_ended_does_not_tell_that_its_holders_are_silent() {
+    let mut home = home(|policy| policy.leases.escrow = Some(Units::new(50)));
+    let life = home.incarnation().clone();
+    home.acknowledge(noon(), &life, 0, &[Merged::nothing(noon().period())]);
+    assert_eq!(units(&mut home, &contact(1, 1, 40)), 40);
+    home.contact(noon(), 1, &Contact { batch: batch(1, 7), ..contact(1, 2, 0) }).unwrap();
+    // Its server stands still, and another one takes its place with the same rows.
+    let later = noon().plus_ms(5_000);
+    let told = home.clone().flush(later).unwrap();
+    let round = home.last_flush(later).unwrap();
+    assert_eq!((round.seq, &round.messages[0].cells), (told.seq, &told.messages[0].cells), "what was served");
+    assert_eq!(told.messages[0].stranded[0].units, Units::new(33), "of a life that goes on");
+    assert!(round.messages[0].stranded.is_empty(), "{round:?}");
+}
+
+#[test]
 fn a_window_that_is_in_living_hands_is_called_back_and_waited_for_by_nobody() {
     let mut home = home(|policy| policy.leases.escrow = Some(Units::new(50)));
     let life = home.incarnation().clone();

@@ -231,7 +231,6 @@ fn source_of(verdict: &Verdict) -> Option<Source> {
 }
 
 /// A forwarded request's headers with that one, for whoever answers it in Rust; an empty source is none.
-#[cfg(not(target_family = "wasm"))]
 pub(crate) fn with_source(mut headers: Vec<Pair>, source: &str) -> Vec<Pair> {
     if !source.is_empty() {
         headers.push(pair((SOURCE_HEADER, source.to_owned())));
@@ -240,7 +239,6 @@ pub(crate) fn with_source(mut headers: Vec<Pair>, source: &str) -> Vec<Pair> {
 }
 
 /// The same with the code that it would have been denied with, where there is one.
-#[cfg(not(target_family = "wasm"))]
 pub(crate) fn with_would_deny(mut headers: Vec<Pair>, code: &str) -> Vec<Pair> {
     if !code.is_empty() {
         headers.push(pair(("Palveron-Would-Deny", code.to_owned())));

@@ -42,21 +42,15 @@ impl Config {
             KeySecrets::parse(key_secrets).map_err(|error| format!("METER_KEY_SECRETS: {error}"))?;
         let needed = [Purpose::Edge, Purpose::Policy, Purpose::Upstream];
         let signing_keys = SigningKeys::required(signing_keys, &needed)?;
-        let routes = match routes {
-            "" => Routes::default(),
-            json => Routes::from_json(json).map_err(|error| format!("METER_ROUTES: {error}"))?,
-        };
-        Ok(Self {
-            key_secrets,
-            signing_keys,
-            routes,
-            bill: Bill::default(),
-            shadow: false,
-            redis: None,
-            metrics_token: None,
-            resident: None,
-            verified: RefCell::default(),
-        })
+        Self { key_secrets, signing_keys, ..Self::default() }.with_routes(routes)
+    }
+
+    /// Takes which paths are counted, and as what; an empty text is the usual ones.
+    pub(crate) fn with_routes(mut self, routes: &str) -> Result<Self, String> {
+        if !routes.is_empty() {
+            self.routes = Routes::from_json(routes).map_err(|error| format!("METER_ROUTES: {error}"))?;
+        }
+        Ok(self)
     }
 
     /// The settings of a worker that only verifies keys and asks: it flushes, forwards and installs nothing.
@@ -144,6 +138,16 @@ impl Default for Config {
             metrics_token: None,
             resident: None,
             verified: RefCell::default(),
+        }
+    }
+}
+
+/// How many sub-homes to expect before a policy has said it.
+pub(crate) fn sub_homes(text: &str) -> Result<u32, String> {
+    match text {
+        "" => Ok(0),
+        text => {
+            text.parse().map_err(|_| format!("METER_SUB_HOMES: got {text:?}, accepted is a whole number"))
         }
     }
 }

@@ -172,10 +172,7 @@ pub(crate) fn read_body(reading: Reading, body: &str) -> Step {
 
 fn check_ask(caller: &Caller, body: &str) -> Result<Ask, Refused> {
     let check: CheckBody = fields::read(body, &CHECK)?;
-    let cost = check.cost.unwrap_or(1);
-    if !(1..=Ask::COST_MAX).contains(&cost) {
-        return Err(rejected("cost", &cost.to_string(), COST));
-    }
+    let cost = cost_of(check.cost.unwrap_or(1))?;
     let agent = match check.agent.as_deref() {
         Some(text) => agent_of("agent", text)?,
         None => caller.agent.clone(),
@@ -350,6 +347,15 @@ pub(crate) fn agent_of_header(text: &str) -> Result<AgentId, Refused> {
 /// The answer to every key that is missing, forged or revoked; RFC 9110 §15.5.2 asks for the challenge.
 pub(crate) fn unauthorized_answer() -> Answer {
     Answer::problem(&unauthorized()).with([("WWW-Authenticate", "Bearer".to_owned())])
+}
+
+/// A cost that is given as a number.
+pub(crate) fn cost_of(cost: u32) -> Result<u32, Refused> {
+    if (1..=Ask::COST_MAX).contains(&cost) {
+        Ok(cost)
+    } else {
+        Err(rejected("cost", &cost.to_string(), COST))
+    }
 }
 
 pub(crate) fn agent_of(field: &str, text: &str) -> Result<AgentId, Refused> {

@@ -10,6 +10,8 @@ mod conclude;
 mod config;
 mod fields;
 mod gate;
+#[cfg(feature = "worker")]
+pub mod guard;
 mod internal;
 mod isolate;
 pub mod library;
@@ -74,12 +76,7 @@ pub fn configure(
     let mut lines = settings.lines().map(str::trim_ascii);
     let mut next = || lines.next().unwrap_or_default();
     let region = Region::of(next(), next());
-    let sub_homes = match next() {
-        "" => 0,
-        text => {
-            text.parse().map_err(|_| format!("METER_SUB_HOMES: got {text:?}, accepted is a whole number"))?
-        }
-    };
+    let sub_homes = config::sub_homes(next())?;
     let config = config.with_rules(next(), next())?.with_metrics(next())?;
     let config = config.with_counters(trip::Server::parse(next(), next(), (next(), next()))?);
     // Sub-homes are objects; what they are for, a Redis does not need.

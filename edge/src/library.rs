@@ -20,7 +20,7 @@ use crate::config::{self, Config};
 use crate::gate::{self, Refused};
 use crate::isolate::{self, Place, Turn};
 use crate::region::Region;
-use crate::step::{Deciding, Step, Then};
+use crate::step::{Answer, Deciding, Failure, Step, Then};
 
 pub use shared::kind::Kind;
 
@@ -101,23 +101,136 @@ impl Decision {
     }
 }
 
-/// Reads the settings: `1:<hex>,…`, under which project keys are verified, and four random words that
-/// name this instance and were never used before. Once, before anything else.
+/// How the meter is to be, by the texts of the settings that the edge has, too. All but the first may be empty.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Settings<'a> {
+    /// `METER_KEY_SECRETS`: `1:<hex>,…`, under which project keys are verified.
+    pub key_secrets: &'a str,
+    /// `METER_ROUTES`: what a request is counted as, by its path.
+    pub routes: &'a str,
+    /// `METER_SHADOW`: with `1`, limits are told of, but nobody is denied for them.
+    pub shadow: &'a str,
+    /// `METER_REGION`: the region that the deployment names.
+    pub region: &'a str,
+    /// The continent of the first request, as the platform tells it; it is the region where none is named.
+    pub continent: &'a str,
+    /// `METER_SUB_HOMES`: how many sub-homes to expect before a policy has said it.
+    pub sub_homes: &'a str,
+}
+
+/// A request that a worker of your own receives, as far as the meter looks at it.
+#[derive(Debug, Clone, Copy)]
+pub struct Received<'a> {
+    /// The path. It says what the request is counted as, where a route of the settings names it.
+    pub path: &'a str,
+    /// What it is counted as where none does.
+    pub kind: Kind,
+    /// The `Authorization` header; empty where there is none.
+    pub authorization: &'a str,
+    /// The `Palveron-Agent` header; empty where there is none.
+    pub agent: &'a str,
+    /// How many units it stands for, 1 to 1,000.
+    pub cost: u32,
+}
+
+/// What becomes of a request that is received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Guarded {
+    /// It may be served, and was counted.
+    Passed {
+        /// Headers of its answer: `RateLimit`, `RateLimit-Policy`, `Server-Timing`, `Palveron-Source`.
+        headers: Vec<(String, String)>,
+        /// The home that wants [`background`] work, to be done when the answer has left.
+        restless: Option<String>,
+    },
+    /// It is refused, with the same answer as the edge gives.
+    Refused {
+        /// The status.
+        status: u16,
+        /// Names and values of the headers.
+        headers: Vec<(String, String)>,
+        /// The body, `application/problem+json`.
+        body: String,
+        /// The home that wants [`background`] work: refusals are reported, too.
+        restless: Option<String>,
+    },
+}
+
+/// Reads the settings, and takes four random words that name this instance and were never used before. Once, before
+/// anything else.
 ///
 /// # Errors
-/// Says what is wrong with the secrets; never repeats them.
-pub fn configure(key_secrets: &str, random: [u32; 4]) -> Result<(), String> {
-    config::set(Config::for_keys(KeySecrets::parse(key_secrets)?));
-    isolate::reset(random::bits(&random), Place { region: Region::default(), sub_homes: 0 });
+/// Says which setting is wrong and what is accepted; never repeats a secret.
+pub fn configure(settings: &Settings<'_>, random: [u32; 4]) -> Result<(), String> {
+    let key_secrets =
+        KeySecrets::parse(settings.key_secrets).map_err(|error| format!("METER_KEY_SECRETS: {error}"))?;
+    let config =
+        Config::for_keys(key_secrets).with_routes(settings.routes)?.with_rules("", settings.shadow)?;
+    let place = Place {
+        region: Region::of(settings.region, settings.continent),
+        sub_homes: config::sub_homes(settings.sub_homes)?,
+    };
+    config::set(config);
+    isolate::reset(random::bits(&random), place);
     Ok(())
 }
 
 /// Decides a request, and counts it if it is allowed.
 pub async fn check(platform: &impl Platform, check: &Check<'_>) -> Decision {
-    let deciding = match question(check) {
-        Ok(deciding) => deciding,
-        Err(code) => return Decision::refused(code),
+    match question(check) {
+        Ok(deciding) => {
+            let (step, restless) = decide(platform, deciding).await;
+            Decision { restless, ..decision(step) }
+        }
+        Err(code) => Decision::refused(code),
+    }
+}
+
+/// Decides a request that somebody has sent to your worker, and counts it if it may be served: as the edge would, with
+/// the same answers.
+pub async fn guard(platform: &impl Platform, received: &Received<'_>) -> Guarded {
+    let (step, restless) = match config::with(|config| received.deciding(config)) {
+        Ok(deciding) => decide(platform, deciding).await,
+        Err(answer) => (Step::Answer(*answer), None),
     };
+    let refused = |Answer { status, headers, body, .. }| (status, headers, body);
+    let (status, headers, body) = match step {
+        Step::Forward { headers, would_deny, source, .. } => {
+            let headers = conclude::with_source(headers, source);
+            let mut headers = conclude::with_would_deny(headers, &would_deny);
+            // Of a home that has not answered there are no numbers.
+            headers.retain(|(_, value)| !value.is_empty());
+            return Guarded::Passed { headers, restless };
+        }
+        Step::Answer(answer) => refused(answer),
+        Step::ReadBody(_)
+        | Step::ReadObservation(_)
+        | Step::Observe(_)
+        | Step::Decide(_)
+        | Step::ReadPolicy { .. }
+        | Step::ReadLeases { .. }
+        | Step::Leases { .. }
+        | Step::Metrics
+        | Step::Install { .. } => refused(Failure::Internal.answer()),
+    };
+    Guarded::Refused { status, headers, body, restless }
+}
+
+impl Received<'_> {
+    fn deciding(&self, config: &Config) -> Result<Deciding, Refused> {
+        let key = config.caller(self.authorization).ok_or_else(|| Box::new(gate::unauthorized_answer()))?;
+        let agent = gate::agent_of_header(self.agent)?;
+        gate::cost_of(self.cost)?;
+        let kind = config.routes.route_of(self.path).map_or(self.kind, |route| route.kind);
+        let home = HomeName { project: key.project, mode: key.mode };
+        let ask = Ask { key: key.id, kind, agent, cost: self.cost, dry_run: false, held: false };
+        // It goes on to whoever has received it, who needs no signature of ours.
+        Ok(Deciding::new(home, ask, Then::Forward { method: String::new(), path: String::new() }))
+    }
+}
+
+/// Decides a question, and says which home wants [`background`] work then.
+async fn decide(platform: &impl Platform, deciding: Deciding) -> (Step, Option<String>) {
     let home = deciding.home.clone();
     let turn =
         config::with(|config| isolate::with(|isolate| isolate.decide(config, deciding, now(platform))));
@@ -133,7 +246,7 @@ pub async fn check(platform: &impl Platform, check: &Check<'_>) -> Decision {
         }
         isolate.is_restless(&home, now(platform))
     });
-    Decision { restless: restless.then(|| home.to_string()), ..decision(step) }
+    (step, restless.then(|| home.to_string()))
 }
 
 /// Reports, renews and returns what a home has issued, while there is anything to do. Run it under
@@ -168,9 +281,7 @@ pub(crate) fn asked(config: &Config, check: &Check<'_>, then: Then) -> Result<De
         Some(text) => gate::agent_of("agent", text)?,
         None => AgentId::none(),
     };
-    if !(1..=Ask::COST_MAX).contains(&check.cost) {
-        return Err(gate::rejected("cost", &check.cost.to_string(), gate::COST));
-    }
+    gate::cost_of(check.cost)?;
     let home = HomeName { project: key.project, mode: key.mode };
     let ask =
         Ask { key: key.id, kind: check.kind, agent, cost: check.cost, dry_run: check.dry_run, held: false };
@@ -205,7 +316,7 @@ async fn wait(platform: &impl Platform, home: &HomeName, token: u32) -> Step {
         }
         nap = nap.saturating_mul(2).min(NAP_MS.1);
     }
-    Step::Answer(crate::step::Failure::Home.answer())
+    Step::Answer(Failure::Home.answer())
 }
 
 async fn at_home(platform: &impl Platform, deciding: Deciding) -> Step {

@@ -4,7 +4,7 @@
 export default {
   async fetch(request, env) {
     const key = (request.headers.get('authorization') ?? '').replace(/^Bearer /, '');
-    const agent = request.headers.get('x-agent') ?? undefined;
+    const agent = request.headers.get('palveron-agent') ?? undefined;
     const decision = await env.METER.check({ key, kind: 'mcp_tool_call', agent, cost: 1 });
     if (!decision.allowed) {
       // `quota_exhausted`, `rate_limited`, `unauthorized`, …: see docs/errors.

@@ -71,7 +71,7 @@ fn memory(included: u64, strict: bool) -> Memory {
 
 fn key() -> String {
     let secrets = format!("1:{}", "44".repeat(32));
-    configure(&secrets, [1, 2, 3, 4]).unwrap();
+    configure(&Settings { key_secrets: &secrets, ..Settings::default() }, [1, 2, 3, 4]).unwrap();
     let (project, id) = (ProjectId::parse("demo").unwrap(), KeyId::parse("k001").unwrap());
     KeySecrets::parse(&secrets).unwrap().mint(&ProjectKey { project, mode: Mode::Live, id })
 }

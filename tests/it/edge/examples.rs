@@ -2,19 +2,21 @@
 
 use anyhow::Result;
 use serde_json::{Value, json};
+use shared::kind::Kind;
 use tests::client::{Answer, Call};
 use tests::operator::Operator;
 use tests::poll::eventually;
-use tests::project::{Limits, Project};
+use tests::project::{Limits, Project, governed};
 use tests::stack::{Options, Stack};
 use tests::usage::REPORT_MAX;
 
 async fn ask(stack: &Stack, key: &str) -> Result<Answer> {
-    Call::post("/", "hello").bearer(key).header("x-agent", "helper").send(stack.gateway()).await
+    let call = Call::post("/", "hello").bearer(key).header("palveron-agent", "helper");
+    call.send(stack.gateway()).await
 }
 
 #[tokio::test]
-async fn a_worker_in_rust_decides_with_the_library_and_leases_of_its_own() -> Result<()> {
+async fn a_worker_in_rust_guards_its_route_by_leases_of_its_own() -> Result<()> {
     let options = Options { leases: true, example: Some("rust-worker"), ..Options::default() };
     let stack = Stack::start_with(options).await?;
     let limits = Limits { included: Some(300), ..Limits::COMMUNITY_FAST };
@@ -23,14 +25,28 @@ async fn a_worker_in_rust_decides_with_the_library_and_leases_of_its_own() -> Re
     // The first request with a key that the worker cannot have heard of.
     for left in (0..300).rev() {
         let answer = ask(&stack, &key).await?;
-        assert_eq!((answer.status, answer.text()), (200, format!("HELLO, {left} left")));
+        assert_eq!((answer.status, answer.text().as_str()), (200, "HELLO"));
+        assert!(
+            answer.header("ratelimit").is_some_and(|told| told.contains(&format!("\"month\";r={left};")))
+        );
+        assert_eq!(answer.header("palveron-source"), Some("included"));
     }
+    // What is refused is answered as the edge answers it, word for word.
     let refused = ask(&stack, &key).await?;
-    assert_eq!((refused.status, refused.text().as_str()), (429, "refused: quota_exhausted"));
+    let at_the_edge = governed(&key, Kind::Verify, "helper").send(stack.edge()).await?;
+    assert_eq!((refused.status, refused.text()), (402, at_the_edge.text()));
+    for name in ["content-type", "ratelimit-policy"] {
+        assert!(refused.header(name).is_some() && refused.header(name) == at_the_edge.header(name), "{name}");
+    }
+    assert!(refused.header("retry-after").is_some() && refused.header("ratelimit").is_some());
     let unknown = ask(&stack, "pk_live_linked_k001_1_00").await?;
-    assert_eq!((unknown.status, unknown.text().as_str()), (401, "refused: unauthorized"));
+    assert_eq!((unknown.status, unknown.header("www-authenticate")), (401, Some("Bearer")));
+    let named =
+        Call::post("/", "hello").bearer(&key).header("palveron-agent", "~x").send(stack.gateway()).await?;
+    assert_eq!(named.status, 422);
     let usage = project.reports(&stack, 300).await?;
     assert_eq!(usage.by_agent(), [("helper".to_owned(), 300)].into());
+    assert_eq!(usage.by_kind(), [("verify".to_owned(), 300)].into());
     stack.finish()
 }
 

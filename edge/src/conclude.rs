@@ -14,6 +14,7 @@ use shared::time::Timestamp;
 use shared::units::Units;
 
 use crate::config::Config;
+use crate::contract::Ticket;
 use crate::gate::unauthorized_answer;
 use crate::internal::wall;
 use crate::step::{Answer, CheckAnswer, Deciding, Failure, Pair, Step, Then, pair};
@@ -95,8 +96,8 @@ pub(crate) fn lost(config: &Config, begun: Step, now: Timestamp) -> Step {
 }
 
 /// What `answered` will be told of a forwarded request.
-pub(crate) fn ticket(home: &HomeName, ask: &Ask, token: u32) -> String {
-    format!("{home} {} {token}", ask.kind)
+fn ticket(home: &HomeName, ask: &Ask, token: u32) -> Ticket {
+    Ticket { home: home.clone(), kind: ask.kind, agent: ask.agent.clone(), key: ask.key.clone(), token }
 }
 
 /// Whether shadow mode tells of this denial instead of denying: limits are shadowed, keys and what an
@@ -324,7 +325,11 @@ mod tests {
         let Step::Forward { headers, identity, ticket, would_deny, source } = step else {
             panic!("{step:?}")
         };
-        assert_eq!((ticket.as_str(), would_deny.as_str(), source), ("demo/live verify 0", "", ""));
+        assert_eq!(
+            (ticket.home.to_string().as_str(), ticket.kind, ticket.token),
+            ("demo/live", Kind::Verify, 0)
+        );
+        assert_eq!((would_deny.as_str(), source), ("", ""));
         assert_eq!(value(&headers, "Server-Timing"), Some("meter;desc=home"));
         assert_eq!(value(&headers, "RateLimit"), Some("\"rpm\";r=7;t=60, \"month\";r=0;t=648000"));
         assert_eq!(value(&identity, "Palveron-Agent"), Some("bot"));

@@ -66,20 +66,18 @@ pub(crate) struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    /// Reads `POST /v1/verify`, and in further lines the `Host` and `Upgrade` headers, which may be missing.
-    pub(crate) fn of(line: &'a str, authorization: &'a str, agent: &'a str) -> Self {
-        let mut lines = line.split('\n');
-        let first = lines.next().unwrap_or_default();
-        // A method holds no space, and one text is cheaper to hand over than two.
-        let (method, url) = first.split_once(' ').unwrap_or((first, ""));
-        let host = lines.next().unwrap_or_default();
-        let upgrades = lines.next().is_some_and(|upgrade| !upgrade.is_empty());
-        Self { method, url, authorization, agent, header_bytes: 0, body_bytes: 0, host, upgrades }
-    }
-
     /// A request whose line was looked at before; its body goes on from here.
     pub(crate) fn continued(authorization: &'a str, agent: &'a str) -> Self {
-        Self::of("POST ", authorization, agent)
+        Self {
+            method: "POST",
+            url: "",
+            authorization,
+            agent,
+            header_bytes: 0,
+            body_bytes: 0,
+            host: "",
+            upgrades: false,
+        }
     }
 }
 

@@ -22,6 +22,7 @@ use shared::units::Units;
 
 use crate::conclude::{self, Decided};
 use crate::config::Config;
+use crate::contract::Contact;
 use crate::observe;
 use crate::quick::Allowed;
 use crate::region::Region;
@@ -238,18 +239,18 @@ impl Isolate {
         }
     }
 
-    /// The contacts that are to be sent for a home now: the object each goes to, and in a second line JSON.
-    pub(crate) fn contacts(&mut self, home: &HomeName, now: Timestamp) -> Vec<String> {
+    /// The contacts that are to be sent for a home now.
+    pub(crate) fn contacts(&mut self, home: &HomeName, now: Timestamp) -> Vec<Contact> {
         let Some(seat) = self.seats.get_mut(home) else { return Vec::new() };
         seat.sweep(now);
         seat.leave();
-        let mut texts = Vec::new();
+        let mut due = Vec::new();
         for post in std::iter::once(&mut seat.post).chain(&mut seat.leaving) {
             for contact in post.holder.contacts(now) {
-                texts.push(format!("{}\n{}", post.object, json::write(&contact)));
+                due.push(Contact { object: post.object.clone(), contact: json::write(&contact) });
             }
         }
-        texts
+        due
     }
 
     /// Takes what a home or sub-home replied.

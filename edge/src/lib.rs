@@ -1,13 +1,13 @@
 //! The metering worker's Rust half: everything that decides, and nothing that waits.
 //!
 //! `entry.js` owns the platform: it receives requests, calls the homes' objects, forwards, and answers.
-//! Between those steps it calls the synchronous functions here with plain text and does what they
-//! say. No Rust future ever runs in the worker, so no request can wake, block or abort another's
+//! Between those steps it calls the synchronous functions here and does what they say, in the JSON of `contract.rs`. No Rust future ever runs in the worker, so no request can wake, block or abort another's
 //! (the platform forbids I/O on behalf of another request). Nothing here may panic on request data.
 
 mod agent;
 mod conclude;
 mod config;
+mod contract;
 mod fields;
 mod gate;
 #[cfg(feature = "worker")]
@@ -48,6 +48,7 @@ pub use panics::{overflow_for_test, panic_for_test};
 pub use trip::Trip;
 
 use config::Config;
+use contract::{Instruction, Next, Remembered, Settings};
 use gate::Head;
 use isolate::{Again, Place, Turn};
 use region::Region;
@@ -55,60 +56,54 @@ use step::{Deciding, Failure, Step, Then};
 
 /// Reads the worker's configuration. Must succeed before anything else is called.
 ///
-/// A worker that was rebuilt after a panic must be configured again. `random` are four random words that name this
-/// instance: its holders are called after them, so they must never be used twice. `settings` are lines: the region that
-/// the deployment names, the continent of the first request, how many sub-homes to expect, `METER_BILL`,
-/// `METER_SHADOW`, `METER_METRICS_TOKEN`, `COUNTERS`, `REDIS_URL`,
-/// `REDIS_REPLICAS`, and `REDIS_ACCEPT_LOSS`.
+/// A worker that was rebuilt after a panic must be configured again. `settings` are the texts of its variables, in JSON.
+/// `random` are four random words that name this instance: its holders are called after them, so they must never be used
+/// twice.
 ///
 /// # Errors
 /// Says which setting is wrong and what is accepted; never repeats a secret.
 #[wasm_bindgen]
-pub fn configure(
-    key_secrets: &str,
-    signing_keys: &str,
-    routes: &str,
-    settings: &str,
-    random: &[u32],
-) -> Result<(), String> {
+pub fn configure(settings: &str, random: &[u32]) -> Result<(), String> {
     panics::log_them();
-    let config = config::Config::read(key_secrets, signing_keys, routes)?;
-    let mut lines = settings.lines().map(str::trim_ascii);
-    let mut next = || lines.next().unwrap_or_default();
-    let region = Region::of(next(), next());
-    let sub_homes = config::sub_homes(next())?;
-    let config = config.with_rules(next(), next())?.with_metrics(next())?;
-    let config = config.with_counters(trip::Server::parse(next(), next(), (next(), next()))?);
+    // What the texts are is not repeated: there are secrets among them.
+    let all: Settings =
+        json::read(settings).map_err(|_| "the settings are not those of this release".to_owned())?;
+    let config = config::Config::read(&all.key_secrets, &all.signing_keys, &all.routes)?
+        .with_rules(all.bill.trim_ascii(), all.shadow.trim_ascii())?
+        .with_metrics(all.metrics_token.trim_ascii())?;
+    let [counters, url, replicas, loss] =
+        [&all.counters, &all.redis_url, &all.redis_replicas, &all.redis_accept_loss]
+            .map(|text| text.trim_ascii());
+    let config = config.with_counters(trip::Server::parse(counters, url, (replicas, loss))?);
     // Sub-homes are objects; what they are for, a Redis does not need.
+    let sub_homes = config::sub_homes(all.sub_homes.trim_ascii())?;
     let sub_homes = if config.redis.is_some() { 0 } else { sub_homes };
+    let region = Region::of(all.region.trim_ascii(), all.continent.trim_ascii());
     config::set(config);
     isolate::reset(random::bits(random), Place { region, sub_homes });
     Ok(())
 }
 
-/// Looks at a request's line and headers, decides it if that can be done here, and says what to do.
+/// Looks at a request's line and headers, decides it if that can be done here, and says what to do: an `Instruction` in JSON, as
+/// all functions here say it that go on with a request.
 ///
-/// That is `f` and `c` as [`Step::to_text`] tells, `b` read the body and call [`check`], `w` wait and call
-/// [`outcome`], else a [`Step`] in JSON. After these letters, and before JSON in a line of its own, a `+` asks for [`background`] work
-/// of the home that follows.
-/// With a number behind the home, the text has a tab in the place of each number that [`left`] tells, and the same
-/// question can be asked [`again`] by that number; 0 says that all others are forgotten.
-///
-/// A header that is missing is passed as an empty text. `line` is the method and the path, and in further lines the
-/// `Host` and `Upgrade` headers. The sizes are the bytes of all header names
-/// and values, and what `Content-Length` announces.
+/// A header that is missing is passed as an empty text. `upgrades` is whether the connection is to become something
+/// other than HTTP; the sizes are the bytes of all header names and values, and what `Content-Length` announces.
 #[expect(clippy::too_many_arguments, reason = "JavaScript hands over plain values only")]
 #[wasm_bindgen]
 #[must_use]
 pub fn decide(
-    line: &str,
+    method: &str,
+    url: &str,
+    host: &str,
+    upgrades: bool,
     authorization: &str,
     agent: &str,
     header_bytes: u32,
     body_bytes: u32,
     now_ms: u64,
 ) -> String {
-    let head = Head { header_bytes, body_bytes, ..Head::of(line, authorization, agent) };
+    let head = Head { method, url, host, upgrades, authorization, agent, header_bytes, body_bytes };
     config::with(|config| lease(config, gate::gate(config, &head), now_ms))
 }
 
@@ -154,33 +149,35 @@ fn whole(ms: f64) -> u64 {
     ms as u64
 }
 
-/// What becomes of a request that waited in an instance which was lost, as [`decide`] says it: its home cannot be asked.
+/// What becomes of a request that waited in an instance which was lost: its home cannot be asked. It is given as to
+/// [`decide`], which has found nothing wrong with its size, its host and its connection.
 #[wasm_bindgen]
 #[must_use]
-pub fn lost(line: &str, authorization: &str, agent: &str, now_ms: u64) -> String {
-    let head = Head::of(line, authorization, agent);
+pub fn lost(method: &str, url: &str, authorization: &str, agent: &str, now_ms: u64) -> String {
+    let head = Head { method, url, ..Head::continued(authorization, agent) };
     let now = Timestamp::from_ms(now_ms);
     let step = config::with(|config| conclude::lost(config, gate::gate(config, &head), now));
     count(&step, now);
-    step.to_text()
+    Instruction::step(step).to_json()
 }
 
-/// What became of a request that waits for `home`, as [`decide`] says it.
+/// What became of a request that waits for `home`.
 #[wasm_bindgen]
 #[must_use]
 pub fn outcome(home: &str, token: u32, now_ms: u64) -> String {
-    let Ok(name) = HomeName::parse(home) else { return broken_step().to_json() };
+    let Ok(name) = HomeName::parse(home) else { return Instruction::step(broken_step()).to_json() };
     let now = Timestamp::from_ms(now_ms);
     let turn = config::with(|config| isolate::with(|isolate| isolate.outcome(config, &name, token, now)));
     told(turn, &name, now)
 }
 
-/// The contacts that are to be sent for `home` now: the object each goes to, and in a second line JSON.
+/// The contacts that are to be sent for `home` now, as a list of `Contact` in JSON.
 #[wasm_bindgen]
 #[must_use]
-pub fn contacts(home: &str, now_ms: u64) -> Vec<String> {
+pub fn contacts(home: &str, now_ms: u64) -> String {
     let now = Timestamp::from_ms(now_ms);
-    HomeName::parse(home).map_or_else(|_| Vec::new(), |name| isolate::with(|i| i.contacts(&name, now)))
+    let due = HomeName::parse(home).map(|name| isolate::with(|isolate| isolate.contacts(&name, now)));
+    json::write(&due.unwrap_or_default())
 }
 
 /// Takes what `home` replied to a contact.
@@ -220,7 +217,9 @@ pub fn conclude(step: &str, reply: &str, now_ms: u64) -> String {
     let complete = |deciding: &mut Deciding, verdict: Option<&mut Verdict>| {
         isolate::with(|isolate| isolate.take_verdict(deciding, verdict, now))
     };
-    let Ok(deciding) = json::read::<Deciding>(step) else { return broken_step().to_json() };
+    let Ok(deciding) = json::read::<Deciding>(step) else {
+        return Instruction::step(broken_step()).to_json();
+    };
     let home = deciding.home.clone();
     let step = config::with(|config| conclude::conclude(config, deciding, reply, now, complete));
     told(Turn::Step(step), &home, now)
@@ -272,11 +271,8 @@ fn lease(config: &Config, step: Step, now_ms: u64) -> String {
             let name = deciding.home.clone();
             told(isolate::with(|isolate| isolate.decide(config, deciding, now)), &name, now)
         }
-        Step::Answer(_) => {
-            count(&step, now);
-            step.to_text()
-        }
-        Step::ReadBody(_)
+        step @ (Step::Answer(_)
+        | Step::ReadBody(_)
         | Step::ReadObservation(_)
         | Step::Observe(_)
         | Step::Decide(_)
@@ -285,7 +281,10 @@ fn lease(config: &Config, step: Step, now_ms: u64) -> String {
         | Step::ReadLeases { .. }
         | Step::Leases { .. }
         | Step::Metrics
-        | Step::Install { .. } => step.to_text(),
+        | Step::Install { .. }) => {
+            count(&step, now);
+            Instruction::step(step).to_json()
+        }
     }
 }
 
@@ -301,24 +300,35 @@ fn told(turn: Turn, home: &HomeName, now: Timestamp) -> String {
     if let Turn::Step(step) = &turn {
         count(step, now);
     }
-    let answers = matches!(turn, Turn::Step(Step::Answer(_)));
     let restless = isolate::with(|isolate| isolate.is_restless(home, now));
-    let (mut text, known) = match turn {
-        Turn::Wait(token) => (format!("w\n{home}\n{token}"), String::new()),
-        Turn::Step(step) => (step.to_text(), String::new()),
-        Turn::Allowed(allowed) => match config::with(|config| allowed.form(config)) {
-            Some(form) => (form, format!(" {}", isolate::with(|isolate| isolate.know(allowed)))),
-            None => (config::with(|config| allowed.into_step(config)).to_text(), String::new()),
-        },
+    let (next, known) = match turn {
+        // Whoever waits does that work.
+        Turn::Wait(token) => return Instruction::wait(home.clone(), token).to_json(),
+        Turn::Step(step) => (step, None),
+        Turn::Allowed(allowed) => {
+            let step = config::with(|config| allowed.step(config));
+            let form = allowed.form(&step);
+            let known = form.map(|form| {
+                let number = isolate::with(|isolate| isolate.know(allowed));
+                Remembered { number, home: home.clone(), form }
+            });
+            (step, known)
+        }
     };
-    if (restless || !known.is_empty()) && !text.starts_with('{') {
-        let sign = if restless { '+' } else { '-' };
-        text.insert_str(1, &format!("{sign}{home}{known}"));
-    } else if restless && answers {
+    let wants = match &next {
         // What is refused is reported too.
-        text.insert_str(0, &format!("+{home}\n"));
-    }
-    text
+        Step::Answer(_) | Step::Forward { .. } => restless,
+        Step::Decide(deciding) => deciding.restless,
+        Step::ReadBody(_)
+        | Step::ReadObservation(_)
+        | Step::Observe(_)
+        | Step::ReadPolicy { .. }
+        | Step::ReadLeases { .. }
+        | Step::Leases { .. }
+        | Step::Metrics
+        | Step::Install { .. } => false,
+    };
+    Instruction { next: Next::Step(next), restless: wants.then(|| home.clone()), known }.to_json()
 }
 
 /// A step that this release did not write: only a mixed deployment can cause it.

@@ -17,6 +17,7 @@ use shared::time::Timestamp;
 
 use crate::conclude;
 use crate::config::{self, Config};
+use crate::contract::Contact;
 use crate::gate::{self, Refused};
 use crate::isolate::{self, Place, Turn};
 use crate::region::Region;
@@ -292,9 +293,8 @@ pub(crate) fn asked(config: &Config, check: &Check<'_>, then: Then) -> Result<De
 async fn exchange(platform: &impl Platform, home: &HomeName) {
     let due = isolate::with(|isolate| isolate.contacts(home, now(platform)));
     let name = home.to_string();
-    for text in due {
-        let Some((object, contact)) = text.split_once('\n') else { continue };
-        if let Ok(reply) = platform.contact(object, &name, contact).await
+    for Contact { object, contact } in due {
+        if let Ok(reply) = platform.contact(&object, &name, &contact).await
             && let Ok(reply) = json::read(&reply)
         {
             isolate::with(|isolate| isolate.receive(home, reply, now(platform)));

@@ -2,8 +2,10 @@
 //! nothing that strangers send makes it longer.
 
 use shared::denials::DenialReason;
+use shared::json;
 use wasm_bindgen::prelude::wasm_bindgen;
 
+use crate::contract::Answers;
 use crate::{config, isolate};
 
 /// Paths that are answered, beside those of the routes.
@@ -23,7 +25,7 @@ pub fn counted_paths() -> Vec<String> {
     paths
 }
 
-/// The text, with answers that were counted in lines of a path, a status and how many.
+/// The text, with the answers that were counted, as a list of `Answers` in JSON.
 #[wasm_bindgen]
 #[must_use]
 pub fn metrics(answers: &str) -> String {
@@ -37,14 +39,11 @@ pub fn metrics(answers: &str) -> String {
         );
     }
     text += &head("meter_edge_answers_total", "Answers, by path and status.");
-    for line in answers.lines() {
-        let mut words = line.split(' ');
-        if let (Some(path), Some(status), Some(count)) = (words.next(), words.next(), words.next()) {
-            let path = path.replace('\\', "\\\\").replace('"', "\\\"");
-            text += &format!(
-                "meter_edge_answers_total{{isolate=\"{isolate}\",path=\"{path}\",status=\"{status}\"}} {count}\n"
-            );
-        }
+    for Answers { path, status, count } in json::read::<Vec<Answers>>(answers).unwrap_or_default() {
+        let path = path.replace('\\', "\\\\").replace('"', "\\\"");
+        text += &format!(
+            "meter_edge_answers_total{{isolate=\"{isolate}\",path=\"{path}\",status=\"{status}\"}} {count}\n"
+        );
     }
     text
 }

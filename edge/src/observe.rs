@@ -5,11 +5,8 @@
 
 use shared::cell::Observed;
 use shared::decision::Denial;
-use shared::home::HomeName;
 use shared::home::call::{HomeReply, Observing};
-use shared::ids::{AgentId, KeyId};
 use shared::json;
-use shared::kind::Kind;
 use shared::lease::Noted;
 use shared::time::Timestamp;
 use shared::units::Units;
@@ -17,6 +14,7 @@ use shared::whole::whole;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::conclude;
+use crate::contract::{Concluded, Instruction, Ticket, Upstream};
 use crate::gate::{self, Head};
 use crate::isolate::{self, Turn};
 use crate::step::{Answer, Failure, ObserveAnswer, Step};
@@ -35,7 +33,7 @@ pub fn observe_body(authorization: &str, agent: &str, body: &str, now_ms: u64) -
         Ok(observing) => observing,
         Err(answer) => {
             isolate::with(|isolate| isolate.count(&answer, now));
-            return Step::Answer(*answer).to_text();
+            return Instruction::step(Step::Answer(*answer)).to_json();
         }
     };
     let home = observing.home.clone();
@@ -47,7 +45,7 @@ pub fn observe_body(authorization: &str, agent: &str, body: &str, now_ms: u64) -
 #[must_use]
 pub fn observed(step: &str, reply: &str, now_ms: u64) -> String {
     let Ok(observing) = json::read::<Observing>(step) else {
-        return Step::Answer(Failure::Internal.answer()).to_json();
+        return Instruction::step(Step::Answer(Failure::Internal.answer())).to_json();
     };
     let step = match json::read(reply) {
         Ok(HomeReply::Observed(denial)) => noted(&observing, denial),
@@ -57,46 +55,35 @@ pub fn observed(step: &str, reply: &str, now_ms: u64) -> String {
     told(Turn::Step(step), &observing.home, Timestamp::from_ms(now_ms))
 }
 
-/// What the upstream said to a forwarded request: its status, and the texts of its headers.
-///
-/// A status of zero says that it never answered. This is answered with nothing, with `+` and a home that wants background work, or
-/// with a step in JSON that tells the home; before each of them stands `!` where the request is not counted.
-#[expect(clippy::too_many_arguments, reason = "JavaScript hands over plain values only")]
+/// What the upstream said to a forwarded request: its [`Ticket`] and what became of it as `Upstream`, answered with
+/// `Concluded`, all in JSON.
 #[wasm_bindgen]
 #[must_use]
-pub fn answered(
-    ticket: &str,
-    agent: &str,
-    key: &str,
-    status: u16,
-    tokens_in: &str,
-    tokens_out: &str,
-    anchors: &str,
-    now_ms: u64,
-) -> String {
-    let now = Timestamp::from_ms(now_ms);
-    let Some((home, kind, token)) = parted(ticket) else { return String::new() };
-    let is_answered = status > 0 && status < FAILED_STATUS;
+pub fn answered(ticket: &str, upstream: &str, now_ms: u64) -> String {
+    let (Ok(ticket), Ok(upstream)) = (json::read::<Ticket>(ticket), json::read::<Upstream>(upstream)) else {
+        return json::write(&Concluded::default());
+    };
+    json::write(&concluded(ticket, &upstream, Timestamp::from_ms(now_ms)))
+}
+
+fn concluded(ticket: Ticket, upstream: &Upstream, now: Timestamp) -> Concluded {
+    let Ticket { home, kind, agent, key, token } = ticket;
+    let is_answered = upstream.status > 0 && upstream.status < FAILED_STATUS;
     isolate::with(|isolate| isolate.conclude_held(&home, token, is_answered, now));
-    let mut text = if token > 0 && !is_answered { "!".to_owned() } else { String::new() };
-    let observed = observed_of(tokens_in, tokens_out, anchors);
-    if let (false, Ok(key), Ok(agent)) = (observed.is_empty(), KeyId::parse(key), AgentId::parse(agent)) {
+    let counted = token == 0 || is_answered;
+    let observed = observed_of(&upstream.tokens_in, &upstream.tokens_out, &upstream.anchors);
+    if !observed.is_empty() {
         let observing = Observing { home: home.clone(), key, kind, agent, observed };
         match isolate::with(|isolate| isolate.observe(&observing, now)) {
             // Whoever decided the request may know its key already.
             Noted::AtHome | Noted::Strange => {
-                text.push_str(&Step::Observe(observing).to_json());
-                return text;
+                return Concluded { counted, restless: None, observe: Some(observing) };
             }
             Noted::Here | Noted::KeyRevoked => {}
         }
     }
-    let restless = isolate::with(|isolate| isolate.is_restless(&home, now));
-    if restless {
-        text.push('+');
-        text.push_str(&home.to_string());
-    }
-    text
+    let restless = isolate::with(|isolate| isolate.is_restless(&home, now)).then_some(home);
+    Concluded { counted, restless, observe: None }
 }
 
 /// What an upstream's headers say was observed.
@@ -106,13 +93,6 @@ pub(crate) fn observed_of(tokens_in: &str, tokens_out: &str, anchors: &str) -> O
         tokens_out: count(tokens_out, Observed::TOKENS_MAX),
         anchors: count(anchors, Observed::ANCHORS_MAX),
     }
-}
-
-/// `demo/live verify 17`.
-fn parted(ticket: &str) -> Option<(HomeName, Kind, u32)> {
-    let mut words = ticket.split(' ');
-    let (home, kind, token) = (words.next()?, words.next()?, words.next()?);
-    Some((HomeName::parse(home).ok()?, Kind::parse(kind)?, whole(token)?))
 }
 
 /// What a header counts; one that cannot be meant counts nothing.
@@ -141,15 +121,6 @@ mod tests {
         let cases = [("", 0), ("0", 0), ("17", 17), (" 17 ", 17), ("1000", 1_000), ("1001", 0), ("-1", 0)];
         for (text, expected) in cases.into_iter().chain([("1.5", 0), ("many", 0), ("1e3", 0), ("+5", 0)]) {
             assert_eq!(count(text, 1_000), Units::new(expected), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_ticket_names_home_kind_and_what_is_held() {
-        let home = HomeName::parse("demo/live").unwrap();
-        assert_eq!(parted("demo/live mcp_tool_call 17"), Some((home, Kind::McpToolCall, 17)));
-        for bad in ["", "demo/live", "demo/live verify", "demo/live verify x", "demo verify 0"] {
-            assert_eq!(parted(bad), None, "{bad}");
         }
     }
 }

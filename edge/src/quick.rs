@@ -1,24 +1,29 @@
 //! What a request that is allowed here is answered with, but for the numbers that change from one to the next.
 //!
-//! `entry.js` keeps it, and puts the numbers in. Together they must say exactly what [`conclude`](crate::conclude) and
-//! [`Step::to_text`](crate::step::Step::to_text) would.
+//! `again.js` keeps it, and puts the numbers in. Together they must say exactly what [`conclude`](crate::conclude) would.
 
-use shared::decision::{Ask, Numbers, Verdict};
-use shared::home::HomeName;
-use shared::sign::{Purpose, Signed};
+use serde::Serialize;
+use shared::decision::{Numbers, Verdict};
 use shared::source::{Paid, Source};
 use shared::time::Timestamp;
 
-use crate::conclude::{self, Decided, ticket};
+use crate::conclude::{self, Decided};
 use crate::config::Config;
-use crate::internal::wall;
 use crate::step::{Deciding, Step, Then};
 
-/// As long as such a text usually is.
-const USUAL_BYTES: usize = 768;
+/// A known answer, but for the numbers that change: permits, seconds of the minute, units and seconds of the month that are
+/// left. Each stands between two of the pieces.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Form {
+    /// The header `RateLimit`.
+    pub(crate) limit: Vec<String>,
+    /// The body of a check; its only number is the units that are left.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) body: Vec<String>,
+}
 
 /// A request that is allowed, and what it is answered with.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Allowed {
     pub(crate) deciding: Deciding,
     pub(crate) numbers: Numbers,
@@ -34,39 +39,23 @@ impl Allowed {
         conclude::decided(config, deciding, &Verdict { denial: None, numbers, paid }, now, decided)
     }
 
-    /// Its lines, with a tab in the place of each number that changes: permits, seconds of the minute, units and seconds
-    /// of the month that are left. `None` where they are different each time.
-    pub(crate) fn form(&self, config: &Config) -> Option<String> {
-        let Self { deciding: Deciding { home, ask, then, token, .. }, numbers, now, decided, paid } = self;
+    /// As a step, while it is needed again.
+    pub(crate) fn step(&self, config: &Config) -> Step {
+        self.clone().into_step(config)
+    }
+
+    /// What of its answer is the same when it is asked again. `None` where it is different each time.
+    pub(crate) fn form(&self, step: &Step) -> Option<Form> {
+        let Self { deciding: Deciding { ask, then, .. }, numbers, decided, paid, .. } = self;
         // What is counted later has a token of its own, and hardly anything is paid by more than one.
-        if *decided != Decided::Lease || ask.held || paid.is_some_and(Paid::is_mixed) {
+        if *decided != Decided::Lease || ask.held || *then == Then::Quota || paid.is_some_and(Paid::is_mixed)
+        {
             return None;
         }
-        let source = self.source().map_or("", Source::as_str);
-        let mut text = String::with_capacity(USUAL_BYTES);
-        match then {
-            Then::Check => {
-                text.push_str("c\napplication/json");
-                push_headers(&mut text, numbers);
-                if !source.is_empty() {
-                    text.push('\n');
-                    text.push_str(source);
-                }
-                push_check(&mut text, numbers, ask, source);
-            }
-            Then::Forward { method, path } => {
-                text.push('f');
-                push_headers(&mut text, numbers);
-                push_identity(config, &mut text, (home, ask), [method, path], *now);
-                text.push('\n');
-                text.push_str(&ticket(home, ask, *token));
-                // Nothing that would have been denied.
-                text.push_str("\n\n");
-                text.push_str(source);
-            }
-            Then::Quota => return None,
-        }
-        Some(text)
+        let month: &[&str] = if numbers.allowance.is_some() { &[", \"month\";r=", ";t="] } else { &[] };
+        let limit = ["\"rpm\";r=", ";t="].iter().chain(month).chain(&[""]).map(ToString::to_string).collect();
+        let body = if let Step::Answer(answer) = step { parted(&answer.body) } else { Vec::new() };
+        Some(Form { limit, body })
     }
 
     /// What pays for it; of several the dearest.
@@ -75,71 +64,29 @@ impl Allowed {
     }
 }
 
-fn push_headers(text: &mut String, numbers: &Numbers) {
-    text.push('\n');
-    numbers.push_policy(text);
-    text.push_str("\n\"rpm\";r=\t;t=\t");
-    if numbers.allowance.is_some() {
-        text.push_str(", \"month\";r=\t;t=\t");
-    }
-    text.push('\n');
-    text.push_str(Decided::Lease.timing());
-}
-
-fn push_check(text: &mut String, numbers: &Numbers, ask: &Ask, source: &str) {
-    text.push_str("\n{\"allowed\":true,\"code\":\"ok\",\"kind\":\"");
-    text.push_str(ask.kind.as_str());
-    push_number(text, "\",\"cost\":", Some(ask.cost.into()));
-    text.push_str(if numbers.allowance.is_some() { ",\"remaining\":\t" } else { ",\"remaining\":null" });
-    push_number(text, ",\"limit\":", numbers.allowance.map(|units| units.get()));
-    text.push_str(",\"resets_at\":\"");
-    text.push_str(&numbers.period.end().to_string());
-    text.push_str("\",\"retry_after_ms\":null");
-    if !source.is_empty() {
-        text.push_str(",\"source\":\"");
-        text.push_str(source);
-        text.push('"');
-    }
-    text.push('}');
-}
-
-fn push_number(text: &mut String, label: &str, number: Option<u64>) {
-    text.push_str(label);
-    match number {
-        Some(number) => text.push_str(&number.to_string()),
-        None => text.push_str("null"),
-    }
-}
-
-fn push_identity(
-    config: &Config,
-    text: &mut String,
-    (home, ask): (&HomeName, &Ask),
-    [method, path]: [&str; 2],
-    now: Timestamp,
-) {
-    let start = text.len().saturating_add(1);
-    for line in [home.project.as_str(), ask.agent.as_str(), ask.key.as_str()] {
-        text.push('\n');
-        text.push_str(line);
-    }
-    let who = text.get(start..).unwrap_or_default();
-    let signed = Signed { method, path, body: who.as_bytes() };
-    let signature = config.signing_keys.current(Purpose::Upstream).map(|key| signed.sign(key, wall(now)));
-    if let Some(signature) = signature {
-        text.push('\n');
-        text.push_str(&signature);
-    }
+/// A check's body, without the units that are left.
+fn parted(body: &str) -> Vec<String> {
+    const LEFT: &str = "\"remaining\":";
+    let found = body.find(LEFT).map(|at| body.split_at(at.saturating_add(LEFT.len())));
+    let Some((before, rest)) =
+        found.filter(|(_, rest)| rest.starts_with(|first: char| first.is_ascii_digit()))
+    else {
+        return vec![body.to_owned()];
+    };
+    vec![before.to_owned(), rest.trim_start_matches(|digit: char| digit.is_ascii_digit()).to_owned()]
 }
 
 #[cfg(test)]
 mod tests {
+    use shared::decision::Ask;
+    use shared::home::HomeName;
     use shared::ids::{AgentId, KeyId};
     use shared::kind::Kind;
     use shared::plan::Plan;
     use shared::units::Units;
 
     use super::*;
+    use crate::step::Answer;
 
     const NOW: Timestamp = Timestamp::from_ms(1_795_435_200_123);
 
@@ -172,15 +119,10 @@ mod tests {
         }
     }
 
-    /// As `entry.js` puts the numbers in: those of the limits in their order, and the units once more.
-    fn filled(form: &str, [permits, minute_s, units, month_s]: [u64; 4]) -> String {
-        let mut numbers = [permits, minute_s, units, month_s, units].into_iter();
-        form.split_inclusive('\t')
-            .map(|piece| match piece.strip_suffix('\t') {
-                Some(piece) => format!("{piece}{}", numbers.next().unwrap()),
-                None => piece.to_owned(),
-            })
-            .collect()
+    /// As `again.js` puts the numbers in.
+    fn filled(pieces: &[String], numbers: &[u64]) -> String {
+        let numbers = numbers.iter().map(ToString::to_string).chain([String::new()]);
+        pieces.iter().cloned().zip(numbers).map(|(piece, number)| piece + &number).collect()
     }
 
     #[test]
@@ -204,9 +146,21 @@ mod tests {
                     let [minute_s, month_s] = ends.map(|end| end.ms_since(now).div_ceil(1_000));
                     let units = numbers.remaining().unwrap_or_default().get();
                     let allowed = Allowed { deciding, numbers, now, decided: Decided::Lease, paid };
-                    let form = allowed.form(&config).unwrap();
-                    let text = filled(&form, [599, minute_s, units, month_s]);
-                    assert_eq!(text, allowed.into_step(&config).to_text());
+                    let step = allowed.step(&config);
+                    let form = allowed.form(&step).unwrap();
+                    let (Step::Answer(Answer { headers, .. }) | Step::Forward { headers, .. }) = &step else {
+                        panic!("{step:?}")
+                    };
+                    let limit = headers.iter().find(|(name, _)| name == "RateLimit").unwrap();
+                    let all = [599, minute_s, units, month_s];
+                    assert_eq!(form.limit.len(), if allowance.is_some() { 5 } else { 3 });
+                    assert_eq!(filled(&form.limit, &all[..form.limit.len() - 1]), limit.1);
+                    let Step::Answer(answer) = &step else {
+                        assert!(form.body.is_empty());
+                        continue;
+                    };
+                    assert_eq!(form.body.len(), if allowance.is_some() { 2 } else { 1 });
+                    assert_eq!(filled(&form.body, &[units][..form.body.len() - 1]), answer.body);
                 }
             }
         }
@@ -221,7 +175,7 @@ mod tests {
             let mut deciding = deciding(Then::Check, Kind::Verify);
             deciding.ask.held = held;
             let allowed = Allowed { deciding, numbers: numbers(NOW, None), now: NOW, decided, paid };
-            assert_eq!(allowed.form(&config()), None);
+            assert_eq!(allowed.form(&allowed.step(&config())), None);
         }
     }
 }

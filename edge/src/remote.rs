@@ -14,6 +14,7 @@ use shared::time::Timestamp;
 
 use crate::conclude;
 use crate::config::Config;
+use crate::contract;
 use crate::isolate::{Isolate, Place, Turn};
 use crate::library;
 use crate::region::Region;
@@ -172,12 +173,8 @@ impl Remote {
 
     /// The contacts of a home that are to be sent now.
     pub fn contacts(&mut self, home: &HomeName, now: Timestamp) -> Vec<Contact> {
-        let texts = self.isolate.contacts(home, now);
-        let contact = |text: String| {
-            let (object, text) = text.split_once('\n')?;
-            Some(Contact { object: object.to_owned(), text: text.to_owned() })
-        };
-        texts.into_iter().filter_map(contact).collect()
+        let due = self.isolate.contacts(home, now).into_iter();
+        due.map(|contract::Contact { object, contact }| Contact { object, text: contact }).collect()
     }
 
     /// Takes what a home, or one of its sub-homes, has replied.

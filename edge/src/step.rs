@@ -1,4 +1,4 @@
-//! What `entry.js` is told to do next, as JSON.
+//! What `entry.js` is told to do next.
 
 use serde::{Deserialize, Serialize};
 use shared::cell::Observed;
@@ -11,6 +11,8 @@ use shared::json;
 use shared::kind::Kind;
 use shared::problem::{CONTENT_TYPE, ErrorCode, Problem};
 use shared::source::{Paid, Source};
+
+use crate::contract::Ticket;
 
 /// One thing to do.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -33,7 +35,7 @@ pub(crate) enum Step {
         /// Headers of the forwarded request.
         identity: Vec<Pair>,
         /// What to hand to `answered` with the upstream's answer.
-        ticket: String,
+        ticket: Ticket,
         /// The code that it would have been denied with, in shadow mode; else empty.
         would_deny: String,
         /// What pays for it; empty where nothing is counted or nobody knows.
@@ -75,7 +77,7 @@ pub(crate) struct Reading {
 }
 
 /// A question for a home. `entry.js` hands it back as it got it, with the reply.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Deciding {
     /// Which home.
     pub(crate) home: HomeName,
@@ -87,7 +89,7 @@ pub(crate) struct Deciding {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) call: Option<CallId>,
     /// Whether somebody should look after the holder, whatever becomes of the call.
-    #[serde(default)]
+    #[serde(skip)]
     pub(crate) restless: bool,
     /// Under what the isolate keeps the units of a request that is counted later; zero is nothing.
     #[serde(skip)]
@@ -167,7 +169,7 @@ pub(crate) struct Caller {
 }
 
 /// What a verdict is for.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Then {
     /// Forward the request if it is allowed.
@@ -237,32 +239,6 @@ pub(crate) struct CheckAnswer {
 }
 
 impl Step {
-    /// The step as `entry.js` reads it: JSON, but for the two that come most often. `f` forwards, `c`
-    /// answers a check; their texts follow in lines of a fixed order, so that nothing has to be parsed.
-    pub(crate) fn to_text(&self) -> String {
-        match self {
-            Self::Forward { headers, identity, ticket, would_deny, source } => {
-                let mut text = lines("f", headers.iter().chain(identity), Some(ticket));
-                for last in [would_deny.as_str(), source] {
-                    text.push('\n');
-                    text.push_str(last);
-                }
-                text
-            }
-            Self::Answer(Answer { status: 200, headers, body, .. }) => lines("c", headers.iter(), Some(body)),
-            Self::ReadBody(reading) => format!("b{}", reading.bytes_max),
-            Self::ReadObservation(reading) => format!("o{}", reading.bytes_max),
-            Self::Answer(_)
-            | Self::Observe(_)
-            | Self::Decide(_)
-            | Self::ReadPolicy { .. }
-            | Self::ReadLeases { .. }
-            | Self::Leases { .. }
-            | Self::Metrics
-            | Self::Install { .. } => self.to_json(),
-        }
-    }
-
     /// The step as JSON.
     pub(crate) fn to_json(&self) -> String {
         json::write(self)
@@ -369,19 +345,6 @@ impl Failure {
         let retry_after = retry_after.map(|seconds| ("Retry-After", seconds.to_owned()));
         Answer::problem(&Problem::new(self.code(), detail)).with(retry_after)
     }
-}
-
-/// A letter, a header's value in each further line, and a body in the last. None of them can hold a
-/// line's end: they are headers, or JSON that this worker wrote.
-fn lines<'a>(letter: &str, headers: impl Iterator<Item = &'a Pair>, body: Option<&String>) -> String {
-    const USUAL_BYTES: usize = 512;
-    let mut text = String::with_capacity(USUAL_BYTES);
-    text.push_str(letter);
-    for value in headers.map(|(_, value)| value).chain(body) {
-        text.push('\n');
-        text.push_str(value);
-    }
-    text
 }
 
 /// A header with an owned name.

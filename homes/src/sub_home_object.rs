@@ -5,6 +5,7 @@
 
 use std::cell::{Cell, RefCell, RefMut};
 
+use serde::Serialize;
 use shared::home::call::ContactReply;
 use shared::home::{HomeName, Row};
 use shared::ids::Incarnation;
@@ -21,6 +22,32 @@ use crate::sql::Sql;
 
 /// The row that says whose sub-home this is.
 const HOME: &str = "home";
+
+/// What an isolate is told; `homes/js/contract.d.ts` has these three, too.
+#[derive(Debug, Serialize)]
+struct Delivery {
+    /// Whose contact it was; none is everybody's who waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ticket: Option<String>,
+    /// The reply in JSON, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reply: Option<String>,
+}
+
+/// Who this is.
+#[derive(Debug, Serialize)]
+struct Itself {
+    home: HomeName,
+    /// What the home knows it by.
+    holder: HolderId,
+}
+
+/// Contacts that are to be sent to the home, each in JSON.
+#[derive(Debug, Serialize)]
+struct Due {
+    home: HomeName,
+    contacts: Vec<String>,
+}
 
 /// What is known in memory.
 #[derive(Debug)]
@@ -47,8 +74,8 @@ impl SubHomeObject {
         Self { sql, known: RefCell::new(None), generation: Cell::new(0) }
     }
 
-    /// Takes an isolate's contact for `home`. Answered with the contact's ticket and, in a second
-    /// line, the reply; without one the contact waits for the home. `random` are eight random words.
+    /// Takes an isolate's contact for `home`, and answers with a `Delivery` in JSON; without a reply the contact waits for the home.
+    /// `random` are eight random words.
     ///
     /// # Errors
     /// When the rows cannot be read or the contact is none; it counts as not received then.
@@ -66,16 +93,17 @@ impl SubHomeObject {
         let answered = self.act(Some((home, random)), |known| {
             known.sub.contact(Timestamp::from_ms(now_ms), seed, &contact).map(answer)
         })?;
-        Ok(answered.flatten().unwrap_or_else(|| ticket(contact.holder, contact.lane, contact.nonce)))
+        let parked =
+            || Delivery { ticket: Some(ticket(contact.holder, contact.lane, contact.nonce)), reply: None };
+        Ok(json::write(&answered.flatten().unwrap_or_else(parked)))
     }
 
-    /// The home's name, and what it knows this sub-home by; empty where nothing was ever stored.
+    /// The home's name, and what it knows this sub-home by, as `Itself` in JSON; `undefined` where nothing was ever stored.
     ///
     /// # Errors
     /// When the rows cannot be read.
-    pub fn known(&self) -> Result<Vec<String>, String> {
-        let known = self.act(None, |known| vec![known.home.to_string(), known.sub.id().to_string()])?;
-        Ok(known.unwrap_or_default())
+    pub fn known(&self) -> Result<Option<String>, String> {
+        self.act(None, |known| json::write(&Itself { home: known.home.clone(), holder: known.sub.id() }))
     }
 
     /// Where its units are, as JSON; `undefined` where nothing was ever stored.
@@ -104,41 +132,38 @@ impl SubHomeObject {
         Ok(restored.unwrap_or(false))
     }
 
-    /// The home's name, and behind it the contacts that are to be sent there now, once everything is
-    /// saved. Empty where nothing was ever stored.
+    /// The contacts that are to be sent to the home now, once everything is saved, as `Due` in JSON; `undefined` where
+    /// nothing was ever stored.
     ///
     /// # Errors
     /// When the rows cannot be read.
-    pub fn contacts(&self, now_ms: u64) -> Result<Vec<String>, String> {
-        let told = self.act(None, |known| {
-            let contacts = known.sub.contacts(Timestamp::from_ms(now_ms));
-            let texts = contacts.iter().map(json::write);
-            std::iter::once(known.home.to_string()).chain(texts).collect()
-        })?;
-        Ok(told.unwrap_or_default())
+    pub fn contacts(&self, now_ms: u64) -> Result<Option<String>, String> {
+        self.act(None, |known| {
+            let contacts = known.sub.contacts(Timestamp::from_ms(now_ms)).iter().map(json::write).collect();
+            json::write(&Due { home: known.home.clone(), contacts })
+        })
     }
 
-    /// Takes what the home replied to a contact. Each answer to a contact that waited is its ticket
-    /// and the reply; one without a ticket is for all of them.
+    /// Takes what the home replied to a contact, and answers with a list of `Delivery` in JSON, one for each contact that waited and is
+    /// answered; one without a ticket is for all of them.
     ///
     /// # Errors
     /// When the reply is not one of a home.
-    pub fn receive(&self, reply: &str, seed: u64, now_ms: u64) -> Result<Vec<String>, String> {
+    pub fn receive(&self, reply: &str, seed: u64, now_ms: u64) -> Result<String, String> {
         let reply: ContactReply = json::read(reply).map_err(text)?;
         let now = Timestamp::from_ms(now_ms);
-        match reply {
+        let told: Vec<Delivery> = match reply {
             ContactReply::Reply(reply) => {
-                let answers = self.act(None, |known| {
-                    known.sub.receive(now, seed, *reply).into_iter().map(answer).collect()
-                })?;
-                Ok(answers.unwrap_or_default())
+                let answers = self.act(None, |known| known.sub.receive(now, seed, *reply))?;
+                answers.unwrap_or_default().into_iter().map(answer).collect()
             }
-            ContactReply::Nobody => Ok(Vec::new()),
+            ContactReply::Nobody => Vec::new(),
             failed @ ContactReply::Failed(_) => {
                 self.act(None, |known| known.sub.home_failed())?;
-                Ok(vec![format!("\n{}", json::write(&failed))])
+                vec![Delivery { ticket: None, reply: Some(json::write(&failed)) }]
             }
-        }
+        };
+        Ok(json::write(&told))
     }
 
     /// In how many milliseconds there is something to do, if nothing else happens.
@@ -218,11 +243,9 @@ fn fresh(random: &[u32]) -> Result<(HolderId, Incarnation), String> {
     Ok((HolderId::from_bits(bits(id)), incarnation))
 }
 
-fn answer(reply: Reply) -> String {
-    let mut answer = ticket(reply.holder, reply.lane, reply.nonce);
-    answer.push('\n');
-    answer.push_str(&json::write(&ContactReply::Reply(Box::new(reply))));
-    answer
+fn answer(reply: Reply) -> Delivery {
+    let ticket = ticket(reply.holder, reply.lane, reply.nonce);
+    Delivery { ticket: Some(ticket), reply: Some(json::write(&ContactReply::Reply(Box::new(reply)))) }
 }
 
 /// What a contact is known by while it waits.

@@ -4,13 +4,14 @@
 #![expect(clippy::print_stdout, reason = "the steps and their times are this command's result")]
 
 use std::process::Command;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 
 use crate::clock::{Stopwatch, human};
 use crate::process::{ask, run_visible};
-use crate::{config, edge, native, rust_tools, sim, test, tidy, toolchain};
+use crate::{config, edge, native, rust_tools, scripts, sim, test, tidy, toolchain};
 
 /// A step's name, what it does, and the function that does it.
 type Step = (&'static str, &'static str, fn() -> Result<()>);
@@ -20,7 +21,11 @@ const STEPS: [Step; 6] = [
     ("tidy", "the repository's own rules", tidy::run),
     ("format", "cargo fmt --all --check, in every workspace", format),
     ("lint", "cargo clippy over all targets, cargo doc and cargo machete, warnings are errors", lint),
-    ("wasm", "the worker's bundle; stands for `cargo check`, because the tests need the bundle anyway", wasm),
+    (
+        "wasm",
+        "the worker's bundle and its scripts' types; stands for `cargo check`, because the tests need the bundle anyway",
+        wasm,
+    ),
     (
         "sim",
         "the lease core: 1,000 fixed and 1,000 fresh seeds under every fault, and every planted bug caught",
@@ -35,7 +40,14 @@ const GUARD: &str = "meter-edge/worker";
 /// Runs all steps.
 pub(crate) fn run() -> Result<()> {
     let mut results = Vec::new();
+    // What comes over the network comes while processors have something to do. What fails there fails again when it is needed.
+    let mut installing = Some(thread::spawn(test::install));
     for (name, what, step) in STEPS {
+        if name == "test"
+            && let Some(installing) = installing.take()
+        {
+            installing.join().ok();
+        }
         println!("\n── {name}: {what}");
         let watch = Stopwatch::start();
         let result = step();
@@ -86,7 +98,8 @@ fn lint() -> Result<()> {
 }
 
 fn wasm() -> Result<()> {
-    edge::build().map(drop)
+    edge::build()?;
+    scripts::check()
 }
 
 fn all_tests() -> Result<()> {

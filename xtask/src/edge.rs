@@ -8,6 +8,7 @@ pub(crate) mod example;
 mod first_answer;
 mod glue;
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,8 @@ use crate::{toolchain, tools};
 /// The glue and the wasm of each worker.
 const GLUE: &str = "meter.js";
 const WASM: &str = "meter_bg.wasm";
+/// What the glue exports, for the scripts' compiler.
+const TYPES: &str = "meter.d.ts";
 /// What workerd runs.
 const CONFIG: &str = "workerd.capnp";
 
@@ -39,41 +42,23 @@ struct Worker {
     name: &'static str,
     /// Its place below the bundle's folder.
     place: &'static str,
-    /// Its scripts below the repository's root.
-    scripts: &'static [&'static str],
+    /// The folder of its scripts, below the repository's root.
+    folder: &'static str,
+    /// Scripts of the other worker that it has, too.
+    borrowed: &'static [&'static str],
 }
 
 /// The one that decides: each new isolate loads it.
-const EDGE: Worker = Worker {
-    package: "meter-edge",
-    name: "edge",
-    place: "",
-    scripts: &[
-        "edge/again.js",
-        "edge/answer.js",
-        "edge/entry.js",
-        "edge/metrics.js",
-        "edge/platform.js",
-        "edge/reach.js",
-        "edge/redis.js",
-        "edge/service.js",
-        "edge/testing.js",
-    ],
-};
+const EDGE: Worker =
+    Worker { package: "meter-edge", name: "edge", place: "", folder: "edge/js", borrowed: &[] };
 
 /// The one with the homes.
 const HOMES: Worker = Worker {
     package: "meter-homes",
     name: "homes",
     place: "homes",
-    scripts: &[
-        "edge/platform.js",
-        "homes/commit.js",
-        "homes/entry.js",
-        "homes/home.js",
-        "homes/objects.js",
-        "homes/sub_home.js",
-    ],
+    folder: "homes/js",
+    borrowed: &["edge/js/platform.js"],
 };
 
 /// The built workers.
@@ -141,27 +126,39 @@ impl Worker {
             anyhow!("cargo built {}, but no wasm file for {}", self.package, toolchain::TARGET)
         })?;
         fs::create_dir_all(folder)?;
-        for path in self.scripts {
-            let script =
-                fs::read(config::root().join(path)).with_context(|| format!("cannot read {path}"))?;
-            write_if_new(&folder.join(name_of(path)), &script)?;
+        let scripts = self.scripts()?;
+        for script in &scripts {
+            let text = fs::read(script).with_context(|| format!("cannot read {}", script.display()))?;
+            write_if_new(&folder.join(name_of(script)), &text)?;
         }
         if is_outdated(folder, &wasm) {
             let progress = Progress::start(&format!("{}, glue", self.name));
             let glue = glue::make(&wasm, "meter")?;
             write_if_new(&folder.join(WASM), &glue.wasm)?;
+            write_if_new(&folder.join(TYPES), glue.types.as_bytes())?;
             // Last, because its age tells whether all of this has to be done again.
             write_new(&folder.join(GLUE), glue.javascript.as_bytes())?;
             progress.done();
         }
-        self.weigh(folder);
+        self.weigh(folder, &scripts);
         Ok(())
     }
 
+    /// Its scripts.
+    fn scripts(&self) -> Result<Vec<PathBuf>> {
+        let root = config::root();
+        let folder = root.join(self.folder);
+        let entries = fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
+        let all = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+        let is_script = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "js");
+        let borrowed = self.borrowed.iter().map(|path| root.join(path));
+        Ok(all.into_iter().filter(is_script).chain(borrowed).collect())
+    }
+
     /// Tells how large its modules are, as they are and as they travel.
-    fn weigh(&self, folder: &Path) {
-        let scripts = self.scripts.iter().map(|path| name_of(path)).chain([GLUE]);
-        let (wasm, wasm_packed) = sizes(folder, [WASM].into_iter());
+    fn weigh(&self, folder: &Path, scripts: &[PathBuf]) {
+        let scripts = scripts.iter().map(|path| name_of(path)).chain([OsStr::new(GLUE)]);
+        let (wasm, wasm_packed) = sizes(folder, [OsStr::new(WASM)].into_iter());
         let (scripts, scripts_packed) = sizes(folder, scripts);
         let kib = |bytes: u64| bytes.div_ceil(1024);
         let packed = wasm_packed.zip(scripts_packed).map_or_else(String::new, |(wasm, scripts)| {
@@ -180,8 +177,8 @@ pub(crate) fn give_secrets(command: &mut Command) {
 }
 
 /// A file's name.
-fn name_of(path: &str) -> &str {
-    path.rsplit_once('/').map_or(path, |(_, name)| name)
+fn name_of(path: &Path) -> &OsStr {
+    path.file_name().unwrap_or_default()
 }
 
 /// Finds a package's wasm file in cargo's messages.
@@ -223,7 +220,7 @@ fn write_new(file: &Path, content: &[u8]) -> Result<()> {
 }
 
 /// The size of some of its files together, and packed in one piece, as they are deployed, where there is a gzip.
-fn sizes<'a>(folder: &Path, names: impl Iterator<Item = &'a str>) -> (u64, Option<u64>) {
+fn sizes<'a>(folder: &Path, names: impl Iterator<Item = &'a OsStr>) -> (u64, Option<u64>) {
     let all: Vec<u8> = names.filter_map(|name| fs::read(folder.join(name)).ok()).flatten().collect();
     (u64::try_from(all.len()).unwrap_or(u64::MAX), packed_size(&all))
 }

@@ -21,6 +21,7 @@ mod progress;
 mod python;
 mod readme;
 mod rust_tools;
+mod scripts;
 mod sim;
 mod soak;
 mod store;

@@ -53,9 +53,8 @@ fn asking() -> Deciding {
 /// Sends what is due; returns how many contacts were for the home itself.
 fn exchange(isolate: &mut Isolate, home: &mut Home, now: Timestamp) -> usize {
     let (contacts, mut to_home) = (isolate.contacts(&name(), now), 0);
-    for contact in &contacts {
-        let (object, contact) = contact.split_once('\n').unwrap();
-        to_home += usize::from(object == name().to_string());
+    for Contact { object, contact } in &contacts {
+        to_home += usize::from(*object == name().to_string());
         let contact = json::read(contact).unwrap();
         let reply = match home.contact(now, 7, &contact).unwrap() {
             Some(reply) => ContactReply::Reply(Box::new(reply)),
@@ -261,10 +260,9 @@ fn a_policy_with_sub_homes_moves_the_holder_and_the_old_one_gives_everything_bac
     // The home's reply named eight sub-homes: the next request asks one of them.
     let Turn::Wait(_) = isolate.decide(&config(), asking(), at(1)) else { panic!("it does not wait") };
     let contacts = isolate.contacts(&name(), at(1));
-    let objects: Vec<&str> = contacts.iter().map(|text| text.split_once('\n').unwrap().0).collect();
+    let objects: Vec<&str> = contacts.iter().map(|contact| contact.object.as_str()).collect();
     assert_eq!(objects, ["demo/live/others/0", "demo/live"]);
-    let (_, returned) = contacts[1].split_once('\n').unwrap();
-    let reply = home.contact(at(2), 7, &serde_json::from_str(returned).unwrap()).unwrap().unwrap();
+    let reply = home.contact(at(2), 7, &json::read(&contacts[1].contact).unwrap()).unwrap().unwrap();
     isolate.receive(&name(), ContactReply::Reply(Box::new(reply)), at(2));
     let of_month = home.outstanding(NOW.period());
     assert_eq!((of_month.net, of_month.settled), (Units::new(1), Units::new(1)));
@@ -289,7 +287,7 @@ fn an_isolate_that_expects_sub_homes_begins_at_one_and_comes_home_if_there_are_n
     let mut isolate = Isolate { place, ..Isolate::default() };
     let Turn::Wait(token) = isolate.decide(&config(), asking(), at(0)) else { panic!("it does not wait") };
     let contacts = isolate.contacts(&name(), at(0));
-    let (object, contact) = contacts[0].split_once('\n').unwrap();
+    let Contact { object, contact } = &contacts[0];
     assert_eq!(object, "demo/live/here/0");
     // The sub-home passes on what the home says, terms without sub-homes among it.
     let mut home = home(LeaseRules::default());
@@ -432,8 +430,8 @@ fn as_many_questions_are_known_as_there_is_room_for() {
 }
 
 /// Sends each contact to the home, or lets it fail where it has no policy yet.
-fn replies(contacts: &[String], home: &mut Home, now: Timestamp) -> Vec<ContactReply> {
-    let sent = contacts.iter().map(|text| json::read(text.split_once('\n').unwrap().1).unwrap());
+fn replies(contacts: &[Contact], home: &mut Home, now: Timestamp) -> Vec<ContactReply> {
+    let sent = contacts.iter().map(|due| json::read(&due.contact).unwrap());
     sent.map(|contact| match home.contact(now, 7, &contact) {
         Ok(reply) => ContactReply::Reply(Box::new(reply.unwrap())),
         Err(_) => ContactReply::Failed("home_unavailable".to_owned()),

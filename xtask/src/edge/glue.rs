@@ -17,6 +17,8 @@ pub(super) struct Glue {
     pub(super) javascript: String,
     /// The wasm that this module loads, with the names of its functions.
     pub(super) wasm: Vec<u8>,
+    /// What that module exports, as TypeScript tells it.
+    pub(super) types: String,
 }
 
 /// Makes the glue; `name` is what its files are called.
@@ -24,10 +26,10 @@ pub(super) fn make(wasm: &Path, name: &str) -> Result<Glue> {
     let mut output = Bindgen::new()
         .input_path(wasm)
         .out_name(name)
-        .typescript(false)
+        .typescript(true)
         .remove_producers_section(true)
         .module(true)?
-        // After a panic the worker starts over with a fresh instance; see edge/entry.js.
+        // After a panic the worker starts over with a fresh instance; see edge/js/entry.js.
         .reset_state_function(true)
         .generate_output()
         .context("wasm-bindgen cannot make the glue")?;
@@ -37,7 +39,8 @@ pub(super) fn make(wasm: &Path, name: &str) -> Result<Glue> {
     );
     ensure!(output.npm_dependencies().is_empty(), "the worker wants npm packages, and the bundle has none");
     let javascript = fold(output.js(), output.snippets())?;
-    Ok(Glue { javascript, wasm: output.wasm_mut().emit_wasm() })
+    let types = output.ts().context("wasm-bindgen tells no types")?.to_owned();
+    Ok(Glue { javascript, wasm: output.wasm_mut().emit_wasm(), types })
 }
 
 /// Puts the inline snippets where they are imported.

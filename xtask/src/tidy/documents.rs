@@ -123,9 +123,12 @@ mod tests {
             ("Run `cargo xtask test -- --nocapture`.", 0),
             ("```\ncargo xtask polish\n```", 1),
             ("```\n$ cargo xtask ci   # not --this\n```", 0),
-            ("See `edge/entry.js`, `edge/`, `Cargo.toml`, `target/dev/env`, `/v1/verify`, `demo/live`.", 0),
+            (
+                "See `edge/js/entry.js`, `edge/`, `Cargo.toml`, `target/dev/env`, `/v1/verify`, `demo/live`.",
+                0,
+            ),
             ("See `entry.js`, but not `exit.js`.", 1),
-            ("See `edge/exit.js`.", 1),
+            ("See `edge/js/exit.js`.", 1),
             ("See `aggregator/src/x.rs`.", 1),
             ("See [the protocol](protocol.md#keys) and [more](https://example.com/x).", 0),
             ("See [the protocol](../docs/protocol.md) and [home](../README.md).", 0),
@@ -136,7 +139,7 @@ mod tests {
                 ("docs/protocol.md", ""),
                 ("README.md", ""),
                 ("Cargo.toml", ""),
-                ("edge/entry.js", ""),
+                ("edge/js/entry.js", ""),
             ]);
             let found = check(&tree, &crate::Cli::command());
             assert_eq!(found.len(), findings, "{line}: {found:?}");

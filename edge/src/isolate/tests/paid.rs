@@ -90,7 +90,7 @@ fn what_a_home_that_does_not_tell_has_issued_is_told_by_nobody() {
     let (mut isolate, mut home) = (Isolate::default(), paid_home());
     let Turn::Wait(token) = isolate.decide(&config(), asking(), at(0)) else { panic!("it does not wait") };
     for text in isolate.contacts(&name(), at(0)) {
-        let contact = json::read(text.split_once('\n').unwrap().1).unwrap();
+        let contact = json::read(&text.contact).unwrap();
         let reply = ContactReply::Reply(Box::new(home.contact(at(0), 7, &contact).unwrap().unwrap()));
         let before = json::write(&reply).replace(r#","tells_sources":true"#, "");
         assert_ne!(before, json::write(&reply));

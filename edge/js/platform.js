@@ -7,6 +7,9 @@ import * as meter from './meter.js';
 
 export { meter };
 
+// Only the worker that decides has use for how far the clock was moved.
+const clocked = /** @type {{ moveClock?: (offset_ms: bigint) => void }} */ (meter);
+
 // The first functions of a panic's stack are the standard library's; ten would hide who called.
 Error.stackTraceLimit = 50;
 
@@ -29,6 +32,12 @@ let configured = false;
 let offset_ms = 0;
 let followed_at = -Infinity;
 
+/**
+ * A turn of Rust.
+ * @template T
+ * @param {() => T} turn
+ * @returns {T}
+ */
 export function rust(turn) {
   if (life.criticalError) {
     meter.__wbg_reset_state();
@@ -60,7 +69,7 @@ export function configure(turn) {
     if (configured) return;
     turn();
     // The homes are told the time only; they have no use for how far it was moved.
-    if (offset_ms > 0) meter.moveClock?.(BigInt(offset_ms));
+    if (offset_ms > 0) clocked.moveClock?.(BigInt(offset_ms));
     configuration = turn;
     configured = true;
   });
@@ -77,7 +86,7 @@ export const toWall = at => Number(at) - offset_ms;
 export function moveClock(to_ms) {
   if (to_ms <= offset_ms) return;
   offset_ms = to_ms;
-  if (configured) rust(() => meter.moveClock?.(BigInt(offset_ms)));
+  if (configured) rust(() => clocked.moveClock?.(BigInt(offset_ms)));
 }
 
 // How far the clock was moved, as the one object knows it that keeps it; `to_ms` moves it on. `home` finds objects.
@@ -147,7 +156,7 @@ const BODY_WAIT_MS = 10000;
 // where it does not come.
 export async function bodyText(request, bytes_max) {
   if (!request.body) return '';
-  let timer;
+  let timer = /** @type {number | null} */ (null);
   const late = new Promise((_, reject) => {
     timer = setTimeout(() => reject(new BodyError('request_timeout')), BODY_WAIT_MS);
   });

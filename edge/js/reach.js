@@ -29,7 +29,7 @@ async function remote(env, call) {
 export const reach = (env, ctx, binding, name, call) => inTime(env, () => call(object(env, ctx, binding, name)));
 
 // The answer of the homes to another process's call, or undefined if this request is none.
-export function served(request, env) {
+export function servedForOthers(request, env) {
   if (env.METER_HOMES !== 'serve' || request.method !== 'POST' || !request.url.endsWith(CALL_PATH)) return undefined;
   return env.HOMES.fetch(request);
 }

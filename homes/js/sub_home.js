@@ -6,6 +6,8 @@ import { Commit } from './commit.js';
 import { homes, Memory, texts, Waking } from './objects.js';
 import { follow, inTime, log, meter, now, seed, wall } from './platform.js';
 
+/** @import { Due, Itself, Delivery } from './contract.js' */
+
 // How long a contact waits here for the home. Its isolate sends it again after that.
 const PARKED_MS = 900;
 const NOBODY = '"nobody"';
@@ -30,8 +32,8 @@ export class MeterSubHome extends DurableObject {
   async contact(home, contact, name) {
     if (name?.startsWith(`${home}/`)) this.#name = name;
     await this.#resume();
-    const told = this.#turn(sub => sub.contact(home, random(), contact, seed(), now()));
-    const [ticket, reply] = parted(told);
+    /** @type {Delivery} */
+    const { ticket, reply } = JSON.parse(this.#turn(sub => sub.contact(home, random(), contact, seed(), now())));
     const answered = reply ? Promise.resolve(reply) : this.#park(ticket);
     this.#pump();
     await this.#commit.written();
@@ -62,9 +64,11 @@ export class MeterSubHome extends DurableObject {
   }
 
   async #compare() {
-    const [home, id] = this.#turn(sub => sub.known());
-    if (home === undefined) return;
-    const progress = await this.#reach(home, stub => stub.progress(home, id));
+    const known = this.#turn(sub => sub.known());
+    if (known === undefined) return;
+    /** @type {Itself} */
+    const { home, holder } = JSON.parse(known);
+    const progress = await this.#reach(home, stub => stub.progress(home, holder));
     if (this.#turn(sub => sub.resume(progress, random()))) {
       log('a sub-home begins a new life', 'its storage is older than what the home knows of it');
     }
@@ -98,8 +102,10 @@ export class MeterSubHome extends DurableObject {
 
   // Sends what is due, and looks again when more will be.
   #pump() {
-    const [home, ...contacts] = this.#turn(sub => sub.contacts(now()));
-    for (const contact of contacts) this.ctx.waitUntil(this.#send(home, contact));
+    const text = this.#turn(sub => sub.contacts(now()));
+    /** @type {Due | undefined} */
+    const due = text && JSON.parse(text);
+    if (due) for (const contact of due.contacts) this.ctx.waitUntil(this.#send(due.home, contact));
     const wake = this.#turn(sub => sub.wake(now()));
     this.#waking.at(wake === undefined ? undefined : wall() + wake);
   }
@@ -122,24 +128,19 @@ export class MeterSubHome extends DurableObject {
       // What it says must be in the rows before anybody hears of it.
       await this.#commit.written();
       const reply = await this.#reach(home, stub => stub.contact(home, contact, this.#name));
-      const told = this.#turn(sub => sub.receive(reply, seed(), now()));
+      /** @type {Delivery[]} */
+      const told = JSON.parse(this.#turn(sub => sub.receive(reply, seed(), now())));
       // Where nobody waits it is written with what comes next: lost before that, it is as if it had never come.
       if (told.length > 0) await this.#commit.written();
-      for (const [ticket, answer] of told.map(parted)) {
-        if (ticket) this.#answer(ticket, answer);
-        else this.#answerAll(answer);
+      for (const { ticket, reply } of told) {
+        if (ticket === undefined) this.#answerAll(reply);
+        else this.#answer(ticket, reply);
       }
       this.#pump();
     } catch (error) {
       log('a contact of a sub-home was not answered', error);
     }
   }
-}
-
-// A ticket in the first line and, where there is one, a reply in the second.
-function parted(text) {
-  const end = text.indexOf('\n');
-  return end < 0 ? [text, ''] : [text.slice(0, end), text.slice(end + 1)];
 }
 
 // What a new life of a sub-home is called after.

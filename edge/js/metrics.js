@@ -7,14 +7,16 @@ const TEXT_FORMAT = 'text/plain; version=0.0.4; charset=utf-8';
 // All other paths.
 const OTHER = 'other';
 
+/** @type {string[] | undefined} */
 let paths;
+/** @type {Map<string, Map<number, number>>} */
 const answers = new Map();
 
 function pathOf(url) {
   const from = url.indexOf('/', 8);
   const query = url.indexOf('?', from);
   const path = url.slice(from, query < 0 ? undefined : query);
-  return paths.find(known => path.startsWith(known) && (path.length === known.length || path[known.length] === '/')) ?? OTHER;
+  return paths?.find(known => path.startsWith(known) && (path.length === known.length || path[known.length] === '/')) ?? OTHER;
 }
 
 // Counts a response, and hands it on.
@@ -29,9 +31,6 @@ export function tally(url, response) {
 }
 
 export function scraped() {
-  const lines = [];
-  for (const [path, statuses] of answers) {
-    for (const [status, count] of statuses) lines.push(`${path} ${status} ${count}`);
-  }
-  return new Response(rust(() => meter.metrics(lines.join('\n'))), { headers: { 'Content-Type': TEXT_FORMAT } });
+  const all = [...answers].flatMap(([path, statuses]) => [...statuses].map(([status, count]) => ({ path, status, count })));
+  return new Response(rust(() => meter.metrics(JSON.stringify(all))), { headers: { 'Content-Type': TEXT_FORMAT } });
 }

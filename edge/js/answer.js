@@ -2,8 +2,9 @@
 
 import { meter, rust } from './platform.js';
 
-export function answer(step) {
-  return new Response(step.body, { status: step.status, headers: step.headers });
+/** @param {import('./contract.js').Answer} answer */
+export function answer({ body, status, headers }) {
+  return new Response(body, { status, headers });
 }
 
 export const failure = code => answer(JSON.parse(rust(() => meter.failure(code))));

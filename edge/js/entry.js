@@ -1,5 +1,5 @@
 // The metering worker's platform half: it receives, calls the homes' objects, forwards and answers.
-// It decides nothing: every step is what Rust (`meter.js`) returned as text.
+// It decides nothing: every step is what Rust (`meter.js`) has told, as `contract.d.ts` says.
 //
 // Rust runs only in synchronous turns. If one panics, the wasm instance is lost; `rust()` notices,
 // starts a new one, and whoever waited is answered within HOME_WAIT_MS.
@@ -10,10 +10,16 @@ import {
   BodyError, bodyText, configure, isConfigured, life, limited, log, meter, now, peer, rust,
 } from './platform.js';
 import { scraped, tally } from './metrics.js';
-import { reach, served } from './reach.js';
+import { reach, servedForOthers } from './reach.js';
 import { tested } from './testing.js';
 
 export { Meter } from './service.js';
+
+/** @import { Concluded, Contact, Decide, Forward, Install, Leases, Observing, Settings, Ticket, Instruction, Upstream, Wait } from './contract.js' */
+
+// What Rust has told of a request, as it is read.
+/** @returns {Instruction} */
+const read = text => JSON.parse(text);
 
 // How often a waiting request looks for its outcome: soon at first, seldom under load.
 const NAP_MS_MIN = 2;
@@ -43,12 +49,12 @@ const count = text => {
 
 // Sends the contacts that are due, within the request that calls; each takes care of its own reply.
 function contact(env, ctx, name) {
-  return rust(() => meter.contacts(name, now())).map(text => {
-    const end = text.indexOf('\n');
-    const object = text.slice(0, end);
+  /** @type {Contact[]} */
+  const due = JSON.parse(rust(() => meter.contacts(name, now())));
+  return due.map(({ object, contact }) => {
     // Sub-homes are named after their home, with their region and number.
     const binding = object === name ? 'HOME' : 'SUB_HOME';
-    const sent = reach(env, ctx, binding, object, stub => stub.contact(name, text.slice(end + 1), object)).then(
+    const sent = reach(env, ctx, binding, object, stub => stub.contact(name, contact, object)).then(
       reply => rust(() => meter.receive(name, reply, now())),
     ).catch(error => log('a contact was not answered', error));
     ctx.waitUntil(sent);
@@ -75,10 +81,14 @@ async function background(env, ctx, name) {
   }
 }
 
-// Waits for the home's word on one request: woken by its own contacts, else by its own timer. Another
-// request's promise must never be awaited here.
-async function wait(env, ctx, asked, text) {
-  const [, name, token] = text.split('\n');
+// Waits for the home's word on one request, and tells it as Rust does: woken by its own contacts, else by its own timer.
+// Another request's promise must never be awaited here.
+/**
+ * @param {Asked} asked
+ * @param {Wait} waiting
+ */
+async function wait(env, ctx, asked, waiting) {
+  const { home: name, token } = waiting;
   const born = life.instanceId;
   const under_way = new Set();
   for (let nap = NAP_MS_MIN; ; nap = Math.min(nap * 1.5, NAP_MS_MAX)) {
@@ -89,13 +99,14 @@ async function wait(env, ctx, asked, text) {
     await Promise.race([scheduler.wait(nap), ...under_way]);
     // What waited in a lost instance is forgotten there.
     if (life.instanceId !== born || life.criticalError) {
-      return rust(() => meter.lost(asked.line, asked.authorization, asked.agent, now()));
+      return rust(() => meter.lost(asked.method, asked.path, asked.authorization, asked.agent, now()));
     }
-    text = rust(() => meter.outcome(name, Number(token), now()));
-    if (text[0] !== 'w') return text;
+    const text = rust(() => meter.outcome(name, token, now()));
+    if (read(text).do !== 'wait') return text;
   }
 }
 
+/** @param {Decide} step */
 async function decide(env, ctx, step) {
   try {
     return await reach(env, ctx, 'HOME', step.home, stub => stub.decide(step.home, JSON.stringify(step.ask), step.call ?? ''));
@@ -105,6 +116,7 @@ async function decide(env, ctx, step) {
   }
 }
 
+/** @param {Install} step */
 async function install(env, ctx, step, policy) {
   try {
     const versions = await Promise.all(step.homes.map(name => reach(env, ctx, 'HOME', name, stub => stub.install(name, policy))));
@@ -116,12 +128,14 @@ async function install(env, ctx, step, policy) {
 }
 
 // Who has what of these homes' units, as each and its sub-homes tell it. Nothing here looks into that.
+/** @param {Leases} step */
 async function leases(env, ctx, step) {
   try {
     const homes = await Promise.all(step.homes.map(async name => {
       const [home, ...names] = await reach(env, ctx, 'HOME', name, stub => stub.leases());
       const asked = await Promise.allSettled(names.map(sub => reach(env, ctx, 'SUB_HOME', sub, stub => stub.leases())));
-      const told = asked.map((answer, place) => answer.value && [names[place], JSON.parse(answer.value)]).filter(Boolean);
+      const told = asked.flatMap((answer, place) =>
+        'value' in answer && answer.value ? [[names[place], JSON.parse(answer.value)]] : []);
       const silent = names.length - told.length;
       return [name, { home: home ? JSON.parse(home) : null, sub_homes: Object.fromEntries(told), silent }];
     }));
@@ -133,41 +147,49 @@ async function leases(env, ctx, step) {
 }
 
 // What the upstream says beside its answer: LLM tokens and anchors, which Rust counts.
-const OBSERVED = ['palveron-tokens-in', 'palveron-tokens-out', 'palveron-anchors'];
+const OBSERVED = { tokens_in: 'palveron-tokens-in', tokens_out: 'palveron-tokens-out', anchors: 'palveron-anchors' };
 
 // Tells Rust what became of a forwarded request, if that matters: units that wait for the answer, or
 // what the upstream has observed. Nobody waits for it. Says whether the request is counted.
-function conclude(env, ctx, [ticket, agent, key], status, seen) {
-  const [tokens_in, tokens_out, anchors] = OBSERVED.map(name => seen?.[name] ?? '');
-  let text = rust(() => meter.answered(ticket, agent, key, status, tokens_in, tokens_out, anchors, now()));
-  const is_counted = text[0] !== '!';
-  if (!is_counted) text = text.slice(1);
-  if (text[0] === '+') ctx.waitUntil(background(env, ctx, text.slice(1)));
-  else if (text) ctx.waitUntil(observe(env, ctx, JSON.parse(text)));
-  return is_counted;
+/** @param {Ticket} ticket */
+function conclude(env, ctx, ticket, status, seen) {
+  /** @type {Upstream} */
+  const upstream = { status };
+  for (const name in OBSERVED) if (seen?.[OBSERVED[name]]) upstream[name] = seen[OBSERVED[name]];
+  const text = rust(() => meter.answered(JSON.stringify(ticket), JSON.stringify(upstream), now()));
+  /** @type {Concluded} */
+  const concluded = JSON.parse(text);
+  if (concluded.observe) ctx.waitUntil(observe(env, ctx, concluded.observe));
+  else if (concluded.restless) ctx.waitUntil(background(env, ctx, concluded.restless));
+  return concluded.counted;
 }
 
 // The home's word on an observation; it has failed if there is none.
-async function observe(env, ctx, step) {
+/** @param {Observing} observing */
+async function observe(env, ctx, observing) {
   try {
-    return await reach(env, ctx, 'HOME', step.home, stub => stub.observe(step.home, JSON.stringify(step)));
+    return await reach(env, ctx, 'HOME', observing.home, stub => stub.observe(observing.home, JSON.stringify(observing)));
   } catch (error) {
     log('an observation was not noted', error);
     return JSON.stringify({ failed: 'home_unavailable' });
   }
 }
 
-// What the home or the lease allowed; `lines` hold our answer's headers and the caller's signed identity.
-async function forward(env, ctx, request, { path, ours }, lines) {
-  const [, policy, limit, timing, project, agent, key, signature, ticket, would_deny, source] = lines;
+// What the home or the lease allowed. `limit` is what is left now, where that is known better.
+/**
+ * @param {{ path: string, ours: string[] }} asked
+ * @param {Forward} told
+ * @param {string} [limit]
+ */
+async function forward(env, ctx, request, asked, told, limit) {
+  const { path, ours } = asked;
   const headers = new Headers(request.headers);
   for (const name of ours) headers.delete(name);
   headers.delete('authorization');
-  headers.set('Palveron-Project', project);
-  headers.set('Palveron-Agent', agent);
-  headers.set('Palveron-Key-Id', key);
-  headers.set('Palveron-Signature', signature);
-  let response, status = 0, seen, broken;
+  for (const [name, value] of told.identity) headers.set(name, value);
+  let response, status = 0;
+  let seen = /** @type {Record<string, string> | undefined} */ (undefined);
+  let broken = /** @type {Error | undefined} */ (undefined);
   let { body } = request, signal;
   // What announces no length is counted while it comes.
   if (body && !headers.has('content-length')) {
@@ -196,16 +218,13 @@ async function forward(env, ctx, request, { path, ours }, lines) {
     if (name.startsWith('palveron-')) (seen ??= {})[name] = value;
   });
   for (const name in seen) added.delete(name);
-  // A ticket that ends with 0 holds nothing.
   let is_counted = true;
-  if (seen || !ticket.endsWith(' 0')) is_counted = conclude(env, ctx, [ticket, agent, key], status, seen);
-  if (policy) {
-    added.set('RateLimit-Policy', policy);
-    added.set('RateLimit', limit);
-  }
-  added.set('Server-Timing', timing);
-  if (would_deny) added.set('Palveron-Would-Deny', would_deny);
-  if (source && is_counted) added.set('Palveron-Source', source);
+  if (seen || told.ticket.token !== 0) is_counted = conclude(env, ctx, told.ticket, status, seen);
+  // Of a home that has not answered there are no numbers.
+  for (const [name, value] of told.headers) if (value) added.set(name, value);
+  if (limit !== undefined) added.set('RateLimit', limit);
+  if (told.would_deny) added.set('Palveron-Would-Deny', told.would_deny);
+  if (told.source && is_counted) added.set('Palveron-Source', told.source);
   return response;
 }
 
@@ -227,39 +246,31 @@ function look(headers) {
 }
 
 // What Rust has told about a request that needs no waiting; undefined for all others.
-function told(text, asked, request, env, ctx) {
-  if (text[0] !== 'c' && text[0] !== 'f') return undefined;
-  const lines = text.split('\n');
-  const restless = lines[0][1] === '+';
-  const [home, number] = lines[0].slice(2).split(' ');
-  if (number !== undefined) {
-    return allowed(keep(asked, lines, home, Number(number), restless), asked, request, env, ctx);
-  }
-  if (restless) ctx.waitUntil(background(env, ctx, home));
-  if (text[0] === 'f') return forward(env, ctx, request, asked, lines);
-  const [, type, policy, limit, timing, source] = lines;
-  const headers = { 'Content-Type': type };
-  if (lines.length >= 6) Object.assign(headers, { 'RateLimit-Policy': policy, RateLimit: limit, 'Server-Timing': timing });
-  // Before the body, where something is counted.
-  if (lines.length >= 7) headers['Palveron-Source'] = source;
-  return new Response(lines.at(-1), { headers });
+/** @param {Instruction} told */
+function served(told, asked, request, env, ctx) {
+  if (told.do !== 'answer' && told.do !== 'forward') return undefined;
+  if (told.restless) ctx.waitUntil(background(env, ctx, told.restless));
+  keep(asked, told);
+  return told.do === 'forward' ? forward(env, ctx, request, asked, told) : answer(told);
 }
 
 // What a question is answered with that is allowed, and known.
-function allowed(answer, asked, request, env, ctx) {
-  if (answer.restless) ctx.waitUntil(background(env, ctx, answer.home));
-  return answer.forwards ? forward(env, ctx, request, asked, filled(answer)) : checked(answer);
+/** @param {import('./again.js').Kept} kept */
+function allowed(kept, ours, request, env, ctx) {
+  const { known, path, restless, told } = kept;
+  if (restless) ctx.waitUntil(background(env, ctx, known.home));
+  return told.do === 'forward' ? forward(env, ctx, request, { path, ours }, told, filled(known.limit)) : checked(kept);
 }
 
 // The answer to a question that is allowed again; undefined if it is to be asked at length.
 function allowedAgain(question, request, env, ctx) {
-  const answer = known(question);
-  if (!answer) return undefined;
-  if (!answer.forwards) return again(answer, 0, 0) ? allowed(answer, undefined, request, env, ctx) : undefined;
+  const kept = known(question);
+  if (!kept) return undefined;
+  if (kept.told.do === 'answer') return again(kept, 0, 0) ? allowed(kept, [], request, env, ctx) : undefined;
   const { bytes, length, ours, upgrade } = look(request.headers);
   // The question does not tell that; whoever reads it at length refuses it.
   if (upgrade) return undefined;
-  return again(answer, bytes, length) ? allowed(answer, { path: answer.path, ours }, request, env, ctx) : undefined;
+  return again(kept, bytes, length) ? allowed(kept, ours, request, env, ctx) : undefined;
 }
 
 // A response where nothing has to be waited for, else the promise of one.
@@ -271,89 +282,86 @@ function serve(request, url, env, ctx) {
   const response = allowedAgain(question, request, env, ctx);
   if (response) return response;
   const path = target(url);
-  const line = `${method} ${path}\n${headers.get('host') ?? ''}\n${headers.get('upgrade') ?? ''}`;
-  const asked = { question, line, path, authorization, agent, ours: [], short: false };
+  /** @type {Asked} */
+  const asked = { question, method, path, authorization, agent, ours: [], short: false };
   let bytes = 0, length = 0;
   // Nothing of a check's headers is kept or forwarded, so only what the platform accepts limits them.
   if (!path.startsWith('/v1/check')) ({ bytes, length, ours: asked.ours } = look(headers));
   else if (!path.startsWith(ASKED_BY_ADDRESS)) length = count(headers.get('content-length') ?? '0');
-  const text = rust(() => meter.decide(asked.line, authorization, agent, bytes, length, now()));
+  const host = headers.get('host') ?? '', upgrades = Boolean(headers.get('upgrade'));
+  const text = rust(() => meter.decide(method, path, host, upgrades, authorization, agent, bytes, length, now()));
   asked.short = path === '/v1/check' && length > 0 && length <= SMALL_BYTES_MAX;
-  return told(text, asked, request, env, ctx) ?? proceed(text, asked, request, env, ctx);
+  return served(read(text), asked, request, env, ctx) ?? proceed(text, asked, request, env, ctx);
 }
 
+/**
+ * What was asked. `question` is all that the answer depends on; `ours` are headers that only we may say; `short` a body
+ * that belongs to the question.
+ * @typedef {{
+ *   question?: string, method: string, path: string, authorization: string, agent: string, ours: string[], short: boolean
+ * }} Asked
+ */
+
 // Does what Rust says until there is an answer.
+/** @param {Asked} asked */
 async function proceed(text, asked, request, env, ctx) {
   const { authorization, agent } = asked;
   for (;;) {
-    switch (text[0]) {
-      case 'b': {
-        const body = await bodyText(request, Number(text.slice(1)));
+    const told = read(text);
+    switch (told.do) {
+      case 'answer':
+      case 'forward':
+        return served(told, asked, request, env, ctx);
+      case 'wait':
+        text = await wait(env, ctx, asked, told);
+        break;
+      case 'decide': {
+        if (told.restless) ctx.waitUntil(background(env, ctx, told.restless));
+        const reply = await decide(env, ctx, told);
+        text = rust(() => meter.conclude(text, reply, now()));
+        break;
+      }
+      case 'observe': {
+        const reply = await observe(env, ctx, told);
+        text = rust(() => meter.observed(text, reply, now()));
+        break;
+      }
+      case 'read_body':
+      case 'read_observation':
+      case 'read_policy':
+      case 'read_leases': {
+        const body = await bodyText(request, told.bytes_max);
         if (body === undefined) return failure('body_too_large');
-        // What was asked is known only now.
-        asked.question = asked.short ? `${asked.question}\n${body}` : undefined;
-        const response = asked.short && allowedAgain(asked.question, request, env, ctx);
-        if (response) return response;
-        text = rust(() => meter.check(authorization, agent, body, now()));
-        break;
-      }
-      case 'o': {
-        const body = await bodyText(request, Number(text.slice(1)));
-        if (body === undefined) return failure('body_too_large');
-        text = rust(() => meter.observeBody(authorization, agent, body, now()));
-        break;
-      }
-      case '+': {
-        const end = text.indexOf('\n');
-        ctx.waitUntil(background(env, ctx, text.slice(1, end)));
-        text = text.slice(end + 1);
-        break;
-      }
-      case 'c':
-      case 'f':
-        return told(text, asked, request, env, ctx);
-      case 'w':
-        text = await wait(env, ctx, asked, text);
-        break;
-      default: {
-        const step = JSON.parse(text);
-        switch (step.do) {
-          case 'answer':
-            return answer(step);
-          case 'decide': {
-            if (step.restless) ctx.waitUntil(background(env, ctx, step.home));
-            const reply = await decide(env, ctx, step);
-            text = rust(() => meter.conclude(text, reply, now()));
-            break;
-          }
-          case 'observe': {
-            const reply = await observe(env, ctx, step);
-            text = rust(() => meter.observed(JSON.stringify(step), reply, now()));
-            break;
-          }
-          case 'read_policy': {
-            const policy = await bodyText(request, step.bytes_max);
-            if (policy === undefined) return failure('body_too_large');
-            text = rust(() => meter.policy_push(policy));
-            const next = JSON.parse(text);
-            if (next.do === 'install') return install(env, ctx, next, policy);
-            break;
-          }
-          case 'read_leases': {
-            const question = await bodyText(request, step.bytes_max);
-            if (question === undefined) return failure('body_too_large');
-            text = rust(() => meter.leasesAsked(question, now()));
-            break;
-          }
-          case 'leases':
-            return leases(env, ctx, step);
-          case 'metrics':
-            return scraped();
-          default:
-            return failure('internal');
+        if (told.do === 'read_body') {
+          // What was asked is known only now.
+          asked.question = asked.short ? `${asked.question}\n${body}` : undefined;
+          const response = asked.short && allowedAgain(asked.question, request, env, ctx);
+          if (response) return response;
         }
+        text = rust(() => continued(told.do, authorization, agent, body));
+        if (told.do === 'read_policy') {
+          const next = read(text);
+          if (next.do === 'install') return install(env, ctx, next, body);
+        }
+        break;
       }
+      case 'leases':
+        return leases(env, ctx, told);
+      case 'metrics':
+        return scraped();
+      default:
+        return failure('internal');
     }
+  }
+}
+
+// Hands Rust the body that it wanted to be read.
+function continued(read, authorization, agent, body) {
+  switch (read) {
+    case 'read_body': return meter.check(authorization, agent, body, now());
+    case 'read_observation': return meter.observeBody(authorization, agent, body, now());
+    case 'read_policy': return meter.policy_push(body);
+    default: return meter.leasesAsked(body, now());
   }
 }
 
@@ -365,19 +373,30 @@ function failed(error) {
 }
 
 async function serveInternal(request, url, env, ctx) {
-  const internal = await served(request, env) ?? (env.METER_TEST === '1' && await tested(request, env, ctx));
+  const internal = await servedForOthers(request, env) ?? (env.METER_TEST === '1' && await tested(request, env, ctx));
   return internal || serve(request, url, env, ctx);
 }
 
 // What Rust must know before any request.
 function settings(env, continent) {
-  const rules = [env.METER_BILL, env.METER_SHADOW, env.METER_METRICS_TOKEN];
-  const counters = [env.COUNTERS, env.REDIS_URL, env.REDIS_REPLICAS, env.REDIS_ACCEPT_LOSS];
-  const lines = [env.METER_REGION, continent, env.METER_SUB_HOMES, ...rules, ...counters];
-  meter.configure(
-    env.METER_KEY_SECRETS ?? '', env.METER_SIGNING_KEYS ?? '', env.METER_ROUTES ?? '',
-    lines.map(text => text ?? '').join('\n'), crypto.getRandomValues(new Uint32Array(4)),
-  );
+  const text = name => String(env[name] ?? '');
+  /** @type {Settings} */
+  const all = {
+    key_secrets: text('METER_KEY_SECRETS'),
+    signing_keys: text('METER_SIGNING_KEYS'),
+    routes: text('METER_ROUTES'),
+    bill: text('METER_BILL'),
+    shadow: text('METER_SHADOW'),
+    metrics_token: text('METER_METRICS_TOKEN'),
+    region: text('METER_REGION'),
+    continent: continent ?? '',
+    sub_homes: text('METER_SUB_HOMES'),
+    counters: text('COUNTERS'),
+    redis_url: text('REDIS_URL'),
+    redis_replicas: text('REDIS_REPLICAS'),
+    redis_accept_loss: text('REDIS_ACCEPT_LOSS'),
+  };
+  meter.configure(JSON.stringify(all), crypto.getRandomValues(new Uint32Array(4)));
 }
 
 // A response, or the promise of one.

@@ -24,7 +24,7 @@ export class Meter extends WorkerEntrypoint {
     const body = JSON.stringify(fields);
     const request = new Request(new URL(path, 'http://meter'), {
       method: 'POST',
-      headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json', 'content-length': body.length },
+      headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json', 'content-length': String(new TextEncoder().encode(body).length) },
       body,
     });
     const response = await worker.fetch(request, this.env, this.ctx);

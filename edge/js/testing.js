@@ -32,6 +32,7 @@ async function explode(env, ctx, what) {
 
 async function clock(request, env, ctx) {
   const signed = await bodyText(request, CLOCK_BYTES_MAX);
+  /** @type {import('./contract.js').ClockStep} */
   const step = JSON.parse(rust(() => meter.clockPush(signed ?? '')));
   if (step.do === 'answer') return answer(step);
   const offset_ms = await keptClock(homes(env, ctx), step.offset_ms);

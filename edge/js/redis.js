@@ -43,6 +43,7 @@ async function trip(env, ctx, question) {
   }
 }
 
+/** @param {[what: string, home: string, body: string, call: string]} question */
 async function travel(env, question) {
   const born = life.instanceId;
   const turn = act => {
@@ -52,15 +53,16 @@ async function travel(env, question) {
   };
   const [, home] = question;
   const ends = wall() + REDIS_WAIT_MS;
+  /** @type {import('./meter.js').Trip | undefined} */
   let trip;
   try {
     const random = crypto.getRandomValues(new Uint32Array(4));
-    trip = turn(() => new meter.Trip(...question, random, now()));
-    while (await visit(env, trip, turn, home, ends) === MOVE) {
-      const pause_ms = turn(() => trip.pause());
+    const mine = trip = turn(() => new meter.Trip(...question, random, now()));
+    while (await visit(env, mine, turn, home, ends) === MOVE) {
+      const pause_ms = turn(() => mine.pause());
       if (pause_ms > 0) await scheduler.wait(pause_ms);
     }
-    return turn(() => trip.reply());
+    return turn(() => mine.reply());
   } finally {
     if (trip && life.instanceId === born && !life.criticalError) trip.free();
   }
@@ -104,7 +106,7 @@ async function visit(env, trip, turn, home, ends) {
     }
     return next = turn(() => trip.lost(now()));
   } finally {
-    clearTimeout(late);
+    clearTimeout(late ?? null);
     mine?.end();
     const closed = socket?.close().catch(() => {});
     // Whoever goes on elsewhere has one open at a time.

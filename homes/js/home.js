@@ -6,6 +6,8 @@ import { Commit } from './commit.js';
 import { homes, Memory, texts, Waking } from './objects.js';
 import { follow, log, meter, moveClock, now, peer, seed, toWall, wall } from './platform.js';
 
+/** @import { Message, Round } from './contract.js' */
+
 // An aggregator that takes longer is asked again later.
 const AGGREGATOR_WAIT_MS = 10000;
 // Who could be answered without the policy that is being pulled does not wait longer for it.
@@ -61,7 +63,7 @@ export class MeterHome extends DurableObject {
   }
 
   #names() {
-    return this.#sub_homes ??= new Set(this.ctx.storage.kv.get('sub_homes') ?? []);
+    return this.#sub_homes ??= new Set(/** @type {string[]} */ (this.ctx.storage.kv.get('sub_homes') ?? []));
   }
 
   async #ask(name, act) {
@@ -88,7 +90,7 @@ export class MeterHome extends DurableObject {
 
   // Keeps the farthest that the clock was moved, for tests. Whoever is told how far finds all homes there already.
   async clock(offset_ms) {
-    const kept = this.ctx.storage.kv.get('clock') ?? 0;
+    const kept = Number(this.ctx.storage.kv.get('clock') ?? 0);
     if (offset_ms > kept) this.ctx.storage.kv.put('clock', offset_ms);
     const farthest = Math.max(kept, offset_ms);
     moveClock(farthest);
@@ -137,6 +139,7 @@ export class MeterHome extends DurableObject {
     this.#waking.at(due === undefined ? undefined : toWall(due));
   }
 
+  /** @param {Message} message */
   async #send({ path, body, signature }) {
     return peer(this.env, 'AGGREGATOR', 'AGGREGATOR_URL').fetch(path, {
       method: 'POST',
@@ -168,6 +171,7 @@ export class MeterHome extends DurableObject {
   async #flush() {
     const text = this.#turn(home => home.flush(now()));
     if (text === undefined) return;
+    /** @type {Round} */
     const { seq, messages } = JSON.parse(text);
     const sent_by = this.#memory.life();
     try {

@@ -23,6 +23,9 @@ pub(crate) struct Options {
     /// Measure counts into meter-reporter beside a plain loop, and kill it in the middle
     #[arg(long)]
     reporter: bool,
+    /// Measure how the books grow: several aggregators on one database, and reports over ten million cells
+    #[arg(long)]
+    scale: bool,
     /// Measure a holder's decision beside other limiters instead, natively
     #[arg(long, conflicts_with = "store")]
     native: bool,
@@ -41,6 +44,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     if options.reporter {
         return store::reporter(&options.arguments);
+    }
+    if options.scale {
+        return store::scale(&options.arguments);
     }
     if options.native {
         return limiters::bench();

@@ -16,6 +16,15 @@ pub(crate) fn bench(arguments: &[String]) -> Result<()> {
     measure(&words)
 }
 
+/// `cargo xtask bench --scale`, with its seconds for each load.
+pub(crate) fn scale(arguments: &[String]) -> Result<()> {
+    let page = config::root().join("docs/scale.md");
+    let page = page.display().to_string();
+    let mut words = vec!["scale", &page];
+    words.extend(arguments.iter().map(String::as_str));
+    measure(&words)
+}
+
 /// `cargo xtask bench --deliveries`, with its seconds for each loop.
 pub(crate) fn deliveries(arguments: &[String]) -> Result<()> {
     let mut words = vec!["deliveries"];

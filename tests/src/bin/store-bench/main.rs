@@ -1,5 +1,5 @@
 //! The store under full load: `/ingest` beside a plain loop that writes the same rows to the same database, a
-//! year's report, Stripe's deliveries, and the aggregator's memory.
+//! year's report, Stripe's deliveries, how the books grow, and the aggregator's memory.
 //!
 //! It must never run beside other work: its figures are ratios, but a busy machine blurs them all.
 
@@ -15,6 +15,7 @@ mod document;
 mod ours;
 mod plain;
 mod report;
+mod scale;
 mod soak;
 
 use std::path::Path;
@@ -37,9 +38,11 @@ async fn main() -> Result<()> {
         ["bench", page, seconds] => bench(seconds.parse()?, Path::new(page)).await,
         ["deliveries"] => deliveries::run(SECONDS).await,
         ["deliveries", seconds] => deliveries::run(seconds.parse()?).await,
+        ["scale", page] => scale::run(SECONDS, Path::new(page)).await,
+        ["scale", page, seconds] => scale::run(seconds.parse()?, Path::new(page)).await,
         ["soak", seconds] => soak::run(seconds.parse()?).await,
         other => bail!(
-            "got {other:?}, accepted are `bench <page> [seconds]`, `deliveries [seconds]` and `soak <seconds>`"
+            "got {other:?}, accepted are `bench <page> [seconds]`, `deliveries [seconds]`, `scale <page> [seconds]` and `soak <seconds>`"
         ),
     }
 }
@@ -66,7 +69,7 @@ async fn measure(name: &'static str, postgres: Option<&Postgres>, seconds: u64) 
     let books = postgres.map(|postgres| postgres.create("books")).transpose()?;
     let mut servers = Servers::on(books, None)?;
     let address = servers.add().await?;
-    let load = ours::Load::prepare(&servers, address).await?;
+    let load = ours::Load::prepare(&servers, &[address]).await?;
     let mut rates = Vec::with_capacity(ROUNDS);
     for round in 0..ROUNDS {
         let theirs = match postgres {

@@ -35,17 +35,17 @@ pub(crate) fn kind(place: usize) -> &'static str {
 #[derive(Debug)]
 pub(crate) struct Load {
     signer: Signer,
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
     sent: Arc<AtomicU64>,
 }
 
 impl Load {
-    /// Makes the projects.
-    pub(crate) async fn prepare(servers: &Servers, address: SocketAddr) -> Result<Self> {
+    /// Makes the projects; homes take turns in whom they flush to.
+    pub(crate) async fn prepare(servers: &Servers, addresses: &[SocketAddr]) -> Result<Self> {
         for home in 0..HOMES {
             servers.project(&format!("demo-{home}"), 1_000_000_000)?;
         }
-        let load = Self { signer: servers.signer()?, address, sent: Arc::default() };
+        let load = Self { signer: servers.signer()?, addresses: addresses.to_vec(), sent: Arc::default() };
         // What is measured is the merge of cells that are there; the plain loop inserts in its first batch too.
         load.run(1).await?;
         Ok(load)
@@ -56,8 +56,8 @@ impl Load {
         let start = Instant::now();
         let end = start + Duration::from_secs(seconds);
         let mut homes = JoinSet::new();
-        for home in 0..HOMES {
-            let (signer, address, sent) = (self.signer.clone(), self.address, Arc::clone(&self.sent));
+        for (home, address) in (0..HOMES).zip(self.addresses.iter().copied().cycle()) {
+            let (signer, sent) = (self.signer.clone(), Arc::clone(&self.sent));
             homes.spawn(async move { flush_until(home, &signer, address, end, &sent).await });
         }
         let mut batches = 0_u64;

@@ -26,7 +26,7 @@ async fn watch(name: &str, database: Option<String>, seconds: u64) -> Result<()>
     let mut servers = Servers::on(database, None)?;
     let address = servers.add().await?;
     let process = servers.pid(0).context("it runs")?;
-    let load = Load::prepare(&servers, address).await?;
+    let load = Load::prepare(&servers, &[address]).await?;
     let (mut rates, mut sizes) = (Vec::new(), Vec::new());
     for _ in 0..PIECES {
         rates.push(load.run(seconds.div_euclid(PIECES).max(1)).await?);

@@ -109,7 +109,7 @@ fn find_places(variants: &[Variant], processors: usize, remarks: &mut Vec<String
     if processor.is_none() {
         remarks.push("workerd shares its processor: there is only one, or no `taskset`".to_owned());
     }
-    if !variants.iter().any(|variant| variant.serve == Serve::Meter) {
+    if !variants.iter().any(|variant| variant.serve.is_ours()) {
         return Ok(Places { workerd, processor, ours: None });
     }
     let (bundle, meter) = (config::bundle()?, config::meter()?);
@@ -127,7 +127,7 @@ fn start_redis(
     variants: &mut Vec<Variant>,
     remarks: &mut Vec<String>,
 ) -> Result<Option<Redis>> {
-    let wants = |variant: &Variant| matches!(variant.serve, Serve::BaselineWithRedis(_));
+    let wants = |variant: &Variant| variant.serve.wants_redis();
     if !variants.iter().any(wants) {
         return Ok(None);
     }

@@ -69,16 +69,20 @@ impl Server {
                 let redis = redis.context("there is no Redis")?;
                 (workerd::baseline(places, &folder, config, address, (0, Some(redis)))?, None, KEY.to_owned())
             }
-            Serve::Meter => {
+            Serve::Meter | Serve::MeterOnRedis => {
                 let (bundle, program) = places.ours.as_ref().context("our parts were not looked for")?;
-                let meter = Meter::start(program, &folder, address)?;
+                let file = match variant.serve {
+                    Serve::MeterOnRedis => Some(redis.context("there is no Redis")?.file()),
+                    Serve::Meter | Serve::Baseline(_) | Serve::BaselineWithRedis(_) => None,
+                };
+                let meter = Meter::start(program, &folder, address, file)?;
                 let workerd = meter.edge(places, [bundle, &folder], address, variant.home_delay_ms)?;
                 let key = meter.key_for(variant.crowd).to_owned();
                 (workerd, Some(meter), key)
             }
         };
         let target = Target {
-            tells_hops: variant.serve == Serve::Meter,
+            tells_hops: variant.serve.is_ours(),
             ..Target::new(address, [variant.path, variant.body], &key, variant.expected)
         };
         let redis_pid =

@@ -139,7 +139,7 @@ fn low_rate(options: &Options, entries: &[Entry]) -> String {
 
 /// Which part of all answers of the whole run was decided without asking the home.
 fn without_hop(entry: &Entry, samples: &Samples) -> String {
-    if entry.variant.serve != crate::variant::Serve::Meter {
+    if !entry.variant.serve.is_ours() {
         return String::new();
     }
     let without = samples.all.good.saturating_sub(samples.all.hops);

@@ -33,6 +33,20 @@ pub(crate) enum Serve {
     BaselineWithRedis(&'static str),
     /// Our bundle, with the aggregator behind it.
     Meter,
+    /// The same, whose homes are in a Redis that keeps every write.
+    MeterOnRedis,
+}
+
+impl Serve {
+    /// Whether it is ours.
+    pub(crate) fn is_ours(self) -> bool {
+        matches!(self, Self::Meter | Self::MeterOnRedis)
+    }
+
+    /// Whether a Redis stands behind it.
+    pub(crate) fn wants_redis(self) -> bool {
+        matches!(self, Self::BaselineWithRedis(_) | Self::MeterOnRedis)
+    }
 }
 
 const DECISION: &str = r#""allowed":true"#;
@@ -69,7 +83,7 @@ const fn far(name: &'static str, serve: Serve, what: &'static str) -> Variant {
 }
 
 /// All of them, in the order of the tables.
-pub(crate) const ALL: [Variant; 15] = [
+pub(crate) const ALL: [Variant; 16] = [
     Variant {
         expected: "ok",
         ..check("js-ok", Serve::Baseline("ok"), "a JavaScript worker that answers `ok`: the floor")
@@ -89,6 +103,11 @@ pub(crate) const ALL: [Variant; 15] = [
             "ours, each request by another agent, on a plan with five: five are allowed, all others refused",
         )
     },
+    check(
+        "meter-redis",
+        Serve::MeterOnRedis,
+        "ours, with the homes in a Redis that logs every write to the disk before it answers",
+    ),
     with_body("js-body", Serve::Baseline("body"), "as `js-headers`, asked by a JSON body, which it reads"),
     with_body("meter-body", Serve::Meter, "ours, asked by a JSON body"),
     check(
@@ -123,10 +142,12 @@ pub(crate) const ALL: [Variant; 15] = [
 ];
 
 /// Ours, and what it is compared with.
-pub(crate) const COMPARED: [(&str, &str); 12] = [
+pub(crate) const COMPARED: [(&str, &str); 14] = [
     ("meter", "js-ok"),
     ("meter", "js-headers"),
     ("meter-crowd", "js-headers"),
+    ("meter-redis", "meter"),
+    ("meter-redis", "redis-connect"),
     ("meter-body", "js-body"),
     ("meter", "object-sql"),
     ("meter", "object-memory"),

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::program::Program;
-use super::{Places, workerd};
+use super::{Places, Redis, workerd};
 use crate::open::Line;
 
 /// The binding by which the worker waits before it asks a home.
@@ -31,17 +31,26 @@ pub(crate) struct Meter {
     address: SocketAddr,
     key: String,
     crowded_key: String,
+    /// What the homes are in, where that is a Redis; it ends after the aggregator.
+    redis: Option<Redis>,
 }
 
 impl Meter {
-    /// Starts the aggregator of an edge that will listen there, and makes the project and its key.
-    pub(super) fn start(program: &Path, folder: &Path, edge: SocketAddr) -> Result<Self> {
+    /// Starts the aggregator of an edge that will listen there, and makes the project and its key. With the program of a
+    /// Redis, the homes are in one of those.
+    pub(super) fn start(
+        program: &Path,
+        folder: &Path,
+        edge: SocketAddr,
+        redis: Option<&Path>,
+    ) -> Result<Self> {
         let address = kit::ports::free()?;
         // These secrets protect nothing: both ends are on loopback, for as long as the benchmark runs.
         let secret = |byte: &str| byte.repeat(32);
         let signing =
             format!("edge:e1:{},policy:p1:{},upstream:u1:{}", secret("a1"), secret("b2"), secret("c3"));
-        let environment = vec![
+        let redis = redis.map(|file| Redis::start_lasting(file, folder)).transpose()?;
+        let mut environment = vec![
             ("METER_KEY_SECRETS", format!("1:{}", secret("d4"))),
             ("METER_SIGNING_KEYS", signing),
             ("METER_LISTEN", address.to_string()),
@@ -52,13 +61,17 @@ impl Meter {
             // What is measured is the lease; without it each request asks its home.
             ("METER_DECISIONS", "lease".to_owned()),
         ];
+        if let Some(redis) = &redis {
+            environment.push(("COUNTERS", "redis".to_owned()));
+            environment.push(("REDIS_URL", format!("redis://{}", redis.address())));
+        }
         let mut command = Command::new(program);
         command.arg("serve").envs(environment.iter().map(|(name, value)| (name, value)));
         let mut server = Program::start(command, &folder.join("aggregator.log"))?;
         server.wait_until("the aggregator", || is_ready(address))?;
         let program = program.to_path_buf();
         let (key, crowded_key) = (String::new(), String::new());
-        let mut meter = Self { server, program, environment, address, key, crowded_key };
+        let mut meter = Self { server, program, environment, address, key, crowded_key, redis };
         meter.key = meter.create_project(PROJECT, "enterprise")?;
         meter.crowded_key = meter.create_project(CROWDED, "community")?;
         Ok(meter)
@@ -69,9 +82,9 @@ impl Meter {
         if crowd { &self.crowded_key } else { &self.key }
     }
 
-    /// The aggregator's process.
+    /// The process behind the edge: the aggregator, or what the homes are in.
     pub(super) fn pid(&self) -> u32 {
-        self.server.pid()
+        self.redis.as_ref().map_or_else(|| self.server.pid(), Redis::pid)
     }
 
     /// Starts workerd with a copy of the bundle.

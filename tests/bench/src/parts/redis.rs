@@ -1,4 +1,5 @@
-//! A Redis of our own, with all of its persistence off: the fastest it can be, and nothing that it counts survives.
+//! A Redis of our own: for baselines with all of its persistence off, the fastest it can be, so that nothing that it
+//! counts survives; for ours with all that homes ask for.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -18,24 +19,44 @@ const INSTALL: [&str; 5] = ["apt-get", "install", "--yes", "--no-install-recomme
 #[derive(Debug)]
 pub(crate) struct Redis {
     program: Program,
+    file: PathBuf,
     address: SocketAddr,
     version: String,
 }
 
 impl Redis {
-    /// Starts it on a free port.
+    /// Starts one on a free port that keeps nothing.
     pub(crate) fn start(file: &Path, folder: &Path) -> Result<Self> {
+        Self::start_with(file, folder, &["--appendonly", "no"])
+    }
+
+    /// Starts one on a free port that has every write on the disk before it answers.
+    pub(super) fn start_lasting(file: &Path, folder: &Path) -> Result<Self> {
+        Self::start_with(
+            file,
+            folder,
+            &["--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction"],
+        )
+    }
+
+    fn start_with(file: &Path, folder: &Path, settings: &[&str]) -> Result<Self> {
         let address = kit::ports::free()?;
         let mut command = Command::new(file);
         command.args(["--bind", "127.0.0.1", "--port", &address.port().to_string()]);
-        command.args(["--save", "", "--appendonly", "no", "--dir"]).arg(folder);
+        command.args(["--save", ""]).args(settings).arg("--dir").arg(folder);
         let mut program = Program::start(command, &folder.join("redis.log"))?;
         program.wait_until("Redis", || Line::connect(address).map(|_| ()))?;
         let told =
             Command::new(file).arg("--version").output().context("cannot ask Redis for its version")?;
         let told = String::from_utf8_lossy(&told.stdout).into_owned();
         let version = told.split_whitespace().find_map(|word| word.strip_prefix("v="));
-        Ok(Self { program, address, version: version.unwrap_or("of an unknown version").to_owned() })
+        let file = file.to_path_buf();
+        Ok(Self { program, file, address, version: version.unwrap_or("of an unknown version").to_owned() })
+    }
+
+    /// What it was started from.
+    pub(super) fn file(&self) -> &Path {
+        &self.file
     }
 
     /// Where it listens.

@@ -3,12 +3,12 @@ import { api, type Answer, type Schemas, settle } from "./api";
 import { pieces, type Span } from "./days";
 
 export type Usage = Schemas["Usage"];
-export type Line = Schemas["UsageLine"];
+/** What an agent used on each day of a span. */
+export type Series = ReadonlyMap<string, number[]>;
 export type Mode = "live" | "test";
 
-/** What has more lines than these is for the CSV: a heat table of it would say nothing. */
-const LINES_MAX = 60_000;
-const PAGE = 10_000;
+/** The most agents that one call asks for. */
+export const ASKED_MAX = 50;
 
 export async function usage(project: string, span: Span, mode: Mode, signal: AbortSignal): Promise<Answer<Usage>> {
   const asked = pieces(span).map(({ from, to }) =>
@@ -47,23 +47,17 @@ function joined(a: Answer<Usage>, b: Answer<Usage>): Answer<Usage> {
   };
 }
 
-/** What was counted by day, agent and kind; null where that is too much to look at. */
-export async function lines(project: string, span: Span, mode: Mode, signal: AbortSignal): Promise<Answer<Line[] | null>> {
-  const found: Line[] = [];
-  let last: Answer<unknown> = { data: null, asOf: "", watermark: null };
-  for (const { from, to } of pieces(span)) {
-    let cursor: string | null = null;
-    do {
-      const query = { project, from, to, mode, group_by: "day,agent,kind" as const, limit: PAGE, ...(cursor ? { cursor } : {}) };
-      const answer = await settle(api.GET("/api/v1/usage", { params: { query }, signal }));
-      const page = answer.data as Schemas["Lines"];
-      found.push(...page.groups);
-      cursor = page.next;
-      last = answer;
-      if (found.length > LINES_MAX) return { ...last, data: null };
-    } while (cursor);
-  }
-  return { ...last, data: found };
+/** What these agents used, day by day: those that are looked at, however many there are. */
+export async function series(project: string, span: Span, mode: Mode, agents: string[], signal: AbortSignal): Promise<Answer<Series>> {
+  const asked = pieces(span).map(({ from, to }) =>
+    settle(api.GET("/api/v1/usage", { params: { query: { project, from, to, mode, group_by: "day,agent" as const, agents: agents.join(" ") } }, signal })),
+  );
+  const answers = (await Promise.all(asked)) as Answer<Schemas["AgentDays"]>[];
+  const [first] = answers;
+  if (!first) throw new Error("a span without days");
+  const found = new Map<string, number[]>(agents.map((agent) => [agent, []]));
+  for (const { data } of answers) for (const { agent, days } of data.agents) found.get(agent)?.push(...days);
+  return { ...first, data: found };
 }
 
 /** The address of the same figures as CSV; one for each piece of the span. */

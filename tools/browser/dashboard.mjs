@@ -294,21 +294,65 @@ const deeds = {
     const agents = Array.from({ length: 10_000 }, (_, rank) => ({ agent: `agent-${rank}`, units: 10_000 - rank }));
     const money = { minor: "0", currency: "eur" };
     const report = { project: told.project, mode: "live", from: "2024-01-01", to: "2024-12-31", total: 10_980_000, days, agents, denied: { total: 0, reasons: {} }, observed: { tokens_in: 0, tokens_out: 0, cost_estimate: money }, next: null };
-    const lines = { ...report, group_by: "day,agent,kind", groups: [] };
-    await page.route("**/api/v1/usage?*", (route) => route.fulfill({ json: route.request().url().includes("group_by") ? lines : report }));
-    await page.goto(at("/usage?from=2024-01-01&to=2024-12-31"));
-    await page.getByText("agent-9", { exact: true }).waitFor();
-    const took = await page.evaluate(async () => {
-      const button = [...document.querySelectorAll("button")].find((one) => one.textContent.startsWith("All 10"));
-      const began = performance.now();
-      button.click();
-      while (document.querySelectorAll("[aria-label=Agents] tbody tr").length < 20) await new Promise(requestAnimationFrame);
-      return performance.now() - began;
+    const asked = new Set();
+    await page.route("**/api/v1/usage?*", (route) => {
+      const query = new URL(route.request().url()).searchParams;
+      if (!query.has("group_by")) return route.fulfill({ json: report });
+      const named = query.get("agents").split(" ");
+      assert.ok(query.get("group_by") === "day,agent" && named.length <= 50, "only some agents are asked for");
+      named.forEach((agent) => asked.add(agent));
+      return route.fulfill({ json: { ...report, group_by: "day,agent", agents: named.map((agent) => ({ agent, units: 366, days: days.map((_, day) => day % 7) })) } });
     });
-    assert.ok(took < 1_000, `all of them were shown after ${took} ms`);
+    await page.goto(at("/usage?from=2024-01-01&to=2024-12-31"));
+    await page.getByText("agent-9", { exact: true }).first().waitFor();
+    await page.locator("table.heat tbody tr").nth(11).waitFor();
+    const took = await page.evaluate(async () => {
+      const place = () => document.querySelector("[aria-label=Agents]");
+      const rows = () => place().querySelectorAll("tbody tr:not([aria-hidden])").length;
+      const has = (name) => [...place().querySelectorAll("tbody td:first-child")].some((cell) => cell.textContent === name);
+      const press = (words) => [...document.querySelectorAll("button")].find((one) => one.textContent.startsWith(words)).click();
+      const type = (text) => {
+        const input = document.querySelector("input[type=search]");
+        input.value = text;
+        input.dispatchEvent(new Event("input", { bubbles: true }));
+      };
+      const deeds = {
+        "all of them": [() => press("All 10"), () => rows() > 20],
+        "the middle": [() => place().scrollTo(0, 5_000 * 37), () => has("agent-5000")],
+        "the end": [() => place().scrollTo(0, place().scrollHeight), () => has("agent-9999")],
+        "those with a name": [() => type("agent-123"), () => has("agent-1239") && !has("agent-9999")],
+        "one of them": [() => type("agent-1234"), () => rows() === 2],
+        "all of them again": [() => type(""), () => rows() > 20],
+        "the first ten": [() => press("First 10"), () => rows() === 11],
+      };
+      const found = Object.fromEntries(Object.keys(deeds).map((name) => [name, []]));
+      for (let round = 0; round < 5; round += 1) {
+        for (const [name, [act, shows]] of Object.entries(deeds)) {
+          const began = performance.now();
+          act();
+          while (!shows()) {
+            await new Promise(requestAnimationFrame);
+            if (performance.now() - began > 20_000) throw new Error(`${name} is not shown`);
+          }
+          // What was drawn is seen with the frame after it.
+          await new Promise(requestAnimationFrame);
+          found[name].push(performance.now() - began);
+        }
+      }
+      return found;
+    });
+    for (const [name, times] of Object.entries(took)) {
+      console.log(`   ${name}: ${times.map((time) => Math.round(time)).join(", ")} ms`);
+      // The fastest of five: what else the machine does makes none of them faster.
+      assert.ok(Math.min(...times) < 100, `${name} took ${times} ms`);
+    }
+    await page.getByRole("button", { name: "All 10,000" }).click();
     assert.ok((await page.locator("[aria-label=Agents] tbody tr").count()) < 100, "only those in sight are in the page");
     await page.locator("[aria-label=Agents]").evaluate((place) => place.scrollTo(0, place.scrollHeight));
     await page.getByText("agent-9999", { exact: true }).waitFor();
+    const line = page.getByRole("row").filter({ hasText: "agent-9999" }).locator("polyline");
+    await until("those in sight get their lines", async () => (await line.getAttribute("points")).includes(" "));
+    assert.ok(asked.size < 1_000, `of ${asked.size} agents the days were asked for`);
     await page.context().close();
   },
 

@@ -1,10 +1,13 @@
 //! `GET /api/v1/usage`: what a project used, by day and by agent.
 
+use std::borrow::Cow;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Response};
-use shared::ids::Mode;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use shared::ids::{AgentId, Mode};
 use shared::time::{Day, Timestamp};
 use shared::whole::whole;
 use tokio::sync::mpsc;
@@ -17,6 +20,7 @@ use super::query::Query;
 use super::route::{Route, Who};
 use crate::access::Permission;
 use crate::app::App;
+use crate::metering::usage::agents::{self, AGENTS, AgentDays};
 use crate::metering::usage::groups::{GroupBy, Groups};
 use crate::metering::usage::page::{LinePlace, Lines, Order, Page, Place, UsageLine};
 use crate::metering::usage::{DAYS_MAX, Span, SpanError, Usage, UsageAgent};
@@ -43,7 +47,7 @@ impl Words for Format {
 enum Grouping {}
 
 impl Words for Grouping {
-    const WORDS: &'static [&'static str] = &["day", "agent", "kind", Lines::NAME];
+    const WORDS: &'static [&'static str] = &["day", "agent", "kind", AgentDays::NAME, Lines::NAME];
 }
 
 /// In which order agents are told.
@@ -54,6 +58,24 @@ impl Words for Ordering {
     const WORDS: &'static [&'static str] = &["units", "agent"];
 }
 
+/// Agents, for descriptions.
+#[derive(Debug)]
+enum AgentList {}
+
+impl JsonSchema for AgentList {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "AgentList".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[!-}][!-~]{0,127}( [!-}][!-~]{0,127}){0,49}$" })
+    }
+}
+
 const CSV: &str = "text/csv";
 
 /// The most agents or lines in a page.
@@ -61,7 +83,9 @@ const LIMIT_MAX: u64 = 10_000;
 
 const LIMIT: &str = "1 to 10000 agents or lines a page; 10000 where it is absent";
 
-const GROUP_BY: &str = "day, agent, kind, or day,agent,kind";
+const GROUP_BY: &str = "day, agent, kind, day,agent (of some agents), or day,agent,kind";
+
+const ONLY_BY_DAY_AND_AGENT: &str = "agents only with group_by=day,agent";
 
 const ORDER: &str = "units (most first) or agent (by name); units where it is absent";
 
@@ -73,6 +97,7 @@ const QUERY: &[Field] = &[
     Field::optional::<Mode>("mode", "live or test; live where it is absent"),
     PROJECT,
     Field::optional::<OneOf<Grouping>>("group_by", GROUP_BY),
+    Field::optional::<AgentList>("agents", AGENTS).such_as("\"support-bot search-bot\""),
     Field::optional::<OneOf<Format>>("format", "json or csv; json where it is absent"),
     Field::optional::<OneOf<Ordering>>("order", ORDER),
     Field::optional::<Number<1, LIMIT_MAX>>("limit", LIMIT),
@@ -86,6 +111,7 @@ pub(super) fn routes() -> Vec<Route> {
             .query(QUERY)
             .answers::<Usage>(200, "What was used, by day, kind and agent")
             .answers::<Groups>(200, "What was used, by one of them")
+            .answers::<AgentDays>(200, "What some agents used, by day")
             .answers::<Lines>(200, "What was used, by all three")
             .answers_text(200, "What was used, by one of them", CSV),
     ]
@@ -109,7 +135,14 @@ pub(super) async fn report(
     let of = Exported { project: project.id.clone(), mode, span: span(&query)? };
     let paged = query.get("limit").is_some() || query.get("cursor").is_some();
     let (order, limit) = (order(&query)?, limit(&query)?);
+    if query.get("agents").is_some() && !matches!(by, By::AgentDays) {
+        return Err(Failure::field("agents", "agents with another group_by", ONLY_BY_DAY_AND_AGENT));
+    }
     match (by, csv && !paged) {
+        (By::AgentDays, _) => {
+            let agents = query.required("agents", AGENTS, agents::parse)?;
+            return agent_days(&app, of, agents, csv).await;
+        }
         (By::Lines, true) => return lines_as_csv(&app, of).await,
         (By::One(GroupBy::Agent), true) => return agents_as_csv(&app, of, order).await,
         (By::Lines, false) => {
@@ -132,8 +165,10 @@ pub(super) async fn report(
     let answer = match (by, csv) {
         (By::One(by), false) => Json(Groups::new(&usage, by)).into_response(),
         (By::One(by), true) => download::whole(Groups::new(&usage, by).to_csv()),
-        (By::Nothing | By::Lines, false) => Json(usage).into_response(),
-        (By::Nothing | By::Lines, true) => download::whole(Groups::new(&usage, GroupBy::Day).to_csv()),
+        (By::Nothing | By::AgentDays | By::Lines, false) => Json(usage).into_response(),
+        (By::Nothing | By::AgentDays | By::Lines, true) => {
+            download::whole(Groups::new(&usage, GroupBy::Day).to_csv())
+        }
     };
     as_of(answer, watermark, now)
 }
@@ -144,6 +179,14 @@ fn as_of(mut answer: Response, watermark: u64, now: Timestamp) -> Result<Respons
     answer.headers_mut().insert(WATERMARK_HEADER, HeaderValue::from(watermark));
     answer.headers_mut().insert(AS_OF_HEADER, at);
     Ok(answer)
+}
+
+async fn agent_days(app: &App, of: Exported, agents: Vec<AgentId>, csv: bool) -> Result<Response, Failure> {
+    let now = app.clock.now();
+    let (counted, watermark) = app.store.usage_of_agents(&of, &agents).await?;
+    let days = AgentDays::new((of.project, of.mode, of.span), agents, counted);
+    let answer = if csv { download::whole(days.to_csv()) } else { Json(days).into_response() };
+    as_of(answer, watermark, now)
 }
 
 async fn lines_as_csv(app: &App, of: Exported) -> Result<Response, Failure> {
@@ -170,6 +213,7 @@ enum By {
     /// The report itself.
     Nothing,
     One(GroupBy),
+    AgentDays,
     Lines,
 }
 
@@ -177,6 +221,7 @@ fn by(query: &Query) -> Result<By, Failure> {
     match query.get("group_by") {
         None => Ok(By::Nothing),
         Some(Lines::NAME) => Ok(By::Lines),
+        Some(AgentDays::NAME) => Ok(By::AgentDays),
         Some(_) => query.required("group_by", GROUP_BY, GroupBy::parse).map(By::One),
     }
 }

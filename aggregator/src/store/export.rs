@@ -6,7 +6,7 @@ use futures_util::TryStreamExt as _;
 use shared::ids::{Mode, ProjectId};
 use tokio::sync::mpsc;
 
-use super::rollups::{self, AgentsPage, Range};
+use super::rollups::{self, AgentsPage, Counted, Range};
 use super::{ACQUIRE_TIMEOUT, DbQuery, DbRow, Store, StoreError, stream};
 use crate::metering::usage::page::{Order, UsageLine};
 use crate::metering::usage::{Span, UsageAgent};
@@ -61,7 +61,15 @@ impl Exported {
 impl Store {
     /// Hands over every agent with its units, all of one state of the books. Whoever takes no piece for 10 s gets no more.
     pub async fn export_agents(&self, of: Exported, order: Order, to: mpsc::Sender<Piece<UsageAgent>>) {
-        let query = rollups::agents_query(rollups::agents_sql(order), of.range(), &AgentsPage::whole());
+        let counted = match self.counted(&of).await {
+            Ok(counted) => counted,
+            Err(error) => {
+                send(&to, Piece::Failed(error)).await;
+                return;
+            }
+        };
+        let sql = rollups::agents_sql(order);
+        let query = rollups::agents_query(sql, of.range(), counted, &AgentsPage::whole());
         self.export(&of.project, query, rollups::agent, &to).await;
     }
 
@@ -69,6 +77,10 @@ impl Store {
     pub async fn export_lines(&self, of: Exported, to: mpsc::Sender<Piece<UsageLine>>) {
         let query = rollups::lines_query(of.range(), (None, usize::MAX));
         self.export(&of.project, query, rollups::line, &to).await;
+    }
+
+    async fn counted(&self, of: &Exported) -> Result<Counted, StoreError> {
+        rollups::counted(&mut *self.readers.acquire().await?, of.range()).await
     }
 
     async fn export<T>(

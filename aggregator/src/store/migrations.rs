@@ -132,6 +132,16 @@ async fn record(connection: &mut Connection, number: i64, hash: &str) -> Result<
     Ok(())
 }
 
+/// Empty books in memory, for tests of statements.
+#[cfg(test)]
+pub(super) async fn in_memory() -> Connection {
+    use sqlx::Connection as _;
+    sqlx::any::install_default_drivers();
+    let mut connection = Connection::connect("sqlite::memory:").await.unwrap();
+    apply(&mut connection).await.unwrap();
+    connection
+}
+
 #[cfg(test)]
 mod tests {
     use sqlx::Connection as _;

@@ -18,8 +18,10 @@ const READERS_MAX: u32 = 8;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Nobody waits for a lock longer than a request waits for a connection, and a server that vanished in the
-/// middle of a transaction does not keep its locks.
-const SESSION: &str = "SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '30s'";
+/// middle of a transaction does not keep its locks. No statement is compiled to machine code: of a report by agents that took
+/// longer than its reading.
+const SESSION: &str =
+    "SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '30s'; SET jit = off";
 
 const READ_ONLY: &str = "SET default_transaction_read_only = on";
 

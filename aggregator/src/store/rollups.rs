@@ -14,7 +14,7 @@ use sqlx::{AssertSqlSafe, Row};
 use super::bind_rows::BoundRows;
 use super::denials;
 use super::dialect::Dialect;
-use super::rows::{day, id, int, name, units};
+use super::rows::{day, id, int, name, optional, units};
 use super::{Connection, DbQuery, DbRow, StoreError};
 use crate::metering::usage::UsageAgent;
 use crate::metering::usage::page::{LinePlace, Order, Place, UsageLine};
@@ -204,7 +204,8 @@ pub(super) async fn by_agent(
     (order, page): (Order, &AgentsPage),
 ) -> Result<Vec<UsageAgent>, StoreError> {
     let sql = agents_sql(order);
-    let rows = agents_query(sql, range, page).fetch_all(tx).await?;
+    let counted = counted(&mut *tx, range).await?;
+    let rows = agents_query(sql, range, counted, page).fetch_all(tx).await?;
     rows.iter().map(agent).collect()
 }
 
@@ -241,9 +242,15 @@ pub(super) fn agents_sql(order: Order) -> String {
     )
 }
 
-/// Binds what [`agents_sql`] asks for.
-pub(super) fn agents_query<'q>(sql: String, range: Range<'_>, page: &AgentsPage) -> DbQuery<'q> {
-    let Parts { months, days, without } = parts(range.from, range.to);
+/// Binds what [`agents_sql`] asks for. `counted` says in which way it is read and never what comes of it, so that it may be
+/// somewhat old.
+pub(super) fn agents_query<'q>(
+    sql: String,
+    range: Range<'_>,
+    counted: Counted,
+    page: &AgentsPage,
+) -> DbQuery<'q> {
+    let Parts { months, days, without } = parts(range.from, range.to, counted);
     let mut query = sqlx::query(AssertSqlSafe(sql))
         .bind(range.project)
         .bind(range.mode)
@@ -253,6 +260,60 @@ pub(super) fn agents_query<'q>(sql: String, range: Range<'_>, page: &AgentsPage)
         query = query.bind(i64::from(start)).bind(i64::from(end));
     }
     query.bind(page.after.0).bind(page.after.1.as_str()).bind(page.limit)
+}
+
+/// The first and the last day of a project that anything was counted on; the end is not included.
+pub(super) type Counted = (u32, u32);
+
+/// Between which days there are any cells.
+pub(super) async fn counted(connection: &mut Connection, range: Range<'_>) -> Result<Counted, StoreError> {
+    let row = sqlx::query(
+        "SELECT (SELECT MIN(day) FROM usage_day WHERE project = $1 AND mode = $2) AS first,
+                (SELECT MAX(day) FROM usage_day WHERE project = $1 AND mode = $2) AS last",
+    )
+    .bind(range.project)
+    .bind(range.mode)
+    .fetch_one(connection)
+    .await?;
+    let (first, last) = (optional(&row, "first", day)?, optional(&row, "last", day)?);
+    Ok(first.zip(last).map_or((0, 0), |(first, last)| (first.number(), last.number().saturating_add(1))))
+}
+
+/// Units of each day of some agents, one lookup for each day and agent: what all others have is not read.
+fn agent_days_sql(agents: usize) -> String {
+    let agents: Vec<String> = (5..).take(agents).map(|number| format!("${number}")).collect();
+    format!(
+        "SELECT day, agent, CAST(SUM(units) AS BIGINT) AS units FROM cell
+         WHERE project = $1 AND mode = $2 AND agent IN ({}) AND day IN (
+             WITH RECURSIVE days (day) AS (
+                 SELECT CAST($3 AS BIGINT) UNION ALL SELECT day + 1 FROM days WHERE day < $4)
+             SELECT day FROM days)
+         GROUP BY day, agent",
+        agents.join(", ")
+    )
+}
+
+/// Units of each day of these agents that has any, in no order.
+pub(super) async fn by_agent_and_day(
+    tx: &mut Connection,
+    range: Range<'_>,
+    agents: &[AgentId],
+) -> Result<Vec<(Day, AgentId, Units)>, StoreError> {
+    if agents.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut query = sqlx::query(AssertSqlSafe(agent_days_sql(agents.len())))
+        .bind(range.project)
+        .bind(range.mode)
+        .bind(i64::from(range.from.number()))
+        .bind(i64::from(range.to.number()));
+    for agent in agents {
+        query = query.bind(agent.as_str());
+    }
+    let rows = query.fetch_all(tx).await?;
+    rows.iter()
+        .map(|row| Ok((day(row, "day")?, id(row, "agent", AgentId::parse)?, units(row, "units")?)))
+        .collect()
 }
 
 /// After which line a page begins, and how many it has.
@@ -304,11 +365,13 @@ struct Parts {
     without: [(u32, u32); 2],
 }
 
-fn parts(from: Day, to: Day) -> Parts {
+/// Which of the two ways reads fewer days is judged by those that have any cells: of the present month the days to come
+/// have none, so that its sum alone is read.
+fn parts(from: Day, to: Day, counted: Counted) -> Parts {
     let (start, end) = (from.number(), to.number().saturating_add(1));
     let first = (from.period().first_day().number(), from.period().next().first_day().number());
     let last = (to.period().first_day().number(), to.period().next().first_day().number());
-    let length = |(start, end): (u32, u32)| end.saturating_sub(start);
+    let length = |(start, end): (u32, u32)| end.min(counted.1).saturating_sub(start.max(counted.0));
     let none = (end, end);
     if first == last {
         let outside = [(first.0, start), (end, first.1)];
@@ -337,6 +400,8 @@ fn parts(from: Day, to: Day) -> Parts {
 mod tests {
     use super::*;
 
+    const ALWAYS: Counted = (0, u32::MAX);
+
     #[test]
     fn a_span_is_whole_months_with_days_added_or_taken() {
         let day = |text| Day::parse(text).unwrap();
@@ -355,7 +420,7 @@ mod tests {
             ("2026-05-02", "2026-05-30", "2026-05 2026-06", 0, 2),
             ("2026-12-31", "2027-01-01", "2027-01 2027-01", 2, 0),
         ] {
-            let Parts { months: (first, last), days, without } = parts(day(from), day(to));
+            let Parts { months: (first, last), days, without } = parts(day(from), day(to), ALWAYS);
             let sum = |ranges: [(u32, u32); 2]| ranges.iter().map(|(start, end)| end - start).sum::<u32>();
             let got = (format!("{first} {last}"), sum(days), sum(without));
             assert_eq!(got, (months.to_owned(), added, taken), "{from} to {to}");
@@ -373,6 +438,52 @@ mod tests {
             let span = day(from).number()..=day(to).number();
             assert!(counted.values().all(|times| *times == 1), "{from} to {to}");
             assert_eq!(counted.into_keys().collect::<Vec<_>>(), span.collect::<Vec<_>>(), "{from} to {to}");
+        }
+    }
+
+    #[test]
+    fn days_without_cells_cost_nothing_and_change_nothing() {
+        let day = |text| Day::parse(text).unwrap();
+        let counted = (day("2026-03-10").number(), day("2026-11-09").number());
+        for (from, to, months, added, taken) in [
+            // Nothing is there of the days to come, so that the month's sum is that of its first eight.
+            ("2026-11-01", "2026-11-08", "2026-11 2026-12", 0, 22),
+            ("2026-11-01", "2026-11-09", "2026-11 2026-12", 0, 21),
+            // Where there are no cells at all, it costs nothing either way.
+            ("2025-12-01", "2026-11-08", "2026-01 2026-12", 31, 22),
+            ("2026-11-03", "2026-11-08", "2026-11 2026-12", 0, 24),
+            ("2026-11-07", "2026-11-08", "2026-11 2026-11", 2, 0),
+            // The first days of the first month neither.
+            ("2026-03-09", "2026-06-30", "2026-03 2026-07", 0, 8),
+            ("2026-03-22", "2026-06-30", "2026-04 2026-07", 10, 0),
+            ("2024-01-10", "2024-01-12", "2024-01 2024-01", 3, 0),
+        ] {
+            let Parts { months: (first, last), days, without } = parts(day(from), day(to), counted);
+            let sum = |ranges: [(u32, u32); 2]| ranges.iter().map(|(start, end)| end - start).sum::<u32>();
+            let got = (format!("{first} {last}"), sum(days), sum(without));
+            assert_eq!(got, (months.to_owned(), added, taken), "{from} to {to}");
+        }
+    }
+
+    /// On SQLite, whose plans depend on nothing but the statement and the schema.
+    #[tokio::test]
+    async fn rows_of_other_agents_and_days_are_not_read() {
+        let mut tx = crate::store::migrations::in_memory().await;
+        for (sql, plan) in [
+            (agent_days_sql(3), "SEARCH cell USING PRIMARY KEY (project=? AND mode=? AND day=? AND agent=?)"),
+            (LINES.to_owned(), "SEARCH cell USING PRIMARY KEY (project=? AND mode=? AND day>? AND day<?)"),
+            (
+                agents_sql(Order::Units),
+                "SEARCH usage_agent USING PRIMARY KEY (project=? AND mode=? AND period>? AND period<?)",
+            ),
+        ] {
+            let rows = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")));
+            let rows = rows.fetch_all(&mut tx).await.unwrap();
+            let steps: Vec<String> = rows.iter().map(|row| row.try_get("detail").unwrap()).collect();
+            assert!(steps.iter().any(|step| step == plan), "{steps:#?}");
+            let whole =
+                |step: &&String| step.starts_with("SCAN cell") || step.starts_with("SCAN usage_agent");
+            assert_eq!(steps.iter().find(whole), None, "{steps:#?}");
         }
     }
 }

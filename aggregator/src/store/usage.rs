@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use shared::ids::ProjectId;
+use shared::ids::{AgentId, ProjectId};
 use shared::time::Day;
 use shared::units::Units;
 
@@ -41,6 +41,20 @@ impl Store {
             tokens_in,
             tokens_out,
         })
+    }
+
+    /// What these agents used on each day of a report, and the number of the last event of the live stream that it includes.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn usage_of_agents(
+        &self,
+        of: &Exported,
+        agents: &[AgentId],
+    ) -> Result<(Vec<(Day, AgentId, Units)>, u64), StoreError> {
+        let mut tx = self.read().await?;
+        let watermark = stream::newest(&mut tx, &of.project).await?;
+        Ok((rollups::by_agent_and_day(&mut tx, of.range(), agents).await?, watermark))
     }
 
     /// A page of what was counted by day, agent and kind, in that order, and one line more.

@@ -1,5 +1,7 @@
 //! `GET /api/v1/usage`: the report's shape, its dates, and who may see it.
 
+use std::collections::BTreeMap;
+
 use aggregator::access::Role;
 use aggregator::metering::usage::page::UsageLine;
 use shared::plan::Plan;
@@ -90,7 +92,14 @@ async fn queries_that_cannot_be_meant_are_refused_by_name() {
         from=2026-05-01&to=2026-05-31&order=agent&cursor=a => -
         from=2026-05-01&to=2026-05-31&order=name => order
         from=2026-05-01&to=2026-05-31&group_by=day,agent,kind&cursor=a => cursor
-        from=2026-05-01&to=2026-05-31&group_by=day,agent => group_by
+        from=2026-05-01&to=2026-05-31&group_by=agent,day => group_by
+        from=2026-05-01&to=2026-05-31&group_by=day,agent => agents
+        from=2026-05-01&to=2026-05-31&group_by=day,agent&agents= => agents
+        from=2026-05-01&to=2026-05-31&group_by=day,agent&agents=a++b => agents
+        from=2026-05-01&to=2026-05-31&group_by=day,agent&agents=~mine => agents
+        from=2026-05-01&to=2026-05-31&group_by=day,agent&agents=a+b => -
+        from=2026-05-01&to=2026-05-31&agents=a   => agents
+        from=2026-05-01&to=2026-05-31&group_by=agent&agents=a => agents
         from=2026-05-01&to=2026-05-31&page=2     => page
         from=2026-05-01&from=2026-05-02&to=2026-05-31 => from
         from=2026-05-01&to=2026-05-31&FROM=x     => FROM
@@ -232,4 +241,101 @@ async fn long_reports_come_as_csv_in_pieces_and_whole() {
     assert_eq!(empty.body, "agent,units\r\n");
     let page = meter.get(&format!("{path}&group_by=agent&limit=2"), &token).await;
     assert_eq!(page.body.lines().count(), 3, "{}", page.body);
+}
+
+#[tokio::test]
+async fn reports_by_agent_and_by_agent_and_day_are_what_all_lines_come_to() {
+    let (meter, token) = meter().await;
+    // From the middle of a month to the middle of another, on some days twice and on some not at all; the last day is today.
+    let days = [
+        "2026-08-14",
+        "2026-08-15",
+        "2026-08-31",
+        "2026-09-01",
+        "2026-10-31",
+        "2026-11-01",
+        "2026-11-22",
+        "2026-11-23",
+    ];
+    for (seq, (day, kind)) in
+        (1_u64..).zip(days.iter().flat_map(|day| [(day, "verify"), (day, "mcp_tool_call")]))
+    {
+        let cell = |agent: u64| {
+            format!(r#"{{"day":"{day}","kind":"{kind}","agent":"a{agent}","units":{}}}"#, 1 + agent * seq % 9)
+        };
+        let cells: Vec<String> = (0..12).filter(|agent| (agent + seq) % 5 != 0).map(cell).collect();
+        let flush = format!(
+            r#"{{"project":"demo","mode":"live","source":"home","incarnation":"aaaaaaaa","seq":{seq},"cells":[{}]}}"#,
+            cells.join(",")
+        );
+        assert_eq!(meter.flush(&flush).await.status, 200);
+    }
+    for (from, to) in [
+        ("2026-08-01", "2026-11-23"),
+        ("2026-08-15", "2026-11-22"),
+        ("2026-08-15", "2026-11-10"),
+        ("2026-11-01", "2026-11-23"),
+        ("2026-11-02", "2026-11-22"),
+        ("2026-11-20", "2026-11-30"),
+        ("2026-08-14", "2026-08-14"),
+        ("2026-01-01", "2026-12-31"),
+    ] {
+        let path = format!("/api/v1/usage?from={from}&to={to}");
+        let lines = meter.get(&format!("{path}&group_by=day,agent,kind"), &token).await.value();
+        let (of_day, of_agent) = sums(&lines);
+        let report = meter.get(&path, &token).await.value();
+        let agents = by_agent(&report);
+        assert_eq!(agents, of_agent, "{from} to {to}");
+        let csv = meter.get(&format!("{path}&group_by=agent&format=csv"), &token).await.body;
+        let csv = of_csv(&csv);
+        assert_eq!(csv, of_agent, "{from} to {to} as CSV");
+        let asked = format!("{path}&group_by=day,agent&agents=a3+gone+a0+a11");
+        let days = meter.get(&asked, &token).await;
+        assert!(days.header("palveron-watermark").is_some() && days.header("palveron-as-of").is_some());
+        let days = days.value();
+        let named: Vec<&str> =
+            days["agents"].as_array().unwrap().iter().map(|one| one["agent"].as_str().unwrap()).collect();
+        assert_eq!(named, ["a3", "gone", "a0", "a11"]);
+        for one in days["agents"].as_array().unwrap() {
+            let agent = one["agent"].as_str().unwrap().to_owned();
+            assert_eq!(one["units"].as_u64().unwrap(), of_agent.get(&agent).copied().unwrap_or(0), "{agent}");
+            let dates = report["days"].as_array().unwrap().iter().map(|day| day["date"].as_str().unwrap());
+            let expected: Vec<u64> = dates
+                .map(|date| of_day.get(&(agent.clone(), date.to_owned())).copied().unwrap_or(0))
+                .collect();
+            let got: Vec<u64> = one["days"].as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).collect();
+            assert_eq!(got, expected, "{agent} {from} to {to}");
+        }
+        let csv = meter.get(&format!("{asked}&format=csv"), &token).await.body;
+        let sum: u64 =
+            csv.lines().skip(1).map(|line| line.rsplit_once(',').unwrap().1.parse::<u64>().unwrap()).sum();
+        assert_eq!(
+            sum,
+            ["a3", "a0", "a11"].iter().map(|agent| of_agent.get(*agent).copied().unwrap_or(0)).sum::<u64>()
+        );
+    }
+}
+
+/// What lines come to: of each agent's days, and of each agent.
+fn sums(lines: &serde_json::Value) -> (BTreeMap<(String, String), u64>, BTreeMap<String, u64>) {
+    let mut of_day: BTreeMap<(String, String), u64> = BTreeMap::new();
+    let mut of_agent: BTreeMap<String, u64> = BTreeMap::new();
+    for line in lines["groups"].as_array().unwrap() {
+        let (agent, units) = (line["agent"].as_str().unwrap(), line["units"].as_u64().unwrap());
+        *of_day.entry((agent.to_owned(), line["day"].as_str().unwrap().to_owned())).or_default() += units;
+        *of_agent.entry(agent.to_owned()).or_default() += units;
+    }
+    (of_day, of_agent)
+}
+
+/// The agents of a report.
+fn by_agent(report: &serde_json::Value) -> BTreeMap<String, u64> {
+    let agents = report["agents"].as_array().unwrap().iter();
+    agents.map(|one| (one["agent"].as_str().unwrap().to_owned(), one["units"].as_u64().unwrap())).collect()
+}
+
+/// The same as CSV has them.
+fn of_csv(csv: &str) -> BTreeMap<String, u64> {
+    let lines = csv.lines().skip(1).map(|line| line.split_once(',').unwrap());
+    lines.map(|(agent, units)| (agent.to_owned(), units.parse().unwrap())).collect()
 }

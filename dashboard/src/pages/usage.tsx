@@ -3,17 +3,19 @@ import { useMemo } from "preact/hooks";
 import { serverNow } from "../api";
 import { addDays, before, daysBetween, isDay, monthOf, monthsAgo, type Span, toDay } from "../days";
 import { date, dayName, kindName, money, units } from "../format";
-import { csvAddresses, lines, type Mode, type Usage, usage } from "../report";
+import { csvAddresses, type Mode, series, type Usage, usage } from "../report";
 import { useResource } from "../resource";
 import { query, setQuery } from "../router";
 import { project } from "../session";
 import { Agents } from "../ui/agents";
 import { Chart } from "../ui/chart";
 import { Heat } from "../ui/heat";
-import { AsOf, Card, Figure, Notice, Page, Shown, Skeleton } from "../ui/parts";
+import { AsOf, Card, Figure, Page, Shown, Skeleton, Trouble } from "../ui/parts";
 import { Table } from "../ui/table";
 
 const MONTHS_MAX = 25;
+/** How many agents the heat map has: more rows nobody reads at once. */
+const HEAT_AGENTS = 12;
 const COLOURS = ["--accent", "--tint-2", "--tint-3"];
 
 interface View {
@@ -40,7 +42,10 @@ export function UsageReports() {
   const key = `${project.value} ${span.from} ${span.to} ${mode}`;
   const report = useResource(key, (signal) => usage(project.value, span, mode, signal));
   const earlier = useResource(view.compare ? `${key} before` : "", (signal) => usage(project.value, before(span), mode, signal));
-  const all = useResource(`${key} lines`, (signal) => lines(project.value, span, mode, signal));
+  // Those of the heat map are asked for once it is known who they are.
+  const most = report.answer?.data.agents.slice(0, HEAT_AGENTS).map((agent) => agent.agent) ?? [];
+  const ask = (agents: string[], signal: AbortSignal) => series(project.value, span, mode, agents, signal);
+  const heat = useResource(most.length > 0 ? `${key} ${most.join(" ")}` : "", (signal) => ask(most, signal));
   return (
     <Page title="Usage Reports" about={<>{date(`${span.from}T00:00:00Z`)} to {date(`${span.to}T00:00:00Z`)}, days of UTC{mode === "test" ? ", test keys" : ""}</>} asOf={<AsOf at={report.answer?.asOf} />} actions={<Exports view={view} />}>
       <Choice view={view} />
@@ -49,9 +54,9 @@ export function UsageReports() {
           <div class="stack">
             <Sums data={data} earlier={view.compare ? (earlier.answer?.data ?? null) : null} />
             <Days data={data} compare={view.compare} earlier={view.compare ? (earlier.answer?.data ?? null) : null} />
-            <Agents data={data} lines={all.answer?.data ?? null} span={span} />
+            <Agents data={data} days={{ key, ask }} />
             <Card title="Day by agent" aside={<span>the agents with most units; darker is more</span>}>
-              {all.answer ? (all.answer.data ? <Heat lines={all.answer.data} span={span} /> : <Notice>There are too many agents and days for a table to look at. Choose fewer days, or take the CSV.</Notice>) : <Skeleton lines={6} />}
+              {heat.problem ? <Trouble problem={heat.problem} /> : heat.answer || most.length === 0 ? <Heat series={heat.answer?.data ?? new Map()} agents={most} from={span.from} /> : <Skeleton lines={6} />}
             </Card>
             <Observed data={data} />
           </div>

@@ -2,6 +2,7 @@
 //!
 //! Totals here are shown, not billed; they are held at the largest exact number instead of wrapping.
 
+pub mod agents;
 pub(crate) mod csv;
 pub mod groups;
 pub mod page;

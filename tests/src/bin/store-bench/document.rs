@@ -9,6 +9,7 @@ use kit::{machine, section};
 use tests::clock;
 
 use crate::Measured;
+use crate::report::Timed;
 
 /// Replaces the marked section of the page.
 pub(crate) fn write(page: &Path, measured: &[Measured], how: (usize, u64)) -> Result<()> {
@@ -35,12 +36,13 @@ fn report(measured: &[Measured], (rounds, seconds): (usize, u64)) -> Result<Stri
         let share = median(rates.iter().map(share).collect())?;
         writeln!(text, "| {name} | {theirs:.0} | {ours:.0} | {share:.0} % | {} |", by_round.join(", "))?;
     }
-    text.push_str("\n| usage of 1,000 agents | median ms | slowest ms |\n| --- | ---: | ---: |\n");
+    text.push_str("\n| agents | usage of | median ms | slowest ms |\n| ---: | --- | ---: | ---: |\n");
     for Measured { name, reports, .. } in measured {
         for report in reports {
             let ms = |time: std::time::Duration| time.as_secs_f64() * 1_000.0;
             let (median, slowest) = (ms(report.median), ms(report.slowest));
-            writeln!(text, "| {} on {name} | {median:.1} | {slowest:.1} |", report.what)?;
+            let Timed { agents, what, .. } = report;
+            writeln!(text, "| {agents} | {what} on {name} | {median:.1} | {slowest:.1} |")?;
         }
     }
     Ok(text)

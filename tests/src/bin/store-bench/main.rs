@@ -36,13 +36,14 @@ async fn main() -> Result<()> {
     match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["bench", page] => bench(SECONDS, Path::new(page)).await,
         ["bench", page, seconds] => bench(seconds.parse()?, Path::new(page)).await,
+        ["reports"] => reports().await,
         ["deliveries"] => deliveries::run(SECONDS).await,
         ["deliveries", seconds] => deliveries::run(seconds.parse()?).await,
         ["scale", page] => scale::run(SECONDS, Path::new(page)).await,
         ["scale", page, seconds] => scale::run(seconds.parse()?, Path::new(page)).await,
         ["soak", seconds] => soak::run(seconds.parse()?).await,
         other => bail!(
-            "got {other:?}, accepted are `bench <page> [seconds]`, `deliveries [seconds]`, `scale <page> [seconds]` and `soak <seconds>`"
+            "got {other:?}, accepted are `bench <page> [seconds]`, `reports`, `deliveries [seconds]`, `scale <page> [seconds]` and `soak <seconds>`"
         ),
     }
 }
@@ -65,6 +66,17 @@ async fn bench(seconds: u64, page: &Path) -> Result<()> {
     document::write(page, &[sqlite, postgres], (ROUNDS, seconds))
 }
 
+/// The reports alone, as a page asks them.
+async fn reports() -> Result<()> {
+    let postgres = Postgres::start_on_disk().await?;
+    for (name, books) in [("SQLite", None), ("Postgres", Some(postgres.create("books")?))] {
+        let mut servers = Servers::on(books, None)?;
+        let address = servers.add().await?;
+        report::measure(name, 10_000, &servers, address).await?;
+    }
+    Ok(())
+}
+
 async fn measure(name: &'static str, postgres: Option<&Postgres>, seconds: u64) -> Result<Measured> {
     let books = postgres.map(|postgres| postgres.create("books")).transpose()?;
     let mut servers = Servers::on(books, None)?;
@@ -82,6 +94,10 @@ async fn measure(name: &'static str, postgres: Option<&Postgres>, seconds: u64) 
         println!("{name:9} plain loop {theirs:>9.0} cells/s   /ingest {ours:>9.0} cells/s   {share:.0} %");
         rates.push((theirs, ours));
     }
-    let reports = report::measure(name, &servers, address).await.context("the year's report")?;
+    let mut reports = Vec::new();
+    for agents in [1_000, 10_000] {
+        let measured = report::measure(name, agents, &servers, address).await;
+        reports.extend(measured.context("the year's report")?);
+    }
     Ok(Measured { name, rates, reports })
 }

@@ -128,6 +128,8 @@ actions! {
     AccountCreated => "account.created";
     /// An account was disabled, with all sessions.
     AccountDisabled => "account.disabled";
+    /// An account was erased, with all that says whose it was.
+    AccountErased => "account.erased";
     /// A link that signs in was made.
     LinkCreated => "sign_in_link.created";
     /// A person of an identity provider signed in to an account for the first time.

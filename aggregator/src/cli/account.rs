@@ -20,6 +20,8 @@ const COLUMNS: &[Column] = &[
     ("DISABLED", "/disabled_at"),
 ];
 
+const ERASED: &[Column] = &[("ACCOUNT", "/account"), ("ERASED", "/erased_at")];
+
 const UNKNOWN: &str = "`meter account list` shows those there are";
 
 const PATH: [&str; 4] = ["api", "v1", "admin", "accounts"];
@@ -34,6 +36,8 @@ pub(super) enum Command {
     List(List),
     /// Disable an account at once: its sessions are over, and nobody signs in with it
     Disable(Disable),
+    /// Erase an account for good: address, name, password, sessions, memberships and invitations; the audit log keeps its id
+    Erase(Erase),
 }
 
 #[derive(Debug, Args)]
@@ -82,6 +86,14 @@ pub(super) struct Disable {
     format: Format,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct Erase {
+    /// The account's id or its e-mail address
+    account: String,
+    #[command(flatten)]
+    format: Format,
+}
+
 pub(super) async fn run(command: Command, place: Place) -> anyhow::Result<()> {
     match command {
         Command::Create(create) => self::create(create, &place).await,
@@ -99,6 +111,13 @@ pub(super) async fn run(command: Command, place: Place) -> anyhow::Result<()> {
             let id = id(&place, &account).await?;
             let path = [&PATH[..], &[&id]].concat();
             print::rows(format, &place.ask(&Call::delete(&path).or_say(UNKNOWN)).await?, COLUMNS)
+        }
+        Command::Erase(Erase { account, format }) => {
+            let id = id(&place, &account).await?;
+            let path = [&PATH[..], &[&id, "erase"]].concat();
+            let erased = place.ask(&Call::post(&path).or_say(UNKNOWN)).await?;
+            print::remark(format, "The audit log goes on naming this id, and shows it as erased.");
+            print::rows(format, &erased, ERASED)
         }
     }
 }

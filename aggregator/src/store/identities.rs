@@ -65,7 +65,8 @@ impl Work {
         if done.rows_affected() == 0 {
             return Ok(false);
         }
-        let became = json!({ "issuer": proven.issuer, "subject": proven.subject });
+        // Not who the person is there: what is noted can never be erased.
+        let became = json!({ "issuer": proven.issuer });
         self.note(&Deed::apart(Action::IdentityBound, &account.id).became(&became), now).await?;
         Ok(true)
     }

@@ -170,11 +170,14 @@ impl Store {
 }
 
 /// A project that has owners keeps one: else nobody in it could add another.
-fn is_last_owner(active: &[Member], member: &Member) -> bool {
+pub(super) fn is_last_owner(active: &[Member], member: &Member) -> bool {
     member.role == Role::Owner && active.iter().filter(|other| other.role == Role::Owner).count() == 1
 }
 
-async fn active(connection: &mut Connection, project: &ProjectId) -> Result<Vec<Member>, StoreError> {
+pub(super) async fn active(
+    connection: &mut Connection,
+    project: &ProjectId,
+) -> Result<Vec<Member>, StoreError> {
     let rows = sqlx::query(
         "SELECT id, name, role, account, created_ms, removed_ms FROM member
          WHERE project = $1 AND removed_ms IS NULL ORDER BY created_ms, id",
@@ -218,7 +221,7 @@ async fn set_role(tx: &mut Connection, project: &ProjectId, id: &str, role: Role
     Ok(())
 }
 
-async fn remove(
+pub(super) async fn remove(
     tx: &mut Connection,
     project: &ProjectId,
     id: &str,

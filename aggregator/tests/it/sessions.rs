@@ -2,11 +2,13 @@
 
 use aggregator::access::Role;
 use aggregator::access::session::{IDLE_MS_MAX, INVITATION_MS_MAX, LINK_MS_MAX, SESSION_MS_MAX};
+use aggregator::access::stranger::Proven;
 use aggregator::access::trail::Actor;
 use aggregator::clock::Clock;
-use aggregator::store::{NewAccount, TrailQuery};
+use aggregator::store::{NewAccount, Noted, TrailQuery};
 use serde_json::json;
 use shared::plan::Plan;
+use sqlx::{AnyConnection, AssertSqlSafe, Connection as _, Row as _};
 
 use crate::support::{Answer, Meter, Session, project_id};
 
@@ -465,4 +467,119 @@ async fn the_audit_log_keeps_accounts_and_shows_addresses_for_as_long_as_there_a
     let made = shown["entries"].as_array().unwrap().iter().find(|entry| entry["action"] == "account.created");
     assert_eq!(made.unwrap()["target_person"], "bob@example.com");
     drop(who);
+}
+
+/// How many rows of the books name a person by that text.
+async fn named(meter: &Meter, text: &str) -> i64 {
+    sqlx::any::install_default_drivers();
+    let mut books = AnyConnection::connect(meter.folder.database_url()).await.unwrap();
+    let mut sum = 0;
+    for (table, column) in [
+        ("account", "email"),
+        ("account", "name"),
+        ("member", "name"),
+        ("invitation", "email"),
+        ("identity", "subject"),
+        ("trail", "was"),
+        ("trail", "became"),
+        ("trail", "actor"),
+        ("trail", "target"),
+    ] {
+        let sql = format!("SELECT COUNT(*) AS rows FROM {table} WHERE {column} LIKE '%{text}%'");
+        let row = sqlx::query(AssertSqlSafe(sql)).fetch_one(&mut books).await.unwrap();
+        sum += row.get::<i64, _>("rows");
+    }
+    books.close().await.unwrap();
+    sum
+}
+
+#[tokio::test]
+async fn an_erased_person_is_nowhere_named_and_what_they_did_stays() {
+    let (meter, operator) = demo(Plan::Business).await;
+    meter.project("other", Plan::Business).await;
+    let ada = account(&meter, "ada@example.com").await;
+    let proven = Proven {
+        issuer: "https://id.example.com".to_owned(),
+        subject: "ada-there".to_owned(),
+        email: ada.email.clone(),
+        name: None,
+    };
+    let mut work = meter.app.store.begin().await.unwrap();
+    assert!(work.bind_identity(&ada, &proven, meter.app.clock.now()).await.unwrap());
+    work.commit().await.unwrap();
+    let links = format!("{ACCOUNTS}/{}/links", ada.id);
+    let link = json!({ "token": meter.json("POST", &links, &operator, "").await.field("token") });
+    let who = after(&sign_in(&meter, "ada@example.com", PASSWORD).await);
+    assert_eq!(call(&meter, &who, "POST", "/api/v1/admin/projects/demo/keys", "{}").await.status, 201);
+    // A place of tokens alone under the address, one that she left, and one that is kept for her.
+    let members = "/api/v1/admin/projects/other/members";
+    let body = json!({ "name": "ada@example.com", "role": "viewer" }).to_string();
+    let left = meter.json("POST", members, &operator, &body).await;
+    let path = format!("{members}/{}", left.field("id"));
+    assert_eq!(meter.json("DELETE", &path, &operator, "").await.status, 200);
+    let token = meter.json("POST", members, &operator, &body).await.field("token");
+    let body = json!({ "email": "ada@example.com", "role": "viewer" }).to_string();
+    meter.project("third", Plan::Business).await;
+    let invited = meter.json("POST", "/api/v1/admin/projects/third/invitations", &operator, &body).await;
+    assert_eq!(invited.status, 201, "{invited:?}");
+
+    let erase = format!("{ACCOUNTS}/{}/erase", ada.id);
+    let refused = meter.json("POST", &erase, &operator, "").await;
+    refused.is_problem("last_owner", "nobody else owns demo");
+    assert!(refused.body.contains("last owner of demo"), "{refused:?}");
+    assert_eq!(call(&meter, &who, "GET", SESSION, "").await.status, 200, "nothing was erased");
+    let viewer = meter.member("demo", Role::Viewer).await;
+    assert_eq!(meter.json("POST", &erase, &viewer, "").await.status, 403, "operators only");
+    let body = json!({ "name": "bob", "role": "owner" }).to_string();
+    let bob =
+        meter.json("POST", "/api/v1/admin/projects/demo/members", &operator, &body).await.field("token");
+    let erased = meter.json("POST", &erase, &operator, "").await;
+    assert_eq!(erased.status, 200, "{erased:?}");
+    let expected =
+        json!({ "account": ada.id, "projects": ["demo", "other"], "erased_at": "2026-11-23T12:00:00Z" });
+    assert_eq!(erased.value(), expected);
+
+    call(&meter, &who, "GET", SESSION, "").await.is_problem("unauthorized", "the session");
+    sign_in(&meter, "ada@example.com", PASSWORD).await.is_problem("sign_in_rejected", "the password");
+    post(&meter, &format!("{SESSION}/link"), &link).await.is_problem("link_rejected", "the link");
+    let take = json!({ "token": invited.field("token"), "name": "Ada", "password": PASSWORD });
+    post(&meter, &format!("{SESSION}/invitation"), &take).await.is_problem("link_rejected", "the invitation");
+    assert_eq!(
+        meter.get("/api/v1/usage?from=2026-11-01&to=2026-11-02", &token).await.status,
+        401,
+        "her token"
+    );
+    // That somebody left is noted by the name of a member without an account, as it always was.
+    assert_eq!(named(&meter, "ada-there").await, 0);
+    let addresses = named(&meter, "ada@example.com").await;
+    let kept = meter.app.store.trail(TrailQuery { limit: 100, ..TrailQuery::default() }).await.unwrap();
+    let by_name = |noted: &&Noted| format!("{:?}{:?}", noted.was, noted.became).contains("ada@example.com");
+    let by_name: Vec<&str> = kept.iter().filter(by_name).map(|noted| noted.action.as_str()).collect();
+    assert_eq!(by_name, ["member.added", "member.removed", "member.added"], "as tokens alone, before");
+    assert_eq!(addresses, 3, "in no other row");
+
+    shows_erased(&meter, (&operator, &bob), &ada.id).await;
+    meter.json("POST", &erase, &operator, "").await.is_problem("not_found", "twice");
+    // The address is free, and whoever comes with it is somebody else.
+    let new = json!({ "email": "ada@example.com", "name": "Ada", "project": "demo", "role": "viewer" });
+    let again = meter.json("POST", ACCOUNTS, &operator, &new.to_string()).await;
+    assert_eq!(again.status, 201, "{again:?}");
+    assert_ne!(again.field("id"), ada.id);
+    let audit = meter.get("/api/v1/admin/audit?project=demo", &bob).await.value();
+    let hers = audit["entries"].as_array().unwrap().iter().find(|entry| entry["action"] == "key.created");
+    assert_eq!(hers.unwrap()["actor"]["name"], "erased");
+}
+
+/// What the audit log says of what the person did, and of who is gone.
+async fn shows_erased(meter: &Meter, (operator, bob): (&str, &str), id: &str) {
+    let audit = meter.get("/api/v1/admin/audit?project=demo", bob).await.value();
+    let entries = audit["entries"].as_array().unwrap();
+    let hers = entries.iter().find(|entry| entry["action"] == "key.created").unwrap();
+    assert_eq!(hers["actor"], json!({ "kind": "person", "name": "erased", "account": id, "role": "owner" }));
+    let whole = meter.get("/api/v1/admin/audit", operator).await.value();
+    assert_eq!(whole["entries"][0]["action"], "account.erased");
+    assert_eq!(
+        (&whole["entries"][0]["target"], &whole["entries"][0]["target_person"]),
+        (&json!(id), &json!(null))
+    );
 }

@@ -22,7 +22,7 @@ use crate::http::call::Call;
 use crate::http::failure::Failure;
 use crate::http::field::{EmailText, Field, Text};
 use crate::http::route::{Route, Who};
-use crate::store::NewAccount;
+use crate::store::{Erased, NewAccount};
 
 const OPERATOR: &str = "true or false; true on the books themselves only";
 
@@ -50,6 +50,9 @@ pub(super) fn routes() -> Vec<Route> {
         Route::delete("/api/v1/admin/accounts/{name}", Who::Operator, "Disable an account", disable)
             .answers::<AccountView>(200, "The account, whose sessions are over")
             .refuses(&unknown),
+        Route::post("/api/v1/admin/accounts/{name}/erase", Who::Operator, "Erase an account", erase)
+            .answers::<ErasedView>(200, "What is left of it")
+            .refuses(&[ErrorCode::NotFound, ErrorCode::LastOwner]),
         Route::post("/api/v1/admin/accounts/{name}/links", Who::Operator, "Make a sign-in link", link)
             .answers::<NewLinkView>(
                 201,
@@ -96,6 +99,16 @@ pub(crate) struct NewLinkView {
     /// What signs in, once: `/#link=` and this, at this server's address.
     token: String,
     expires_at: String,
+}
+
+/// What is left of an account that was erased.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct ErasedView {
+    /// The id that lines of the audit log go on naming; it is nobody's.
+    account: String,
+    /// The projects that the person was a member of.
+    projects: Vec<ProjectId>,
+    erased_at: String,
 }
 
 /// Lists all accounts.
@@ -155,6 +168,35 @@ async fn disable(
     let account = change.disable_account(&id, app.clock.now()).await?.ok_or_else(unknown)?;
     tracing::info!(token.id = token.id, account.id = account.id, "account disabled");
     change.answer(StatusCode::OK, &AccountView::from(account)).await
+}
+
+/// Erases an account and all that says whose it was.
+async fn erase(
+    Operator(token): Operator,
+    NamedInPath(id): NamedInPath,
+    State(app): State<App>,
+    call: Call,
+) -> Result<Response, Failure> {
+    let (mut change, now) = (call.begin(&app).await?, app.clock.now());
+    let projects = match change.erase_account(&id, now).await? {
+        Erased::Gone(projects) => projects,
+        Erased::LastOwner(projects) => return Err(owns(&projects)),
+        Erased::Unknown => {
+            let detail = "There is no such account. GET /api/v1/admin/accounts lists their ids.";
+            return Err(Failure::new(ErrorCode::NotFound, detail));
+        }
+    };
+    tracing::info!(token.id = token.id, account.id = id, "account erased");
+    change.answer(StatusCode::OK, &ErasedView { account: id, projects, erased_at: now.to_string() }).await
+}
+
+fn owns(projects: &[ProjectId]) -> Failure {
+    let projects: Vec<&str> = projects.iter().map(ProjectId::as_str).collect();
+    let detail = format!(
+        "This is the last owner of {}. Make another member an owner there first; nothing was erased.",
+        projects.join(", ")
+    );
+    Failure::new(ErrorCode::LastOwner, detail)
 }
 
 /// Makes a link that signs in once.

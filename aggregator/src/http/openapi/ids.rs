@@ -32,6 +32,7 @@ const IDS: &[(&str, &str)] = &[
     ("POST /api/v1/admin/accounts", "create_account"),
     ("POST /api/v1/admin/accounts/{name}/links", "create_sign_in_link"),
     ("DELETE /api/v1/admin/accounts/{name}", "disable_account"),
+    ("POST /api/v1/admin/accounts/{name}/erase", "erase_account"),
     ("POST /ingest", "ingest_cells"),
     ("POST /api/v1/cloudevents", "report_cloud_events"),
     ("POST /ingest/carried", "ingest_carried_report"),

@@ -32,6 +32,7 @@ use crate::projects::policy::Basis;
 use crate::store::Database;
 use crate::stripe::account::ReturnUrls;
 use crate::stripe::client::SecretKey;
+use crate::traces::TraceSettings;
 use crate::webhooks::Settings;
 use crate::webhooks::seal::SealKeys;
 use crate::webhooks::target::Rules;
@@ -162,6 +163,8 @@ pub struct Config {
     pub project: Option<ProjectId>,
     /// What the numbers of `/metrics` are read with; `None` shows them to everybody.
     pub metrics_token: Option<MetricsToken>,
+    /// Where traces are sent; `None` makes none.
+    pub traces: Option<TraceSettings>,
     /// Which log lines are written.
     pub log_filter: String,
     /// How they are written.
@@ -227,6 +230,9 @@ impl Config {
         let stripe_base = reader.value(&settings::STRIPE_BASE);
         let reporter = reader.value(&settings::REPORTER);
         let metrics_token = reader.value(&settings::METRICS_TOKEN);
+        let collector = reader.value(&settings::COLLECTOR);
+        let (headers, service) =
+            (reader.value(&settings::COLLECTOR_HEADERS), reader.value(&settings::SERVICE));
         let stripe = stripe(reader, test, stripe_base.clone().flatten());
         let log_filter = reader.value(&settings::LOG);
         let log_format = reader.value(&settings::LOG_FORMAT);
@@ -257,6 +263,10 @@ impl Config {
             server: server?,
             project: project?,
             metrics_token: metrics_token?,
+            traces: match (collector?, headers?, service?) {
+                (Some(collector), headers, service) => Some(TraceSettings { collector, headers, service }),
+                (None, _, _) => None,
+            },
             log_filter: log_filter?,
             log_format: log_format?,
         })
@@ -344,6 +354,7 @@ impl fmt::Display for Config {
             server: _,
             project: _,
             metrics_token,
+            traces,
             log_filter,
             log_format: _,
         } = self;
@@ -375,6 +386,10 @@ impl fmt::Display for Config {
         write!(f, " METER_CONNECTIONS_PER_ADDRESS={per_address}")?;
         if let Some(token) = metrics_token {
             write!(f, " METER_METRICS_TOKEN={token:?}")?;
+        }
+        if let Some(TraceSettings { collector, headers, service }) = traces {
+            write!(f, " OTEL_EXPORTER_OTLP_ENDPOINT={collector} OTEL_EXPORTER_OTLP_HEADERS={headers:?}")?;
+            write!(f, " OTEL_SERVICE_NAME={service}")?;
         }
         if *test { write!(f, " METER_TEST=1") } else { Ok(()) }
     }

@@ -47,4 +47,6 @@ pub mod store;
 #[cfg(feature = "server")]
 pub mod stripe;
 pub mod text;
+#[cfg(feature = "server")]
+pub mod traces;
 pub mod webhooks;

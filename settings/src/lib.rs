@@ -17,5 +17,5 @@ pub use self::file::{File, example};
 pub use self::kinds::{LogFormat, optional, switch};
 pub use self::reader::{ConfigError, Reader};
 pub use self::row::{Row, Setting, help};
-pub use self::start::{listen, start_log, stop_signal};
+pub use self::start::{TRACE_TARGET, listen, start_log, start_log_beside, stop_signal};
 pub use self::unknown::{meant, refusals};

@@ -5,7 +5,10 @@ use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::{Identity, Layer, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Registry};
 
 use crate::LogFormat;
 
@@ -23,17 +26,39 @@ pub async fn listen(setting: &str, address: SocketAddr) -> Result<TcpListener, S
     })
 }
 
+/// The target of spans that are for traces and no part of the log.
+pub const TRACE_TARGET: &str = "meter_trace";
+
 /// Writes log lines to standard error, those that the filter lets through. `own` is a filter that suits this program.
 ///
 /// # Errors
 /// When the filter is none; what is accepted is told.
 pub fn start_log(filter: &str, format: LogFormat, own: &str) -> Result<(), String> {
-    let filter = EnvFilter::try_new(filter)
+    start_log_beside(filter, format, own, None::<Identity>)
+}
+
+/// The same beside a layer that gets the spans of [`TRACE_TARGET`], and nothing else. Without one nobody takes them, so that they
+/// are not even made.
+///
+/// # Errors
+/// As [`start_log`].
+pub fn start_log_beside<L>(
+    filter: &str,
+    format: LogFormat,
+    own: &str,
+    traces: Option<L>,
+) -> Result<(), String>
+where
+    L: Layer<Registry> + Send + Sync,
+{
+    let filter = EnvFilter::try_new(format!("{filter},{TRACE_TARGET}=off"))
         .map_err(|error| format!("METER_LOG: {error}; accepted is a filter such as info or info,{own}"))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let traces = traces.map(|layer| layer.with_filter(filter_fn(|of| of.target() == TRACE_TARGET)));
+    let log = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let registry = tracing_subscriber::registry().with(traces);
     match format {
-        LogFormat::Text => log.with_ansi(false).init(),
-        LogFormat::Json => log.json().init(),
+        LogFormat::Text => registry.with(log.with_ansi(false).with_filter(filter)).init(),
+        LogFormat::Json => registry.with(log.json().with_filter(filter)).init(),
     }
     Ok(())
 }

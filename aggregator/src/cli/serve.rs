@@ -24,12 +24,16 @@ use crate::store::{Applied, Intake, Store, WhenMissing};
 use crate::stripe::account::Account;
 use crate::stripe::client::Stripe;
 use crate::stripe::inbox::Inbox;
+use crate::traces::Traces;
+
+/// A filter of log lines that suits this program.
+const LOG_EXAMPLE: &str = "aggregator=debug";
 
 /// Files that are open beside connections from outside: the books, their log, and connections of ours to others.
 const OWN_FILES_MAX: usize = 256;
 
 pub(super) async fn run(config: Config) -> anyhow::Result<()> {
-    prepare(&config)?;
+    let traces = prepare(&config)?;
     config.key_secrets()?;
     // The port first: a second instance must not touch the books of the one that has it.
     let listener = listen("METER_LISTEN", config.listen).await.map_err(anyhow::Error::msg)?;
@@ -89,6 +93,9 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     http::serve(listener, http::router(site), timeouts, connections, stop).await;
     jobs.shutdown().await;
     app.store.close().await;
+    if let Some(traces) = traces {
+        traces.stop().await;
+    }
     tracing::info!("meter has stopped");
     Ok(())
 }
@@ -110,8 +117,11 @@ async fn apply_plans(config: &Config, store: &Store, clock: &Clock) -> anyhow::R
 }
 
 /// Begins the log, and checks and raises what a server needs.
-fn prepare(config: &Config) -> anyhow::Result<()> {
-    start_log(config, &config.log_filter)?;
+fn prepare(config: &Config) -> anyhow::Result<Option<Traces>> {
+    let (traces, layer) =
+        config.traces.as_ref().map(Traces::start).transpose().map_err(anyhow::Error::msg)?.unzip();
+    meter_settings::start_log_beside(&config.log_filter, config.log_format, LOG_EXAMPLE, layer)
+        .map_err(anyhow::Error::msg)?;
     for remark in Config::unknown_variables() {
         tracing::warn!("{remark}");
     }
@@ -122,7 +132,7 @@ fn prepare(config: &Config) -> anyhow::Result<()> {
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
     }
     tracing::info!(files = hard, "so many files and connections may be open");
-    Ok(())
+    Ok(traces)
 }
 
 /// All that answers calls, for a server and for a command that works on the books alike.
@@ -171,7 +181,7 @@ fn account(
 
 /// Writes log lines to standard error.
 pub(super) fn start_log(config: &Config, filter: &str) -> anyhow::Result<()> {
-    meter_settings::start_log(filter, config.log_format, "aggregator=debug").map_err(anyhow::Error::msg)
+    meter_settings::start_log(filter, config.log_format, LOG_EXAMPLE).map_err(anyhow::Error::msg)
 }
 
 /// How many connections may be open at once: where a connection has no file left, the books have none either.

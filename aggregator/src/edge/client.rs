@@ -9,6 +9,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use shared::time::Timestamp;
 
 use super::outbound::Outbound;
+use crate::traces;
 
 /// How long the edge may take: its homes each make one durable write.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -130,12 +131,13 @@ impl EdgeClient {
         body: Vec<u8>,
         bytes_max: usize,
     ) -> Result<(StatusCode, Bytes), EdgeError> {
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(Method::POST)
             .uri(uri)
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::from(body))
             .map_err(broken)?;
+        traces::pass_on(request.headers_mut());
         let (head, body) = self.client.send(request).await.map_err(broken)?.into_parts();
         let body = Limited::new(body, bytes_max).collect().await.map_err(broken)?;
         Ok((head.status, body.to_bytes()))

@@ -21,6 +21,7 @@ use crate::app::App;
 use crate::http::site::Site;
 use crate::projects::project::Project;
 use crate::store::Token;
+use crate::traces;
 
 /// Marks a request as one that this process makes of itself for a command: whoever can open the books is an
 /// operator. Nothing that comes from a network has it.
@@ -88,6 +89,7 @@ impl Caller {
             return Err(Failure::project_unknown());
         }
         let project = app.store.project(&id).await?.ok_or_else(Failure::project_unknown)?;
+        traces::concerns(&project.id);
         if scope.may(permission) { Ok(project) } else { Err(Failure::forbidden(scope.role_name())) }
     }
 }

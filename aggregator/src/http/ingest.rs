@@ -11,6 +11,7 @@ use shared::problem::ErrorCode;
 use shared::sign::{Purpose, SIGNATURE_HEADER, SignatureError, Signed};
 use shared::units::Units;
 use shared::wire::{DENIED_MAX, FLUSH_CELLS_MAX, Flush, FlushAck};
+use tracing::Instrument as _;
 
 use super::body::{self, Fields};
 use super::failure::Failure;
@@ -19,6 +20,7 @@ use super::places::Place;
 use super::reports;
 use super::route::{Route, Who};
 use super::site::Site;
+use crate::traces;
 
 /// The largest flush: 1,000 cells with the longest agent names fit three times.
 pub(super) const FLUSH_BYTES_MAX: usize = 1024 * 1024;
@@ -60,7 +62,12 @@ pub(super) async fn flush(State(site): State<Site>, request: Request) -> Result<
     }
     let app = &site.app;
     let flush = authenticated(&site, (&head, body), &signature).await?;
-    let (taken, merged) = app.take(flush).await?.ok_or_else(Failure::project_unknown)?;
+    traces::concerns(&flush.project);
+    let span = tracing::info_span!(
+        target: traces::TARGET, "merge", otel.name = "merge a flush",
+        project.id = %flush.project, source.id = %flush.source, flush.seq = flush.seq, cells = flush.cells.len(),
+    );
+    let (taken, merged) = app.take(flush).instrument(span).await?.ok_or_else(Failure::project_unknown)?;
     let policy = app.signed_policy(&taken.book, taken.keys).map_err(|error| Failure::internal(&error))?;
     Ok(Json(FlushAck { watermark: taken.watermark, policy, merged }).into_response())
 }

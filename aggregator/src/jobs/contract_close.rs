@@ -1,6 +1,8 @@
 //! Idempotent: settles the months of contracts once their projects are closed, and what late cells changed since.
 
+use crate::traces;
 use std::time::Duration;
+use tracing::Instrument as _;
 
 use crate::access::trail::Actor;
 use crate::app::App;
@@ -28,7 +30,12 @@ pub async fn close_due(app: &App) -> Result<usize, StoreError> {
     let mut count = 0_usize;
     let store = app.store.by(Actor::Job("contract_close"));
     for (contract, period) in store.contract_months(app.clock.now()).await? {
-        if let Some(document) = store.settle_contract(&contract, period, app.clock.now()).await? {
+        let span = tracing::info_span!(
+            target: traces::TARGET, "job", otel.name = "settle a month of a contract",
+            contract.id = %contract, period = %period,
+        );
+        let settled = store.settle_contract(&contract, period, app.clock.now()).instrument(span).await?;
+        if let Some(document) = settled {
             tracing::info!(
                 contract.id = %contract, period = %period, number = document.number, amount = %document.amount,
                 "a month of a contract was settled"

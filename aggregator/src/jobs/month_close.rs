@@ -1,6 +1,8 @@
 //! Idempotent: closes every period 72 hours after its end; a period that is closed stays as it is.
 
+use crate::traces;
 use std::time::Duration;
+use tracing::Instrument as _;
 
 use crate::access::trail::Actor;
 use crate::app::App;
@@ -34,7 +36,10 @@ pub async fn close_due(app: &App) -> Result<usize, StoreError> {
     let mut count = 0_usize;
     let store = app.store.by(Actor::Job("month_close"));
     for project in store.due_closes(app.clock.now(), BATCH_MAX).await? {
-        match store.close_periods(&project, app.clock.now()).await {
+        let span = tracing::info_span!(
+            target: traces::TARGET, "job", otel.name = "close months", project.id = %project
+        );
+        match store.close_periods(&project, app.clock.now()).instrument(span).await {
             Ok(closed) => {
                 for period in &closed {
                     tracing::info!(project.id = %project, period = %period, "period closed");

@@ -69,6 +69,10 @@ pub async fn run(app: App, homes: impl Into<Homes>) {
     }
 }
 
+#[tracing::instrument(
+    target = "meter_trace", name = "job", skip_all,
+    fields(otel.name = "push a policy", project.id = %push.project, policy.version = push.version)
+)]
 async fn push_one(app: App, edge: Homes, push: DuePush) {
     let result = match deliver(&app, &edge, &push).await {
         Ok(version) => {

@@ -88,6 +88,10 @@ async fn due(app: &App, in_flight: &BTreeSet<String>) -> Result<Vec<Event>, Stor
 }
 
 /// Processes one event and notes what became of it.
+#[tracing::instrument(
+    target = "meter_trace", name = "job", skip_all,
+    fields(otel.name = "process an event of Stripe", stripe.event = %event.envelope.id, kind = %event.envelope.kind)
+)]
 async fn process(app: App, event: Event) -> String {
     let id = event.envelope.id.clone();
     let Some(account) = app.stripe.as_ref() else { return id };
@@ -152,6 +156,10 @@ pub async fn chores(app: &App, account: &Account) -> Result<(), StoreError> {
     Ok(())
 }
 
+#[tracing::instrument(
+    target = "meter_trace", name = "job", skip_all,
+    fields(otel.name = "look after an order", project.id = %order.project)
+)]
 async fn look_after(app: &App, account: &Account, order: Order) -> Result<(), StoreError> {
     if order.automatic {
         return have_paid(app, account, order).await;
@@ -181,6 +189,10 @@ async fn have_paid(app: &App, account: &Account, order: Order) -> Result<(), Sto
 }
 
 /// Moves a bill on as far as it goes now.
+#[tracing::instrument(
+    target = "meter_trace", name = "job", skip_all,
+    fields(otel.name = "advance an invoice", project.id = %intent.project)
+)]
 async fn advance(app: &App, account: &Account, intent: Intent) -> Result<(), StoreError> {
     let error = match collect::step(account, intent.clone()).await {
         Ok(()) => return Ok(()),

@@ -12,9 +12,11 @@ use ::stripe::{Client, ClientBuilder, StripeError};
 use miniserde::json::Value;
 use serde::de::DeserializeOwned;
 use stripe_client_core::{IdempotencyKey, RequestBuilder, RequestStrategy, StripeMethod};
+use tracing::Instrument as _;
 
 use crate::payments::order::Form;
 use crate::payments::seen::Page;
+use crate::traces;
 
 /// How long Stripe may take; its own libraries wait longer, but a customer waits for us.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -199,8 +201,17 @@ impl Stripe {
         request: RequestBuilder,
         strategy: RequestStrategy,
     ) -> Result<T, CallError> {
+        // Neither the query nor the form: they name customers.
+        let span = tracing::info_span!(
+            target: traces::TARGET, "stripe", otel.name = "call Stripe", otel.kind = "client",
+            http.request.method = ?request.method, url.path = request.path.as_str(),
+            otel.status_code = tracing::field::Empty,
+        );
         let request = request.customize::<Value>().request_strategy(strategy);
-        let answer = request.send(&self.client).await.map_err(failure)?;
+        let answer = request.send(&self.client).instrument(span.clone()).await.map_err(|error| {
+            span.record("otel.status_code", "ERROR");
+            failure(error)
+        })?;
         serde_json::from_str(&miniserde::json::to_string(&answer)).map_err(|error| unreadable(&error))
     }
 }

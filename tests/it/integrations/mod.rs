@@ -20,6 +20,7 @@ mod deploy;
 mod observe;
 mod proxy;
 mod receivers;
+mod traces;
 mod upgrade;
 mod upstreams;
 

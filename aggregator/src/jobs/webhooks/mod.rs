@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::task::{Id, JoinSet};
+use tracing::Instrument as _;
 
 pub use sender::{ATTEMPT_TIMEOUT, Resolver, Sender, Table};
 
@@ -18,6 +19,7 @@ use crate::clock::Stopwatch;
 use crate::metrics::Delivered;
 use crate::random;
 use crate::store::{Attempt, Claim, Due, Lane, StoreError};
+use crate::traces;
 use crate::webhooks::endpoint::Format;
 use crate::webhooks::health::Health;
 use crate::webhooks::schedule::Outcome;
@@ -123,7 +125,14 @@ async fn take_turn(app: App, sender: Sender, claim: Claim) {
 /// Makes one attempt and says whether it arrived; `None` where nothing is due.
 async fn deliver_next(app: &App, sender: &Sender, claim: &Claim) -> Result<Option<bool>, StoreError> {
     let Some(due) = app.store.next_due(claim, app.clock.now()).await? else { return Ok(None) };
-    let attempt = attempt(app, sender, &due).await;
+    let span = tracing::info_span!(
+        target: traces::TARGET, "job", otel.name = "deliver a webhook", otel.kind = "client",
+        project.id = %claim.project, webhook.id = claim.webhook, delivery.id = due.delivery,
+        outcome = tracing::field::Empty,
+    );
+    let attempt = attempt(app, sender, &due).instrument(span.clone()).await;
+    span.record("outcome", attempt.outcome.as_str());
+    drop(span);
     let now = app.clock.now();
     let health = app.store.record_attempt(claim, &due, &attempt, (now, now.plus_ms(CLAIM_MS))).await?;
     let arrived = matches!(attempt.outcome, Outcome::Accepted(_));

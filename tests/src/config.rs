@@ -254,6 +254,20 @@ pub fn deploy_tools() -> Result<PathBuf> {
     Ok(folder)
 }
 
+/// Helm itself, by `METER_TEST_HELM` or where `cargo xtask test` leaves it.
+///
+/// # Errors
+/// When it is missing.
+pub fn helm() -> Result<PathBuf> {
+    let program = place("METER_TEST_HELM", "tools/helm/unpacked/helm/helm");
+    ensure!(
+        program.is_file(),
+        "{} is not there: run the tests through `cargo xtask test`, which installs it",
+        program.display()
+    );
+    Ok(program)
+}
+
 /// Where npm has put what the client in TypeScript is built and tested with.
 ///
 /// # Errors

@@ -68,6 +68,7 @@ pub(crate) fn install() -> Result<Parts> {
         ("METER_TEST_PHP", apt::program("php", "php-cli")?),
         ("METER_TEST_SYSTEMD", apt::program("systemd-analyze", "systemd")?),
         ("METER_TEST_DEPLOY", python::deploy()?),
+        ("METER_TEST_HELM", tools::helm()?),
         ("METER_TEST_NGINX", apt::unpacked("nginx", "usr/sbin/nginx")?),
         ("METER_TEST_PROMETHEUS", prometheus.parent().unwrap_or(&prometheus).to_path_buf()),
         ("METER_TEST_VALKEY", python::valkey()?),

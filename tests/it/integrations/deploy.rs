@@ -72,7 +72,7 @@ fn systemd_accepts_every_unit_and_finds_services_hardened() -> Result<()> {
         fs::write(folder.0.join(&name), placed(&text, &places))?;
         units.push(name);
     }
-    ensure!(units.len() == 5, "{units:?}");
+    ensure!(units.len() == 6, "{units:?}");
     let analyze = config::systemd_analyze()?;
     let verify = |units: &[String]| {
         let paths = units.iter().map(|name| format!("./{name}"));
@@ -119,6 +119,88 @@ fn kubernetes_takes_what_kubectl_makes_of_the_manifests_with_the_secrets_in_it()
     ensure!(passed == 8, "{said}");
     ensure!(made.contains("METER_SIGNING_KEYS: ") && made.contains("image: palveron/meter-edge:"), "{made}");
     ensure!(validate(&made.replace("readinessProbe", "readynessProbe")).is_err(), "a mistake is not told");
+    Ok(())
+}
+
+#[test]
+fn helm_accepts_the_chart_and_kubernetes_what_it_makes_of_it() -> Result<()> {
+    let (tools, helm, folder) = (config::deploy_tools()?, config::helm()?, Folder::new("helm")?);
+    let chart = repository("deploy/helm/palveron-meter");
+    let linted = run(Command::new(&helm).args(["lint", "--strict"]).arg(&chart))?;
+    ensure!(linted.contains("1 chart(s) linted, 0 chart(s) failed"), "{linted}");
+    let make = |values: &str| {
+        let mut helm = Command::new(&helm);
+        // It asks no cluster, and writes only here.
+        helm.env("HELM_CACHE_HOME", &folder.0)
+            .env("HELM_CONFIG_HOME", &folder.0)
+            .env("HELM_DATA_HOME", &folder.0);
+        helm.args(["template", "prod"]).arg(&chart).args(["--namespace", "palveron"]);
+        run(helm.args(values.split_whitespace().flat_map(|value| ["--set", value])))
+    };
+    let file = folder.0.join("made.yaml");
+    let validate = |text: &str| {
+        fs::write(&file, text)?;
+        run(Command::new(tools.join("kubernetes-validate")).arg("--strict").arg(&file))
+    };
+    for (values, kinds) in [
+        ("", "Deployment NetworkPolicy NetworkPolicy PodDisruptionBudget Service Service StatefulSet"),
+        (
+            "meter.store=sqlite meter.replicas=1 meter.volume.storageClass=fast edge.volume.storageClass=fast",
+            "Deployment NetworkPolicy NetworkPolicy PersistentVolumeClaim Service Service StatefulSet",
+        ),
+        (
+            "edge.enabled=false meter.edgeUrl=https://edge.example.com meter.settings.METER_LOG=debug",
+            "Deployment NetworkPolicy PodDisruptionBudget Service",
+        ),
+        (
+            "networkPolicy.enabled=false meter.replicas=1 edge.settings.METER_SHADOW=1 imagePullSecrets[0].name=mine",
+            "Deployment Service Service StatefulSet",
+        ),
+    ] {
+        let made = make(values)?;
+        let mut found: Vec<&str> = made.lines().filter_map(|line| line.strip_prefix("kind: ")).collect();
+        found.sort_unstable();
+        assert_eq!(found.join(" "), kinds, "{values}");
+        let passed = validate(&made)?.matches(" passed for resource ").count();
+        assert_eq!(passed, found.len(), "{values}");
+        ensure!(
+            validate(&made.replace("readinessProbe", "readynessProbe")).is_err(),
+            "a mistake is not told"
+        );
+    }
+    for (wrong, said) in [
+        ("meter.store=sqlite", "/meter/replicas"),
+        ("edge.enabled=false", "/meter/edgeUrl"),
+        ("meter.replica=3", "replica"),
+        ("edge.upstream=upstream", "/edge/upstream"),
+        ("meter.settings.log=debug", "log"),
+    ] {
+        let error = make(wrong).err().with_context(|| format!("{wrong} is accepted"))?.to_string();
+        ensure!(error.contains(said), "{wrong}: {error}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_chart_and_the_manifests_run_the_same_containers() -> Result<()> {
+    let (tools, helm, folder) = (config::deploy_tools()?, config::helm()?, Folder::new("same")?);
+    copy(&repository("deploy/kubernetes"), &folder.0)?;
+    run(Command::new("sh").arg(repository("deploy/secrets.sh")).arg(folder.0.join("env")))?;
+    let manifests = run(Command::new(tools.join("kubectl")).arg("kustomize").arg(&folder.0))?;
+    let chart =
+        run(Command::new(helm).args(["template", "prod"]).arg(repository("deploy/helm/palveron-meter")))?;
+    for (lines, of) in [
+        ("image: palveron/meter-edge:0.1.0\nimage: palveron/meter:0.1.0", "image: "),
+        ("path: /healthz\npath: /healthz\npath: /healthz\npath: /readyz\npath: /readyz", "path: /"),
+    ] {
+        for text in [&manifests, &chart] {
+            let text = text.replace("httpGet: { ", "\n").replace(", port: http }", "\n");
+            let mut found: Vec<&str> =
+                text.lines().map(str::trim).filter(|line| line.starts_with(of)).collect();
+            found.sort_unstable();
+            assert_eq!(found.join("\n"), lines);
+        }
+    }
     Ok(())
 }
 
@@ -334,6 +416,11 @@ async fn the_commands_of_the_units_run_an_edge_of_several_processes() -> Result<
     }
     activated.arg(process.get_program()).args(process.get_args());
     deployed.start("edge", &mut activated, deployed.edge).await?;
+    let (asked, shown) = (kit::ports::free()?, kit::ports::free()?);
+    deployed.places.extend([("127.0.0.1:8081", asked.to_string()), ("127.0.0.1:8082", shown.to_string())]);
+    let mut envoy = of_unit("palveron-envoy.service", &deployed.places)?;
+    deployed.start("edge", &mut envoy, asked).await?;
+    assert_eq!(Call::get("/healthz").send(shown).await?.status, 200);
     deployed.works(deployed.homes).await
 }
 

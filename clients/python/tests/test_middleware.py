@@ -87,6 +87,7 @@ class Middleware(unittest.TestCase):
                 self.assertEqual((answer.status_code, answer.text), (200, "served"))
                 self.assertIn(f'"month";r={left};', answer.headers["ratelimit"])
                 self.assertIn('"month";q=3;', answer.headers["ratelimit-policy"])
+                self.assertEqual(answer.headers["palveron-source"], "included")
             denied = call(url, key)
             self.assertEqual(denied.status_code, 402)
             self.assertGreater(int(denied.headers["retry-after"]), 0)

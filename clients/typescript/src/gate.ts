@@ -42,7 +42,7 @@ export type Decision =
 
 const TIMEOUT_MS = 2_000;
 const PAGES = "https://docs.palveron.com/errors/";
-const PASSED_ON = ["RateLimit-Policy", "RateLimit", "Retry-After", "WWW-Authenticate"];
+const PASSED_ON = ["RateLimit-Policy", "RateLimit", "Palveron-Source", "Retry-After", "WWW-Authenticate"];
 
 // How the edge itself answers these where it forwards a request.
 const DENIALS: Record<string, [status: number, title: string, detail: string]> = {

@@ -47,6 +47,7 @@ for (const [framework, start] of Object.entries(frameworks)) {
     assert.deepEqual([answer.status, wanted], [own.status, problem]);
     assert.equal(answer.headers.get("content-type"), own.headers.get("content-type"));
     assert.equal(answer.headers.get("ratelimit-policy"), own.headers.get("ratelimit-policy"));
+    assert.equal(answer.headers.get("palveron-source"), own.headers.get("palveron-source"));
     assert.ok(detail.length > 10);
     return told;
   };
@@ -60,6 +61,7 @@ for (const [framework, start] of Object.entries(frameworks)) {
         assert.deepEqual([answer.status, await answer.text()], [200, "served"]);
         assert.match(answer.headers.get("ratelimit"), new RegExp(`"month";r=${left};`));
         assert.match(answer.headers.get("ratelimit-policy"), /"month";q=3;/);
+        assert.equal(answer.headers.get("palveron-source"), "included");
       }
       const denied = await call(url, key);
       assert.equal(denied.status, 402);

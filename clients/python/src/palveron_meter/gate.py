@@ -19,7 +19,7 @@ Headers = list[tuple[str, str]]
 
 TIMEOUT_SECONDS = 2.0
 PAGES = "https://docs.palveron.com/errors/"
-PASSED_ON = ["RateLimit-Policy", "RateLimit", "Retry-After", "WWW-Authenticate"]
+PASSED_ON = ["RateLimit-Policy", "RateLimit", "Palveron-Source", "Retry-After", "WWW-Authenticate"]
 WAIT = "Wait for the seconds in Retry-After, then send the request again."
 
 # How the edge itself answers these where it forwards a request.

@@ -334,7 +334,7 @@ impl Isolate {
         let token = self.last;
         let Some(seat) = self.seats.get_mut(&deciding.home) else { return 0 };
         let Some(post) = seat.post_of(holder) else { return 0 };
-        let units = post.holder.held_at_home(&deciding.ask, verdict.numbers.now.day(), verdict.paid);
+        let units = post.holder.held_at_home(&deciding.ask, verdict.numbers.now.minute(), verdict.paid);
         seat.held.insert(token, Held { holder, units, since: now });
         token
     }

@@ -14,7 +14,7 @@ use shared::time::Timestamp;
 
 use crate::conclude;
 use crate::config::Config;
-use crate::contract;
+use crate::contract::{self, Ticket};
 use crate::isolate::{Isolate, Place, Turn};
 use crate::library;
 use crate::region::Region;
@@ -44,6 +44,7 @@ pub struct Settings<'a> {
 
 /// What is to be done next with a question.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all of them are answers")]
 pub enum Next {
     /// It is decided.
     Answer(Answer),
@@ -103,6 +104,24 @@ pub struct Answer {
     pub would_deny: String,
     /// Whose it is, where its key is one.
     pub home: Option<HomeName>,
+    /// What was reserved, where that was asked for.
+    pub reserved: Option<Box<Reserved>>,
+}
+
+/// Units that were taken and are not served yet. Whoever has them says what became of them, within five minutes: after
+/// ten they come back by themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reserved {
+    home: HomeName,
+    token: u32,
+}
+
+impl Reserved {
+    /// Of which home.
+    #[must_use]
+    pub fn home(&self) -> &HomeName {
+        &self.home
+    }
 }
 
 impl Answer {
@@ -143,6 +162,34 @@ impl Remote {
         let home = deciding.home.clone();
         let turn = self.isolate.decide(&self.config, deciding, now);
         self.next(turn, home, now)
+    }
+
+    /// The same for units that are served later, or not: they are counted as [`Remote::served`] says.
+    pub fn reserve(&mut self, check: &Check<'_>, now: Timestamp) -> Next {
+        let mut deciding = match library::asked(&self.config, check, nothing_to_forward()) {
+            Ok(deciding) => deciding,
+            Err(answer) => return self.refuse(*answer, now),
+        };
+        deciding.ask.held = true;
+        let home = deciding.home.clone();
+        let turn = self.isolate.decide(&self.config, deciding, now);
+        self.next(turn, home, now)
+    }
+
+    /// So many of the units that were reserved were served; says how many of them are counted, which is never more than
+    /// are left.
+    pub fn served(&mut self, reserved: &Reserved, units: u64, now: Timestamp) -> u64 {
+        self.isolate.served_some(&reserved.home, reserved.token, units, now)
+    }
+
+    /// What is left of them will never be served, and comes back.
+    pub fn give_back(&mut self, reserved: &Reserved) {
+        self.isolate.give_back(&reserved.home, reserved.token);
+    }
+
+    /// Nobody will ever know whether what is left of them was served: it is not billed, and nobody else gets it.
+    pub fn forfeit(&mut self, reserved: &Reserved) {
+        self.isolate.forfeit(&reserved.home, reserved.token);
     }
 
     /// What became of a question that waited.
@@ -229,11 +276,22 @@ impl Remote {
                 self.isolate.count(&answer, now);
                 Next::Answer(told(answer, numbers, Some(home)))
             }
-            Step::Forward { headers, would_deny, source, .. } => {
+            Step::Forward { headers, would_deny, source, ticket, .. } => {
                 let headers = conclude::with_source(headers, source);
                 let (code, body) = ("ok".to_owned(), String::new());
+                let Ticket { home: of, token, .. } = ticket;
+                let reserved = (token > 0).then(|| Box::new(Reserved { home: of, token }));
                 let home = Some(home);
-                Next::Answer(Answer { allowed: true, code, headers, body, numbers, would_deny, home })
+                Next::Answer(Answer {
+                    allowed: true,
+                    code,
+                    headers,
+                    body,
+                    numbers,
+                    would_deny,
+                    home,
+                    reserved,
+                })
             }
             Step::ReadBody(_)
             | Step::ReadObservation(_)
@@ -258,7 +316,7 @@ fn told(answer: step::Answer, numbers: Option<Numbers>, home: Option<HomeName>) 
     let code = code.unwrap_or_else(|_| ErrorCode::Internal.as_str().to_owned());
     // What strangers are told says nothing of any project.
     let numbers = numbers.filter(|_| status != ErrorCode::Unauthorized.status());
-    Answer { allowed: false, code, headers, body, numbers, would_deny: String::new(), home }
+    Answer { allowed: false, code, headers, body, numbers, would_deny: String::new(), home, reserved: None }
 }
 
 #[cfg(test)]

@@ -54,6 +54,18 @@ impl Question {
         asked.question()
     }
 
+    /// Reads what a bucket is built of: each of its requests costs one.
+    ///
+    /// # Errors
+    /// What is wrong with it; never repeats a key.
+    pub fn of_entries<'a>(entries: impl Iterator<Item = (&'a str, &'a str)>) -> Result<Self, Refused> {
+        let mut asked = Asked::default();
+        for (name, value) in entries {
+            asked.says(name, value)?;
+        }
+        asked.question()
+    }
+
     /// The same as the meter reads it.
     #[must_use]
     pub fn check(&self) -> Check<'_> {
@@ -177,6 +189,16 @@ mod tests {
         }
         let back = RateLimitDescriptor { is_negative_hits: true, ..descriptor("api_key=pk_live_a") };
         assert_eq!(Question::of(&[back], 1).unwrap_err().field.as_deref(), Some("is_negative_hits"));
+    }
+
+    #[test]
+    fn a_bucket_is_a_question_too() {
+        let entries =
+            [("gateway", "envoy"), ("agent", "bot"), ("api_key", "Bearer pk_live_a"), ("kind", "verify")];
+        let Question { key, agent, kind, cost } = Question::of_entries(entries.into_iter()).unwrap();
+        assert_eq!((key.as_str(), agent.as_deref(), kind, cost), ("pk_live_a", Some("bot"), Kind::Verify, 1));
+        let refused = Question::of_entries([("kind", "verification")].into_iter()).unwrap_err();
+        assert_eq!(refused.field.as_deref(), Some("kind"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use meter_edge::remote::{Answer, Contact, Next, Question as AtHome, Remote, Settings, Waiting};
+use meter_edge::remote::{Answer, Contact, Next, Question as AtHome, Remote, Reserved, Settings, Waiting};
 use shared::home::HomeName;
 use shared::random;
 use shared::time::Timestamp;
@@ -82,6 +82,31 @@ impl Meter {
         self.follow(next).await
     }
 
+    /// The same for units that are served later, or not. Whoever has them says what became of them.
+    pub async fn reserve(&self, question: &Question) -> Answer {
+        let next = self.remote().reserve(&question.check(), self.now());
+        self.follow(next).await
+    }
+
+    /// So many of these were served; says how many are counted.
+    pub fn served(&self, reserved: &Reserved, units: u64) -> u64 {
+        let counted = self.remote().served(reserved, units, self.now());
+        self.tend(reserved.home());
+        counted
+    }
+
+    /// Nobody will be served what is left of these.
+    pub fn give_back(&self, reserved: &Reserved) {
+        self.remote().give_back(reserved);
+        self.tend(reserved.home());
+    }
+
+    /// Nobody knows whether what is left of these was served.
+    pub fn forfeit(&self, reserved: &Reserved) {
+        self.remote().forfeit(reserved);
+        self.tend(reserved.home());
+    }
+
     /// Gives everything back and reports the rest, as far as the homes answer in time; says whether all of it was taken.
     pub async fn close(&self) -> bool {
         for home in self.remote().close() {
@@ -149,8 +174,11 @@ impl Meter {
             };
             let next = meter.remote().conclude(question, &reply, meter.now());
             meter.tend(&home);
-            // Whoever went away just now is billed, as whoever goes away with an answer on its way.
-            tell.send(next).ok();
+            // Whoever went away just now is billed, as whoever goes away with an answer on its way; what was reserved for
+            // them comes back.
+            if let Err(Next::Answer(Answer { reserved: Some(reserved), .. })) = tell.send(next) {
+                meter.give_back(&reserved);
+            }
         });
         // The task ends only after it has told.
         told.await.unwrap_or_else(|_| Next::Answer(Answer::unavailable()))
@@ -226,7 +254,8 @@ impl Meter {
         }
     }
 
-    fn now(&self) -> Timestamp {
+    /// This instant.
+    pub(crate) fn now(&self) -> Timestamp {
         self.0.clock.now()
     }
 

@@ -10,6 +10,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
@@ -40,11 +41,50 @@ struct Called {
     outcome: &'static str,
 }
 
+/// What became of units that were with Envoy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OfQuotas {
+    /// They are assigned to it.
+    Assigned,
+    /// It has served them.
+    Served,
+    /// It has not, and will not.
+    Returned,
+    /// Nobody will ever know.
+    Forfeited,
+    /// It has served them, and nobody knows who assigned them.
+    Unassigned,
+    /// It has denied as many.
+    Denied,
+}
+
+impl OfQuotas {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Assigned => "assigned",
+            Self::Served => "served",
+            Self::Returned => "returned",
+            Self::Forfeited => "forfeited",
+            Self::Unassigned => "unassigned",
+            Self::Denied => "denied",
+        }
+    }
+}
+
+/// The same.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Became {
+    what: &'static str,
+}
+
 struct Numbers {
     decisions: Family<Decided, Counter>,
     units: Counter,
     calls: Family<Called, Counter>,
     seconds: Histogram,
+    quotas: Family<Became, Counter>,
+    assignments: Family<Decided, Counter>,
+    streams: Gauge,
 }
 
 impl Default for Metrics {
@@ -54,6 +94,9 @@ impl Default for Metrics {
             units: Counter::default(),
             calls: Family::default(),
             seconds: Histogram::new(SECONDS),
+            quotas: Family::default(),
+            assignments: Family::default(),
+            streams: Gauge::default(),
         }))
     }
 }
@@ -66,6 +109,25 @@ impl Metrics {
             self.0.units.inc_by(cost.into());
         }
         self.0.seconds.observe(took.as_secs_f64());
+    }
+
+    /// That became of units of assignments.
+    pub(crate) fn quotas(&self, what: OfQuotas, units: u64) {
+        if what == OfQuotas::Served {
+            self.0.units.inc_by(units);
+        }
+        self.0.quotas.get_or_create(&Became { what: what.as_str() }).inc_by(units);
+    }
+
+    /// An assignment of that many units was made, or refused with that code.
+    pub(crate) fn assigned(&self, code: &str, units: u64) {
+        self.0.assignments.get_or_create(&Decided { code: code.to_owned() }).inc();
+        self.quotas(OfQuotas::Assigned, units);
+    }
+
+    /// A stream of Envoy has begun, or ended.
+    pub(crate) fn streams(&self, more: i64) {
+        self.0.streams.inc_by(more);
     }
 
     /// A home was called.
@@ -88,6 +150,12 @@ impl Metrics {
         registry.register("units", "Units that were allowed here", numbers.units.clone());
         registry.register("home_calls", "Calls of the homes", numbers.calls.clone());
         registry.register("decision_seconds", "How long questions took", numbers.seconds.clone());
+        let what =
+            "Units of assignments: assigned, served, returned, forfeited; and requests unassigned and denied";
+        registry.register("quota_units", what, numbers.quotas.clone());
+        let what = "Assignments, by ok or the code of the denial";
+        registry.register("assignments", what, numbers.assignments.clone());
+        registry.register("streams", "Streams of Envoys that get assignments", numbers.streams.clone());
         let mut text = String::new();
         encode(&mut text, &registry)?;
         Ok(text)
@@ -108,9 +176,16 @@ mod tests {
             metrics.decided(answer, 7, Duration::from_micros(50));
         }
         metrics.called("contact", false);
+        metrics.assigned("ok", 30);
+        metrics.assigned("quota_exhausted", 0);
+        metrics.quotas(OfQuotas::Served, 5);
+        metrics.streams(1);
         let text = metrics.text().unwrap();
         for line in [
-            "meter_envoy_units_total 7\n",
+            "meter_envoy_units_total 12\n",
+            "meter_envoy_quota_units_total{what=\"assigned\"} 30\n",
+            "meter_envoy_assignments_total{code=\"quota_exhausted\"} 1\n",
+            "meter_envoy_streams 1\n",
             "meter_envoy_decisions_total{code=\"ok\"} 2\n",
             "meter_envoy_decisions_total{code=\"home_unavailable\"} 1\n",
             "meter_envoy_home_calls_total{call=\"contact\",outcome=\"failed\"} 1\n",

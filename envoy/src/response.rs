@@ -51,6 +51,7 @@ pub fn refusal(problem: &Problem) -> Answer {
         numbers: None,
         would_deny: String::new(),
         home: None,
+        reserved: None,
     }
 }
 
@@ -163,6 +164,7 @@ mod tests {
             body: String::new(),
             would_deny: String::new(),
             home: None,
+            reserved: None,
         };
         let response = response(answer, 2);
         assert_eq!(response.statuses.len(), 2);

@@ -4,9 +4,13 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 
 use crate::client::Call;
 use crate::config;
@@ -17,6 +21,31 @@ use crate::stack::Stack;
 
 /// How long a program may take to do what it is told; generous, because the machine is shared.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The way from Envoy to the meter, which can be cut: whoever is on it loses the connection, and may come again.
+#[derive(Debug)]
+struct Way {
+    address: SocketAddr,
+    connections: Arc<Mutex<JoinSet<()>>>,
+}
+
+impl Way {
+    async fn to(target: SocketAddr) -> Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let (address, connections) = (listener.local_addr()?, Arc::new(Mutex::new(JoinSet::new())));
+        let all = Arc::clone(&connections);
+        tokio::spawn(async move {
+            while let Ok((mut here, _)) = listener.accept().await {
+                all.lock().unwrap_or_else(PoisonError::into_inner).spawn(async move {
+                    if let Ok(mut there) = TcpStream::connect(target).await {
+                        copy_bidirectional(&mut here, &mut there).await.ok();
+                    }
+                });
+            }
+        });
+        Ok(Self { address, connections })
+    }
+}
 
 /// Envoy and the meter that it asks, beside a stack whose edge serves its homes (`METER_HOMES=serve`).
 #[derive(Debug)]
@@ -29,6 +58,7 @@ pub struct Envoy {
     meter_address: SocketAddr,
     shown: SocketAddr,
     settings: Vec<(&'static str, String)>,
+    way: Way,
 }
 
 impl Envoy {
@@ -39,6 +69,7 @@ impl Envoy {
     pub async fn start(stack: &Stack, file: &str, service: SocketAddr) -> Result<Self> {
         let scratch = Scratch::new()?;
         let [address, meter_address, shown] = [kit::ports::free()?, kit::ports::free()?, kit::ports::free()?];
+        let way = Way::to(meter_address).await?;
         let settings = vec![
             ("METER_ENVOY_LISTEN", meter_address.to_string()),
             ("METER_ENVOY_METRICS_LISTEN", shown.to_string()),
@@ -47,7 +78,7 @@ impl Envoy {
             ("METER_SIGNING_KEYS", stack.signing_text().to_owned()),
         ];
         let mut text = std::fs::read_to_string(example(file))?;
-        for (port, of) in [("10000", address), ("8081", meter_address), ("8090", service)] {
+        for (port, of) in [("10000", address), ("8081", way.address), ("8090", service)] {
             text = text.replace(&format!("port_value: {port}"), &format!("port_value: {}", of.port()));
         }
         let file = scratch.path().join("envoy.yaml");
@@ -56,7 +87,7 @@ impl Envoy {
         command.args(["--disable-hot-restart", "--concurrency", "2", "--log-level", "warning"]);
         let envoy =
             Program::start(command.arg("--config-path").arg(&file), &scratch.path().join("envoy.log"))?;
-        let mut all = Self { meter: None, envoy, scratch, address, meter_address, shown, settings };
+        let mut all = Self { meter: None, envoy, scratch, address, meter_address, shown, settings, way };
         all.begin().await?;
         let (envoy, address) = (&mut all.envoy, all.address);
         eventually("Envoy", PATIENCE, async || {
@@ -112,6 +143,21 @@ impl Envoy {
     /// When it has ended before.
     pub fn kill_envoy(&mut self) -> Result<()> {
         self.envoy.kill()
+    }
+
+    /// Cuts Envoy's connections to the meter. It comes back on new ones.
+    pub fn cut(&self) {
+        self.way.connections.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
+    }
+
+    /// Envoy stands still for that long, with all that it was sent meanwhile waiting.
+    ///
+    /// # Errors
+    /// When it cannot be stopped.
+    pub async fn stand_still(&self, pause: Duration) -> Result<()> {
+        self.envoy.stop()?;
+        tokio::time::sleep(pause).await;
+        self.envoy.go_on()
     }
 
     /// Asks the meter to stop with SIGTERM, and says how it ended.

@@ -57,7 +57,12 @@ fn exchange(remote: &mut Remote, home: &mut Home, now: Timestamp) -> usize {
 
 /// Decides one question, whatever it takes.
 fn decided(remote: &mut Remote, home: &mut Home, check: &Check<'_>, now: Timestamp) -> Answer {
-    let mut next = remote.decide(check, now);
+    let next = remote.decide(check, now);
+    followed(remote, home, next, now)
+}
+
+fn followed(remote: &mut Remote, home: &mut Home, begun: Next, now: Timestamp) -> Answer {
+    let mut next = begun;
     for ms in 0..100 {
         let now = now.plus_ms(ms);
         next = match next {
@@ -168,5 +173,39 @@ fn shadow_mode_denies_nobody_for_a_limit() {
         let answer = decided(&mut remote, &mut home, &ask(&key, "bot", 1), at(number * 1_000));
         let would_deny = if number < 3 { "" } else { "quota_exhausted" };
         assert_eq!((answer.allowed, answer.would_deny.as_str()), (true, would_deny), "{number}");
+    }
+}
+
+#[test]
+fn what_was_reserved_is_billed_as_far_as_it_was_served_comes_back_or_is_nobodys() {
+    for strict in [false, true] {
+        let (mut remote, mut home, key) = (remote(false), home(50, strict), key());
+        let reserve = |remote: &mut Remote, home: &mut Home, cost| {
+            let next = remote.reserve(&ask(&key, "bot", cost), NOW);
+            followed(remote, home, next, NOW)
+        };
+        let reserved: Vec<_> =
+            (0..3).map(|_| reserve(&mut remote, &mut home, 10).reserved.unwrap()).collect();
+        let refused = reserve(&mut remote, &mut home, 21);
+        assert_eq!((refused.allowed, refused.reserved), (false, None), "strict {strict}");
+        let more = reserve(&mut remote, &mut home, 20).reserved.unwrap();
+        assert_eq!(home.outstanding(NOW.period()).settled, Units::ZERO, "nothing is billed yet");
+        assert_eq!(remote.served(&reserved[0], 4, NOW), 4);
+        assert_eq!(remote.served(&reserved[0], 9, NOW), 6, "ten at most");
+        assert_eq!(remote.served(&reserved[0], 1, NOW), 0);
+        assert_eq!(remote.served(&reserved[1], 3, NOW), 3);
+        remote.give_back(&reserved[1]);
+        remote.forfeit(&reserved[2]);
+        remote.give_back(&more);
+        for gone in reserved.iter().chain([&more]) {
+            // What was said once stays so, however often it is said.
+            assert_eq!(remote.served(gone, 10, NOW), 0);
+            remote.give_back(gone);
+        }
+        for ms in (0..10_000).step_by(100) {
+            exchange(&mut remote, &mut home, at(ms));
+        }
+        let left = home.outstanding(NOW.period());
+        assert_eq!((left.settled, left.net), (Units::new(13), Units::new(23)), "strict {strict}");
     }
 }

@@ -101,12 +101,14 @@ async fn whoever_has_no_key_of_ours_is_refused_and_costs_nobody_anything() -> Re
 }
 
 #[test]
-fn envoy_accepts_the_configuration_that_is_shown() -> Result<()> {
-    let mut command = Command::new(config::envoy()?);
-    command.args(["--mode", "validate", "--config-path"]).arg(example(CONFIGURATION));
-    let output = command.output()?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{said}");
-    ensure!(!said.contains("Deprecated"), "{said}");
+fn envoy_accepts_the_configurations_that_are_shown() -> Result<()> {
+    for file in [CONFIGURATION, "envoy-quota.yaml"] {
+        let mut command = Command::new(config::envoy()?);
+        command.args(["--mode", "validate", "--config-path"]).arg(example(file));
+        let output = command.output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{file}: {said}");
+        ensure!(!said.contains("Deprecated"), "{file}: {said}");
+    }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod limits;
 mod outages;
+mod quotas;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -226,7 +226,7 @@ impl Holder {
             return false;
         }
         let Some(slot) = self.stock.slot(now).filter(|slot| slot.count >= cost) else { return false };
-        let (day, period) = (slot.day, slot.period);
+        let (day, period, minute) = (slot.day, slot.period, slot.minute);
         let capped = !terms.capped.is_empty() && terms.capped.binary_search(&ask.agent).is_ok();
         let capped = capped && !planted!(CappedFromShared);
         let limited = capped || (terms.agents_limited && ask.agent.is_named());
@@ -248,7 +248,7 @@ impl Holder {
             }
             let beyond = self.stock.take(cost);
             self.paid = Some(beyond.of(cost));
-            self.held = Some(HeldUnits::new(ask, day, beyond, capped));
+            self.held = Some(HeldUnits::new(ask, minute, beyond, capped));
             return true;
         }
         let served = Served { day, kind: ask.kind, units: cost };

@@ -213,7 +213,7 @@ impl Holder {
                     let taken = if planted!(ReserveEndless) { 0 } else { cost };
                     self.reserve_left = self.reserve_left.saturating_sub(taken);
                     self.waiting.from_reserve.push(id);
-                    let units = HeldUnits::new(&waiter.ask, at.day(), Beyond::all_overage(cost), false);
+                    let units = HeldUnits::new(&waiter.ask, at.minute(), Beyond::all_overage(cost), false);
                     self.waiting.kept.insert(id, Kept::FromReserve(units));
                     Answer::Allow
                 }

@@ -1,7 +1,8 @@
 //! One conversation with a Redis that has a home's rows: read, let the home decide, compare and write, wait for the disk.
 //!
-//! Where sentinels watch the server, one of them is asked first who the primary is. What is lost on the way is asked
-//! again there; a home answers a copy of a question as it did before.
+//! Where sentinels watch the server, one of them is asked first who the primary is; where a cluster has the homes, one of
+//! its servers is, once, who has which. What is lost on the way is asked again there; a home answers a copy of a question
+//! as it did before.
 //!
 //! `redis.js` moves the bytes. Nothing here connects or waits, and no answer is handed out before what it rests on is
 //! durable. What only the aggregator may do (a new home, a new life, a policy) is asked for by a mark, and waited for.
@@ -10,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redis::{Cmd, Value, cmd};
 use redis_rows::{
-    Replies, Route, Servers, Snapshot, Stop, Told, Wrong, disk, load_script, mark, not_refused, read, wait,
-    write,
+    Group, Place, Replies, Route, Servers, Snapshot, Stop, Told, Wrong, disk, load_script, mark, not_refused,
+    read, wait, write,
 };
 use shared::decision::Ask;
 use shared::home::call::{CallId, ContactReply, HomeReply};
@@ -33,12 +34,8 @@ const SEND: u32 = 1;
 const PAUSE: u32 = 2;
 const DONE: u32 = 3;
 const MOVE: u32 = 4;
-/// Before somebody is asked once more who the primary is, in milliseconds.
-const MOVE_PAUSE_MS: u32 = 100;
-/// How long a sentinel may take, in milliseconds.
-const SENTINEL_MS: u32 = 500;
-/// How often the primary is sought anew.
-const RETURNS_MAX: u32 = 3;
+/// How long whoever is asked for the way may take, in milliseconds.
+const GUIDE_MS: u32 = 500;
 /// Between two looks at what the aggregator is doing, in milliseconds.
 const PAUSE_MS: u32 = 20;
 /// Who waits longer for the aggregator is told to come again, in milliseconds.
@@ -54,7 +51,9 @@ const LOOKS: u64 = 2;
 /// The life of a home that has no rows. None is read where there are none: only the aggregator makes a home.
 const NO_LIFE: &str = "00000000";
 /// Where tests keep how far the clock was moved.
-const CLOCK: &str = "meter:clock";
+const CLOCK: &str = "clock";
+/// What is said before each command to a server of a cluster that is being given its keys.
+const ASKING: &str = "ASKING";
 
 /// Where homes are, where they are in Redis.
 #[derive(Debug, Clone)]
@@ -106,7 +105,7 @@ enum Matter {
 /// What the next replies are of.
 #[derive(Debug)]
 enum Awaited {
-    Primary,
+    Way,
     Rows,
     Mark,
     Disk { answer: String, marks: bool },
@@ -116,17 +115,32 @@ enum Awaited {
 /// Why a server was of no use.
 #[derive(Debug)]
 enum Failure {
-    /// Another one is the primary.
+    /// Another one has the home, or nobody for the moment.
     Elsewhere(String),
+    /// Another one of a cluster has the home.
+    Moved(Place),
+    /// Another one of a cluster is given the home, and has it already.
+    Asked(Place),
     /// Anything else.
     Other(String),
 }
 
 impl From<Wrong> for Failure {
     fn from(wrong: Wrong) -> Self {
-        let is_elsewhere = matches!(wrong, Wrong::Elsewhere(_));
         let why = format!("the Redis: {wrong}");
-        if is_elsewhere { Self::Elsewhere(why) } else { Self::Other(why) }
+        match wrong {
+            Wrong::Moved(place) => Self::Moved(place),
+            Wrong::Asked(place) => Self::Asked(place),
+            Wrong::Elsewhere(_) | Wrong::Down(_) => Self::Elsewhere(why),
+            Wrong::Refused(_)
+            | Wrong::Form
+            | Wrong::NoOwner(_)
+            | Wrong::OfCluster
+            | Wrong::NoCluster(_)
+            | Wrong::Late(_)
+            | Wrong::NoPrimary(_)
+            | Wrong::NotOnDisk { .. } => Self::Other(why),
+        }
     }
 }
 
@@ -149,7 +163,7 @@ pub struct Trip {
     server: Server,
     /// Who is spoken to.
     stop: Stop,
-    /// How many sentinels were asked in vain, and how often a primary was none.
+    /// How many were asked for the way in vain, and how often it led to nobody who has the home.
     vain: (usize, u32),
     home: HomeName,
     matter: Matter,
@@ -212,7 +226,7 @@ impl Trip {
     /// How long may be waited for who is spoken to, in milliseconds; 0 leaves it to whoever asks.
     #[must_use]
     pub fn patience(&self) -> u32 {
-        if matches!(self.stop, Stop::Sentinel(_)) { SENTINEL_MS } else { 0 }
+        if matches!(self.stop, Stop::Guide(_)) { GUIDE_MS } else { 0 }
     }
 
     /// Takes what has arrived: 0 reads on, 1 sends, 2 pauses and calls [`Trip::again`], 3 is done, 4 pauses and begins
@@ -225,6 +239,8 @@ impl Trip {
         match self.taken(bytes, seed, now) {
             Ok(next) => Ok(next),
             Err(Failure::Elsewhere(why)) => self.elsewhere(why, now),
+            Err(Failure::Moved(place)) => self.moved(&place, now),
+            Err(Failure::Asked(place)) => self.asked(&place, now),
             Err(Failure::Other(why)) => {
                 self.server.route().failed(&self.stop);
                 Err(why)
@@ -271,7 +287,7 @@ impl Trip {
         let bits = shared::random::bits(random);
         let [high, low] =
             [bits >> 64, bits].map(|half| u64::try_from(half & u128::from(u64::MAX)).unwrap_or_default());
-        let stop = server.route().next(now);
+        let stop = server.route().next(Group::of(&home), now);
         let mut trip = Self {
             server,
             stop,
@@ -291,18 +307,18 @@ impl Trip {
             looks: None,
             reply: String::new(),
         };
-        trip.begin(now);
+        trip.begin();
         trip
     }
 
-    fn begin(&mut self, now: Timestamp) {
-        let stop = self.server.route().next(now);
-        self.stop = stop;
+    /// Begins at where the trip is.
+    fn begin(&mut self) {
         self.replies = Replies::default();
-        if let Stop::Sentinel(_) = self.stop {
+        self.writes = 0;
+        if let Stop::Guide(_) = self.stop {
             self.before = 0;
             let question = self.server.route().question();
-            return self.say(Awaited::Primary, question);
+            return self.say(Awaited::Way, question);
         }
         let greeting = self.stop.address().greeting();
         self.before = greeting.len();
@@ -311,58 +327,39 @@ impl Trip {
             Matter::Home(_) => self.say_read(),
             Matter::Clock(_) => {
                 let mut get = cmd("GET");
-                get.arg(CLOCK);
+                get.arg(Group::of(&self.home).key(CLOCK));
                 self.say(Awaited::Clock, vec![get]);
             }
         }
         self.out.splice(..0, greeting);
     }
 
-    /// Goes to where the way leads now, after a pause.
-    fn depart(&mut self, now: Timestamp, pause_ms: u32) -> u32 {
-        self.pause_ms = pause_ms;
-        self.begin(now);
-        MOVE
-    }
-
-    /// Looks for the primary elsewhere, because it is not here.
-    fn elsewhere(&mut self, why: String, now: Timestamp) -> Result<u32, String> {
-        self.server.route().failed(&self.stop);
-        if let Stop::Sentinel(_) = self.stop {
-            return self.another_sentinel(why, now);
-        }
-        let is_late = now.ms_since(self.began) >= PATIENCE_MS;
-        if is_late || self.vain.1 >= RETURNS_MAX || self.server.route().sentinels() == 0 {
-            return Err(why);
-        }
-        self.vain = (0, self.vain.1.saturating_add(1));
-        Ok(self.depart(now, MOVE_PAUSE_MS))
-    }
-
-    fn another_sentinel(&mut self, why: String, now: Timestamp) -> Result<u32, String> {
-        self.vain.0 = self.vain.0.saturating_add(1);
-        let is_last = self.vain.0 >= self.server.route().sentinels();
-        if is_last { Err(why) } else { Ok(self.depart(now, 0)) }
-    }
-
     fn taken(&mut self, bytes: &[u8], seed: u64, now: Timestamp) -> Result<u32, Failure> {
         self.replies.take(bytes);
-        let count = self.before.saturating_add(self.commands.len());
+        let is_importing = matches!(self.stop, Stop::Importing(_));
+        let each = if is_importing { 2 } else { 1 };
+        let count = self.before.saturating_add(self.commands.len().saturating_mul(each));
         let Some(mut replies) = self.replies.next(count).map_err(text)? else { return Ok(READ_ON) };
         let said = replies.split_off(self.before);
         replies.iter().try_for_each(not_refused)?;
         self.before = 0;
-        self.heard(said, seed, now)
+        // What is said before each command is answered, too.
+        self.heard(said.into_iter().skip(each.saturating_sub(1)).step_by(each).collect(), seed, now)
     }
 
     fn say(&mut self, awaited: Awaited, commands: Vec<Cmd>) {
-        self.out = commands.iter().flat_map(Cmd::get_packed_command).collect();
+        self.out = self.packed(&commands);
         (self.awaited, self.commands) = (awaited, commands);
     }
 
+    fn packed(&self, commands: &[Cmd]) -> Vec<u8> {
+        let is_importing = matches!(self.stop, Stop::Importing(_));
+        let asking = if is_importing { cmd(ASKING).get_packed_command() } else { Vec::new() };
+        commands.iter().flat_map(|command| [asking.clone(), command.get_packed_command()].concat()).collect()
+    }
+
     fn say_read(&mut self) {
-        let nonce = self.nonce();
-        let command = read(&self.home, &nonce);
+        let command = read(&self.home);
         self.say(Awaited::Rows, vec![command]);
     }
 
@@ -371,11 +368,11 @@ impl Trip {
     }
 
     fn heard(&mut self, said: Vec<Value>, seed: u64, now: Timestamp) -> Result<u32, Failure> {
-        if let Awaited::Primary = self.awaited {
-            let heard = self.server.route().heard(&said, now);
+        if let Awaited::Way = self.awaited {
+            let heard = self.server.route().heard(self.stop.address(), &said, Group::of(&self.home), now);
             return Ok(match heard {
                 Ok(()) => self.depart(now, 0),
-                Err(wrong) => self.another_sentinel(wrong.to_string(), now)?,
+                Err(wrong) => self.another_guide(format!("the Redis: {wrong}"), now)?,
             });
         }
         if let Awaited::Mark = self.awaited {
@@ -392,10 +389,10 @@ impl Trip {
             Told::NoScript => {
                 // What came behind it was for nothing; the same is said again behind the script.
                 let commands = std::mem::take(&mut self.commands);
-                let mut script = load_script().get_packed_command();
                 self.before = 1;
-                self.out = std::mem::take(&mut script);
-                self.out.extend(commands.iter().flat_map(Cmd::get_packed_command));
+                self.out = load_script().get_packed_command();
+                let again = self.packed(&commands);
+                self.out.extend(again);
                 self.commands = commands;
                 Ok(SEND)
             }
@@ -508,7 +505,7 @@ impl Trip {
         }
         self.writes = 1;
         let mut set = cmd("SET");
-        set.arg(CLOCK).arg(to_ms);
+        set.arg(Group::of(&self.home).key(CLOCK)).arg(to_ms);
         self.say(Awaited::Clock, vec![set]);
         Ok(SEND)
     }
@@ -529,6 +526,8 @@ fn question(what: &str, body: &str, call: &str) -> Result<Question, String> {
 fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
+
+mod way;
 
 #[cfg(test)]
 mod tests;

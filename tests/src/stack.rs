@@ -372,10 +372,11 @@ impl Stack {
         let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
         ensure!(
             output.status.success(),
-            "meter {}: {}: {}",
+            "meter {}: {}: {}\n{}",
             arguments.join(" "),
             output.status,
-            said(&output.stderr)
+            said(&output.stderr),
+            said(&output.stdout)
         );
         Ok(said(&output.stdout))
     }

@@ -17,8 +17,10 @@ pub(super) enum Command {
 
 pub(super) async fn run(command: Command, config: &Config) -> anyhow::Result<()> {
     let Command::Check(format) = command;
-    let counters = connect(config)?
-        .context("REDIS_URL is not set; accepted is redis://host:port, or sentinel://host:port/name")?;
+    let counters = connect(config)?.context(
+        "REDIS_URL is not set; accepted is redis://host:port, redis://host:port,host:port for a cluster, or \
+                  sentinel://host:port/name",
+    )?;
     let promises = promises(config, &counters).await?;
     print::result(format, &promises, |promises| {
         promises.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
@@ -52,16 +54,29 @@ pub(super) fn connect(config: &Config) -> anyhow::Result<Option<Counters>> {
 }
 
 async fn promises(config: &Config, counters: &Counters) -> anyhow::Result<Vec<Promise>> {
-    let facts = counters.facts().await.with_context(|| match &config.redis {
+    let judged = counters.facts().await.with_context(|| match &config.redis {
         Some(redis) => format!("REDIS_URL: {} does not let us in", redis.address),
         None => "REDIS_URL".to_owned(),
     })?;
+    let servers = config.redis.as_ref().map(|redis| redis.address.servers());
+    let is_cluster = matches!(servers, Some(Servers::Cluster { .. }));
     let wanted = config.redis.as_ref().map(|redis| Wanted {
         loss: redis.accepted_loss,
         replicas: redis.replicas,
-        is_watched: matches!(redis.address.servers(), Servers::Watched { .. }),
+        is_watched: !matches!(redis.address.servers(), Servers::One(_)),
+        is_cluster,
     });
-    Ok(facts.promises(wanted.unwrap_or_default()))
+    let wanted = wanted.unwrap_or_default();
+    let mut promises: Vec<Promise> =
+        is_cluster.then(|| Promise::of_slots(&judged.missing)).into_iter().collect();
+    for (server, facts) in judged.servers {
+        let of_server = match facts {
+            Ok(facts) => facts.promises(wanted),
+            Err(error) => vec![Promise::Broken(format!("it does not let us in: {error}"))],
+        };
+        promises.extend(of_server.into_iter().map(|promise| promise.of(&server)));
+    }
+    Ok(promises)
 }
 
 fn broken(promises: &[Promise]) -> Vec<String> {

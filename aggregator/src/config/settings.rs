@@ -41,7 +41,7 @@ settings! {
     EDGE: EdgeUrl = "aggregator" "EDGE_URL" "http://127.0.0.1:8787", EdgeUrl::parse,
         "where policies are pushed to";
     REDIS: Option<RedisAddress> = "both" "REDIS_URL" "" ("none: homes are objects of the edge"), |text| optional(text, RedisAddress::parse),
-        "the Redis that has the homes: `redis://user:password@host:6379/0`, `rediss://` for TLS, or `sentinel://user:password@host:26379,host:26379/name` for sentinels and what they call the primary; the edge needs `COUNTERS=redis` beside it";
+        "the Redis that has the homes: `redis://user:password@host:6379/0`, `rediss://` for TLS, several places `redis://user:password@host:6379,host:6379` for a cluster, or `sentinel://user:password@host:26379,host:26379/name` for sentinels and what they call the primary; the edge needs `COUNTERS=redis` beside it";
     REDIS_REPLICAS: u32 = "both" "REDIS_REPLICAS" "0", replicas,
         "how many replicas must have a write on their disks before it counts";
     REDIS_LOSS: Option<Units> = "both" "REDIS_ACCEPT_LOSS" "" ("none"), |text| optional(text, loss),

@@ -1,20 +1,20 @@
-//! Homes whose rows are in a Redis: its connections, who is to be looked after, and reading and writing one home.
+//! Homes whose rows are in a Redis: who is to be looked after, and reading and writing one home.
 //!
-//! Nothing here decides, and no SQL is here. A connection is used by one at a time, because waiting for a disk holds up
-//! everybody behind it.
+//! Nothing here decides, and no SQL is here.
 
 pub mod promise;
 pub mod settings;
+mod way;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::ops::RangeInclusive;
+use std::sync::{Arc, Mutex};
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, Value};
+use redis::{Client, Cmd, Value};
 use redis_rows::{
-    Address, AddressError, Route, Servers, Snapshot, Stop, Told, Wrong, disk, due_key, load_script, mark,
-    not_refused, read, wait, write,
+    Address, AddressError, Group, Route, Servers, Snapshot, Stop, Told, Wrong, disk, mark, not_refused, read,
+    wait, write,
 };
 use shared::home::HomeName;
 use shared::home::storage::Commit;
@@ -27,21 +27,28 @@ use crate::random;
 
 /// How long the server may take to bring a write to the disk.
 const DISK_MS: u64 = 2_500;
-/// How long any answer may take: longer than the disk.
-const ANSWER_MAX: Duration = Duration::from_secs(5);
-/// How long a connection may take to be made.
-const CONNECT_MAX: Duration = Duration::from_secs(3);
-/// How long a sentinel may take.
-const SENTINEL_MAX: Duration = Duration::from_secs(1);
-/// Connections that are kept for later.
-const IDLE_MAX: usize = 16;
 
-/// Takes homes that are due, and notes when they are next: a sweep finds what was never marked.
+/// Takes homes of a group that are due, and notes when they are next: a sweep finds what was never marked.
 const CLAIM: &str = "
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, ARGV[3])
 for _, home in ipairs(due) do redis.call('ZADD', KEYS[1], ARGV[2], home) end
 return due
 ";
+
+/// The groups of homes that one server has, and which that is, if it is known.
+#[derive(Debug, Clone)]
+pub struct Share {
+    server: Option<Address>,
+    groups: Vec<Group>,
+}
+
+impl Share {
+    /// What tells it from others.
+    #[must_use]
+    pub fn place(&self) -> String {
+        self.server.as_ref().map(Address::host).unwrap_or_default()
+    }
+}
 
 /// A Redis that has homes' rows; clones are the same.
 #[derive(Debug, Clone)]
@@ -53,13 +60,22 @@ struct Parts {
     /// What the way's moments are counted from.
     began: Stopwatch,
     /// Connections, and to whom.
-    idle: Mutex<Vec<(Stop, MultiplexedConnection)>>,
+    idle: Mutex<Vec<(Address, MultiplexedConnection)>>,
 }
 
 impl std::fmt::Debug for Parts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}", self.settings)
     }
+}
+
+/// What the servers say of themselves that have homes.
+#[derive(Debug)]
+pub struct Judged {
+    /// Each with its place, which is empty where there is one alone.
+    pub servers: Vec<(String, Result<Facts, CountersError>)>,
+    /// The slots that no server of a cluster has.
+    pub missing: Vec<RangeInclusive<u16>>,
 }
 
 /// Why the Redis has not done what was asked.
@@ -85,9 +101,9 @@ impl Counters {
     /// # Errors
     /// When the address needs what this build does not have.
     pub fn new(settings: &RedisSettings) -> Result<Self, CountersError> {
-        if let Servers::One(_) = settings.address.servers() {
-            Client::open(settings.address.url())?;
-        }
+        let servers = settings.address.servers();
+        let (Servers::One(first) | Servers::Watched { first, .. } | Servers::Cluster { first, .. }) = servers;
+        Client::open(first.place()?)?;
         let route = Mutex::new(Route::new(settings.address.servers().clone()));
         let (settings, began, idle) = (settings.clone(), Stopwatch::start(), Mutex::default());
         Ok(Self(Arc::new(Parts { settings, route, began, idle })))
@@ -98,8 +114,7 @@ impl Counters {
     /// # Errors
     /// When the Redis fails.
     pub async fn read(&self, home: &HomeName) -> Result<Snapshot, CountersError> {
-        let command = read(home, &nonce()?);
-        match Told::read(self.ask(vec![command]).await?.remove(0))? {
+        match Told::read(self.ask(Group::of(home), &[read(home)]).await?.remove(0))? {
             Told::Rows(snapshot) => Ok(snapshot),
             Told::Written(_) | Told::NoScript => Err(Wrong::Form.into()),
         }
@@ -115,7 +130,7 @@ impl Counters {
         if accepted_loss.is_none() {
             commands.push(wait(*replicas, DISK_MS));
         }
-        let mut answers = self.ask(commands).await?.into_iter();
+        let mut answers = self.ask(Group::of(home), &commands).await?.into_iter();
         let told = Told::read(answers.next().unwrap_or(Value::Nil))?;
         if let (Told::Written(_), Some(waited)) = (&told, answers.next()) {
             disk(&waited, *replicas)?;
@@ -128,36 +143,117 @@ impl Counters {
     /// # Errors
     /// When the Redis fails.
     pub async fn mark(&self, home: &HomeName, at: Timestamp) -> Result<(), CountersError> {
-        self.ask(vec![mark(home, at)]).await.map(|_| ())
+        self.ask(Group::of(home), &[mark(home, at)]).await.map(|_| ())
     }
 
-    /// Takes homes that are due; they are due again at `next`, whatever becomes of who takes them.
+    /// The groups of homes by the servers that have them, each to be asked by itself: one that stands still shall not
+    /// hold up the others.
+    #[must_use]
+    pub fn shares(&self) -> Vec<Share> {
+        let shares = self.route().shares(self.now());
+        shares.into_iter().map(|(server, groups)| Share { server, groups }).collect()
+    }
+
+    /// Takes homes of a share that are due; they are due again at `next`, whatever becomes of who takes them. Where it is
+    /// not known who has the share, that is found out.
     ///
     /// # Errors
     /// When the Redis fails.
     pub async fn claim(
         &self,
-        now: Timestamp,
-        next: Timestamp,
+        share: &Share,
+        (now, next): (Timestamp, Timestamp),
+        count: usize,
+    ) -> Result<Vec<HomeName>, CountersError> {
+        let Some(server) = &share.server else {
+            for group in &share.groups {
+                self.server(*group).await?;
+            }
+            return Ok(Vec::new());
+        };
+        // Most have none, and a look costs less than a script.
+        let looks: Vec<Cmd> = share.groups.iter().map(|group| look(*group, now)).collect();
+        let stop = Stop::Server(server.clone());
+        let answers = self.visit(&stop, &looks).await.inspect_err(|_| self.route().failed(&stop))?;
+        let mut groups: Vec<(Group, Value)> = share.groups.iter().copied().zip(answers).collect();
+        // Whoever comes late in one round comes early in another.
+        let turn = usize::try_from(self.now().as_ms()).unwrap_or_default().checked_rem(groups.len());
+        groups.rotate_left(turn.unwrap_or_default());
+        let (mut homes, mut failed) = (Vec::new(), None);
+        for (group, answer) in groups {
+            let left = count.saturating_sub(homes.len());
+            let (is_due, wrong) = match not_refused(&answer) {
+                // What was due there may be where it is being moved to.
+                Err(Wrong::Asked(_) | Wrong::Moved(_)) => (true, None),
+                Err(wrong) => {
+                    // One that was cut off from the others may say so for ever; they know better.
+                    self.route().failed(&stop);
+                    (false, Some(wrong.into()))
+                }
+                Ok(()) => (matches!(&answer, Value::Array(due) if !due.is_empty()), None),
+            };
+            failed = failed.or(wrong);
+            if is_due && left > 0 {
+                match self.take(group, (now, next), left).await {
+                    Ok(taken) => homes.extend(taken),
+                    Err(error) => failed = failed.or(Some(error)),
+                }
+            }
+        }
+        // What was taken is looked after first; what has failed fails again.
+        match failed {
+            Some(error) if homes.is_empty() => Err(error),
+            Some(_) | None => Ok(homes),
+        }
+    }
+
+    async fn take(
+        &self,
+        group: Group,
+        (now, next): (Timestamp, Timestamp),
         count: usize,
     ) -> Result<Vec<HomeName>, CountersError> {
         let mut command = redis::cmd("EVAL");
-        command.arg(CLAIM).arg(1).arg(due_key()).arg(now.as_ms()).arg(next.as_ms()).arg(count);
-        let answer = self.ask(vec![command]).await?.remove(0);
+        command.arg(CLAIM).arg(1).arg(group.due()).arg(now.as_ms()).arg(next.as_ms()).arg(count);
+        let answer = self.ask(group, &[command]).await?.remove(0);
+        not_refused(&answer)?;
         let names: Vec<String> = redis::from_redis_value(answer).map_err(redis::RedisError::from)?;
         Ok(names.iter().filter_map(|name| HomeName::parse(name).ok()).collect())
     }
 
-    /// What the server says of itself.
+    /// What each server that has homes says of itself.
     ///
     /// # Errors
-    /// When it cannot be asked.
-    pub async fn facts(&self) -> Result<Facts, CountersError> {
+    /// When nobody can be asked which those are.
+    pub async fn facts(&self) -> Result<Judged, CountersError> {
+        let group = Group::all().next().ok_or(Wrong::Form)?;
+        if !matches!(self.0.settings.address.servers(), Servers::Cluster { .. }) {
+            let server = self.server(group).await?;
+            let facts = self.facts_of(&server).await?;
+            return Ok(Judged { servers: vec![(String::new(), Ok(facts))], missing: Vec::new() });
+        }
+        let learned = self.learn(group).await;
+        let (primaries, missing) = {
+            let route = self.route();
+            (route.primaries(), route.missing())
+        };
+        if let (true, Err(error)) = (primaries.is_empty(), learned) {
+            return Err(error);
+        }
+        let mut servers = Vec::with_capacity(primaries.len());
+        for primary in primaries {
+            let host = primary.host();
+            servers.push((host, self.facts_of(&Stop::Server(primary)).await));
+        }
+        Ok(Judged { servers, missing })
+    }
+
+    async fn facts_of(&self, server: &Stop) -> Result<Facts, CountersError> {
         let mut info = redis::cmd("INFO");
         info.arg("everything");
         let mut settings = redis::cmd("CONFIG");
         settings.arg("GET").arg("*append*");
-        let mut answers = self.ask(vec![info, settings, wait(0, 1)]).await?.into_iter();
+        let mut answers = self.visit(server, &[info, settings, wait(0, 1)]).await?.into_iter();
         let mut next = || answers.next().unwrap_or(Value::Nil);
         let info: String = redis::from_redis_value(next()).map_err(redis::RedisError::from)?;
         // Managed servers refuse it.
@@ -165,131 +261,18 @@ impl Counters {
         let waits_for_disk = !is_unknown(&next());
         Ok(Facts { info: Facts::of_info(&info), settings, waits_for_disk })
     }
-
-    /// Sends commands at once over a connection that nobody else uses meanwhile. Where the server does not know the
-    /// script, none of them has written anything: it is told, and they are sent again.
-    async fn ask(&self, commands: Vec<Cmd>) -> Result<Vec<Value>, CountersError> {
-        let primary = self.primary().await?;
-        let kept = {
-            let mut idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            // Those to a server that was the primary before are of no use any more.
-            idle.retain(|(of, _)| *of == primary);
-            idle.pop()
-        };
-        let asked = async {
-            let mut connection = match kept {
-                Some((_, connection)) => connection,
-                None => self.connect(&primary).await?,
-            };
-            let answers = said(&mut connection, &commands).await?;
-            let elsewhere =
-                |answer| not_refused(answer).err().filter(|wrong| matches!(wrong, Wrong::Elsewhere(_)));
-            match answers.iter().find_map(elsewhere) {
-                Some(wrong) => Err(wrong.into()),
-                None => Ok((connection, answers)),
-            }
-        };
-        let (connection, answers) = asked.await.inspect_err(|_: &CountersError| {
-            // Those that are kept are most likely as dead.
-            self.0.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
-            self.route().failed(&primary);
-        })?;
-        let mut idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < IDLE_MAX {
-            idle.push((primary, connection));
-        }
-        Ok(answers)
-    }
-
-    /// The server that has the homes, as a sentinel says where there are some.
-    async fn primary(&self) -> Result<Stop, CountersError> {
-        let mut why = None;
-        loop {
-            let (next, question, sentinels) = {
-                let route = self.route();
-                (route.next(self.now()), route.question(), route.sentinels())
-            };
-            let Stop::Sentinel(_) = next else { return Ok(next) };
-            let (asked, last) = why.unwrap_or((0, None));
-            if let (true, Some(error)) = (asked >= sentinels, last) {
-                return Err(error);
-            }
-            let answered = match tokio::time::timeout(SENTINEL_MAX, self.question(&next, &question)).await {
-                Ok(answered) => answered,
-                Err(_) => Err(Wrong::Late(next.address().host()).into()),
-            };
-            let heard = match answered {
-                Ok(answers) => self.route().heard(&answers, self.now()).map_err(CountersError::from),
-                Err(error) => {
-                    self.route().failed(&next);
-                    Err(error)
-                }
-            };
-            why = Some((asked.saturating_add(1), heard.err()));
-        }
-    }
-
-    async fn question(&self, sentinel: &Stop, question: &[Cmd]) -> Result<Vec<Value>, CountersError> {
-        let client = Client::open(sentinel.address().place()?)?;
-        let mut connection = client.get_multiplexed_async_connection_with_config(&patience()).await?;
-        send(&mut connection, question).await
-    }
-
-    async fn connect(&self, server: &Stop) -> Result<MultiplexedConnection, CountersError> {
-        if let Servers::One(_) = self.0.settings.address.servers() {
-            let client = Client::open(self.0.settings.address.url())?;
-            return Ok(client.get_multiplexed_async_connection_with_config(&patience()).await?);
-        }
-        let address: &Address = server.address();
-        let client = Client::open(address.place()?)?;
-        let mut connection = client.get_multiplexed_async_connection_with_config(&patience()).await?;
-        let greeting = address.greeting();
-        if !greeting.is_empty() {
-            send(&mut connection, &greeting).await?.iter().try_for_each(not_refused)?;
-        }
-        Ok(connection)
-    }
-
-    fn route(&self) -> MutexGuard<'_, Route> {
-        self.0.route.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Moments of this process; nobody else hears of them.
-    fn now(&self) -> Timestamp {
-        Timestamp::from_ms(self.0.began.elapsed_ms())
-    }
 }
 
-fn patience() -> AsyncConnectionConfig {
-    AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(CONNECT_MAX))
-        .set_response_timeout(Some(ANSWER_MAX))
-}
-
-async fn said(connection: &mut MultiplexedConnection, commands: &[Cmd]) -> Result<Vec<Value>, CountersError> {
-    let answers = send(connection, commands).await?;
-    if !answers.first().is_some_and(is_no_script) {
-        return Ok(answers);
-    }
-    send(connection, &[load_script()]).await?;
-    send(connection, commands).await
-}
-
-async fn send(connection: &mut MultiplexedConnection, commands: &[Cmd]) -> Result<Vec<Value>, CountersError> {
-    let mut pipeline = Pipeline::with_capacity(commands.len());
-    for command in commands {
-        pipeline.add_command(command.clone());
-    }
-    Ok(connection.send_packed_commands(&pipeline, 0, commands.len()).await?)
+/// Whether a group of homes has a home that is due.
+fn look(group: Group, now: Timestamp) -> Cmd {
+    let mut look = redis::cmd("ZRANGEBYSCORE");
+    look.arg(group.due()).arg("-inf").arg(now.as_ms()).arg("LIMIT").arg(0).arg(1);
+    look
 }
 
 /// Whether a command is not known; one that cannot do what it is asked for is.
 fn is_unknown(answer: &Value) -> bool {
     matches!(answer, Value::ServerError(error) if error.to_string().contains("unknown command"))
-}
-
-fn is_no_script(answer: &Value) -> bool {
-    matches!(answer, Value::ServerError(error) if error.kind() == Some(redis::ServerErrorKind::NoScript))
 }
 
 fn nonce() -> Result<String, CountersError> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use serde::Serialize;
 use shared::units::Units;
@@ -24,8 +25,10 @@ pub struct Wanted {
     pub loss: Option<Units>,
     /// On how many replicas' disks a write must be.
     pub replicas: u32,
-    /// Whether sentinels may make another server the primary.
+    /// Whether sentinels or a cluster may make another server the primary.
     pub is_watched: bool,
+    /// Whether several servers of a cluster were named.
+    pub is_cluster: bool,
 }
 
 /// One thing that a server promises, or does not.
@@ -40,6 +43,34 @@ pub enum Promise {
     /// It does not hold: acknowledged units could be lost. What to change is said.
     #[serde(rename = "refused")]
     Broken(String),
+}
+
+impl Promise {
+    /// The same of one server among several.
+    #[must_use]
+    pub fn of(self, server: &str) -> Self {
+        let named = |text: String| if server.is_empty() { text } else { format!("{server}: {text}") };
+        match self {
+            Self::Kept(text) => Self::Kept(named(text)),
+            Self::Remark(text) => Self::Remark(named(text)),
+            Self::Broken(text) => Self::Broken(named(text)),
+        }
+    }
+
+    /// Whether every slot of a cluster has a server.
+    #[must_use]
+    pub fn of_slots(missing: &[RangeInclusive<u16>]) -> Self {
+        if missing.is_empty() {
+            return Self::Kept("each slot of the cluster has a server".to_owned());
+        }
+        let slots: Vec<String> =
+            missing.iter().map(|slots| format!("{}-{}", slots.start(), slots.end())).collect();
+        Self::Broken(format!(
+            "no server of the cluster has slots {}: homes there cannot be asked; `redis-cli --cluster fix` gives them to \
+             one",
+            slots.join(", ")
+        ))
+    }
 }
 
 impl fmt::Display for Promise {
@@ -75,8 +106,8 @@ impl Facts {
             }
             (promise, _) => promise,
         };
-        let told = std::iter::once(self.role()).chain(lasting.into_iter().map(accepted));
-        told.chain(self.copies(wanted)).collect()
+        let told = [Some(self.role()), self.alone(wanted)].into_iter().flatten();
+        told.chain(lasting.into_iter().map(accepted)).chain(self.copies(wanted)).collect()
     }
 
     fn setting(&self, name: &str) -> Option<&str> {
@@ -97,6 +128,18 @@ impl Facts {
             )),
             role => Promise::Broken(format!("it does not say that it is a primary, but {role:?}")),
         }
+    }
+
+    /// Whether it has all homes, where one server was named.
+    fn alone(&self, wanted: Wanted) -> Option<Promise> {
+        let is_cluster = self.told("cluster_enabled") == "1";
+        (is_cluster && !wanted.is_cluster).then(|| {
+            Promise::Broken(
+                "it is a server of a cluster: let REDIS_URL name several of its servers, separated by commas (or that one \
+                 twice)"
+                    .to_owned(),
+            )
+        })
     }
 
     fn file(&self) -> Promise {
@@ -139,14 +182,14 @@ impl Facts {
     }
 
     /// Whether what is acknowledged is where a fail-over may lead.
-    fn copies(&self, Wanted { loss, replicas, is_watched }: Wanted) -> Option<Promise> {
+    fn copies(&self, Wanted { loss, replicas, is_watched, .. }: Wanted) -> Option<Promise> {
         let connected: u32 = self.told("connected_slaves").parse().unwrap_or_default();
         if loss.is_some() || (replicas == 0 && !is_watched) {
             return None;
         }
         Some(match replicas {
             0 => Promise::Remark(
-                "sentinels may make a replica the primary that lacks what was acknowledged, which costs an escrow of \
+                "a fail-over may make a replica the primary that lacks what was acknowledged, which costs an escrow of \
                  each project: REDIS_REPLICAS=1 has a write wait for one"
                     .to_owned(),
             ),
@@ -230,6 +273,7 @@ mod tests {
             no-appendfsync-on-rewrite=yes  => set `no-appendfsync-on-rewrite no`
             maxmemory_policy=allkeys-lru   => set `maxmemory-policy noeviction`
             role=slave                     => let REDIS_URL name the primary
+            cluster_enabled=1              => let REDIS_URL name several of its servers
         ";
         for case in table.lines().map(str::trim).filter(|line| !line.is_empty()) {
             let (change, expected) = case.split_once("=>").unwrap();
@@ -239,6 +283,18 @@ mod tests {
                 expected => assert!(said.len() == 1 && said[0].contains(expected), "{case}: {said:?}"),
             }
         }
+    }
+
+    #[test]
+    fn each_server_of_a_cluster_is_named_and_a_slot_that_nobody_has_is_refused() {
+        let facts = facts(&[("cluster_enabled", "1")]);
+        let wanted = Wanted { is_cluster: true, is_watched: true, ..Wanted::default() };
+        let said: Vec<String> =
+            facts.promises(wanted).into_iter().map(|promise| promise.of("h:1").to_string()).collect();
+        assert!(said.iter().all(|text| text.contains("  h:1: ") && !text.starts_with("refused")), "{said:?}");
+        assert_eq!(Promise::of_slots(&[]).to_string(), "ok       each slot of the cluster has a server");
+        let missing = Promise::of_slots(&[0..=9, 17..=17]).to_string();
+        assert!(missing.starts_with("refused") && missing.contains("slots 0-9, 17-17"), "{missing}");
     }
 
     #[test]
@@ -264,7 +320,8 @@ mod tests {
     fn what_a_fail_over_may_cost_is_said_where_there_may_be_one() {
         let said = |replicas, is_watched, connected| {
             let facts = facts(&[("connected_slaves", connected)]);
-            let promises = facts.promises(Wanted { replicas, is_watched, loss: None });
+            let wanted = Wanted { replicas, is_watched, ..Wanted::default() };
+            let promises = facts.promises(wanted);
             promises.last().map(ToString::to_string).unwrap_or_default()
         };
         assert!(said(0, false, "0").contains("noeviction"), "nothing is said where nothing is asked");

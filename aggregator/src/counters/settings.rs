@@ -8,7 +8,6 @@ use shared::units::Units;
 /// `REDIS_URL`, which may have a password: it is shown without.
 #[derive(Clone)]
 pub struct RedisAddress {
-    url: String,
     servers: Servers,
 }
 
@@ -19,16 +18,10 @@ impl RedisAddress {
     /// When it is none; what is accepted is told.
     pub fn parse(text: &str) -> Result<Self, String> {
         let servers = Servers::parse(text).map_err(|error| error.to_string())?;
-        Ok(Self { url: text.to_owned(), servers })
+        Ok(Self { servers })
     }
 
-    /// With the password.
-    #[must_use]
-    pub fn url(&self) -> &str {
-        &self.url
-    }
-
-    /// The server, or who knows which one it is.
+    /// The server, or those who know which one has what.
     #[must_use]
     pub fn servers(&self) -> &Servers {
         &self.servers

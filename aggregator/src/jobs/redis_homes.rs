@@ -4,6 +4,7 @@
 //! Any number of aggregators may do so at once: each write names the version that it was decided from, and cells are
 //! merged by `max`. Nothing depends on which of them lives.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,9 +16,10 @@ use shared::policy::Policy;
 use shared::time::Timestamp;
 use shared::wire::Merged;
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 use crate::app::App;
-use crate::counters::{Counters, CountersError};
+use crate::counters::{Counters, CountersError, Share};
 use crate::random;
 use crate::store::{IntakeError, StoreError};
 
@@ -60,29 +62,54 @@ pub enum LookError {
 /// Looks after homes for ever; drop the future to stop.
 pub async fn run(app: App, counters: Counters) {
     let places = Arc::new(Semaphore::new(HOMES_MAX));
+    // Which shares are being asked who is due: one that stands still does not hold up the others.
+    let mut asked = BTreeSet::new();
+    let mut asking: JoinSet<(String, Vec<HomeName>)> = JoinSet::new();
     loop {
         let free = places.available_permits();
-        let now = app.clock.now();
-        let due =
-            if free == 0 { Ok(Vec::new()) } else { counters.claim(now, now.plus_ms(SWEEP_MS), free).await };
-        match due {
-            Ok(homes) => {
-                for home in homes {
-                    let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-                    let (app, counters) = (app.clone(), counters.clone());
-                    tokio::spawn(async move {
-                        tend(&app, &counters, &home).await;
-                        drop(place);
-                    });
+        let shares = if free == 0 { Vec::new() } else { counters.shares() };
+        for share in shares.into_iter().filter(|share| asked.insert(share.place())) {
+            asking.spawn(due(app.clone(), counters.clone(), share, free));
+        }
+        tokio::select! {
+            () = tokio::time::sleep(POLL_INTERVAL) => {}
+            Some(done) = asking.join_next() => match done {
+                Ok((place, homes)) => {
+                    asked.remove(&place);
+                    for home in homes {
+                        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+                        let (app, counters) = (app.clone(), counters.clone());
+                        tokio::spawn(async move {
+                            tend(&app, &counters, &home).await;
+                            drop(place);
+                        });
+                    }
                 }
-                tokio::time::sleep(POLL_INTERVAL).await;
-            }
-            Err(error) => {
-                tracing::warn!(error = %error, "it is not known which homes are due");
-                tokio::time::sleep(PAUSE).await;
-            }
+                Err(error) => {
+                    tracing::error!(error = %error, "who asked which homes are due has died");
+                    asked.clear();
+                }
+            },
         }
     }
+}
+
+/// Asks once which homes of a share are due, and pauses: before where all is well, so that homes are not kept waiting,
+/// and after a failure.
+async fn due(app: App, counters: Counters, share: Share, count: usize) -> (String, Vec<HomeName>) {
+    tokio::time::sleep(POLL_INTERVAL).await;
+    let now = app.clock.now();
+    let claimed = counters.claim(&share, (now, now.plus_ms(SWEEP_MS)), count).await;
+    let homes = match claimed {
+        Ok(homes) => homes,
+        Err(error) => {
+            let server = share.place();
+            tracing::warn!(server, error = %error, "it is not known which homes are due");
+            tokio::time::sleep(PAUSE).await;
+            Vec::new()
+        }
+    };
+    (share.place(), homes)
 }
 
 /// Looks after one home, and says so where that fails.

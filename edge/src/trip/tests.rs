@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use kit::cluster::Cluster;
 use kit::redis::{LASTING, Redis};
 use kit::watched::Watched;
 use shared::lease::message::{Body, Contact, HolderId, Need};
@@ -143,7 +144,7 @@ fn register_at(address: SocketAddr, life: &str, merged: u64, lives: u32) {
             replies.take(&piece[..count]);
         }
     };
-    let mut answers = ask(&[load_script(), read(&home(), &format!("{life}-read"))]);
+    let mut answers = ask(&[load_script(), read(&home())]);
     let Told::Rows(snapshot) = Told::read(answers.remove(1)).unwrap() else { panic!("a read") };
     let incarnation = Incarnation::parse(life).unwrap();
     let seen = snapshot.seen();
@@ -239,7 +240,8 @@ fn a_primary_that_was_given_up_writes_and_acknowledges_nothing_where_a_replica_i
     // Two that have decided and not written when the server stops.
     let mut slow = ["1", "0"].map(|replicas| {
         let server = Server_::parse("redis", &watched.url(), (replicas, "")).unwrap().unwrap();
-        server.route().heard(&[place(before)], now()).unwrap();
+        let sentinel = server.route().next(Group::of(&home()), now());
+        server.route().heard(sentinel.address(), &[place(before)], Group::of(&home()), now()).unwrap();
         let question = Question::Contact(Box::new(contact(replicas.parse().unwrap(), 1, 5)));
         let trip = Trip::of(server, home(), Matter::Home(Box::new(question)), &[5, 6, 7, 8], now());
         let stream = TcpStream::connect(before).unwrap();
@@ -257,6 +259,73 @@ fn a_primary_that_was_given_up_writes_and_acknowledges_nothing_where_a_replica_i
     assert_eq!(slow[1].travel(now(), |_| true), Ok(DONE));
     let error = slow[0].travel(now(), |_| true).unwrap_err();
     assert!(error.contains("not on the disk"), "{error}");
+}
+
+#[test]
+fn a_home_that_moves_through_a_cluster_is_followed_and_remembered() {
+    let cluster = Cluster::start(&program(), Duration::from_secs(30)).unwrap();
+    let server = Server_::parse("redis", &cluster.url(), ("1", "")).unwrap().unwrap();
+    let mut random = 0;
+    let mut begin = |holder, at| {
+        random += 4;
+        let matter = Matter::Home(Box::new(Question::Contact(Box::new(contact(holder, 1, 30)))));
+        Trip::of(server.clone(), home(), matter, &[1, 2, 3, 4].map(|word| random + word), at)
+    };
+    let at = |place: SocketAddr| format!("{place}\noff");
+    let slot = Group::of(&home()).slot();
+    let from = cluster.owner(slot, None).unwrap();
+    register_at(from, "inc00001", 0, 0);
+    let mut trip = begin(1, now());
+    assert_eq!(travels(&mut trip, now()), Ok(DONE));
+    assert_eq!((units(&trip.reply()), trip.address()), (30, at(from)));
+    // Whoever has found the way shows it to others.
+    assert_eq!(begin(2, now()).address(), at(from));
+    let to = cluster.another(slot).unwrap();
+    cluster.begin_move(slot, to).unwrap();
+    let mut trip = begin(2, now());
+    assert_eq!(travels(&mut trip, now()), Ok(DONE));
+    assert_eq!((units(&trip.reply()), trip.address()), (20, at(from)), "its key is still there");
+    assert!(cluster.carry(slot, to).unwrap() > 0);
+    let mut trip = begin(3, now());
+    assert_eq!(trip.address(), at(from));
+    // What it says there is said with ASKING; the server has another life, which it asks for by a mark.
+    assert_eq!(travels(&mut trip, now()), Ok(PAUSE));
+    assert_eq!(trip.address(), at(to));
+    assert_eq!(begin(3, now()).address(), at(from), "nobody else shall go there yet");
+    cluster.end_move(slot, to).unwrap();
+    register_at(to, "inc00002", 30, 1);
+    let next_minute = now().plus_ms(60_000);
+    let mut trip = begin(4, next_minute);
+    assert_eq!(trip.address(), at(from));
+    assert_eq!(travels(&mut trip, next_minute), Ok(DONE));
+    assert_eq!((units(&trip.reply()), trip.address()), (20, at(to)));
+    assert_eq!(begin(5, next_minute).address(), at(to), "it is remembered");
+    cluster.drop_slot(slot).unwrap();
+    let error = travels(&mut begin(5, next_minute), next_minute).unwrap_err();
+    assert!(error.contains("CLUSTERDOWN") || error.contains(&format!("slot {slot}")), "{error}");
+}
+
+#[test]
+fn one_of_a_cluster_and_several_that_are_none_are_told_apart() {
+    let cluster = Cluster::start(&program(), Duration::from_secs(30)).unwrap();
+    let owner = cluster.owner(Group::of(&home()).slot(), None).unwrap();
+    let other = cluster.another(Group::of(&home()).slot()).unwrap();
+    let travel = |url: &str| {
+        let server = Server_::parse("redis", url, ("", "")).unwrap().unwrap();
+        let matter = Matter::Home(Box::new(Question::Contact(Box::new(contact(1, 1, 1)))));
+        travels(&mut Trip::of(server, home(), matter, &[1, 2, 3, 4], now()), now())
+    };
+    let error = travel(&format!("redis://{other}")).unwrap_err();
+    assert!(error.contains("separated by commas"), "{error}");
+    assert_eq!(
+        travel(&format!("redis://{other},{other}")),
+        Ok(PAUSE),
+        "one of them is enough to find the others"
+    );
+    assert_eq!(travel(&format!("redis://{owner}")), Ok(PAUSE), "nobody has said that it has not the others");
+    let alone = Server::start("alone");
+    let error = travel(&format!("redis://{0},{0}", alone.redis.address())).unwrap_err();
+    assert!(error.contains("in no cluster"), "{error}");
 }
 
 fn place(address: SocketAddr) -> Value {

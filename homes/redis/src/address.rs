@@ -4,6 +4,8 @@ use std::fmt;
 
 use redis::{Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, RedisConnectionInfo, cmd};
 
+use crate::told::Place;
+
 /// Where sentinels listen if nothing else is said.
 const SENTINEL_PORT: &str = "26379";
 
@@ -23,10 +25,14 @@ pub struct Address {
 pub enum AddressError {
     /// It is none.
     #[error(
-        "accepted is redis://[user[:password]@]host[:port][/database], rediss:// for TLS, or \
-         sentinel://[user[:password]@]host[:port][,host[:port]…]/<name of the primary>"
+        "accepted is redis://[user[:password]@]host[:port][/database], rediss:// for TLS, with several places \
+         host[:port],host[:port] for a cluster, or sentinel://[user[:password]@]host[:port][,host[:port]…]/<name of \
+         the primary>"
     )]
     Form,
+    /// A cluster was named, and a database of it.
+    #[error("a cluster has database 0 alone: leave out what follows the last /")]
+    Database,
 }
 
 /// What `REDIS_URL` names.
@@ -43,6 +49,13 @@ pub enum Servers {
         /// What they call the primary.
         name: String,
     },
+    /// Servers that are a cluster, each of which has a part of the homes or a copy of it.
+    Cluster {
+        /// Which of them is asked first who has what.
+        first: Address,
+        /// Any of them may be asked.
+        others: Vec<Address>,
+    },
 }
 
 impl Servers {
@@ -51,10 +64,18 @@ impl Servers {
     /// # Errors
     /// When it is none; what is accepted is told.
     pub fn parse(url: &str) -> Result<Self, AddressError> {
-        let Some(rest) = url.strip_prefix("sentinel://") else { return Address::parse(url).map(Self::One) };
-        let (places, name) = rest.rsplit_once('/').ok_or(AddressError::Form)?;
-        let (user, hosts) = places.rsplit_once('@').map_or(("", places), |(user, hosts)| (user, hosts));
+        let Some((scheme, rest)) = url.split_once("://") else { return Err(AddressError::Form) };
+        // A password may have a comma, and what follows it may not.
+        let (user, places) = rest.rsplit_once('@').map_or(("", rest), |(user, places)| (user, places));
         let whom = if user.is_empty() { String::new() } else { format!("{user}@") };
+        if scheme != "sentinel" {
+            return if places.contains(',') {
+                cluster(scheme, &whom, places)
+            } else {
+                Address::parse(url).map(Self::One)
+            };
+        }
+        let (hosts, name) = places.rsplit_once('/').ok_or(AddressError::Form)?;
         let sentinel = |host: &str| {
             let has_port = host.contains(':') && !host.ends_with(']');
             let host = if has_port { host.to_owned() } else { format!("{host}:{SENTINEL_PORT}") };
@@ -64,12 +85,26 @@ impl Servers {
         if name.is_empty() || !name.bytes().all(is_name) {
             return Err(AddressError::Form);
         }
-        let (first, others) =
-            hosts.split_once(',').map_or((hosts, None), |(first, rest)| (first, Some(rest)));
-        let others =
-            others.iter().flat_map(|rest| rest.split(',')).map(sentinel).collect::<Result<_, _>>()?;
-        Ok(Self::Watched { first: sentinel(first)?, others, name: name.to_owned() })
+        let (first, others) = several(hosts, sentinel)?;
+        Ok(Self::Watched { first, others, name: name.to_owned() })
     }
+}
+
+fn cluster(scheme: &str, whom: &str, places: &str) -> Result<Servers, AddressError> {
+    let (hosts, database) = places.split_once('/').unwrap_or((places, ""));
+    let (first, others) =
+        several(hosts, |host| Address::parse(&format!("{scheme}://{whom}{host}/{database}")))?;
+    if first.database == 0 { Ok(Servers::Cluster { first, others }) } else { Err(AddressError::Database) }
+}
+
+/// The first of several, and the others.
+fn several(
+    hosts: &str,
+    each: impl Fn(&str) -> Result<Address, AddressError>,
+) -> Result<(Address, Vec<Address>), AddressError> {
+    let mut all = hosts.split(',');
+    let first = each(all.next().unwrap_or_default())?;
+    Ok((first, all.map(each).collect::<Result<_, _>>()?))
 }
 
 impl fmt::Display for Servers {
@@ -77,12 +112,17 @@ impl fmt::Display for Servers {
         match self {
             Self::One(address) => address.fmt(f),
             Self::Watched { first, others, name } => {
-                let secret = if first.password.is_some() { "…@" } else { "" };
-                let hosts: Vec<String> = std::iter::once(first).chain(others).map(Address::host).collect();
-                write!(f, "sentinel://{secret}{}/{name}", hosts.join(","))
+                write!(f, "sentinel://{}{}/{name}", first.secret(), hosts(first, others))
+            }
+            Self::Cluster { first, others } => {
+                write!(f, "{}://{}{}", first.scheme(), first.secret(), hosts(first, others))
             }
         }
     }
+}
+
+fn hosts(first: &Address, others: &[Address]) -> String {
+    std::iter::once(first).chain(others).map(Address::host).collect::<Vec<_>>().join(",")
 }
 
 impl fmt::Debug for Servers {
@@ -116,6 +156,17 @@ impl Address {
         })
     }
 
+    /// The server that this one names, where it may leave out its own host.
+    #[must_use]
+    pub fn beside(&self, place: &Place) -> Self {
+        self.beside_of(&place.host, place.port)
+    }
+
+    /// The same, where no slot is spoken of.
+    pub(crate) fn beside_of(&self, host: &str, port: u16) -> Self {
+        self.at(if host.is_empty() { &self.host } else { host }, port)
+    }
+
     /// The server there, spoken to as the same.
     #[must_use]
     pub(crate) fn at(&self, host: &str, port: u16) -> Self {
@@ -127,8 +178,23 @@ impl Address {
     /// # Errors
     /// Never for what was parsed.
     pub fn place(&self) -> Result<ConnectionInfo, AddressError> {
-        let place = (self.host.as_str(), self.port).into_connection_info().map_err(|_| AddressError::Form)?;
+        let (host, port) = (self.host.clone(), self.port);
+        let place = if self.tls {
+            ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
+        } else {
+            ConnectionAddr::Tcp(host, port)
+        };
+        let place = place.into_connection_info().map_err(|_| AddressError::Form)?;
         Ok(place.set_redis_settings(RedisConnectionInfo::default().set_skip_set_lib_name()))
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.tls { "rediss" } else { "redis" }
+    }
+
+    /// What stands for a user and a password where they are not to be seen.
+    fn secret(&self) -> &'static str {
+        if self.password.is_some() { "…@" } else { "" }
     }
 
     /// Where it listens, as sockets are told.
@@ -167,9 +233,7 @@ impl Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.tls { "rediss" } else { "redis" };
-        let secret = if self.password.is_some() { "…@" } else { "" };
-        write!(f, "{scheme}://{secret}{}/{}", self.host(), self.database)
+        write!(f, "{}://{}{}/{}", self.scheme(), self.secret(), self.host(), self.database)
     }
 }
 
@@ -216,6 +280,20 @@ mod tests {
     }
 
     #[test]
+    fn several_servers_are_a_cluster_and_each_hears_the_same() {
+        let servers = Servers::parse("rediss://meter:hunter,2@10.0.0.1,node.b:7000,[::1]").unwrap();
+        assert_eq!(servers.to_string(), "rediss://…@10.0.0.1:6379,node.b:7000,[::1]:6379");
+        let Servers::Cluster { first, others } = servers else { panic!("{servers}") };
+        assert!(others.iter().all(|other| other.is_tls() && other.greeting().len() == 1));
+        let place = first.place().unwrap();
+        assert!(matches!(place.addr(), ConnectionAddr::TcpTls { insecure: false, .. }));
+        let named = |host: &str| first.beside(&Place { slot: 1, host: host.to_owned(), port: 9 }).host();
+        assert_eq!([named(""), named("h")], ["10.0.0.1:9", "h:9"]);
+        assert!(matches!(Servers::parse("redis://a,b/0"), Ok(Servers::Cluster { .. })));
+        assert_eq!(Servers::parse("redis://a,b/1"), Err(AddressError::Database));
+    }
+
+    #[test]
     fn what_is_no_address_is_refused_without_repeating_it() {
         for url in [
             "",
@@ -228,6 +306,8 @@ mod tests {
             "sentinel://h/",
             "sentinel://u:hunter2@h,/name",
             "sentinel://h/hunter2 1",
+            "redis://u:hunter2@h,",
+            "redis://u:hunter2@h,i:hunter2",
         ] {
             let error = Servers::parse(url).unwrap_err().to_string();
             assert!(error.contains("redis://") && !error.contains("hunter2"), "{url}");

@@ -1,6 +1,6 @@
 //! The commands, as the `redis` crate packs them.
 //!
-//! All keys of a home carry its name in braces, so that a cluster keeps them on one server.
+//! Every key carries the tag of its home's group in braces; see [`Group`].
 
 use std::sync::LazyLock;
 
@@ -10,10 +10,10 @@ use shared::home::Row;
 use shared::home::storage::Commit;
 use shared::time::Timestamp;
 
+use crate::groups::Group;
+
 /// The script's text.
 const TEXT: &str = include_str!("home.lua");
-/// A set of all homes, each with the time at which somebody should look after it.
-const DUE: &str = "meter:due";
 
 static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(TEXT));
 
@@ -25,17 +25,20 @@ pub fn load_script() -> Cmd {
     command
 }
 
-/// Reads a home. `nonce` is a number that no other command has.
+/// Reads a home.
 #[must_use]
-pub fn read(home: &HomeName, nonce: &str) -> Cmd {
-    call(home, nonce, "", "")
+pub fn read(home: &HomeName) -> Cmd {
+    call(home, "", "")
 }
 
-/// Writes what was decided from that version in that life, which is [`super::Snapshot::seen`]. The same command may be sent again: it is
-/// answered as before and changes nothing.
+/// Writes what was decided from that version in that life, which is [`super::Snapshot::seen`].
+///
+/// `nonce` is a number that no other command has. The same command may be sent again: it changes nothing, and is answered
+/// as before where no other has come between.
 #[must_use]
 pub fn write(home: &HomeName, life: &str, commit: &Commit, nonce: &str) -> Cmd {
-    let mut command = call(home, nonce, &commit.expected.to_string(), life);
+    let mut command = call(home, &commit.expected.to_string(), life);
+    command.arg(nonce);
     let changed = |row: &Row| Some((row.key.clone(), row.value.clone()?));
     let changed: Vec<(String, String)> = commit.rows.iter().filter_map(changed).collect();
     command.arg(changed.len());
@@ -60,20 +63,13 @@ pub fn wait(replicas: u32, wait_ms: u64) -> Cmd {
 #[must_use]
 pub fn mark(home: &HomeName, at: Timestamp) -> Cmd {
     let mut command = cmd("ZADD");
-    command.arg(DUE).arg("LT").arg(at.as_ms()).arg(home.to_string());
+    command.arg(Group::of(home).due()).arg("LT").arg(at.as_ms()).arg(home.to_string());
     command
 }
 
-/// The set that [`mark`] writes to.
-#[must_use]
-pub fn due_key() -> &'static str {
-    DUE
-}
-
-fn call(home: &HomeName, nonce: &str, version: &str, life: &str) -> Cmd {
+fn call(home: &HomeName, version: &str, life: &str) -> Cmd {
     let mut command = cmd("EVALSHA");
-    command.arg(SCRIPT.get_hash()).arg(2);
-    command.arg(format!("{{{home}}}:home")).arg(format!("{{{home}}}:said:{nonce}"));
+    command.arg(SCRIPT.get_hash()).arg(1).arg(Group::of(home).key(&format!("home:{home}")));
     command.arg(version).arg(life);
     command
 }
@@ -93,17 +89,17 @@ mod tests {
     }
 
     #[test]
-    fn a_write_declares_its_keys_under_one_tag_and_names_its_rows() {
+    fn a_write_declares_its_one_key_and_names_its_rows() {
         let home = HomeName::parse("demo/live").unwrap();
         let row =
             |key: &str, value: Option<&str>| Row { key: key.to_owned(), value: value.map(str::to_owned) };
         let rows = vec![row("meta", Some("{}")), row("cell/a", None), row("policy", Some("[]"))];
         let words = texts(&write(&home, "life", &Commit { expected: 7, rows }, "n1"));
-        let hash = SCRIPT.get_hash();
-        let expected = ["EVALSHA", hash, "2", "{demo/live}:home", "{demo/live}:said:n1", "7", "life", "2"];
-        assert_eq!(words[..8], expected);
+        let (hash, key) = (SCRIPT.get_hash(), Group::of(&home).key("home:demo/live"));
+        assert_eq!(words[..8], ["EVALSHA", hash, "1", &key, "7", "life", "n1", "2"]);
         assert_eq!(words[8..], ["meta", "{}", "policy", "[]", "cell/a"]);
-        let words = texts(&read(&home, "n2"));
-        assert_eq!(words[3..], ["{demo/live}:home", "{demo/live}:said:n2", "", ""]);
+        assert_eq!(texts(&read(&home))[3..], [&key, "", ""]);
+        let words = texts(&mark(&home, Timestamp::from_ms(5)));
+        assert_eq!(words, ["ZADD", &Group::of(&home).due(), "LT", "5", "demo/live"]);
     }
 }

@@ -5,12 +5,15 @@
 
 mod address;
 mod command;
+mod groups;
 mod replies;
 mod route;
+mod slots;
 mod told;
 
 pub use address::{Address, AddressError, Servers};
-pub use command::{due_key, load_script, mark, read, wait, write};
+pub use command::{load_script, mark, read, wait, write};
+pub use groups::Group;
 pub use replies::Replies;
 pub use route::{Route, Stop};
-pub use told::{Snapshot, Told, Wrong, disk, not_refused};
+pub use told::{Place, Snapshot, Told, Wrong, disk, not_refused};

@@ -1,5 +1,7 @@
 //! What the script and the server have answered.
 
+use std::fmt;
+
 use redis::{ServerErrorKind, Value};
 use shared::home::storage::Stored;
 
@@ -9,6 +11,8 @@ const VERSION: &str = "version";
 const LIFE: &str = "life";
 /// The row that says what the first write of all these rows was called.
 const BIRTH: &str = "birth";
+/// The row that has the number of the last write.
+const SAID: &str = "said";
 /// The row that counts how often the aggregator has looked after the home.
 const LOOKS: &str = "looks";
 /// The row that says when the aggregator had no such project.
@@ -69,6 +73,32 @@ pub enum Told {
     NoScript,
 }
 
+/// A server of a cluster, as another one names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The slot that is spoken of.
+    pub slot: u16,
+    /// Empty where it is that of whoever says so.
+    pub host: String,
+    /// The port there.
+    pub port: u16,
+}
+
+impl Place {
+    /// Reads `3999 10.0.0.1:6379`.
+    fn parse(text: &str) -> Option<Self> {
+        let (slot, place) = text.trim().split_once(' ')?;
+        let (host, port) = place.rsplit_once(':')?;
+        Some(Self { slot: slot.parse().ok()?, host: host.to_owned(), port: port.parse().ok()? })
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "slot {}: {}:{}", self.slot, self.host, self.port)
+    }
+}
+
 /// An answer that is none of the script's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Wrong {
@@ -81,6 +111,31 @@ pub enum Wrong {
     /// It is no primary, or no longer: another server is.
     #[error("it is no primary, and says: {0}")]
     Elsewhere(String),
+    /// A cluster has given the keys to another of its servers.
+    #[error("it says that another server of its cluster has the keys of {0}")]
+    Moved(Place),
+    /// A cluster is giving the keys to another of its servers, which has these already.
+    #[error("it says that another server of its cluster is given the keys of {0}")]
+    Asked(Place),
+    /// The cluster does not serve those keys, for now.
+    #[error("its cluster does not serve these keys now, and says: {0}")]
+    Down(String),
+    /// No server of the cluster has those keys.
+    #[error(
+        "no server of the cluster has slot {0}: `meter redis check` says which are missing, and \
+         `redis-cli --cluster fix` gives them to one"
+    )]
+    NoOwner(u16),
+    /// One server was named that is one of a cluster's.
+    #[error(
+        "it is a server of a cluster: let REDIS_URL name several of its servers, separated by commas (or that one twice)"
+    )]
+    OfCluster,
+    /// Several servers were named that are no cluster.
+    #[error(
+        "{0} is in no cluster: REDIS_URL names several servers, separated by commas, only where they are one"
+    )]
+    NoCluster(String),
     /// Nothing was heard of whoever was asked.
     #[error("{0} does not answer")]
     Late(String),
@@ -145,11 +200,17 @@ pub fn not_refused(reply: &Value) -> Result<(), Wrong> {
 
 fn refused(reply: &Value) -> Wrong {
     let Value::ServerError(error) = reply else { return Wrong::Form };
-    let is_elsewhere = matches!(error.kind(), Some(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown))
-        // Whoever waits for a disk when the server is made a replica is told so.
-        || error.code() == "UNBLOCKED";
     let said = error.to_string();
-    if is_elsewhere { Wrong::Elsewhere(said) } else { Wrong::Refused(said) }
+    let place = || error.details().and_then(Place::parse);
+    match error.kind() {
+        Some(ServerErrorKind::Moved) => place().map_or(Wrong::Form, Wrong::Moved),
+        Some(ServerErrorKind::Ask) => place().map_or(Wrong::Form, Wrong::Asked),
+        Some(ServerErrorKind::ClusterDown | ServerErrorKind::TryAgain) => Wrong::Down(said),
+        Some(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown) => Wrong::Elsewhere(said),
+        // Whoever waits for a disk when the server is made a replica is told so.
+        _ if error.code() == "UNBLOCKED" => Wrong::Elsewhere(said),
+        _ => Wrong::Refused(said),
+    }
 }
 
 fn snapshot(life: String, rows: Vec<Value>) -> Result<Snapshot, Wrong> {
@@ -160,6 +221,7 @@ fn snapshot(life: String, rows: Vec<Value>) -> Result<Snapshot, Wrong> {
         match name.as_str() {
             VERSION => snapshot.stored.version = number(&value)?,
             BIRTH => snapshot.birth = value,
+            SAID => {}
             LIFE => snapshot.written_in = Some(value),
             LOOKS => snapshot.looks = number(&value)?,
             UNKNOWN => snapshot.unknown_ms = Some(number(&value)?),
@@ -176,4 +238,27 @@ fn text(value: Value) -> Result<String, Wrong> {
 
 fn number(text: &str) -> Result<u64, Wrong> {
     text.parse().map_err(|_| Wrong::Form)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wrong(said: &str) -> Wrong {
+        let reply = redis::parse_redis_value(format!("-{said}\r\n").as_bytes()).unwrap();
+        not_refused(&reply).unwrap_err()
+    }
+
+    #[test]
+    fn where_keys_have_gone_is_read_whatever_the_name_of_the_host_is() {
+        let place = |host: &str| Place { slot: 3999, host: host.to_owned(), port: 6381 };
+        assert_eq!(wrong("MOVED 3999 10.0.0.1:6381"), Wrong::Moved(place("10.0.0.1")));
+        assert_eq!(wrong("MOVED 3999 ::1:6381"), Wrong::Moved(place("::1")));
+        assert_eq!(wrong("ASK 3999 :6381"), Wrong::Asked(place("")));
+        assert_eq!(wrong("MOVED 3999"), Wrong::Form);
+        assert!(matches!(wrong("CLUSTERDOWN Hash slot not served"), Wrong::Down(_)));
+        assert!(matches!(wrong("TRYAGAIN Multiple keys request"), Wrong::Down(_)));
+        assert!(matches!(wrong("UNBLOCKED force unblock"), Wrong::Elsewhere(_)));
+        assert!(matches!(wrong("ERR wrong"), Wrong::Refused(_)));
+    }
 }

@@ -3,6 +3,7 @@
 mod again;
 mod at_once;
 mod clock;
+mod cluster;
 mod crashes;
 mod denials;
 mod examples;

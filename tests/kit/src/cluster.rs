@@ -1,0 +1,325 @@
+//! Servers that are a cluster: each primary has a part of the slots, and a replica that takes its place where it is gone.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::ports;
+use crate::redis::{LASTING, Redis};
+
+/// How many primaries there are, and replicas.
+const COUNT: usize = 3;
+const SLOTS: usize = 16_384;
+const LOOKS_MAX: u32 = 1_500;
+const LOOK_PAUSE: Duration = Duration::from_millis(20);
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// Three primaries with a replica each. They end with their owner.
+#[derive(Debug)]
+pub struct Cluster {
+    /// The first three were the primaries at first.
+    servers: Vec<Redis>,
+    folder: PathBuf,
+}
+
+/// A server, as another one tells of it.
+struct Node {
+    id: String,
+    place: SocketAddr,
+    is_primary: bool,
+    slots: Vec<(u16, u16)>,
+}
+
+impl Cluster {
+    /// Starts all of them, and waits until they know each other.
+    ///
+    /// # Errors
+    /// When they do not.
+    pub fn start(program: &Path, node_timeout: Duration) -> Result<Self> {
+        let name = format!("meter-cluster-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let folder = std::env::temp_dir().join(name);
+        let node_timeout = node_timeout.as_millis().to_string();
+        let start = |number: usize| {
+            let between = ports::free()?.port().to_string();
+            let mut settings = LASTING.to_vec();
+            settings.extend(["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"]);
+            settings.extend(["--cluster-node-timeout", &node_timeout, "--cluster-port", &between]);
+            let server = Redis::start(program, &folder.join(format!("server-{number}")), &settings)?;
+            server.ask(&["CLUSTER", "SET-CONFIG-EPOCH", &number.saturating_add(1).to_string()])?;
+            Ok((server, between))
+        };
+        let started = (0..COUNT.saturating_mul(2)).map(start).collect::<Result<Vec<_>>>()?;
+        let (servers, between): (Vec<_>, Vec<_>) = started.into_iter().unzip();
+        let cluster = Self { servers, folder };
+        cluster.join(&between)?;
+        Ok(cluster)
+    }
+
+    /// What `REDIS_URL` says of them: the first three servers.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let places: Vec<String> =
+            self.servers.iter().take(COUNT).map(|server| server.address().to_string()).collect();
+        format!("redis://{}", places.join(","))
+    }
+
+    /// The server at that place.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn at(&mut self, place: SocketAddr) -> Result<&mut Redis> {
+        self.servers.iter_mut().find(|server| server.address() == place).context("there is no such server")
+    }
+
+    /// The first key of that form, and its slot.
+    ///
+    /// # Errors
+    /// When no primary has one.
+    pub fn key(&self, pattern: &str) -> Result<(String, u16)> {
+        for server in &self.servers {
+            let said = server.ask(&["KEYS", pattern])?;
+            if let Some(key) = said.lines().find(|line| !line.starts_with(['*', '$'])) {
+                let slot = server.ask(&["CLUSTER", "KEYSLOT", key])?;
+                return Ok((key.to_owned(), slot.trim().trim_start_matches(':').parse()?));
+            }
+        }
+        bail!("no server has {pattern}")
+    }
+
+    /// The primary that has a slot, as a server says that is not `except`.
+    ///
+    /// # Errors
+    /// When nobody has it.
+    pub fn owner(&self, slot: u16, except: Option<SocketAddr>) -> Result<SocketAddr> {
+        let has = |node: &Node| {
+            node.is_primary && node.slots.iter().any(|(first, last)| (*first..=*last).contains(&slot))
+        };
+        let owner = self.nodes(except)?.into_iter().find(has);
+        Ok(owner.context("nobody has that slot")?.place)
+    }
+
+    /// Waits until another server has a slot.
+    ///
+    /// # Errors
+    /// When none takes it.
+    pub fn wait_for_another(&self, slot: u16, before: SocketAddr) -> Result<()> {
+        self.wait("another one has the slot", |cluster| {
+            Ok(cluster.owner(slot, Some(before)).is_ok_and(|owner| owner != before))
+        })
+    }
+
+    /// Waits until every server says that the cluster serves every slot.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn wait_until_whole(&self) -> Result<()> {
+        self.wait("the cluster is whole", |cluster| cluster.all_say(&["CLUSTER", "INFO"], "cluster_state:ok"))
+    }
+
+    /// Waits until every server that answers says so.
+    ///
+    /// # Errors
+    /// When one does not.
+    pub fn wait_until_served(&self) -> Result<()> {
+        self.wait("the cluster is served", |cluster| {
+            let answers = cluster.servers.iter().filter_map(|server| server.ask(&["CLUSTER", "INFO"]).ok());
+            let whole = answers.filter(|said| said.contains("cluster_state:ok")).count();
+            // One may be gone, and another takes its slots then.
+            Ok(whole.saturating_add(1) >= cluster.servers.len() && cluster.primaries()? == COUNT)
+        })
+    }
+
+    /// How many primaries have slots and are there.
+    fn primaries(&self) -> Result<usize> {
+        Ok(self.nodes(None)?.iter().filter(|node| node.is_primary && !node.slots.is_empty()).count())
+    }
+
+    /// Makes a replica of the primary at that place the primary, though there is one.
+    ///
+    /// # Errors
+    /// When there is no replica.
+    pub fn fail_over(&self, slot: u16) -> Result<()> {
+        let before = self.owner(slot, None)?;
+        let of = format!("master_port:{}", before.port());
+        for server in &self.servers {
+            if server.ask(&["INFO", "replication"])?.contains(&of) {
+                server.ask(&["CLUSTER", "FAILOVER"])?;
+                return self.wait_for_another(slot, before);
+            }
+        }
+        bail!("{before} has no replica")
+    }
+
+    /// Begins to move a slot: its keys stay until they are [carried](Cluster::carry).
+    ///
+    /// # Errors
+    /// When a server refuses.
+    pub fn begin_move(&self, slot: u16, to: SocketAddr) -> Result<()> {
+        let from = self.owner(slot, None)?;
+        let slot = slot.to_string();
+        self.server(to)?.ask(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &self.id(from)?])?;
+        self.server(from)?.ask(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &self.id(to)?])?;
+        Ok(())
+    }
+
+    /// Carries every key of a slot to where it is moved; says how many there were.
+    ///
+    /// # Errors
+    /// When a server refuses.
+    pub fn carry(&self, slot: u16, to: SocketAddr) -> Result<usize> {
+        let from = self.server(self.owner(slot, None)?)?;
+        let (ip, port, mut count) = (to.ip().to_string(), to.port().to_string(), 0_usize);
+        loop {
+            let said = from.ask(&["CLUSTER", "GETKEYSINSLOT", &slot.to_string(), "10"])?;
+            let keys: Vec<&str> = said.lines().filter(|line| !line.starts_with(['*', '$'])).collect();
+            if keys.is_empty() {
+                return Ok(count);
+            }
+            count = count.saturating_add(keys.len());
+            let mut words = vec!["MIGRATE", &ip, &port, "\"\"", "0", "5000", "KEYS"];
+            words.extend(keys);
+            from.ask(&words)?;
+        }
+    }
+
+    /// Ends a move: from now on the slot is there, for everybody.
+    ///
+    /// # Errors
+    /// When a server refuses.
+    pub fn end_move(&self, slot: u16, to: SocketAddr) -> Result<()> {
+        let (id, from) = (self.id(to)?, self.owner(slot, None)?);
+        let slot = slot.to_string();
+        // Who gives it away comes after who has it, so that nobody ever has none.
+        for place in [to, from] {
+            self.server(place)?.ask(&["CLUSTER", "SETSLOT", &slot, "NODE", &id])?;
+        }
+        Ok(())
+    }
+
+    /// Takes a slot from everybody.
+    ///
+    /// # Errors
+    /// When a server refuses.
+    pub fn drop_slot(&self, slot: u16) -> Result<()> {
+        for server in &self.servers {
+            server.ask(&["CLUSTER", "DELSLOTS", &slot.to_string()])?;
+        }
+        Ok(())
+    }
+
+    /// Gives a slot that nobody has to a primary.
+    ///
+    /// # Errors
+    /// When it refuses.
+    pub fn give_slot(&self, slot: u16, to: SocketAddr) -> Result<()> {
+        self.server(to)?.ask(&["CLUSTER", "ADDSLOTS", &slot.to_string()])?;
+        self.wait_until_whole()
+    }
+
+    /// A primary that has not that slot.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn another(&self, slot: u16) -> Result<SocketAddr> {
+        let owner = self.owner(slot, None)?;
+        let other = self.nodes(None)?.into_iter().find(|node| node.is_primary && node.place != owner);
+        Ok(other.context("there is one primary")?.place)
+    }
+
+    fn join(&self, between: &[String]) -> Result<()> {
+        let (first, others) = self.servers.split_first().context("there are servers")?;
+        for (server, between) in others.iter().zip(between.iter().skip(1)) {
+            let (ip, port) = (server.address().ip().to_string(), server.address().port().to_string());
+            first.ask(&["CLUSTER", "MEET", &ip, &port, between])?;
+        }
+        let all = format!("cluster_known_nodes:{}", COUNT.saturating_mul(2));
+        self.wait("they know each other", |cluster| cluster.all_say(&["CLUSTER", "INFO"], &all))?;
+        let (primaries, replicas) = self.servers.split_at(COUNT);
+        for (number, (primary, replica)) in primaries.iter().zip(replicas).enumerate() {
+            let edge = |number: usize| number.saturating_mul(SLOTS).div_euclid(COUNT);
+            let (first, next) = (edge(number), edge(number.saturating_add(1)));
+            let last = next.saturating_sub(1).to_string();
+            primary.ask(&["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last])?;
+            replica.ask(&["CLUSTER", "REPLICATE", &self.id(primary.address())?])?;
+        }
+        self.wait("each primary has a replica", |cluster| {
+            for primary in primaries {
+                if !primary.ask(&["INFO", "replication"])?.contains("state=online") {
+                    return Ok(false);
+                }
+            }
+            for server in &cluster.servers {
+                if server.ask(&["CLUSTER", "NODES"])?.matches("slave").count() != COUNT {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        })?;
+        self.wait_until_whole()
+    }
+
+    fn all_say(&self, words: &[&str], told: &str) -> Result<bool> {
+        for server in &self.servers {
+            if !server.ask(words)?.contains(told) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn server(&self, place: SocketAddr) -> Result<&Redis> {
+        self.servers.iter().find(|server| server.address() == place).context("there is no such server")
+    }
+
+    fn id(&self, place: SocketAddr) -> Result<String> {
+        let node = self.nodes(None)?.into_iter().find(|node| node.place == place);
+        Ok(node.context("nobody knows that server")?.id)
+    }
+
+    /// All servers, as the first one tells that answers and is not `except`.
+    fn nodes(&self, except: Option<SocketAddr>) -> Result<Vec<Node>> {
+        let others = self.servers.iter().filter(|server| Some(server.address()) != except);
+        let said = others.filter_map(|server| server.ask(&["CLUSTER", "NODES"]).ok()).next();
+        let said = said.context("no server answers")?;
+        Ok(said.lines().filter_map(node).collect())
+    }
+
+    fn wait(&self, what: &str, is_so: impl Fn(&Self) -> Result<bool>) -> Result<()> {
+        for _ in 0..LOOKS_MAX {
+            if is_so(self)? {
+                return Ok(());
+            }
+            thread::sleep(LOOK_PAUSE);
+        }
+        bail!("not so: {what}")
+    }
+}
+
+/// Reads `<id> <ip>:<port>@<port between servers> <flags> <primary> <ping> <pong> <epoch> <link> <slots>…`.
+fn node(line: &str) -> Option<Node> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let [id, place, flags, _, _, _, _, _, slots @ ..] = words.as_slice() else { return None };
+    let place = place.split('@').next()?.parse().ok()?;
+    let is_primary = flags.contains("master") && !flags.split(',').any(|flag| flag == "fail");
+    let range = |text: &&str| {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        Some((first.parse().ok()?, last.parse().ok()?))
+    };
+    Some(Node { id: (*id).to_owned(), place, is_primary, slots: slots.iter().filter_map(range).collect() })
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.servers.clear();
+        if !thread::panicking() {
+            // There is nobody left to tell of a failure.
+            fs::remove_dir_all(&self.folder).ok();
+        }
+    }
+}

@@ -85,7 +85,7 @@ impl Counters {
     pub(super) async fn server(&self, group: Group) -> Result<Stop, CountersError> {
         match self.next(group) {
             Stop::Guide(_) => self.learn(group).await,
-            next => Ok(next),
+            next @ (Stop::Server(_) | Stop::Importing(_)) => Ok(next),
         }
     }
 

@@ -83,7 +83,8 @@ impl Cluster {
     /// When no primary has one.
     pub fn key(&self, pattern: &str) -> Result<(String, u16)> {
         for server in &self.servers {
-            let said = server.ask(&["KEYS", pattern])?;
+            // One may be gone, and another has its keys then.
+            let Ok(said) = server.ask(&["KEYS", pattern]) else { continue };
             if let Some(key) = said.lines().find(|line| !line.starts_with(['*', '$'])) {
                 let slot = server.ask(&["CLUSTER", "KEYSLOT", key])?;
                 return Ok((key.to_owned(), slot.trim().trim_start_matches(':').parse()?));

@@ -191,11 +191,12 @@ async fn servers_of_a_cluster_that_are_gone_are_passed_over_and_one_alone_is_not
     let (_, owner) = parts.place()?;
     // A fail-over of another primary costs this project nothing.
     let other = parts.cluster.another(parts.slot()?)?;
+    let others = parts.cluster.slot_of(other)?;
     let load = Load::start(parts.stack.edge(), &parts.project.key, CLIENTS);
     parts.cluster.at(other)?.kill()?;
     goes_on(&load).await?;
     ensure!(parts.place()?.1 == owner, "the home is where it was");
-    block_in_place(|| parts.cluster.wait_until_served())?;
+    block_in_place(|| parts.cluster.wait_for_another(others, other))?;
     // Of those that are named one is gone.
     let checked = parts.stack.meter(&["redis", "check"])?;
     ensure!(checked.matches("it is a primary").count() == 3, "{checked}");

@@ -123,22 +123,14 @@ impl Cluster {
         self.wait("the cluster is whole", |cluster| cluster.all_say(&["CLUSTER", "INFO"], "cluster_state:ok"))
     }
 
-    /// Waits until every server that answers says so.
+    /// A slot that the primary at that place has.
     ///
     /// # Errors
-    /// When one does not.
-    pub fn wait_until_served(&self) -> Result<()> {
-        self.wait("the cluster is served", |cluster| {
-            let answers = cluster.servers.iter().filter_map(|server| server.ask(&["CLUSTER", "INFO"]).ok());
-            let whole = answers.filter(|said| said.contains("cluster_state:ok")).count();
-            // One may be gone, and another takes its slots then.
-            Ok(whole.saturating_add(1) >= cluster.servers.len() && cluster.primaries()? == COUNT)
-        })
-    }
-
-    /// How many primaries have slots and are there.
-    fn primaries(&self) -> Result<usize> {
-        Ok(self.nodes(None)?.iter().filter(|node| node.is_primary && !node.slots.is_empty()).count())
+    /// When it has none.
+    pub fn slot_of(&self, place: SocketAddr) -> Result<u16> {
+        let node = self.nodes(None)?.into_iter().find(|node| node.place == place);
+        let first = node.and_then(|node| node.slots.first().map(|(first, _)| *first));
+        first.context("it has no slot")
     }
 
     /// Makes a replica of the primary at that place the primary, though there is one.

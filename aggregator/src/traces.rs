@@ -1,43 +1,21 @@
-//! Traces: spans of requests, jobs and calls to others, sent to an OpenTelemetry collector by OTLP over HTTP.
+//! Traces: spans of requests, jobs and calls to others, for an OpenTelemetry collector; `edge/collector.rs` sends them.
 //!
 //! Off and free where no collector is set: no layer takes these spans, so that none is made. What is sent must never hold a secret:
 //! spans have ids, paths as they are registered, and numbers; no header, body, query or address of a person.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::pin::Pin;
-use std::time::Duration;
 
-use axum::http::{HeaderMap, Request, Response, Uri};
-use http_body_util::{BodyExt as _, Full, Limited};
+use axum::http::{HeaderMap, Uri};
 use opentelemetry::propagation::TextMapPropagator as _;
-use opentelemetry::trace::TracerProvider as _;
-use opentelemetry_http::{Bytes, HeaderExtractor, HeaderInjector, HttpClient, HttpError};
-use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _};
-use opentelemetry_sdk::Resource;
+use opentelemetry_http::{HeaderExtractor, HeaderInjector};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
-use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 use shared::ids::ProjectId;
-use tokio::runtime::Handle;
-use tracing::{Span, Subscriber};
-use tracing_opentelemetry::{OpenTelemetryLayer, OpenTelemetrySpanExt as _};
-
-use crate::edge::outbound::Outbound;
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 /// The target of every span of a trace. Log lines have others, so that neither becomes the other.
 pub(crate) use meter_settings::TRACE_TARGET as TARGET;
-
-/// Where traces are sent below the address that is set, as OTLP says.
-const PATH: &str = "/v1/traces";
-
-/// How long a collector may take; meanwhile spans wait in a queue that drops what is too much.
-const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The longest answer of a collector that is read.
-const ANSWER_BYTES_MAX: usize = 64 * 1024;
-
-/// How long the last spans may take when the server stops.
-const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Endpoints that machines ask every few seconds: their spans would hide all others.
 const UNTRACED: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
@@ -66,7 +44,8 @@ impl CollectorUrl {
         }
     }
 
-    fn is_https(&self) -> bool {
+    /// Whether it is asked over TLS.
+    pub(crate) fn is_https(&self) -> bool {
         self.0.starts_with("https:")
     }
 }
@@ -88,6 +67,11 @@ impl fmt::Debug for CollectorHeaders {
 }
 
 impl CollectorHeaders {
+    /// Their names and values.
+    pub(crate) fn all(&self) -> &HashMap<String, String> {
+        &self.0
+    }
+
     /// Reads `name=value,name=value`, with values percent-encoded as OpenTelemetry has them.
     ///
     /// # Errors
@@ -116,83 +100,6 @@ pub struct TraceSettings {
     pub headers: CollectorHeaders,
     /// What this server is called there.
     pub service: String,
-}
-
-/// What sends spans, until it is told to stop.
-#[derive(Debug)]
-pub(crate) struct Traces(SdkTracerProvider);
-
-impl Traces {
-    /// What sends spans, and the layer of the log that hands them over.
-    ///
-    /// # Errors
-    /// When TLS is needed and the machine has no trusted certificates, or a setting of the library is refused.
-    pub(crate) fn start<S>(
-        settings: &TraceSettings,
-    ) -> Result<(Self, OpenTelemetryLayer<S, SdkTracer>), String>
-    where
-        S: Subscriber + for<'span> tracing_subscriber::registry::LookupSpan<'span>,
-    {
-        let TraceSettings { collector, headers, service } = settings;
-        let outbound = if collector.is_https() { Outbound::tls()? } else { Outbound::plain() };
-        let exporter = SpanExporter::builder()
-            .with_http()
-            .with_http_client(Sender { outbound, runtime: Handle::current() })
-            .with_protocol(Protocol::HttpBinary)
-            .with_endpoint(format!("{collector}{PATH}"))
-            .with_timeout(EXPORT_TIMEOUT)
-            .with_headers(headers.0.clone())
-            .build()
-            .map_err(|error| format!("OTEL_EXPORTER_OTLP_ENDPOINT: {error}"))?;
-        let resource = Resource::builder().with_service_name(service.clone()).build();
-        let provider =
-            SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build();
-        let layer = tracing_opentelemetry::layer()
-            .with_tracer(provider.tracer("palveron-meter"))
-            .with_location(false)
-            .with_threads(false)
-            .with_target(false)
-            .with_tracked_inactivity(false);
-        Ok((Self(provider), layer))
-    }
-
-    /// Sends what was not sent yet, within a few seconds.
-    pub(crate) async fn stop(self) {
-        // It waits for what runs on this runtime, so that it must not hold one of its threads.
-        let stopped = tokio::task::spawn_blocking(move || self.0.shutdown_with_timeout(FLUSH_TIMEOUT)).await;
-        if let Ok(Err(error)) = stopped {
-            tracing::warn!(error = %error, "the last spans were not sent");
-        }
-    }
-}
-
-/// Sends what the exporter's thread hands over, on the server's runtime and by its client.
-#[derive(Debug)]
-struct Sender {
-    outbound: Outbound,
-    runtime: Handle,
-}
-
-impl HttpClient for Sender {
-    fn send_bytes<'client, 'sent>(
-        &'client self,
-        request: Request<Bytes>,
-    ) -> Pin<Box<dyn Future<Output = Result<Response<Bytes>, HttpError>> + Send + 'sent>>
-    where
-        'client: 'sent,
-        Self: 'sent,
-    {
-        let outbound = self.outbound.clone();
-        let sent = self.runtime.spawn(async move {
-            let exchange = async {
-                let (head, body) = outbound.send(request.map(Full::new)).await?.into_parts();
-                let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await?.to_bytes();
-                Ok::<_, HttpError>(Response::from_parts(head, body))
-            };
-            tokio::time::timeout(EXPORT_TIMEOUT, exchange).await?
-        });
-        Box::pin(async move { sent.await? })
-    }
 }
 
 /// The span of a request, which goes on with the trace that its sender names (W3C trace context).

@@ -21,7 +21,7 @@ use meter_edge::remote::{Answer, Reserved};
 use shared::decision::{Ask, Numbers};
 use shared::problem::ErrorCode;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -38,7 +38,9 @@ const TICK: Duration = Duration::from_millis(100);
 /// Answers that wait for an Envoy that does not read. One that has so many is gone.
 const ANSWERS_MAX: usize = 256;
 /// How long a stream goes on once this process is told to stop; what Envoy has served is reported by then.
-pub const FINISH: Duration = Duration::from_secs(13);
+pub const FINISH: Duration = Duration::from_millis(FINISH_MS);
+/// The same in milliseconds.
+const FINISH_MS: u64 = 13_000;
 /// A token bucket is filled again after a year, when its assignment has long ended: Envoy knows none that is not.
 const FILL_S: i64 = 31_536_000;
 /// After how many milliseconds whoever has used up the month, or is not served at all, may ask again: upgrades and new
@@ -185,11 +187,11 @@ impl Quotas {
                 Some((id, taken)) = taken.recv() => line.book.taken(now(), &id, taken),
                 _ = ticks.tick() => line.book.tick(now()),
                 () = stopped => {
-                    (stop, until) = (None, Some(Instant::now() + FINISH));
+                    (stop, until) = (None, Some(now().plus_ms(FINISH_MS)));
                     line.book.close(now())
                 }
             };
-            let is_over = until.is_some_and(|until| line.book.is_empty() || Instant::now() >= until);
+            let is_over = until.is_some_and(|until| line.book.is_empty() || now() >= until);
             if !line.carry_out(effects) || is_over {
                 break;
             }

@@ -11,6 +11,7 @@ use crate::app::{App, Homes, Parts};
 use crate::clock::Clock;
 use crate::config::{Config, StripeSettings};
 use crate::edge::client::EdgeClient;
+use crate::edge::collector::Traces;
 use crate::http::{self, CONNECTIONS_MAX, Connections, RESERVE_MAX, Site, Timeouts};
 use crate::identity::Provider;
 use crate::jobs::webhooks::{self, Resolver, Sender};
@@ -24,7 +25,6 @@ use crate::store::{Applied, Intake, Store, WhenMissing};
 use crate::stripe::account::Account;
 use crate::stripe::client::Stripe;
 use crate::stripe::inbox::Inbox;
-use crate::traces::Traces;
 
 /// A filter of log lines that suits this program.
 const LOG_EXAMPLE: &str = "aggregator=debug";

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use aggregator::store::Database;
-use sqlx::{AnyConnection, AssertSqlSafe, Connection, PgConnection};
+use sqlx::{AnyConnection, AssertSqlSafe, Connection, PgConnection, Row as _};
 
 /// A Python that has the rules of electronic invoices.
 #[expect(clippy::disallowed_methods, reason = "`cargo xtask test` says where its tools are")]
@@ -77,4 +77,28 @@ pub(crate) fn run(url: &str, statement: String) {
         });
     });
     done.join().unwrap();
+}
+
+/// How many rows of the books name a person by that text.
+pub(crate) async fn named(url: &str, text: &str) -> i64 {
+    sqlx::any::install_default_drivers();
+    let mut books = AnyConnection::connect(url).await.unwrap();
+    let mut sum = 0;
+    for (table, column) in [
+        ("account", "email"),
+        ("account", "name"),
+        ("member", "name"),
+        ("invitation", "email"),
+        ("identity", "subject"),
+        ("trail", "was"),
+        ("trail", "became"),
+        ("trail", "actor"),
+        ("trail", "target"),
+    ] {
+        let sql = format!("SELECT COUNT(*) AS rows FROM {table} WHERE {column} LIKE '%{text}%'");
+        let row = sqlx::query(AssertSqlSafe(sql)).fetch_one(&mut books).await.unwrap();
+        sum += row.get::<i64, _>("rows");
+    }
+    books.close().await.unwrap();
+    sum
 }

@@ -8,8 +8,8 @@ use aggregator::clock::Clock;
 use aggregator::store::{NewAccount, Noted, TrailQuery};
 use serde_json::json;
 use shared::plan::Plan;
-use sqlx::{AnyConnection, AssertSqlSafe, Connection as _, Row as _};
 
+use crate::backend::named;
 use crate::support::{Answer, Meter, Session, project_id};
 
 const SESSION: &str = "/api/v1/session";
@@ -469,30 +469,6 @@ async fn the_audit_log_keeps_accounts_and_shows_addresses_for_as_long_as_there_a
     drop(who);
 }
 
-/// How many rows of the books name a person by that text.
-async fn named(meter: &Meter, text: &str) -> i64 {
-    sqlx::any::install_default_drivers();
-    let mut books = AnyConnection::connect(meter.folder.database_url()).await.unwrap();
-    let mut sum = 0;
-    for (table, column) in [
-        ("account", "email"),
-        ("account", "name"),
-        ("member", "name"),
-        ("invitation", "email"),
-        ("identity", "subject"),
-        ("trail", "was"),
-        ("trail", "became"),
-        ("trail", "actor"),
-        ("trail", "target"),
-    ] {
-        let sql = format!("SELECT COUNT(*) AS rows FROM {table} WHERE {column} LIKE '%{text}%'");
-        let row = sqlx::query(AssertSqlSafe(sql)).fetch_one(&mut books).await.unwrap();
-        sum += row.get::<i64, _>("rows");
-    }
-    books.close().await.unwrap();
-    sum
-}
-
 #[tokio::test]
 async fn an_erased_person_is_nowhere_named_and_what_they_did_stays() {
     let (meter, operator) = demo(Plan::Business).await;
@@ -550,8 +526,8 @@ async fn an_erased_person_is_nowhere_named_and_what_they_did_stays() {
         "her token"
     );
     // That somebody left is noted by the name of a member without an account, as it always was.
-    assert_eq!(named(&meter, "ada-there").await, 0);
-    let addresses = named(&meter, "ada@example.com").await;
+    assert_eq!(named(meter.folder.database_url(), "ada-there").await, 0);
+    let addresses = named(meter.folder.database_url(), "ada@example.com").await;
     let kept = meter.app.store.trail(TrailQuery { limit: 100, ..TrailQuery::default() }).await.unwrap();
     let by_name = |noted: &&Noted| format!("{:?}{:?}", noted.was, noted.became).contains("ada@example.com");
     let by_name: Vec<&str> = kept.iter().filter(by_name).map(|noted| noted.action.as_str()).collect();

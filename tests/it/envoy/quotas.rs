@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
+use shared::time::Timestamp;
 use tests::client::{Call, Connection};
 use tests::clock;
 use tests::envoy::Envoy;
@@ -30,6 +31,10 @@ async fn fleet(size: usize) -> Result<(Stack, StandIn, Vec<Envoy>)> {
         envoys.push(Envoy::start(&stack, CONFIGURATION, service.address()).await?);
     }
     Ok((stack, service, envoys))
+}
+
+fn since(began: Timestamp) -> Duration {
+    Duration::from_millis(clock::now().ms_since(began))
 }
 
 fn finish(stack: Stack, envoys: Vec<Envoy>) -> Result<()> {
@@ -117,11 +122,11 @@ async fn a_hard_stop_under_many_clients_of_two_envoys_is_reached_to_the_unit_and
 -> Result<()> {
     let (stack, service, envoys) = fleet(2).await?;
     let project = Project::ready(&stack, "stop", Limits::COMMUNITY_FAST).await?;
-    let (crowd, began) = (Arc::new(Crowd::default()), Instant::now());
+    let (crowd, began) = (Arc::new(Crowd::default()), clock::now());
     let clients = crowd.begin(16, &envoys, &project.key);
     eventually("all of it is served", PATIENCE, async || Ok((crowd.allowed() >= 1_000).then_some(())))
         .await?;
-    let took = began.elapsed();
+    let took = since(began);
     // Whoever would be served beyond it has time to be.
     tokio::time::sleep(Duration::from_secs(12)).await;
     crowd.stop(clients).await?;
@@ -140,11 +145,11 @@ async fn a_small_quota_is_served_to_the_end_wherever_it_lay() -> Result<()> {
         Project::ready(&stack, "small", Limits { included: Some(30), ..Limits::COMMUNITY_FAST }).await?;
     // One Envoy has ten of them, and nobody asks it again.
     is_served(&envoys[0], &project).await?;
-    let (crowd, began) = (Arc::new(Crowd::default()), Instant::now());
+    let (crowd, began) = (Arc::new(Crowd::default()), clock::now());
     let clients = crowd.begin(2, &envoys[1..], &project.key);
     eventually("all of it is served", PATIENCE, async || Ok((reached(&service)? >= 30).then_some(())))
         .await?;
-    let took = began.elapsed();
+    let took = since(began);
     tokio::time::sleep(Duration::from_secs(12)).await;
     crowd.stop(clients).await?;
     assert_eq!(reached(&service)?, 30);
@@ -198,16 +203,16 @@ async fn whoever_has_no_key_of_ours_is_denied_and_who_is_suspended_is_within_sec
     let clients = crowd.begin(4, &envoys, &project.key);
     eventually("many are served", PATIENCE, async || Ok((crowd.allowed() > 100).then_some(()))).await?;
     project.set(&stack, "--suspended", "true")?;
-    let began = Instant::now();
-    let mut last = (crowd.allowed(), Instant::now());
+    let began = clock::now();
+    let mut last = (crowd.allowed(), clock::now());
     eventually("nobody is served any more", PATIENCE, async || {
         if crowd.allowed() > last.0 {
-            last = (crowd.allowed(), Instant::now());
+            last = (crowd.allowed(), clock::now());
         }
-        Ok((last.1.elapsed() > Duration::from_secs(12)).then_some(()))
+        Ok((since(last.1) > Duration::from_secs(12)).then_some(()))
     })
     .await?;
-    let took = last.1.duration_since(began);
+    let took = Duration::from_millis(last.1.ms_since(began));
     crowd.stop(clients).await?;
     ensure!(took < Duration::from_secs(25), "{took:?}");
     eprintln!("a suspended project was served for {took:?} more");
@@ -235,12 +240,12 @@ async fn a_killed_envoy_burns_what_it_had_not_reported_and_nobody_is_billed_for_
         Ok((all == 1_000).then_some(()))
     };
     eventually("all of it was assigned", PATIENCE, left).await?;
-    let mut last = (0, Instant::now());
+    let mut last = (0, clock::now());
     eventually("nobody is served any more", PATIENCE, async || {
         if crowd.allowed() > last.0 {
-            last = (crowd.allowed(), Instant::now());
+            last = (crowd.allowed(), clock::now());
         }
-        Ok((last.1.elapsed() > Duration::from_secs(25)).then_some(()))
+        Ok((since(last.1) > Duration::from_secs(25)).then_some(()))
     })
     .await?;
     crowd.stop(clients).await?;
@@ -295,12 +300,12 @@ async fn a_cut_stream_and_an_envoy_that_stands_still_cost_nobody_a_unit_too_many
         envoys[0].cut();
     }
     envoys[0].stand_still(Duration::from_secs(12)).await?;
-    let mut last = (0, Instant::now());
+    let mut last = (0, clock::now());
     eventually("nobody is served any more", PATIENCE, async || {
         if crowd.allowed() > last.0 {
-            last = (crowd.allowed(), Instant::now());
+            last = (crowd.allowed(), clock::now());
         }
-        Ok((last.1.elapsed() > Duration::from_secs(30)).then_some(()))
+        Ok((since(last.1) > Duration::from_secs(30)).then_some(()))
     })
     .await?;
     crowd.stop(clients).await?;

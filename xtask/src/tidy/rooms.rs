@@ -21,7 +21,7 @@ const FLOORS: [&[&str]; 12] = [
     &["payments", "webhooks", "access", "metering", "contracts"],
     &["projects"],
     &["ledger"],
-    &["clock", "idempotency", "metrics", "random", "text"],
+    &["clock", "idempotency", "metrics", "random", "text", "traces"],
 ];
 
 /// What everybody uses: it uses nothing of the crate itself, or only what stands beside it.

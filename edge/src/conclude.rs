@@ -239,11 +239,13 @@ pub(crate) fn with_source(mut headers: Vec<Pair>, source: &str) -> Vec<Pair> {
     headers
 }
 
-/// The same with the code that it would have been denied with, where there is one.
-pub(crate) fn with_would_deny(mut headers: Vec<Pair>, code: &str) -> Vec<Pair> {
-    if !code.is_empty() {
-        headers.push(pair(("Palveron-Would-Deny", code.to_owned())));
-    }
+/// All headers of the answer to a request that was forwarded: with what pays for it, and with the code that it would have
+/// been denied with, where there is one.
+pub(crate) fn answer_headers(headers: Vec<Pair>, source: &str, would_deny: &str) -> Vec<Pair> {
+    let mut headers = with_source(headers, source);
+    headers.push(pair(("Palveron-Would-Deny", would_deny.to_owned())));
+    // What is empty is not there: of a home that has not answered there are no numbers either.
+    headers.retain(|(_, value)| !value.is_empty());
     headers
 }
 

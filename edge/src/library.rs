@@ -197,10 +197,7 @@ pub async fn guard(platform: &impl Platform, received: &Received<'_>) -> Guarded
     let refused = |Answer { status, headers, body, .. }| (status, headers, body);
     let (status, headers, body) = match step {
         Step::Forward { headers, would_deny, source, .. } => {
-            let headers = conclude::with_source(headers, source);
-            let mut headers = conclude::with_would_deny(headers, &would_deny);
-            // Of a home that has not answered there are no numbers.
-            headers.retain(|(_, value)| !value.is_empty());
+            let headers = conclude::answer_headers(headers, source, &would_deny);
             return Guarded::Passed { headers, restless };
         }
         Step::Answer(answer) => refused(answer),
@@ -226,7 +223,7 @@ impl Received<'_> {
         let home = HomeName { project: key.project, mode: key.mode };
         let ask = Ask { key: key.id, kind, agent, cost: self.cost, dry_run: false, held: false };
         // It goes on to whoever has received it, who needs no signature of ours.
-        Ok(Deciding::new(home, ask, Then::Forward { method: String::new(), path: String::new() }))
+        Ok(Deciding::new(home, ask, Then::nothing_to_forward()))
     }
 }
 

@@ -314,10 +314,7 @@ impl Premise {
         let (kind, agent) = (deciding.ask.kind, deciding.ask.agent.clone());
         match conclude(deciding) {
             Step::Forward { headers, identity, source, would_deny, .. } => {
-                let headers = conclude::with_source(headers, source);
-                let mut headers = conclude::with_would_deny(headers, &would_deny);
-                // Of a home that has not answered there are no numbers.
-                headers.retain(|(_, value)| !value.is_empty());
+                let headers = conclude::answer_headers(headers, source, &would_deny);
                 Next::Forward(Forward { headers, identity, kind, agent })
             }
             step @ (Step::Answer(_)

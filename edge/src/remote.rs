@@ -155,7 +155,7 @@ impl Remote {
 
     /// Decides a question with what is in hand, or says what it takes.
     pub fn decide(&mut self, check: &Check<'_>, now: Timestamp) -> Next {
-        let deciding = match library::asked(&self.config, check, nothing_to_forward()) {
+        let deciding = match library::asked(&self.config, check, Then::nothing_to_forward()) {
             Ok(deciding) => deciding,
             Err(answer) => return self.refuse(*answer, now),
         };
@@ -166,7 +166,7 @@ impl Remote {
 
     /// The same for units that are served later, or not: they are counted as [`Remote::served`] says.
     pub fn reserve(&mut self, check: &Check<'_>, now: Timestamp) -> Next {
-        let mut deciding = match library::asked(&self.config, check, nothing_to_forward()) {
+        let mut deciding = match library::asked(&self.config, check, Then::nothing_to_forward()) {
             Ok(deciding) => deciding,
             Err(answer) => return self.refuse(*answer, now),
         };
@@ -303,11 +303,6 @@ impl Remote {
             | Step::Install { .. } => Next::Answer(told(Failure::Internal.answer(), numbers, Some(home))),
         }
     }
-}
-
-/// Whoever asks forwards by itself, and answers with the problem of a request that is not served.
-fn nothing_to_forward() -> Then {
-    Then::Forward { method: String::new(), path: String::new() }
 }
 
 fn told(answer: step::Answer, numbers: Option<Numbers>, home: Option<HomeName>) -> Answer {

@@ -238,6 +238,13 @@ pub(crate) struct CheckAnswer {
     pub(crate) paid_by: Option<Paid>,
 }
 
+impl Then {
+    /// Of somebody who serves or forwards it by itself, and answers with the problem of a request that is not served.
+    pub(crate) fn nothing_to_forward() -> Self {
+        Self::Forward { method: String::new(), path: String::new() }
+    }
+}
+
 impl Step {
     /// The step as JSON.
     pub(crate) fn to_json(&self) -> String {

@@ -1,31 +1,27 @@
 //! Servers that are a cluster: each primary has a part of the slots, and a replica that takes its place where it is gone.
 
-use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use crate::ports;
 use crate::redis::{LASTING, Redis};
+use crate::together::{Folder, wait};
 
 /// How many primaries there are, and replicas.
 const COUNT: usize = 3;
 const SLOTS: usize = 16_384;
 const LOOKS_MAX: u32 = 1_500;
-const LOOK_PAUSE: Duration = Duration::from_millis(20);
-
-static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// Three primaries with a replica each. They end with their owner.
 #[derive(Debug)]
 pub struct Cluster {
     /// The first three were the primaries at first.
     servers: Vec<Redis>,
-    folder: PathBuf,
+    /// Goes when they have ended.
+    _folder: Folder,
 }
 
 /// A server, as another one tells of it.
@@ -42,8 +38,7 @@ impl Cluster {
     /// # Errors
     /// When they do not.
     pub fn start(program: &Path, node_timeout: Duration) -> Result<Self> {
-        let name = format!("meter-cluster-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let folder = std::env::temp_dir().join(name);
+        let folder = Folder::new("cluster");
         let node_timeout = node_timeout.as_millis().to_string();
         let start = |number: usize| {
             let between = ports::free()?.port().to_string();
@@ -56,7 +51,7 @@ impl Cluster {
         };
         let started = (0..COUNT.saturating_mul(2)).map(start).collect::<Result<Vec<_>>>()?;
         let (servers, between): (Vec<_>, Vec<_>) = started.into_iter().unzip();
-        let cluster = Self { servers, folder };
+        let cluster = Self { servers, _folder: folder };
         cluster.join(&between)?;
         Ok(cluster)
     }
@@ -284,13 +279,7 @@ impl Cluster {
     }
 
     fn wait(&self, what: &str, is_so: impl Fn(&Self) -> Result<bool>) -> Result<()> {
-        for _ in 0..LOOKS_MAX {
-            if is_so(self)? {
-                return Ok(());
-            }
-            thread::sleep(LOOK_PAUSE);
-        }
-        bail!("not so: {what}")
+        wait(LOOKS_MAX, what, || is_so(self))
     }
 }
 
@@ -305,14 +294,4 @@ fn node(line: &str) -> Option<Node> {
         Some((first.parse().ok()?, last.parse().ok()?))
     };
     Some(Node { id: (*id).to_owned(), place, is_primary, slots: slots.iter().filter_map(range).collect() })
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        self.servers.clear();
-        if !thread::panicking() {
-            // There is nobody left to tell of a failure.
-            fs::remove_dir_all(&self.folder).ok();
-        }
-    }
 }

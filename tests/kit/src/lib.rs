@@ -5,4 +5,5 @@ pub mod machine;
 pub mod ports;
 pub mod redis;
 pub mod section;
+mod together;
 pub mod watched;

@@ -1,32 +1,28 @@
 //! Servers that have the same rows, and sentinels that make one of them the primary where it is gone.
 
-use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use crate::redis::{LASTING, Redis};
+use crate::together::{Folder, wait};
 
 /// How many servers there are, and how many sentinels.
 const COUNT: u32 = 3;
 /// What the sentinels call the primary.
 const NAME: &str = "meter";
 const LOOKS_MAX: u32 = 1_000;
-const LOOK_PAUSE: Duration = Duration::from_millis(20);
-
-static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// A primary with two replicas, and three sentinels. They end with their owner.
 #[derive(Debug)]
 pub struct Watched {
+    sentinels: Vec<Redis>,
     /// The first one was the primary at first.
     servers: Vec<Redis>,
-    sentinels: Vec<Redis>,
-    folder: PathBuf,
+    /// Goes when they have ended.
+    _folder: Folder,
 }
 
 impl Watched {
@@ -35,8 +31,7 @@ impl Watched {
     /// # Errors
     /// When they do not.
     pub fn start(program: &Path, down_after: Duration) -> Result<Self> {
-        let name = format!("meter-watched-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let folder = std::env::temp_dir().join(name);
+        let folder = Folder::new("watched");
         let primary = Redis::start(program, &folder.join("server-0"), &LASTING)?;
         let place = primary.address();
         let (ip, port) = (place.ip().to_string(), place.port().to_string());
@@ -51,7 +46,7 @@ impl Watched {
             Redis::watch(program, &folder.join(format!("sentinel-{number}")), (NAME, place), (2, down_after))
         };
         let sentinels = (0..COUNT).map(watch).collect::<Result<_>>()?;
-        let watched = Self { servers, sentinels, folder };
+        let watched = Self { servers, sentinels, _folder: folder };
         watched.wait("they know each other", |watched| watched.know_each_other())?;
         Ok(watched)
     }
@@ -141,23 +136,6 @@ impl Watched {
     }
 
     fn wait(&self, what: &str, is_so: impl Fn(&Self) -> Result<bool>) -> Result<()> {
-        for _ in 0..LOOKS_MAX {
-            if is_so(self)? {
-                return Ok(());
-            }
-            thread::sleep(LOOK_PAUSE);
-        }
-        bail!("not so: {what}")
-    }
-}
-
-impl Drop for Watched {
-    fn drop(&mut self) {
-        self.sentinels.clear();
-        self.servers.clear();
-        if !thread::panicking() {
-            // There is nobody left to tell of a failure.
-            fs::remove_dir_all(&self.folder).ok();
-        }
+        wait(LOOKS_MAX, what, || is_so(self))
     }
 }

@@ -71,7 +71,7 @@ enum Task {
     Test(test::Options),
     /// Run everything that must be green: format, lints, the worker's build, tidy, test
     Ci,
-    /// Try the lines of README and of what the demo prints, word for word, on a demo of their own
+    /// Try the lines of README, the tutorial and the pages on moving here, and of what the demo prints, word for word
     Readme,
     /// Check the repository's own rules: dependencies, file heads, documented paths and commands
     Tidy,

@@ -1,5 +1,5 @@
-//! `cargo xtask readme`: does what README and the tutorial say, word for word, each on a demo of its own, and compares
-//! the answers.
+//! `cargo xtask readme`: does what README, the tutorial and the pages on moving here say, word for word, and compares the
+//! answers.
 //!
 //! Every block of shell lines is run as it stands. The block that follows it is what it answers: the same header lines,
 //! the same fields and the same sentences, with other numbers. An answer that follows another one comes when the same
@@ -34,8 +34,12 @@ const LINE_SECONDS: &str = "5";
 /// Where the demo listens, so that it stands in nobody's way.
 const LISTEN: [&str; 4] = ["--edge-listen", "--aggregator-listen", "--upstream-listen", "--stripe-listen"];
 
-/// The pages that are followed, each on a demo of its own.
-const PAGES: [&str; 2] = ["README.md", "docs/tutorial.md"];
+/// The pages that are followed, one after another; each row has a demo of its own.
+const PAGES: [&[&str]; 3] = [
+    &["README.md"],
+    &["docs/tutorial.md"],
+    &["docs/migrate.md", "docs/migrate-from-unkey.md", "docs/migrate-from-openmeter.md"],
+];
 
 /// What begins a page's demo.
 const DEV: &str = "cargo xtask dev";
@@ -56,14 +60,16 @@ pub(crate) fn run() -> Result<()> {
 
 /// Follows the pages with these programs.
 pub(crate) fn follow(programs: &Programs) -> Result<()> {
-    for page in PAGES {
-        eprintln!("{page}, word for word:");
-        let text = fs::read_to_string(config::root().join(page))?;
+    for pages in PAGES {
+        let texts: Vec<(&str, String)> = pages
+            .iter()
+            .map(|page| Ok((*page, fs::read_to_string(config::root().join(page))?)))
+            .collect::<Result<_>>()?;
         let terminal = Terminal::open(programs)?;
         let reporter = kit::ports::free()?.to_string();
         let mut words = vec!["--fresh", "--reporter-listen", &reporter];
         words.extend(LISTEN.iter().flat_map(|option| [option, "127.0.0.1:0"]));
-        words.extend(words_of_dev(&text));
+        words.extend(texts.iter().flat_map(|(_, text)| words_of_dev(text)));
         let demo =
             dev::start_in(terminal.folder.join("target").join("dev"), &dev::Options::of(&words)?, programs)?;
         for (title, line) in demo.lines() {
@@ -73,7 +79,10 @@ pub(crate) fn follow(programs: &Programs) -> Result<()> {
                 "# {title}\n{line}\nanswered {answer}"
             );
         }
-        follow_page(&terminal, &text).with_context(|| format!("{page} is not true"))?;
+        for (page, text) in &texts {
+            eprintln!("{page}, word for word:");
+            follow_page(&terminal, text).with_context(|| format!("{page} is not true"))?;
+        }
         demo.stop()?;
     }
     Ok(())
@@ -159,6 +168,7 @@ impl Terminal {
         }
         fs::create_dir_all(folder.join("target"))?;
         symlink(programs.folder_of("meter")?, folder.join("target").join("debug"))?;
+        symlink(config::root().join("shared"), folder.join("shared"))?;
         Ok(Self { folder })
     }
 
@@ -166,7 +176,8 @@ impl Terminal {
     fn shell(&self, lines: &str) -> Command {
         let mut shell = Command::new("bash");
         shell.args(["-e", "-o", "pipefail", "-c"]);
-        shell.arg(format!("set -a; . target/dev/env; set +a\n{lines}"));
+        // Pages for those who have it installed call it by its name.
+        shell.arg(format!("set -a; . target/dev/env; PATH=$PWD/target/debug:$PATH; set +a\n{lines}"));
         shell.current_dir(&self.folder);
         shell
     }
@@ -220,13 +231,15 @@ impl Drop for Listener {
     }
 }
 
-/// The shell lines of a page and what it shows that they print, in order.
+/// The shell lines of a page and what it shows that they print, in order. Code of other languages has tests of its own, and
+/// what is marked `sh,later` is for a day that has not come.
 fn steps(page: &str) -> Vec<Step> {
     let fenced = page.split("```").skip(1).step_by(2);
     fenced
-        .map(|block| match block.split_once('\n').unwrap_or((block, "")) {
-            ("sh", lines) => Step::Run(lines.trim().to_owned()),
-            (_, text) => Step::Prints(text.trim().to_owned()),
+        .filter_map(|block| match block.split_once('\n').unwrap_or((block, "")) {
+            ("sh", lines) => Some(Step::Run(lines.trim().to_owned())),
+            ("" | "json", text) => Some(Step::Prints(text.trim().to_owned())),
+            _ => None,
         })
         .collect()
 }
@@ -337,6 +350,7 @@ mod tests {
     fn a_page_is_what_is_run_and_what_is_shown() {
         let page = "Do\n```sh\ntrue\n```\nwhich says\n\n```json\n{}\n```\n";
         assert_eq!(steps(page), [Step::Run("true".to_owned()), Step::Prints("{}".to_owned())]);
+        assert_eq!(steps("```sh,later\nfalse\n```\n```ts\nlet a;\n```"), []);
     }
 
     #[test]

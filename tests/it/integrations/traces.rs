@@ -1,7 +1,6 @@
 //! Traces by OpenTelemetry, read from the wire by the protocol's own messages: from a caller's request through the edge and the
 //! homes to the books.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,8 +16,10 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 use shared::kind::Kind;
 use tests::client::Call;
+use tests::ingest::{flush_of, signed};
 use tests::poll::eventually;
 use tests::project::{Limits, Project};
+use tests::receiver::Receiver;
 use tests::stack::{Options, Part, Stack};
 use tests::stand_in::StandIn;
 use tokio::net::TcpListener;
@@ -34,13 +35,20 @@ const CALLER: &str = "00f067aa0ba902b7";
 struct Collector(Arc<Mutex<Vec<(HeaderMap, ExportTraceServiceRequest)>>>);
 
 impl Collector {
-    async fn start() -> Result<(Self, SocketAddr)> {
+    /// A collector, and what a server is told of it.
+    async fn start() -> Result<(Self, Vec<(&'static str, String)>)> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let (collector, address) = (Self::default(), listener.local_addr()?);
         let app =
             Router::new().route("/in/v1/traces", axum::routing::post(take)).with_state(collector.clone());
         tokio::spawn(async move { axum::serve(listener, app).await });
-        Ok((collector, address))
+        let settings = vec![
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{address}/in/")),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=a%3Dsecret".to_owned()),
+            ("OTEL_SERVICE_NAME", "meter-of-a-test".to_owned()),
+            ("OTEL_BSP_SCHEDULE_DELAY", "200".to_owned()),
+        ];
+        Ok((collector, settings))
     }
 
     fn came(&self) -> Vec<(HeaderMap, ExportTraceServiceRequest)> {
@@ -88,14 +96,8 @@ fn hex(bytes: &[u8]) -> String {
 
 #[tokio::test]
 async fn a_callers_trace_goes_on_at_the_upstream_and_in_the_books() -> Result<()> {
-    let (collector, address) = Collector::start().await?;
+    let (collector, aggregator_settings) = Collector::start().await?;
     let upstream = StandIn::silent().await?;
-    let aggregator_settings = vec![
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{address}/in/")),
-        ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=a%3Dsecret".to_owned()),
-        ("OTEL_SERVICE_NAME", "meter-of-a-test".to_owned()),
-        ("OTEL_BSP_SCHEDULE_DELAY", "200".to_owned()),
-    ];
     let options = Options { upstream: Some(upstream.address()), aggregator_settings, ..Options::default() };
     let mut stack = Stack::start_with(options).await?;
     let project = Project::ready(&stack, "traced", Limits::WIDE).await?;
@@ -149,4 +151,45 @@ async fn a_callers_trace_goes_on_at_the_upstream_and_in_the_books() -> Result<()
     stack.terminate(Part::Aggregator).await?;
     collector.finds("GET /openapi.json", &[]).await?;
     Ok(())
+}
+
+#[tokio::test]
+async fn what_is_asked_of_stripe_told_to_receivers_and_closed_is_in_the_trace_of_its_cause() -> Result<()> {
+    let (collector, aggregator_settings) = Collector::start().await?;
+    let later = vec![Part::Edge, Part::Upstream];
+    let options =
+        Options { stripe: true, moving_clock: true, later, aggregator_settings, ..Options::default() };
+    let (stack, receiver) = (Stack::start_with(options).await?, Receiver::start().await?);
+    stack.meter(&["stripe", "sync"])?;
+    let project = Project::create(&stack, "traced", Limits::COMMUNITY)?;
+
+    let traceparent = format!("00-{TRACE}-{CALLER}-01");
+    let order = Call::post("/api/v1/stripe/checkout", r#"{"plan":"pro","interval":"month"}"#).json();
+    let order = order.bearer(&project.token).header("traceparent", &traceparent);
+    ensure!(order.send(stack.aggregator()).await?.status == 200, "the order");
+    let asked = collector
+        .finds("call Stripe", &[("url.path", "/checkout/sessions"), ("http.request.method", "Post")])
+        .await?;
+    let order = collector.finds("POST /api/v1/stripe/checkout", &[("project.id", "traced")]).await?;
+    assert_eq!(hex(&order.trace_id), TRACE);
+    assert_eq!(asked.trace_id, order.trace_id, "the call is of the order's trace");
+    assert_eq!(asked.kind, 3, "a client's");
+
+    let body = format!(r#"{{"url":"{}","events":["usage.threshold_reached"]}}"#, receiver.url());
+    let endpoint = Call::post("/api/v1/webhooks", body).json().bearer(&project.token);
+    ensure!(endpoint.send(stack.aggregator()).await?.status == 201, "the endpoint");
+    let flush = signed(&stack, &flush_of("traced", 1, 900))?;
+    ensure!(flush.send(stack.aggregator()).await?.status == 200, "the flush");
+    let told = [("project.id", "traced"), ("outcome", "accepted")];
+    collector.finds("deliver a webhook", &told).await?;
+
+    stack.meter(&["clock", "advance", "40d"])?;
+    collector.finds("close months", &[("project.id", "traced")]).await?;
+    let came = format!("{:?}", collector.came());
+    for secret in
+        [stack.stripe_key(), stack.stripe_secret(), project.token.as_str(), "whsec_", "checkout.example"]
+    {
+        ensure!(!came.contains(secret), "a span tells {secret}");
+    }
+    stack.finish()
 }

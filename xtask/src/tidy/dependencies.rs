@@ -79,7 +79,7 @@ pub(super) fn check(packages: &[Package]) -> Vec<String> {
                     "edge and homes are deployed apart: what both know is in shared"
                 }
                 ("shared", name) if !for_tests_only && !SHARED_MAY.contains(&name) => {
-                    "shared is pure: a new dependency is a decision (docs/decisions.md, then tidy's list)"
+                    "shared is pure: a new dependency is a decision (docs/decisions/dependencies.md, then tidy's list)"
                 }
                 _ => continue,
             };

@@ -65,7 +65,7 @@ settings! {
     AUTOMATIC_TAX: bool = "aggregator" "STRIPE_AUTOMATIC_TAX" "1", switch,
         "whether Stripe computes taxes, in Checkout and on invoices";
     DECISIONS: Decisions = "aggregator" "METER_DECISIONS" "lease", Decisions::parse,
-        "`home`: each request at its home, durably, before the answer; `lease`: in the isolate, by what the home has leased to it, through 8 to 32 sub-homes by the project's requests per minute; `lease:<n>` through n of them: `lease:0` where one place has all isolates, 30 at most";
+        "`lease`: each isolate decides from units that it holds on lease, through 8 to 32 sub-homes by the project's requests per minute; `lease:<n>` has n sub-homes, and `lease:0` none, for one place with 30 isolates or fewer; `home`: each request is decided at its home, durably, before the answer";
     PLANS: Option<PathBuf> = "aggregator" "METER_PLANS" "" ("compiled in"), |text| optional(text, |path| Ok(PathBuf::from(path))),
         "a plan catalogue file; applied at start if its version is new";
     SELLER: Option<Seller> = "aggregator" "METER_SELLER" "" ("none"), |text| optional(text, Seller::parse),

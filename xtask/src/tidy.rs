@@ -2,6 +2,7 @@
 //!
 //! It must never change a file, and must name the place and the reason of every finding.
 
+mod decisions;
 mod dependencies;
 mod documents;
 mod errors;
@@ -45,6 +46,7 @@ fn findings(tree: &Tree) -> Result<Vec<String>> {
     findings.extend(dependencies::check(&dependencies::packages()?));
     findings.extend(dependencies::check_lock(tree));
     findings.extend(documents::check(tree, &crate::Cli::command()));
+    findings.extend(decisions::check(tree));
     findings.extend(errors::check(tree));
     findings.extend(rooms::check(tree));
     Ok(findings)

@@ -16,8 +16,8 @@ use crate::http::{self, CONNECTIONS_MAX, Connections, RESERVE_MAX, Site, Timeout
 use crate::identity::Provider;
 use crate::jobs::webhooks::{self, Resolver, Sender};
 use crate::jobs::{
-    audit, clock_offset, contract_close, contract_turn, forget, key_expiry, month_close, policy_push,
-    policy_turn, redis_homes, reporter_watch, stream_age, stripe, stripe_reconcile,
+    audit, clock_offset, contract_close, contract_turn, forget, key_expiry, month_close, part_sums,
+    policy_push, policy_turn, redis_homes, reporter_watch, stream_age, stripe, stripe_reconcile,
 };
 use crate::metrics::Metrics;
 use crate::projects::policy::Basis;
@@ -74,6 +74,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     jobs.spawn(contract_turn::run(app.clone()));
     jobs.spawn(contract_close::run(app.clone()));
     jobs.spawn(reporter_watch::run(app.clone()));
+    jobs.spawn(part_sums::run(app.clone()));
     jobs.spawn(audit::run(app.clone()));
     jobs.spawn(forget::run(app.clone()));
     jobs.spawn(webhooks::run(app.clone(), Sender::new(config.webhook_rules.clone(), Resolver::System)));

@@ -8,6 +8,7 @@ pub mod contract_turn;
 pub mod forget;
 pub mod key_expiry;
 pub mod month_close;
+pub mod part_sums;
 pub mod policy_push;
 pub mod policy_turn;
 pub mod redis_homes;

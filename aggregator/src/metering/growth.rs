@@ -9,6 +9,7 @@ use shared::time::{Day, Period};
 use shared::units::Units;
 
 use crate::ledger::entry::Usage;
+use crate::metering::usage::parts::Part;
 
 /// What cells are beyond those that are stored.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -17,8 +18,8 @@ pub struct Growth {
     pub cells: Vec<Cell>,
     /// What was added of each day and kind.
     pub days: BTreeMap<(Day, Kind), Counts>,
-    /// The units that were added of each month and agent.
-    pub agents: BTreeMap<(Period, AgentId), Units>,
+    /// The units that were added of each part of a month and agent.
+    pub agents: BTreeMap<(Part, AgentId), Units>,
     /// What was added to each period, of what is billed.
     pub periods: BTreeMap<Period, Usage>,
 }
@@ -47,7 +48,7 @@ impl Growth {
         };
         let period = key.day.period();
         if added.units > Units::ZERO {
-            let agent = self.agents.entry((period, key.agent.clone())).or_default();
+            let agent = self.agents.entry((Part::of(key.day), key.agent.clone())).or_default();
             *agent = agent.saturating_add(added.units);
         }
         if added.units > Units::ZERO || added.anchors > Units::ZERO {
@@ -98,9 +99,9 @@ mod tests {
         let agents: Vec<_> = growth
             .agents
             .iter()
-            .map(|((period, agent), units)| format!("{period} {agent} {units}"))
+            .map(|((part, agent), units)| format!("{} {} {agent} {units}", part.period(), part.number()))
             .collect();
-        assert_eq!(agents, ["2026-11 a 5", "2026-12 a 3"]);
+        assert_eq!(agents, ["2026-11 6 a 5", "2026-12 1 a 3"]);
         let days: Vec<_> = growth
             .days
             .iter()

@@ -8,7 +8,7 @@ use shared::time::{Period, Timestamp};
 use shared::units::Units;
 
 use super::rows::id;
-use super::{Store, StoreError, Work, again, catalogues, denials, ledger, projects, rollups};
+use super::{Store, StoreError, Work, again, agent_sums, catalogues, denials, ledger, projects, rollups};
 use crate::access::trail::{Action, Deed, ProjectNote};
 use crate::ledger::audit::audit;
 use crate::ledger::close::{self, CLOSE_WITHIN_MS};
@@ -316,6 +316,7 @@ impl Store {
             findings.push(format!("the sums are {:?} and their cells {cells:?}", book.totals));
         }
         findings.extend(rollups::findings(&mut tx, project).await?);
+        findings.extend(agent_sums::findings(&mut tx, project).await?);
         findings.extend(denials::findings(&mut tx, project).await?);
         Ok(Some(findings))
     }

@@ -6,9 +6,11 @@ use futures_util::TryStreamExt as _;
 use shared::ids::{Mode, ProjectId};
 use tokio::sync::mpsc;
 
-use super::rollups::{self, AgentsPage, Counted, Range};
+use super::agent_sums::{self, AgentsPage};
+use super::rollups::{self, Range};
 use super::{ACQUIRE_TIMEOUT, DbQuery, DbRow, Store, StoreError, stream};
 use crate::metering::usage::page::{Order, UsageLine};
+use crate::metering::usage::parts::Known;
 use crate::metering::usage::{Span, UsageAgent};
 
 /// Rows of a piece: some 40 KB as text.
@@ -61,16 +63,15 @@ impl Exported {
 impl Store {
     /// Hands over every agent with its units, all of one state of the books. Whoever takes no piece for 10 s gets no more.
     pub async fn export_agents(&self, of: Exported, order: Order, to: mpsc::Sender<Piece<UsageAgent>>) {
-        let counted = match self.counted(&of).await {
-            Ok(counted) => counted,
+        let known = match self.known(&of).await {
+            Ok(known) => known,
             Err(error) => {
                 send(&to, Piece::Failed(error)).await;
                 return;
             }
         };
-        let sql = rollups::agents_sql(order);
-        let query = rollups::agents_query(sql, of.range(), counted, &AgentsPage::whole());
-        self.export(&of.project, query, rollups::agent, &to).await;
+        let query = agent_sums::agents_query(of.range(), &known, (order, &AgentsPage::whole()), |rows| rows);
+        self.export(&of.project, query, agent_sums::agent, &to).await;
     }
 
     /// Hands over what was counted by day, agent and kind, in that order; see [`Store::export_agents`].
@@ -79,8 +80,8 @@ impl Store {
         self.export(&of.project, query, rollups::line, &to).await;
     }
 
-    async fn counted(&self, of: &Exported) -> Result<Counted, StoreError> {
-        rollups::counted(&mut *self.readers.acquire().await?, of.range()).await
+    async fn known(&self, of: &Exported) -> Result<Known, StoreError> {
+        agent_sums::known(&mut *self.readers.acquire().await?, of.range()).await
     }
 
     async fn export<T>(

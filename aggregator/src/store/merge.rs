@@ -15,8 +15,8 @@ use super::ledger::Looks;
 use super::memory::{Cells, Life, Session, Stamp};
 use super::rows::{int, ms, number, units};
 use super::{
-    Connection, DbRow, Store, StoreError, again, denials, keys, ledger, other_incarnations, projects,
-    rollups, stream,
+    Connection, DbRow, Store, StoreError, again, agent_sums, denials, keys, ledger, other_incarnations,
+    projects, rollups, stream,
 };
 use crate::metering::batch::{Batch, Doubt};
 use crate::metering::growth::Growth;
@@ -335,7 +335,7 @@ async fn write(tx: &mut Connection, flush: &Flush, growth: &Growth) -> Result<()
     }
     write_cells(tx, flush, &growth.cells).await?;
     rollups::add_days(tx, flush, &growth.days).await?;
-    rollups::add_agents(tx, flush, &growth.agents).await?;
+    agent_sums::add(tx, flush, &growth.agents).await?;
     for (period, added) in &growth.periods {
         ledger::add_usage(tx, &flush.project, flush.mode, *period, *added).await?;
     }

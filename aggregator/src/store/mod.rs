@@ -4,6 +4,7 @@
 //! in any other state. What the two databases do differently is in `dialect`, `sqlite` and `postgres`.
 
 mod accounts;
+mod agent_sums;
 mod billing;
 mod bind_rows;
 mod catalogues;

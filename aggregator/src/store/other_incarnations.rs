@@ -8,9 +8,8 @@ use shared::time::{Period, Timestamp};
 use shared::units::Units;
 use shared::wire::{Flush, Merged, Stranded};
 
-use super::ledger;
-use super::rows::{id, int, name, number, units};
-use super::{Connection, Store, StoreError};
+use super::rows::{int, name, number, units};
+use super::{Connection, Store, StoreError, agent_sums, ledger};
 
 /// Who asks, and what its policy limits.
 #[derive(Debug, Clone)]
@@ -119,20 +118,11 @@ async fn agent_units(
     life: &Flush,
     first: Period,
 ) -> Result<BTreeMap<Period, Vec<(AgentId, Units)>>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT period, agent, units FROM usage_agent
-         WHERE project = $1 AND mode = $2 AND period >= $3 ORDER BY period, agent",
-    )
-    .bind(life.project.as_str())
-    .bind(life.mode.as_str())
-    .bind(first.to_string())
-    .fetch_all(tx)
-    .await?;
+    let found = agent_sums::by_month(tx, (life.project.as_str(), life.mode.as_str()), first).await?;
     let mut of: BTreeMap<Period, Vec<(AgentId, Units)>> = BTreeMap::new();
-    for row in &rows {
-        let agent = id(row, "agent", AgentId::parse)?;
+    for (period, agent, units) in found {
         if agent.is_named() {
-            of.entry(name(row, "period", Period::parse)?).or_default().push((agent, units(row, "units")?));
+            of.entry(period).or_default().push((agent, units));
         }
     }
     Ok(of)

@@ -11,7 +11,7 @@ use shared::units::Units;
 use super::payments::is_buying;
 use super::rollups::Range;
 use super::rows::{instant, number, optional};
-use super::{Connection, Store, StoreError, denials, ledger, rollups, stream, usage, webhooks};
+use super::{Connection, Store, StoreError, agent_sums, denials, ledger, rollups, stream, usage, webhooks};
 use crate::metering::overview::{Known, WebhookHealth};
 use crate::webhooks::health::Health;
 
@@ -71,15 +71,7 @@ async fn last_minute(tx: &mut Connection, project: &ProjectId, now: Timestamp) -
 
 /// How many agents that a customer named were used in a month.
 async fn agents(tx: &mut Connection, project: &ProjectId, period: Period) -> Result<u64, StoreError> {
-    // Names that begin with a tilde are the meter's own (`AgentId::is_named`).
-    let row = sqlx::query(
-        "SELECT COUNT(*) AS agents FROM usage_agent
-         WHERE project = $1 AND mode = 'live' AND period = $2 AND units > 0 AND agent NOT LIKE '~%'",
-    )
-    .bind(project.as_str())
-    .bind(period.to_string())
-    .fetch_one(tx)
-    .await?;
+    let row = agent_sums::named_agents(tx, project, period).await?;
     number(&row, "agents")
 }
 

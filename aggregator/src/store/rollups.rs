@@ -1,12 +1,12 @@
-//! Sums of cells by day and by agent's month, so that a report reads few rows. They are moved by the
-//! transaction that merges the cells and must always equal their sums, which audits check.
+//! Sums of cells by day and kind, so that a report reads few rows, and what it reads of the cells themselves. They are moved
+//! by the transaction that merges the cells and must always equal their sums, which audits check.
 
 use std::collections::BTreeMap;
 
 use shared::cell::Counts;
 use shared::ids::{AgentId, ProjectId};
 use shared::kind::Kind;
-use shared::time::{Day, Period};
+use shared::time::Day;
 use shared::units::Units;
 use shared::wire::Flush;
 use sqlx::{AssertSqlSafe, Row};
@@ -14,10 +14,9 @@ use sqlx::{AssertSqlSafe, Row};
 use super::bind_rows::BoundRows;
 use super::denials;
 use super::dialect::Dialect;
-use super::rows::{day, id, int, name, optional, units};
+use super::rows::{day, id, int, name, units};
 use super::{Connection, DbQuery, DbRow, StoreError};
-use crate::metering::usage::UsageAgent;
-use crate::metering::usage::page::{LinePlace, Order, Place, UsageLine};
+use crate::metering::usage::page::{LinePlace, UsageLine};
 
 /// Moves the sums of days by what was added to their cells.
 pub(super) async fn add_days(
@@ -47,27 +46,8 @@ pub(super) async fn add_days(
     add(tx, flush, &given, sql).await
 }
 
-/// Moves the sums of agents' months by what was added to their cells.
-pub(super) async fn add_agents(
-    tx: &mut Connection,
-    flush: &Flush,
-    added: &BTreeMap<(Period, AgentId), Units>,
-) -> Result<(), StoreError> {
-    let given = BoundRows::default()
-        .texts("period", added.keys().map(|(period, _)| period.to_string()))
-        .texts("agent", added.keys().map(|(_, agent)| agent.as_str()))
-        .ints("units", added.values().map(|units| int(units.get())));
-    let sql = |project: &str, mode: &str, rows: &str| {
-        format!(
-            "INSERT INTO usage_agent (project, mode, period, agent, units)
-             SELECT {project}, {mode}, period, agent, units FROM {rows} AS given WHERE true
-             ON CONFLICT (project, mode, period, agent) DO UPDATE SET units = usage_agent.units + excluded.units"
-        )
-    };
-    add(tx, flush, &given, sql).await
-}
-
-async fn add(
+/// Moves sums by given rows.
+pub(super) async fn add(
     tx: &mut Connection,
     flush: &Flush,
     given: &BoundRows<'_>,
@@ -88,43 +68,24 @@ pub(super) async fn findings(
     connection: &mut Connection,
     project: &ProjectId,
 ) -> Result<Vec<String>, StoreError> {
-    let mut findings = Vec::new();
-    for (what, sql) in [
-        (
-            "the sums of a day and kind are not those of its cells",
-            "SELECT mode || ' ' || CAST(day AS TEXT) || ' ' || kind AS place FROM (
-                 SELECT mode, day, kind, units, tokens_in, tokens_out, anchors FROM cell WHERE project = $1
-                 UNION ALL
-                 SELECT mode, day, kind, -units, -tokens_in, -tokens_out, -anchors FROM usage_day WHERE project = $1
-             ) AS both_sides
-             GROUP BY mode, day, kind
-             HAVING SUM(units) <> 0 OR SUM(tokens_in) <> 0 OR SUM(tokens_out) <> 0 OR SUM(anchors) <> 0
-             ORDER BY 1",
-        ),
-        (
-            "the sums of an agent are not those of its cells",
-            "SELECT mode || ' ' || agent AS place FROM (
-                 SELECT mode, agent, units FROM cell WHERE project = $1
-                 UNION ALL
-                 SELECT mode, agent, -units FROM usage_agent WHERE project = $1
-             ) AS both_sides
-             GROUP BY mode, agent HAVING SUM(units) <> 0 ORDER BY 1",
-        ),
-        (
-            "the sums of agents are not those of their period",
-            "SELECT mode || ' ' || period AS place FROM (
-                 SELECT mode, period, units FROM usage WHERE project = $1
-                 UNION ALL
-                 SELECT mode, period, -units FROM usage_agent WHERE project = $1
-             ) AS both_sides
-             GROUP BY mode, period HAVING SUM(units) <> 0 ORDER BY 1",
-        ),
-    ] {
-        for row in sqlx::query(sql).bind(project.as_str()).fetch_all(&mut *connection).await? {
-            findings.push(format!("{what}: {}", row.try_get::<String, _>("place")?));
-        }
-    }
-    Ok(findings)
+    let rows = sqlx::query(
+        "SELECT mode || ' ' || CAST(day AS TEXT) || ' ' || kind AS place FROM (
+             SELECT mode, day, kind, units, tokens_in, tokens_out, anchors FROM cell WHERE project = $1
+             UNION ALL
+             SELECT mode, day, kind, -units, -tokens_in, -tokens_out, -anchors FROM usage_day WHERE project = $1
+         ) AS both_sides
+         GROUP BY mode, day, kind
+         HAVING SUM(units) <> 0 OR SUM(tokens_in) <> 0 OR SUM(tokens_out) <> 0 OR SUM(anchors) <> 0
+         ORDER BY 1",
+    )
+    .bind(project.as_str())
+    .fetch_all(connection)
+    .await?;
+    let finding = |row: &DbRow| -> Result<String, StoreError> {
+        let place: String = row.try_get("place")?;
+        Ok(format!("the sums of a day and kind are not those of its cells: {place}"))
+    };
+    rows.iter().map(finding).collect()
 }
 
 /// Which sums a report wants.
@@ -170,113 +131,6 @@ pub(super) async fn observed(tx: &mut Connection, range: Range<'_>) -> Result<(U
     .fetch_one(tx)
     .await?;
     Ok((units(&row, "tokens_in")?, units(&row, "tokens_out")?))
-}
-
-/// Which agents of a report are wanted.
-#[derive(Debug, Clone)]
-pub(super) struct AgentsPage {
-    /// Those with fewer units than these, or as many and a later name; all of them in the order of names.
-    after: (i64, String),
-    limit: i64,
-}
-
-impl AgentsPage {
-    /// At most `limit` of those after a place.
-    pub(super) fn new(after: Option<&Place>, limit: usize) -> Self {
-        let (units, agent) = match after {
-            None => (i64::MAX, String::new()),
-            Some(Place::Units(units, agent)) => (int(units.get()), agent.as_str().to_owned()),
-            Some(Place::Agent(agent)) => (i64::MAX, agent.as_str().to_owned()),
-        };
-        Self { after: (units, agent), limit: i64::try_from(limit).unwrap_or(i64::MAX) }
-    }
-
-    /// All of them.
-    pub(super) fn whole() -> Self {
-        Self::new(None, usize::MAX)
-    }
-}
-
-/// Units of each agent that has any, at most those of a page.
-pub(super) async fn by_agent(
-    tx: &mut Connection,
-    range: Range<'_>,
-    (order, page): (Order, &AgentsPage),
-) -> Result<Vec<UsageAgent>, StoreError> {
-    let sql = agents_sql(order);
-    let counted = counted(&mut *tx, range).await?;
-    let rows = agents_query(sql, range, counted, page).fetch_all(tx).await?;
-    rows.iter().map(agent).collect()
-}
-
-/// An agent of [`agents_query`].
-pub(super) fn agent(row: &DbRow) -> Result<UsageAgent, StoreError> {
-    Ok(UsageAgent { agent: id(row, "agent", AgentId::parse)?, units: units(row, "units")? })
-}
-
-/// Units of each agent that has any: whole months from their sums; of a month in which the span begins or ends the
-/// days from the cells, or the month's sum without its other days where those are fewer.
-pub(super) fn agents_sql(order: Order) -> String {
-    let (after, order) = match order {
-        Order::Units => ("SUM(units) < $13 OR (SUM(units) = $13 AND agent > $14)", "units DESC, agent"),
-        Order::Agent => ("$13 > 0 AND agent > $14", "agent"),
-    };
-    format!(
-        "SELECT agent, CAST(SUM(units) AS BIGINT) AS units FROM (
-             SELECT agent, units FROM usage_agent
-             WHERE project = $1 AND mode = $2 AND period >= $3 AND period < $4
-             UNION ALL
-             SELECT agent, units FROM cell
-             WHERE project = $1 AND mode = $2 AND day >= $5 AND day < $6
-             UNION ALL
-             SELECT agent, units FROM cell
-             WHERE project = $1 AND mode = $2 AND day >= $7 AND day < $8
-             UNION ALL
-             SELECT agent, -units FROM cell
-             WHERE project = $1 AND mode = $2 AND day >= $9 AND day < $10
-             UNION ALL
-             SELECT agent, -units FROM cell
-             WHERE project = $1 AND mode = $2 AND day >= $11 AND day < $12
-         ) AS parts GROUP BY agent HAVING SUM(units) > 0 AND ({after})
-         ORDER BY {order} LIMIT $15"
-    )
-}
-
-/// Binds what [`agents_sql`] asks for. `counted` says in which way it is read and never what comes of it, so that it may be
-/// somewhat old.
-pub(super) fn agents_query<'q>(
-    sql: String,
-    range: Range<'_>,
-    counted: Counted,
-    page: &AgentsPage,
-) -> DbQuery<'q> {
-    let Parts { months, days, without } = parts(range.from, range.to, counted);
-    let mut query = sqlx::query(AssertSqlSafe(sql))
-        .bind(range.project)
-        .bind(range.mode)
-        .bind(months.0.to_string())
-        .bind(months.1.to_string());
-    for (start, end) in days.into_iter().chain(without) {
-        query = query.bind(i64::from(start)).bind(i64::from(end));
-    }
-    query.bind(page.after.0).bind(page.after.1.as_str()).bind(page.limit)
-}
-
-/// The first and the last day of a project that anything was counted on; the end is not included.
-pub(super) type Counted = (u32, u32);
-
-/// Between which days there are any cells.
-pub(super) async fn counted(connection: &mut Connection, range: Range<'_>) -> Result<Counted, StoreError> {
-    let row = sqlx::query(
-        "SELECT (SELECT MIN(day) FROM usage_day WHERE project = $1 AND mode = $2) AS first,
-                (SELECT MAX(day) FROM usage_day WHERE project = $1 AND mode = $2) AS last",
-    )
-    .bind(range.project)
-    .bind(range.mode)
-    .fetch_one(connection)
-    .await?;
-    let (first, last) = (optional(&row, "first", day)?, optional(&row, "last", day)?);
-    Ok(first.zip(last).map_or((0, 0), |(first, last)| (first.number(), last.number().saturating_add(1))))
 }
 
 /// Units of each day of some agents, one lookup for each day and agent: what all others have is not read.
@@ -357,113 +211,9 @@ pub(super) fn line(row: &DbRow) -> Result<UsageLine, StoreError> {
     })
 }
 
-/// A span as whole months, and days to add to and to take from them; of each the end is not included.
-#[derive(Debug, PartialEq, Eq)]
-struct Parts {
-    months: (Period, Period),
-    days: [(u32, u32); 2],
-    without: [(u32, u32); 2],
-}
-
-/// Which of the two ways reads fewer days is judged by those that have any cells: of the present month the days to come
-/// have none, so that its sum alone is read.
-fn parts(from: Day, to: Day, counted: Counted) -> Parts {
-    let (start, end) = (from.number(), to.number().saturating_add(1));
-    let first = (from.period().first_day().number(), from.period().next().first_day().number());
-    let last = (to.period().first_day().number(), to.period().next().first_day().number());
-    let length = |(start, end): (u32, u32)| end.min(counted.1).saturating_sub(start.max(counted.0));
-    let none = (end, end);
-    if first == last {
-        let outside = [(first.0, start), (end, first.1)];
-        let whole = length((start, end)) > outside.into_iter().map(length).sum();
-        let month = (from.period(), from.period().next());
-        return if whole {
-            Parts { months: month, days: [none; 2], without: outside }
-        } else {
-            Parts { months: (month.0, month.0), days: [(start, end), none], without: [none; 2] }
-        };
-    }
-    let (head, before) = ((start, first.1), (first.0, start));
-    let (tail, after) = ((last.0, end), (end, last.1));
-    let (first_whole, last_whole) = (length(head) > length(before), length(tail) > length(after));
-    let months = (
-        if first_whole { from.period() } else { from.period().next() },
-        if last_whole { to.period().next() } else { to.period() },
-    );
-    let either = |whole: bool, inside, outside| if whole { (none, outside) } else { (inside, none) };
-    let (head, before) = either(first_whole, head, before);
-    let (tail, after) = either(last_whole, tail, after);
-    Parts { months, days: [head, tail], without: [before, after] }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const ALWAYS: Counted = (0, u32::MAX);
-
-    #[test]
-    fn a_span_is_whole_months_with_days_added_or_taken() {
-        let day = |text| Day::parse(text).unwrap();
-        for (from, to, months, added, taken) in [
-            ("2026-01-01", "2026-12-31", "2026-01 2027-01", 0, 0),
-            ("2026-01-02", "2026-12-30", "2026-01 2027-01", 0, 2),
-            ("2026-01-20", "2026-12-10", "2026-02 2026-12", 22, 0),
-            ("2026-01-20", "2026-12-25", "2026-02 2027-01", 12, 6),
-            ("2026-02-01", "2026-02-28", "2026-02 2026-03", 0, 0),
-            ("2028-02-01", "2028-02-28", "2028-02 2028-03", 0, 1),
-            ("2026-02-02", "2026-03-01", "2026-02 2026-03", 1, 1),
-            ("2026-02-02", "2026-03-31", "2026-02 2026-04", 0, 1),
-            ("2026-02-01", "2026-03-01", "2026-02 2026-03", 1, 0),
-            ("2026-05-05", "2026-05-05", "2026-05 2026-05", 1, 0),
-            ("2026-05-10", "2026-05-20", "2026-05 2026-05", 11, 0),
-            ("2026-05-02", "2026-05-30", "2026-05 2026-06", 0, 2),
-            ("2026-12-31", "2027-01-01", "2027-01 2027-01", 2, 0),
-        ] {
-            let Parts { months: (first, last), days, without } = parts(day(from), day(to), ALWAYS);
-            let sum = |ranges: [(u32, u32); 2]| ranges.iter().map(|(start, end)| end - start).sum::<u32>();
-            let got = (format!("{first} {last}"), sum(days), sum(without));
-            assert_eq!(got, (months.to_owned(), added, taken), "{from} to {to}");
-            // Every day of the span once, and no other.
-            let mut counted = std::collections::BTreeMap::new();
-            for number in first.first_day().number()..last.first_day().number() {
-                *counted.entry(number).or_insert(0) += 1;
-            }
-            for (ranges, by) in [(days, 1), (without, -1)] {
-                for number in ranges.into_iter().flat_map(|(start, end)| start..end) {
-                    *counted.entry(number).or_insert(0) += by;
-                }
-            }
-            counted.retain(|_, times| *times != 0);
-            let span = day(from).number()..=day(to).number();
-            assert!(counted.values().all(|times| *times == 1), "{from} to {to}");
-            assert_eq!(counted.into_keys().collect::<Vec<_>>(), span.collect::<Vec<_>>(), "{from} to {to}");
-        }
-    }
-
-    #[test]
-    fn days_without_cells_cost_nothing_and_change_nothing() {
-        let day = |text| Day::parse(text).unwrap();
-        let counted = (day("2026-03-10").number(), day("2026-11-09").number());
-        for (from, to, months, added, taken) in [
-            // Nothing is there of the days to come, so that the month's sum is that of its first eight.
-            ("2026-11-01", "2026-11-08", "2026-11 2026-12", 0, 22),
-            ("2026-11-01", "2026-11-09", "2026-11 2026-12", 0, 21),
-            // Where there are no cells at all, it costs nothing either way.
-            ("2025-12-01", "2026-11-08", "2026-01 2026-12", 31, 22),
-            ("2026-11-03", "2026-11-08", "2026-11 2026-12", 0, 24),
-            ("2026-11-07", "2026-11-08", "2026-11 2026-11", 2, 0),
-            // The first days of the first month neither.
-            ("2026-03-09", "2026-06-30", "2026-03 2026-07", 0, 8),
-            ("2026-03-22", "2026-06-30", "2026-04 2026-07", 10, 0),
-            ("2024-01-10", "2024-01-12", "2024-01 2024-01", 3, 0),
-        ] {
-            let Parts { months: (first, last), days, without } = parts(day(from), day(to), counted);
-            let sum = |ranges: [(u32, u32); 2]| ranges.iter().map(|(start, end)| end - start).sum::<u32>();
-            let got = (format!("{first} {last}"), sum(days), sum(without));
-            assert_eq!(got, (months.to_owned(), added, taken), "{from} to {to}");
-        }
-    }
 
     /// On SQLite, whose plans depend on nothing but the statement and the schema.
     #[tokio::test]
@@ -472,17 +222,12 @@ mod tests {
         for (sql, plan) in [
             (agent_days_sql(3), "SEARCH cell USING PRIMARY KEY (project=? AND mode=? AND day=? AND agent=?)"),
             (LINES.to_owned(), "SEARCH cell USING PRIMARY KEY (project=? AND mode=? AND day>? AND day<?)"),
-            (
-                agents_sql(Order::Units),
-                "SEARCH usage_agent USING PRIMARY KEY (project=? AND mode=? AND period>? AND period<?)",
-            ),
         ] {
             let rows = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")));
             let rows = rows.fetch_all(&mut tx).await.unwrap();
             let steps: Vec<String> = rows.iter().map(|row| row.try_get("detail").unwrap()).collect();
             assert!(steps.iter().any(|step| step == plan), "{steps:#?}");
-            let whole =
-                |step: &&String| step.starts_with("SCAN cell") || step.starts_with("SCAN usage_agent");
+            let whole = |step: &&String| step.starts_with("SCAN cell");
             assert_eq!(steps.iter().find(whole), None, "{steps:#?}");
         }
     }

@@ -6,8 +6,9 @@ use shared::ids::{AgentId, ProjectId};
 use shared::time::Day;
 use shared::units::Units;
 
+use super::agent_sums::{self, AgentsPage};
 use super::export::Exported;
-use super::rollups::{self, AgentsPage};
+use super::rollups;
 use super::rows::{day, units};
 use super::{Connection, Store, StoreError};
 use super::{denials, stream};
@@ -29,7 +30,7 @@ impl Store {
         let by_agent = match page {
             Some(page) => {
                 let wanted = AgentsPage::new(page.after.as_ref(), page.limit.saturating_add(1));
-                rollups::by_agent(&mut tx, range, (page.order, &wanted)).await?
+                agent_sums::by_agent(&mut tx, range, (page.order, &wanted)).await?
             }
             None => Vec::new(),
         };

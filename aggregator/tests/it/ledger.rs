@@ -407,7 +407,12 @@ async fn what_somebody_changed_in_the_books_is_on_the_metrics_until_it_is_put_ri
         ("UPDATE cell SET units = units - 1", "UPDATE cell SET units = units + 1"),
         ("UPDATE usage SET units = units + 5", "UPDATE usage SET units = units - 5"),
         ("UPDATE usage_day SET tokens_in = 7", "UPDATE usage_day SET tokens_in = 0"),
-        ("UPDATE usage_agent SET agent = 'other'", "UPDATE usage_agent SET agent = 'bot'"),
+        ("UPDATE usage_quarter SET agent = 'other'", "UPDATE usage_quarter SET agent = 'bot'"),
+        ("UPDATE usage_quarter SET units_2 = 121", "UPDATE usage_quarter SET units_2 = 120"),
+        ("UPDATE usage_quarter SET units_3 = 1", "UPDATE usage_quarter SET units_3 = 0"),
+        ("UPDATE usage_quarter SET quarter = '2020-01'", "UPDATE usage_quarter SET quarter = '2026-10'"),
+        ("UPDATE usage_quarter SET part_2_5 = 119", "UPDATE usage_quarter SET part_2_5 = 120"),
+        ("UPDATE usage_quarter SET part_2_1 = 1", "UPDATE usage_quarter SET part_2_1 = 0"),
         ("UPDATE entry SET number = 2", "UPDATE entry SET number = 1"),
     ] {
         backend::tamper(meter.folder.database_url(), wrong).await;

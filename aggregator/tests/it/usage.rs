@@ -3,10 +3,14 @@
 use std::collections::BTreeMap;
 
 use aggregator::access::Role;
+use aggregator::jobs::{month_close, part_sums};
+use aggregator::ledger::close::CLOSE_WITHIN_MS;
 use aggregator::metering::usage::page::UsageLine;
 use shared::plan::Plan;
+use shared::time::Day;
 
-use crate::support::Meter;
+use crate::backend;
+use crate::support::{Meter, noon, project_id};
 
 async fn meter() -> (Meter, String) {
     let meter = Meter::start().await;
@@ -314,6 +318,105 @@ async fn reports_by_agent_and_by_agent_and_day_are_what_all_lines_come_to() {
             ["a3", "a0", "a11"].iter().map(|agent| of_agent.get(*agent).copied().unwrap_or(0)).sum::<u64>()
         );
     }
+}
+
+/// Whether agents are told as their lines come to, in spans that begin and end everywhere; every report is that of its cells.
+async fn tells_agents_as_their_cells_are((meter, token): (&Meter, &str)) {
+    let path = |from: &str, to: &str| format!("/api/v1/usage?from={from}&to={to}");
+    let whole = path("2026-07-20", "2026-11-30");
+    let lines = meter.get(&format!("{whole}&group_by=day,agent,kind"), token).await.value();
+    let (of_day, _) = sums(&lines);
+    let number = |text| Day::parse(text).unwrap().number();
+    let (first, last) = (number("2026-07-20"), number("2026-11-30"));
+    // Steps that no part of a month shares, so that ends come to lie on every day of one.
+    for start in (first..=last).step_by(9) {
+        for end in (start..=last).step_by(16) {
+            let (from, to) = (Day::from_number(start).unwrap(), Day::from_number(end).unwrap());
+            let (from, to) = (from.to_string(), to.to_string());
+            let mut expected: BTreeMap<String, u64> = BTreeMap::new();
+            for ((agent, day), units) in &of_day {
+                if (from.as_str()..=to.as_str()).contains(&day.as_str()) {
+                    *expected.entry(agent.clone()).or_default() += units;
+                }
+            }
+            expected.retain(|_, units| *units > 0);
+            let got = meter.get(&path(&from, &to), token).await.value();
+            assert_eq!(by_agent(&got), expected, "{from} to {to}");
+        }
+    }
+    let findings = meter.app.store.audit(&project_id("demo")).await.unwrap().unwrap();
+    assert_eq!(findings, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn agents_are_told_as_their_cells_are_whenever_these_came() {
+    let (meter, token) = meter().await;
+    let demo = project_id("demo");
+    let days: Vec<Day> = (Day::parse("2026-07-20").unwrap().number()
+        ..=Day::parse("2026-11-23").unwrap().number())
+        .filter_map(Day::from_number)
+        .collect();
+    let flush = |seq: u64, life: &str, days: &[Day]| {
+        let cell = |day: &Day, agent: u32| {
+            let units = 1 + (day.number() * 7 + agent * 3) % 50;
+            format!(r#"{{"day":"{day}","kind":"verify","agent":"a{agent}","units":{units}}}"#)
+        };
+        let cells: Vec<String> = days
+            .iter()
+            .flat_map(|day| {
+                (0..4).filter(|agent| (day.number() + agent) % 3 != 0).map(|agent| cell(day, agent))
+            })
+            .collect();
+        format!(
+            r#"{{"project":"demo","mode":"live","source":"home","incarnation":"{life}","seq":{seq},"cells":[{}]}}"#,
+            cells.join(",")
+        )
+    };
+    // The newest first, twice, and then again what a month that was closed long ago had lacked.
+    for (seq, days) in (1_u64..).zip(days.rchunks(20)) {
+        for _ in 0..2 {
+            assert_eq!(meter.flush(&flush(seq, "aaaaaaaa", days)).await.status, 200);
+        }
+    }
+    meter.app.clock.set(noon().period().end().plus_ms(CLOSE_WITHIN_MS));
+    assert_eq!(month_close::close_due(&meter.app).await.unwrap(), 1);
+    assert_eq!(meter.flush(&flush(1, "bbbbbbbb", &days[90..])).await.status, 200);
+    // What nobody believed until somebody did.
+    let doubted = r#"{"project":"demo","mode":"live","source":"home","incarnation":"aaaaaaaa","seq":99,"cells":[{"day":"2026-10-06","kind":"verify","agent":"a9","units":900000000}]}"#;
+    assert_eq!(meter.flush(doubted).await.status, 200);
+    let aside = meter.app.store.quarantine(&demo).await.unwrap();
+    let mut work = meter.app.store.begin().await.unwrap();
+    work.accept_quarantined(&demo, &aside[0].id, meter.app.clock.now()).await.unwrap();
+    work.commit().await.unwrap();
+    tells_agents_as_their_cells_are((&meter, &token)).await;
+
+    // As books are that were made before there were parts: two months are known in all alone.
+    backend::tamper(
+        meter.folder.database_url(),
+        "UPDATE usage_quarter SET part_2_1 = 0, part_2_2 = 3, part_2_3 = 0, part_2_4 = 0, part_2_5 = 0;
+         INSERT INTO usage_coarse (project, mode, period) VALUES ('demo', 'live', '2026-08'), ('demo', 'live', '2026-11')",
+    )
+    .await;
+    tells_agents_as_their_cells_are((&meter, &token)).await;
+    // Cells come meanwhile.
+    assert_eq!(meter.flush(&flush(2, "bbbbbbbb", &days[20..70])).await.status, 200);
+    assert!(meter.app.store.sum_parts().await.unwrap());
+    tells_agents_as_their_cells_are((&meter, &token)).await;
+    assert_eq!(part_sums::sum_all(&meter.app).await.unwrap(), 1);
+    assert_eq!(part_sums::sum_all(&meter.app).await.unwrap(), 0);
+    tells_agents_as_their_cells_are((&meter, &token)).await;
+    // Had they been taken for known, it would have been seen.
+    backend::tamper(
+        meter.folder.database_url(),
+        "UPDATE usage_quarter SET part_2_3 = part_2_3 + 1 WHERE agent = 'a1' AND quarter = '2026-07'",
+    )
+    .await;
+    let findings = meter.app.store.audit(&demo).await.unwrap().unwrap();
+    let parts = ["23 a1", "26 a1"];
+    assert_eq!(
+        findings,
+        parts.map(|part| format!("the sums of an agent are not those of its cells: live 2026-07 {part}"))
+    );
 }
 
 /// What lines come to: of each agent's days, and of each agent.

@@ -43,8 +43,8 @@ pub(crate) async fn measure(
     let whole = first.period().next().first_day();
     let before_last =
         Day::from_number(last.period().first_day().number().saturating_sub(1)).context("a day")?;
-    // The worst that two ends can be: half of a month each is read cell by cell.
-    let middle = |day: Day| Day::from_number(day.number().saturating_add(14)).context("a day");
+    // The worst that two ends can be: the middle of a part each, of which days are read cell by cell.
+    let middle = |day: Day| Day::from_number(day.number().saturating_add(12)).context("a day");
     let (from_middle, to_middle) = (middle(whole)?, middle(before_last.period().first_day())?);
     let (month, twelve) = (last.period().first_day(), before_last.period().first_day());
     let shown: Vec<String> = (0..12).map(|rank| agent(agents.saturating_sub(1 + rank))).collect();

@@ -17,9 +17,11 @@ const READERS_MAX: u32 = 4;
 /// The value of `PRAGMA synchronous` that syncs the log at every commit.
 const SYNCHRONOUS_FULL: i64 = 2;
 
-/// Where a plain sync leaves data in the drive's cache (macOS), `fullfsync` asks for more. Foreign keys and
-/// a wait of five seconds for other processes that write are the driver's defaults.
-const SAFE: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA fullfsync = ON;";
+/// Where a plain sync leaves data in the drive's cache (macOS), `fullfsync` asks for more. What is deleted is written over
+/// (`secure_delete`), so that an erased person is not found in pages that are free. Foreign keys and a wait of five seconds
+/// for other processes that write are the driver's defaults.
+const SAFE: &str =
+    "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA fullfsync = ON; PRAGMA secure_delete = ON;";
 
 /// The owner reads and writes, nobody else does anything.
 const PRIVATE: u32 = 0o600;
@@ -117,6 +119,13 @@ pub(super) async fn backup(writer: &DbPool, file: &Path) -> Result<(), StoreErro
         return Err(error.into());
     }
     Ok(())
+}
+
+/// Moves the log into the database and empties it, so that nothing is left in it of what was deleted before. False where
+/// somebody reads for so long that it cannot be.
+pub(super) async fn empty_log(writer: &DbPool) -> Result<bool, StoreError> {
+    let row = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(writer).await?;
+    Ok(row.try_get::<i64, _>("busy")? == 0)
 }
 
 /// Checks that a file is a whole database of a meter.

@@ -31,6 +31,19 @@ impl Store {
         }
     }
 
+    /// Takes what was deleted out of the database's log, too, where that is ours to do; false where it could not be done
+    /// now, and happens when the database is closed.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn forget_deleted(&self) -> Result<bool, StoreError> {
+        match self.dialect {
+            Dialect::Sqlite => sqlite::empty_log(&self.writer).await,
+            // Its log is archived and replayed by others; how long they keep it is theirs to say.
+            Dialect::Postgres => Ok(true),
+        }
+    }
+
     /// Checks that a file is a whole database of a meter.
     ///
     /// # Errors

@@ -547,6 +547,48 @@ async fn an_erased_person_is_nowhere_named_and_what_they_did_stays() {
 }
 
 /// What the audit log says of what the person did, and of who is gone.
+/// On Postgres, what a deleted row leaves behind is the server's own to take away.
+#[tokio::test]
+async fn nothing_of_erased_people_is_left_in_the_databases_files() {
+    let (meter, operator) = demo(Plan::Business).await;
+    if !meter.folder.has_database_file() {
+        return;
+    }
+    let mut people = Vec::new();
+    for number in 0..150_u32 {
+        // Names of many lengths, in no order, so that pages are split and freed.
+        let word = format!("{:08x}", number.wrapping_mul(2_654_435_761));
+        let (email, name) = (
+            format!("{word}@example.com"),
+            format!("Person {} of {word}", "x".repeat(usize::try_from(number % 90).unwrap())),
+        );
+        let body = json!({ "email": email, "name": name, "operator": false }).to_string();
+        let made = meter.json("POST", ACCOUNTS, &operator, &body).await;
+        assert_eq!(made.status, 201, "{made:?}");
+        let id = made.field("id");
+        let link = meter.json("POST", &format!("{ACCOUNTS}/{id}/links"), &operator, "").await;
+        assert_eq!(link.status, 201, "{link:?}");
+        people.push((id, word));
+    }
+    let (kept, gone) = people.split_at(20);
+    for (id, _) in gone {
+        let erased = meter.json("POST", &format!("{ACCOUNTS}/{id}/erase"), &operator, "").await;
+        assert_eq!(erased.status, 200, "{erased:?}");
+    }
+    let bytes = |name: &str| std::fs::read(meter.folder.path().join(name)).unwrap();
+    let (books, log) = (bytes("meter.db"), bytes("meter.db-wal"));
+    let has = |bytes: &[u8], word: &str| bytes.windows(word.len()).any(|window| window == word.as_bytes());
+    for (_, word) in kept {
+        assert!(has(&books, word), "who was not erased is found");
+    }
+    let left: Vec<&str> = gone
+        .iter()
+        .map(|(_, word)| word.as_str())
+        .filter(|word| has(&books, word) || has(&log, word))
+        .collect();
+    assert_eq!(left, Vec::<&str>::new());
+}
+
 async fn shows_erased(meter: &Meter, (operator, bob): (&str, &str), id: &str) {
     let audit = meter.get("/api/v1/admin/audit?project=demo", bob).await.value();
     let entries = audit["entries"].as_array().unwrap();

@@ -187,7 +187,19 @@ async fn erase(
         }
     };
     tracing::info!(token.id = token.id, account.id = id, "account erased");
-    change.answer(StatusCode::OK, &ErasedView { account: id, projects, erased_at: now.to_string() }).await
+    let erased = ErasedView { account: id, projects, erased_at: now.to_string() };
+    let answer = change.answer(StatusCode::OK, &erased).await?;
+    // It is done and answered for, whatever becomes of the log's old pages.
+    match app.store.forget_deleted().await {
+        Ok(true) => {}
+        Ok(false) => {
+            tracing::warn!("the database's log has what was erased until it is closed: it is being read")
+        }
+        Err(error) => {
+            tracing::warn!(error = %error, "the database's log has what was erased until it is closed")
+        }
+    }
+    Ok(answer)
 }
 
 fn owns(projects: &[ProjectId]) -> Failure {

@@ -456,6 +456,71 @@ const deeds = {
     await page.context().close();
   },
 
+  async a_person_is_erased_by_typing_the_address_and_the_last_owner_is_not() {
+    const page = await visitor();
+    await page.context().addCookies(await operatorCookies());
+    const grace = "grace@example.com";
+    await page.goto(at(`/operator/accounts?project=${told.project}`));
+    await heading(page, "Accounts");
+    const form = page.locator("form").filter({ has: page.getByRole("button", { name: "Make account" }) });
+    await form.getByLabel("E-mail").fill(grace);
+    await form.getByLabel("Name").fill("Grace Hopper");
+    await form.getByLabel("As").selectOption("viewer");
+    await form.getByRole("button", { name: "Make account" }).click();
+    await page.getByText(`A link that signs ${grace} in once`).waitFor();
+    // By keyboard alone: asked, refused for another address, refused by the server, and left.
+    const eraser = page.getByRole("row").filter({ hasText: told.owner }).getByRole("button", { name: "Erase" });
+    const asked = page.getByRole("dialog", { name: `Erase ${told.owner}?` });
+    await eraser.focus();
+    await page.keyboard.press("Enter");
+    await asked.waitFor();
+    assert.equal(await page.evaluate(() => document.activeElement?.getAttribute("name")), "confirm", "one types at once");
+    assert.ok((await asked.getAttribute("aria-describedby")).length > 0);
+    await page.keyboard.type(grace);
+    await page.keyboard.press("Enter");
+    await asked.getByRole("alert").filter({ hasText: "That is another address; nothing was erased." }).waitFor();
+    await asked.getByLabel("to confirm").fill(told.owner);
+    await page.keyboard.press("Enter");
+    await asked.getByRole("alert").filter({ hasText: `This is the last owner of ${told.project}` }).waitFor();
+    await page.keyboard.press("Escape");
+    await asked.waitFor({ state: "hidden" });
+    assert.ok(await eraser.evaluate((button) => button === document.activeElement), "one is back where one was");
+    await page.context().close();
+    // As it is seen, in both colours and on a phone.
+    mkdirSync(told.screenshots, { recursive: true });
+    for (const [kind, colorScheme, viewport] of [["light-desktop", "light", { width: 1360, height: 900 }], ["dark-desktop", "dark", { width: 1360, height: 900 }], ["light-phone", "light", { width: 390, height: 844 }], ["dark-phone", "dark", { width: 390, height: 844 }]]) {
+      const seen = await visitor({ colorScheme, viewport, bypassCSP: true });
+      await seen.context().addCookies(await operatorCookies());
+      await seen.goto(at(`/members?project=${told.project}`));
+      await seen.getByRole("row").filter({ hasText: grace }).getByRole("button", { name: "Erase" }).click();
+      const dialog = seen.getByRole("dialog", { name: `Erase ${grace}?` });
+      await dialog.getByLabel("to confirm").fill("somebody else");
+      await dialog.getByRole("button", { name: "Erase for ever" }).click();
+      await dialog.getByRole("alert").waitFor();
+      await seen.screenshot({ path: join(told.screenshots, `erase-${kind}.png`) });
+      assert.deepEqual(await seen.evaluate(`${axe}; axe.run().then((result) => result.violations.map((one) => one.id + ": " + one.nodes.map((node) => node.html).join(" ")))`), [], kind);
+      const wide = await seen.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+      assert.ok(wide <= 0, `${kind}: ${wide} pixels wider than the window`);
+      if (kind === "dark-phone") {
+        await dialog.getByLabel("to confirm").fill(` ${grace} `);
+        await dialog.getByRole("button", { name: "Erase for ever" }).click();
+        await seen.getByRole("status").filter({ hasText: "The person is erased" }).filter({ hasText: told.project }).waitFor();
+        await until("the row is gone", async () => (await seen.getByRole("row").filter({ hasText: grace }).count()) === 0);
+        await seen.goto(at(`/operator/accounts?project=${told.project}`));
+        await seen.getByRole("row").filter({ hasText: told.owner }).waitFor();
+        assert.equal(await seen.getByText(grace).count(), 0, "nobody of that address is left");
+      }
+      await seen.context().close();
+    }
+    // An owner is told whom to ask.
+    const owner = await visitor();
+    await signIn(owner, told.owner);
+    await owner.goto(at("/members"));
+    await owner.getByText("erased by whoever runs this meter").waitFor();
+    assert.equal(await owner.getByRole("button", { name: "Erase" }).count(), 0);
+    await owner.context().close();
+  },
+
   async a_viewer_sees_and_may_not() {
     const page = await visitor();
     await page.goto(at(`/#link=${told.links.viewer}`));

@@ -4,6 +4,7 @@ import { api, type Schemas, settle } from "../api";
 import { date, foreign, moment, words } from "../format";
 import { useResource } from "../resource";
 import { project, whyNot } from "../session";
+import { Erase, type Erased, ErasedNotice } from "../ui/erase";
 import { AsOf, Card, Do, Empty, Field, Form, Page, Secret, Shown, Tag, When } from "../ui/parts";
 import { Table } from "../ui/table";
 
@@ -22,7 +23,11 @@ export function Members() {
   const path = { project: project.value };
   const members = useResource(why ? "" : project.value, (signal) => settle(api.GET("/api/v1/admin/projects/{project}/members", { params: { path }, signal })));
   const invited = useResource(why ? "" : project.value, (signal) => settle(api.GET("/api/v1/admin/projects/{project}/invitations", { params: { path }, signal })));
+  // Whoever runs the meter may erase people here too, by the account that a member signs in to.
+  const operates = !whyNot("operate");
+  const accounts = useResource(operates ? "accounts" : "", (signal) => settle(api.GET("/api/v1/admin/accounts", { signal })));
   const [fresh, show] = useState<Schemas["NewInvitationView"] | null>(null);
+  const [erased, gone] = useState<Erased | null>(null);
   if (why) return <Page title="Members"><Empty title="Members are not shown to you.">{why}</Empty></Page>;
   const invite = async ({ email = "", role }: Record<string, string>, form: HTMLFormElement): Promise<void> => {
     show((await settle(api.POST("/api/v1/admin/projects/{project}/invitations", { params: { path }, body: { email, role: role as Role } }))).data);
@@ -32,7 +37,8 @@ export function Members() {
   const places = members.answer?.data.members_max;
   return (
     <Page title="Members" about={places === undefined ? "" : places === null ? "as many as you like" : `${members.answer?.data.members.filter((member) => !member.removed_at).length ?? 0} of ${places} places of the plan`} asOf={<AsOf at={members.answer?.asOf} />}>
-      <When of={[members, invited]}>
+      <When of={operates ? [members, invited, accounts] : [members, invited]}>
+        {erased && <ErasedNotice erased={erased} />}
         {fresh && (
           <Secret what={`The invitation of ${fresh.email}`} text={`${location.origin}/#invitation=${fresh.token}`}>
             <p class="soft small-text">Hand it on by a way that you trust. It works once, until {moment(fresh.expires_at)}.</p>
@@ -57,16 +63,23 @@ export function Members() {
                   { title: "Signs in", cell: (member) => (member.signs_in ? <Tag tone="good">here</Tag> : <Tag>by token</Tag>), wide: true },
                   { title: "Since", cell: (member) => <span title={moment(member.created_at)}>{date(member.created_at)}</span>, by: (member) => member.created_at, wide: true },
                   { title: "Role", cell: (member) => <RoleOf member={member} changed={members.reload} /> },
-                  { title: "Actions", cell: (member) => (
-                    <Do tone="danger" confirm={`Remove ${member.name}? They are signed out at once.`} act={async () => {
-                      await settle(api.DELETE("/api/v1/admin/projects/{project}/members/{name}", { params: { path: { ...path, name: member.id } } }));
-                      members.reload();
-                    }}>Remove</Do>
-                  ) },
+                  { title: "Actions", cell: (member) => {
+                    const account = member.signs_in && accounts.answer?.data.accounts.find((one) => one.email === member.name);
+                    return (
+                      <span class="row">
+                        <Do tone="danger" confirm={`Remove ${member.name}? They are signed out at once.`} act={async () => {
+                          await settle(api.DELETE("/api/v1/admin/projects/{project}/members/{name}", { params: { path: { ...path, name: member.id } } }));
+                          members.reload();
+                        }}>Remove</Do>
+                        {account && <Erase account={account} done={(of) => { gone(of); members.reload(); invited.reload(); accounts.reload(); }} />}
+                      </span>
+                    );
+                  } },
                 ]}
               />
             )}
           </Shown>
+          {!operates && <p class="soft small-text">Removing ends what somebody may do here. Who asks to be forgotten is erased by whoever runs this meter.</p>}
         </Card>
         <Card title="Open invitations">
           <Shown of={invited} lines={2}>

@@ -7,6 +7,7 @@ import { go, path, query, setQuery } from "../router";
 import { lastWord } from "../routes";
 import { choose, project, whyNot } from "../session";
 import { Draft } from "../ui/draft";
+import { Erase, type Erased, ErasedNotice } from "../ui/erase";
 import { AsOf, Card, Do, Empty, Field, Figure, Form, Go, Notice, Page, Secret, Shown, Tag, Trouble, type Children, When } from "../ui/parts";
 import { Table } from "../ui/table";
 
@@ -268,6 +269,8 @@ export function Accounts() {
   const accounts = useResource(whyNot("operate") ? "" : "accounts", (signal) => settle(api.GET("/api/v1/admin/accounts", { signal })));
   const [link, show] = useState<{ what: string; text: string; until: string } | null>(null);
   const [problem, tell] = useState<Problem | null>(null);
+  const [erased, gone] = useState<Erased | null>(null);
+  const sought = query.value.get("find") ?? "";
   const linkFor = async (account: AccountView): Promise<void> => {
     try {
       const { data } = await settle(api.POST("/api/v1/admin/accounts/{name}/links", { params: { path: { name: account.id } } }));
@@ -281,20 +284,26 @@ export function Accounts() {
       <When of={[accounts]}>
         {link && <Secret what={link.what} text={link.text}><p class="soft small-text">It works once, until {moment(link.until)}.</p></Secret>}
         {problem && <Trouble problem={problem} />}
-        <Card title="All accounts">
+        {erased && <ErasedNotice erased={erased} />}
+        <Card title="All accounts" aside={<input type="search" aria-label="Find an account" placeholder="Find by e-mail or name" value={sought} onInput={(event) => setQuery({ find: event.currentTarget.value }, { replace: true })} />}>
           <Shown of={accounts} lines={4}>
             {(data) => (
-              <Table caption="Accounts" rows={data.accounts} name={(account) => account.id} empty={<Empty title="None yet." />} columns={[
+              <Table caption="Accounts" rows={data.accounts.filter((one) => `${one.email} ${one.name}`.toLowerCase().includes(sought.toLowerCase()))} name={(account) => account.id} empty={<Empty title={sought ? "No account has that in its e-mail or name." : "None yet."} />} columns={[
                 { title: "E-mail", cell: (account) => foreign(account.email), by: (account) => account.email },
                 { title: "Name", cell: (account) => foreign(account.name), wide: true },
                 { title: "What", cell: (account) => (account.operator ? <Tag tone="accent">operator</Tag> : <Tag>member</Tag>) },
                 { title: "Since", cell: (account) => date(account.created_at), by: (account) => account.created_at, wide: true },
-                { title: "Actions", cell: (account) => (account.disabled_at ? <Tag>{`disabled ${date(account.disabled_at)}`}</Tag> : (
+                { title: "Actions", cell: (account) => (
                   <span class="row">
-                    <Do act={() => linkFor(account)}>Link to sign in</Do>
-                    <Do tone="danger" confirm={`Disable ${account.email}? Their sessions end at once.`} act={async () => { await settle(api.DELETE("/api/v1/admin/accounts/{name}", { params: { path: { name: account.id } } })); accounts.reload(); }}>Disable</Do>
+                    {account.disabled_at ? <Tag>{`disabled ${date(account.disabled_at)}`}</Tag> : (
+                      <>
+                        <Do act={() => linkFor(account)}>Link to sign in</Do>
+                        <Do tone="danger" confirm={`Disable ${account.email}? Their sessions end at once.`} act={async () => { await settle(api.DELETE("/api/v1/admin/accounts/{name}", { params: { path: { name: account.id } } })); accounts.reload(); }}>Disable</Do>
+                      </>
+                    )}
+                    <Erase account={account} done={(of) => { gone(of); accounts.reload(); }} />
                   </span>
-                )) },
+                ) },
               ]} />
             )}
           </Shown>

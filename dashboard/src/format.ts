@@ -40,6 +40,9 @@ export const dayName = (day: string): string => dayNames.format(new Date(`${day}
 export const month = (period: string): string => months.format(new Date(`${period}-01T00:00:00Z`));
 export const moment = (at: string | Date): string => `${date(at)}, ${clock(at)}`;
 
+/** A sentence of the server's, with its instants as they are written here. */
+export const told = (sentence: string): string => sentence.replace(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z/g, moment);
+
 export function ago(ms: number): string {
   if (ms < 1000) return `${ms} ms`;
   const seconds = Math.floor(ms / 1000);

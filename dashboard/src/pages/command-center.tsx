@@ -1,7 +1,7 @@
 // The Command Center: what happens now, how the month stands, which limit binds, and what happens when it is full.
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { type Schemas, serverNow } from "../api";
-import { ago, clock, date, kindName, moment, month as monthName, units, words } from "../format";
+import { ago, clock, date, kindName, moment, month as monthName, told, units, words } from "../format";
 import { type Denied, type Live, type Overview, type Tick, useOverview } from "../overview";
 import { project, whyNot } from "../session";
 import { Bars } from "../ui/bars";
@@ -94,7 +94,7 @@ function Month({ overview }: { overview: Overview }) {
       <hr class="rule" />
       <div class="row between">
         <p class="sentence" data-name="limit">
-          {limit ? <><Tag tone={tone}>{`${BINDING[limit.binding]} ${percent} %`}</Tag> {limit.at_full}</> : "Nothing limits this project."}
+          {limit ? <><Tag tone={tone}>{`${BINDING[limit.binding]} ${percent} %`}</Tag> {told(limit.at_full)}</> : "Nothing limits this project."}
         </p>
         {lever && <span title={whyNot("billing") || undefined}><Go to={lever.to} class="button">{lever.name}</Go></span>}
       </div>

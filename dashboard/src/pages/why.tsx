@@ -17,7 +17,7 @@ export function Why() {
   const found = useResource(`${project.value} ${period}`, (signal) =>
     settle(api.GET("/api/v1/explain", { params: { query: { project: project.value, ...(period ? { period } : {}) } }, signal })));
   return (
-    <Page title="Why denied?" about="And what paid for what" asOf={<AsOf at={found.answer?.asOf} />} actions={<Months chosen={period} />}>
+    <Page title="Why denied?" about="And what paid for what" asOf={<AsOf at={found.answer?.asOf} />} actions={<Months chosen={period || (found.answer?.data.billed.statement.period ?? "")} />}>
       <Shown of={found} tall={560}>
         {(data) => (
           <div class="stack">

@@ -2,7 +2,7 @@
 import type { ComponentChildren } from "preact";
 import { useEffect, useId, useRef, useState } from "preact/hooks";
 import { type Answer, type Problem, problemOf } from "../api";
-import { clock, moment } from "../format";
+import { clock, moment, told } from "../format";
 import type { Resource } from "../resource";
 import { go } from "../router";
 
@@ -88,7 +88,7 @@ export function Trouble({ problem, again }: { problem: Problem; again?: (() => v
   const known = problem.code && !["page", "unreachable", "unknown"].includes(problem.code);
   return (
     <Notice tone="bad" title={problem.title}>
-      <p>{problem.detail}</p>
+      <p>{told(problem.detail)}</p>
       <p class="row">
         {again && <button type="button" class="small" onClick={again}>Try again</button>}
         {known && <a href={`/errors/${problem.code}`} target="_blank" rel="noreferrer">About {problem.code}</a>}
@@ -154,7 +154,7 @@ export function Do({ act, children, why = "", tone = "", confirm, done }: { act:
       </button>
       {why && <span id={id} class="unseen">{why}</span>}
       {state.done && done && <span class="done" role="status">{done}</span>}
-      {state.problem && <span class="refused" role="alert">{state.problem.title}: {state.problem.detail}</span>}
+      {state.problem && <span class="refused" role="alert">{state.problem.title}: {told(state.problem.detail)}</span>}
     </span>
   );
 }

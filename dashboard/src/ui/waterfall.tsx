@@ -3,7 +3,8 @@ import { date, percent, units } from "../format";
 import type { Part } from "../overview";
 import { Tag } from "./parts";
 
-const named = (part: Part): string => (part.source === "lot" ? (part.lot ? `lot ${part.lot}` : "later lots") : part.source);
+/** What a lot's part is called; those that are told as one are the later ones only where one of them is told by itself. */
+const lots = (part: Part, parts: Part[]): string => (part.lot ? `Lot ${part.lot}` : parts.some((other) => other.lot) ? "Later lots" : "Lots");
 const css = (part: Part): string => (part.source === "included" ? "in" : part.source === "lot" ? "lot" : "over");
 
 export function Waterfall({ parts, used }: { parts: Part[]; used: number }) {
@@ -12,6 +13,7 @@ export function Waterfall({ parts, used }: { parts: Part[]; used: number }) {
   const width = (part: Part): number => part.units ?? Math.max(part.used, Math.ceil(known / 10), 1);
   const drawn = parts.filter((part) => part.units !== 0 && !(part.source === "overage" && part.state === "not_offered"));
   const all = drawn.reduce((sum, part) => sum + width(part), 0);
+  const named = (part: Part): string => (part.source === "lot" ? lots(part, parts).toLowerCase() : part.source);
   const said = parts.map((part) => `${named(part)}: ${units(part.used)} used${part.units === null ? "" : ` of ${units(part.units)}`}`).join("; ");
   return (
     <>
@@ -26,7 +28,7 @@ export function Waterfall({ parts, used }: { parts: Part[]; used: number }) {
         {drawn.map((part) => (
           <span key={named(part)}>
             <span class={`swatch ${css(part)}`} />
-            {part.source === "overage" ? "Overage" : part.source === "lot" ? (part.lot ? `Lot ${part.lot}` : "Later lots") : "Included"} <b>{units(part.used)}</b>
+            {part.source === "overage" ? "Overage" : part.source === "lot" ? lots(part, parts) : "Included"} <b>{units(part.used)}</b>
             {part.units !== null && <> of {units(part.units)}</>}
             {part.source === "overage" && part.state && part.used === 0 && <> ({part.state.replace(/_/g, " ")})</>}
           </span>

@@ -17,7 +17,8 @@ type BaseFee = Schemas["BaseFee"];
 
 const PHASES: Record<Contract["phase"], "good" | "warn" | "plain"> = { running: "good", planned: "warn", ended: "plain" };
 
-const term = (contract: Contract): string => `${contract.first_day} to ${contract.last_day ?? "further notice"}`;
+const day = (text: string): string => date(`${text}T00:00:00Z`);
+const term = (contract: Contract): string => `${day(contract.first_day)} to ${contract.last_day ? day(contract.last_day) : "further notice"}`;
 
 /** Tiers in words: each rate, and up to which unit of overage it holds. */
 const tiers = (contract: Contract): string =>
@@ -111,7 +112,7 @@ export function ContractPage() {
             </div>
             <Card title="Terms">
               <dl class="facts">
-                <dt>Term</dt><dd>{term(one)}{one.notice_day ? `; notice until ${one.notice_day}` : ""}</dd>
+                <dt>Term</dt><dd>{term(one)}{one.notice_day ? `; notice until ${day(one.notice_day)}` : ""}</dd>
                 <dt>Base fee</dt>
                 <dd>{one.base_fee ? `${money({ minor: one.base_fee.minor, currency: one.currency })} ${one.base_fee.per === "month" ? "a month" : "for the term"}` : "none"}</dd>
                 <dt>Service level</dt><dd>{foreign(one.sla)}</dd>

@@ -85,7 +85,10 @@ export class MeterHome extends DurableObject {
   }
 
   async install(name, signed) {
-    return Number(this.#turn(home => home.install(name, incarnation(), signed, now())));
+    const version = this.#turn(home => home.install(name, incarnation(), signed, now()));
+    // It may be told to end.
+    this.#arm();
+    return Number(version);
   }
 
   // Keeps the farthest that the clock was moved, for tests. Whoever is told how far finds all homes there already.

@@ -138,7 +138,9 @@ impl HomeObject {
     /// When the rows cannot be read, or there is no key to sign with.
     pub fn pull(&self, name: &str, fresh: &str, now_ms: u64) -> Result<Option<String>, String> {
         let now = Timestamp::from_ms(now_ms);
+        let life = Incarnation::parse(fresh).map_err(text)?;
         let pull = self.turn(Some((name, fresh)), now, |home| {
+            home.begin_stay(now, life);
             home.pull_begins(now);
             home.pull()
         })?;
@@ -168,7 +170,11 @@ impl HomeObject {
         let ack: FlushAck = json::read(ack).map_err(text)?;
         let policy = keys::with(|keys| ack.policy.open(keys)).map_err(text)?;
         let now = Timestamp::from_ms(now_ms);
-        self.turn(Some((name, fresh)), now, |home| home.pulled(now, policy)).map(|_| ())
+        let told = |home: &mut Home| {
+            home.pull_told(now, ack.watermark, &ack.merged);
+            home.pulled(now, policy);
+        };
+        self.turn(Some((name, fresh)), now, told).map(|_| ())
     }
 
     /// [`Self::pull`] was not answered.

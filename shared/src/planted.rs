@@ -89,6 +89,12 @@ mod switch {
         NeverCalledBack,
         /// A refusal for want of that many units counts as the passing of 100 %.
         CostlyDenialPasses,
+        /// A home that has ended goes on granting.
+        EndedGrants,
+        /// A home goes on with the rows of an earlier stay.
+        OldRowsReopened,
+        /// A home ends while its holders have something, and does not say so.
+        EndedTooSoon,
     }
 
     thread_local! {

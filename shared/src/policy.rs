@@ -151,6 +151,64 @@ pub fn sub_homes(rpm: u32) -> u32 {
     rpm.div_ceil(RPM_EACH).clamp(SUB_HOMES.0, SUB_HOMES.1)
 }
 
+/// Where a project's homes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// In Durable Objects, on Cloudflare or in a process of workerd.
+    DurableObject,
+    /// In a Redis.
+    Redis,
+}
+
+impl Place {
+    /// Every place.
+    pub const ALL: [Self; 2] = [Self::DurableObject, Self::Redis];
+
+    /// Its name, as settings and commands have it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::DurableObject => "durable_object",
+            Self::Redis => "redis",
+        }
+    }
+
+    /// The place of that name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|place| place.as_str() == name)
+    }
+
+    /// The other one.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::DurableObject => Self::Redis,
+            Self::Redis => Self::DurableObject,
+        }
+    }
+}
+
+impl core::fmt::Display for Place {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What a policy says of the place that it goes to, where a project's homes may move between places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seat {
+    /// The place that this policy is for.
+    pub place: Place,
+    /// How many moves there were: it rises by one when homes are to leave a place, and by one when the other has them.
+    pub term: u64,
+    /// Whether the project's homes are there. Where they are not, a home grants nothing, takes in what holders have, and
+    /// ends its life in order.
+    pub open: bool,
+}
+
 /// How a project's home issues leases.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseRules {
@@ -167,6 +225,9 @@ pub struct LeaseRules {
     /// storage can be rolled back; `None` where it cannot.
     #[serde(default)]
     pub escrow: Option<Units>,
+    /// Whether the homes are at the place that the policy goes to; `None` where they never move.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seat: Option<Seat>,
 }
 
 /// A policy as it travels: the exact document that was signed, and its signature.

@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::cell::Cell;
 use crate::ids::{AgentId, Incarnation, Mode, ProjectId, SourceId};
-use crate::policy::SignedPolicy;
+use crate::policy::{Place, SignedPolicy};
 use crate::time::Period;
 use crate::units::Units;
+use crate::window::Window;
 
 /// The path that flushes are posted to.
 pub const INGEST_PATH: &str = "/ingest";
@@ -47,6 +48,21 @@ pub struct Flush {
     /// be rolled back; with the last message of a flush only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stranded: Vec<Stranded>,
+    /// That this life has ended in order: it grants nothing any more, and what is out with its holders is stranded. With
+    /// the last message of a flush only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retired: Option<Retired>,
+}
+
+/// A life that has ended in order, because its homes are to be elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retired {
+    /// Where it was.
+    pub place: Place,
+    /// The term that it has ended for.
+    pub term: u64,
+    /// The permits that it had issued of its last minutes.
+    pub window: Window,
 }
 
 /// The most periods that a flush tells denials of: more than a home ever has open.
@@ -98,12 +114,22 @@ pub struct Merged {
     /// Units of each named agent, where the policy limits agents.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub agents: BTreeMap<AgentId, Units>,
+    /// The permits that the life before had issued of its last minutes, where that has ended in order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<Window>,
 }
 
 impl Merged {
     /// What is known of a period in which nothing was merged, of a home that has no other life.
     #[must_use]
     pub const fn nothing(period: Period) -> Self {
-        Self { period, units: Units::ZERO, lives: 0, stranded: Units::ZERO, agents: BTreeMap::new() }
+        Self {
+            period,
+            units: Units::ZERO,
+            lives: 0,
+            stranded: Units::ZERO,
+            agents: BTreeMap::new(),
+            window: None,
+        }
     }
 }

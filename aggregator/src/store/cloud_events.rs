@@ -163,6 +163,7 @@ fn empty_flush(project: &ProjectId, mode: Mode) -> Result<Flush, StoreError> {
         cells: Vec::new(),
         denied: Vec::new(),
         stranded: Vec::new(),
+        retired: None,
     })
 }
 

@@ -66,6 +66,7 @@ impl Work {
             cells: vec![found.cell.clone()],
             denied: Vec::new(),
             stranded: Vec::new(),
+            retired: None,
         };
         let (crossings, raised) = merge::merge_believed(&mut self.tx, &flush, now).await?;
         if raised {

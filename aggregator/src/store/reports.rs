@@ -263,6 +263,7 @@ fn flushes(report: &Report, reporter: &Reporter, agreement: &Agreement) -> Vec<F
         cells,
         denied: Vec::new(),
         stranded: Vec::new(),
+        retired: None,
     };
     by_mode.into_iter().map(flush).collect()
 }

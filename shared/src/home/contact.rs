@@ -57,10 +57,12 @@ impl Home {
     /// [`NoPolicy`] until a policy is installed; nothing is changed then.
     pub fn contact(&mut self, now: Timestamp, seed: u64, m: &Contact) -> Result<Option<Reply>, NoPolicy> {
         let now = self.tick(now);
-        let policy = self.policy.as_ref().ok_or(NoPolicy)?;
+        if self.policy.is_none() {
+            return Err(NoPolicy);
+        }
         let answer = |body| Ok(Some(Reply { holder: m.holder, lane: m.lane, nonce: m.nonce, body }));
         let resync = || Body::Resync { incarnation: self.meta.incarnation.clone() };
-        if policy.leases.escrow.is_some() && !self.meta.registered {
+        if self.needs_registration() {
             return answer(Body::Shed { hold_ms: UNREGISTERED_MS });
         }
         if m.incarnation.as_ref().is_some_and(|of| *of != self.meta.incarnation) {
@@ -189,6 +191,7 @@ impl Home {
         let situation = self.situation(now, policy, m);
         let offer = match policy.status {
             Status::Suspended => Offer::default(),
+            Status::Active if self.grants_nothing() => Offer::default(),
             Status::Active if policy.leases.strict => Offer::default(),
             Status::Active => offer::offer(&situation, m, &mut random),
         };
@@ -314,7 +317,7 @@ impl Home {
         let account = self.accounts.get(&period);
         let net = self.net(period);
         let allowance = self.allowance(policy, period);
-        let recall = allowance.is_some_and(|allowance| net > allowance);
+        let recall = self.grants_nothing() || allowance.is_some_and(|allowance| net > allowance);
         let left = allowance.map_or(Units::MAX, |allowance| allowance.saturating_sub(net));
         let left = if planted!(CutIgnored) && recall { Units::new(8) } else { left };
         let avail = self.room(policy, period).map_or(left, |room| left.min(room));

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use super::Home;
 use super::account::Account;
+use super::moves::LOOK_MS;
 use crate::cell::Cell;
 use crate::ids::SourceId;
 use crate::lease::math::times;
@@ -28,6 +29,11 @@ pub(super) struct Pace {
 }
 
 impl Pace {
+    /// It is to be looked by then, whether there is something to flush.
+    pub(super) fn look_by(&mut self, at: Timestamp) {
+        self.due = Some(self.due.map_or(at, |due| due.min(at)));
+    }
+
     /// Units were counted at `now`; `urgent` ones passed a percentage of the quota.
     pub(super) fn counted(&mut self, now: Timestamp, urgent: bool) {
         // While the aggregator cannot be reached, urgency does not shorten the pause.
@@ -58,6 +64,9 @@ impl Home {
     /// At once where a percentage of the quota was passed, or half of what may be issued before an acknowledgement is.
     #[must_use]
     pub fn look_due(&self, now: Timestamp) -> Option<Timestamp> {
+        if self.has_to_end() {
+            return Some(now.plus_ms(LOOK_MS));
+        }
         let usual = (self.has_unflushed() || self.has_untold_stranded()).then(|| {
             let urgent = self.has_untold_denials() || self.passes_a_percentage() || self.is_half_issued();
             if urgent { Timestamp::default() } else { now.plus_ms(FLUSH_INTERVAL_MS) }
@@ -93,6 +102,7 @@ impl Home {
     pub fn flush(&mut self, now: Timestamp) -> Option<FlushRound> {
         let now = self.tick(now);
         self.conclude_dead(now);
+        self.end_if_drained(now);
         self.pace.due = None;
         let unflushed: Vec<Cell> = self
             .cells
@@ -100,7 +110,9 @@ impl Home {
             .filter(|(_, cell)| cell.epoch > self.meta.acked)
             .map(|(key, cell)| Cell { key: key.clone(), counts: cell.counts, denials: cell.denials })
             .collect();
-        if unflushed.is_empty() && !self.has_untold_denials() && !self.has_untold_stranded() {
+        let is_news = self.has_untold_denials() || self.has_untold_stranded() || self.has_untold_end();
+        if unflushed.is_empty() && !is_news {
+            self.look_after_seat();
             return None;
         }
         // Should the shell die while it sends, this is when the flush is tried again.
@@ -115,7 +127,8 @@ impl Home {
         let mut messages: Vec<Flush> = parts.into_iter().map(|cells| self.message(seq, cells)).collect();
         // What falls may be believed only once all that was settled instead has arrived.
         if let Some(last) = messages.last_mut() {
-            last.stranded = self.stranded(seq);
+            last.retired = self.retired();
+            last.stranded = if last.retired.is_some() { self.left_behind() } else { self.stranded(seq) };
         }
         Some(FlushRound { seq, messages })
     }
@@ -129,6 +142,8 @@ impl Home {
         let mut round = self.flush(now)?;
         for message in &mut round.messages {
             message.stranded.clear();
+            // Nobody knows whether it has ended in order.
+            message.retired = None;
         }
         Some(round)
     }
@@ -153,6 +168,7 @@ impl Home {
         if self.has_unflushed() {
             self.pace.counted(now, false);
         }
+        self.look_after_seat();
         self.forget(now);
         self.write_meta();
     }
@@ -187,6 +203,7 @@ impl Home {
             cells,
             denied: self.denied(),
             stranded: Vec::new(),
+            retired: None,
         }
     }
 }

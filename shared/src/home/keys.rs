@@ -6,10 +6,11 @@
 use alloc::vec::Vec;
 
 use super::Home;
-use crate::ids::KeyId;
+use crate::ids::{Incarnation, KeyId};
 use crate::lease::keys::{UnknownKeys, add_key};
 use crate::policy::Policy;
 use crate::time::Timestamp;
+use crate::wire::Merged;
 
 /// The least time between two pulls for the sake of keys, in milliseconds.
 const PULL_GAP_MS: u64 = 1_000;
@@ -37,6 +38,8 @@ pub(super) struct Pulls {
     /// Those that the pull under way tells of.
     asked: Vec<KeyId>,
     under_way: bool,
+    /// The life that the pull under way was made for.
+    life: Option<Incarnation>,
 }
 
 impl Home {
@@ -61,8 +64,16 @@ impl Home {
         let now = self.tick(now);
         let pulls = &mut self.pulls;
         pulls.under_way = true;
+        pulls.life = Some(self.meta.incarnation.clone());
         pulls.asked = core::mem::take(&mut pulls.wanted);
         pulls.unknown.asked(now, PULL_GAP_MS);
+    }
+
+    /// The aggregator has answered it: what it says of earlier lives is of the life that has asked.
+    pub fn pull_told(&mut self, now: Timestamp, watermark: u64, merged: &[Merged]) {
+        if let Some(life) = self.pulls.life.take() {
+            self.acknowledge(now, &life, watermark, merged);
+        }
     }
 
     /// The aggregator has answered it: installs its policy if that is newer, and knows what is revoked.

@@ -66,7 +66,8 @@ impl Home {
     #[must_use]
     pub fn needs_registration(&self) -> bool {
         let escrow = self.policy.as_ref().is_some_and(|policy| policy.leases.escrow.is_some());
-        escrow && !self.meta.registered
+        let must_learn = escrow || self.meta.term > 0;
+        must_learn && !self.meta.registered && !self.is_closing()
     }
 
     /// Takes what the aggregator says with its acknowledgement of a flush or pull of `life`.
@@ -78,13 +79,15 @@ impl Home {
         merged: &[Merged],
     ) -> Standing {
         let now = self.tick(now);
+        if *life != self.meta.incarnation {
+            return Standing::Sound;
+        }
         let escrow = self.policy.as_ref().and_then(|policy| policy.leases.escrow);
-        let Some(window) = escrow.filter(|_| *life == self.meta.incarnation) else { return Standing::Sound };
-        if watermark >= self.meta.epoch && !planted!(RollbackUnnoticed) {
+        if escrow.is_some() && watermark >= self.meta.epoch && !planted!(RollbackUnnoticed) {
             return Standing::RolledBack;
         }
-        if !self.meta.registered {
-            self.register(now, window, merged);
+        if self.needs_registration() {
+            self.register(now, escrow.unwrap_or_default(), merged);
         }
         Standing::Sound
     }
@@ -95,7 +98,7 @@ impl Home {
         for period in periods {
             self.write_account(period);
         }
-        for Merged { period, units, lives, stranded, agents } in merged {
+        for Merged { period, units, lives, stranded, agents, .. } in merged {
             let void = Units::new(times(window.get(), u64::from(*lives))).saturating_add(*stranded);
             let agent_units =
                 agents.iter().map(|(agent, units)| (agent.clone(), units.saturating_add(void))).collect();
@@ -118,6 +121,8 @@ impl Home {
         if merged.iter().any(|merged| merged.lives > 0) {
             // An earlier life may have issued any permit of this minute.
             self.meta.window.close(now, NEXT_AHEAD_MS);
+        } else if let Some(window) = merged.iter().find_map(|merged| merged.window) {
+            self.meta.window = window;
         }
         self.write_meta();
     }
@@ -137,16 +142,17 @@ impl Home {
         self.meta.incarnation = incarnation;
         self.meta.window.close(now, NEXT_AHEAD_MS);
         (self.meta.epoch, self.meta.acked, self.meta.registered) = (1, 0, false);
+        (self.meta.ended, self.meta.term) = (None, self.term_begun());
         (self.pace, self.flights) = (Pace::default(), BTreeMap::new());
         self.write_meta();
     }
 
     /// What may still be issued before the aggregator acknowledges more; `None` is no limit.
     pub(super) fn room(&self, policy: &Policy, period: Period) -> Option<Units> {
-        let window = policy.leases.escrow?;
-        if !self.meta.registered {
+        if self.grants_nothing() {
             return Some(Units::ZERO);
         }
+        let window = policy.leases.escrow?;
         Some(window.saturating_sub(self.unacked(period)))
     }
 

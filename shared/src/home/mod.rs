@@ -14,6 +14,7 @@ mod flush;
 mod keys;
 pub mod leases;
 mod lives;
+mod moves;
 mod observed;
 pub(crate) mod offer;
 pub mod open_calls;
@@ -44,12 +45,14 @@ use crowd::Crowd;
 use desk::Desk;
 use flush::Pace;
 use keys::Pulls;
+use moves::Ended;
 use open_calls::{Limits, OpenCalls};
 use rows::Writes;
 
 pub use flush::{FLUSH_INTERVAL_MS, FlushRound, RETRY_MS_MAX};
 pub use keys::KeysKnown;
 pub use lives::{Outstanding, Standing};
+pub use moves::MOVED;
 pub use rows::{CorruptRow, Row};
 
 /// Distinct agents of a project and day; further ones are counted as [`AgentId::OTHER`] (design §4).
@@ -126,6 +129,12 @@ struct Meta {
     /// Needed only where the storage can be rolled back.
     #[serde(default)]
     registered: bool,
+    /// The term of the seat that this life was begun for; zero where the homes never moved.
+    #[serde(default, skip_serializing_if = "moves::is_first")]
+    term: u64,
+    /// That this life has ended in order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ended: Option<Ended>,
 }
 
 /// A project's authority. See the module's page.
@@ -162,6 +171,8 @@ impl Home {
             epoch: 1,
             acked: 0,
             registered: false,
+            term: 0,
+            ended: None,
         })
     }
 
@@ -213,6 +224,7 @@ impl Home {
             self.write_policy(&policy);
             self.policy = Some(policy);
             self.forget_revoked();
+            self.look_after_seat();
             self.write_meta();
         }
         installs
@@ -456,6 +468,8 @@ mod call_tests;
 mod contention_tests;
 #[cfg(test)]
 mod lease_tests;
+#[cfg(test)]
+mod move_tests;
 #[cfg(test)]
 mod on_the_way_tests;
 #[cfg(test)]

@@ -136,6 +136,11 @@ impl OpenCalls {
         }
     }
 
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.calls.is_empty()
+    }
+
     /// Units of a holder's open calls: they are out with it, and it spends them no more.
     pub(super) fn units(&self, holder: HolderId) -> u64 {
         self.callers.get(&holder).map_or(0, |caller| caller.units)

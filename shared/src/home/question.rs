@@ -55,6 +55,9 @@ impl Home {
     /// What the home replies, as JSON. `None` means that a policy must be pulled first, and nothing was done; whoever
     /// has `waited` for it is answered with what is known. `seed` feeds the home's jitter.
     pub fn reply(&mut self, now: Timestamp, seed: u64, question: &Question, waited: bool) -> Option<String> {
+        if let Some(reply) = self.reply_between(question, waited) {
+            return reply;
+        }
         let sure = match self.keys_known(now, question.keys()) {
             KeysKnown::All => true,
             KeysKnown::AfterPull if !waited => return None,

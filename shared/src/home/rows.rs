@@ -94,7 +94,7 @@ impl Home {
         for (holder, at) in home.desk.answered(now, SEEN_MS) {
             home.crowd.presume(holder, at);
         }
-        if home.has_unflushed() {
+        if home.has_unflushed() || home.has_to_end() {
             home.pace.counted(now, true);
         }
         Ok(Some(home))

@@ -238,6 +238,7 @@ impl Aggregator {
                 lives: u32::try_from(lives).unwrap_or(u32::MAX),
                 stranded: self.stranded(life, *period),
                 agents: self.limited_agents(*period).into_iter().collect(),
+                window: None,
             })
             .collect();
         Receipt {

@@ -10,7 +10,7 @@ import {
   BodyError, bodyText, configure, isConfigured, life, limited, log, meter, now, peer, rust,
 } from './platform.js';
 import { scraped, tally } from './metrics.js';
-import { reach, servedForOthers } from './reach.js';
+import { places, reach, reachObject, servedForOthers } from './reach.js';
 import { tested } from './testing.js';
 
 export { Meter } from './service.js';
@@ -119,8 +119,8 @@ async function decide(env, ctx, step) {
 /** @param {Install} step */
 async function install(env, ctx, step, policy) {
   try {
-    const versions = await Promise.all(step.homes.map(name => reach(env, ctx, 'HOME', name, stub => stub.install(name, policy))));
-    return Response.json({ version: Math.min(...versions) });
+    const versions = await Promise.all(step.homes.map(name => reachObject(env, ctx, 'HOME', name, stub => stub.install(name, policy))));
+    return Response.json({ version: Math.min(...versions), places: places(env) });
   } catch (error) {
     log('a home did not take its policy', error);
     return failure('home_unavailable');
@@ -132,8 +132,8 @@ async function install(env, ctx, step, policy) {
 async function leases(env, ctx, step) {
   try {
     const homes = await Promise.all(step.homes.map(async name => {
-      const [home, ...names] = await reach(env, ctx, 'HOME', name, stub => stub.leases());
-      const asked = await Promise.allSettled(names.map(sub => reach(env, ctx, 'SUB_HOME', sub, stub => stub.leases())));
+      const [home, ...names] = await reachObject(env, ctx, 'HOME', name, stub => stub.leases());
+      const asked = await Promise.allSettled(names.map(sub => reachObject(env, ctx, 'SUB_HOME', sub, stub => stub.leases())));
       const told = asked.flatMap((answer, place) =>
         'value' in answer && answer.value ? [[names[place], JSON.parse(answer.value)]] : []);
       const silent = names.length - told.length;

@@ -1,15 +1,31 @@
-// How the homes' objects are reached: in the worker beside this one, or in the process that holds them
+// How the homes are reached: as objects in the worker beside this one, or in the process that holds them
 // (METER_HOMES=remote), or in Redis (COUNTERS=redis).
+//
+// Where both places are set, COUNTERS says where homes are asked for first. One that has moved says so, and is asked for
+// at the other place from then on.
 //
 // A process that holds them for others (METER_HOMES=serve) hands their calls on; see docs/protocol.md. Nothing here
 // looks into what the calls say.
 
-import { CALL_PATH, inTime, meter, rust, wall } from './platform.js';
+import { CALL_PATH, HOME_WAIT_MS, inTime, meter, REDIS_WAIT_MS, rust, wall } from './platform.js';
 import { inRedis } from './redis.js';
 
+const OBJECTS = 'durable_object', REDIS = 'redis';
+// What a home replies that is at the other place.
+const MOVED = '{"failed":"home_moved"}';
+// Homes that are not where COUNTERS says.
+const elsewhere = new Map();
+const ELSEWHERE_MAX = 10000;
+
+const usual = env => env.COUNTERS === REDIS ? REDIS : OBJECTS;
+
+// Where this worker can look for homes.
+export const places = env =>
+  [(env.HOME || env.METER_HOMES === 'remote') && OBJECTS, env.REDIS_URL && REDIS].filter(Boolean);
+
 // The object of that name, as something that has the class's methods, to a request or background turn.
-export function object(env, ctx, binding, name) {
-  if (env.COUNTERS === 'redis') return inRedis(env, ctx, name);
+export function object(env, ctx, binding, name, place = usual(env)) {
+  if (place === REDIS) return inRedis(env, ctx, name);
   if (env.METER_HOMES !== 'remote') return env[binding].getByName(name);
   return new Proxy({}, { get: (_, method) => (...args) => remote(env, [binding, name, method, ...args]) });
 }
@@ -25,8 +41,26 @@ async function remote(env, call) {
   return (await response.json()).reply;
 }
 
-// Calls an object; one that does not answer in time is a failure like any other.
-export const reach = (env, ctx, binding, name, call) => inTime(env, () => call(object(env, ctx, binding, name)));
+// Calls an object, wherever homes are asked for; one that does not answer in time is a failure like any other.
+export const reachObject = (env, ctx, binding, name, call) =>
+  inTime(env, () => call(object(env, ctx, binding, name, OBJECTS)), HOME_WAIT_MS);
+
+// Calls a home or sub-home where it is.
+export async function reach(env, ctx, binding, name, call) {
+  // Nothing stands between a Redis and isolates.
+  const home = name.split('/', 2).join('/');
+  const at = place => place === REDIS
+    ? inTime(env, () => call(object(env, ctx, 'HOME', home, REDIS)), REDIS_WAIT_MS)
+    : reachObject(env, ctx, binding, name, call);
+  const place = elsewhere.get(home) ?? usual(env);
+  const reply = await at(place);
+  const other = place === REDIS ? OBJECTS : REDIS;
+  if (reply !== MOVED || !places(env).includes(other)) return reply;
+  if (elsewhere.size >= ELSEWHERE_MAX) elsewhere.clear();
+  if (other === usual(env)) elsewhere.delete(home);
+  else elsewhere.set(home, other);
+  return at(other);
+}
 
 // The answer of the homes to another process's call, or undefined if this request is none.
 export function servedForOthers(request, env) {

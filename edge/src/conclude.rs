@@ -3,8 +3,8 @@
 use serde::Serialize;
 use shared::decision::{Ask, Denial, Header, Numbers, Verdict};
 use shared::denials::DenialReason;
-use shared::home::HomeName;
 use shared::home::call::HomeReply;
+use shared::home::{HomeName, MOVED};
 use shared::ids::ProjectId;
 use shared::json;
 use shared::problem::{ErrorCode, Problem};
@@ -53,7 +53,7 @@ pub(crate) fn conclude(
             }
             return refused(config, deciding, ErrorCode::HomeUnavailable.as_str(), now);
         }
-        Ok(HomeReply::Failed(code)) => code,
+        Ok(HomeReply::Failed(code)) => told(code),
         Ok(HomeReply::Observed(_)) | Err(_) => ErrorCode::HomeUnavailable.as_str().to_owned(),
     };
     complete(&mut deciding, None);
@@ -257,6 +257,11 @@ fn source_header(verdict: &Verdict) -> Option<Header> {
 fn meter_headers(verdict: &Verdict, decided: Decided) -> [Header; 3] {
     let [policy, limit] = verdict.numbers.headers();
     [policy, limit, ("Server-Timing", decided.timing().to_owned())]
+}
+
+/// The code that a client is told: where a home has moved to, and cannot be asked there, it is away like any other.
+pub(crate) fn told(code: String) -> String {
+    if code == MOVED { ErrorCode::HomeUnavailable.as_str().to_owned() } else { code }
 }
 
 /// A project that the aggregator does not know is answered like any key that is not known.

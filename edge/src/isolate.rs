@@ -268,6 +268,7 @@ impl Isolate {
             // Whoever has leases goes on with them, and asks again.
             ContactReply::Failed(_) if seat.post.holder.terms().is_some() => {}
             ContactReply::Failed(code) => {
+                let code = conclude::told(code);
                 let unknown = code == ErrorCode::ProjectUnknown.as_str();
                 let until = now.plus_ms(if unknown { UNKNOWN_MS } else { UNREADY_MS });
                 seat.refused = Some((code, until));

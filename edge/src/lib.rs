@@ -77,7 +77,7 @@ pub fn configure(settings: &str, random: &[u32]) -> Result<(), String> {
     let config = config.with_counters(trip::Server::parse(counters, url, (replicas, loss))?);
     // Sub-homes are objects; what they are for, a Redis does not need.
     let sub_homes = config::sub_homes(all.sub_homes.trim_ascii())?;
-    let sub_homes = if config.redis.is_some() { 0 } else { sub_homes };
+    let sub_homes = if counters == "redis" { 0 } else { sub_homes };
     let region = Region::of(all.region.trim_ascii(), all.continent.trim_ascii());
     config::set(config);
     isolate::reset(random::bits(random), Place { region, sub_homes });

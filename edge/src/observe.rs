@@ -49,7 +49,7 @@ pub fn observed(step: &str, reply: &str, now_ms: u64) -> String {
     };
     let step = match json::read(reply) {
         Ok(HomeReply::Observed(denial)) => noted(&observing, denial),
-        Ok(HomeReply::Failed(code)) => Step::Answer(conclude::failed(&code)),
+        Ok(HomeReply::Failed(code)) => Step::Answer(conclude::failed(&conclude::told(code))),
         Ok(HomeReply::Verdict(_)) | Err(_) => Step::Answer(Failure::Home.answer()),
     };
     told(Turn::Step(step), &observing.home, Timestamp::from_ms(now_ms))

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use shared::ids::KeyId;
 use shared::key::KeySecrets;
-use shared::policy::SignedPolicy;
+use shared::policy::{Place, SignedPolicy};
 use shared::sign::SigningKeys;
+use shared::units::Units;
 use shared::wire::{Flush, Merged};
 
 use crate::clock::Clock;
@@ -22,7 +23,7 @@ use crate::store::{Asking, Intake, IntakeError, Merged as Taken, Store};
 use crate::stripe::account::Account;
 use crate::webhooks;
 
-pub use self::homes::Homes;
+pub use self::homes::{Homes, NotThere};
 
 /// The aggregator's shared parts; clones are the same.
 #[derive(Debug, Clone)]
@@ -68,13 +69,14 @@ impl App {
         Self(Arc::new(parts))
     }
 
-    /// Merges a flush, whichever way it came, and says what is merged of all lives of its source where that matters.
+    /// Merges a flush of a home at that place, or of any other source, and says what is merged of all lives of its source where that matters.
     /// `None` is a project that does not exist.
     ///
     /// # Errors
     /// When too many wait or the books fail; the flush may then be sent again.
-    pub async fn take(&self, flush: Flush) -> Result<Option<(Taken, Vec<Merged>)>, IntakeError> {
-        let life = Flush { cells: Vec::new(), denied: Vec::new(), stranded: Vec::new(), ..flush.clone() };
+    pub async fn take(&self, flush: Flush, from: Place) -> Result<Option<(Taken, Vec<Merged>)>, IntakeError> {
+        let told = (Vec::new(), Vec::new(), Vec::new());
+        let life = Flush { cells: told.0, denied: told.1, stranded: told.2, retired: None, ..flush.clone() };
         let Some(taken) = self.intake.merge(flush).await? else { return Ok(None) };
         self.metrics.ingested(taken.cells, taken.doubted);
         self.metrics.crossed(taken.crossings);
@@ -85,27 +87,36 @@ impl App {
                 "implausible cells were quarantined and not merged"
             );
         }
-        let merged = self.lives(life, &taken.book).await?;
+        let merged = self.lives(life, &taken.book, from).await?;
         Ok(Some((taken, merged)))
     }
 
-    /// What is merged of all lives of the home that asks, where its policy has an escrow: only then it needs to know.
-    async fn lives(&self, life: Flush, book: &Book) -> Result<Vec<Merged>, IntakeError> {
-        if !self.basis.has_escrow() {
+    /// What is merged of all lives of the home that asks, where its policy has an escrow, or where it asks after a move:
+    /// only then it needs to know.
+    async fn lives(&self, life: Flush, book: &Book, from: Place) -> Result<Vec<Merged>, IntakeError> {
+        let has_escrow = self.basis.at(from).has_escrow();
+        let has_moved = book.project.homes.is_some_and(|stay| stay.term > 0) && life.seq == 0;
+        if !has_escrow && !has_moved {
             return Ok(Vec::new());
         }
         let now = self.clock.now();
+        let lost = if has_escrow {
+            Units::ZERO
+        } else {
+            self.basis.lost_with_a_life(&book.project, &book.ledger, now)
+        };
         let agents = self.basis.in_force(&book.project, &book.ledger, now).agents_max.is_some();
-        let asking = Asking { life, first_open: book.ledger.first_open(), agents };
+        let asking = Asking { life, first_open: book.ledger.first_open(), agents, lost };
         self.store.merged_lives(&asking, now).await.map_err(|error| IntakeError::Store(Arc::new(error)))
     }
 
-    /// The project's policy as of now, signed.
+    /// The project's policy for homes in Durable Objects as of now, signed.
     ///
     /// # Errors
     /// When there is no policy key.
     pub fn signed_policy(&self, book: &Book, keys: Vec<KeyId>) -> Result<SignedPolicy, String> {
-        let policy = self.basis.compile(&book.project, &book.ledger, keys, self.clock.now());
+        let of = (&book.project, &book.ledger);
+        let policy = self.basis.compile_for(Place::DurableObject, of, keys, self.clock.now());
         SignedPolicy::sign(&policy, &self.signing_keys)
     }
 }

@@ -16,7 +16,7 @@ pub use meter_settings::{ConfigError, LogFormat};
 use meter_settings::{File, Reader, Row};
 use shared::ids::ProjectId;
 use shared::key::{KeySecrets, MetricsToken};
-use shared::policy::LeaseRules;
+use shared::policy::{LeaseRules, Place};
 use shared::sign::{Purpose, SigningKeys};
 use shared::whole::whole;
 
@@ -295,9 +295,11 @@ impl Config {
     #[must_use]
     pub fn basis(&self) -> Basis {
         let basis = self.decisions.basis(self.upgrade_url.clone());
-        match &self.redis {
-            Some(redis) => basis.in_redis(redis.accepted_loss),
-            None => basis,
+        let Some(redis) = &self.redis else { return basis };
+        let in_redis = basis.clone().in_redis(redis.accepted_loss);
+        match redis.first {
+            Place::DurableObject => basis.beside(in_redis),
+            Place::Redis => in_redis.beside(basis),
         }
     }
 

@@ -110,6 +110,10 @@ actions! {
     ProjectChanged => "project.changed";
     /// A project was brought to another version of the plan catalogue.
     ProjectMigrated => "project.migrated";
+    /// A project's homes are to be at another place, and end in order where they are.
+    HomesLeave => "homes.leave";
+    /// A project's homes are at another place.
+    HomesArrived => "homes.arrived";
     /// A version of the plan catalogue was applied.
     CatalogueApplied => "catalogue.applied";
     /// The clock of a meter for tests was moved.

@@ -14,6 +14,7 @@ mod copy;
 mod demo_load;
 mod doctor;
 mod events;
+mod home;
 mod ingest;
 mod key;
 mod leases;
@@ -126,6 +127,9 @@ enum Command {
     Invoices(report::Invoices),
     /// Show who has what of a project's units: its home, sub-homes and isolates
     Leases(leases::Leases),
+    /// Show at which place a project's homes are, and move them to the other
+    #[command(subcommand)]
+    Home(home::Command),
     /// Show what happens in a project, as it happens
     Tail(tail::Tail),
     /// Make, end and show the contracts of enterprise customers
@@ -200,6 +204,7 @@ impl Command {
             | Self::Completions(_)
             | Self::Copy(_)
             | Self::Leases(_)
+            | Self::Home(_)
             | Self::Tail(_)
             | Self::Contract(_)
             | Self::Reporter(_)
@@ -297,6 +302,7 @@ fn start(cli: Cli) -> anyhow::Result<()> {
         Command::WhatIf(asked) => begin.at(async |place| report::what_if(asked, place).await),
         Command::Invoices(show) => begin.at(async |place| report::invoices(show, place).await),
         Command::Leases(leases) => begin.at(async |place| leases::show(leases, place).await),
+        Command::Home(command) => begin.at(async |place| home::run(command, place).await),
         Command::Tail(tail) => begin.at(async |place| tail::run(tail, place).await),
         Command::Contract(command) => begin.at(async |place| contract::run(command, place).await),
         Command::Reporter(command) => begin.at(async |place| reporter::run(command, place).await),

@@ -120,6 +120,11 @@ pub(super) fn path(id: &ProjectId) -> [&str; 5] {
     ["api", "v1", "admin", "projects", id.as_str()]
 }
 
+/// The path of their list.
+pub(super) fn list_path() -> [&'static str; 4] {
+    ["api", "v1", "admin", "projects"]
+}
+
 async fn id(about: About, place: &Place) -> anyhow::Result<ProjectId> {
     let About { id, named } = about;
     place.project(&Project { project: id.or(named.project) }).await

@@ -4,6 +4,7 @@ use anyhow::Context as _;
 use meter_settings::{listen, stop_signal};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use shared::key::KeySecrets;
+use shared::policy::Place;
 use tokio::task::JoinSet;
 
 use super::{lock, redis};
@@ -16,8 +17,8 @@ use crate::http::{self, CONNECTIONS_MAX, Connections, RESERVE_MAX, Site, Timeout
 use crate::identity::Provider;
 use crate::jobs::webhooks::{self, Resolver, Sender};
 use crate::jobs::{
-    audit, clock_offset, contract_close, contract_turn, forget, key_expiry, month_close, part_sums,
-    policy_push, policy_turn, redis_homes, reporter_watch, stream_age, stripe, stripe_reconcile,
+    audit, clock_offset, contract_close, contract_turn, forget, home_moves, key_expiry, month_close,
+    part_sums, policy_push, policy_turn, redis_homes, reporter_watch, stream_age, stripe, stripe_reconcile,
 };
 use crate::metrics::Metrics;
 use crate::projects::policy::Basis;
@@ -50,6 +51,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
         store.follow_clock(address, clock.offset_ms()).await?;
     }
     apply_plans(&config, &store, &clock).await?;
+    begin_homes(&config, &store).await?;
     let raised = store.rebase_policies(&basis.fingerprint(), clock.now()).await?;
     if raised > 0 {
         tracing::info!(
@@ -63,9 +65,10 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     // Before anything is judged by silences: in the meantime nobody could be heard.
     app.store.note_start(app.clock.now()).await?;
     let mut jobs = JoinSet::new();
-    if let Homes::Redis(counters) = &app.homes {
+    if let Some(counters) = app.homes.redis() {
         jobs.spawn(redis_homes::run(app.clone(), counters.clone()));
     }
+    jobs.spawn(home_moves::run(app.clone()));
     jobs.spawn(policy_push::run(app.clone(), app.homes.clone()));
     jobs.spawn(month_close::run(app.clone()));
     jobs.spawn(key_expiry::run(app.clone()));
@@ -98,6 +101,18 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
         traces.stop().await;
     }
     tracing::info!("meter has stopped");
+    Ok(())
+}
+
+/// Notes where homes are of projects that never moved. They must not be at one place today and at another tomorrow.
+async fn begin_homes(config: &Config, store: &Store) -> anyhow::Result<()> {
+    let first = config.redis.as_ref().map_or(Place::DurableObject, |redis| redis.first);
+    if let Some(known) = store.homes_begin_at(first).await? {
+        anyhow::bail!(
+            "there are projects whose homes are at {known}, and COUNTERS={first} would begin others for them: start with \
+             COUNTERS={known} and REDIS_URL here and at the edge, then `meter home move --all --to {first}`"
+        );
+    }
     Ok(())
 }
 
@@ -159,10 +174,12 @@ pub(super) fn app(config: &Config, store: &Store, clock: &Clock, basis: &Basis) 
 
 /// Where the homes are; nothing is connected yet.
 fn homes(config: &Config) -> anyhow::Result<Homes> {
-    match redis::connect(config)? {
-        Some(counters) => Ok(Homes::Redis(counters)),
-        None => EdgeClient::new(config.edge_url.clone()).map(Homes::from).map_err(anyhow::Error::msg),
-    }
+    let edge = EdgeClient::new(config.edge_url.clone()).map(Homes::from).map_err(anyhow::Error::msg)?;
+    let first = config.redis.as_ref().map(|redis| redis.first);
+    Ok(match redis::connect(config)?.zip(first) {
+        Some((counters, first)) => edge.with_redis(counters, first),
+        None => edge,
+    })
 }
 
 /// Our account at Stripe, where the operator has set one.

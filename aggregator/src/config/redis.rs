@@ -1,5 +1,7 @@
 //! The Redis that has the homes, where one has.
 
+use shared::policy::Place;
+
 use super::{Reader, settings};
 use crate::counters::settings::RedisSettings;
 
@@ -9,6 +11,8 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<Option<RedisSettings>> {
     let address = reader.value(&settings::REDIS);
     let replicas = reader.value(&settings::REDIS_REPLICAS);
     let accepted_loss = reader.value(&settings::REDIS_LOSS);
-    let (address, replicas, accepted_loss) = (address?, replicas?, accepted_loss?);
-    Some(address.map(|address| RedisSettings { address, replicas, accepted_loss }))
+    let first = reader.value(&settings::COUNTERS);
+    let (address, replicas, accepted_loss, first) = (address?, replicas?, accepted_loss?, first?);
+    let first = first.unwrap_or(Place::Redis);
+    Some(address.map(|address| RedisSettings { address, replicas, accepted_loss, first }))
 }

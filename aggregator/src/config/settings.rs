@@ -9,6 +9,7 @@ use axum::http::Uri;
 use meter_settings::{LogFormat, optional, settings, switch};
 use shared::ids::ProjectId;
 use shared::key::{KeySecrets, MetricsToken};
+use shared::policy::Place;
 use shared::sign::SigningKeys;
 use shared::units::Units;
 use shared::whole::whole;
@@ -41,7 +42,9 @@ settings! {
     EDGE: EdgeUrl = "aggregator" "EDGE_URL" "http://127.0.0.1:8787", EdgeUrl::parse,
         "where policies are pushed to";
     REDIS: Option<RedisAddress> = "both" "REDIS_URL" "" ("none: homes are objects of the edge"), |text| optional(text, RedisAddress::parse),
-        "the Redis that has the homes: `redis://user:password@host:6379/0`, `rediss://` for TLS, several places `redis://user:password@host:6379,host:6379` for a cluster, or `sentinel://user:password@host:26379,host:26379/name` for sentinels and what they call the primary; the edge needs `COUNTERS=redis` beside it";
+        "the Redis that has the homes: `redis://user:password@host:6379/0`, `rediss://` for TLS, several places `redis://user:password@host:6379,host:6379` for a cluster, or `sentinel://user:password@host:26379,host:26379/name` for sentinels and what they call the primary; the edge needs it too, with the same `COUNTERS`";
+    COUNTERS: Option<Place> = "both" "COUNTERS" "" ("edge: `durable_object`; aggregator: `redis` where `REDIS_URL` is set"), |text| optional(text, place),
+        "where homes are of projects that were never moved: `durable_object`, or `redis`, which is that of `REDIS_URL` and needs no worker with homes; with `REDIS_URL` beside it, homes may be moved";
     REDIS_REPLICAS: u32 = "both" "REDIS_REPLICAS" "0", replicas,
         "how many replicas must have a write on their disks before it counts";
     REDIS_LOSS: Option<Units> = "both" "REDIS_ACCEPT_LOSS" "" ("none"), |text| optional(text, loss),
@@ -110,6 +113,10 @@ settings! {
 
 fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| format!("got {text:?}, accepted is address:port such as 127.0.0.1:8080"))
+}
+
+fn place(text: &str) -> Result<Place, String> {
+    Place::parse(text).ok_or_else(|| format!("got {text:?}, accepted are durable_object and redis"))
 }
 
 /// Nothing is no limit.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use redis_rows::Servers;
+use shared::policy::Place;
 use shared::units::Units;
 
 /// `REDIS_URL`, which may have a password: it is shown without.
@@ -49,12 +50,14 @@ pub struct RedisSettings {
     pub replicas: u32,
     /// How many units of a project may be lost with it; `None` where its disk is waited for.
     pub accepted_loss: Option<Units>,
+    /// Where homes are of projects that never moved.
+    pub first: Place,
 }
 
 impl fmt::Display for RedisSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { address, replicas, accepted_loss } = self;
-        write!(f, "REDIS_URL={address} REDIS_REPLICAS={replicas}")?;
+        let Self { address, replicas, accepted_loss, first } = self;
+        write!(f, "COUNTERS={first} REDIS_URL={address} REDIS_REPLICAS={replicas}")?;
         if let Some(units) = accepted_loss { write!(f, " REDIS_ACCEPT_LOSS={units}") } else { Ok(()) }
     }
 }

@@ -7,6 +7,7 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use shared::cell::Cell;
 use shared::ids::{Incarnation, Mode, ProjectId, SourceId};
+use shared::policy::Place as HomesAt;
 use shared::problem::ErrorCode;
 use shared::sign::{Purpose, SIGNATURE_HEADER, SignatureError, Signed};
 use shared::units::Units;
@@ -67,7 +68,11 @@ pub(super) async fn flush(State(site): State<Site>, request: Request) -> Result<
         target: traces::TARGET, "merge", otel.name = "merge a flush",
         project.id = %flush.project, source.id = %flush.source, flush.seq = flush.seq, cells = flush.cells.len(),
     );
-    let (taken, merged) = app.take(flush).instrument(span).await?.ok_or_else(Failure::project_unknown)?;
+    let (taken, merged) = app
+        .take(flush, HomesAt::DurableObject)
+        .instrument(span)
+        .await?
+        .ok_or_else(Failure::project_unknown)?;
     let policy = app.signed_policy(&taken.book, taken.keys).map_err(|error| Failure::internal(&error))?;
     Ok(Json(FlushAck { watermark: taken.watermark, policy, merged }).into_response())
 }

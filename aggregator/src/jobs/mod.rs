@@ -6,6 +6,7 @@ pub mod clock_offset;
 pub mod contract_close;
 pub mod contract_turn;
 pub mod forget;
+pub mod home_moves;
 pub mod key_expiry;
 pub mod month_close;
 pub mod part_sums;

@@ -6,11 +6,9 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use axum::http::StatusCode;
-use serde::Deserialize;
 use shared::home::HomeName;
 use shared::ids::Mode;
-use shared::wire::POLICY_PATH;
+use shared::policy::Place;
 use tokio::task::JoinSet;
 
 use super::backoff::backoff_ms;
@@ -33,15 +31,9 @@ const LEASE_MS: u64 = 30_000;
 /// How many pushes run at once, so that slow homes do not hold up other projects'.
 const PUSHES_MAX: usize = 16;
 
-/// The edge's answer to a push.
-#[derive(Debug, Deserialize)]
-struct Installed {
-    version: u64,
-}
-
 /// Pushes for ever; drop the future to stop.
 pub async fn run(app: App, homes: impl Into<Homes>) {
-    let edge = homes.into();
+    let homes = homes.into();
     // A start is often the end of a repair: what failed before is tried at once.
     if let Err(error) = app.store.hurry_pushes(app.clock.now()).await {
         tracing::warn!(error = %error, "the waiting policy pushes were not hurried");
@@ -53,7 +45,7 @@ pub async fn run(app: App, homes: impl Into<Homes>) {
             Ok(pushes) => {
                 for push in pushes {
                     // A newer version may overtake an older one that hangs; the same is sent once.
-                    running.spawn(push_one(app.clone(), edge.clone(), push));
+                    running.spawn(push_one(app.clone(), homes.clone(), push));
                 }
             }
             Err(error) => tracing::error!(error = %error, "the policies to push cannot be read"),
@@ -73,8 +65,8 @@ pub async fn run(app: App, homes: impl Into<Homes>) {
     target = "meter_trace", name = "job", skip_all,
     fields(otel.name = "push a policy", project.id = %push.project, policy.version = push.version)
 )]
-async fn push_one(app: App, edge: Homes, push: DuePush) {
-    let result = match deliver(&app, &edge, &push).await {
+async fn push_one(app: App, homes: Homes, push: DuePush) {
+    let result = match deliver(&app, &homes, &push).await {
         Ok(version) => {
             app.metrics.pushed(Pushed::Arrived);
             tracing::debug!(project.id = %push.project, policy.version = version, "the edge has the policy");
@@ -98,21 +90,16 @@ async fn push_one(app: App, edge: Homes, push: DuePush) {
 
 /// Sends the newest policy and says which version has arrived.
 async fn deliver(app: &App, homes: &Homes, push: &DuePush) -> Result<u64, String> {
-    let edge = match homes {
-        Homes::Edge(edge) => edge,
-        Homes::Redis(counters) => return install(app, counters, push).await,
-    };
     let parts = app.store.policy_parts(&push.project).await.map_err(|error| error.to_string())?;
     let (book, keys) = parts.ok_or("the project is gone")?;
-    let signed = app.signed_policy(&book, keys)?;
-    let body = serde_json::to_vec(&signed).map_err(|error| error.to_string())?;
-    let (status, body) = edge.post_json(POLICY_PATH, body).await.map_err(|error| error.to_string())?;
-    if status != StatusCode::OK {
-        return Err(format!("the edge answered {status}"));
+    match (homes.stay(&book.project).place, homes.redis()) {
+        (Place::DurableObject, _) => {}
+        (Place::Redis, Some(counters)) => return install(app, counters, push).await,
+        (Place::Redis, None) => return Err("its homes are in a Redis, and REDIS_URL is not set".to_owned()),
     }
-    // An edge that names no version has nonetheless said that it has what was sent.
-    let installed = serde_json::from_slice::<Installed>(&body)
-        .map_or(book.project.policy_version, |answer| answer.version);
+    let signed = app.signed_policy(&book, keys)?;
+    let installed = homes.push(&signed).await?;
+    let installed = installed.map_or(book.project.policy_version, |installed| installed.version);
     if installed < push.version {
         return Err(format!("the edge has version {installed}"));
     }

@@ -12,7 +12,7 @@ use redis_rows::{Snapshot, Told};
 use shared::home::storage::Copy;
 use shared::home::{Home, HomeName, Row, Standing};
 use shared::ids::Incarnation;
-use shared::policy::Policy;
+use shared::policy::{Place, Policy};
 use shared::time::Timestamp;
 use shared::wire::Merged;
 use tokio::sync::Semaphore;
@@ -137,7 +137,8 @@ pub async fn look_after(app: &App, counters: &Counters, home: &HomeName) -> Resu
             look.forget(&snapshot).await?;
             return Ok(None);
         };
-        let policy = app.basis.compile(&book.project, &book.ledger, keys, look.now);
+        let of = (&book.project, &book.ledger);
+        let policy = app.basis.compile_for(Place::Redis, of, keys, look.now);
         match look.once(snapshot, policy).await? {
             Step::Done(version) => return Ok(version),
             Step::Again(now) => snapshot = now,
@@ -178,7 +179,7 @@ impl Look<'_> {
             let (round, before) = copy.act(|home| home.last_flush(self.now));
             if let Some(round) = round {
                 for flush in round.messages {
-                    self.app.take(flush).await?;
+                    self.app.take(flush, Place::Redis).await?;
                 }
             }
             tracing::warn!(home = %self.home, "the Redis was restarted, restored, or has failed over: a home begins a new life");
@@ -190,8 +191,11 @@ impl Look<'_> {
             });
             return self.write(&life, commit).await;
         }
+        if copy.home().must_begin_life() {
+            return self.begin_life(&mut copy, &life, Vec::new(), policy).await;
+        }
         if copy.home().needs_registration() {
-            let Some((taken, merged)) = self.app.take(copy.home().pull()).await? else {
+            let Some((taken, merged)) = self.app.take(copy.home().pull(), Place::Redis).await? else {
                 return Ok(Step::Done(None));
             };
             return self.acknowledged(&mut copy, &life, (taken.watermark, &merged), policy).await;
@@ -215,7 +219,7 @@ impl Look<'_> {
             };
             told.0 = round.seq;
             for flush in round.messages {
-                let Some((taken, merged)) = self.app.take(flush).await? else {
+                let Some((taken, merged)) = self.app.take(flush, Place::Redis).await? else {
                     return Ok(Step::Done(None));
                 };
                 (told.1, told.2) = (taken.watermark, merged);

@@ -5,3 +5,4 @@
 pub mod book;
 pub mod policy;
 pub mod project;
+pub mod stay;

@@ -8,7 +8,7 @@
 use sha2::{Digest, Sha256};
 use shared::ids::KeyId;
 use shared::plan::Plan;
-use shared::policy::{AllowanceParts, LeaseRules, Policy, Status};
+use shared::policy::{AllowanceParts, LeaseRules, Place, Policy, Status};
 use shared::time::Timestamp;
 use shared::units::Units;
 
@@ -16,6 +16,7 @@ use crate::ledger::crossing::Levels;
 use crate::ledger::parts::parts;
 use crate::ledger::state::Ledger;
 use crate::projects::project::Project;
+use crate::projects::stay::Stay;
 
 /// Changes when a release compiles the same project to another text.
 const FORM: &str = "credits after the stated month";
@@ -23,7 +24,7 @@ const FORM: &str = "credits after the stated month";
 /// The least that a home may issue before it is acknowledged.
 const ESCROW_MIN: u64 = 20;
 
-/// What all policies are compiled from, beside the project itself.
+/// What policies are compiled from beside the project itself, at one place of homes.
 #[derive(Debug, Clone)]
 pub struct Basis {
     /// Where customers get more quota.
@@ -34,13 +35,24 @@ pub struct Basis {
     pub sub_homes_by_rpm: bool,
     /// Whether a project's requests per minute say how much its homes may issue before it is acknowledged.
     pub escrow_by_rpm: bool,
+    /// The place of homes that it is for.
+    pub place: Place,
+    /// The same for the other place, where homes may move there.
+    pub other: Option<Box<Self>>,
 }
 
 impl Basis {
     /// Where customers upgrade, and where requests are decided.
     #[must_use]
     pub fn new(upgrade_url: String, leases: LeaseRules) -> Self {
-        Self { upgrade_url, leases, sub_homes_by_rpm: false, escrow_by_rpm: false }
+        Self {
+            upgrade_url,
+            leases,
+            sub_homes_by_rpm: false,
+            escrow_by_rpm: false,
+            place: Place::DurableObject,
+            other: None,
+        }
     }
 
     /// The same for homes whose rows are in a Redis: isolates ask them directly, and nothing is issued that a
@@ -48,7 +60,23 @@ impl Basis {
     #[must_use]
     pub fn in_redis(self, loss: Option<Units>) -> Self {
         let leases = LeaseRules { sub_homes: 0, escrow: loss, ..self.leases };
-        Self { leases, sub_homes_by_rpm: false, escrow_by_rpm: loss.is_none(), ..self }
+        let place = Place::Redis;
+        Self { leases, sub_homes_by_rpm: false, escrow_by_rpm: loss.is_none(), place, ..self }
+    }
+
+    /// Where homes may move between this place, at which they begin, and another.
+    #[must_use]
+    pub fn beside(self, other: Self) -> Self {
+        Self { other: Some(Box::new(other)), ..self }
+    }
+
+    /// What policies are compiled from for homes at a place.
+    #[must_use]
+    pub fn at(&self, place: Place) -> &Self {
+        match &self.other {
+            Some(other) if place != self.place => other,
+            Some(_) | None => self,
+        }
     }
 
     /// Whether homes must be told what is merged of their earlier lives before they issue anything.
@@ -64,6 +92,8 @@ impl Basis {
         let leases = serde_json::to_string(&self.leases).unwrap_or_default();
         let leases = if self.sub_homes_by_rpm { format!("{leases} by rpm") } else { leases };
         let leases = if self.escrow_by_rpm { format!("{leases} escrow by rpm") } else { leases };
+        let other = self.other.as_ref().map(|other| format!(" beside {}", other.fingerprint()));
+        let leases = format!("{leases}{}", other.unwrap_or_default());
         let digest = digest.chain_update("\n").chain_update(leases).chain_update("\n").chain_update(FORM);
         base16ct::lower::encode_string(&digest.finalize())
     }
@@ -100,6 +130,31 @@ impl Basis {
         let by_rate = u64::from(project.rpm_max).div_ceil(20);
         let share = allowance.allowance(allowance.period, Units::ZERO).map(|all| all.get().div_euclid(50));
         Some(Units::new(by_rate.min(share.unwrap_or(u64::MAX)).max(ESCROW_MIN)))
+    }
+
+    /// What homes of the project in a Redis may have issued of a month beyond what was acknowledged: what each of their
+    /// lives that did not end in order holds back of it, wherever the next one is.
+    #[must_use]
+    pub fn lost_with_a_life(&self, project: &Project, ledger: &Ledger, now: Timestamp) -> Units {
+        let redis = self.at(Place::Redis);
+        let redis = if redis.has_escrow() { redis.clone() } else { redis.clone().in_redis(None) };
+        redis.compile(project, ledger, Vec::new(), now).leases.escrow.unwrap_or_default()
+    }
+
+    /// The policy of `project` for homes at a place, as of `now`: where homes move, it says whether they are there.
+    #[must_use]
+    pub fn compile_for(
+        &self,
+        place: Place,
+        (project, ledger): (&Project, &Ledger),
+        keys: Vec<KeyId>,
+        now: Timestamp,
+    ) -> Policy {
+        let moves = self.other.is_some();
+        let stay = project.homes.or_else(|| moves.then_some(Stay::first(self.place)));
+        let mut policy = self.at(place).compile(project, ledger, keys, now);
+        policy.leases.seat = stay.map(|stay| stay.seat(place));
+        policy
     }
 
     /// The policy of `project` as of `now`; `keys` are those that are not revoked.
@@ -177,6 +232,7 @@ mod tests {
             auto_overage: false,
             rpm_max: 60,
             policy_version: 7,
+            homes: None,
             created: Period::parse("2026-11").unwrap().start(),
         }
     }

@@ -9,6 +9,7 @@ use shared::units::Units;
 use crate::ledger::crossing::Levels;
 use crate::ledger::state::Ledger;
 use crate::ledger::terms::Limits;
+use crate::projects::stay::Stay;
 
 /// The most requests per minute that a project may be given: far above what one home can decide.
 pub const RPM_MAX: u32 = Catalogue::RPM_MAX;
@@ -45,6 +46,8 @@ pub struct Project {
     pub rpm_max: u32,
     /// Rises with every change that the edge must know.
     pub policy_version: u64,
+    /// Where its homes are; `None` where they never moved.
+    pub homes: Option<Stay>,
     /// When it was made.
     pub created: Timestamp,
 }

@@ -15,8 +15,8 @@ use super::ledger::Looks;
 use super::memory::{Cells, Life, Session, Stamp};
 use super::rows::{int, ms, number, units};
 use super::{
-    Connection, DbRow, Store, StoreError, again, agent_sums, denials, keys, ledger, other_incarnations,
-    projects, rollups, stream,
+    Connection, DbRow, Store, StoreError, again, agent_sums, denials, homes, keys, ledger,
+    other_incarnations, projects, rollups, stream,
 };
 use crate::metering::batch::{Batch, Doubt};
 use crate::metering::growth::Growth;
@@ -98,6 +98,7 @@ pub(super) async fn merge_one(
         set_aside(tx, flush, cell, (*reason, now)).await?;
     }
     other_incarnations::note_stranded(tx, flush).await?;
+    homes::note_retired(tx, flush).await?;
     let stamp = touch_source(tx, flush, !growth.cells.is_empty(), now).await?;
     session.put(life, stamp, known);
     let watermark = stamp.watermark;

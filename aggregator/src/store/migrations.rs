@@ -38,7 +38,7 @@ macro_rules! migration {
     };
 }
 
-const MIGRATIONS: [Migration; 23] = [
+const MIGRATIONS: [Migration; 24] = [
     migration!(1, "0001_first_light.sql"),
     migration!(2, "0002_ledger.sql"),
     migration!(3, "0003_rollups.sql"),
@@ -62,6 +62,7 @@ const MIGRATIONS: [Migration; 23] = [
     migration!(91, "0091_contract_invoices.sql"),
     migration!(100, "0100_payers.sql"),
     migration!(110, "0110_quarters.sql"),
+    migration!(120, "0120_homes.sql"),
 ];
 
 /// Runs what has not run yet, all in one transaction, which is the caller's to commit.

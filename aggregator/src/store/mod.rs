@@ -21,6 +21,7 @@ mod dialect;
 mod erasure;
 mod events;
 mod export;
+mod homes;
 mod identities;
 mod intake;
 mod invitations;

@@ -8,8 +8,8 @@ use shared::time::{Period, Timestamp};
 use shared::units::Units;
 use shared::wire::{Flush, Merged, Stranded};
 
-use super::rows::{int, name, number, units};
-use super::{Connection, Store, StoreError, agent_sums, ledger};
+use super::rows::{id, int, name, number, units};
+use super::{Connection, Store, StoreError, agent_sums, homes, ledger};
 
 /// Who asks, and what its policy limits.
 #[derive(Debug, Clone)]
@@ -20,6 +20,9 @@ pub struct Asking {
     pub first_open: Period,
     /// Whether the policy limits agents, so that their units are told too.
     pub agents: bool,
+    /// What each life in a Redis that did not end in order may have issued and not told, where the life that asks does
+    /// not know it by its own policy.
+    pub lost: Units,
 }
 
 impl Store {
@@ -28,22 +31,28 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn merged_lives(&self, asking: &Asking, now: Timestamp) -> Result<Vec<Merged>, StoreError> {
-        let Asking { life, first_open, agents } = asking;
+        let Asking { life, first_open, agents, lost } = asking;
         let mut tx = self.read().await?;
         let sums = ledger::totals(&mut tx, &life.project, life.mode).await?;
         let last_seen = other_lives(&mut tx, life).await?;
         let mut stranded = stranded(&mut tx, life).await?;
+        let window = homes::last_window(&mut tx, life).await?;
         let mut of_agents =
             if *agents { agent_units(&mut tx, life, *first_open).await? } else { BTreeMap::new() };
         let begun = |period: &Period| *period <= now.period();
         let periods =
             std::iter::successors(Some(*first_open), |period| Some(period.next())).take_while(begun);
-        let merged = |period| Merged {
-            period,
-            units: sums.get(&period).map_or(Units::ZERO, |sum| sum.units),
-            lives: lives_in(period, &last_seen),
-            stranded: stranded.remove(&period).unwrap_or_default(),
-            agents: of_agents.remove(&period).unwrap_or_default().into_iter().collect(),
+        let merged = |period| {
+            let lives = lives_in(period, &last_seen);
+            let lost = Units::new(lost.get().saturating_mul(u64::from(lives)));
+            Merged {
+                period,
+                units: sums.get(&period).map_or(Units::ZERO, |sum| sum.units),
+                lives,
+                stranded: stranded.remove(&period).unwrap_or_default().saturating_add(lost),
+                agents: of_agents.remove(&period).unwrap_or_default().into_iter().collect(),
+                window,
+            }
         };
         Ok(periods.map(merged).collect())
     }
@@ -59,11 +68,15 @@ fn lives_in(period: Period, last_seen: &[Timestamp]) -> u32 {
     u32::try_from(heard.saturating_add(before)).unwrap_or(u32::MAX)
 }
 
-/// When each life of the same source was last heard, beside the one that asks.
+/// When each life of the same source was last heard, beside the one that asks and those that have ended in order: these
+/// have told everything.
 async fn other_lives(tx: &mut Connection, life: &Flush) -> Result<Vec<Timestamp>, StoreError> {
     let rows = sqlx::query(
         "SELECT last_seen_ms FROM source
-         WHERE project = $1 AND mode = $2 AND source = $3 AND incarnation <> $4",
+         WHERE project = $1 AND mode = $2 AND source = $3 AND incarnation <> $4
+           AND NOT EXISTS (SELECT 1 FROM retired
+                           WHERE retired.project = source.project AND retired.mode = source.mode
+                             AND retired.source = source.source AND retired.incarnation = source.incarnation)",
     )
     .bind(life.project.as_str())
     .bind(life.mode.as_str())

@@ -10,7 +10,7 @@ use shared::time::Timestamp;
 use sqlx::Row;
 
 use super::rows::{flag, id, instant, int, ms, name, number, optional, small, units};
-use super::{Connection, DbRow, Store, StoreError, Work, catalogues, ledger, outbox};
+use super::{Connection, DbRow, Store, StoreError, Work, catalogues, homes, ledger, outbox};
 use crate::access::trail::{Action, Deed, ProjectNote};
 use crate::ledger::crossing::Levels;
 use crate::ledger::entry::EntryNumber;
@@ -53,6 +53,7 @@ impl Work {
             auto_overage: false,
             rpm_max: 1,
             policy_version: FIRST_VERSION,
+            homes: None,
             created: now,
         };
         let ledger = opening(&project, &catalogue).map_err(StoreError::Refused)?;
@@ -172,7 +173,8 @@ async fn ids(connection: &mut Connection, after: &str, limit: u32) -> Result<Vec
 /// Projects of a release that kept no ledgers.
 pub(super) async fn without_ledger(connection: &mut Connection) -> Result<Vec<Project>, StoreError> {
     let rows = sqlx::query(
-        "SELECT id, plan, rpm, included, suspended, catalogue, auto_overage, rpm_max, policy_version, created_ms, thresholds
+        "SELECT id, plan, rpm, included, suspended, catalogue, auto_overage, rpm_max, policy_version, created_ms, thresholds,
+                homes_at, homes_term, homes_to
          FROM project WHERE first_open IS NULL",
     )
     .fetch_all(connection)
@@ -213,7 +215,8 @@ pub(super) async fn raise_policy(
 
 pub(super) async fn find(connection: &mut Connection, id: &ProjectId) -> Result<Option<Project>, StoreError> {
     let row = sqlx::query(
-        "SELECT id, plan, rpm, included, suspended, catalogue, auto_overage, rpm_max, policy_version, created_ms, thresholds
+        "SELECT id, plan, rpm, included, suspended, catalogue, auto_overage, rpm_max, policy_version, created_ms, thresholds,
+                homes_at, homes_term, homes_to
          FROM project WHERE id = $1",
     )
     .bind(id.as_str())
@@ -288,6 +291,7 @@ fn read(row: &DbRow) -> Result<Project, StoreError> {
         auto_overage: flag(row, "auto_overage")?,
         rpm_max: small(row, "rpm_max")?,
         policy_version: number(row, "policy_version")?,
+        homes: homes::stay(row)?,
         created: instant(row, "created_ms")?,
     })
 }

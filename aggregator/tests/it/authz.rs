@@ -229,12 +229,23 @@ fn guarded() -> impl Iterator<Item = Route> {
     routes().into_iter().filter(move |route| route.who.needs_token() && !streams(route))
 }
 
+/// Whether a call has homes move: this meter has no Redis, so that there is nowhere else for them to be.
+pub(crate) fn needs_redis(route: &Route) -> bool {
+    route.path.ends_with("/homes") && route.changes()
+}
+
 /// What a permitted call is answered: this meter has no account at Stripe.
 fn permitted(route: &Route) -> u16 {
     let needs_account = route.path.starts_with("/api/v1/stripe/")
         || route.path == "/api/v1/admin/stripe/sync"
         || route.path.ends_with("/stripe");
-    if needs_account { ErrorCode::PaymentsUnavailable.status() } else { route.answers[0].status }
+    if needs_account {
+        ErrorCode::PaymentsUnavailable.status()
+    } else if needs_redis(route) {
+        ErrorCode::FieldRejected.status()
+    } else {
+        route.answers[0].status
+    }
 }
 
 #[tokio::test]

@@ -7,12 +7,12 @@ use aggregator::store::TrailQuery;
 use shared::plan::Plan;
 use shared::problem::ErrorCode;
 
-use crate::authz::World;
+use crate::authz::{World, needs_redis};
 use crate::support::{Meter, project_id};
 
-/// Whether a call changes something without asking Stripe, which this meter has no account at.
+/// Whether a call changes something without asking Stripe or a Redis, of which this meter has none.
 fn changes_by_itself(route: &Route) -> bool {
-    route.changes() && !route.refusals.contains(&ErrorCode::PaymentsUnavailable)
+    route.changes() && !route.refusals.contains(&ErrorCode::PaymentsUnavailable) && !needs_redis(route)
 }
 
 const AUDIT: &str = "/api/v1/admin/audit";

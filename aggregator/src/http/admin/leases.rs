@@ -31,7 +31,7 @@ pub(super) fn routes() -> Vec<Route> {
 
 async fn show(on: Permitted<Operate>, State(app): State<App>) -> Result<Json<LeaseMap>, Failure> {
     let (project, now) = (&on.project.id, app.clock.now());
-    let told = app.homes.leases(project, &app.signing_keys, now).await;
+    let told = app.homes.leases(&on.project, &app.signing_keys, now).await;
     if let Err(why) = &told {
         tracing::warn!(project.id = %project, why, "the homes could not be asked for their leases");
     }

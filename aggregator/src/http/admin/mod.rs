@@ -8,6 +8,7 @@ mod contract_documents;
 mod contracts;
 mod corrections;
 mod credits;
+mod homes;
 mod invitations;
 mod keys;
 mod leases;
@@ -41,6 +42,7 @@ pub(super) fn routes() -> Vec<Route> {
         projects::routes(),
         keys::routes(),
         leases::routes(),
+        homes::routes(),
         credits::routes(),
         tokens::routes(),
         operator_tokens::routes(),

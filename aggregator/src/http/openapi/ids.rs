@@ -38,6 +38,8 @@ const IDS: &[(&str, &str)] = &[
     ("POST /ingest/carried", "ingest_carried_report"),
     ("POST /api/v1/admin/reporters/{name}/promote", "promote_reporter"),
     ("GET /api/v1/admin/projects/{project}/leases", "show_leases"),
+    ("GET /api/v1/admin/projects/{project}/homes", "show_homes"),
+    ("POST /api/v1/admin/projects/{project}/homes", "move_homes"),
     ("GET /api/v1/overview", "show_overview"),
     ("GET /api/v1/usage", "report_usage"),
     ("GET /api/v1/usage/focus", "export_costs"),

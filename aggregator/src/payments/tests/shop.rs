@@ -48,6 +48,7 @@ pub(super) fn book(plan: Plan, used: u64) -> Book {
         auto_overage: false,
         rpm_max: 600,
         policy_version: 1,
+        homes: None,
         created: start(),
     };
     let ledger = opening(&project, &catalogue()).unwrap();

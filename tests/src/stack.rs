@@ -53,6 +53,8 @@ pub enum Counters {
     Objects,
     /// A Redis, which is Valkey's server.
     Redis,
+    /// Durable Objects, with such a Redis beside them that homes may move to.
+    Both,
 }
 
 impl Default for Counters {
@@ -185,7 +187,7 @@ impl Stack {
             Part::Replica => false,
             Part::Upstream => stack.options.upstream.is_none(),
             Part::Stripe => stack.options.stripe,
-            Part::Redis => stack.counts_in_redis() && stack.options.redis_of_test.is_none(),
+            Part::Redis => stack.has_redis() && stack.options.redis_of_test.is_none(),
         };
         let now: Vec<_> = Part::ALL.into_iter().filter(wanted).filter(is_ours).collect();
         for part in now {
@@ -239,6 +241,10 @@ impl Stack {
     #[must_use]
     pub fn counts_in_redis(&self) -> bool {
         self.options.counters == Counters::Redis
+    }
+
+    fn has_redis(&self) -> bool {
+        self.options.counters != Counters::Objects
     }
 
     /// Where the example listens.
@@ -570,10 +576,11 @@ impl Stack {
                 .env("FAKE_STRIPE_WEBHOOK", webhook)
                 .env("FAKE_STRIPE_STATE", self.scratch.path().join("stripe.json"));
         }
-        if self.counts_in_redis() {
+        if self.has_redis() {
             let own = || (format!("redis://{}", self.redis), 0);
             let (url, replicas) = self.options.redis_of_test.clone().unwrap_or_else(own);
-            command.env("COUNTERS", "redis").env("REDIS_URL", url);
+            let first = if self.counts_in_redis() { "redis" } else { "durable_object" };
+            command.env("COUNTERS", first).env("REDIS_URL", url);
             command.env("REDIS_REPLICAS", replicas.to_string());
         }
         command

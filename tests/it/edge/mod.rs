@@ -17,6 +17,7 @@ mod lease_map;
 mod leases;
 mod left;
 mod limits;
+mod moves;
 mod outage;
 mod paid;
 mod panics;

@@ -10,6 +10,9 @@ const SEEDS_MAX: u64 = 1_000;
 /// What breaks no invariant but takes longer than it need: the aims catch it by how often clients are told to wait.
 const SLOW_ALONE: [Bug; 1] = [Bug::NeverCalledBack];
 
+/// What only homes that move can do wrong: `moves.rs` catches it.
+const IN_MOVES: [Bug; 3] = [Bug::EndedGrants, Bug::OldRowsReopened, Bug::EndedTooSoon];
+
 fn first_caught(planted: Planted) -> Option<(u64, String)> {
     many(1, SEEDS_MAX, 0, planted, 1).failures.into_iter().next()
 }
@@ -19,7 +22,7 @@ fn every_bug_of_the_core_is_caught() {
     let missed: Vec<Bug> = Bug::ALL
         .iter()
         .copied()
-        .filter(|bug| !SLOW_ALONE.contains(bug))
+        .filter(|bug| !SLOW_ALONE.contains(bug) && !IN_MOVES.contains(bug))
         .filter(|bug| {
             let caught = first_caught(Planted { core: Some(*bug), ..Planted::default() });
             eprintln!("{bug:?}: {caught:?}");

@@ -65,6 +65,16 @@ pub(crate) async fn spoil(url: &str) {
     tamper(url, "INSERT INTO setting (name, value) VALUES ('z', CAST(x'6100' AS TEXT))").await;
 }
 
+/// Makes the books of the project `demo` as they are where two months were summed before there were parts of months.
+pub(crate) async fn without_parts(url: &str) {
+    tamper(
+        url,
+        "UPDATE usage_quarter SET part_2_1 = 0, part_2_2 = 3, part_2_3 = 0, part_2_4 = 0, part_2_5 = 0;
+         INSERT INTO usage_coarse (project, mode, period) VALUES ('demo', 'live', '2026-08'), ('demo', 'live', '2026-11')",
+    )
+    .await;
+}
+
 /// Runs a statement from whatever a test is in: a thread of its own may wait.
 pub(crate) fn run(url: &str, statement: String) {
     let url = url.to_owned();

@@ -391,12 +391,7 @@ async fn agents_are_told_as_their_cells_are_whenever_these_came() {
     tells_agents_as_their_cells_are((&meter, &token)).await;
 
     // As books are that were made before there were parts: two months are known in all alone.
-    backend::tamper(
-        meter.folder.database_url(),
-        "UPDATE usage_quarter SET part_2_1 = 0, part_2_2 = 3, part_2_3 = 0, part_2_4 = 0, part_2_5 = 0;
-         INSERT INTO usage_coarse (project, mode, period) VALUES ('demo', 'live', '2026-08'), ('demo', 'live', '2026-11')",
-    )
-    .await;
+    backend::without_parts(meter.folder.database_url()).await;
     tells_agents_as_their_cells_are((&meter, &token)).await;
     // Cells come meanwhile.
     assert_eq!(meter.flush(&flush(2, "bbbbbbbb", &days[20..70])).await.status, 200);

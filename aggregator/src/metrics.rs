@@ -3,6 +3,8 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -41,6 +43,10 @@ struct Numbers {
     stripe_parked: Gauge,
     stripe_drift: Gauge,
     live_streams: Gauge,
+    redis_lives: Family<Began, Counter>,
+    redis_write_seconds: Histogram,
+    redis_write_conflicts: Counter,
+    redis_behind_seconds: Gauge<f64, AtomicU64>,
     reporters: Family<Standing, Gauge>,
     requests: Family<Answered, Counter>,
     request_seconds: Family<Answering, Histogram>,
@@ -56,6 +62,12 @@ struct Denied {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Standing {
     state: &'static str,
+}
+
+/// Which lives of homes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Began {
+    cause: &'static str,
 }
 
 /// Which requests were answered how.
@@ -101,6 +113,23 @@ impl Default for Numbers {
             stripe_parked: new(all, "stripe_events_parked", "Events that need a person"),
             stripe_drift: new(all, "stripe_drift", "Where Stripe's books differ from ours"),
             live_streams: new(all, "live_streams", "Live streams that are open"),
+            redis_lives: new(all, "redis_lives", "Lives that homes in a Redis have begun, by why"),
+            redis_write_seconds: registered(
+                all,
+                "redis_write_seconds",
+                "How long writes of homes to a Redis took until they were on its disk",
+                Histogram::new(REQUEST_SECONDS),
+            ),
+            redis_write_conflicts: new(
+                all,
+                "redis_write_conflicts",
+                "Writes of homes to a Redis that were decided anew because others came first",
+            ),
+            redis_behind_seconds: new(
+                all,
+                "redis_behind_seconds",
+                "For how long a home in a Redis is due that was not looked after, or it is not known which are",
+            ),
             reporters: new(all, "reporters", "On-premise reporters that are not retired, by how they stand"),
             requests: new(all, "http_requests", "Requests that were answered"),
             request_seconds: registered(
@@ -114,6 +143,9 @@ impl Default for Numbers {
         for reason in DenialReason::ALL {
             // A reason that nobody was refused for is shown too, so that an alarm can be made of it.
             drop(numbers.denials.get_or_create(&Denied { reason: reason.as_str() }));
+        }
+        for cause in LifeCause::ALL {
+            drop(numbers.redis_lives.get_or_create(&Began { cause: cause.as_str() }));
         }
         Self { registry, ..numbers }
     }
@@ -208,6 +240,26 @@ impl Metrics {
         self.0.live_streams.set(level(streams));
     }
 
+    /// Notes that a home in a Redis has begun a life.
+    pub fn life_began(&self, cause: LifeCause) {
+        self.0.redis_lives.get_or_create(&Began { cause: cause.as_str() }).inc();
+    }
+
+    /// Notes a write to a Redis that was on its disk after so long.
+    pub fn wrote(&self, took: Duration) {
+        self.0.redis_write_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Notes a write to a Redis before which another one came.
+    pub fn outrun(&self) {
+        self.0.redis_write_conflicts.inc();
+    }
+
+    /// Sets for how long homes in a Redis wait.
+    pub fn behind(&self, time: Duration) {
+        self.0.redis_behind_seconds.set(time.as_secs_f64());
+    }
+
     /// Sets how many reporters stand how.
     pub fn reporters(&self, states: impl IntoIterator<Item = (&'static str, usize)>) {
         for (state, count) in states {
@@ -242,6 +294,29 @@ pub enum Pushed {
     Arrived,
     /// It will be sent again.
     Failed,
+}
+
+/// Why a home in a Redis has begun a life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LifeCause {
+    /// There were no rows: its project is new, or the server was emptied.
+    Made,
+    /// The server was restarted or restored, has failed over, or has the home of another server.
+    AnotherServer,
+    /// The books have more than its rows know of.
+    RolledBack,
+}
+
+impl LifeCause {
+    const ALL: [Self; 3] = [Self::Made, Self::AnotherServer, Self::RolledBack];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Made => "made",
+            Self::AnotherServer => "another_server",
+            Self::RolledBack => "rolled_back",
+        }
+    }
 }
 
 /// What became of telling a customer something.

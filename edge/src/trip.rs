@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redis::{Cmd, Value, cmd};
 use redis_rows::{
-    Group, Place, Replies, Route, Servers, Snapshot, Stop, Told, Wrong, disk, load_script, mark, not_refused,
-    read, wait, write,
+    Group, Place, Proof, Replies, Route, Servers, Snapshot, Stop, Told, Wrong, load_script, mark,
+    not_refused, read, write,
 };
 use shared::decision::Ask;
 use shared::home::call::{CallId, ContactReply, HomeReply};
@@ -109,7 +109,15 @@ enum Awaited {
     Way,
     Rows,
     Mark,
-    Disk { answer: String, marks: bool },
+    Disk {
+        answer: String,
+        proof: Proof,
+        marks: bool,
+    },
+    /// What a server says of its log that cannot be asked to wait for its disk.
+    Settings {
+        answer: String,
+    },
     Clock,
 }
 
@@ -140,6 +148,9 @@ impl From<Wrong> for Failure {
             | Wrong::NoCluster(_)
             | Wrong::Late(_)
             | Wrong::NoPrimary(_)
+            | Wrong::NoWait
+            | Wrong::NotSynced(_)
+            | Wrong::NoReplicas
             | Wrong::NotOnDisk { .. } => Self::Other(why),
         }
     }
@@ -386,6 +397,11 @@ impl Trip {
         }
         let mut said = said.into_iter();
         let first = said.next().ok_or("no answer")?;
+        if let Awaited::Settings { answer } = &mut self.awaited {
+            Proof::Settings.read(&first, self.server.replicas.unwrap_or_default())?;
+            self.reply = std::mem::take(answer);
+            return Ok(DONE);
+        }
         match Told::read(first)? {
             Told::NoScript => {
                 // What came behind it was for nothing; the same is said again behind the script.
@@ -399,16 +415,24 @@ impl Trip {
             }
             Told::Rows(snapshot) => self.consider(snapshot, seed, now),
             Told::Written(_) => {
-                let Awaited::Disk { answer, marks } = std::mem::replace(&mut self.awaited, Awaited::Rows)
+                let Awaited::Disk { answer, proof, marks } =
+                    std::mem::replace(&mut self.awaited, Awaited::Rows)
                 else {
                     return Err("a read was answered as a write".into());
                 };
-                if let Some(replicas) = self.server.replicas {
-                    disk(&said.next().ok_or("no answer")?, replicas)?;
-                }
+                let lasts = match self.server.replicas {
+                    Some(replicas) => proof.read(&said.next().ok_or("no answer")?, replicas),
+                    None => Ok(()),
+                };
                 if marks {
                     not_refused(&said.next().ok_or("no answer")?)?;
                 }
+                if lasts == Err(Wrong::NoWait) {
+                    self.server.route().cannot_wait(&self.stop);
+                    self.say(Awaited::Settings { answer }, vec![Proof::Settings.question(0, 0)]);
+                    return Ok(SEND);
+                }
+                lasts?;
                 self.reply = answer;
                 Ok(DONE)
             }
@@ -463,9 +487,10 @@ impl Trip {
         }
         let nonce = self.nonce();
         let mut commands = vec![write(&self.home, life, commit, &nonce)];
-        commands.extend(self.server.replicas.map(|replicas| wait(replicas, DISK_MS)));
+        let proof = self.server.route().proof(&self.stop);
+        commands.extend(self.server.replicas.map(|replicas| proof.question(replicas, DISK_MS)));
         commands.extend(due.map(|due| mark(&self.home, due)));
-        self.say(Awaited::Disk { answer, marks: due.is_some() }, commands);
+        self.say(Awaited::Disk { answer, proof, marks: due.is_some() }, commands);
         Ok(SEND)
     }
 
@@ -532,3 +557,6 @@ mod way;
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod synced;

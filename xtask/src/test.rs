@@ -72,6 +72,9 @@ pub(crate) fn install() -> Result<Parts> {
         ("METER_TEST_NGINX", apt::unpacked("nginx", "usr/sbin/nginx")?),
         ("METER_TEST_PROMETHEUS", prometheus.parent().unwrap_or(&prometheus).to_path_buf()),
         ("METER_TEST_VALKEY", python::valkey()?),
+        // What Debian calls its server is this program by another name, in a package that starts nothing.
+        ("METER_TEST_REDIS_7", apt::alias("redis-server", ("redis-check-rdb", "redis-tools"))?),
+        ("METER_TEST_REDIS_8", python::redis()?),
         ("METER_TEST_ENVOY", python::envoy()?),
     ])
 }

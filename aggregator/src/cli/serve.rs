@@ -158,10 +158,10 @@ pub(super) fn app(config: &Config, store: &Store, clock: &Clock, basis: &Basis) 
     Ok(App::new(Parts {
         intake: Intake::start(store, clock),
         stripe: account(config, store, clock, &metrics)?,
+        homes: homes(config, &metrics)?,
         metrics,
         seller: config.seller.clone(),
         signing_keys: config.signing_keys.clone(),
-        homes: homes(config)?,
         webhooks: config.webhooks(),
         store: store.clone(),
         clock: clock.clone(),
@@ -173,11 +173,11 @@ pub(super) fn app(config: &Config, store: &Store, clock: &Clock, basis: &Basis) 
 }
 
 /// Where the homes are; nothing is connected yet.
-fn homes(config: &Config) -> anyhow::Result<Homes> {
+fn homes(config: &Config, metrics: &Metrics) -> anyhow::Result<Homes> {
     let edge = EdgeClient::new(config.edge_url.clone()).map(Homes::from).map_err(anyhow::Error::msg)?;
     let first = config.redis.as_ref().map(|redis| redis.first);
     Ok(match redis::connect(config)?.zip(first) {
-        Some((counters, first)) => edge.with_redis(counters, first),
+        Some((counters, first)) => edge.with_redis(counters.with_metrics(metrics.clone()), first),
         None => edge,
     })
 }

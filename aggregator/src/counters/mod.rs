@@ -2,6 +2,7 @@
 //!
 //! Nothing here decides, and no SQL is here.
 
+pub mod behind;
 pub mod promise;
 pub mod settings;
 mod way;
@@ -11,28 +12,38 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
 
 use redis::aio::MultiplexedConnection;
-use redis::{Client, Cmd, Value};
+use redis::{Client, Cmd, ServerErrorKind, Value};
 use redis_rows::{
-    Address, AddressError, Group, Route, Servers, Snapshot, Stop, Told, Wrong, disk, mark, not_refused, read,
-    wait, write,
+    Address, AddressError, Group, Proof, Route, Servers, Snapshot, Stop, Told, Wrong, is_unknown, mark,
+    not_refused, read, write,
 };
 use shared::home::HomeName;
 use shared::home::storage::Commit;
 use shared::time::Timestamp;
 
-use self::promise::Facts;
+use self::promise::{Facts, Waits, Wanted};
 use self::settings::RedisSettings;
 use crate::clock::Stopwatch;
+use crate::metrics::Metrics;
 use crate::random;
 
 /// How long the server may take to bring a write to the disk.
 const DISK_MS: u64 = 2_500;
 
-/// Takes homes of a group that are due, and notes when they are next: a sweep finds what was never marked.
+/// Takes homes that are due, and notes when they are next: a sweep finds what was never marked. Several groups may be
+/// asked at once where one server has all of them, but not in a cluster, whatever of them it has on one server.
 const CLAIM: &str = "
-local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, ARGV[3])
-for _, home in ipairs(due) do redis.call('ZADD', KEYS[1], ARGV[2], home) end
-return due
+local taken, left = {}, tonumber(ARGV[3])
+for _, group in ipairs(KEYS) do
+  if left <= 0 then break end
+  local due = redis.call('ZRANGEBYSCORE', group, '-inf', ARGV[1], 'LIMIT', 0, left)
+  for _, home in ipairs(due) do
+    redis.call('ZADD', group, ARGV[2], home)
+    taken[#taken + 1] = home
+  end
+  left = left - #due
+end
+return taken
 ";
 
 /// The groups of homes that one server has, and which that is, if it is known.
@@ -52,7 +63,10 @@ impl Share {
 
 /// A Redis that has homes' rows; clones are the same.
 #[derive(Debug, Clone)]
-pub struct Counters(Arc<Parts>);
+pub struct Counters {
+    parts: Arc<Parts>,
+    metrics: Metrics,
+}
 
 struct Parts {
     settings: RedisSettings,
@@ -78,21 +92,116 @@ pub struct Judged {
     pub missing: Vec<RangeInclusive<u16>>,
 }
 
-/// Why the Redis has not done what was asked.
+/// Why the Redis has not done what was asked. What one says has all of what was said below it.
 #[derive(Debug, thiserror::Error)]
 pub enum CountersError {
     /// It could not be reached, or has refused.
     #[error("the Redis: {0}")]
-    Redis(#[from] redis::RedisError),
+    Redis(redis::RedisError),
     /// It has answered something else.
     #[error("the Redis: {0}")]
-    Wrong(#[from] Wrong),
+    Wrong(Wrong),
     /// A place is none that a connection can be made to.
     #[error("the Redis: {0}")]
-    Address(#[from] AddressError),
+    Address(AddressError),
     /// There is no randomness to number commands with.
     #[error("{0}")]
     Random(#[from] random::NoRandomness),
+}
+
+impl From<redis::RedisError> for CountersError {
+    fn from(error: redis::RedisError) -> Self {
+        Self::Redis(error)
+    }
+}
+
+impl From<Wrong> for CountersError {
+    fn from(wrong: Wrong) -> Self {
+        Self::Wrong(wrong)
+    }
+}
+
+impl From<AddressError> for CountersError {
+    fn from(error: AddressError) -> Self {
+        Self::Address(error)
+    }
+}
+
+impl CountersError {
+    /// Whether it may be otherwise in a while without anybody's doing: a server that starts, or a fail-over.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Redis(error) => may_pass(error),
+            Self::Wrong(wrong) => match wrong {
+                Wrong::Elsewhere(_)
+                | Wrong::Moved(_)
+                | Wrong::Asked(_)
+                | Wrong::Down(_)
+                | Wrong::NoOwner(_)
+                | Wrong::Late(_) => true,
+                Wrong::Refused(_)
+                | Wrong::Form
+                | Wrong::OfCluster
+                | Wrong::NoCluster(_)
+                | Wrong::NoPrimary(_)
+                | Wrong::NoWait
+                | Wrong::NotSynced(_)
+                | Wrong::NoReplicas
+                | Wrong::NotOnDisk { .. } => false,
+            },
+            Self::Address(_) | Self::Random(_) => false,
+        }
+    }
+
+    /// What the reader can do about it, where it does not say so itself.
+    #[must_use]
+    pub fn advice(&self) -> Option<&'static str> {
+        /// What servers call it if they do not know who asks.
+        const STRANGER: [&str; 3] = ["NOAUTH", "WRONGPASS", "AUTH <password>"];
+        let is_stranger = |said: &str| STRANGER.iter().any(|word| said.contains(word));
+        match self {
+            Self::Wrong(Wrong::Refused(said)) if is_stranger(said) => Some(KNOWN),
+            Self::Redis(error) if is_stranger(&error.to_string()) => Some(KNOWN),
+            Self::Redis(error) if may_pass(error) => Some(THERE),
+            Self::Wrong(Wrong::Late(_)) => Some(THERE),
+            Self::Redis(_) | Self::Wrong(_) | Self::Address(_) | Self::Random(_) => None,
+        }
+    }
+}
+
+/// What to do where it is not known who asks.
+const KNOWN: &str = "set the user and password of REDIS_URL to those of the server";
+/// What to do where nobody answers.
+const THERE: &str = "start the server, or let REDIS_URL name where it listens";
+
+fn may_pass(error: &redis::RedisError) -> bool {
+    let is_io = error.is_io_error();
+    let redis::ErrorKind::Server(kind) = error.kind() else { return is_io };
+    matches!(
+        kind,
+        ServerErrorKind::BusyLoading
+            | ServerErrorKind::MasterDown
+            | ServerErrorKind::ClusterDown
+            | ServerErrorKind::TryAgain
+    )
+}
+
+impl Judged {
+    /// What may be otherwise in a while without anybody's doing.
+    #[must_use]
+    pub fn unsettled(&self, wanted: Wanted) -> Option<String> {
+        let of = |server: &str, why: String| {
+            if server.is_empty() { why } else { format!("{server}: {why}") }
+        };
+        let missing =
+            (!self.missing.is_empty()).then(|| "no server has some slots of the cluster".to_owned());
+        let of_server = |(server, facts): &(String, Result<Facts, CountersError>)| match facts {
+            Ok(facts) => facts.unsettled(wanted).map(|why| of(server, why)),
+            Err(error) => error.may_pass().then(|| of(server, error.to_string())),
+        };
+        self.servers.iter().find_map(of_server).or(missing)
+    }
 }
 
 impl Counters {
@@ -106,7 +215,20 @@ impl Counters {
         Client::open(first.place()?)?;
         let route = Mutex::new(Route::new(settings.address.servers().clone()));
         let (settings, began, idle) = (settings.clone(), Stopwatch::start(), Mutex::default());
-        Ok(Self(Arc::new(Parts { settings, route, began, idle })))
+        let parts = Arc::new(Parts { settings, route, began, idle });
+        Ok(Self { parts, metrics: Metrics::default() })
+    }
+
+    /// The same, whose work these numbers count.
+    #[must_use]
+    pub fn with_metrics(self, metrics: Metrics) -> Self {
+        Self { metrics, ..self }
+    }
+
+    /// The moment by which this process measures how long something takes.
+    #[must_use]
+    pub fn moment(&self) -> Timestamp {
+        self.now()
     }
 
     /// Reads a home.
@@ -125,17 +247,39 @@ impl Counters {
     /// # Errors
     /// When the Redis fails: it is not known whether it was written.
     pub async fn write(&self, home: &HomeName, life: &str, commit: &Commit) -> Result<Told, CountersError> {
-        let RedisSettings { replicas, accepted_loss, .. } = &self.0.settings;
+        let RedisSettings { replicas, accepted_loss, .. } = &self.parts.settings;
+        let group = Group::of(home);
+        let server = self.server(group).await?;
+        let proof = self.route().proof(&server);
         let mut commands = vec![write(home, life, commit, &nonce()?)];
         if accepted_loss.is_none() {
-            commands.push(wait(*replicas, DISK_MS));
+            commands.push(proof.question(*replicas, DISK_MS));
         }
-        let mut answers = self.ask(Group::of(home), &commands).await?.into_iter();
+        let watch = Stopwatch::start();
+        let (server, answers) = self.ask_where(group, &commands).await?;
+        let mut answers = answers.into_iter();
         let told = Told::read(answers.next().unwrap_or(Value::Nil))?;
-        if let (Told::Written(_), Some(waited)) = (&told, answers.next()) {
-            disk(&waited, *replicas)?;
+        if let Told::Rows(_) = told {
+            self.metrics.outrun();
+        }
+        if let (Told::Written(_), Some(answer)) = (&told, answers.next()) {
+            let lasts = match proof.read(&answer, *replicas) {
+                Err(Wrong::NoWait) => self.synced(&server, *replicas).await,
+                lasts => lasts.map_err(CountersError::from),
+            };
+            lasts.inspect_err(|_| self.route().failed(&server))?;
+        }
+        if let Told::Written(_) = told {
+            self.metrics.wrote(watch.elapsed());
         }
         Ok(told)
+    }
+
+    /// Whether a server that cannot be asked to wait for its disk syncs what it was told before it answers.
+    async fn synced(&self, server: &Stop, replicas: u32) -> Result<(), CountersError> {
+        self.route().cannot_wait(server);
+        let answers = self.visit(server, &[Proof::Settings.question(replicas, DISK_MS)]).await?;
+        Ok(Proof::Settings.read(answers.first().unwrap_or(&Value::Nil), replicas)?)
     }
 
     /// Asks for a home to be looked after then.
@@ -171,14 +315,20 @@ impl Counters {
             }
             return Ok(Vec::new());
         };
-        // Most have none, and a look costs less than a script.
-        let looks: Vec<Cmd> = share.groups.iter().map(|group| look(*group, now)).collect();
-        let stop = Stop::Server(server.clone());
-        let answers = self.visit(&stop, &looks).await.inspect_err(|_| self.route().failed(&stop))?;
-        let mut groups: Vec<(Group, Value)> = share.groups.iter().copied().zip(answers).collect();
         // Whoever comes late in one round comes early in another.
+        let mut groups = share.groups.clone();
         let turn = usize::try_from(self.now().as_ms()).unwrap_or_default().checked_rem(groups.len());
         groups.rotate_left(turn.unwrap_or_default());
+        let stop = Stop::Server(server.clone());
+        if !matches!(self.parts.settings.address.servers(), Servers::Cluster { .. }) {
+            let taken = self.visit(&stop, &[take(&groups, (now, next), count)]).await;
+            let taken = taken.and_then(|answers| names(answers.into_iter().next().unwrap_or(Value::Nil)));
+            return taken.inspect_err(|_| self.route().failed(&stop));
+        }
+        // Most have none, and a look costs less than a script.
+        let looks: Vec<Cmd> = groups.iter().map(|group| look(*group, now)).collect();
+        let answers = self.visit(&stop, &looks).await.inspect_err(|_| self.route().failed(&stop))?;
+        let groups = groups.into_iter().zip(answers);
         let (mut homes, mut failed) = (Vec::new(), None);
         for (group, answer) in groups {
             let left = count.saturating_sub(homes.len());
@@ -194,7 +344,7 @@ impl Counters {
             };
             failed = failed.or(wrong);
             if is_due && left > 0 {
-                match self.take(group, (now, next), left).await {
+                match self.taken(group, (now, next), left).await {
                     Ok(taken) => homes.extend(taken),
                     Err(error) => failed = failed.or(Some(error)),
                 }
@@ -207,18 +357,13 @@ impl Counters {
         }
     }
 
-    async fn take(
+    async fn taken(
         &self,
         group: Group,
-        (now, next): (Timestamp, Timestamp),
+        when: (Timestamp, Timestamp),
         count: usize,
     ) -> Result<Vec<HomeName>, CountersError> {
-        let mut command = redis::cmd("EVAL");
-        command.arg(CLAIM).arg(1).arg(group.due()).arg(now.as_ms()).arg(next.as_ms()).arg(count);
-        let answer = self.ask(group, &[command]).await?.remove(0);
-        not_refused(&answer)?;
-        let names: Vec<String> = redis::from_redis_value(answer).map_err(redis::RedisError::from)?;
-        Ok(names.iter().filter_map(|name| HomeName::parse(name).ok()).collect())
+        names(self.ask(group, &[take(&[group], when, count)]).await?.remove(0))
     }
 
     /// What each server that has homes says of itself.
@@ -227,9 +372,9 @@ impl Counters {
     /// When nobody can be asked which those are.
     pub async fn facts(&self) -> Result<Judged, CountersError> {
         let group = Group::all().next().ok_or(Wrong::Form)?;
-        if !matches!(self.0.settings.address.servers(), Servers::Cluster { .. }) {
+        if !matches!(self.parts.settings.address.servers(), Servers::Cluster { .. }) {
             let server = self.server(group).await?;
-            let facts = self.facts_of(&server).await?;
+            let facts = self.facts_of(&server).await.inspect_err(|_| self.route().failed(&server))?;
             return Ok(Judged { servers: vec![(String::new(), Ok(facts))], missing: Vec::new() });
         }
         let learned = self.learn(group).await;
@@ -251,16 +396,38 @@ impl Counters {
     async fn facts_of(&self, server: &Stop) -> Result<Facts, CountersError> {
         let mut info = redis::cmd("INFO");
         info.arg("everything");
-        let mut settings = redis::cmd("CONFIG");
-        settings.arg("GET").arg("*append*");
-        let mut answers = self.visit(server, &[info, settings, wait(0, 1)]).await?.into_iter();
+        let questions = [info, Proof::Settings.question(0, 1), Proof::Waits.question(0, 1)];
+        let mut answers = self.visit(server, &questions).await?.into_iter();
         let mut next = || answers.next().unwrap_or(Value::Nil);
         let info: String = redis::from_redis_value(next()).map_err(redis::RedisError::from)?;
         // Managed servers refuse it.
         let settings: BTreeMap<String, String> = redis::from_redis_value(next()).unwrap_or_default();
-        let waits_for_disk = !is_unknown(&next());
+        let waits_for_disk = match next() {
+            answer if is_unknown(&answer) => Waits::Unknown,
+            Value::ServerError(error) if error.kind() == Some(ServerErrorKind::NoPerm) => Waits::Forbidden,
+            // A server that cannot do it now knows of it.
+            _ => Waits::Asked,
+        };
         Ok(Facts { info: Facts::of_info(&info), settings, waits_for_disk })
     }
+}
+
+/// Takes so many homes of these groups that are due.
+fn take(groups: &[Group], (now, next): (Timestamp, Timestamp), count: usize) -> Cmd {
+    let mut take = redis::cmd("EVAL");
+    take.arg(CLAIM).arg(groups.len());
+    for group in groups {
+        take.arg(group.due());
+    }
+    take.arg(now.as_ms()).arg(next.as_ms()).arg(count);
+    take
+}
+
+/// The homes that were taken.
+fn names(answer: Value) -> Result<Vec<HomeName>, CountersError> {
+    not_refused(&answer)?;
+    let names: Vec<String> = redis::from_redis_value(answer).map_err(redis::RedisError::from)?;
+    Ok(names.iter().filter_map(|name| HomeName::parse(name).ok()).collect())
 }
 
 /// Whether a group of homes has a home that is due.
@@ -268,11 +435,6 @@ fn look(group: Group, now: Timestamp) -> Cmd {
     let mut look = redis::cmd("ZRANGEBYSCORE");
     look.arg(group.due()).arg("-inf").arg(now.as_ms()).arg("LIMIT").arg(0).arg(1);
     look
-}
-
-/// Whether a command is not known; one that cannot do what it is asked for is.
-fn is_unknown(answer: &Value) -> bool {
-    matches!(answer, Value::ServerError(error) if error.to_string().contains("unknown command"))
 }
 
 fn nonce() -> Result<String, CountersError> {

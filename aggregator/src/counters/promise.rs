@@ -15,7 +15,19 @@ pub struct Facts {
     /// Settings by name; a managed server may hide them all.
     pub settings: BTreeMap<String, String>,
     /// Whether it can be asked to wait until a write is on its disk.
-    pub waits_for_disk: bool,
+    pub waits_for_disk: Waits,
+}
+
+/// Whether a server waits until a write is on its disk (`WAITAOF`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Waits {
+    /// It does, where it is asked to.
+    Asked,
+    /// It knows of no such thing.
+    #[default]
+    Unknown,
+    /// It would, but not for this user.
+    Forbidden,
 }
 
 /// What is asked of the server.
@@ -110,6 +122,17 @@ impl Facts {
         told.chain(lasting.into_iter().map(accepted)).chain(self.copies(wanted)).collect()
     }
 
+    /// What may be otherwise in a while without anybody's doing.
+    #[must_use]
+    pub fn unsettled(&self, wanted: Wanted) -> Option<String> {
+        if self.told("loading") == "1" {
+            return Some("it is reading its files".to_owned());
+        }
+        // Sentinels and clusters make another one the primary, and tell of it a moment later.
+        let is_replica = wanted.is_watched && self.told("role") == "slave";
+        is_replica.then(|| "it is a replica now".to_owned())
+    }
+
     fn setting(&self, name: &str) -> Option<&str> {
         self.settings.get(name).map(String::as_str)
     }
@@ -154,31 +177,58 @@ impl Facts {
 
     fn sync(&self) -> Vec<Promise> {
         let waits = "a write is waited for until it is on the disk (WAITAOF)";
-        match (self.setting("appendfsync"), self.waits_for_disk) {
-            (Some("no"), _) => vec![Promise::Broken(
+        vec![match (self.setting("appendfsync"), self.waits_for_disk) {
+            (Some("no"), _) => Promise::Broken(
                 "it leaves to the system when its log reaches the disk: set `appendfsync always`".to_owned(),
-            )],
-            (Some("always"), true) => {
-                vec![Promise::Kept(format!("it syncs its log before it answers (appendfsync always), and {waits}"))]
+            ),
+            (_, Waits::Forbidden) => Promise::Broken(
+                "the user of REDIS_URL may not have a write waited for: permit it (`ACL SETUSER … +waitaof`)"
+                    .to_owned(),
+            ),
+            (Some("always"), Waits::Asked) => {
+                Promise::Kept(format!("it syncs its log before it answers (appendfsync always), and {waits}"))
             }
-            (Some("everysec"), true) => vec![
-                Promise::Kept(waits.to_owned()),
-                Promise::Remark(
-                    "its log is synced once a second (appendfsync everysec), so that a renewal takes up to a second: \
-                     `appendfsync always` is faster for the meter"
-                        .to_owned(),
-                ),
-            ],
-            (None, true) => vec![
-                Promise::Kept(waits.to_owned()),
-                Promise::Remark("it does not say how often its log is synced (CONFIG is not permitted)".to_owned()),
-            ],
-            (_, false) => vec![Promise::Broken(format!(
-                "version {} cannot be asked whether a write is on the disk: use Redis 7.2 or newer, or Valkey",
-                self.told("redis_version")
-            ))],
-            (Some(other), true) => vec![Promise::Remark(format!("appendfsync is {other:?}, which is not known here"))],
-        }
+            (Some("everysec"), Waits::Asked) => {
+                return vec![
+                    Promise::Kept(waits.to_owned()),
+                    Promise::Remark(
+                        "its log is synced once a second (appendfsync everysec), so that a renewal takes up to a second: \
+                         `appendfsync always` is faster for the meter"
+                            .to_owned(),
+                    ),
+                ];
+            }
+            (None, Waits::Asked) => {
+                return vec![
+                    Promise::Kept(waits.to_owned()),
+                    Promise::Remark(
+                        "it does not say how often its log is synced (CONFIG is not permitted)".to_owned(),
+                    ),
+                ];
+            }
+            (Some(other), Waits::Asked) => {
+                Promise::Remark(format!("appendfsync is {other:?}, which is not known here"))
+            }
+            (Some("always"), Waits::Unknown) => Promise::Kept(format!(
+                "it syncs its log before it answers (appendfsync always), which is asked with each write: version {} \
+                 cannot be asked to wait for its disk",
+                self.version()
+            )),
+            (Some(other), Waits::Unknown) => Promise::Broken(format!(
+                "appendfsync is {other}, and version {} cannot be asked to wait for its disk: set `appendfsync always`, \
+                 or use Redis 7.2 or newer, or Valkey",
+                self.version()
+            )),
+            (None, Waits::Unknown) => Promise::Broken(format!(
+                "version {} cannot be asked to wait for its disk, nor how its log is synced: permit CONFIG GET \
+                 (`ACL SETUSER … +config|get`), or use Redis 7.2 or newer, or Valkey",
+                self.version()
+            )),
+        }]
+    }
+
+    fn version(&self) -> &str {
+        self.told("redis_version")
     }
 
     /// Whether what is acknowledged is where a fail-over may lead.
@@ -188,6 +238,11 @@ impl Facts {
             return None;
         }
         Some(match replicas {
+            1.. if self.waits_for_disk == Waits::Unknown => Promise::Broken(format!(
+                "each write shall be on the disks of {replicas} replicas, which version {} cannot be asked: set \
+                 REDIS_REPLICAS=0, or use Redis 7.2 or newer, or Valkey",
+                self.version()
+            )),
             0 => Promise::Remark(
                 "a fail-over may make a replica the primary that lacks what was acknowledged, which costs an escrow of \
                  each project: REDIS_REPLICAS=1 has a write wait for one"
@@ -240,7 +295,7 @@ mod tests {
                 "# Replication\r\nrole:master\r\naof_enabled:1\r\nmaxmemory_policy:noeviction\r\n",
             ),
             settings: BTreeMap::from([("appendfsync".to_owned(), "always".to_owned())]),
-            waits_for_disk: true,
+            waits_for_disk: Waits::Asked,
         };
         for (name, value) in changes {
             let of = if facts.info.contains_key(*name) || name.contains('_') {
@@ -341,7 +396,47 @@ mod tests {
                 .iter()
                 .any(|promise| promise.to_string().contains("CONFIG is not permitted"))
         );
-        hidden.waits_for_disk = false;
-        assert!(broken(&hidden)[0].contains("Redis 7.2 or newer"), "{:?}", broken(&hidden));
+        hidden.waits_for_disk = Waits::Unknown;
+        assert!(broken(&hidden)[0].contains("+config|get"), "{:?}", broken(&hidden));
+    }
+
+    #[test]
+    fn a_server_that_cannot_wait_for_its_disk_must_sync_before_it_answers() {
+        let said = |changes: &[(&str, &str)], replicas, waits_for_disk| {
+            let facts = Facts { waits_for_disk, ..facts(changes) };
+            let promises = facts.promises(Wanted { replicas, ..Wanted::default() });
+            promises.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+        };
+        let old = ("redis_version", "7.0.15");
+        let always = said(&[old], 0, Waits::Unknown);
+        assert!(!always.contains("refused") && always.contains("version 7.0.15 cannot be asked"), "{always}");
+        for (setting, waits, expected) in [
+            ("everysec", Waits::Unknown, "set `appendfsync always`, or use Redis 7.2"),
+            ("no", Waits::Unknown, "set `appendfsync always`"),
+            ("always", Waits::Forbidden, "+waitaof"),
+        ] {
+            let said = said(&[old, ("appendfsync", setting)], 0, waits);
+            assert!(said.matches("refused").count() == 1 && said.contains(expected), "{said}");
+        }
+        let replicas = [old, ("connected_slaves", "2")];
+        let refused = said(&replicas, 1, Waits::Unknown);
+        assert!(refused.contains("refused  each write shall be on the disks of 1 replicas"), "{refused}");
+        assert!(refused.contains("set REDIS_REPLICAS=0"), "{refused}");
+        assert!(!said(&replicas, 1, Waits::Asked).contains("refused"));
+    }
+
+    #[test]
+    fn only_what_passes_by_itself_is_waited_for() {
+        let watched = Wanted { is_watched: true, ..Wanted::default() };
+        assert_eq!(facts(&[]).unsettled(watched), None);
+        assert_eq!(facts(&[("aof_enabled", "0")]).unsettled(watched), None, "somebody must set it");
+        assert!(facts(&[("role", "slave")]).unsettled(watched).is_some());
+        assert_eq!(
+            facts(&[("role", "slave")]).unsettled(Wanted::default()),
+            None,
+            "nobody makes it a primary"
+        );
+        let loads = Facts { info: Facts::of_info("role:master\r\nloading:1\r\n"), ..Facts::default() };
+        assert!(loads.unsettled(Wanted::default()).is_some());
     }
 }

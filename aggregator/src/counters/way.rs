@@ -28,6 +28,15 @@ const ASKING: &str = "ASKING";
 impl Counters {
     /// Sends commands at once to the server that has a group of homes, wherever it was moved to.
     pub(super) async fn ask(&self, group: Group, commands: &[Cmd]) -> Result<Vec<Value>, CountersError> {
+        self.ask_where(group, commands).await.map(|(_, answers)| answers)
+    }
+
+    /// The same, and says where it was in the end.
+    pub(super) async fn ask_where(
+        &self,
+        group: Group,
+        commands: &[Cmd],
+    ) -> Result<(Stop, Vec<Value>), CountersError> {
         let mut stop = self.server(group).await?;
         let mut moves = 0;
         loop {
@@ -42,7 +51,11 @@ impl Counters {
                     self.server(group).await?
                 }
                 Err(CountersError::Wrong(Wrong::Asked(place))) if moves < MOVES_MAX => stop.importing(&place),
-                answers => return answers.inspect_err(|_| self.route().failed(&stop)),
+                Ok(answers) => return Ok((stop, answers)),
+                Err(error) => {
+                    self.route().failed(&stop);
+                    return Err(error);
+                }
             };
         }
     }
@@ -141,16 +154,16 @@ impl Counters {
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<(Address, MultiplexedConnection)>> {
-        self.0.idle.lock().unwrap_or_else(PoisonError::into_inner)
+        self.parts.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn route(&self) -> MutexGuard<'_, Route> {
-        self.0.route.lock().unwrap_or_else(PoisonError::into_inner)
+        self.parts.route.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Moments of this process; nobody else hears of them.
     pub(super) fn now(&self) -> Timestamp {
-        Timestamp::from_ms(self.0.began.elapsed_ms())
+        Timestamp::from_ms(self.parts.began.elapsed_ms())
     }
 }
 

@@ -4,12 +4,12 @@
 //! Any number of aggregators may do so at once: each write names the version that it was decided from, and cells are
 //! merged by `max`. Nothing depends on which of them lives.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use redis_rows::{Snapshot, Told};
-use shared::home::storage::Copy;
+use shared::home::storage::{Commit, Copy};
 use shared::home::{Home, HomeName, Row, Standing};
 use shared::ids::Incarnation;
 use shared::policy::{Place, Policy};
@@ -19,12 +19,17 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::app::App;
+use crate::counters::behind::Behind;
 use crate::counters::{Counters, CountersError, Share};
+use crate::metrics::LifeCause;
 use crate::random;
 use crate::store::{IntakeError, StoreError};
 
 /// How often it asks who is due.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
+/// How often where nobody has been due for [`QUIET_AFTER_MS`]: whoever is next waits a moment longer, once.
+const QUIET_INTERVAL: Duration = Duration::from_millis(40);
+const QUIET_AFTER_MS: u64 = 2_000;
 /// After this long a home is looked at that nobody has asked for.
 const SWEEP_MS: u64 = 600_000;
 /// After this long it is tried again.
@@ -64,24 +69,52 @@ pub async fn run(app: App, counters: Counters) {
     let places = Arc::new(Semaphore::new(HOMES_MAX));
     // Which shares are being asked who is due: one that stands still does not hold up the others.
     let mut asked = BTreeSet::new();
-    let mut asking: JoinSet<(String, Vec<HomeName>)> = JoinSet::new();
+    let mut asking: JoinSet<(String, Option<Vec<HomeName>>)> = JoinSet::new();
+    let mut tending: JoinSet<(HomeName, bool)> = JoinSet::new();
+    // When somebody was due there last.
+    let mut busy: BTreeMap<String, Timestamp> = BTreeMap::new();
+    let mut behind = Behind::default();
     loop {
+        let now = counters.moment();
+        app.metrics.behind(Duration::from_millis(behind.longest_ms(now)));
         let free = places.available_permits();
         let shares = if free == 0 { Vec::new() } else { counters.shares() };
         for share in shares.into_iter().filter(|share| asked.insert(share.place())) {
-            asking.spawn(due(app.clone(), counters.clone(), share, free));
+            let since = busy.entry(share.place()).or_insert(now);
+            let is_quiet = now.ms_since(*since) >= QUIET_AFTER_MS;
+            let pause = if is_quiet { QUIET_INTERVAL } else { POLL_INTERVAL };
+            asking.spawn(due(app.clone(), counters.clone(), share, (pause, free)));
         }
+        // That somebody is free again is noticed by this alone; all else is heard of.
+        let turn = if free == 0 { POLL_INTERVAL } else { QUIET_INTERVAL };
         tokio::select! {
-            () = tokio::time::sleep(POLL_INTERVAL) => {}
+            () = tokio::time::sleep(turn) => {}
+            Some(done) = tending.join_next() => match done {
+                Ok((home, true)) => behind.has_done(&home.to_string()),
+                Ok((_, false)) => {}
+                Err(error) => tracing::error!(error = %error, "who looked after a home has died"),
+            },
             Some(done) = asking.join_next() => match done {
                 Ok((place, homes)) => {
                     asked.remove(&place);
+                    let now = counters.moment();
+                    let server = format!("server {place}");
+                    match &homes {
+                        Some(_) => behind.has_done(&server),
+                        None => behind.owes(&server, now),
+                    }
+                    let homes = homes.unwrap_or_default();
+                    if !homes.is_empty() {
+                        busy.insert(place, now);
+                    }
                     for home in homes {
+                        behind.owes(&home.to_string(), now);
                         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
                         let (app, counters) = (app.clone(), counters.clone());
-                        tokio::spawn(async move {
-                            tend(&app, &counters, &home).await;
+                        tending.spawn(async move {
+                            let is_done = tend(&app, &counters, &home).await;
                             drop(place);
+                            (home, is_done)
                         });
                     }
                 }
@@ -95,26 +128,32 @@ pub async fn run(app: App, counters: Counters) {
 }
 
 /// Asks once which homes of a share are due, and pauses: before where all is well, so that homes are not kept waiting,
-/// and after a failure.
-async fn due(app: App, counters: Counters, share: Share, count: usize) -> (String, Vec<HomeName>) {
-    tokio::time::sleep(POLL_INTERVAL).await;
+/// and after a failure, when it is not known.
+async fn due(
+    app: App,
+    counters: Counters,
+    share: Share,
+    (pause, count): (Duration, usize),
+) -> (String, Option<Vec<HomeName>>) {
+    tokio::time::sleep(pause).await;
     let now = app.clock.now();
     let claimed = counters.claim(&share, (now, now.plus_ms(SWEEP_MS)), count).await;
     let homes = match claimed {
-        Ok(homes) => homes,
+        Ok(homes) => Some(homes),
         Err(error) => {
             let server = share.place();
             tracing::warn!(server, error = %error, "it is not known which homes are due");
             tokio::time::sleep(PAUSE).await;
-            Vec::new()
+            None
         }
     };
     (share.place(), homes)
 }
 
-/// Looks after one home, and says so where that fails.
-async fn tend(app: &App, counters: &Counters, home: &HomeName) {
-    if let Err(error) = look_after(app, counters, home).await {
+/// Looks after one home, and says so where that fails; whether it has not.
+async fn tend(app: &App, counters: &Counters, home: &HomeName) -> bool {
+    let looked = look_after(app, counters, home).await;
+    if let Err(error) = &looked {
         tracing::warn!(home = %home, error = %error, "a home could not be looked after, and is tried again");
         let again = app.clock.now().plus_ms(RETRY_MS);
         if let Err(error) = counters.mark(home, again).await {
@@ -122,6 +161,7 @@ async fn tend(app: &App, counters: &Counters, home: &HomeName) {
             tracing::warn!(home = %home, error = %error, "nor could that be noted");
         }
     }
+    looked.is_ok()
 }
 
 /// Brings a home's cells into the books and its policy into the home; says the version that it has then. `None` is a
@@ -183,13 +223,14 @@ impl Look<'_> {
                 }
             }
             tracing::warn!(home = %self.home, "the Redis was restarted, restored, or has failed over: a home begins a new life");
-            return self.begin_life(&mut copy, &life, before.rows, policy).await;
+            let why = LifeCause::AnotherServer;
+            return self.begin_life(&mut copy, (why, &life), before.rows, policy).await;
         }
         if is_new {
             let ((), commit) = copy.act(|home| {
                 home.install(policy);
             });
-            return self.write(&life, commit).await;
+            return self.write(&life, commit, Some(LifeCause::Made)).await;
         }
         if copy.home().must_begin_life() {
             return self.begin_life(&mut copy, &life, Vec::new(), policy).await;
@@ -243,7 +284,8 @@ impl Look<'_> {
                 standing
             });
             if standing == Standing::RolledBack {
-                return self.begin_life(&mut copy, life, commit.rows, policy).await;
+                let why = LifeCause::RolledBack;
+                return self.begin_life(&mut copy, (why, life), commit.rows, policy).await;
             }
             commit.rows.push(looked(looks));
             if let Told::Written(_) = self.counters.write(self.home, life, &commit).await? {
@@ -267,8 +309,10 @@ impl Look<'_> {
             standing
         });
         match standing {
-            Standing::Sound => self.write(life, commit).await,
-            Standing::RolledBack => self.begin_life(copy, life, commit.rows, policy).await,
+            Standing::Sound => self.write(life, commit, None).await,
+            Standing::RolledBack => {
+                self.begin_life(copy, (LifeCause::RolledBack, life), commit.rows, policy).await
+            }
         }
     }
 
@@ -277,7 +321,7 @@ impl Look<'_> {
     async fn begin_life(
         &self,
         copy: &mut Copy,
-        life: &str,
+        (why, life): (LifeCause, &str),
         before: Vec<Row>,
         policy: Policy,
     ) -> Result<Step, LookError> {
@@ -288,13 +332,19 @@ impl Look<'_> {
         let is_old = |row: &Row| commit.rows.iter().all(|newer| newer.key != row.key);
         let older: Vec<Row> = before.into_iter().filter(is_old).collect();
         commit.rows.extend(older);
-        self.write(life, commit).await
+        self.write(life, commit, Some(why)).await
     }
 
-    async fn write(&self, life: &str, commit: shared::home::storage::Commit) -> Result<Step, LookError> {
+    /// Writes what was decided, which begins a life where it says why.
+    async fn write(&self, life: &str, commit: Commit, begins: Option<LifeCause>) -> Result<Step, LookError> {
         match self.counters.write(self.home, life, &commit).await? {
             Told::Rows(snapshot) => Ok(Step::Again(snapshot)),
-            Told::Written(_) | Told::NoScript => Ok(Step::Again(self.counters.read(self.home).await?)),
+            Told::Written(_) | Told::NoScript => {
+                if let Some(why) = begins {
+                    self.app.metrics.life_began(why);
+                }
+                Ok(Step::Again(self.counters.read(self.home).await?))
+            }
         }
     }
 
@@ -303,7 +353,7 @@ impl Look<'_> {
         if snapshot.stored.rows.is_empty() {
             let row =
                 Row { key: Snapshot::unknown_row().to_owned(), value: Some(self.now.as_ms().to_string()) };
-            let commit = shared::home::storage::Commit { expected: snapshot.stored.version, rows: vec![row] };
+            let commit = Commit { expected: snapshot.stored.version, rows: vec![row] };
             self.counters.write(self.home, &snapshot.seen(), &commit).await?;
         }
         Ok(())

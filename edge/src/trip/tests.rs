@@ -28,8 +28,11 @@ fn program() -> PathBuf {
     program.expect("there is no valkey-server: run the tests through `cargo xtask test`, which installs it")
 }
 
-struct Server {
-    redis: Redis,
+/// What makes a server one that cannot be asked to wait for its disk.
+pub(super) const WITHOUT_WAITING: [&str; 3] = ["--rename-command", "WAITAOF", ""];
+
+pub(super) struct Server {
+    pub(super) redis: Redis,
     folder: PathBuf,
     random: u32,
 }
@@ -41,11 +44,11 @@ impl Drop for Server {
     }
 }
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     Day::parse("2026-11-23").unwrap().start().plus_ms(43_200_000)
 }
 
-fn home() -> HomeName {
+pub(super) fn home() -> HomeName {
     HomeName::parse("demo/live").unwrap()
 }
 
@@ -54,7 +57,7 @@ fn policy(units: u64) -> Policy {
     Policy { rpm: 1_000_000, ..test_policy::policy(now(), units, leases) }
 }
 
-fn contact(holder: u128, nonce: u64, count: u32) -> Contact {
+pub(super) fn contact(holder: u128, nonce: u64, count: u32) -> Contact {
     Contact {
         needs: vec![Need { agent: None, cost: 1, count }],
         terms: 1,
@@ -96,9 +99,13 @@ impl Journey {
 
 impl Server {
     fn start(name: &str) -> Self {
+        Self::start_with(name, &[])
+    }
+
+    pub(super) fn start_with(name: &str, settings: &[&str]) -> Self {
         let folder = std::env::temp_dir().join(format!("meter-trip-{}-{name}", std::process::id()));
         fs::remove_dir_all(&folder).ok();
-        let redis = Redis::start(&program(), &folder, &LASTING).unwrap();
+        let redis = Redis::start(&program(), &folder, &[&LASTING, settings].concat()).unwrap();
         Self { redis, folder, random: 0 }
     }
 
@@ -123,7 +130,7 @@ impl Server {
         units(&journey.trip.reply())
     }
 
-    fn register(&mut self, life: &str, merged: u64, lives: u32) {
+    pub(super) fn register(&mut self, life: &str, merged: u64, lives: u32) {
         register_at(self.redis.address(), life, merged, lives);
     }
 }
@@ -162,14 +169,14 @@ fn register_at(address: SocketAddr, life: &str, merged: u64, lives: u32) {
     assert!(matches!(Told::read(answers[0].clone()), Ok(Told::Written(_))));
 }
 
-fn units(reply: &str) -> u64 {
+pub(super) fn units(reply: &str) -> u64 {
     let ContactReply::Reply(reply) = json::read(reply).unwrap() else { panic!("{reply}") };
     let Body::Lease(lease) = reply.body else { panic!("{reply:?}") };
     lease.units
 }
 
 /// Travels by itself, over as many connections as it takes, until the trip pauses or is done.
-fn travels(trip: &mut Trip, now: Timestamp) -> Result<u32, String> {
+pub(super) fn travels(trip: &mut Trip, now: Timestamp) -> Result<u32, String> {
     let mut piece = [0; 4096];
     'visit: loop {
         let place = trip.address();

@@ -51,9 +51,9 @@ pub fn write(home: &HomeName, life: &str, commit: &Commit, nonce: &str) -> Cmd {
     command
 }
 
-/// Waits until what this connection has written is on the server's disk and on so many replicas'. See [`super::disk`].
+/// Waits until what this connection has written is on the server's disk and on so many replicas'.
 #[must_use]
-pub fn wait(replicas: u32, wait_ms: u64) -> Cmd {
+pub(crate) fn wait(replicas: u32, wait_ms: u64) -> Cmd {
     let mut command = cmd("WAITAOF");
     command.arg(1).arg(replicas).arg(wait_ms);
     command

@@ -6,14 +6,16 @@
 mod address;
 mod command;
 mod groups;
+mod proof;
 mod replies;
 mod route;
 mod slots;
 mod told;
 
 pub use address::{Address, AddressError, Servers};
-pub use command::{load_script, mark, read, wait, write};
+pub use command::{load_script, mark, read, write};
 pub use groups::Group;
+pub use proof::{Proof, is_unknown};
 pub use replies::Replies;
 pub use route::{Route, Stop};
-pub use told::{Place, Snapshot, Told, Wrong, disk, not_refused};
+pub use told::{Place, Snapshot, Told, Wrong, not_refused};

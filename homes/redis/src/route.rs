@@ -12,6 +12,7 @@ use shared::time::Timestamp;
 
 use crate::address::{Address, Servers};
 use crate::groups::Group;
+use crate::proof::Proof;
 use crate::slots::{self, Range};
 use crate::told::{Place, Wrong};
 
@@ -58,13 +59,15 @@ pub struct Route {
     slots: Vec<Range>,
     /// Who has which homes of a cluster: as it was told, and as was found out since.
     owners: Vec<(Group, Address)>,
+    /// Who was found to know of no waiting for its disk.
+    waitless: Vec<Address>,
 }
 
 impl Route {
     /// Nothing but that is known yet.
     #[must_use]
     pub fn new(servers: Servers) -> Self {
-        Self { servers, primary: None, slots: Vec::new(), owners: Vec::new() }
+        Self { servers, primary: None, slots: Vec::new(), owners: Vec::new(), waitless: Vec::new() }
     }
 
     /// Whom to ask for the way, where anybody is asked.
@@ -191,6 +194,19 @@ impl Route {
         taken
     }
 
+    /// How the server there proves that a write is on its disk, as far as that is known.
+    #[must_use]
+    pub fn proof(&self, stop: &Stop) -> Proof {
+        if self.waitless.contains(stop.address()) { Proof::Settings } else { Proof::Waits }
+    }
+
+    /// Notes that the server there knows of no waiting for its disk.
+    pub fn cannot_wait(&mut self, stop: &Stop) {
+        if !self.waitless.contains(stop.address()) {
+            self.waitless.push(stop.address().clone());
+        }
+    }
+
     /// Notes that a group's homes are elsewhere, as the server there has said.
     ///
     /// # Errors
@@ -205,6 +221,8 @@ impl Route {
     /// Notes that nobody has answered there, or nobody who is what was sought.
     pub fn failed(&mut self, stop: &Stop) {
         self.pass_over(stop.address());
+        // It may be a newer one when it comes back.
+        self.waitless.retain(|one| one != stop.address());
         if let Stop::Server(address) = stop {
             // Somebody may have heard of another meanwhile.
             self.primary = self.primary.take().filter(|(known, _)| known != address);

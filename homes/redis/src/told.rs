@@ -142,6 +142,21 @@ pub enum Wrong {
     /// A sentinel knows no such primary.
     #[error("the sentinel knows no primary called {0}: the name is what follows the last / of REDIS_URL")]
     NoPrimary(String),
+    /// It knows no command that waits for its disk.
+    #[error("it cannot be asked to wait for its disk (WAITAOF): use Redis 7.2 or newer, or Valkey")]
+    NoWait,
+    /// It cannot be asked to wait, and what it says of its log is not enough.
+    #[error(
+        "it cannot be asked to wait for its disk (WAITAOF), so that its settings must say that it syncs its log before \
+         it answers: {0}, or use Redis 7.2 or newer, or Valkey"
+    )]
+    NotSynced(&'static str),
+    /// It cannot be asked to wait, and no setting says what is on a replica's disk.
+    #[error(
+        "it cannot be asked to wait for replicas' disks (WAITAOF): set REDIS_REPLICAS=0, or use Redis 7.2 or newer, or \
+         Valkey"
+    )]
+    NoReplicas,
     /// It is written, but not where it survives.
     #[error(
         "what was written is not on the disk of the server and {wanted} replicas, but {local} and {replicas}"
@@ -178,11 +193,11 @@ impl Told {
     }
 }
 
-/// Whether [`super::wait`] has waited long enough.
+/// Whether it was waited for long enough.
 ///
 /// # Errors
-/// When it is not on that many disks, or the server knows no such command.
-pub fn disk(reply: &Value, wanted: u32) -> Result<(), Wrong> {
+/// When it is not on that many disks.
+pub(crate) fn disk(reply: &Value, wanted: u32) -> Result<(), Wrong> {
     not_refused(reply)?;
     let Value::Array(counts) = reply else { return Err(Wrong::Form) };
     let [Value::Int(local), Value::Int(replicas)] = counts.as_slice() else { return Err(Wrong::Form) };

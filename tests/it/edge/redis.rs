@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use tests::client::Call;
 use tests::load::{Load, total};
 use tests::poll::eventually;
 use tests::project::{Limits, Project};
@@ -24,7 +25,12 @@ const WAIT_MAX: Duration = Duration::from_secs(420);
 const STILL: Duration = Duration::from_secs(4);
 
 async fn start() -> Result<(Stack, Project)> {
-    let options = Options { leases: true, counters: Counters::Redis, ..Options::default() };
+    start_on(None).await
+}
+
+/// On that program, where it is not Valkey's server.
+async fn start_on(redis_program: Option<PathBuf>) -> Result<(Stack, Project)> {
+    let options = Options { leases: true, counters: Counters::Redis, redis_program, ..Options::default() };
     let stack = Stack::start_with(options).await?;
     let limits = Limits { included: Some(INCLUDED), ..Limits::COMMUNITY_FAST };
     let project = Project::ready(&stack, "faulty", limits).await?;
@@ -38,6 +44,13 @@ const BACK_MAX: Duration = Duration::from_secs(30);
 pub(super) async fn goes_on(load: &Load) -> Result<()> {
     let goal = load.acked() + 100;
     eventually("work goes on", WAIT_MAX, async || Ok((load.acked() >= goal).then_some(()))).await
+}
+
+/// A number of the aggregator's.
+async fn number(stack: &Stack, name: &str) -> Result<f64> {
+    let text = Call::get("/metrics").send(stack.aggregator()).await?.text();
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    Ok(value.with_context(|| format!("there is no {name}"))?.parse()?)
 }
 
 fn say(stack: &Stack, words: &[&str]) -> Result<()> {
@@ -104,11 +117,28 @@ pub(super) async fn ends_exactly(stack: Stack, project: &Project, load: Load, lo
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_killed_costs_no_more_than_the_escrow() -> Result<()> {
-    let (mut stack, project) = start().await?;
+    is_killed(None).await
+}
+
+/// Kills that program under load and starts it again; serves until the hard stop.
+pub(super) async fn is_killed(program: Option<PathBuf>) -> Result<()> {
+    let (mut stack, project) = start_on(program).await?;
     let load = Load::start(stack.edge(), &project.key, CLIENTS);
     goes_on(&load).await?;
-    restart(&mut stack, |_| Ok(())).await?;
+    stack.kill(Part::Redis)?;
+    eventually("the aggregator says for how long it does not know who is due", BACK_MAX, async || {
+        Ok((number(&stack, "meter_redis_behind_seconds").await? >= 1.0).then_some(()))
+    })
+    .await?;
+    stack.begin(&[Part::Redis]).await?;
     goes_on(&load).await?;
+    ensure!(number(&stack, r#"meter_redis_lives_total{cause="made"}"#).await? >= 1.0, "it was made");
+    let lost = number(&stack, r#"meter_redis_lives_total{cause="another_server"}"#).await?;
+    ensure!(lost >= 1.0, "{lost} lives");
+    ensure!(number(&stack, "meter_redis_write_seconds_count").await? > 3.0, "it has written");
+    // Whether others have come first is their luck; that it is told is not.
+    number(&stack, "meter_redis_write_conflicts_total").await?;
+    ensure!(number(&stack, "meter_redis_behind_seconds").await? < 10.0, "it goes on");
     ends_exactly(stack, &project, load, 1).await
 }
 

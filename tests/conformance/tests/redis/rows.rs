@@ -11,7 +11,7 @@ use conformance::vectors::{Vector, play};
 use conformance::{Backend, Written, check};
 use kit::redis::{LASTING, Redis};
 use redis::{Cmd, Value, cmd};
-use redis_rows::{Group, Replies, Snapshot, Told, Wrong, disk, load_script, read, wait, write};
+use redis_rows::{Group, Proof, Replies, Snapshot, Told, Wrong, load_script, read, write};
 use shared::home::storage::{Commit, Stored};
 use shared::home::{HomeName, Row};
 use shared::random::Stream;
@@ -127,8 +127,8 @@ impl Rows {
 
     fn write(&mut self, commit: &Commit, nonce: &str) -> Told {
         let command = write(&self.home, &self.life, commit, nonce);
-        let mut answers = self.line.ask(&[command, wait(0, 1_000)]).unwrap();
-        disk(&answers.remove(1), 0).unwrap();
+        let mut answers = self.line.ask(&[command, Proof::Waits.question(0, 1_000)]).unwrap();
+        Proof::Waits.read(&answers.remove(1), 0).unwrap();
         let told = Told::read(answers.remove(0)).unwrap();
         if commit.expected == 0 && matches!(told, Told::Written(_)) {
             // Rows have begun to be.
@@ -311,11 +311,11 @@ fn a_write_that_must_be_on_a_replica_that_is_not_there_is_no_success() {
     rows.snapshot();
     let commit = Commit { expected: 0, rows: vec![row("a", Some("1"))] };
     let command = write(&home(1), &rows.life, &commit, "n1");
-    let answers = rows.line.ask(&[command, wait(1, 50)]).unwrap();
-    let error = disk(&answers[1], 1).unwrap_err().to_string();
+    let answers = rows.line.ask(&[command, Proof::Waits.question(1, 50)]).unwrap();
+    let error = Proof::Waits.read(&answers[1], 1).unwrap_err().to_string();
     assert!(error.contains("1 replicas"), "{error}");
     let refused = server.ask(&["CONFIG", "SET", "appendonly", "no"]);
     assert_eq!(refused, Value::Okay);
-    let answers = rows.line.ask(&[wait(0, 50)]).unwrap();
-    assert!(disk(&answers[0], 0).is_err(), "there is no disk to wait for");
+    let answers = rows.line.ask(&[Proof::Waits.question(0, 50)]).unwrap();
+    assert!(Proof::Waits.read(&answers[0], 0).is_err(), "there is no disk to wait for");
 }

@@ -58,6 +58,9 @@ pub use rows::{CorruptRow, Row};
 /// Distinct agents of a project and day; further ones are counted as [`AgentId::OTHER`] (design §4).
 pub const AGENTS_PER_DAY_MAX: usize = 1_000;
 
+/// By flush, what was settled in each period when it was written, and what was out with silent holders.
+type Flights = BTreeMap<u64, BTreeMap<Period, (Units, Units)>>;
+
 /// Which home: each mode of a project has its own. Written `demo/live`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -150,7 +153,7 @@ pub struct Home {
     pace: Pace,
     pulls: Pulls,
     /// What was settled, and out with silent holders, when each flush under way was written.
-    flights: BTreeMap<u64, BTreeMap<Period, (Units, Units)>>,
+    flights: Flights,
     writes: Writes,
 }
 
@@ -187,7 +190,7 @@ impl Home {
             crowd: Crowd::default(),
             pace: Pace::default(),
             pulls: Pulls::default(),
-            flights: BTreeMap::new(),
+            flights: Flights::new(),
             writes: Writes::default(),
         }
     }

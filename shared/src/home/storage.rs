@@ -8,7 +8,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::mem::take;
 
-use super::{CorruptRow, Home, Row};
+use super::{CorruptRow, Flights, Home, Row};
 use crate::time::Timestamp;
 
 /// What storage has of a home.
@@ -37,6 +37,8 @@ pub struct Commit {
 pub struct Copy {
     home: Home,
     version: u64,
+    /// The flushes under way before the last act, which may have ended some of them in vain.
+    flights: Flights,
 }
 
 impl Copy {
@@ -46,7 +48,7 @@ impl Copy {
     /// When a row is not one that a home has written.
     pub fn read(stored: Stored, fresh: impl FnOnce() -> Home, now: Timestamp) -> Result<Self, CorruptRow> {
         let Stored { version, rows } = stored;
-        Ok(Self { home: Home::load(rows, now)?.unwrap_or_else(fresh), version })
+        Ok(Self { home: Home::load(rows, now)?.unwrap_or_else(fresh), version, flights: Flights::new() })
     }
 
     /// The home as this process knows it.
@@ -58,6 +60,7 @@ impl Copy {
     /// Acts on the home. What it answers may leave once the write was accepted. Without acceptance this copy is not
     /// what storage has: it must be read again, and the act repeated.
     pub fn act<T>(&mut self, act: impl FnOnce(&mut Home) -> T) -> (T, Commit) {
+        self.flights.clone_from(&self.home.flights);
         let answer = act(&mut self.home);
         (answer, Commit { expected: self.version, rows: self.home.take_writes() })
     }
@@ -79,7 +82,8 @@ impl Copy {
         now: Timestamp,
     ) -> Result<(), CorruptRow> {
         let crowd = take(&mut self.home.crowd);
-        let flights = take(&mut self.home.flights);
+        let mut flights = take(&mut self.flights);
+        flights.append(&mut self.home.flights);
         let life = self.home.incarnation().clone();
         *self = Self::read(stored, fresh, now)?;
         self.home.crowd = crowd;
@@ -112,6 +116,15 @@ mod tests {
 
     #[test]
     fn a_flush_that_is_acknowledged_after_the_home_was_read_again_makes_room() {
+        makes_room(0);
+    }
+
+    #[test]
+    fn so_does_one_whose_acknowledgement_others_came_before() {
+        makes_room(3);
+    }
+
+    fn makes_room(refused: u32) {
         let mut copy = Copy::read(Stored::default(), fresh, now()).unwrap();
         let mut stored = alloc::collections::BTreeMap::new();
         let mut keep = |copy: &mut Copy, commit: Commit| {
@@ -141,11 +154,13 @@ mod tests {
         let (round, commit) = copy.act(|home| home.flush(now()).unwrap());
         let as_stored = keep(&mut copy, commit);
         // Another process may have written meanwhile.
-        copy.reread(as_stored, fresh, now()).unwrap();
-        let (verdict, _) = copy.act(|home| {
-            home.flushed(now(), round.seq);
-            home.decide(now(), &ask)
-        });
-        assert_eq!(verdict.unwrap().denial, None);
+        for turn in 0..=refused {
+            copy.reread(as_stored.clone(), fresh, now()).unwrap();
+            let (verdict, _) = copy.act(|home| {
+                home.flushed(now(), round.seq);
+                home.decide(now(), &ask)
+            });
+            assert_eq!(verdict.unwrap().denial, None, "{turn}");
+        }
     }
 }

@@ -14,8 +14,8 @@ const clocked = /** @type {{ moveClock?: (offset_ms: bigint) => void }} */ (mete
 Error.stackTraceLimit = 50;
 
 // Whoever waits longer for an object is told to try again: it may be gone.
-export const HOME_WAIT_MS = 1000;
-// The same for a Redis, which may sync its disk but once a second.
+const HOME_WAIT_MS = 1000;
+// Whoever is on the way to a Redis waits longer: it may sync its disk but once a second.
 export const REDIS_WAIT_MS = 3000;
 // Where processes that share one process's homes call them.
 export const CALL_PATH = '/internal/contact';
@@ -134,10 +134,10 @@ export function log(message, error) {
 }
 
 // What a call to an object comes to; one that is not answered in time is a failure like any other.
-export async function inTime(env, call, wait_ms = env.COUNTERS === 'redis' ? REDIS_WAIT_MS : HOME_WAIT_MS) {
+export async function inTime(env, call) {
   // Benchmarks simulate a home in another place.
   if (env.METER_TEST_HOME_DELAY_MS > 0) await scheduler.wait(Number(env.METER_TEST_HOME_DELAY_MS));
-  const late = scheduler.wait(wait_ms).then(() => { throw new Error('the home did not answer in time'); });
+  const late = scheduler.wait(HOME_WAIT_MS).then(() => { throw new Error('the home did not answer in time'); });
   return Promise.race([call(), late]);
 }
 

@@ -7,7 +7,7 @@
 // A process that holds them for others (METER_HOMES=serve) hands their calls on; see docs/protocol.md. Nothing here
 // looks into what the calls say.
 
-import { CALL_PATH, HOME_WAIT_MS, inTime, meter, REDIS_WAIT_MS, rust, wall } from './platform.js';
+import { CALL_PATH, inTime, meter, rust, wall } from './platform.js';
 import { inRedis } from './redis.js';
 
 const OBJECTS = 'durable_object', REDIS = 'redis';
@@ -43,14 +43,14 @@ async function remote(env, call) {
 
 // Calls an object, wherever homes are asked for; one that does not answer in time is a failure like any other.
 export const reachObject = (env, ctx, binding, name, call) =>
-  inTime(env, () => call(object(env, ctx, binding, name, OBJECTS)), HOME_WAIT_MS);
+  inTime(env, () => call(object(env, ctx, binding, name, OBJECTS)));
 
 // Calls a home or sub-home where it is.
 export async function reach(env, ctx, binding, name, call) {
-  // Nothing stands between a Redis and isolates.
+  // Nothing stands between a Redis and isolates, and there each question has its own time, which Rust keeps.
   const home = name.split('/', 2).join('/');
   const at = place => place === REDIS
-    ? inTime(env, () => call(object(env, ctx, 'HOME', home, REDIS)), REDIS_WAIT_MS)
+    ? call(object(env, ctx, 'HOME', home, REDIS))
     : reachObject(env, ctx, binding, name, call);
   const place = elsewhere.get(home) ?? usual(env);
   const reply = await at(place);

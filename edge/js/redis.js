@@ -2,75 +2,109 @@
 // it. Rust says what to send and reads what comes; nothing here looks into it.
 
 import * as sockets from 'cloudflare:sockets';
-import { REDIS_WAIT_MS, life, meter, now, rust, seed, wall } from './platform.js';
+import { REDIS_WAIT_MS, life, meter, now, rust, seed } from './platform.js';
 
 // The platform allows six connections at once; one is for the upstream.
 const SOCKETS_MAX = 5;
 // What a trip has come to, as Rust numbers it.
-const SEND = 1, PAUSE = 2, DONE = 3, MOVE = 4;
+const SEND = 1, DONE = 2, MOVE = 3, PAUSE = 4;
+// What is to be done about a question, as Rust numbers it.
+const GO = 1, ANSWERED = 2;
 
-// For how long a trip has a home for itself: longer than any takes that is well.
-const ALONE_MS = 250;
+// How often a question is looked after: soon at first, seldom where many ask.
+const NAP_MS_MIN = 2;
+const NAP_MS_MAX = 15;
 
 // A server that stands still does not close anything.
 const CLOSE_MS = 20;
 
-// By the context of a request or background turn: how many sockets it has open, and who waits for one.
-const places = new WeakMap();
-
-// Who is on the way to which home. Two at once would only have the second decide anew, so they take turns; whoever waits
-// is woken by its own timer, and a turn ends by itself, because its owner may be gone.
-const alone = new Map();
+// By the context of a request or background turn: how many sockets it has open.
+const open = new WeakMap();
 
 // A home, as something that has the methods of its object.
 export function inRedis(env, ctx, name) {
-  const ask = (what, home, body, call) => trip(env, ctx, [what, home, body, call]);
+  const ask = (what, home, body, call) => answered(env, ctx, [what, home, body, call]);
   return {
     contact: (home, contact) => ask('contact', name, contact, ''),
     decide: (home, question, call) => ask('decide', name, question, call),
     observe: (home, observing) => ask('observe', name, observing, ''),
     // The clock of tests; no project can have this name.
-    clock: async to_ms => Number(await ask('clock', 'clock/test', String(to_ms), '')),
+    clock: async to_ms => Number(await clock(env, ctx, 'clock/test', String(to_ms))),
   };
 }
 
-async function trip(env, ctx, question) {
-  const place = await taken(ctx);
+// Turns of the instance that is there now.
+function ofInstance() {
+  const born = life.instanceId;
+  const isLost = () => life.instanceId !== born || life.criticalError;
+  const turn = act => {
+    // What was begun in a lost instance is lost with it.
+    if (isLost()) throw new Error('the instance was lost');
+    return rust(act);
+  };
+  return { turn, free: thing => { if (!isLost()) thing.free(); } };
+}
+
+const random = () => crypto.getRandomValues(new Uint32Array(4));
+
+/**
+ * A home's reply. Whoever finds that nobody is on the way there goes, for all who wait; the others wait by timers of
+ * their own, for nothing of another request's may be waited for.
+ * @param {[what: string, home: string, body: string, call: string]} question
+ * @returns {Promise<string>}
+ */
+async function answered(env, ctx, question) {
+  const { turn, free } = ofInstance();
+  const asking = turn(() => new meter.Asking(...question, now()));
   try {
-    return await travel(env, question);
+    for (let nap = NAP_MS_MIN; ; nap = Math.min(nap * 1.5, NAP_MS_MAX)) {
+      const next = turn(() => asking.look((open.get(ctx) ?? 0) < SOCKETS_MAX, now()));
+      if (next === ANSWERED) return turn(() => asking.reply());
+      if (next === GO) {
+        const trip = turn(() => asking.trip(random(), now()));
+        // Others are on it who do not go where this request goes. Whom it has failed is told so.
+        const gone = travel(env, ctx, trip).catch(() => {}).finally(() => free(trip));
+        ctx.waitUntil(gone);
+        await gone;
+        nap = NAP_MS_MIN;
+      } else {
+        await scheduler.wait(nap);
+      }
+    }
   } finally {
-    place.free();
+    free(asking);
   }
 }
 
-/** @param {[what: string, home: string, body: string, call: string]} question */
-async function travel(env, question) {
-  const born = life.instanceId;
-  const turn = act => {
-    // What was begun in a lost instance is lost with it.
-    if (life.instanceId !== born || life.criticalError) throw new Error('the instance was lost');
-    return rust(act);
-  };
-  const [, home] = question;
-  const ends = wall() + REDIS_WAIT_MS;
-  /** @type {import('./meter.js').Trip | undefined} */
-  let trip;
+async function clock(env, ctx, name, to_ms) {
+  const { turn, free } = ofInstance();
+  const trip = turn(() => meter.Trip.clock(name, to_ms, random(), now()));
   try {
-    const random = crypto.getRandomValues(new Uint32Array(4));
-    const mine = trip = turn(() => new meter.Trip(...question, random, now()));
-    while (await visit(env, mine, turn, home, ends) === MOVE) {
-      const pause_ms = turn(() => mine.pause());
+    await travel(env, ctx, trip);
+    return turn(() => trip.reply());
+  } finally {
+    free(trip);
+  }
+}
+
+// Makes a trip to its end.
+/** @param {import('./meter.js').Trip} trip */
+async function travel(env, ctx, trip) {
+  const { turn } = ofInstance();
+  open.set(ctx, (open.get(ctx) ?? 0) + 1);
+  try {
+    while (await visit(env, trip, turn) === MOVE) {
+      const pause_ms = turn(() => trip.pause());
       if (pause_ms > 0) await scheduler.wait(pause_ms);
     }
-    return turn(() => mine.reply());
   } finally {
-    if (trip && life.instanceId === born && !life.criticalError) trip.free();
+    open.set(ctx, open.get(ctx) - 1);
   }
 }
 
 // Converses with whom the trip leads to, until it is done or goes on elsewhere.
-async function visit(env, trip, turn, home, ends) {
-  let socket, late, mine, next;
+async function visit(env, trip, turn) {
+  let socket, late, next;
   try {
     const [address, secureTransport] = turn(() => trip.address()).split('\n');
     // Where a binding says which network that is, as workerd's configuration does, nothing else is in reach.
@@ -80,62 +114,27 @@ async function visit(env, trip, turn, home, ends) {
     const writer = socket.writable.getWriter();
     const reader = socket.readable.getReader();
     // Nobody waits any longer, and the place is another's.
-    const left_ms = Math.max(0, ends - wall());
-    const wait_ms = Math.min(left_ms, turn(() => trip.patience()) || left_ms);
+    const wait_ms = turn(() => trip.patience()) || REDIS_WAIT_MS;
     late = setTimeout(() => reader.cancel().catch(() => {}), wait_ms);
     const send = () => writer.write(turn(() => trip.sent())).then(() => true, () => false);
-    mine = await turnFor(home, ends);
     let isThere = await send();
     while (isThere) {
       const { value, done } = await reader.read().catch(() => ({ done: true }));
       if (done) break;
       next = turn(() => trip.take(value, seed(), now()));
       if (next === PAUSE) {
-        mine.end();
         await scheduler.wait(turn(() => trip.pause()));
-        mine = await turnFor(home, ends);
         turn(() => trip.again());
         next = SEND;
       }
-      if (next === SEND) {
-        isThere = await send();
-        // The server takes what was sent first, so that who reads now reads what is written.
-        if (turn(() => trip.writes())) mine.end();
-      }
+      if (next === SEND) isThere = await send();
       if (next === DONE || next === MOVE) return next;
     }
     return next = turn(() => trip.lost(now()));
   } finally {
     clearTimeout(late ?? null);
-    mine?.end();
     const closed = socket?.close().catch(() => {});
     // Whoever goes on elsewhere has one open at a time.
     if (next === MOVE) await Promise.race([closed, scheduler.wait(CLOSE_MS)]);
   }
-}
-
-// The turn of a trip to that home, once it comes.
-async function turnFor(home, ends) {
-  while (alone.get(home)?.until > wall()) {
-    if (wall() > ends) throw new Error('too many ask the same home');
-    await scheduler.wait(1 + 3 * Math.random());
-  }
-  const mine = { until: wall() + ALONE_MS };
-  alone.set(home, mine);
-  return { end: () => { if (alone.get(home) === mine) alone.delete(home); } };
-}
-
-// A place for one more socket, as soon as there is one.
-async function taken(ctx) {
-  let all = places.get(ctx);
-  if (!all) places.set(ctx, all = { open: 0, waiting: [] });
-  if (all.open < SOCKETS_MAX) all.open++;
-  else await new Promise(resolve => all.waiting.push(resolve));
-  return {
-    free() {
-      const next = all.waiting.shift();
-      if (next) next();
-      else all.open--;
-    },
-  };
 }

@@ -14,6 +14,7 @@ use shared::denials::Denials;
 use shared::home::HomeName;
 use shared::home::call::{CallId, ContactReply, Observing};
 use shared::json;
+use shared::lease;
 use shared::lease::message::HolderId;
 use shared::lease::{Answer, CallEnd, HeldUnits, Holder, Noted, WaiterId};
 use shared::problem::ErrorCode;
@@ -251,6 +252,17 @@ impl Isolate {
             }
         }
         due
+    }
+
+    /// What a home's holder can tell at once of calls that the home has decided, where others wait for it to hear of
+    /// them. The reply is handed to [`Isolate::receive`].
+    pub(crate) fn report_calls(
+        &mut self,
+        home: &HomeName,
+        now: Timestamp,
+    ) -> Option<lease::message::Contact> {
+        let Post { holder, object } = &mut self.seats.get_mut(home)?.post;
+        if *object == home.to_string() { holder.report_calls(now) } else { None }
     }
 
     /// Takes what a home or sub-home replied.

@@ -45,7 +45,7 @@ pub use internal::{clock_push, move_clock, sign_call};
 pub use metrics::{counted_paths, metrics};
 pub use observe::{answered, observe_body, observed};
 pub use panics::{overflow_for_test, panic_for_test};
-pub use trip::Trip;
+pub use trip::{Asking, Trip};
 
 use config::Config;
 use contract::{Instruction, Next, Remembered, Settings};

@@ -6,6 +6,7 @@ use shared::json;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::contract::Answers;
+use crate::trip::queue;
 use crate::{config, isolate};
 
 /// Paths that are answered, beside those of the routes.
@@ -44,6 +45,24 @@ pub fn metrics(answers: &str) -> String {
         text += &format!(
             "meter_edge_answers_total{{isolate=\"{isolate}\",path=\"{path}\",status=\"{status}\"}} {count}\n"
         );
+    }
+    let queue::Counts { trips, conflicts, questions } = queue::counts();
+    for (name, help, count) in [
+        ("trips", "Connections to a Redis, each for all questions to a home that waited.", trips),
+        (
+            "conflicts",
+            "Writes to a Redis that others had come before, and that were decided anew.",
+            conflicts,
+        ),
+        (
+            "questions",
+            "Contacts, decisions and observations that homes in a Redis have replied to.",
+            questions,
+        ),
+    ] {
+        let name = format!("meter_edge_redis_{name}_total");
+        text += &head(&name, help);
+        text += &format!("{name}{{isolate=\"{isolate}\"}} {count}\n");
     }
     text
 }

@@ -14,8 +14,7 @@ use redis_rows::{
     Group, Place, Proof, Replies, Route, Servers, Snapshot, Stop, Told, Wrong, load_script, mark,
     not_refused, read, write,
 };
-use shared::decision::Ask;
-use shared::home::call::{CallId, ContactReply, HomeReply};
+use shared::home::call::{ContactReply, HomeReply};
 use shared::home::question::Question;
 use shared::home::storage::{Commit, Copy};
 use shared::home::{Home, HomeName};
@@ -26,20 +25,28 @@ use shared::random::Stream;
 use shared::time::Timestamp;
 use wasm_bindgen::prelude::wasm_bindgen;
 
-use crate::config;
+use crate::{config, isolate};
+use queue::{Aboard, Questions};
 
 /// What a trip has come to, as `redis.js` reads it.
 const READ_ON: u32 = 0;
 const SEND: u32 = 1;
-const PAUSE: u32 = 2;
-const DONE: u32 = 3;
-const MOVE: u32 = 4;
+const DONE: u32 = 2;
+const MOVE: u32 = 3;
+const PAUSE: u32 = 4;
 /// How long whoever is asked for the way may take, in milliseconds.
 const GUIDE_MS: u32 = 500;
 /// Between two looks at what the aggregator is doing, in milliseconds.
-const PAUSE_MS: u32 = 20;
+const PAUSE_MS: u64 = 20;
 /// Who waits longer for the aggregator is told to come again, in milliseconds.
 const PATIENCE_MS: u64 = 900;
+/// The same where the home is well, and only has to hear that what it has issued is in the books, in milliseconds: a
+/// holder gives its calls up after twice as long.
+const ROOM_PATIENCE_MS: u64 = 5_000;
+/// How many writes find that others came first before a trip makes a pause.
+const WRITES_AT_ONCE: u32 = 2;
+/// The first such pause and the longest at most, in milliseconds.
+const CROWDED_MS: (u64, u64) = (8, 128);
 /// Far more than others ever come first in a row.
 const WRITES_MAX: u32 = 100;
 /// How long the server may take to bring a write to the disk: it syncs once a second, or at once.
@@ -91,15 +98,19 @@ impl Server {
 }
 
 impl Server {
+    fn here() -> Result<Self, String> {
+        config::with(|config| config.redis.clone()).ok_or_else(|| "homes are not in Redis".to_owned())
+    }
+
     fn route(&self) -> MutexGuard<'_, Route> {
         self.route.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What is asked of a home, or of the clock of tests.
+/// What it is about: the questions that wait for a home, as that trip of theirs, or the clock of tests.
 #[derive(Debug)]
 enum Matter {
-    Home(Box<Question>),
+    Home(Questions, u64),
     Clock(u64),
 }
 
@@ -110,14 +121,11 @@ enum Awaited {
     Rows,
     Mark,
     Disk {
-        answer: String,
         proof: Proof,
         marks: bool,
     },
     /// What a server says of its log that cannot be asked to wait for its disk.
-    Settings {
-        answer: String,
-    },
+    Settings,
     Clock,
 }
 
@@ -191,34 +199,23 @@ pub struct Trip {
     commands: Vec<Cmd>,
     writes: u32,
     pause_ms: u32,
-    /// How often the aggregator had looked when a key was not known.
-    looks: Option<u64>,
+    /// What was decided and is not on the disk yet.
+    decided: Vec<(u64, String)>,
+    /// This isolate's own report, where others wait for what it frees, and what was replied to it.
+    report: Option<(Question, String)>,
     reply: String,
 }
 
 #[wasm_bindgen]
 impl Trip {
-    /// Begins one; `random` are four words that no other trip has.
+    /// Begins one that moves the clock of tests on; `random` are four words that no other trip has.
     ///
     /// # Errors
-    /// When it is no such question, or homes are not in Redis.
-    #[wasm_bindgen(constructor)]
-    #[expect(clippy::too_many_arguments, reason = "JavaScript hands over plain values only")]
-    pub fn new(
-        what: &str,
-        home: &str,
-        body: &str,
-        call: &str,
-        random: &[u32],
-        now_ms: u64,
-    ) -> Result<Self, String> {
-        let server = config::with(|config| config.redis.clone()).ok_or("homes are not in Redis")?;
-        let home = HomeName::parse(home).map_err(text)?;
-        let matter = match what {
-            "clock" => Matter::Clock(body.parse().map_err(text)?),
-            _ => Matter::Home(Box::new(question(what, body, call)?)),
-        };
-        Ok(Self::of(server, home, matter, random, Timestamp::from_ms(now_ms)))
+    /// When it is no such time, or homes are not in Redis.
+    pub fn clock(home: &str, to_ms: &str, random: &[u32], now_ms: u64) -> Result<Self, String> {
+        let server = Server::here()?;
+        let matter = Matter::Clock(to_ms.parse().map_err(text)?);
+        Ok(Self::of(server, HomeName::parse(home).map_err(text)?, matter, random, Timestamp::from_ms(now_ms)))
     }
 
     /// Where to connect, and in a second line `on` or `off` for encryption.
@@ -241,14 +238,17 @@ impl Trip {
         if matches!(self.stop, Stop::Guide(_)) { GUIDE_MS } else { 0 }
     }
 
-    /// Takes what has arrived: 0 reads on, 1 sends, 2 pauses and calls [`Trip::again`], 3 is done, 4 pauses and begins
-    /// anew at another address.
+    /// Takes what has arrived: 0 reads on, 1 sends, 2 is done, 3 pauses and begins anew at another address, 4 pauses
+    /// and calls [`Trip::again`].
     ///
     /// # Errors
     /// When the server refuses, or is none. Whether something was written is not known then; whoever asked asks again.
     pub fn take(&mut self, bytes: &[u8], seed: u64, now_ms: u64) -> Result<u32, String> {
         let now = Timestamp::from_ms(now_ms);
-        match self.taken(bytes, seed, now) {
+        if let Matter::Home(questions, number) = &self.matter {
+            questions.borrow_mut().goes_on(&self.home, *number, now);
+        }
+        let come_to = match self.taken(bytes, seed, now) {
             Ok(next) => Ok(next),
             Err(Failure::Elsewhere(why)) => self.elsewhere(why, now),
             Err(Failure::Moved(place)) => self.moved(&place, now),
@@ -257,22 +257,18 @@ impl Trip {
                 self.server.route().failed(&self.stop);
                 Err(why)
             }
-        }
+        };
+        self.told(come_to)
     }
 
-    /// Hears that the connection was lost, or never made: 4 pauses and begins anew at another address.
+    /// Hears that the connection was lost, or never made: 3 pauses and begins anew at another address.
     ///
     /// # Errors
     /// When there is nobody else to ask. Whether something was written is not known then.
     pub fn lost(&mut self, now_ms: u64) -> Result<u32, String> {
         let why = format!("{} has closed the connection, or was late", self.stop.address().host());
-        self.elsewhere(why, Timestamp::from_ms(now_ms))
-    }
-
-    /// Whether what was sent last is what the home has decided.
-    #[must_use]
-    pub fn writes(&self) -> bool {
-        matches!(self.awaited, Awaited::Disk { .. })
+        let come_to = self.elsewhere(why, Timestamp::from_ms(now_ms));
+        self.told(come_to)
     }
 
     /// For how long it pauses, in milliseconds.
@@ -286,7 +282,7 @@ impl Trip {
         self.say_read();
     }
 
-    /// What the home has replied.
+    /// How far the clock of tests was moved.
     #[must_use]
     pub fn reply(&mut self) -> String {
         std::mem::take(&mut self.reply)
@@ -316,11 +312,20 @@ impl Trip {
             commands: Vec::new(),
             writes: 0,
             pause_ms: 0,
-            looks: None,
+            decided: Vec::new(),
+            report: None,
             reply: String::new(),
         };
         trip.begin();
         trip
+    }
+
+    /// Tells those whom it concerns that it has come to nothing.
+    fn told(&mut self, come_to: Result<u32, String>) -> Result<u32, String> {
+        if let (Err(why), Matter::Home(questions, number)) = (&come_to, &self.matter) {
+            questions.borrow_mut().fail(&self.home, (*number, self.began), why);
+        }
+        come_to
     }
 
     /// Begins at where the trip is.
@@ -336,7 +341,7 @@ impl Trip {
         self.before = greeting.len();
         let greeting: Vec<u8> = greeting.iter().flat_map(Cmd::get_packed_command).collect();
         match self.matter {
-            Matter::Home(_) => self.say_read(),
+            Matter::Home(..) => self.say_read(),
             Matter::Clock(_) => {
                 let mut get = cmd("GET");
                 get.arg(Group::of(&self.home).key(CLOCK));
@@ -389,17 +394,16 @@ impl Trip {
         }
         if let Awaited::Mark = self.awaited {
             said.iter().try_for_each(not_refused)?;
-            self.pause_ms = PAUSE_MS;
-            return Ok(PAUSE);
+            return Ok(DONE);
         }
         if let Awaited::Clock = self.awaited {
-            return self.clock(said);
+            return self.clock_told(said);
         }
         let mut said = said.into_iter();
         let first = said.next().ok_or("no answer")?;
-        if let Awaited::Settings { answer } = &mut self.awaited {
+        if let Awaited::Settings = self.awaited {
             Proof::Settings.read(&first, self.server.replicas.unwrap_or_default())?;
-            self.reply = std::mem::take(answer);
+            self.answer(now);
             return Ok(DONE);
         }
         match Told::read(first)? {
@@ -413,10 +417,10 @@ impl Trip {
                 self.commands = commands;
                 Ok(SEND)
             }
+            Told::Rows(_) if matches!(self.awaited, Awaited::Disk { .. }) && self.is_crowded() => Ok(PAUSE),
             Told::Rows(snapshot) => self.consider(snapshot, seed, now),
             Told::Written(_) => {
-                let Awaited::Disk { answer, proof, marks } =
-                    std::mem::replace(&mut self.awaited, Awaited::Rows)
+                let Awaited::Disk { proof, marks } = std::mem::replace(&mut self.awaited, Awaited::Rows)
                 else {
                     return Err("a read was answered as a write".into());
                 };
@@ -429,58 +433,139 @@ impl Trip {
                 }
                 if lasts == Err(Wrong::NoWait) {
                     self.server.route().cannot_wait(&self.stop);
-                    self.say(Awaited::Settings { answer }, vec![Proof::Settings.question(0, 0)]);
+                    self.say(Awaited::Settings, vec![Proof::Settings.question(0, 0)]);
                     return Ok(SEND);
                 }
                 lasts?;
-                self.reply = answer;
+                self.answer(now);
                 Ok(DONE)
             }
         }
     }
 
-    /// Decides from what is stored.
+    /// Notes that others came first. The rows that come with that are newer than any that could be asked for, so that the
+    /// first times they are decided from at once; where many write, only some of them at a time come through by a pause.
+    fn is_crowded(&mut self) -> bool {
+        if let Matter::Home(questions, _) = &self.matter {
+            questions.borrow_mut().conflicts();
+        }
+        if self.writes < WRITES_AT_ONCE {
+            return false;
+        }
+        let (first, most) = CROWDED_MS;
+        let longest = first.checked_shl(self.writes.saturating_sub(WRITES_AT_ONCE)).unwrap_or(most).min(most);
+        self.pause_ms = u32::try_from(self.random.between(1, longest)).unwrap_or(u32::MAX);
+        true
+    }
+
+    /// Hands out what is durable now.
+    fn answer(&mut self, now: Timestamp) {
+        let Matter::Home(questions, _) = &self.matter else { return };
+        let mut queue = questions.borrow_mut();
+        self.decided.drain(..).for_each(|(number, reply)| queue.answer(number, reply));
+        if let Some((_, reply)) = self.report.take()
+            && let Ok(reply) = json::read(&reply)
+        {
+            isolate::with(|isolate| isolate.receive(&self.home, reply, now));
+        }
+    }
+
+    /// Decides from what is stored, for all who wait.
     fn consider(&mut self, snapshot: Snapshot, seed: u64, now: Timestamp) -> Result<u32, Failure> {
-        let is_late = now.ms_since(self.began) >= PATIENCE_MS;
+        let Matter::Home(questions, number) = &self.matter else {
+            return Err("the clock has no rows".into());
+        };
+        let (questions, number) = (Questions::clone(questions), *number);
+        let aboard = questions.borrow().board(&self.home, number);
+        if aboard.is_empty() && self.report.is_none() {
+            // Others have taken them along.
+            return Ok(DONE);
+        }
         let is_empty = snapshot.stored.rows.is_empty();
         if is_empty && snapshot.unknown_ms.is_some_and(|at| now.ms_since(Timestamp::from_ms(at)) < UNKNOWN_MS)
         {
-            return Ok(self.failed(ErrorCode::ProjectUnknown));
+            let mut queue = questions.borrow_mut();
+            aboard
+                .iter()
+                .for_each(|one| queue.answer(one.number, failed(&one.question, ErrorCode::ProjectUnknown)));
+            return Ok(DONE);
         }
         if is_empty || snapshot.is_of_another_life() {
-            return Ok(self.attend(is_late));
+            return Ok(self.attend(&questions, &aboard, now));
         }
-        let Matter::Home(question) = &self.matter else { return Err("the clock has no rows".into()) };
         let life = snapshot.seen();
         let Snapshot { looks, stored, .. } = snapshot;
         let nobody = Home::new(self.home.clone(), Incarnation::parse(NO_LIFE).map_err(text)?);
         let mut copy = Copy::read(stored, || nobody, now).map_err(text)?;
-        if copy.home().needs_registration() || (!is_late && question.waits_for_room(copy.home(), now)) {
-            return Ok(self.attend(is_late));
+        if copy.home().needs_registration() {
+            return Ok(self.attend(&questions, &aboard, now));
         }
-        let has_looked = self.looks.is_some_and(|then| looks >= then.saturating_add(LOOKS));
-        let (answer, commit) = copy.act(|home| {
-            let answer = home.reply(now, seed, question, is_late);
-            if answer.is_some() || !has_looked {
-                return answer;
+        let (decided, commit) = copy.act(|home| self.decide(home, &aboard, looks, (seed, now)));
+        let mut queue = questions.borrow_mut();
+        let (mut wants_look, mut wants_room) = (false, false);
+        self.decided.clear();
+        for (one, reply) in aboard.iter().zip(decided) {
+            match reply {
+                Ok(reply) => self.decided.push((one.number, reply)),
+                Err(why) => {
+                    wants_look |= why == Wants::Look;
+                    wants_room |= why == Wants::Room;
+                    let looks = matches!(why, Wants::Look).then_some(looks);
+                    queue.wait(one.number, looks, (now, now.plus_ms(PAUSE_MS)));
+                }
             }
-            home.policy_is_newest(now);
-            home.reply(now, seed, question, true)
-        });
-        let Some(answer) = answer else {
-            self.looks.get_or_insert(looks);
-            return Ok(self.attend(is_late));
-        };
-        let due = copy.home().look_due(now);
-        self.say_write(&life, &commit, (answer, due))
+        }
+        let is_waited_for = wants_look || (wants_room && queue.marks(&self.home, now));
+        if self.decided.is_empty() && self.report.is_none() {
+            drop(queue);
+            return Ok(if is_waited_for { self.say_mark() } else { DONE });
+        }
+        let numbers: Vec<u64> = self.decided.iter().map(|(number, _)| *number).collect();
+        queue.write(&self.home, number, &numbers, now);
+        drop(queue);
+        let due = if is_waited_for { Some(Timestamp::default()) } else { copy.home().look_due(now) };
+        self.say_write(&life, &commit, due)
     }
 
-    fn say_write(
+    /// What the home replies to each, in the order of their arrival, or what it has to wait for.
+    fn decide(
         &mut self,
-        life: &str,
-        commit: &Commit,
-        (answer, due): (String, Option<Timestamp>),
-    ) -> Result<u32, Failure> {
+        home: &mut Home,
+        aboard: &[Aboard],
+        looks: u64,
+        (seed, now): (u64, Timestamp),
+    ) -> Vec<Result<String, Wants>> {
+        let mut seeds = Stream::new(seed);
+        let mut decided = Vec::with_capacity(aboard.len());
+        for Aboard { question, arrived, looks: looked, .. } in aboard {
+            let waited_ms = now.ms_since(*arrived);
+            if waited_ms < ROOM_PATIENCE_MS && question.waits_for_room(home, now) {
+                decided.push(Err(Wants::Room));
+                continue;
+            }
+            let seed = seeds.bits();
+            let reply = home.reply(now, seed, question, waited_ms >= PATIENCE_MS);
+            let has_looked = looked.is_some_and(|then| looks >= then.saturating_add(LOOKS));
+            let reply = if reply.is_some() || !has_looked {
+                reply
+            } else {
+                home.policy_is_newest(now);
+                home.reply(now, seed, question, true)
+            };
+            decided.push(reply.ok_or(Wants::Look));
+        }
+        // What this isolate has served makes room once it is told, and it tells of it by itself only after a while.
+        if self.report.is_none() && decided.iter().any(|reply| matches!(reply, Err(Wants::Room))) {
+            let report = isolate::with(|isolate| isolate.report_calls(&self.home, now));
+            self.report = report.map(|report| (Question::Contact(Box::new(report)), String::new()));
+        }
+        if let Some((report, reply)) = &mut self.report {
+            *reply = home.reply(now, seeds.bits(), report, true).unwrap_or_default();
+        }
+        decided
+    }
+
+    fn say_write(&mut self, life: &str, commit: &Commit, due: Option<Timestamp>) -> Result<u32, Failure> {
         self.writes = self.writes.saturating_add(1);
         if self.writes > WRITES_MAX {
             return Err("others have come first too often".into());
@@ -490,31 +575,33 @@ impl Trip {
         let proof = self.server.route().proof(&self.stop);
         commands.extend(self.server.replicas.map(|replicas| proof.question(replicas, DISK_MS)));
         commands.extend(due.map(|due| mark(&self.home, due)));
-        self.say(Awaited::Disk { answer, proof, marks: due.is_some() }, commands);
+        self.say(Awaited::Disk { proof, marks: due.is_some() }, commands);
         Ok(SEND)
     }
 
-    /// Asks the aggregator to look after the home at once, or gives up.
-    fn attend(&mut self, is_late: bool) -> u32 {
-        if is_late {
-            return self.failed(ErrorCode::HomeUnavailable);
+    /// Asks the aggregator to look after the home at once, unless nobody waits for that any longer.
+    fn attend(&mut self, questions: &Questions, aboard: &[Aboard], now: Timestamp) -> u32 {
+        let mut queue = questions.borrow_mut();
+        let mut is_waited_for = false;
+        for one in aboard {
+            if now.ms_since(one.arrived) >= PATIENCE_MS {
+                queue.answer(one.number, failed(&one.question, ErrorCode::HomeUnavailable));
+            } else {
+                queue.wait(one.number, None, (now, now.plus_ms(PAUSE_MS)));
+                is_waited_for = true;
+            }
         }
+        if is_waited_for { self.say_mark() } else { DONE }
+    }
+
+    fn say_mark(&mut self) -> u32 {
         let command = mark(&self.home, Timestamp::default());
         self.say(Awaited::Mark, vec![command]);
         SEND
     }
 
-    fn failed(&mut self, code: ErrorCode) -> u32 {
-        let code = code.as_str().to_owned();
-        self.reply = match &self.matter {
-            Matter::Home(question) if question.is_contact() => json::write(&ContactReply::Failed(code)),
-            Matter::Home(_) | Matter::Clock(_) => json::write(&HomeReply::Failed(code)),
-        };
-        DONE
-    }
-
     /// The clock of tests: the farthest that it was moved.
-    fn clock(&mut self, said: Vec<Value>) -> Result<u32, Failure> {
+    fn clock_told(&mut self, said: Vec<Value>) -> Result<u32, Failure> {
         let Matter::Clock(to_ms) = self.matter else { return Err("nobody asked for the clock".into()) };
         said.iter().try_for_each(not_refused)?;
         let kept = match said.into_iter().next() {
@@ -537,15 +624,29 @@ impl Trip {
     }
 }
 
-fn question(what: &str, body: &str, call: &str) -> Result<Question, String> {
-    match what {
-        "contact" => json::read(body).map(|contact| Question::Contact(Box::new(contact))).map_err(text),
-        "decide" => {
-            let ask: Ask = json::read(body).map_err(text)?;
-            Ok(Question::Decide(ask, CallId::parse(call)))
+impl Drop for Trip {
+    fn drop(&mut self) {
+        if let Matter::Home(questions, number) = &self.matter {
+            questions.borrow_mut().end(&self.home, *number);
         }
-        "observe" => json::read(body).map(Question::Observe).map_err(text),
-        _ => Err("no home is asked that".to_owned()),
+    }
+}
+
+/// What a question has to wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wants {
+    /// That the aggregator has looked after the home, which may have a newer policy then.
+    Look,
+    /// That more of what was issued is in the books.
+    Room,
+}
+
+fn failed(question: &Question, code: ErrorCode) -> String {
+    let code = code.as_str().to_owned();
+    if question.is_contact() {
+        json::write(&ContactReply::Failed(code))
+    } else {
+        json::write(&HomeReply::Failed(code))
     }
 }
 
@@ -553,7 +654,11 @@ fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
+mod asking;
+pub(crate) mod queue;
 mod way;
+
+pub use asking::Asking;
 
 #[cfg(test)]
 mod tests;

@@ -530,6 +530,7 @@ impl Stack {
         command.arg("--external-addr").arg(format!("upstream={}", self.upstream));
         command.arg("--external-addr").arg(format!("center={}", self.edge));
         command.arg("--directory-path").arg(homes);
+        command.envs(self.options.edge_settings.iter().map(|(name, value)| (name, value)));
         self.with_environment(&mut command);
         command.env("METER_HOMES", "remote");
         command

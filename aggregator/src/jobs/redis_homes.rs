@@ -5,7 +5,7 @@
 //! merged by `max`. Nothing depends on which of them lives.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use redis_rows::{Snapshot, Told};
@@ -64,9 +64,56 @@ pub enum LookError {
     Crowded,
 }
 
+/// Homes that are being looked after here, and whether somebody has asked for that once more meanwhile: two at once would
+/// come before each other.
+#[derive(Debug, Clone, Default)]
+struct Tended(Arc<Mutex<BTreeMap<HomeName, bool>>>);
+
+/// One of them, until it is over.
+struct Tending<'a> {
+    tended: &'a Tended,
+    home: &'a HomeName,
+    is_over: bool,
+}
+
+impl Tended {
+    /// Begins with a home; `None` where that is under way, and will be done again.
+    fn begin<'a>(&'a self, home: &'a HomeName) -> Option<Tending<'a>> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(again) = all.get_mut(home) {
+            *again = true;
+            return None;
+        }
+        all.insert(home.clone(), false);
+        Some(Tending { tended: self, home, is_over: false })
+    }
+}
+
+impl Tending<'_> {
+    /// Whether it was asked for once more; else it is over.
+    fn goes_on(&mut self) -> bool {
+        let mut all = self.tended.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let again = all.get_mut(self.home).is_some_and(std::mem::take);
+        if !again {
+            all.remove(self.home);
+            self.is_over = true;
+        }
+        again
+    }
+}
+
+impl Drop for Tending<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.tended.0.lock().unwrap_or_else(PoisonError::into_inner).remove(self.home);
+        }
+    }
+}
+
 /// Looks after homes for ever; drop the future to stop.
 pub async fn run(app: App, counters: Counters) {
     let places = Arc::new(Semaphore::new(HOMES_MAX));
+    let tended = Tended::default();
     // Which shares are being asked who is due: one that stands still does not hold up the others.
     let mut asked = BTreeSet::new();
     let mut asking: JoinSet<(String, Option<Vec<HomeName>>)> = JoinSet::new();
@@ -110,9 +157,9 @@ pub async fn run(app: App, counters: Counters) {
                     for home in homes {
                         behind.owes(&home.to_string(), now);
                         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-                        let (app, counters) = (app.clone(), counters.clone());
+                        let (app, counters, tended) = (app.clone(), counters.clone(), tended.clone());
                         tending.spawn(async move {
-                            let is_done = tend(&app, &counters, &home).await;
+                            let is_done = tend(&app, &counters, &tended, &home).await;
                             drop(place);
                             (home, is_done)
                         });
@@ -150,8 +197,18 @@ async fn due(
     (share.place(), homes)
 }
 
-/// Looks after one home, and says so where that fails; whether it has not.
-async fn tend(app: &App, counters: &Counters, home: &HomeName) -> bool {
+/// Looks after one home, and says so where that fails; whether it has not. Where that is under way, whoever does it goes on.
+async fn tend(app: &App, counters: &Counters, tended: &Tended, home: &HomeName) -> bool {
+    let Some(mut tending) = tended.begin(home) else { return false };
+    loop {
+        let is_done = tend_once(app, counters, home).await;
+        if !tending.goes_on() {
+            return is_done;
+        }
+    }
+}
+
+async fn tend_once(app: &App, counters: &Counters, home: &HomeName) -> bool {
     let looked = look_after(app, counters, home).await;
     if let Err(error) = &looked {
         tracing::warn!(home = %home, error = %error, "a home could not be looked after, and is tried again");

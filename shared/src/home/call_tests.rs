@@ -2,6 +2,7 @@
 
 use super::call::CallId;
 use super::open_calls::SILENT_MS;
+use super::question::Question;
 use super::*;
 use crate::ids::KeyId;
 use crate::kind::Kind;
@@ -9,6 +10,7 @@ use crate::lease::message::{Batch, Contact, Returns};
 use crate::lease::{Answer, CallEnd, Holder};
 use crate::policy::LeaseRules;
 use crate::policy::tests::community;
+use crate::wire::Merged;
 
 const NOW: Timestamp = Timestamp::from_ms(1_795_435_200_000);
 
@@ -82,6 +84,30 @@ fn a_call_is_billed_once_its_answer_has_left_and_comes_back_everywhere_if_it_nev
         says(&mut home, at(4), 2, &left, &void);
         assert_eq!(books(&home, at(4)), after, "said again it changes nothing");
     }
+}
+
+#[test]
+fn who_lacks_the_room_that_open_calls_have_taken_waits_for_them() {
+    let mut home = strict(1_000);
+    let mut policy = community("demo");
+    policy.version = 2;
+    policy.leases = LeaseRules { strict: true, escrow: Some(Units::new(2)), ..LeaseRules::default() };
+    home.install(policy);
+    let life = home.incarnation().clone();
+    home.acknowledge(NOW, &life, 0, &[Merged::nothing(NOW.period())]);
+    let waits = |home: &Home, number| {
+        let question = Question::Decide(ask(1), Some(call(number)));
+        (question.waits_for_room(home, NOW), question.may_come_twice())
+    };
+    assert_eq!(waits(&home, 1), (false, true));
+    for number in [1, 2] {
+        assert_eq!(home.decide_call(NOW, &ask(1), call(number)).unwrap().unwrap().denial, None);
+    }
+    assert_eq!(waits(&home, 3), (true, true), "their answers are leaving");
+    // What has left waits for the books; what never did has made room at once.
+    says(&mut home, at(1), 1, &[1], &[2]);
+    assert_eq!(waits(&home, 3), (false, true));
+    assert!(!Question::Decide(ask(1), None).may_come_twice());
 }
 
 #[test]

@@ -185,12 +185,15 @@ impl Home {
 
     /// Whether so many units are left and may be issued as soon as the aggregator has what is on its way to it.
     ///
-    /// What is with living holders that do not spend it makes no room by waiting: it must be called back.
+    /// What is with living holders that do not spend it makes no room by waiting: it must be called back. Calls whose
+    /// answers are leaving are spent, and are told of within a moment.
     pub(super) fn is_short_of_room(&self, now: Timestamp, units: Units) -> bool {
         let period = self.meta.clock.max(now).period();
         let Some(policy) = &self.policy else { return false };
         let is_short = self.room(policy, period).is_some_and(|room| room < units);
-        is_short && !self.is_spent(period, units) && (self.has_unflushed() || self.has_untold_stranded())
+        let is_coming =
+            self.has_unflushed() || self.has_untold_stranded() || (self.calls.units_of(period) > Units::ZERO);
+        is_short && !self.is_spent(period, units) && is_coming
     }
 
     /// Remembers what was settled when a flush was written.

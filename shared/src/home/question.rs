@@ -42,6 +42,16 @@ impl Question {
         }
     }
 
+    /// Whether a copy is answered as before and counted once, whatever became of the first.
+    #[must_use]
+    pub fn may_come_twice(&self) -> bool {
+        match self {
+            Self::Contact(_) => true,
+            Self::Decide(ask, call) => ask.dry_run || call.is_some_and(|call| call.number > 0),
+            Self::Observe(_) => false,
+        }
+    }
+
     fn keys(&self) -> &[KeyId] {
         match self {
             Self::Contact(contact) => &contact.keys,

@@ -116,6 +116,11 @@ impl Book {
         self.counted(now, 0);
     }
 
+    /// Whether such a call is not yet frozen in a batch.
+    pub(crate) fn has_calls(&self) -> bool {
+        !self.calls.is_empty()
+    }
+
     /// Units served of a period and not yet frozen in a batch.
     pub(crate) fn served_of(&self, period: Period) -> u64 {
         if self.pending == 0 {

@@ -30,6 +30,7 @@ mod servers;
 mod shapes;
 mod starts;
 mod stopped;
+mod strict_redis;
 mod sub_homes;
 mod turns;
 mod usage;

@@ -6,6 +6,7 @@
 use alloc::collections::BTreeMap;
 
 use super::Holder;
+use crate::lease::message::Contact;
 use crate::time::Timestamp;
 
 /// Whoever asked is gone by then, in milliseconds. Less than the home waits for a silent holder.
@@ -65,6 +66,16 @@ impl Holder {
             CallEnd::Void => self.uplink.returns.calls.push(number),
         }
         true
+    }
+
+    /// A contact that tells of ended calls before it is due; `None` where there are none, or one is under way.
+    pub fn report_calls(&mut self, now: Timestamp) -> Option<Contact> {
+        if !(self.book.has_calls() && self.uplink.is_free(0) && now >= self.hold_until) {
+            return None;
+        }
+        let report = self.report(now)?;
+        self.sent = self.sent.saturating_add(1);
+        Some(report)
     }
 
     /// Gives up calls that nobody can be waiting for.

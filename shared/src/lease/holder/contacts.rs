@@ -164,13 +164,11 @@ impl Holder {
             }
         }
         if out.is_empty() && self.background_at(now).is_some_and(|at| now >= at) {
-            self.pace.last_background = now;
             let asks_next = self.pace.next_at.is_some_and(|at| now >= at);
             if asks_next {
                 self.pace.next_at = Some(now);
             }
-            let renew = !self.is_idle(now) && !self.closing;
-            out.extend(self.contact(now, 0, renew));
+            out.extend(self.report(now));
         }
         self.sent = self.sent.saturating_add(u64::try_from(out.len()).unwrap_or(u64::MAX));
         out
@@ -187,6 +185,13 @@ impl Holder {
         let idle = self.idle_at(now);
         let given_up = [self.uplink.resend_at(), self.waiting.timeout(), self.calls.timeout()];
         [asking, question, background, idle].into_iter().chain(given_up).flatten().min()
+    }
+
+    /// A contact that nobody waits for.
+    pub(super) fn report(&mut self, now: Timestamp) -> Option<Contact> {
+        self.pace.last_background = now;
+        let renew = !self.is_idle(now) && !self.closing;
+        self.contact(now, 0, renew)
     }
 
     fn contact(&mut self, now: Timestamp, lane: u8, renew: bool) -> Option<Contact> {

@@ -305,16 +305,19 @@ pub enum LifeCause {
     AnotherServer,
     /// The books have more than its rows know of.
     RolledBack,
+    /// The project's homes have moved here, or came back.
+    Arrived,
 }
 
 impl LifeCause {
-    const ALL: [Self; 3] = [Self::Made, Self::AnotherServer, Self::RolledBack];
+    const ALL: [Self; 4] = [Self::Made, Self::AnotherServer, Self::RolledBack, Self::Arrived];
 
     fn as_str(self) -> &'static str {
         match self {
             Self::Made => "made",
             Self::AnotherServer => "another_server",
             Self::RolledBack => "rolled_back",
+            Self::Arrived => "arrived",
         }
     }
 }

@@ -290,7 +290,8 @@ impl Look<'_> {
             return self.write(&life, commit, Some(LifeCause::Made)).await;
         }
         if copy.home().must_begin_life() {
-            return self.begin_life(&mut copy, &life, Vec::new(), policy).await;
+            let why = LifeCause::Arrived;
+            return self.begin_life(&mut copy, (why, &life), Vec::new(), policy).await;
         }
         if copy.home().needs_registration() {
             let Some((taken, merged)) = self.app.take(copy.home().pull(), Place::Redis).await? else {

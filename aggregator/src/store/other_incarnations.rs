@@ -8,7 +8,7 @@ use shared::time::{Period, Timestamp};
 use shared::units::Units;
 use shared::wire::{Flush, Merged, Stranded};
 
-use super::rows::{id, int, name, number, units};
+use super::rows::{int, name, number, units};
 use super::{Connection, Store, StoreError, agent_sums, homes, ledger};
 
 /// Who asks, and what its policy limits.

@@ -398,6 +398,7 @@ fn place(address: SocketAddr) -> Value {
     Value::Array(vec![text(address.ip().to_string()), text(address.port().to_string())])
 }
 
+mod clock;
 mod crowded;
 
 type Server_ = super::Server;

@@ -402,12 +402,7 @@ impl Counters {
         let info: String = redis::from_redis_value(next()).map_err(redis::RedisError::from)?;
         // Managed servers refuse it.
         let settings: BTreeMap<String, String> = redis::from_redis_value(next()).unwrap_or_default();
-        let waits_for_disk = match next() {
-            answer if is_unknown(&answer) => Waits::Unknown,
-            Value::ServerError(error) if error.kind() == Some(ServerErrorKind::NoPerm) => Waits::Forbidden,
-            // A server that cannot do it now knows of it.
-            _ => Waits::Asked,
-        };
+        let waits_for_disk = waits(&next());
         Ok(Facts { info: Facts::of_info(&info), settings, waits_for_disk })
     }
 }
@@ -428,6 +423,19 @@ fn names(answer: Value) -> Result<Vec<HomeName>, CountersError> {
     not_refused(&answer)?;
     let names: Vec<String> = redis::from_redis_value(answer).map_err(redis::RedisError::from)?;
     Ok(names.iter().filter_map(|name| HomeName::parse(name).ok()).collect())
+}
+
+/// Whether a server waits for its disk, by its answer; one that cannot do it now knows of it.
+fn waits(answer: &Value) -> Waits {
+    let is_forbidden =
+        matches!(answer, Value::ServerError(error) if error.kind() == Some(ServerErrorKind::NoPerm));
+    if is_unknown(answer) {
+        Waits::Unknown
+    } else if is_forbidden {
+        Waits::Forbidden
+    } else {
+        Waits::Asked
+    }
 }
 
 /// Whether a group of homes has a home that is due.

@@ -272,7 +272,12 @@ impl Isolate {
         match reply {
             ContactReply::Reply(reply) => {
                 if let Some(post) = seat.post_of(reply.holder) {
+                    let before = post.holder.id();
                     post.holder.receive(now, *reply);
+                    let after = post.holder.id();
+                    // Whoever waits in a holder whose home has begun another life waits on: what it is given must be fetched.
+                    let of_it = seat.waiting.values_mut().filter(|waiting| waiting.holder == before);
+                    of_it.for_each(|waiting| waiting.holder = after);
                 }
                 seat.settle_down(home, &self.place, id);
             }

@@ -562,3 +562,30 @@ fn a_key_of_no_project_takes_no_place() {
     let (denials, unknown_keys, _) = isolate.refused();
     assert_eq!((denials, unknown_keys), (Denials::NONE, 100));
 }
+
+/// A life that was lost, or that has ended because the homes moved: what the next one grants is for those who wait.
+#[test]
+fn whoever_waits_while_the_home_begins_another_life_is_served_by_that_one() {
+    let (mut isolate, mut before) = (Isolate::default(), home(LeaseRules::default()));
+    first(&mut isolate, &mut before, at(0));
+    // Everything goes back and is reported, and the next request waits.
+    for ms in (500..9_000).step_by(500) {
+        exchange(&mut isolate, &mut before, at(ms));
+    }
+    let Turn::Wait(token) = isolate.decide(&config(), asking(), at(60_000)) else {
+        panic!("it does not wait")
+    };
+    let mut after = home(LeaseRules::default());
+    // It gives no permit of the minute that it begins in, which is over.
+    after.begin_life(at(9_000), Incarnation::parse("inc00002").unwrap());
+    for ms in 60_001..60_004 {
+        exchange(&mut isolate, &mut after, at(ms));
+    }
+    let answer = answered(isolate.outcome(&config(), &name(), token, at(60_010)));
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    for ms in (70_000..80_000).step_by(500) {
+        exchange(&mut isolate, &mut after, at(ms));
+    }
+    let there = after.outstanding(NOW.period());
+    assert_eq!((there.settled, there.out), (Units::new(1), Units::ZERO), "nothing is left with nobody");
+}

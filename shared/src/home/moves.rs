@@ -180,8 +180,22 @@ impl Home {
         if self.must_begin_life() || self.needs_registration() {
             return Some(waited.then(|| failed(question, ErrorCode::HomeUnavailable.as_str())));
         }
-        let waits = self.is_closing() && matches!(question, Question::Decide(..));
+        let waits = self.is_closing() && self.only_asks(question);
         waits.then(|| Some(failed(question, ErrorCode::HomeUnavailable.as_str())))
+    }
+
+    /// Whether somebody only wants something, and has nothing of this home. Nothing is written for it, so that those who
+    /// bring something come through.
+    fn only_asks(&self, question: &Question) -> bool {
+        match question {
+            Question::Contact(m) => {
+                let row = self.desk.holders.get(&m.holder);
+                let brings = m.batch.seq > 0 || !m.returns.is_empty();
+                !brings && row.is_none_or(|row| row.out.is_empty())
+            }
+            Question::Decide(..) => true,
+            Question::Observe(_) => false,
+        }
     }
 
     /// Whether a contact brings something that was issued in this life.

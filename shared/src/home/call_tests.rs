@@ -236,3 +236,80 @@ fn a_holder_says_of_each_call_what_became_of_it_and_is_not_drained_before() {
         assert!(!holder.end_call(now, number, CallEnd::Left), "nobody is served after that");
     }
 }
+
+/// A home that no process keeps: it is read anew for each act.
+struct Rows(crate::home::storage::Stored);
+
+impl Rows {
+    fn act<T>(&mut self, now: Timestamp, act: impl FnOnce(&mut Home) -> T) -> T {
+        let mut copy = crate::home::storage::Copy::read(self.0.clone(), || strict(100), now).unwrap();
+        let (told, commit) = copy.act(act);
+        copy.accepted(&commit);
+        for row in commit.rows {
+            self.0.rows.retain(|(key, _)| *key != row.key);
+            self.0.rows.extend(row.value.map(|value| (row.key, value)));
+        }
+        self.0.version += 1;
+        told
+    }
+
+    /// Somebody looks after it whenever that is due, up to then; units that are settled.
+    fn looked_after(&mut self, from: Timestamp, until: Timestamp) -> u64 {
+        let mut now = from;
+        for _ in 0..100 {
+            let Some(due) = self.act(now, |home| home.look_due(now)).filter(|due| *due <= until) else {
+                break;
+            };
+            now = due.max(now.plus_ms(1));
+            self.act(now, |home| {
+                if let Some(round) = home.flush(now) {
+                    home.flushed(now, round.seq);
+                }
+            });
+        }
+        self.act(until, |home| books(home, until)[1])
+    }
+}
+
+#[test]
+fn calls_of_the_dead_are_counted_where_no_process_keeps_the_home_and_those_of_the_living_are_not() {
+    let minutes = 60_000 + 2 * SILENT_MS;
+    for is_heard in [false, true] {
+        let mut rows = Rows(crate::home::storage::Stored::default());
+        rows.act(NOW, |home| {
+            home.install(strict(100).policy.clone().unwrap());
+            home.decide_call(NOW, &ask(3), call(1)).unwrap().unwrap();
+        });
+        let silent = at(60_000 + SILENT_MS);
+        assert_eq!(rows.looked_after(NOW, silent), 0, "its time is not over");
+        if is_heard {
+            // It was cut off, and says now that the answer never left.
+            rows.act(silent, |home| says(home, silent, 1, &[], &[1]));
+        }
+        let end = at(minutes + 1_000);
+        assert_eq!(rows.looked_after(silent, end), if is_heard { 0 } else { 3 });
+        assert_eq!(rows.act(end, |home| books(home, end)[0]), if is_heard { 0 } else { 3 });
+        // Whatever comes later changes nothing.
+        rows.act(end, |home| says(home, end, 2, &[1], &[]));
+        assert_eq!(rows.act(end, |home| books(home, end)[1]), if is_heard { 0 } else { 3 });
+    }
+}
+
+#[test]
+fn whoever_is_heard_after_the_notice_has_its_whole_time_again() {
+    let mut rows = Rows(crate::home::storage::Stored::default());
+    rows.act(NOW, |home| {
+        home.install(strict(100).policy.clone().unwrap());
+        home.decide_call(NOW, &ask(1), call(1)).unwrap().unwrap();
+        home.decide_call(NOW, &ask(1), call(2)).unwrap().unwrap();
+    });
+    let heard = at(60_000 + SILENT_MS + 10_000);
+    assert_eq!(rows.looked_after(NOW, heard), 0);
+    rows.act(heard, |home| says(home, heard, 1, &[1], &[]));
+    // The other one is under way still.
+    assert_eq!(rows.looked_after(heard, heard.plus_ms(2 * SILENT_MS - 1_000)), 1);
+    assert_eq!(
+        rows.looked_after(heard.plus_ms(2 * SILENT_MS - 1_000), heard.plus_ms(2 * SILENT_MS + 1_000)),
+        2
+    );
+}

@@ -193,7 +193,8 @@ impl Home {
         let is_short = self.room(policy, period).is_some_and(|room| room < units);
         let is_coming =
             self.has_unflushed() || self.has_untold_stranded() || (self.calls.units_of(period) > Units::ZERO);
-        is_short && !self.is_spent(period, units) && is_coming
+        // Where nothing more is granted, no room comes by waiting.
+        is_short && !self.grants_nothing() && !self.is_spent(period, units) && is_coming
     }
 
     /// Remembers what was settled when a flush was written.

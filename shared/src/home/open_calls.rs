@@ -45,6 +45,9 @@ pub(super) struct OpenCall {
     /// What of its units is beyond the plan's.
     #[serde(default, skip_serializing_if = "Beyond::is_none")]
     beyond: Beyond,
+    /// When it is concluded unless its holder is heard by then; only where homes are kept by no process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    dead_at: Option<Timestamp>,
 }
 
 impl OpenCall {
@@ -87,6 +90,15 @@ struct Caller {
     heard: Timestamp,
     calls: u64,
     units: u64,
+    /// The last of its calls' times to be concluded.
+    dead_at: Option<Timestamp>,
+}
+
+impl Caller {
+    /// When its calls are concluded, if that was said after it was heard last.
+    fn ends_at(&self) -> Option<Timestamp> {
+        self.dead_at.filter(|at| *at >= self.heard.plus_ms(SILENT_MS.saturating_add(SILENT_MS)))
+    }
 }
 
 /// All open calls.
@@ -96,13 +108,20 @@ pub(super) struct OpenCalls {
     callers: BTreeMap<HolderId, Caller>,
     /// Units of the calls, per period.
     periods: BTreeMap<Period, u64>,
+    /// No process keeps this home: whoever looks knows of its holders what is in the rows.
+    is_read_anew: bool,
 }
 
 impl OpenCalls {
     /// Takes a call, new or from its row.
     pub(super) fn insert(&mut self, now: Timestamp, id: CallId, call: OpenCall) {
-        let caller =
-            self.callers.entry(id.holder).or_insert_with(|| Caller { heard: now, calls: 0, units: 0 });
+        let caller = self.callers.entry(id.holder).or_insert_with(|| Caller {
+            heard: now,
+            calls: 0,
+            units: 0,
+            dead_at: None,
+        });
+        caller.dead_at = caller.dead_at.max(call.dead_at);
         caller.calls = caller.calls.saturating_add(1);
         caller.units = caller.units.saturating_add(call.units.into());
         let units = self.periods.entry(call.key.day.period()).or_insert(0);
@@ -153,7 +172,41 @@ impl OpenCalls {
 
     /// When the next holder has been silent for too long.
     pub(super) fn due(&self) -> Option<Timestamp> {
-        self.callers.values().map(|caller| caller.heard.plus_ms(SILENT_MS)).min()
+        let due = |caller: &Caller| caller.ends_at().unwrap_or_else(|| caller.heard.plus_ms(SILENT_MS));
+        self.callers.values().map(due).min()
+    }
+
+    /// Takes each holder for heard when its lanes were answered last, or in the minute of its last call. Else every look
+    /// from rows would be the first that hears of it.
+    pub(super) fn presume_heard(&mut self, now: Timestamp, answered: &BTreeMap<HolderId, Timestamp>) {
+        self.is_read_anew = true;
+        let mut heard = answered.clone();
+        for (id, call) in &self.calls {
+            let last = heard.entry(id.holder).or_default();
+            *last = call.minute.end().max(*last);
+        }
+        for (holder, caller) in self.callers.iter_mut() {
+            caller.heard = heard.get(holder).copied().unwrap_or_default().min(now);
+        }
+    }
+
+    /// Says of holders that have been silent for so long when their calls are concluded, where nobody could have waited for
+    /// them until now: what they would have said may be on its way. The calls whose rows that changes.
+    fn give_notice(&mut self, now: Timestamp) -> Vec<CallId> {
+        if !self.is_read_anew {
+            return Vec::new();
+        }
+        let silent = |caller: &Caller| caller.ends_at().is_none() && now >= caller.heard.plus_ms(SILENT_MS);
+        let mut changed = Vec::new();
+        for (holder, caller) in self.callers.iter_mut().filter(|(_, caller)| silent(caller)) {
+            let at = now.plus_ms(SILENT_MS);
+            caller.dead_at = Some(at);
+            for (id, call) in self.calls.iter_mut().filter(|(id, _)| id.holder == *holder) {
+                call.dead_at = Some(at);
+                changed.push(*id);
+            }
+        }
+        changed
     }
 
     /// The calls of holders that are dead by now.
@@ -161,7 +214,11 @@ impl OpenCalls {
         let mut dead = Vec::new();
         for (holder, caller) in self.callers.iter_mut() {
             let due = caller.heard.plus_ms(SILENT_MS);
-            if now >= due.plus_ms(LATE_MS) {
+            if self.is_read_anew {
+                if caller.ends_at().is_some_and(|at| now >= at) {
+                    dead.push(*holder);
+                }
+            } else if now >= due.plus_ms(LATE_MS) {
                 caller.heard = now;
             } else if now >= due {
                 dead.push(*holder);
@@ -182,6 +239,12 @@ impl OpenCalls {
 }
 
 impl Home {
+    /// Knows of holders with open calls what rows tell, as whoever looks after a home that no process keeps.
+    pub(super) fn presume_callers(&mut self, now: Timestamp) {
+        let answered = self.desk.answered(now, u64::MAX);
+        self.calls.presume_heard(now, &answered);
+    }
+
     /// Decides a call of a holder under its number; `None` where it was taken back or concluded already, so that
     /// nobody waits for its answer. Sent again before that, it is allowed again and nothing is counted.
     ///
@@ -211,7 +274,8 @@ impl Home {
             let limits = Limits::of(policy, ask);
             let key = CellKey { day: now.day(), kind: ask.kind, agent: ask.agent.clone() };
             let beyond = self.charge(now, ask, limits);
-            let call = OpenCall { key, units: ask.cost, minute: now.minute(), held: ask.held, beyond };
+            let (units, minute) = (ask.cost, now.minute());
+            let call = OpenCall { key, units, minute, held: ask.held, beyond, dead_at: None };
             paid = Some(call.paid());
             self.writes.put(row_key(id), Some(&call));
             self.calls.insert(now, id, call);
@@ -256,6 +320,9 @@ impl Home {
 
     /// Counts what dead holders were allowed; what they count themselves is forfeited.
     pub(super) fn conclude_dead(&mut self, now: Timestamp) {
+        for id in self.calls.give_notice(now) {
+            self.writes.put(row_key(id), self.calls.calls.get(&id));
+        }
         for id in self.calls.of_the_dead(now) {
             self.conclude_call(now, id, true);
         }

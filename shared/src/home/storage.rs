@@ -48,7 +48,9 @@ impl Copy {
     /// When a row is not one that a home has written.
     pub fn read(stored: Stored, fresh: impl FnOnce() -> Home, now: Timestamp) -> Result<Self, CorruptRow> {
         let Stored { version, rows } = stored;
-        Ok(Self { home: Home::load(rows, now)?.unwrap_or_else(fresh), version, flights: Flights::new() })
+        let mut home = Home::load(rows, now)?.unwrap_or_else(fresh);
+        home.presume_callers(now);
+        Ok(Self { home, version, flights: Flights::new() })
     }
 
     /// The home as this process knows it.

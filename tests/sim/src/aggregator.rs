@@ -507,6 +507,7 @@ fn book(policy: &Policy, catalogue: &Catalogue, now: Timestamp) -> Result<Book, 
         auto_overage: false,
         rpm_max: policy.rpm,
         policy_version: policy.version,
+        homes: None,
         created,
     };
     let ledger = opening(&project, catalogue)?;

@@ -113,10 +113,13 @@ async function visit(env, trip, turn) {
     socket.closed.catch(() => {});
     const writer = socket.writable.getWriter();
     const reader = socket.readable.getReader();
-    // Nobody waits any longer, and the place is another's.
+    // A server that answers nothing for so long stands still; one that is only slow is waited for.
     const wait_ms = turn(() => trip.patience()) || REDIS_WAIT_MS;
-    late = setTimeout(() => reader.cancel().catch(() => {}), wait_ms);
-    const send = () => writer.write(turn(() => trip.sent())).then(() => true, () => false);
+    const send = () => {
+      clearTimeout(late ?? null);
+      late = setTimeout(() => reader.cancel().catch(() => {}), wait_ms);
+      return writer.write(turn(() => trip.sent())).then(() => true, () => false);
+    };
     let isThere = await send();
     while (isThere) {
       const { value, done } = await reader.read().catch(() => ({ done: true }));

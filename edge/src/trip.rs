@@ -511,7 +511,7 @@ impl Trip {
                     wants_look |= why == Wants::Look;
                     wants_room |= why == Wants::Room;
                     let looks = matches!(why, Wants::Look).then_some(looks);
-                    queue.wait(one.number, looks, (now, now.plus_ms(PAUSE_MS)));
+                    queue.wait(one.number, looks, now.plus_ms(PAUSE_MS));
                 }
             }
         }
@@ -587,7 +587,7 @@ impl Trip {
             if now.ms_since(one.arrived) >= PATIENCE_MS {
                 queue.answer(one.number, failed(&one.question, ErrorCode::HomeUnavailable));
             } else {
-                queue.wait(one.number, None, (now, now.plus_ms(PAUSE_MS)));
+                queue.wait(one.number, None, now.plus_ms(PAUSE_MS));
                 is_waited_for = true;
             }
         }

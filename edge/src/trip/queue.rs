@@ -26,6 +26,8 @@ const GATHER_MS: u64 = 25;
 const GONE_MS: u64 = 1_500;
 /// Where nothing was heard of a home for so long, it does not answer, in milliseconds: a server that stands still.
 const SILENT_MS: u64 = 3_000;
+/// Nobody is kept waiting for longer, however slow the server is, in milliseconds: less than a holder waits for its calls.
+const LATE_MS: u64 = 8_000;
 /// Whoever asked is gone by then, in milliseconds.
 const FORGOTTEN_MS: u64 = 15_000;
 /// How often the aggregator is asked to make room, in milliseconds: what was written has asked it already.
@@ -78,7 +80,7 @@ struct Asked {
     question: Rc<Question>,
     bytes: usize,
     arrived: Timestamp,
-    /// When its home was last heard to have it wait.
+    /// When something was last heard of its home's server, or it arrived.
     heard: Timestamp,
     looks: Option<u64>,
     state: State,
@@ -145,7 +147,8 @@ impl Queue {
     /// What is to be done about a question by its owner, who can go itself or not.
     pub(super) fn look(&mut self, number: u64, can_go: bool, now: Timestamp) -> Next {
         let Some(asked) = self.asked.get_mut(&number) else { return Next::Answered };
-        if now.ms_since(asked.heard) >= SILENT_MS && !matches!(asked.state, State::Answered(_)) {
+        let is_late = now.ms_since(asked.heard) >= SILENT_MS || now.ms_since(asked.arrived) >= LATE_MS;
+        if is_late && !matches!(asked.state, State::Answered(_)) {
             asked.state = State::Answered(Err("the home did not answer in time".to_owned()));
         }
         let from = match &asked.state {
@@ -178,8 +181,9 @@ impl Queue {
         trip
     }
 
-    /// That trip is on its way.
+    /// That trip has heard of the home's server.
     pub(super) fn goes_on(&mut self, home: &HomeName, trip: u64, now: Timestamp) {
+        self.asked.values_mut().filter(|asked| asked.home == *home).for_each(|asked| asked.heard = now);
         self.hold(home, trip, now, ALONE_MS);
     }
 
@@ -218,9 +222,8 @@ impl Queue {
     }
 
     /// That one has to wait for the aggregator, which had looked so often.
-    pub(super) fn wait(&mut self, number: u64, looks: Option<u64>, (now, from): (Timestamp, Timestamp)) {
+    pub(super) fn wait(&mut self, number: u64, looks: Option<u64>, from: Timestamp) {
         if let Some(asked) = self.asked.get_mut(&number) {
-            asked.heard = now;
             asked.looks = asked.looks.or(looks);
             asked.state = State::Waits(from);
         }

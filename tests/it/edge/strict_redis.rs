@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use shared::kind::Kind;
 use tests::client::{Call, Connection};
+use tests::clock;
 use tests::fleet::Fleet;
 use tests::load::{Journal, Load, by_agent, by_kind, total};
 use tests::poll::eventually;
@@ -65,7 +66,7 @@ impl Parts {
     }
 
     /// Says what came of it, and how it went.
-    async fn tell(&self, what: &str, journal: &Journal, elapsed: Duration) -> Result<[u64; 3]> {
+    async fn tell(&self, what: &str, journal: &Journal, elapsed_ms: u64) -> Result<[u64; 3]> {
         let trips = self.trips().await?;
         let [count, conflicts, questions] = trips;
         eprintln!(
@@ -73,7 +74,7 @@ impl Parts {
              questions",
             total(&journal.acked),
             journal.others,
-            elapsed.as_millis(),
+            elapsed_ms,
         );
         Ok(trips)
     }
@@ -94,16 +95,16 @@ fn limits() -> Limits {
 
 async fn exact(processes: usize) -> Result<()> {
     let parts = start(processes, false, limits()).await?;
-    let began = Instant::now();
+    let began = clock::now();
     let load = Load::start(parts.edge(), &parts.project.key, CLIENTS);
     eventually("twice the allowance is demanded", LOAD_MAX, async || {
         Ok((load.stopped_hard() > 0 && load.answered() >= 2 * INCLUDED).then_some(()))
     })
     .await
     .ok();
-    let elapsed = began.elapsed();
+    let elapsed_ms = clock::now().ms_since(began);
     let journal = load.stop().await?;
-    let [trips, _, questions] = parts.tell(&format!("{processes} processes"), &journal, elapsed).await?;
+    let [trips, _, questions] = parts.tell(&format!("{processes} processes"), &journal, elapsed_ms).await?;
     assert_eq!(total(&journal.acked), INCLUDED);
     assert_eq!(journal.unanswered, BTreeMap::default());
     assert!(
@@ -157,6 +158,8 @@ async fn hangs_up(edge: SocketAddr, key: String, stop: Arc<AtomicBool>) -> Resul
         let mut connection = Connection::open(edge).await?;
         let answer = tokio::time::timeout(Duration::from_millis(3), connection.send(&call)).await;
         count += u64::from(answer.is_err());
+        // Connections as they come and go, and no flood of them.
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     Ok(count)
 }
@@ -165,7 +168,7 @@ async fn hangs_up(edge: SocketAddr, key: String, stop: Arc<AtomicBool>) -> Resul
 async fn who_hangs_up_takes_nobody_elses_question_along() -> Result<()> {
     const LEAVING: usize = 20;
     let parts = start(1, false, Limits::WIDE).await?;
-    let began = Instant::now();
+    let began = clock::now();
     let stop = Arc::new(AtomicBool::new(false));
     let leaving: Vec<_> = (0..LEAVING)
         .map(|_| tokio::spawn(hangs_up(parts.edge(), parts.project.key.clone(), Arc::clone(&stop))))
@@ -179,22 +182,23 @@ async fn who_hangs_up_takes_nobody_elses_question_along() -> Result<()> {
         left += one.await??;
     }
     let journal = load.stop().await?;
-    parts.tell(&format!("{left} hung up"), &journal, began.elapsed()).await?;
+    parts.tell(&format!("{left} hung up"), &journal, clock::now().ms_since(began)).await?;
     ensure!(left > 100, "only {left} have hung up");
     assert_eq!((journal.others, journal.unanswered), Default::default());
     parts.finish()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "measures in real time, for which the machine must have nothing else to do"]
 async fn processes_with_leases_seldom_come_before_each_other() -> Result<()> {
     const PROCESSES: usize = 4;
     let parts = start(PROCESSES, true, Limits::WIDE).await?;
-    let began = Instant::now();
+    let began = clock::now();
     let load = Load::start(parts.edge(), &parts.project.key, 64);
     tokio::time::sleep(Duration::from_secs(20)).await;
     let journal = load.stop().await?;
     let what = format!("{PROCESSES} processes with leases");
-    let [trips, conflicts, questions] = parts.tell(&what, &journal, began.elapsed()).await?;
+    let [trips, conflicts, questions] = parts.tell(&what, &journal, clock::now().ms_since(began)).await?;
     ensure!(journal.others.is_empty() && journal.unanswered.is_empty(), "{journal:?}");
     ensure!(trips > 0 && questions > 0, "nobody has asked the home");
     ensure!(conflicts * 20 <= questions, "{conflicts} conflicts for {questions} contacts");

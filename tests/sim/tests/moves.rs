@@ -366,13 +366,17 @@ impl World {
         for waiting in std::mem::take(&mut ours.waiting) {
             match ours.holder.outcome(now, waiting) {
                 Answer::Wait(id) => ours.waiting.push(id),
-                answer => answers.push(answer),
+                answer @ (Answer::Allow | Answer::Deny { .. } | Answer::AtHome | Answer::Unavailable) => {
+                    answers.push(answer);
+                }
             }
         }
         if self.now_ms < BUSY_MS && self.random.between(1, 5) == 1 {
             match ours.holder.decide(now, &ask) {
                 Answer::Wait(id) => ours.waiting.push(id),
-                answer => answers.push(answer),
+                answer @ (Answer::Allow | Answer::Deny { .. } | Answer::AtHome | Answer::Unavailable) => {
+                    answers.push(answer);
+                }
             }
         }
         for answer in answers {
@@ -383,7 +387,7 @@ impl World {
                 {
                     return Err(format!("exhausted at {} after {}", self.now_ms, self.served));
                 }
-                _ => {}
+                Answer::Deny { .. } | Answer::Wait(_) | Answer::AtHome | Answer::Unavailable => {}
             }
         }
         Ok(())
@@ -444,7 +448,7 @@ impl World {
 
     /// Requests that are allowed, and were not asked for since.
     fn unfetched(&self) -> u64 {
-        self.isolates.iter().map(|isolate| isolate.waiting.len() as u64).sum()
+        self.isolates.iter().map(|isolate| u64::try_from(isolate.waiting.len()).unwrap()).sum()
     }
 }
 

@@ -47,7 +47,7 @@ fn serve(server: &Server_, number: u32, began: Stopwatch) -> Came {
             return came;
         }
         let mut answers = Vec::new();
-        while asked < elapsed_ms * RATE / 1_000 {
+        while asked < (elapsed_ms * RATE).div_euclid(1_000) {
             asked += 1;
             answers.push(holder.decide(now, &ask));
         }
@@ -119,7 +119,7 @@ fn twenty_isolates_of_one_project_seldom_come_before_each_other() {
             })
             .collect();
         let mut stream = TcpStream::connect(server.redis.address()).unwrap();
-        for number in 1..LENGTH_MS / LOOK_MS {
+        for number in 1..LENGTH_MS.div_euclid(LOOK_MS) {
             thread::sleep(Duration::from_millis((number * LOOK_MS).saturating_sub(began.elapsed_ms())));
             look_after(&mut stream, now().plus_ms(number * LOOK_MS), number);
         }
@@ -134,6 +134,6 @@ fn twenty_isolates_of_one_project_seldom_come_before_each_other() {
         })
     });
     eprintln!("{came:?} in {LENGTH_MS} ms");
-    assert!(came.served > u64::from(ISOLATES) * RATE * LENGTH_MS / 2_000, "{came:?}");
+    assert!(came.served > (u64::from(ISOLATES) * RATE * LENGTH_MS).div_euclid(2_000), "{came:?}");
     assert!(came.counts.conflicts * 20 <= came.counts.questions, "{came:?}");
 }

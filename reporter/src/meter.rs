@@ -315,24 +315,26 @@ impl Meter {
                 }
                 Err(error) => {
                     tracing::error!(error = %error, "the data folder cannot be written: what was not durable is undone");
-                    drop(waiters);
-                    self.read_back(&mut store, &source).await;
+                    self.read_back(&mut store, &source, waiters).await;
                 }
             }
         }
     }
 
-    /// Replaces the memory by what is durable. Who acted meanwhile is told that it was undone, by losing its waiter.
-    async fn read_back(&self, store: &mut Store, source: &SourceId) {
+    /// Replaces the memory by what is durable. Whoever acted is told that it was undone, by losing its waiter: once it is, or
+    /// once that takes longer.
+    async fn read_back(&self, store: &mut Store, source: &SourceId, mut undone: Vec<oneshot::Sender<()>>) {
         loop {
             match Core::read(store, source, self.0.clock.now()).await {
                 Ok(core) => {
                     *self.core() = core;
+                    drop(undone);
                     return;
                 }
                 Err(error) => {
                     tracing::error!(error = %error, "the data folder cannot be read back");
                     self.core().waiters.clear();
+                    undone.clear();
                     tokio::time::sleep(RETRY_PAUSE).await;
                 }
             }

@@ -180,6 +180,12 @@ impl SubHome {
         for (holder, at) in sub.desk.answered(sub.ware.clock, SEEN_MS) {
             sub.crowd.presume(holder, at);
         }
+        // Whoever was not answered yet waits, on however many lanes.
+        let waiting: Vec<HolderId> =
+            sub.desk.holders.keys().filter(|holder| sub.desk.asks_now(**holder)).copied().collect();
+        for holder in waiting {
+            sub.crowd.presume(holder, sub.ware.clock);
+        }
         Ok(Some(sub))
     }
 

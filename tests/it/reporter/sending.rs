@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde_json::Value;
 use tests::books::{Books, Mood, policy};
 use tests::client::Call;
@@ -218,6 +218,8 @@ async fn the_policy_of_the_last_receipt_outlives_the_process() -> Result<()> {
         Ok((reporter.status().await?["policy_version"] == 7).then_some(()))
     })
     .await?;
+    // What is answered is on the disk, and all that came before it.
+    ensure!(reporter.count(r#"{"kind":"verify"}"#).await?.status == 200, "a count");
     reporter.kill()?;
     books.mood(Mood::Broken);
     reporter.start().await?;

@@ -6,6 +6,7 @@
 //! is asked again. It must never touch the data of `cargo xtask dev`.
 
 use std::fs::{self, File};
+use std::net::TcpStream;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -17,7 +18,7 @@ use serde_json::Value;
 use crate::clock::{Stopwatch, pause};
 use crate::native::Programs;
 use crate::process::{STOP_GRACE, spawn_in_group, stop};
-use crate::{config, dev, native};
+use crate::{apt, config, dev, native};
 
 /// The programs that the lines call, built as the tests build them.
 const PROGRAMS: [&str; 6] = ["--workspace", "--exclude", "xtask", "--exclude", "sim", "--bins"];
@@ -35,11 +36,15 @@ const LINE_SECONDS: &str = "5";
 const LISTEN: [&str; 4] = ["--edge-listen", "--aggregator-listen", "--upstream-listen", "--stripe-listen"];
 
 /// The pages that are followed, one after another; each row has a demo of its own.
-const PAGES: [&[&str]; 3] = [
+const PAGES: [&[&str]; 4] = [
     &["README.md"],
     &["docs/tutorial.md"],
     &["docs/migrate.md", "docs/migrate-from-unkey.md", "docs/migrate-from-openmeter.md"],
+    &["docs/migrate-from-redis-counters.md"],
 ];
+
+/// What the readers of a page that asks a Redis of theirs have counted there.
+const COUNTERS: &str = "redis-cli set \"quota:acme:$(date -u +%Y-%m)\" 4200; redis-cli set credits:acme 900";
 
 /// What begins a page's demo.
 const DEV: &str = "cargo xtask dev";
@@ -65,7 +70,12 @@ pub(crate) fn follow(programs: &Programs) -> Result<()> {
             .iter()
             .map(|page| Ok((*page, fs::read_to_string(config::root().join(page))?)))
             .collect::<Result<_>>()?;
-        let terminal = Terminal::open(programs)?;
+        let asks_redis = texts.iter().any(|(_, text)| text.contains("redis-cli"));
+        let redis = asks_redis.then(Redis::start).transpose()?;
+        let terminal = Terminal::open(programs, redis.as_ref())?;
+        if redis.is_some() {
+            terminal.answers(COUNTERS)?;
+        }
         let reporter = kit::ports::free()?.to_string();
         let mut words = vec!["--fresh", "--reporter-listen", &reporter];
         words.extend(LISTEN.iter().flat_map(|option| [option, "127.0.0.1:0"]));
@@ -158,10 +168,12 @@ fn expect(terminal: &Terminal, lines: &str, answer: &str, told: &str, listeners:
 /// A terminal in a folder that looks like the repository after `cargo xtask dev`.
 struct Terminal {
     folder: PathBuf,
+    /// What comes before all lines.
+    before: String,
 }
 
 impl Terminal {
-    fn open(programs: &Programs) -> Result<Self> {
+    fn open(programs: &Programs, redis: Option<&Redis>) -> Result<Self> {
         let folder = config::target().join("readme");
         if folder.exists() {
             fs::remove_dir_all(&folder)?;
@@ -169,15 +181,21 @@ impl Terminal {
         fs::create_dir_all(folder.join("target"))?;
         symlink(programs.folder_of("meter")?, folder.join("target").join("debug"))?;
         symlink(config::root().join("shared"), folder.join("shared"))?;
-        Ok(Self { folder })
+        // Pages for those who have it installed call it by its name.
+        let mut before =
+            "set -a; [ ! -f target/dev/env ] || . target/dev/env; PATH=$PWD/target/debug:$PATH; set +a\n"
+                .to_owned();
+        if let Some(Redis { port, .. }) = redis {
+            before.push_str(&format!("redis-cli() {{ command redis-cli -p {port} \"$@\"; }}\n"));
+        }
+        Ok(Self { folder, before })
     }
 
     /// A shell that stops at the first line that fails, with the settings that README has loaded once.
     fn shell(&self, lines: &str) -> Command {
         let mut shell = Command::new("bash");
         shell.args(["-e", "-o", "pipefail", "-c"]);
-        // Pages for those who have it installed call it by its name.
-        shell.arg(format!("set -a; . target/dev/env; PATH=$PWD/target/debug:$PATH; set +a\n{lines}"));
+        shell.arg(format!("{}{lines}", self.before));
         shell.current_dir(&self.folder);
         shell
     }
@@ -226,6 +244,35 @@ impl Listeners {
 }
 
 impl Drop for Listener {
+    fn drop(&mut self) {
+        stop(&mut self.child, STOP_GRACE).ok();
+    }
+}
+
+/// A Redis with counters of somebody's own.
+struct Redis {
+    child: Child,
+    port: u16,
+}
+
+impl Redis {
+    fn start() -> Result<Self> {
+        let server = apt::alias("redis-server", ("redis-check-rdb", "redis-tools"))?;
+        let address = kit::ports::free()?;
+        let mut command = Command::new(server);
+        command.args(["--port", &address.port().to_string(), "--save", "", "--appendonly", "no"]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let redis = Self { child: spawn_in_group(&mut command)?, port: address.port() };
+        let watch = Stopwatch::start();
+        while TcpStream::connect(address).is_err() {
+            ensure!(!watch.passed(TOLD_MAX), "the Redis does not listen at {address}");
+            pause();
+        }
+        Ok(redis)
+    }
+}
+
+impl Drop for Redis {
     fn drop(&mut self) {
         stop(&mut self.child, STOP_GRACE).ok();
     }

@@ -145,22 +145,18 @@ impl Desk {
         Progress { nonces, seq: self.acked(holder) }
     }
 
-    /// Who was answered within so many milliseconds before `now`, by its issuer's clock, and when.
-    pub(crate) fn answered(&self, now: Timestamp, within_ms: u64) -> BTreeMap<HolderId, Timestamp> {
-        let mut answered = BTreeMap::new();
+    /// Who was heard within so many milliseconds before `now`, by its issuer's clock, and when, as far as rows tell: when it
+    /// was answered last, and `now` where it waits for an answer.
+    pub(crate) fn heard(&self, now: Timestamp, within_ms: u64) -> BTreeMap<HolderId, Timestamp> {
+        let mut heard = BTreeMap::new();
         for ((holder, _), lane) in self.lanes.iter() {
-            let Some(at) = lane.reply.as_ref().map(|lease| lease.written) else { continue };
+            let at = lane.reply.as_ref().map_or(now, |lease| lease.written);
             if now.ms_since(at) <= within_ms {
-                let last = answered.entry(*holder).or_insert(at);
+                let last = heard.entry(*holder).or_insert(at);
                 *last = at.max(*last);
             }
         }
-        answered
-    }
-
-    /// Whether a contact of that holder is not answered yet.
-    pub(crate) fn asks_now(&self, holder: HolderId) -> bool {
-        self.lanes.range((holder, 0)..=(holder, u8::MAX)).any(|(_, lane)| lane.reply.is_none())
+        heard
     }
 
     /// Units out with a holder in `period`.

@@ -137,12 +137,12 @@ pub(crate) fn holders(
     (now, period): (Timestamp, Period),
     answering: impl Fn(HolderId) -> u64,
 ) -> Holders {
-    let answered = desk.answered(now, u64::MAX);
+    let told = desk.heard(now, u64::MAX);
     let mut all: Vec<Held> = desk
         .holders
         .keys()
         .map(|id| {
-            let heard = answered.get(id).copied().max(crowd.heard_at(*id));
+            let heard = told.get(id).copied().max(crowd.heard_at(*id));
             let silent_ms = heard.map(|at| now.ms_since(at));
             let out = desk.out(*id, period);
             Held {

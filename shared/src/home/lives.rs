@@ -163,10 +163,8 @@ impl Home {
 
     /// Units that are out with holders of whom nothing was heard lately.
     fn silent(&self, period: Period) -> Units {
-        let heard = self.desk.answered(self.meta.clock, SILENT_MS);
-        let asks = |holder| self.desk.asks_now(holder);
-        let silent =
-            self.desk.holders.iter().filter(|(holder, _)| !heard.contains_key(holder) && !asks(**holder));
+        let heard = self.desk.heard(self.meta.clock, SILENT_MS);
+        let silent = self.desk.holders.iter().filter(|(holder, _)| !heard.contains_key(holder));
         let out = silent.filter_map(|(_, row)| row.out.get(&period).copied()).map(Units::new);
         out.fold(Units::ZERO, Units::saturating_add)
     }

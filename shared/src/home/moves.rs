@@ -142,7 +142,7 @@ impl Home {
         if !self.calls.is_empty() {
             return false;
         }
-        let heard = self.desk.answered(now, u64::MAX);
+        let heard = self.desk.heard(now, u64::MAX);
         let told: BTreeMap<HolderId, u64> =
             self.crowd.stranded().map(|(holder, units)| (*holder, units)).collect();
         let mut holding = self.desk.holders.iter().filter(|(_, row)| !row.out.is_empty());
@@ -152,7 +152,7 @@ impl Home {
             let is_lost = told.get(holder).is_some_and(|stranded| *stranded >= out);
             let last = heard.get(holder).copied().max(self.crowd.heard_at(*holder));
             let is_silent = last.is_none_or(|at| now.ms_since(at) >= SILENT_MS);
-            is_lost || (is_silent && !self.desk.asks_now(*holder)) || planted!(EndedTooSoon)
+            is_lost || is_silent || planted!(EndedTooSoon)
         })
     }
 

@@ -176,11 +176,10 @@ impl OpenCalls {
         self.callers.values().map(due).min()
     }
 
-    /// Takes each holder for heard when its lanes were answered last, or in the minute of its last call. Else every look
-    /// from rows would be the first that hears of it.
-    pub(super) fn presume_heard(&mut self, now: Timestamp, answered: &BTreeMap<HolderId, Timestamp>) {
+    /// Takes each holder for heard when its lanes say, or in the minute of its last call. Else every look from rows would be
+    /// the first that hears of it.
+    pub(super) fn presume_heard(&mut self, now: Timestamp, mut heard: BTreeMap<HolderId, Timestamp>) {
         self.is_read_anew = true;
-        let mut heard = answered.clone();
         for (id, call) in &self.calls {
             let last = heard.entry(id.holder).or_default();
             *last = call.minute.end().max(*last);
@@ -241,8 +240,8 @@ impl OpenCalls {
 impl Home {
     /// Knows of holders with open calls what rows tell, as whoever looks after a home that no process keeps.
     pub(super) fn presume_callers(&mut self, now: Timestamp) {
-        let answered = self.desk.answered(now, u64::MAX);
-        self.calls.presume_heard(now, &answered);
+        let heard = self.desk.heard(now, u64::MAX);
+        self.calls.presume_heard(now, heard);
     }
 
     /// Decides a call of a holder under its number; `None` where it was taken back or concluded already, so that

@@ -91,7 +91,7 @@ impl Home {
         let mut home = Self::of(read(&key, &value)?);
         rows.iter().try_for_each(|(key, value)| home.load_row(key, value, now))?;
         // Who was here before the restart still is, and what it holds is not spent.
-        for (holder, at) in home.desk.answered(now, SEEN_MS) {
+        for (holder, at) in home.desk.heard(now, SEEN_MS) {
             home.crowd.presume(holder, at);
         }
         if home.has_unflushed() || home.has_to_end() {

@@ -177,14 +177,8 @@ impl SubHome {
             sub.desk.load_row(key, value)?;
         }
         // Whoever was here before the restart still is: what is out with them is not stranded.
-        for (holder, at) in sub.desk.answered(sub.ware.clock, SEEN_MS) {
+        for (holder, at) in sub.desk.heard(sub.ware.clock, SEEN_MS) {
             sub.crowd.presume(holder, at);
-        }
-        // Whoever was not answered yet waits, on however many lanes.
-        let waiting: Vec<HolderId> =
-            sub.desk.holders.keys().filter(|holder| sub.desk.asks_now(**holder)).copied().collect();
-        for holder in waiting {
-            sub.crowd.presume(holder, sub.ware.clock);
         }
         Ok(Some(sub))
     }

@@ -17,7 +17,7 @@ use super::{Connection, DbQuery, DbRow, Store, StoreError, again};
 use crate::metering::usage::UsageAgent;
 use crate::metering::usage::page::{Order, Place};
 use crate::metering::usage::parts::{
-    self, Days, Known, MONTHS, PARTS, Part, Plan, Quarter, months_of, place_of,
+    self, Days, Known, MONTHS, PARTS, Part, Plan, Quarter, days_of, months_of, place_of,
 };
 
 /// The column of a month's sum, by its place in the quarter.
@@ -131,19 +131,26 @@ pub(super) fn agent(row: &DbRow) -> Result<UsageAgent, StoreError> {
     Ok(UsageAgent { agent: id(row, "agent", AgentId::parse)?, units: units(row, "units")? })
 }
 
-/// What is to be known before a report is read.
-pub(super) async fn known(connection: &mut Connection, range: Range<'_>) -> Result<Known, StoreError> {
+/// The first and the last day on which anything was counted.
+async fn counted_days(
+    connection: &mut Connection,
+    (project, mode): (&str, &str),
+) -> Result<Option<(Day, Day)>, StoreError> {
     let row = sqlx::query(
         "SELECT (SELECT MIN(day) FROM usage_day WHERE project = $1 AND mode = $2) AS first,
                 (SELECT MAX(day) FROM usage_day WHERE project = $1 AND mode = $2) AS last",
     )
-    .bind(range.project)
-    .bind(range.mode)
-    .fetch_one(&mut *connection)
+    .bind(project)
+    .bind(mode)
+    .fetch_one(connection)
     .await?;
-    let (first, last) = (optional(&row, "first", day)?, optional(&row, "last", day)?);
-    let counted =
-        first.zip(last).map_or((0, 0), |(first, last)| (first.number(), last.number().saturating_add(1)));
+    Ok(optional(&row, "first", day)?.zip(optional(&row, "last", day)?))
+}
+
+/// What is to be known before a report is read.
+pub(super) async fn known(connection: &mut Connection, range: Range<'_>) -> Result<Known, StoreError> {
+    let counted = counted_days(&mut *connection, (range.project, range.mode)).await?;
+    let counted = counted.map_or((0, 0), |(first, last)| (first.number(), last.number().saturating_add(1)));
     let rows = sqlx::query(
         "SELECT period FROM usage_coarse WHERE project = $1 AND mode = $2 AND period IN ($3, $4)",
     )
@@ -354,14 +361,7 @@ async fn parts_that_differ(
     project: &ProjectId,
     mode: &str,
 ) -> Result<Vec<String>, StoreError> {
-    let row = sqlx::query(
-        "SELECT MIN(day) AS first, MAX(day) AS last FROM usage_day WHERE project = $1 AND mode = $2",
-    )
-    .bind(project.as_str())
-    .bind(mode)
-    .fetch_one(&mut *tx)
-    .await?;
-    let (Some(first), Some(last)) = (optional(&row, "first", day)?, optional(&row, "last", day)?) else {
+    let Some((first, last)) = counted_days(&mut *tx, (project.as_str(), mode)).await? else {
         return Ok(Vec::new());
     };
     let rows = sqlx::query("SELECT period FROM usage_coarse WHERE project = $1 AND mode = $2")
@@ -377,8 +377,7 @@ async fn parts_that_differ(
     while period <= last.period() {
         let (quarter, month) = place_of(period);
         if coarse.contains(&period) {
-            let days = (period.first_day().number(), period.next().first_day().number());
-            compared.push((quarter, month, 0, days));
+            compared.push((quarter, month, 0, days_of(period)));
         } else {
             compared.extend(Part::of_month(period).map(|part| (quarter, month, part.number(), part.days())));
         }
@@ -500,12 +499,13 @@ impl Store {
                 sums.join(", "),
                 sets.join(", ")
             );
+            let (start, end) = days_of(period);
             sqlx::query(AssertSqlSafe(sql))
                 .bind(project.as_str())
                 .bind(&mode)
                 .bind(quarter.to_string())
-                .bind(i64::from(period.first_day().number()))
-                .bind(i64::from(period.next().first_day().number()))
+                .bind(i64::from(start))
+                .bind(i64::from(end))
                 .execute(&mut *tx)
                 .await?;
         }

@@ -5,7 +5,7 @@ use shared::time::Timestamp;
 use shared::wire::Flush;
 use sqlx::Row;
 
-use super::rows::{instant, number};
+use super::rows::{instant, number, of_life};
 use super::{DbRow, Store, StoreError};
 
 /// What is known of a source's storage.
@@ -23,14 +23,13 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub async fn source(&self, flush: &Flush) -> Result<Option<SourceState>, StoreError> {
-        let row = sqlx::query(
-            "SELECT watermark, last_seen_ms FROM source
+        let row = of_life(
+            sqlx::query(
+                "SELECT watermark, last_seen_ms FROM source
              WHERE project = $1 AND mode = $2 AND source = $3 AND incarnation = $4",
+            ),
+            flush,
         )
-        .bind(flush.project.as_str())
-        .bind(flush.mode.as_str())
-        .bind(flush.source.as_str())
-        .bind(flush.incarnation.as_str())
         .fetch_optional(&self.readers)
         .await?;
         row.map(|row| {

@@ -16,7 +16,7 @@ use super::dialect::Dialect;
 use super::export::Exported;
 use super::merge;
 use super::rollups::Range;
-use super::rows::{day, int, name, number};
+use super::rows::{day, int, name, number, of_life};
 use super::{Connection, Store, StoreError};
 
 /// What was refused on a day, of one kind.
@@ -91,11 +91,7 @@ async fn write(
             rows = given.table(dialect, piece.len(), 4),
             greatest = dialect.greatest(),
         );
-        let query = sqlx::query(AssertSqlSafe(sql))
-            .bind(flush.project.as_str())
-            .bind(flush.mode.as_str())
-            .bind(flush.source.as_str())
-            .bind(flush.incarnation.as_str());
+        let query = of_life(sqlx::query(AssertSqlSafe(sql)), flush);
         given.bind(query, dialect, &piece).execute(&mut *tx).await?;
     }
     Ok(())

@@ -10,7 +10,7 @@ use shared::window::Window;
 use shared::wire::{Flush, Retired};
 use sqlx::Row as _;
 
-use super::rows::{id, int, name, number};
+use super::rows::{id, int, name, number, of_life};
 use super::{Connection, DbRow, Store, StoreError, Work, again, projects};
 use crate::access::trail::{Action, Deed};
 use crate::projects::stay::Stay;
@@ -192,17 +192,16 @@ pub(super) async fn note_retired(tx: &mut Connection, flush: &Flush) -> Result<(
     let Some(Retired { place, term, window }) = flush.retired else { return Ok(()) };
     let permits =
         serde_json::to_string(&window).map_err(|error| StoreError::Unwritable(error.to_string()))?;
-    sqlx::query(
-        "INSERT INTO retired (project, mode, source, incarnation, place, term, permits)
+    of_life(
+        sqlx::query(
+            "INSERT INTO retired (project, mode, source, incarnation, place, term, permits)
          VALUES ($1, $2, $3, $4, $5, $6, $7)
          ON CONFLICT (project, mode, source, incarnation) DO UPDATE SET
              place = excluded.place, term = excluded.term, permits = excluded.permits
          WHERE excluded.term >= retired.term",
+        ),
+        flush,
     )
-    .bind(flush.project.as_str())
-    .bind(flush.mode.as_str())
-    .bind(flush.source.as_str())
-    .bind(flush.incarnation.as_str())
     .bind(place.as_str())
     .bind(int(term))
     .bind(permits)
@@ -213,14 +212,10 @@ pub(super) async fn note_retired(tx: &mut Connection, flush: &Flush) -> Result<(
 
 /// The permits that the life which has ended last, beside the one that asks, had issued of its last minutes.
 pub(super) async fn last_window(tx: &mut Connection, life: &Flush) -> Result<Option<Window>, StoreError> {
-    let row = sqlx::query(
+    let row = of_life(sqlx::query(
         "SELECT permits FROM retired WHERE project = $1 AND mode = $2 AND source = $3 AND incarnation <> $4
          ORDER BY term DESC LIMIT 1",
-    )
-    .bind(life.project.as_str())
-    .bind(life.mode.as_str())
-    .bind(life.source.as_str())
-    .bind(life.incarnation.as_str())
+    ), life)
     .fetch_optional(tx)
     .await?;
     let Some(row) = row else { return Ok(None) };

@@ -13,7 +13,7 @@ use super::bind_rows::BoundRows;
 use super::dialect::Dialect;
 use super::ledger::Looks;
 use super::memory::{Cells, Life, Session, Stamp};
-use super::rows::{int, ms, number, units};
+use super::rows::{int, ms, number, of_life, units};
 use super::{
     Connection, DbRow, Store, StoreError, again, agent_sums, denials, homes, keys, ledger,
     other_incarnations, projects, rollups, stream,
@@ -222,14 +222,13 @@ async fn known(
     known: Option<(Stamp, Cells)>,
 ) -> Result<Cells, StoreError> {
     let Some((known_under, cells)) = known else { return Ok(Cells::new()) };
-    let row = sqlx::query(
-        "SELECT cells_stamp, watermark, last_seen_ms FROM source
+    let row = of_life(
+        sqlx::query(
+            "SELECT cells_stamp, watermark, last_seen_ms FROM source
          WHERE project = $1 AND mode = $2 AND source = $3 AND incarnation = $4",
+        ),
+        flush,
     )
-    .bind(flush.project.as_str())
-    .bind(flush.mode.as_str())
-    .bind(flush.source.as_str())
-    .bind(flush.incarnation.as_str())
     .fetch_optional(tx)
     .await?;
     let stamp = row.as_ref().map(stamp).transpose()?;
@@ -305,11 +304,7 @@ pub(super) async fn rows_of(
             parameter(4),
         );
         let query = given.bind(sqlx::query(AssertSqlSafe(sql)), dialect, &piece);
-        let query = query
-            .bind(flush.project.as_str())
-            .bind(flush.mode.as_str())
-            .bind(flush.source.as_str())
-            .bind(flush.incarnation.as_str());
+        let query = of_life(query, flush);
         rows.extend(query.fetch_all(&mut *tx).await?);
     }
     Ok(rows)
@@ -367,11 +362,7 @@ async fn write_cells(tx: &mut Connection, flush: &Flush, cells: &[Cell]) -> Resu
             rows = given.table(dialect, piece.len(), 4),
             greatest = dialect.greatest(),
         );
-        let query = sqlx::query(AssertSqlSafe(sql))
-            .bind(flush.project.as_str())
-            .bind(flush.mode.as_str())
-            .bind(flush.source.as_str())
-            .bind(flush.incarnation.as_str());
+        let query = of_life(sqlx::query(AssertSqlSafe(sql)), flush);
         given.bind(query, dialect, &piece).execute(&mut *tx).await?;
     }
     Ok(())
@@ -394,11 +385,7 @@ async fn set_aside(
              tokens_out = {greatest}(quarantine.tokens_out, excluded.tokens_out),
              anchors = {greatest}(quarantine.anchors, excluded.anchors)"
     );
-    sqlx::query(AssertSqlSafe(sql))
-        .bind(flush.project.as_str())
-        .bind(flush.mode.as_str())
-        .bind(flush.source.as_str())
-        .bind(flush.incarnation.as_str())
+    of_life(sqlx::query(AssertSqlSafe(sql)), flush)
         .bind(i64::from(cell.key.day.number()))
         .bind(cell.key.kind.as_str())
         .bind(cell.key.agent.as_str())
@@ -430,11 +417,7 @@ async fn touch_source(
              cells_stamp = CASE WHEN excluded.cells_stamp = 0 THEN source.cells_stamp ELSE excluded.cells_stamp END
          RETURNING cells_stamp, watermark, last_seen_ms"
     );
-    let row = sqlx::query(AssertSqlSafe(sql))
-        .bind(flush.project.as_str())
-        .bind(flush.mode.as_str())
-        .bind(flush.source.as_str())
-        .bind(flush.incarnation.as_str())
+    let row = of_life(sqlx::query(AssertSqlSafe(sql)), flush)
         .bind(int(flush.seq))
         .bind(ms(now))
         .bind(if changed { new_stamp()? } else { 0 })
@@ -445,15 +428,14 @@ async fn touch_source(
 
 /// Notes that cells of a source were written by somebody else than itself.
 async fn stamp_source(tx: &mut Connection, flush: &Flush) -> Result<(), StoreError> {
-    sqlx::query(
-        "UPDATE source SET cells_stamp = $1
+    of_life(
+        sqlx::query(
+            "UPDATE source SET cells_stamp = $1
          WHERE project = $2 AND mode = $3 AND source = $4 AND incarnation = $5",
+        )
+        .bind(new_stamp()?),
+        flush,
     )
-    .bind(new_stamp()?)
-    .bind(flush.project.as_str())
-    .bind(flush.mode.as_str())
-    .bind(flush.source.as_str())
-    .bind(flush.incarnation.as_str())
     .execute(tx)
     .await?;
     Ok(())

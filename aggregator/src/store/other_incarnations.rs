@@ -8,7 +8,7 @@ use shared::time::{Period, Timestamp};
 use shared::units::Units;
 use shared::wire::{Flush, Merged, Stranded};
 
-use super::rows::{int, name, number, units};
+use super::rows::{int, name, number, of_life, units};
 use super::{Connection, Store, StoreError, agent_sums, homes, ledger};
 
 /// Who asks, and what its policy limits.
@@ -71,17 +71,13 @@ fn lives_in(period: Period, last_seen: &[Timestamp]) -> u32 {
 /// When each life of the same source was last heard, beside the one that asks and those that have ended in order: these
 /// have told everything.
 async fn other_lives(tx: &mut Connection, life: &Flush) -> Result<Vec<Timestamp>, StoreError> {
-    let rows = sqlx::query(
+    let rows = of_life(sqlx::query(
         "SELECT last_seen_ms FROM source
          WHERE project = $1 AND mode = $2 AND source = $3 AND incarnation <> $4
            AND NOT EXISTS (SELECT 1 FROM retired
                            WHERE retired.project = source.project AND retired.mode = source.mode
                              AND retired.source = source.source AND retired.incarnation = source.incarnation)",
-    )
-    .bind(life.project.as_str())
-    .bind(life.mode.as_str())
-    .bind(life.source.as_str())
-    .bind(life.incarnation.as_str())
+    ), life)
     .fetch_all(tx)
     .await?;
     rows.iter().map(|row| Ok(Timestamp::from_ms(number(row, "last_seen_ms")?))).collect()
@@ -90,17 +86,16 @@ async fn other_lives(tx: &mut Connection, life: &Flush) -> Result<Vec<Timestamp>
 /// Notes what a flush tells to be stranded; an older flush that comes late changes nothing.
 pub(super) async fn note_stranded(tx: &mut Connection, flush: &Flush) -> Result<(), StoreError> {
     for Stranded { period, units } in &flush.stranded {
-        sqlx::query(
-            "INSERT INTO stranded (project, mode, source, incarnation, period, seq, units)
+        of_life(
+            sqlx::query(
+                "INSERT INTO stranded (project, mode, source, incarnation, period, seq, units)
              VALUES ($1, $2, $3, $4, $5, $6, $7)
              ON CONFLICT (project, mode, source, incarnation, period) DO UPDATE SET
                  seq = excluded.seq, units = excluded.units
              WHERE excluded.seq >= stranded.seq",
+            ),
+            flush,
         )
-        .bind(flush.project.as_str())
-        .bind(flush.mode.as_str())
-        .bind(flush.source.as_str())
-        .bind(flush.incarnation.as_str())
         .bind(period.to_string())
         .bind(int(flush.seq))
         .bind(int(units.get()))
@@ -112,14 +107,13 @@ pub(super) async fn note_stranded(tx: &mut Connection, flush: &Flush) -> Result<
 
 /// What the other lives of the same source have told to be stranded.
 async fn stranded(tx: &mut Connection, life: &Flush) -> Result<BTreeMap<Period, Units>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT period, CAST(SUM(units) AS BIGINT) AS units FROM stranded
+    let rows = of_life(
+        sqlx::query(
+            "SELECT period, CAST(SUM(units) AS BIGINT) AS units FROM stranded
          WHERE project = $1 AND mode = $2 AND source = $3 AND incarnation <> $4 GROUP BY period",
+        ),
+        life,
     )
-    .bind(life.project.as_str())
-    .bind(life.mode.as_str())
-    .bind(life.source.as_str())
-    .bind(life.incarnation.as_str())
     .fetch_all(tx)
     .await?;
     rows.iter().map(|row| Ok((name(row, "period", Period::parse)?, units(row, "units")?))).collect()

@@ -3,9 +3,16 @@
 use shared::ids::IdError;
 use shared::time::{Day, Timestamp};
 use shared::units::Units;
+use shared::wire::Flush;
 use sqlx::Row;
 
-use super::{DbRow, StoreError};
+use super::{DbQuery, DbRow, StoreError};
+
+/// Names a life of a source by a statement's next four parameters: project, mode, source and incarnation.
+pub(super) fn of_life<'q>(query: DbQuery<'q>, life: &'q Flush) -> DbQuery<'q> {
+    let query = query.bind(life.project.as_str()).bind(life.mode.as_str());
+    query.bind(life.source.as_str()).bind(life.incarnation.as_str())
+}
 
 /// A number as databases store it; ours are below 2^53 and always fit.
 pub(super) fn int(number: u64) -> i64 {

@@ -145,7 +145,9 @@ fn whole(day: Day, known: &Known) -> (u32, u32) {
     if known.coarse.contains(&day.period()) { days_of(day.period()) } else { Part::of(day).days() }
 }
 
-fn days_of(period: Period) -> (u32, u32) {
+/// The days of a month by number; the end is not included.
+#[must_use]
+pub fn days_of(period: Period) -> (u32, u32) {
     (period.first_day().number(), period.next().first_day().number())
 }
 

@@ -14,6 +14,8 @@ use crate::app::App;
 
 /// How often it is looked whether homes have ended: nothing is granted meanwhile.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// How often where none are leaving, which is nearly always.
+const QUIET_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Projects that are looked after in one round.
 const BATCH_MAX: u32 = 100;
@@ -21,9 +23,11 @@ const BATCH_MAX: u32 = 100;
 /// Looks for ever; drop the future to stop.
 pub async fn run(app: App) {
     loop {
+        let mut pause = QUIET_INTERVAL;
         match app.store.moving_homes(BATCH_MAX).await {
             Ok(moving) => {
                 for (project, from) in moving {
+                    pause = POLL_INTERVAL;
                     if let Err(why) = bring(&app, &project, from).await {
                         tracing::warn!(project.id = %project, why, "a project's homes cannot leave yet, and are tried again");
                     }
@@ -31,7 +35,7 @@ pub async fn run(app: App) {
             }
             Err(error) => tracing::error!(error = %error, "it is not known which homes are leaving"),
         }
-        tokio::time::sleep(POLL_INTERVAL).await;
+        tokio::time::sleep(pause).await;
     }
 }
 

@@ -163,6 +163,7 @@ impl CountersError {
         match self {
             Self::Wrong(Wrong::Refused(said)) if is_stranger(said) => Some(KNOWN),
             Self::Redis(error) if is_stranger(&error.to_string()) => Some(KNOWN),
+            Self::Redis(error) if is_disbelieved(error) => Some(BELIEVED),
             Self::Redis(error) if may_pass(error) => Some(THERE),
             Self::Wrong(Wrong::Late(_)) => Some(THERE),
             Self::Redis(_) | Self::Wrong(_) | Self::Address(_) | Self::Random(_) => None,
@@ -172,12 +173,16 @@ impl CountersError {
 
 /// What to do where it is not known who asks.
 const KNOWN: &str = "set the user and password of REDIS_URL to those of the server";
+/// What to do where it is not believed who the server is.
+const BELIEVED: &str =
+    "have this machine trust the authority of the server's certificate, or let SSL_CERT_FILE name it";
 /// What to do where nobody answers.
 const THERE: &str = "start the server, or let REDIS_URL name where it listens";
 
 fn may_pass(error: &redis::RedisError) -> bool {
-    let is_io = error.is_io_error();
-    let redis::ErrorKind::Server(kind) = error.kind() else { return is_io };
+    let redis::ErrorKind::Server(kind) = error.kind() else {
+        return error.is_io_error() && !is_disbelieved(error);
+    };
     matches!(
         kind,
         ServerErrorKind::BusyLoading
@@ -185,6 +190,15 @@ fn may_pass(error: &redis::RedisError) -> bool {
             | ServerErrorKind::ClusterDown
             | ServerErrorKind::TryAgain
     )
+}
+
+/// Whether it is about a certificate that is not believed, which is an error of a connection, too.
+fn is_disbelieved(error: &redis::RedisError) -> bool {
+    // The crate tells of a cause as it keeps it.
+    let kept = std::error::Error::source(error)
+        .and_then(|cause| cause.downcast_ref::<Arc<dyn std::error::Error + Send + Sync>>());
+    let cause = kept.and_then(|kept| kept.downcast_ref::<std::io::Error>());
+    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::InvalidData)
 }
 
 impl Judged {
@@ -447,4 +461,23 @@ fn look(group: Group, now: Timestamp) -> Cmd {
 
 fn nonce() -> Result<String, CountersError> {
     Ok(base16ct::lower::encode_string(&random::bytes::<16>()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_is_not_believed_is_not_waited_for() {
+        let of = |kind| CountersError::from(redis::RedisError::from(io::Error::new(kind, "a cause")));
+        for kind in
+            [io::ErrorKind::ConnectionRefused, io::ErrorKind::UnexpectedEof, io::ErrorKind::HostUnreachable]
+        {
+            assert!(of(kind).may_pass(), "{kind}");
+        }
+        let disbelieved = of(io::ErrorKind::InvalidData);
+        assert!(!disbelieved.may_pass() && disbelieved.advice() == Some(BELIEVED), "{disbelieved}");
+    }
 }

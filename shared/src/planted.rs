@@ -95,6 +95,14 @@ mod switch {
         OldRowsReopened,
         /// A home ends while its holders have something, and does not say so.
         EndedTooSoon,
+        /// A new life takes the permits that earlier ones have told for all that they have issued.
+        LossForgotten,
+        /// The home takes what holders let go off what it holds back each time that it is told.
+        LetGoTwice,
+        /// A holder says that it has let go what is under way back to a life that may have taken it.
+        LetGoUnderWay,
+        /// A holder says that it has let go what it keeps.
+        LetGoKept,
     }
 
     thread_local! {

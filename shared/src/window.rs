@@ -75,6 +75,35 @@ impl Window {
         *self = Self { minute: now.minute(), issued: u32::MAX, next };
     }
 
+    /// The same with up to `unknown` more permits counted as issued, where what was issued since is not known any more: of
+    /// this minute, and in its last `ahead_ms` of the next.
+    ///
+    /// A window that was written by a clock ahead of `now` says nothing about this minute: all of it is closed then.
+    #[must_use]
+    pub fn with_unknown(mut self, now: Timestamp, unknown: u32, ahead_ms: u64) -> Self {
+        if self.minute > now.minute() {
+            self.close(now, ahead_ms);
+            return self;
+        }
+        self.turn(now);
+        self.issued = self.issued.saturating_add(unknown);
+        if now.minute().end().ms_since(now) <= ahead_ms {
+            self.next = self.next.saturating_add(unknown);
+        }
+        self
+    }
+
+    /// The most that either says, of the later of their minutes.
+    #[must_use]
+    pub fn most(self, other: Self) -> Self {
+        let at = self.minute.max(other.minute).start();
+        Self {
+            minute: at.minute(),
+            issued: self.issued(at).max(other.issued(at)),
+            next: self.issued_next(at).max(other.issued_next(at)),
+        }
+    }
+
     fn turn(&mut self, now: Timestamp) {
         *self = Self { minute: now.minute(), issued: self.issued(now), next: self.issued_next(now) };
     }
@@ -109,5 +138,44 @@ mod tests {
         window.take_back(later, now.minute(), 3);
         assert_eq!(window.issued(later), 4);
         assert_eq!(window.issued(Timestamp::from_ms(180_000)), 0);
+    }
+
+    #[test]
+    fn what_is_not_known_counts_as_issued_up_to_its_bound() {
+        let now = Timestamp::from_ms(80_000);
+        let mut told = Window::default();
+        told.issue(now, 30);
+        let learned = told.with_unknown(now, 7, 10_000);
+        assert_eq!((learned.issued(now), learned.issued_next(now)), (37, 0));
+        // In the last seconds of a minute permits of the next may have gone out too.
+        let late = Timestamp::from_ms(115_000);
+        told.issue_next(late, 5);
+        let learned = told.with_unknown(late, 7, 10_000);
+        assert_eq!((learned.issued(late), learned.issued_next(late)), (37, 12));
+        let next = Timestamp::from_ms(121_000);
+        assert_eq!(told.with_unknown(next, 7, 10_000).issued(next), 12);
+        // What was told a while ago says nothing of this minute but the bound.
+        let later = Timestamp::from_ms(300_000);
+        assert_eq!(told.with_unknown(later, 7, 10_000).issued(later), 7);
+        // It was written by a clock that is ahead.
+        assert_eq!(
+            told.with_unknown(Timestamp::from_ms(59_000), 7, 10_000)
+                .remaining(Timestamp::from_ms(59_500), 60),
+            0
+        );
+    }
+
+    #[test]
+    fn of_two_windows_the_most_of_the_later_minute_counts() {
+        let (first, second) = (Timestamp::from_ms(119_000), Timestamp::from_ms(121_000));
+        let (mut one, mut other) = (Window::default(), Window::default());
+        one.issue(first, 50);
+        one.issue_next(first, 9);
+        other.issue(second, 4);
+        other.issue_next(second, 1);
+        for most in [one.most(other), other.most(one)] {
+            assert_eq!((most.issued(second), most.issued_next(second)), (9, 1));
+        }
+        assert_eq!(one.most(Window::default()), one);
     }
 }

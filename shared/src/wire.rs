@@ -52,6 +52,10 @@ pub struct Flush {
     /// the last message of a flush only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retired: Option<Retired>,
+    /// The permits that this life had issued of its last minutes, from a home whose storage can be rolled back; with the
+    /// last message of a flush only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<Window>,
 }
 
 /// A life that has ended in order, because its homes are to be elsewhere.
@@ -114,9 +118,13 @@ pub struct Merged {
     /// Units of each named agent, where the policy limits agents.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub agents: BTreeMap<AgentId, Units>,
-    /// The permits that the life before had issued of its last minutes, where that has ended in order.
+    /// The most permits of their last minutes that other lives have told, each with what it knew of those before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<Window>,
+    /// How many of those that did not end in order may have issued permits lately and not told it; `None` from
+    /// aggregators of releases before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recent: Option<u32>,
 }
 
 impl Merged {
@@ -130,6 +138,7 @@ impl Merged {
             stranded: Units::ZERO,
             agents: BTreeMap::new(),
             window: None,
+            recent: None,
         }
     }
 }

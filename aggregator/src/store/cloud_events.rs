@@ -164,6 +164,7 @@ fn empty_flush(project: &ProjectId, mode: Mode) -> Result<Flush, StoreError> {
         denied: Vec::new(),
         stranded: Vec::new(),
         retired: None,
+        window: None,
     })
 }
 

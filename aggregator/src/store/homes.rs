@@ -190,8 +190,7 @@ pub(super) fn stay(row: &DbRow) -> Result<Option<Stay>, StoreError> {
 /// Notes that a life has ended in order; one that has ended never goes on.
 pub(super) async fn note_retired(tx: &mut Connection, flush: &Flush) -> Result<(), StoreError> {
     let Some(Retired { place, term, window }) = flush.retired else { return Ok(()) };
-    let permits =
-        serde_json::to_string(&window).map_err(|error| StoreError::Unwritable(error.to_string()))?;
+    let permits = written_window(&window)?;
     of_life(
         sqlx::query(
             "INSERT INTO retired (project, mode, source, incarnation, place, term, permits)
@@ -210,16 +209,15 @@ pub(super) async fn note_retired(tx: &mut Connection, flush: &Flush) -> Result<(
     Ok(())
 }
 
-/// The permits that the life which has ended last, beside the one that asks, had issued of its last minutes.
-pub(super) async fn last_window(tx: &mut Connection, life: &Flush) -> Result<Option<Window>, StoreError> {
-    let row = of_life(sqlx::query(
-        "SELECT permits FROM retired WHERE project = $1 AND mode = $2 AND source = $3 AND incarnation <> $4
-         ORDER BY term DESC LIMIT 1",
-    ), life)
-    .fetch_optional(tx)
-    .await?;
-    let Some(row) = row else { return Ok(None) };
-    let stored: String = row.try_get("permits")?;
+/// Permits of minutes as they are stored.
+pub(super) fn written_window(window: &Window) -> Result<String, StoreError> {
+    serde_json::to_string(window).map_err(|error| StoreError::Unwritable(error.to_string()))
+}
+
+/// What a life has told of its permits, if anything.
+pub(super) fn read_window(row: &DbRow, column: &'static str) -> Result<Option<Window>, StoreError> {
+    let stored: Option<String> = row.try_get(column)?;
+    let Some(stored) = stored else { return Ok(None) };
     let window = serde_json::from_str(&stored);
-    window.map(Some).map_err(|_| StoreError::Unreadable { column: "permits", got: stored })
+    window.map(Some).map_err(|_| StoreError::Unreadable { column, got: stored })
 }

@@ -408,10 +408,13 @@ async fn touch_source(
     now: Timestamp,
 ) -> Result<Stamp, StoreError> {
     let greatest = Dialect::of(tx).greatest();
+    let window = flush.window.as_ref().map(homes::written_window).transpose()?;
     let sql = format!(
-        "INSERT INTO source (project, mode, source, incarnation, watermark, last_seen_ms, cells_stamp)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)
+        "INSERT INTO source (project, mode, source, incarnation, watermark, last_seen_ms, cells_stamp, permits)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
          ON CONFLICT (project, mode, source, incarnation) DO UPDATE SET
+             permits = CASE WHEN excluded.permits IS NULL OR excluded.watermark < source.watermark
+                            THEN source.permits ELSE excluded.permits END,
              watermark = {greatest}(source.watermark, excluded.watermark),
              last_seen_ms = {greatest}(source.last_seen_ms, excluded.last_seen_ms),
              cells_stamp = CASE WHEN excluded.cells_stamp = 0 THEN source.cells_stamp ELSE excluded.cells_stamp END
@@ -421,6 +424,7 @@ async fn touch_source(
         .bind(int(flush.seq))
         .bind(ms(now))
         .bind(if changed { new_stamp()? } else { 0 })
+        .bind(window)
         .fetch_one(tx)
         .await?;
     stamp(&row)

@@ -38,7 +38,7 @@ macro_rules! migration {
     };
 }
 
-const MIGRATIONS: [Migration; 24] = [
+const MIGRATIONS: [Migration; 25] = [
     migration!(1, "0001_first_light.sql"),
     migration!(2, "0002_ledger.sql"),
     migration!(3, "0003_rollups.sql"),
@@ -63,6 +63,7 @@ const MIGRATIONS: [Migration; 24] = [
     migration!(100, "0100_payers.sql"),
     migration!(110, "0110_quarters.sql"),
     migration!(120, "0120_homes.sql"),
+    migration!(130, "0130_told_permits.sql"),
 ];
 
 /// Runs what has not run yet, all in one transaction, which is the caller's to commit.

@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use shared::ids::AgentId;
 use shared::time::{Period, Timestamp};
 use shared::units::Units;
+use shared::window::Window;
 use shared::wire::{Flush, Merged, Stranded};
 
 use super::rows::{int, name, number, of_life, units};
-use super::{Connection, Store, StoreError, agent_sums, homes, ledger};
+use super::{Connection, DbRow, Store, StoreError, agent_sums, homes, ledger};
 
 /// Who asks, and what its policy limits.
 #[derive(Debug, Clone)]
@@ -34,16 +35,19 @@ impl Store {
         let Asking { life, first_open, agents, lost } = asking;
         let mut tx = self.read().await?;
         let sums = ledger::totals(&mut tx, &life.project, life.mode).await?;
-        let last_seen = other_lives(&mut tx, life).await?;
+        let others = other_lives(&mut tx, life).await?;
+        let window = others.iter().filter_map(|other| other.window).reduce(Window::most);
+        let last_seen: Vec<Timestamp> =
+            others.iter().filter(|other| !other.ended_in_order).map(|other| other.last_seen).collect();
+        let recent = lives_since(Timestamp::from_ms(now.as_ms().saturating_sub(RECENT_MS)), &last_seen);
         let mut stranded = stranded(&mut tx, life).await?;
-        let window = homes::last_window(&mut tx, life).await?;
         let mut of_agents =
             if *agents { agent_units(&mut tx, life, *first_open).await? } else { BTreeMap::new() };
         let begun = |period: &Period| *period <= now.period();
         let periods =
             std::iter::successors(Some(*first_open), |period| Some(period.next())).take_while(begun);
-        let merged = |period| {
-            let lives = lives_in(period, &last_seen);
+        let merged = |period: Period| {
+            let lives = lives_since(period.start(), &last_seen);
             let lost = Units::new(lost.get().saturating_mul(u64::from(lives)));
             Merged {
                 period,
@@ -52,35 +56,59 @@ impl Store {
                 stranded: stranded.remove(&period).unwrap_or_default().saturating_add(lost),
                 agents: of_agents.remove(&period).unwrap_or_default().into_iter().collect(),
                 window,
+                recent: Some(recent),
             }
         };
         Ok(periods.map(merged).collect())
     }
 }
 
-/// How many of the other lives may have issued something in that period.
+/// For so long after it was last heard a life may go on issuing permits unheard, in milliseconds, though a later one has
+/// begun: longer than any server that was cut off is asked by those who do not know it yet.
+const RECENT_MS: u64 = 600_000;
+
+/// How many of the other lives may have issued something since `start`.
 ///
-/// Where a later life was heard before the period began, an earlier one had ended by then: of all lives that were heard
-/// only before it, one alone may have gone on into it.
-fn lives_in(period: Period, last_seen: &[Timestamp]) -> u32 {
-    let heard = last_seen.iter().filter(|at| **at >= period.start()).count();
+/// Where a later life was heard before that, an earlier one had ended by then: of all lives that were heard only before
+/// it, one alone may have gone on.
+fn lives_since(start: Timestamp, last_seen: &[Timestamp]) -> u32 {
+    let heard = last_seen.iter().filter(|at| **at >= start).count();
     let before = usize::from(heard < last_seen.len());
     u32::try_from(heard.saturating_add(before)).unwrap_or(u32::MAX)
 }
 
-/// When each life of the same source was last heard, beside the one that asks and those that have ended in order: these
-/// have told everything.
-async fn other_lives(tx: &mut Connection, life: &Flush) -> Result<Vec<Timestamp>, StoreError> {
-    let rows = of_life(sqlx::query(
-        "SELECT last_seen_ms FROM source
-         WHERE project = $1 AND mode = $2 AND source = $3 AND incarnation <> $4
-           AND NOT EXISTS (SELECT 1 FROM retired
-                           WHERE retired.project = source.project AND retired.mode = source.mode
-                             AND retired.source = source.source AND retired.incarnation = source.incarnation)",
-    ), life)
+/// A life of the same source as the one that asks.
+struct OtherLife {
+    last_seen: Timestamp,
+    /// Then it has told everything.
+    ended_in_order: bool,
+    /// What it has told last of its permits.
+    window: Option<Window>,
+}
+
+/// The lives of the same source beside the one that asks.
+async fn other_lives(tx: &mut Connection, life: &Flush) -> Result<Vec<OtherLife>, StoreError> {
+    let rows = of_life(
+        sqlx::query(
+            "SELECT source.last_seen_ms, source.permits, retired.permits AS last_permits
+         FROM source LEFT JOIN retired
+           ON retired.project = source.project AND retired.mode = source.mode
+          AND retired.source = source.source AND retired.incarnation = source.incarnation
+         WHERE source.project = $1 AND source.mode = $2 AND source.source = $3 AND source.incarnation <> $4",
+        ),
+        life,
+    )
     .fetch_all(tx)
     .await?;
-    rows.iter().map(|row| Ok(Timestamp::from_ms(number(row, "last_seen_ms")?))).collect()
+    let read = |row: &DbRow| {
+        let last = homes::read_window(row, "last_permits")?;
+        Ok(OtherLife {
+            last_seen: Timestamp::from_ms(number(row, "last_seen_ms")?),
+            ended_in_order: last.is_some(),
+            window: last.or(homes::read_window(row, "permits")?),
+        })
+    };
+    rows.iter().map(read).collect()
 }
 
 /// Notes what a flush tells to be stranded; an older flush that comes late changes nothing.
@@ -145,7 +173,7 @@ mod tests {
         let start = november.start().as_ms();
         let of = |heard: &[u64]| {
             let heard: Vec<Timestamp> = heard.iter().copied().map(Timestamp::from_ms).collect();
-            lives_in(november, &heard)
+            lives_since(november.start(), &heard)
         };
         assert_eq!(of(&[]), 0);
         assert_eq!(of(&[start - 1]), 1, "it may have gone on into the month, unheard");

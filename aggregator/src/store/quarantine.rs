@@ -67,6 +67,7 @@ impl Work {
             denied: Vec::new(),
             stranded: Vec::new(),
             retired: None,
+            window: None,
         };
         let (crossings, raised) = merge::merge_believed(&mut self.tx, &flush, now).await?;
         if raised {

@@ -264,6 +264,7 @@ fn flushes(report: &Report, reporter: &Reporter, agreement: &Agreement) -> Vec<F
         denied: Vec::new(),
         stranded: Vec::new(),
         retired: None,
+        window: None,
     };
     by_mode.into_iter().map(flush).collect()
 }

@@ -88,8 +88,11 @@ impl Home {
         {
             return answer(Body::Shed { hold_ms });
         }
-        if self.desk.open(m, now.period()) {
+        let is_new = self.desk.open(m, now.period());
+        if is_new {
             self.settle(now, m.holder, &m.batch);
+        } else if planted!(LetGoTwice) {
+            m.batch.let_go.iter().for_each(|(period, units)| self.let_go(*period, Units::new(*units)));
         }
         self.take_back(now, m.holder, &m.returns);
         let mut lease = self.issue(now, seed, m)?;
@@ -143,6 +146,9 @@ impl Home {
                 self.note_denials(now, &sight.key, sight.denials);
             }
         }
+        for (period, units) in &batch.let_go {
+            self.let_go(*period, Units::new(*units));
+        }
         for (period, total) in totals {
             // What came from a reserve was not issued before it was served.
             let reserve = batch.reserve.get(&period).copied().unwrap_or(0).min(total);
@@ -164,6 +170,8 @@ impl Home {
         for (period, units) in &returns.units {
             let known = self.desk.came_back(holder, *period, *units);
             let into = if planted!(ReturnIntoThisPeriod) { now.period() } else { *period };
+            // A sub-home gives back what its isolates had of an earlier life of this home, too.
+            self.let_go(*period, Units::new(units.saturating_sub(known)));
             let known = if planted!(ReturnWithoutZeroing) { *units } else { known };
             if let Some(account) = self.accounts.get_mut(&into) {
                 account.take_back(Units::new(known), returns.beyond_of(*period));

@@ -41,8 +41,11 @@ impl Home {
         for short in short {
             let denial = match short.denial {
                 // Units are left, but not before the aggregator has acknowledged more: that takes a moment, and nobody
-                // is refused for it.
-                Denial::QuotaExhausted if self.is_short_of_room(now, Units::from(short.cost)) => continue,
+                // is refused for it. What has become silent since the last flush is no event that a flush follows.
+                Denial::QuotaExhausted if self.is_short_of_room(now, Units::from(short.cost)) => {
+                    self.pace.waited_for(now);
+                    continue;
+                }
                 Denial::QuotaExhausted if !self.is_spent(period, Units::from(short.cost)) => {
                     Denial::QuotaContended
                 }

@@ -34,6 +34,11 @@ impl Pace {
         self.due = Some(self.due.map_or(at, |due| due.min(at)));
     }
 
+    /// Somebody waits for what only an acknowledgement can give.
+    pub(super) fn waited_for(&mut self, now: Timestamp) {
+        self.due.get_or_insert(now);
+    }
+
     /// Units were counted at `now`; `urgent` ones passed a percentage of the quota.
     pub(super) fn counted(&mut self, now: Timestamp, urgent: bool) {
         // While the aggregator cannot be reached, urgency does not shorten the pause.
@@ -126,7 +131,9 @@ impl Home {
         }
         let mut messages: Vec<Flush> = parts.into_iter().map(|cells| self.message(seq, cells)).collect();
         // What falls may be believed only once all that was settled instead has arrived.
+        let escrow = self.policy.as_ref().is_some_and(|policy| policy.leases.escrow.is_some());
         if let Some(last) = messages.last_mut() {
+            last.window = escrow.then_some(self.meta.window);
             last.retired = self.retired();
             last.stranded = if last.retired.is_some() { self.left_behind() } else { self.stranded(seq) };
         }
@@ -204,6 +211,7 @@ impl Home {
             denied: self.denied(),
             stranded: Vec::new(),
             retired: None,
+            window: None,
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::ids::Incarnation;
 use crate::lease::math::times;
 use crate::planted::planted;
 use crate::policy::Policy;
+use crate::source::Beyond;
 use crate::time::{Period, Timestamp};
 use crate::units::Units;
 use crate::wire::{Merged, Stranded};
@@ -117,14 +118,44 @@ impl Home {
             self.write_account(*period);
         }
         self.meta.registered = true;
-        self.tick(now);
-        if merged.iter().any(|merged| merged.lives > 0) {
-            // An earlier life may have issued any permit of this minute.
-            self.meta.window.close(now, NEXT_AHEAD_MS);
-        } else if let Some(window) = merged.iter().find_map(|merged| merged.window) {
-            self.meta.window = window;
-        }
+        self.learn_permits(now, window, merged);
         self.write_meta();
+    }
+
+    /// Learns what earlier lives have issued of the minute.
+    ///
+    /// A life never has more units out than the escrow and what it has told to be stranded, beyond what the books have:
+    /// with permits that it did not tell of, no more than that can be served. What the aggregator does not say, because
+    /// it is of a release before, may be anything.
+    fn learn_permits(&mut self, now: Timestamp, escrow: Units, merged: &[Merged]) {
+        let ended_in_order = merged.iter().all(|merged| merged.lives == 0);
+        let told = merged.iter().find_map(|merged| merged.window);
+        let unknown = merged.iter().find(|merged| merged.period == now.period()).and_then(|merged| {
+            let of_lives = times(escrow.get(), u64::from(merged.recent?));
+            Some(Units::new(of_lives).saturating_add(merged.stranded).get())
+        });
+        match (unknown, told) {
+            (_, Some(told)) if ended_in_order => self.meta.window = told,
+            (_, None) if ended_in_order => {}
+            (Some(_), _) if planted!(LossForgotten) => self.meta.window = told.unwrap_or_default(),
+            (Some(unknown), told) => {
+                let unknown = u32::try_from(unknown).unwrap_or(u32::MAX);
+                self.meta.window = told.unwrap_or_default().with_unknown(now, unknown, NEXT_AHEAD_MS);
+            }
+            (None, _) => self.meta.window.close(now, NEXT_AHEAD_MS),
+        }
+    }
+
+    /// Takes units off what is held back for earlier lives: a holder had them of one of those, and has let them go.
+    pub(super) fn let_go(&mut self, period: Period, units: Units) {
+        let Some(account) = self.accounts.get_mut(&period) else { return };
+        let known = account.void.min(units);
+        if known == Units::ZERO {
+            return;
+        }
+        account.void = account.void.saturating_sub(known);
+        account.take_back(known, Beyond::NONE);
+        self.write_account(period);
     }
 
     /// Begins a new life: the storage was lost, restored, or failed over. Leases of earlier lives

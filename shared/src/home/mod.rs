@@ -472,6 +472,8 @@ mod contention_tests;
 #[cfg(test)]
 mod lease_tests;
 #[cfg(test)]
+mod loss_tests;
+#[cfg(test)]
 mod move_tests;
 #[cfg(test)]
 mod on_the_way_tests;

@@ -41,6 +41,9 @@ pub(crate) struct Book {
     /// Units of those that an earlier life of the sub-home's storage had issued.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     earlier: BTreeMap<Period, u64>,
+    /// Units of an earlier life of the issuer that were in hand and are let go.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    let_go: BTreeMap<Period, u64>,
     /// Calls that the home decided, whose answers have left.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     calls: Vec<u64>,
@@ -133,7 +136,8 @@ impl Book {
 
     /// Whether nothing waits to be reported.
     pub(crate) fn is_reported(&self) -> bool {
-        self.pending == 0 && !self.sighted && self.denied_since.is_none() && self.calls.is_empty()
+        let counts = self.pending == 0 && !self.sighted && self.denied_since.is_none();
+        counts && self.calls.is_empty() && self.let_go.is_empty()
     }
 
     /// Notes that an entry was counted on directly.
@@ -158,6 +162,15 @@ impl Book {
         }
     }
 
+    /// Notes units of an earlier life of the issuer that were in hand and are let go.
+    pub(crate) fn let_go(&mut self, now: Timestamp, units: &BTreeMap<Period, u64>) {
+        for (period, units) in units.iter().filter(|(_, units)| **units > 0) {
+            let sum = self.let_go.entry(*period).or_insert(0);
+            *sum = sum.saturating_add(*units);
+            self.counted(now, 0);
+        }
+    }
+
     /// Adds lines that others reported, at a sub-home.
     pub(crate) fn merge(&mut self, now: Timestamp, batch: &Batch) {
         for line in &batch.lines {
@@ -175,6 +188,7 @@ impl Book {
         for (period, units) in &batch.reserve {
             self.count_reserve(*period, *units);
         }
+        self.let_go(now, &batch.let_go);
     }
 
     /// Takes everything served, and forgets agents that nothing else is known of.
@@ -201,7 +215,8 @@ impl Book {
         self.since = None;
         self.denied_since = None;
         let (reserve, earlier) = (core::mem::take(&mut self.reserve), core::mem::take(&mut self.earlier));
-        Batch { seq, lines, sights, reserve, earlier, calls: core::mem::take(&mut self.calls) }
+        let (let_go, calls) = (core::mem::take(&mut self.let_go), core::mem::take(&mut self.calls));
+        Batch { seq, lines, sights, reserve, earlier, let_go, calls }
     }
 
     /// Limits of agents may have changed with these terms: everything under older ones goes back.

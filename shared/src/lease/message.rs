@@ -113,6 +113,10 @@ pub struct Batch {
     /// How many of them an earlier life of the sub-home's storage had issued: they are not of what it has now.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub earlier: BTreeMap<Period, u64>,
+    /// Units that holders had in hand of an earlier life of the home or the sub-home, and have let go: nobody will ever
+    /// spend them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub let_go: BTreeMap<Period, u64>,
     /// Calls that the home decided, by their numbers, whose answers have left. The home knows what they were.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub calls: Vec<u64>,

@@ -3,6 +3,7 @@
 //! A lane is strictly sequential: the same contact is sent until it is answered, and each answer is
 //! taken once. A batch is frozen under its number until it is acknowledged.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
@@ -239,10 +240,23 @@ impl Uplink {
 
     /// The home has lost or changed its life: what was under way is void. A frozen batch may have
     /// been counted before, so it is never sent again; what was not frozen yet will be.
-    pub(crate) fn resync(&mut self, id: HolderId, incarnation: Incarnation) {
+    ///
+    /// Answers the units of another life that wait to go back, by their periods: nobody has them in hand, and that life
+    /// has not had them back. Those under way may have been issued again by it.
+    pub(crate) fn resync(&mut self, id: HolderId, incarnation: Incarnation) -> BTreeMap<Period, u64> {
+        let is_another = self.incarnation.as_ref().is_some_and(|known| *known != incarnation);
+        let mut waiting = core::mem::take(&mut self.returns.units);
+        if planted!(LetGoUnderWay) {
+            let flights = self.lanes.iter().filter_map(|lane| lane.flight.as_ref());
+            for (period, units) in flights.flat_map(|flight| &flight.contact.returns.units) {
+                let sum = waiting.entry(*period).or_insert(0);
+                *sum = sum.saturating_add(*units);
+            }
+        }
         let round_trip_ms = self.round_trip_ms;
         *self = Self::new(id);
         (self.incarnation, self.round_trip_ms) = (Some(incarnation), round_trip_ms);
+        if is_another { waiting } else { BTreeMap::new() }
     }
 }
 

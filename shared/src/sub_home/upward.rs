@@ -275,8 +275,11 @@ impl SubHome {
                     let mut random = Stream::new(seed);
                     let high = u128::from(random.bits()) << 64;
                     let id = HolderId::from_bits(high | u128::from(random.bits()));
-                    self.ware.uplink.resync(id, incarnation);
-                    self.ware.stock = Stock::default();
+                    let ware = &mut self.ware;
+                    ware.stock.drain(&mut ware.uplink.returns);
+                    let waiting = ware.uplink.resync(id, incarnation);
+                    ware.book.let_go(now, &waiting);
+                    ware.stock = Stock::default();
                     self.ware.book.forget_admissions();
                     for parked in &mut self.parked {
                         parked.carried = None;

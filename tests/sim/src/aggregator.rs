@@ -28,6 +28,7 @@ use shared::plan::{Catalogue, Plan};
 use shared::policy::{LeaseRules, Overage, Policy, Status};
 use shared::time::{Period, Timestamp};
 use shared::units::Units;
+use shared::window::Window;
 use shared::wire::{Flush, Merged};
 
 use crate::audit::Auditor;
@@ -49,6 +50,8 @@ struct Stored {
     lives: BTreeSet<String>,
     /// By life and period: what the flush of that number has told to be stranded.
     stranded: BTreeMap<(String, Period), (u64, Units)>,
+    /// By life: what the flush of that number has told of permits.
+    windows: BTreeMap<String, (u64, Window)>,
 }
 
 /// The aggregator.
@@ -97,6 +100,7 @@ impl Aggregator {
             watermarks: BTreeMap::new(),
             lives: BTreeSet::new(),
             stranded: BTreeMap::new(),
+            windows: BTreeMap::new(),
         };
         let keys = policy.keys.clone();
         let (volatile, told) = (BTreeSet::new(), Vec::new());
@@ -152,6 +156,12 @@ impl Aggregator {
             let known = self.stored.stranded.entry((life.clone(), told.period)).or_default();
             if flush.seq >= known.0 {
                 *known = (flush.seq, told.units);
+            }
+        }
+        if let Some(window) = flush.window {
+            let known = self.stored.windows.entry(life.clone()).or_default();
+            if flush.seq >= known.0 {
+                *known = (flush.seq, window);
             }
         }
         let watermark = self.stored.watermarks.entry(life).or_insert(0);
@@ -238,7 +248,8 @@ impl Aggregator {
                 lives: u32::try_from(lives).unwrap_or(u32::MAX),
                 stranded: self.stranded(life, *period),
                 agents: self.limited_agents(*period).into_iter().collect(),
-                window: None,
+                window: self.told_window(life),
+                recent: Some(u32::try_from(lives).unwrap_or(u32::MAX)),
             })
             .collect();
         Receipt {
@@ -256,6 +267,12 @@ impl Aggregator {
             (told.0 != life && told.1 == period).then_some(*units)
         };
         self.stored.stranded.iter().filter_map(of).fold(Units::ZERO, Units::saturating_add)
+    }
+
+    /// The most permits that lives other than this one have told.
+    fn told_window(&self, life: &str) -> Option<Window> {
+        let others = self.stored.windows.iter().filter(|(told, _)| told.as_str() != life);
+        others.map(|(_, (_, window))| *window).reduce(Window::most)
     }
 
     fn limited_agents(&self, period: Period) -> BTreeMap<AgentId, Units> {

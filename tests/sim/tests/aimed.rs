@@ -108,6 +108,22 @@ fn requests_per_minute_that_a_policy_changes_bind() {
     assert!(denied(&clean(4, changing)) > 0);
 }
 
+/// Once in ten seconds the home forgets what it had issued. Were the rest of the minute closed each time, and what isolates had in
+/// hand held back, three in four requests would be refused.
+#[test]
+fn what_is_left_after_a_loss_is_served() {
+    let often_lost = |seed| Config {
+        included: 4_000,
+        rpm: 6_000,
+        rates: zipf(8, 40_000),
+        faults: Faults { rollback_ms: 10_000, ..plain(seed).faults },
+        ..plain(seed)
+    };
+    let meters = clean(6, often_lost);
+    let refused = denied(&meters);
+    assert!(refused * 20 < meters.asked, "{refused} of {} refused", meters.asked);
+}
+
 #[test]
 fn a_home_whose_storage_is_rolled_back_or_lost_stays_within_its_window() {
     let restored = |seed| Config {

@@ -8,6 +8,7 @@ use crate::lease::keys::REFUSED_MS;
 use crate::lease::message::{Body, HolderId, Lease, Reply, Terms};
 use crate::lease::stock::Delivery;
 use crate::lease::{MARGIN_MS, RESERVE_UNITS_MAX};
+use crate::planted::planted;
 use crate::time::Timestamp;
 
 /// When a home that had no answer yet is asked again, in milliseconds.
@@ -30,8 +31,12 @@ impl Holder {
                 if self.uplink.land(now, reply.lane, reply.nonce, MARGIN_MS).is_some() {
                     let high = u128::from(self.random.bits()) << 64;
                     let id = HolderId::from_bits(high | u128::from(self.random.bits()));
-                    self.uplink.resync(id, incarnation);
-                    self.stock = crate::lease::stock::Stock::default();
+                    self.stock.drain(&mut self.uplink.returns);
+                    let waiting = self.uplink.resync(id, incarnation);
+                    self.book.let_go(now, &waiting);
+                    if !planted!(LetGoKept) {
+                        self.stock = crate::lease::stock::Stock::default();
+                    }
                     self.book.forget_admissions();
                     self.waiting.uncarry_all();
                     self.unknown.forget();

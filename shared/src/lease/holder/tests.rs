@@ -284,6 +284,29 @@ fn a_new_life_of_the_home_voids_leases_and_keeps_what_was_not_reported_yet() {
 }
 
 #[test]
+fn what_is_in_hand_of_a_life_that_is_over_is_named_to_the_next_once() {
+    let resync = |contact: &Contact, life: &str| {
+        let body = Body::Resync { incarnation: Incarnation::parse(life).unwrap() };
+        Reply { holder: contact.holder, lane: contact.lane, nonce: contact.nonce, body }
+    };
+    let named = |contact: &Contact| contact.batch.let_go.values().sum::<u64>();
+    let at = |ms| start().plus_ms(ms);
+    let mut holder = supplied(start(), 8);
+    let report = holder.contacts(at(500)).remove(0);
+    holder.receive(at(510), resync(&report, "inc00002"));
+    let next = holder.contacts(at(1_500)).remove(0);
+    assert_eq!((named(&next), next.batch.lines.len()), (7, 0), "one of eight was spent: {next:?}");
+    // It may have been taken: it is not named again, by whatever is told of lives.
+    holder.receive(at(1_510), resync(&next, "inc00003"));
+    assert_eq!(holder.contacts(at(4_000)).iter().map(named).sum::<u64>(), 0);
+    // The same life goes on knowing what it has issued.
+    let mut same = supplied(start(), 8);
+    let report = same.contacts(at(500)).remove(0);
+    same.receive(at(510), resync(&report, "inc00001"));
+    assert_eq!(same.contacts(at(1_500)).iter().map(named).sum::<u64>(), 0);
+}
+
+#[test]
 fn strict_projects_are_decided_at_home() {
     let mut holder = supplied(start(), 8);
     holder.terms = Some(Terms { strict: true, ..terms() });

@@ -96,6 +96,10 @@ pub struct Hands {
     agents_back: Back<(Period, AgentId)>,
     /// Sub-homes whose storage was lost, and whose isolates' units are lost with it.
     lost_subs: BTreeSet<Issuer>,
+    /// What of the lost units the home holds back for earlier lives of its storage.
+    held_back: BTreeMap<Period, u64>,
+    /// Batches whose news of that was heard.
+    let_go: BTreeSet<(HolderId, u64)>,
 }
 
 impl Hands {
@@ -176,6 +180,7 @@ impl Hands {
             return;
         }
         self.heard = at;
+        self.let_go(contact);
         for (period, units) in &contact.returns.units {
             remember(&mut self.units_back, at, *period, *units);
         }
@@ -204,6 +209,21 @@ impl Hands {
     pub fn served(&mut self, holder: HolderId, period: Period, units: u64) {
         if let Some(hand) = self.hands.get_mut(&holder) {
             hand.parts.entry(period).or_default().served += units;
+        }
+    }
+
+    /// The home is told what holders have let go of earlier lives: of what it holds back for those, so much is there again.
+    fn let_go(&mut self, contact: &Contact) {
+        let batch = &contact.batch;
+        if !self.let_go.insert((contact.holder, batch.seq)) {
+            return;
+        }
+        for (period, units) in &batch.let_go {
+            let held_back = self.held_back.entry(*period).or_insert(0);
+            let known = (*units).min(*held_back);
+            *held_back -= known;
+            let lost = self.lost.entry(*period).or_insert(0);
+            *lost = lost.saturating_sub(known);
         }
     }
 
@@ -243,6 +263,7 @@ impl Hands {
     pub fn rolled_back(&mut self, periods: &[Period], window: u64) {
         for period in periods {
             *self.lost.entry(*period).or_insert(0) += window;
+            *self.held_back.entry(*period).or_insert(0) += window;
         }
         self.lost_subs.extend(self.hands.values().map(|hand| hand.issuer));
         self.hands.values_mut().for_each(|hand| hand.gone = true);
@@ -282,7 +303,9 @@ impl Hands {
         let issued = all(&|hand, part| {
             if hand.issuer == Issuer::Home { part.issued.saturating_sub(part.back) } else { 0 }
         });
-        issued.saturating_sub(all(&|_, part| part.served)) + back
+        // What may have been served of them by lives of the home that nobody remembers is held back here, too.
+        let held_back: u64 = self.held_back.range(..period).map(|(_, units)| units).sum();
+        issued.saturating_sub(all(&|_, part| part.served)) + back + held_back
     }
 
     /// Units out with a holder and, where it is a sub-home, with its isolates.

@@ -15,6 +15,9 @@ use super::{Auditor, Verdict};
 /// How long a refusal may rest on what was true, without messages that are late.
 const LAG_MS: u64 = 2_000;
 
+/// How long a new life of the home's storage may take to learn what earlier ones had issued.
+const LEARNING_MS: u64 = 5_000;
+
 /// How often one client may be told that others hold what is left, before that is wrong.
 pub const CONTENDED_MAX: u32 = 3;
 
@@ -40,8 +43,10 @@ pub struct Refused<'a> {
 pub struct Refusals {
     /// Messages may be late by that much, in milliseconds.
     pub late_ms: u64,
-    /// Until then the home may know less than it did.
+    /// Until then the home may know less than it did, of anything but its units.
     unsure_until: Timestamp,
+    /// Until then the same of its units.
+    units_unsure_until: Timestamp,
     /// Refusals in all.
     pub judged: u64,
     /// Wrong ones, by their reason.
@@ -61,6 +66,22 @@ impl Refusals {
     /// From now on, and for as long as a refusal lasts, the home may know less than it did.
     pub fn unsure(&mut self, at: Timestamp, for_ms: u64) {
         self.unsure_until = self.unsure_until.max(at.plus_ms(for_ms + self.lag_ms()));
+        self.unsure_of_units(at, for_ms);
+    }
+
+    /// The storage was lost at that instant. What was issued of minutes and to agents is not known for long; of units it
+    /// is known what is held back, and what of it holders have let go since.
+    pub fn lost(&mut self, at: Timestamp) {
+        self.unsure_until = self.unsure_until.max(at.plus_ms(120_000 + self.lag_ms()));
+        self.unsure_of_units(at, LEARNING_MS);
+    }
+
+    fn unsure_of_units(&mut self, at: Timestamp, for_ms: u64) {
+        self.units_unsure_until = self.units_unsure_until.max(at.plus_ms(for_ms + self.lag_ms()));
+    }
+
+    fn is_unsure(&self, at: Timestamp, denial: Denial) -> bool {
+        at < if denial == Denial::QuotaExhausted { self.units_unsure_until } else { self.unsure_until }
     }
 
     /// A refusal was wrong.
@@ -98,7 +119,7 @@ impl Auditor {
     pub fn wrong(&self, refused: &Refused<'_>) -> Option<(u64, String)> {
         let Refused { at, ask, denial, promised, .. } = *refused;
         let rests_on_news = !matches!(denial, Denial::QuotaExhausted | Denial::RateLimited);
-        if at < self.refusals.unsure_until || (refused.troubled && rests_on_news) {
+        if self.refusals.is_unsure(at, denial) || (refused.troubled && rests_on_news) {
             return None;
         }
         let lag_ms = self.refusals.lag_ms();

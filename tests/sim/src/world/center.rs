@@ -365,8 +365,7 @@ impl World {
         self.auditor.lost_at_most = u64::MAX / 2;
         let window = self.aggregator.policy.leases.escrow.map_or(0, Units::get);
         self.auditor.hands.rolled_back(&clock::periods(&self.config), window);
-        // It asks for the policy, and takes the minute's and the next one's permits for issued.
-        self.auditor.refusals.unsure(self.home_now(), 120_000);
+        self.auditor.refusals.lost(self.home_now());
         self.trouble(self.now_us);
     }
 }

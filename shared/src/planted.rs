@@ -99,8 +99,6 @@ mod switch {
         LossForgotten,
         /// The home takes what holders let go off what it holds back each time that it is told.
         LetGoTwice,
-        /// A holder says that it has let go what is under way back to a life that may have taken it.
-        LetGoUnderWay,
         /// A holder says that it has let go what it keeps.
         LetGoKept,
     }

@@ -60,6 +60,9 @@ impl Home {
         if self.policy.is_none() {
             return Err(NoPolicy);
         }
+        if planted!(LetGoTwice) && self.desk.receipt(m) != Receipt::New {
+            m.batch.let_go.iter().for_each(|(period, units)| self.let_go(*period, Units::new(*units)));
+        }
         let answer = |body| Ok(Some(Reply { holder: m.holder, lane: m.lane, nonce: m.nonce, body }));
         let resync = || Body::Resync { incarnation: self.meta.incarnation.clone() };
         if self.needs_registration() {
@@ -88,11 +91,8 @@ impl Home {
         {
             return answer(Body::Shed { hold_ms });
         }
-        let is_new = self.desk.open(m, now.period());
-        if is_new {
+        if self.desk.open(m, now.period()) {
             self.settle(now, m.holder, &m.batch);
-        } else if planted!(LetGoTwice) {
-            m.batch.let_go.iter().for_each(|(period, units)| self.let_go(*period, Units::new(*units)));
         }
         self.take_back(now, m.holder, &m.returns);
         let mut lease = self.issue(now, seed, m)?;

@@ -245,14 +245,7 @@ impl Uplink {
     /// has not had them back. Those under way may have been issued again by it.
     pub(crate) fn resync(&mut self, id: HolderId, incarnation: Incarnation) -> BTreeMap<Period, u64> {
         let is_another = self.incarnation.as_ref().is_some_and(|known| *known != incarnation);
-        let mut waiting = core::mem::take(&mut self.returns.units);
-        if planted!(LetGoUnderWay) {
-            let flights = self.lanes.iter().filter_map(|lane| lane.flight.as_ref());
-            for (period, units) in flights.flat_map(|flight| &flight.contact.returns.units) {
-                let sum = waiting.entry(*period).or_insert(0);
-                *sum = sum.saturating_add(*units);
-            }
-        }
+        let waiting = core::mem::take(&mut self.returns.units);
         let round_trip_ms = self.round_trip_ms;
         *self = Self::new(id);
         (self.incarnation, self.round_trip_ms) = (Some(incarnation), round_trip_ms);

@@ -50,6 +50,8 @@ pub struct Config {
     pub round_trip_ms: (u64, u64),
     /// The same from isolates to their sub-home.
     pub near_ms: (u64, u64),
+    /// Which part of the allowance a home may issue before it is acknowledged, where its storage can be rolled back.
+    pub escrow_part: u64,
 }
 
 /// What happens beyond included units and lots.
@@ -255,6 +257,7 @@ impl Config {
             faults,
             round_trip_ms: (20, 80),
             near_ms: (4, 20),
+            escrow_part: 8,
         }
     }
 }
@@ -346,6 +349,7 @@ impl Config {
             },
             round_trip_ms: (20, 80),
             near_ms: (4, 20),
+            escrow_part: 8,
         }
     }
 
@@ -409,6 +413,7 @@ impl Config {
             },
             round_trip_ms: (20, 80),
             near_ms: (4, 20),
+            escrow_part: 8,
         }
     }
 }

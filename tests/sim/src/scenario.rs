@@ -194,6 +194,7 @@ impl Scenario {
             faults: level.faults(),
             round_trip_ms: (20, 80),
             near_ms: (4, 20),
+            escrow_part: 8,
         }
     }
 }

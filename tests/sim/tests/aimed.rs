@@ -29,6 +29,7 @@ fn plain(seed: u64) -> Config {
         faults: Faults { lag_ms_max: 15, drift_ppm_max: 200, skew_ms_max: 2_000, ..Faults::default() },
         round_trip_ms: (20, 80),
         near_ms: (4, 20),
+        escrow_part: 8,
     }
 }
 
@@ -108,20 +109,20 @@ fn requests_per_minute_that_a_policy_changes_bind() {
     assert!(denied(&clean(4, changing)) > 0);
 }
 
-/// Once in ten seconds the home forgets what it had issued. Were the rest of the minute closed each time, and what isolates had in
-/// hand held back, three in four requests would be refused.
+/// Once in twenty seconds the home forgets what it had issued. Were the rest of the minute closed each time, most requests would
+/// be refused.
 #[test]
 fn what_is_left_after_a_loss_is_served() {
     let often_lost = |seed| Config {
-        included: 4_000,
-        rpm: 6_000,
+        included: 12_000,
+        rpm: 20_000,
         rates: zipf(8, 40_000),
-        faults: Faults { rollback_ms: 10_000, ..plain(seed).faults },
+        faults: Faults { rollback_ms: 20_000, ..plain(seed).faults },
         ..plain(seed)
     };
     let meters = clean(6, often_lost);
     let refused = denied(&meters);
-    assert!(refused * 20 < meters.asked, "{refused} of {} refused", meters.asked);
+    assert!(refused * 100 < meters.asked, "{refused} of {} refused", meters.asked);
 }
 
 #[test]

@@ -13,6 +13,9 @@ const SLOW_ALONE: [Bug; 1] = [Bug::NeverCalledBack];
 /// What only homes that move can do wrong: `moves.rs` catches it.
 const IN_MOVES: [Bug; 3] = [Bug::EndedGrants, Bug::OldRowsReopened, Bug::EndedTooSoon];
 
+/// What only losses can show while little is left: `losses.rs` catches it.
+const IN_LOSSES: [Bug; 2] = [Bug::LetGoTwice, Bug::LetGoKept];
+
 fn first_caught(planted: Planted) -> Option<(u64, String)> {
     many(1, SEEDS_MAX, 0, planted, 1).failures.into_iter().next()
 }
@@ -22,7 +25,7 @@ fn every_bug_of_the_core_is_caught() {
     let missed: Vec<Bug> = Bug::ALL
         .iter()
         .copied()
-        .filter(|bug| !SLOW_ALONE.contains(bug) && !IN_MOVES.contains(bug))
+        .filter(|bug| !SLOW_ALONE.contains(bug) && !IN_MOVES.contains(bug) && !IN_LOSSES.contains(bug))
         .filter(|bug| {
             let caught = first_caught(Planted { core: Some(*bug), ..Planted::default() });
             eprintln!("{bug:?}: {caught:?}");

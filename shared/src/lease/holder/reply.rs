@@ -31,12 +31,11 @@ impl Holder {
                 if self.uplink.land(now, reply.lane, reply.nonce, MARGIN_MS).is_some() {
                     let high = u128::from(self.random.bits()) << 64;
                     let id = HolderId::from_bits(high | u128::from(self.random.bits()));
+                    let kept = planted!(LetGoKept).then(|| self.stock.clone());
                     self.stock.drain(&mut self.uplink.returns);
                     let waiting = self.uplink.resync(id, incarnation);
                     self.book.let_go(now, &waiting);
-                    if !planted!(LetGoKept) {
-                        self.stock = crate::lease::stock::Stock::default();
-                    }
+                    self.stock = kept.unwrap_or_default();
                     self.book.forget_admissions();
                     self.waiting.uncarry_all();
                     self.unknown.forget();

@@ -299,6 +299,13 @@ fn what_is_in_hand_of_a_life_that_is_over_is_named_to_the_next_once() {
     // It may have been taken: it is not named again, by whatever is told of lives.
     holder.receive(at(1_510), resync(&next, "inc00003"));
     assert_eq!(holder.contacts(at(4_000)).iter().map(named).sum::<u64>(), 0);
+    // What is on its way back may have been taken, and issued to somebody else.
+    let mut giving = supplied(start(), 8);
+    let back =
+        giving.contacts(at(6_000)).into_iter().find(|contact| !contact.returns.units.is_empty()).unwrap();
+    assert_eq!(returned(std::slice::from_ref(&back)), 7);
+    giving.receive(at(6_010), resync(&back, "inc00002"));
+    assert_eq!(giving.contacts(at(9_000)).iter().map(named).sum::<u64>(), 0);
     // The same life goes on knowing what it has issued.
     let mut same = supplied(start(), 8);
     let report = same.contacts(at(500)).remove(0);

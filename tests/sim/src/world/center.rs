@@ -117,7 +117,8 @@ pub(super) fn policy(config: &Config) -> Policy {
             strict: config.strict,
             sub_homes: u32::try_from(config.sub_homes).unwrap_or(0),
             agents,
-            escrow: (config.faults.rollback_ms > 0).then(|| Units::new((config.included / 8).max(4))),
+            escrow: (config.faults.rollback_ms > 0)
+                .then(|| Units::new((config.included / config.escrow_part).max(4))),
             seat: None,
         },
     }

@@ -4,7 +4,7 @@ import { serverNow } from "../api";
 import { addDays, before, daysBetween, isDay, monthOf, monthsAgo, type Span, toDay } from "../days";
 import { agentName, date, dayName, kindName, money, units, words } from "../format";
 import { type By, byAgent, byKind, bySource, type Group, sumOf } from "../grouped";
-import { csvAddresses, lines, type Mode, paid, series, type Usage, usage } from "../report";
+import { csvAddresses, lines, type Mode, paid, type Series, series, type Usage, usage } from "../report";
 import { useResource } from "../resource";
 import { query, setQuery } from "../router";
 import { project } from "../session";
@@ -50,6 +50,8 @@ function viewOf(search: URLSearchParams): View {
   return { span, mode, compare: given("compare") === "1", by, sought };
 }
 
+const NOBODY: Series = new Map();
+
 const hasName = (sought: string) => {
   const text = sought.toLowerCase();
   return ({ agent }: { agent: string }): boolean => agentName(agent).toLowerCase().includes(text);
@@ -89,9 +91,9 @@ export function UsageReports() {
                   : groups ? <Days data={data} groups={groups} view={view} earlier={past} file={file} /> : <Skeleton lines={6} tall={318} />}
               </Card>
               {span.from === span.to && <Lines view={view} />}
-              <Agents data={data} found={found} sought={sought} days={{ key, ask }} file={file} />
+              <Agents data={data} found={found} sought={sought} days={{ key, ask, asked: drawn, known: days.answer?.data ?? NOBODY }} file={file} />
               <Card title="Day by agent" aside={<span>the agents with most units; darker is more</span>}>
-                {days.problem ? <Trouble problem={days.problem} again={days.reload} /> : days.answer || most.length === 0 ? <Heat series={days.answer?.data ?? new Map()} agents={most} from={span.from} file={file} /> : <Skeleton lines={6} />}
+                {days.problem ? <Trouble problem={days.problem} again={days.reload} /> : days.answer || most.length === 0 ? <Heat series={days.answer?.data ?? NOBODY} agents={most} from={span.from} file={file} /> : <Skeleton lines={6} />}
               </Card>
               <Observed data={data} />
             </div>

@@ -21,6 +21,9 @@ type Agent = Usage["agents"][number];
 /** Asks what some agents used, day by day; `key` names the report that they are of. */
 export interface Days {
   key: string;
+  /** Whose days are asked for already, because something else on the page is drawn from them; and those that are there. */
+  asked: string[];
+  known: Series;
   ask: (agents: string[], signal: AbortSignal) => Promise<{ data: Series }>;
 }
 
@@ -61,7 +64,8 @@ function Rows({ agents, total, rest, days, tall, file }: { agents: Agent[]; tota
   const seen = tall ? window_.current.getVirtualItems().map((item) => item.index) : agents.map((_, index) => index);
   const top = tall ? (seen[0] ?? 0) * ROW : 0;
   const bottom = tall ? (agents.length - 1 - (seen.at(-1) ?? 0)) * ROW : 0;
-  const sparks = useSeen(days.key, seen.flatMap((index) => agents[index]?.agent ?? []), days.ask);
+  const missing = seen.flatMap((index) => agents[index]?.agent ?? []).filter((agent) => !days.asked.includes(agent));
+  const sparks = useSeen(days.key, missing, days.ask);
   const asFile = (): Cell[][] => [
     ["Agent", "Units", "Share (%)"],
     ...agents.map(({ agent, units }): Cell[] => [agent, units, percentOf(units, total)]),
@@ -81,7 +85,7 @@ function Rows({ agents, total, rest, days, tall, file }: { agents: Agent[]; tota
               return (
                 <tr key={agent.agent} aria-rowindex={index + 2}>
                   <td>{agentName(agent.agent)}</td>
-                  <td class="wide-only"><Spark values={together(sparks.get(agent.agent) ?? [], POINTS_MAX)} /></td>
+                  <td class="wide-only"><Spark values={together(days.known.get(agent.agent) ?? sparks.get(agent.agent) ?? [], POINTS_MAX)} /></td>
                   <td class="num">{share(agent.units, total)}</td>
                   <td class="num">{units(agent.units)}</td>
                 </tr>

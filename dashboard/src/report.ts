@@ -6,6 +6,10 @@ export type Usage = Schemas["Usage"];
 /** What an agent used on each day of a span. */
 export type Series = ReadonlyMap<string, number[]>;
 export type Mode = "live" | "test";
+/** What paid for each day. */
+export type Paid = Schemas["PaidDays"];
+/** What was counted of an agent and kind on a day. */
+export type Lines = Schemas["Lines"];
 
 /** The most agents that one call asks for. */
 export const ASKED_MAX = 50;
@@ -29,7 +33,8 @@ function joined(a: Answer<Usage>, b: Answer<Usage>): Answer<Usage> {
   return {
     // The earlier instant: later ones may have what the first does not.
     asOf: a.asOf < b.asOf ? a.asOf : b.asOf,
-    watermark: a.watermark,
+    // One number where it is true for all of it.
+    watermark: a.watermark === b.watermark ? a.watermark : null,
     data: {
       ...a.data,
       to: b.data.to,
@@ -49,16 +54,31 @@ function joined(a: Answer<Usage>, b: Answer<Usage>): Answer<Usage> {
 
 /** What these agents used, day by day: those that are looked at, however many there are. */
 export async function series(project: string, span: Span, mode: Mode, agents: string[], signal: AbortSignal): Promise<Answer<Series>> {
-  const asked = pieces(span).map(({ from, to }) =>
-    settle(api.GET("/api/v1/usage", { params: { query: { project, from, to, mode, group_by: "day,agent" as const, agents: agents.join(" ") } }, signal })),
-  );
+  const some = Array.from({ length: Math.ceil(agents.length / ASKED_MAX) }, (_, part) => agents.slice(part * ASKED_MAX, (part + 1) * ASKED_MAX));
+  const asked = some.flatMap((named) => pieces(span).map(({ from, to }) =>
+    settle(api.GET("/api/v1/usage", { params: { query: { project, from, to, mode, group_by: "day,agent" as const, agents: named.join(" ") } }, signal })),
+  ));
   const answers = (await Promise.all(asked)) as Answer<Schemas["AgentDays"]>[];
   const [first] = answers;
-  if (!first) throw new Error("a span without days");
+  if (!first) throw new Error("a span without days, or nobody");
   const found = new Map<string, number[]>(agents.map((agent) => [agent, []]));
   for (const { data } of answers) for (const { agent, days } of data.agents) found.get(agent)?.push(...days);
   return { ...first, data: found };
 }
+
+/** What paid for each day, as its month is billed; live keys alone are. */
+export async function paid(project: string, span: Span, signal: AbortSignal): Promise<Answer<Paid>> {
+  const asked = pieces(span).map(({ from, to }) =>
+    settle(api.GET("/api/v1/usage", { params: { query: { project, from, to, group_by: "day,source" as const } }, signal })),
+  );
+  const [first, ...rest] = (await Promise.all(asked)) as Answer<Paid>[];
+  if (!first) throw new Error("a span without days");
+  return rest.reduce((all, { data }) => ({ ...all, data: { ...all.data, to: data.to, total: all.data.total + data.total, days: [...all.data.days, ...data.days] } }), first);
+}
+
+/** The first lines of a day, by agent and kind. */
+export const lines = (project: string, day: string, mode: Mode, limit: number, signal: AbortSignal): Promise<Answer<Lines>> =>
+  settle(api.GET("/api/v1/usage", { params: { query: { project, from: day, to: day, mode, group_by: "day,agent,kind" as const, limit } }, signal })) as Promise<Answer<Lines>>;
 
 /** The address of the same figures as CSV; one for each piece of the span. */
 export function csvAddresses(project: string, span: Span, mode: Mode, groupBy: string): string[] {

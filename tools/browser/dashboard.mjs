@@ -178,7 +178,7 @@ const deeds = {
     assert.equal(Number((await page.locator("[data-name=agents-total]").innerText()).replace(/\D/g, "")), shown);
     await page.locator("details.exports summary").click();
     const links = await page.locator("details.exports a").evaluateAll((all) => all.map((a) => a.getAttribute("href")));
-    assert.equal(links.length, 3);
+    assert.equal(links.length, 4);
     const query = new URLSearchParams({ project: told.project, from: told.from, to: told.to });
     const answers = await page.evaluate(async (addresses) => Promise.all(addresses.map(async (address) => {
       const response = await fetch(address);
@@ -195,6 +195,73 @@ const deeds = {
     await page.context().close();
   },
 
+  async a_file_has_exactly_what_is_seen_and_it_is_what_the_interface_says() {
+    const page = await visitor();
+    await signIn(page, told.owner);
+    const query = { project: told.project, from: told.from, to: told.to };
+    const ask = (more) => page.evaluate(async (address) => {
+      const response = await fetch(address);
+      return { mark: response.headers.get("palveron-watermark"), body: await response.json() };
+    }, `/api/v1/usage?${new URLSearchParams({ ...query, ...more })}`);
+    const days = page.locator("section.card").filter({ has: page.getByRole("heading", { name: /^Units per day by/ }) });
+    const parse = (text) => text.trim().split("\r\n").map((line) => line.split(","));
+    const file = async (place, what) => {
+      const coming = page.waitForEvent("download");
+      await place.getByRole("button", { name: `CSV of ${what}` }).click();
+      const download = await coming;
+      return { name: download.suggestedFilename(), lines: parse(readFileSync(await download.path(), "utf8")) };
+    };
+    const seen = async () => {
+      const cells = await days.locator("tbody tr, thead tr").evaluateAll((rows) => rows.map((row) => [...row.cells].map((cell) => cell.textContent)));
+      return cells.map((line, at) => line.map((text, column) => (at === 0 ? text.replace(/ [↑↓]$/, "") : column === 0 ? text : text.replace(/\D/g, ""))));
+    };
+    const open = async (more) => {
+      await page.goto(at(`/usage?${new URLSearchParams({ ...query, ...more })}`));
+      await days.getByText("As a table").click();
+    };
+    // By kind, the largest day first: the order of the rows is in the address too.
+    await open({ compare: "1" });
+    await days.getByRole("button", { name: "Verify" }).click();
+    assert.match(page.url(), /sort-units-per-day-by-kind=1d/);
+    const byKind = await file(days, "Units per day by kind");
+    assert.deepEqual(byKind.lines, await seen());
+    assert.deepEqual(byKind.lines[0], ["Day (UTC)", "Verify", "MCP tool call", "Extension event", "Units", "Denied", "Units before"]);
+    const report = await ask({});
+    assert.ok(byKind.name.includes(`-${told.from}-to-${told.to}-utc-by-kind-as-of-`) && byKind.name.endsWith(`-at-${report.mark}.csv`), byKind.name);
+    const verified = report.body.days.map((day) => [day.date, day.kinds.verify, day.units, day.denied].join()).sort();
+    assert.deepEqual(byKind.lines.slice(1).map(([day, verify, , , units, denied]) => [day, verify, units, denied].join()).sort(), verified);
+    const sorted = byKind.lines.slice(1).map((line) => Number(line[1]));
+    assert.deepEqual(sorted, sorted.toSorted((a, b) => b - a));
+    // By what paid: to the unit what the interface says.
+    await open({ by: "source" });
+    const byPayer = await file(days, "Units per day by what paid");
+    const payers = await ask({ group_by: "day,source" });
+    assert.deepEqual(byPayer.lines[0].slice(0, 4), ["Day (UTC)", "Included", "Lots", "Overage"]);
+    assert.deepEqual(byPayer.lines.slice(1).map((line) => line.slice(0, 4)), payers.body.days.map((day) => [day.date, day.included, day.lot, day.overage].map(String)));
+    // By agent: seven of them and what all others come to, which together are the day's units.
+    await open({ by: "agent" });
+    const byAgent = await file(days, "Units per day by agent");
+    assert.deepEqual([byAgent.lines[0].length, byAgent.lines[0][8]], [11, "Other"]);
+    for (const [at, line] of byAgent.lines.slice(1).entries()) {
+      assert.equal(line.slice(1, 9).reduce((sum, units) => sum + Number(units), 0), report.body.days[at].units);
+    }
+    // Only some agents: the page, the chart's table and both files are of these alone.
+    await open({ agent: "-bot" });
+    const bots = (await ask({ group_by: "agent" })).body.groups.filter((group) => group.key.includes("-bot"));
+    const sum = bots.reduce((all, one) => all + one.units, 0);
+    assert.ok(bots.length === 2 && (await figure(page, "total")) === sum);
+    const some = await file(days, "Units per day by agent");
+    assert.equal(some.lines.slice(1).reduce((all, line) => all + Number(line.at(-1)), 0), sum);
+    const agents = await file(page, "Agents");
+    assert.deepEqual(agents.lines.slice(1).map(([agent, units]) => [agent, Number(units)]), bots.map((one) => [one.key, one.units]));
+    // A day is read line by line.
+    await page.goto(at(`/usage?project=${told.project}&from=${told.to}&to=${told.to}`));
+    const day = await file(page, `Lines of ${told.to} (UTC)`);
+    assert.equal(day.lines.slice(1).reduce((all, line) => all + Number(line[2]), 0), await figure(page, "total"));
+    assert.ok(day.lines.some(([agent]) => agent.startsWith("<img") || agent.startsWith("%3Cimg") || agent.includes("<img")), "what others wrote is in it as text");
+    await page.context().close();
+  },
+
   async what_is_chosen_is_in_the_address_and_back_leads_back() {
     const page = await visitor();
     await signIn(page, told.owner);
@@ -206,6 +273,17 @@ const deeds = {
     await page.goBack();
     assert.equal(page.url(), week);
     await page.locator("button[aria-pressed=true]", { hasText: "7 days" }).waitFor();
+    await page.getByRole("button", { name: "What paid" }).click();
+    await page.getByRole("heading", { name: "Units per day by what paid" }).waitFor();
+    assert.equal(new URL(page.url()).searchParams.get("by"), "source");
+    // What was sent is seen the same by whoever gets it.
+    const other = await visitor();
+    await signIn(other, told.owner);
+    await other.goto(page.url());
+    await other.getByRole("heading", { name: "Units per day by what paid" }).waitFor();
+    await other.context().close();
+    await page.goBack();
+    await page.getByRole("heading", { name: "Units per day by kind" }).waitFor();
     await page.context().close();
   },
 
@@ -321,7 +399,7 @@ const deeds = {
         "the middle": [() => place().scrollTo(0, 5_000 * 37), () => has("agent-5000")],
         "the end": [() => place().scrollTo(0, place().scrollHeight), () => has("agent-9999")],
         "those with a name": [() => type("agent-123"), () => has("agent-1239") && !has("agent-9999")],
-        "one of them": [() => type("agent-1234"), () => rows() === 2],
+        "one of them": [() => type("agent-1234"), () => rows() === 1],
         "all of them again": [() => type(""), () => rows() > 20],
         "the first ten": [() => press("First 10"), () => rows() === 11],
       };
@@ -582,21 +660,26 @@ const deeds = {
     site.close();
   },
 
-  async main_pages_show_their_data_and_nothing_moves() {
+  async main_pages_show_their_data_at_once_and_nothing_moves() {
     const page = await visitor();
     await page.addInitScript(watchShifts);
     await page.addInitScript(watchData);
     await signIn(page, told.owner);
-    const moved = [];
+    const wrong = [];
     for (const path of MAIN) {
-      await page.goto(at(path));
-      await page.waitForFunction(() => window.dataShown !== undefined);
-      // How soon is told and not judged: it says as much of the machine as of the page.
-      console.log(`   ${path}: data after ${Math.round(await page.evaluate(() => window.dataShown))} ms`);
-      const shifted = await page.evaluate(() => window.shifted);
-      if (shifted > SHIFT_MAX) moved.push(`${path} moved by ${shifted}: ${await page.evaluate(() => window.movers.join(" "))}`);
+      const took = [];
+      // The fastest of a few: what else the machine does makes none of them faster.
+      while (took.length < 8 && !took.some((time) => time < DATA_MS_MAX)) {
+        await page.goto(at(path));
+        await page.waitForFunction(() => window.dataShown !== undefined);
+        took.push(Math.round(await page.evaluate(() => window.dataShown)));
+        const shifted = await page.evaluate(() => window.shifted);
+        if (shifted > SHIFT_MAX) wrong.push(`${path} moved by ${shifted}: ${await page.evaluate(() => window.movers.join(" "))}`);
+      }
+      console.log(`   ${path}: data after ${took.join(", ")} ms`);
+      if (Math.min(...took) >= DATA_MS_MAX) wrong.push(`${path} shows its data after ${took.join(", ")} ms`);
     }
-    assert.deepEqual(moved, []);
+    assert.deepEqual(wrong, []);
     await page.context().close();
   },
 
@@ -616,6 +699,33 @@ const deeds = {
       }
     }
     assert.deepEqual(found, []);
+  },
+
+  async a_lot_says_which_days_it_paid_for_and_the_report_says_the_same() {
+    const page = await visitor();
+    await signIn(page, told.owner);
+    const beyond = 60;
+    const count = 10_000 - (await figure(page, "month")) + beyond;
+    for (let sent = 0; sent < count; sent += 50) {
+      const answers = await Promise.all(Array.from({ length: Math.min(50, count - sent) }, () => verify("support-bot")));
+      assert.ok(answers.every((answer) => answer.status === 200));
+    }
+    const row = page.getByRole("row").filter({ hasText: "Top up" });
+    await until("the lot has paid", async () => {
+      await page.goto(at("/billing/top-up"));
+      await row.waitFor();
+      return (await row.innerText()).includes(`: ${beyond} so far`);
+    });
+    const day = new Date(`${told.to}T00:00:00Z`).toLocaleDateString("en-GB", { timeZone: "UTC", day: "numeric", month: "short" });
+    assert.equal(await row.locator("[data-name=lot-days]").innerText(), day);
+    const paid = await page.evaluate(async (address) => (await fetch(address)).json(), `/api/v1/usage?${new URLSearchParams({ project: told.project, from: told.from, to: told.to, group_by: "day,source" })}`);
+    assert.deepEqual([paid.days.at(-1).lot, paid.days.reduce((sum, one) => sum + one.included, 0)], [beyond, 10_000]);
+    await page.screenshot({ path: join(told.screenshots, "billing-top-up-lots.png"), fullPage: true });
+    await page.goto(at(`/usage?from=${told.from}&to=${told.to}&by=source`));
+    await page.getByText("As a table").first().click();
+    await page.getByRole("row").filter({ hasText: /^All\s*10,000\s*60/ }).waitFor();
+    await page.screenshot({ path: join(told.screenshots, "usage-by-source-lots.png"), fullPage: true });
+    await page.context().close();
   },
 
   async a_smaller_plan_says_its_exact_date_before_it_is_confirmed() {
@@ -652,6 +762,8 @@ const deeds = {
 
 /** What moved since the page began to load; a page that has settled has moved nothing before the reader's eyes. */
 const SHIFT_MAX = 0.02;
+/** How soon a page shows its figures. */
+const DATA_MS_MAX = 500;
 const watchShifts = () => {
   window.shifted = 0;
   window.movers = [];
@@ -674,7 +786,7 @@ const watchData = () => {
 };
 
 const PAGES = () => [
-  `/?project=${told.project}`, "/usage", `/usage?from=${told.from}&to=${told.to}&compare=1&agents=all`, "/why?reason=rate_limited", "/billing/plan", "/billing/top-up", "/keys",
+  `/?project=${told.project}`, "/usage", `/usage?from=${told.from}&to=${told.to}&compare=1&agents=all`, `/usage?from=${told.from}&to=${told.to}&by=agent`, `/usage?from=${told.from}&to=${told.to}&by=source`, `/usage?from=${told.to}&to=${told.to}`, "/why?reason=rate_limited", "/billing/plan", "/billing/top-up", "/keys",
   "/webhooks", "/members", "/audit", "/account", "/operator/projects", `/operator/projects/${told.project}`, `/operator/projects/${told.project}/leases`, "/operator/contracts", `/operator/contracts/${told.contract}`, "/operator/plans", "/operator/stripe",
   "/operator/quarantine", "/operator/accounts", "/operator/nothing/here",
 ].map((path) => (path.includes("project=") ? path : `${path}${path.includes("?") ? "&" : "?"}project=${told.project}`));
@@ -687,7 +799,9 @@ async function look(page, paths, kind, found) {
     await page.waitForFunction(() => document.querySelectorAll(".skeleton").length === 0);
     const shifted = await page.evaluate(() => window.shifted);
     if (shifted > SHIFT_MAX) found.push(`${kind} ${path}: moved by ${shifted} while it loaded`);
-    const name = path.split("?")[0].replace(/\W+/g, "-").replace(/^-|-$/g, "") || "command-center";
+    const search = new URLSearchParams(path.split("?")[1]);
+    const by = search.get("by") ?? (search.has("from") && search.get("from") === search.get("to") ? "line" : null);
+    const name = (path.split("?")[0].replace(/\W+/g, "-").replace(/^-|-$/g, "") || "command-center") + (by ? `-by-${by}` : "");
     await page.screenshot({ path: join(told.screenshots, `${name}-${kind}.png`), fullPage: true });
     // On a phone in the dark there is no other colour and no other place than in one of the other three.
     const judged = kind === "dark-phone" ? [] : await page.evaluate(`${axe}; axe.run().then((result) => result.violations.map((one) => one.id + ": " + one.nodes.map((node) => node.html).slice(0, 2).join(" ")))`);

@@ -24,6 +24,15 @@ const DAYS: &[Column] = &[
 
 const AGENTS: &[Column] = &[("AGENT", "/agent"), ("UNITS", "/units")];
 
+const PAID: &[Column] = &[
+    ("DATE", "/date"),
+    ("UNITS", "/units"),
+    ("INCLUDED", "/included"),
+    ("LOTS", "/lot"),
+    ("OVERAGE", "/overage"),
+    ("NOT BILLED", "/unbilled"),
+];
+
 const GROUPS: &[Column] = &[("KEY", "/key"), ("UNITS", "/units")];
 
 const OPTIONS: &[Column] = &[
@@ -59,6 +68,20 @@ pub(super) enum By {
     Agent,
     /// By kind of request
     Kind,
+    /// By day, and what paid for it
+    Source,
+}
+
+impl By {
+    /// As the interface calls it.
+    fn grouping(self) -> &'static str {
+        match self {
+            Self::Day => "day",
+            Self::Agent => "agent",
+            Self::Kind => "kind",
+            Self::Source => "day,source",
+        }
+    }
 }
 
 /// Which keys' usage is shown.
@@ -139,17 +162,15 @@ pub(super) async fn usage(usage: Usage, place: Place) -> anyhow::Result<()> {
         Keys::Live => Mode::Live,
         Keys::Test => Mode::Test,
     };
-    let by = usage.by.and_then(|by| by.to_possible_value()).map(|by| by.get_name().to_owned());
     let call = Call::get(&["api", "v1", "usage"])
         .with_query("project", &project)
         .with_query("from", &usage.from.unwrap_or(to.period().first_day()))
         .with_query("to", &to)
         .with_query("mode", &mode.as_str())
         .with_query("limit", &usage.limit)
-        .maybe_query("group_by", by);
+        .maybe_query("group_by", usage.by.map(By::grouping));
     let report = place.ask(&call).await?;
-    let grouped = usage.by.is_some();
-    print::result(usage.format, &report, |report| usage_text(report, grouped))
+    print::result(usage.format, &report, |report| usage_text(report, usage.by))
 }
 
 /// The month by the clock of the books, which may have been moved.
@@ -160,7 +181,7 @@ async fn this_month(project: &ProjectId, place: &Place) -> anyhow::Result<Period
     period.context("the answer has no month")
 }
 
-fn usage_text(report: &Value, grouped: bool) -> String {
+fn usage_text(report: &Value, by: Option<By>) -> String {
     let get = |place: &str| cell(report.pointer(place).unwrap_or(&Value::Null));
     let head = format!(
         "{} · {} keys · {} to {} · {} units",
@@ -175,8 +196,11 @@ fn usage_text(report: &Value, grouped: bool) -> String {
         _ => "",
     };
     let table = |name: &str, columns| print::table(report.get(name).unwrap_or(&Value::Null), columns);
-    if grouped {
-        return format!("{head}\n\n{}{more}", table("groups", GROUPS));
+    match by {
+        Some(By::Day | By::Agent | By::Kind) => {
+            return format!("{head}\n\n{}{more}", table("groups", GROUPS));
+        }
+        Some(By::Source) | None => {}
     }
     // Days without units are in the JSON; people look for the others.
     let days = report.get("days").and_then(Value::as_array).into_iter().flatten();
@@ -184,6 +208,9 @@ fn usage_text(report: &Value, grouped: bool) -> String {
         days.filter(|day| day.get("units").is_some_and(|units| *units != 0)).cloned().collect();
     if days.is_empty() {
         return head;
+    }
+    if matches!(by, Some(By::Source)) {
+        return format!("{head}\n\n{}", print::table(&Value::Array(days), PAID));
     }
     format!("{head}\n\n{}\n\n{}{more}", print::table(&Value::Array(days), DAYS), table("agents", AGENTS))
 }

@@ -23,6 +23,7 @@ use crate::app::App;
 use crate::metering::usage::agents::{self, AGENTS, AgentDays};
 use crate::metering::usage::groups::{GroupBy, Groups};
 use crate::metering::usage::page::{LinePlace, Lines, Order, Page, Place, UsageLine};
+use crate::metering::usage::paid::PaidDays;
 use crate::metering::usage::{DAYS_MAX, Span, SpanError, Usage, UsageAgent};
 use crate::store::Exported;
 
@@ -47,7 +48,8 @@ impl Words for Format {
 enum Grouping {}
 
 impl Words for Grouping {
-    const WORDS: &'static [&'static str] = &["day", "agent", "kind", AgentDays::NAME, Lines::NAME];
+    const WORDS: &'static [&'static str] =
+        &["day", "agent", "kind", AgentDays::NAME, PaidDays::NAME, Lines::NAME];
 }
 
 /// In which order agents are told.
@@ -83,7 +85,10 @@ const LIMIT_MAX: u64 = 10_000;
 
 const LIMIT: &str = "1 to 10000 agents or lines a page; 10000 where it is absent";
 
-const GROUP_BY: &str = "day, agent, kind, day,agent (of some agents), or day,agent,kind";
+const GROUP_BY: &str =
+    "day, agent, kind, day,agent (of some agents), day,source (of live keys), or day,agent,kind";
+
+const ONLY_LIVE: &str = "live with group_by=day,source: test keys are never billed";
 
 const ONLY_BY_DAY_AND_AGENT: &str = "agents only with group_by=day,agent";
 
@@ -112,6 +117,7 @@ pub(super) fn routes() -> Vec<Route> {
             .answers::<Usage>(200, "What was used, by day, kind and agent")
             .answers::<Groups>(200, "What was used, by one of them")
             .answers::<AgentDays>(200, "What some agents used, by day")
+            .answers::<PaidDays>(200, "What paid for each day")
             .answers::<Lines>(200, "What was used, by all three")
             .answers_text(200, "What was used, by one of them", CSV),
     ]
@@ -143,6 +149,8 @@ pub(super) async fn report(
             let agents = query.required("agents", AGENTS, agents::parse)?;
             return agent_days(&app, of, agents, csv).await;
         }
+        (By::PaidDays, _) if mode == Mode::Test => return Err(Failure::field("mode", "test", ONLY_LIVE)),
+        (By::PaidDays, _) => return paid_days(&app, of, csv).await,
         (By::Lines, true) => return lines_as_csv(&app, of).await,
         (By::One(GroupBy::Agent), true) => return agents_as_csv(&app, of, order).await,
         (By::Lines, false) => {
@@ -165,8 +173,8 @@ pub(super) async fn report(
     let answer = match (by, csv) {
         (By::One(by), false) => Json(Groups::new(&usage, by)).into_response(),
         (By::One(by), true) => download::whole(Groups::new(&usage, by).to_csv()),
-        (By::Nothing | By::AgentDays | By::Lines, false) => Json(usage).into_response(),
-        (By::Nothing | By::AgentDays | By::Lines, true) => {
+        (By::Nothing | By::AgentDays | By::PaidDays | By::Lines, false) => Json(usage).into_response(),
+        (By::Nothing | By::AgentDays | By::PaidDays | By::Lines, true) => {
             download::whole(Groups::new(&usage, GroupBy::Day).to_csv())
         }
     };
@@ -185,6 +193,15 @@ async fn agent_days(app: &App, of: Exported, agents: Vec<AgentId>, csv: bool) ->
     let now = app.clock.now();
     let (counted, watermark) = app.store.usage_of_agents(&of, &agents).await?;
     let days = AgentDays::new((of.project, of.mode, of.span), agents, counted);
+    let answer = if csv { download::whole(days.to_csv()) } else { Json(days).into_response() };
+    as_of(answer, watermark, now)
+}
+
+async fn paid_days(app: &App, of: Exported, csv: bool) -> Result<Response, Failure> {
+    let now = app.clock.now();
+    let found = app.store.usage_paid(&of).await?;
+    let (book, daily, watermark) = found.ok_or_else(Failure::project_unknown)?;
+    let days = PaidDays::new(&book, of.span, &daily, now).map_err(|refusal| Failure::internal(&refusal))?;
     let answer = if csv { download::whole(days.to_csv()) } else { Json(days).into_response() };
     as_of(answer, watermark, now)
 }
@@ -214,6 +231,7 @@ enum By {
     Nothing,
     One(GroupBy),
     AgentDays,
+    PaidDays,
     Lines,
 }
 
@@ -222,6 +240,7 @@ fn by(query: &Query) -> Result<By, Failure> {
         None => Ok(By::Nothing),
         Some(Lines::NAME) => Ok(By::Lines),
         Some(AgentDays::NAME) => Ok(By::AgentDays),
+        Some(PaidDays::NAME) => Ok(By::PaidDays),
         Some(_) => query.required("group_by", GROUP_BY, GroupBy::parse).map(By::One),
     }
 }

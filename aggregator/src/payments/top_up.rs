@@ -10,7 +10,11 @@ use shared::policy::Status;
 use shared::time::Timestamp;
 use shared::units::Units;
 
+use super::goods::Good;
+use super::order::Order;
+use super::table::OrderState;
 use crate::ledger::lots;
+use crate::ledger::money::Money;
 use crate::ledger::refusal::Refusal;
 use crate::projects::book::Book;
 
@@ -158,12 +162,42 @@ pub struct AutoTopUpView {
     last_failure: Option<String>,
     /// When the next payment may be tried, where that is later than now.
     next_try_at: Option<String>,
+    /// The last five packs that were bought or tried, the newest first.
+    attempts: Vec<TriedView>,
+}
+
+/// A pack that was to be bought by itself, and what came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct TriedView {
+    at: String,
+    pack: String,
+    price: Money,
+    /// How its order stands: `paid`, `failed`, `expired`, or on its way.
+    state: &'static str,
+    /// Why its payment failed.
+    reason: Option<String>,
+}
+
+impl From<Order> for TriedView {
+    fn from(order: Order) -> Self {
+        Self {
+            at: order.created.to_string(),
+            pack: match order.good {
+                Good::Pack(pack) => pack.as_str().to_owned(),
+                Good::Plan(..) => order.good.name(),
+            },
+            price: order.price,
+            state: order.state.as_str(),
+            // Of others a note is for operators.
+            reason: order.note.filter(|_| order.state == OrderState::Failed),
+        }
+    }
 }
 
 impl AutoTopUpView {
     /// What is shown at an instant.
     #[must_use]
-    pub fn new(top_up: AutoTopUp, bought: Bought, now: Timestamp) -> Self {
+    pub fn new(top_up: AutoTopUp, bought: Bought, tried: Vec<Order>, now: Timestamp) -> Self {
         let waits = !top_up.stopped && top_up.not_before > now;
         Self {
             pack: top_up.rule.pack.as_str(),
@@ -174,6 +208,7 @@ impl AutoTopUpView {
             failures: top_up.failures,
             last_failure: top_up.reason,
             next_try_at: waits.then(|| top_up.not_before.to_string()),
+            attempts: tried.into_iter().map(TriedView::from).collect(),
         }
     }
 }

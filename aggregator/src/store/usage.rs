@@ -8,13 +8,14 @@ use shared::units::Units;
 
 use super::agent_sums::{self, AgentsPage};
 use super::export::Exported;
-use super::rollups;
+use super::rollups::{self, Range};
 use super::rows::{day, units};
 use super::{Connection, Store, StoreError};
-use super::{denials, stream};
+use super::{denials, ledger, stream};
 use crate::ledger::forecast::PACE_DAYS;
 use crate::metering::usage::Sums;
 use crate::metering::usage::page::{LinePlace, Page, UsageLine};
+use crate::projects::book::Book;
 
 impl Store {
     /// The sums of a project's cells, all from one state of the books; one agent more than the page has, so that it
@@ -56,6 +57,27 @@ impl Store {
         let mut tx = self.read().await?;
         let watermark = stream::newest(&mut tx, &of.project).await?;
         Ok((rollups::by_agent_and_day(&mut tx, of.range(), agents).await?, watermark))
+    }
+
+    /// The book of a project, the live units of each day of all months that the span is in, and the number of the last event of
+    /// the live stream that they include; `None` where there is no such project.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn usage_paid(
+        &self,
+        of: &Exported,
+    ) -> Result<Option<(Book, BTreeMap<Day, Units>, u64)>, StoreError> {
+        let (from, to) = (of.span.from().period().first_day(), of.span.to().period().last_day());
+        let mut tx = self.read().await?;
+        let watermark = stream::newest(&mut tx, &of.project).await?;
+        let Some(book) = ledger::load(&mut tx, &of.project).await? else { return Ok(None) };
+        let mut daily: BTreeMap<Day, Units> = BTreeMap::new();
+        for (day, _, units) in rollups::by_day(&mut tx, Range { from, to, ..of.range() }).await? {
+            let sum = daily.entry(day).or_default();
+            *sum = sum.saturating_add(units);
+        }
+        Ok(Some((book, daily, watermark)))
     }
 
     /// A page of what was counted by day, agent and kind, in that order, and one line more.

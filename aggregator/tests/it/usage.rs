@@ -152,7 +152,7 @@ async fn reports_are_grouped_and_come_as_csv() {
     // what is added to the path => the body
     let table = [
         ("&group_by=agent&format=csv", "agent,units\r\na,5\r\nb,2\r\n"),
-        ("&format=csv", "day,units,denied\r\n2026-11-22,2,0\r\n2026-11-23,5,0\r\n"),
+        ("&format=csv", "day_utc,units,denied\r\n2026-11-22,2,0\r\n2026-11-23,5,0\r\n"),
         (
             "&group_by=kind",
             r#"{"project":"demo","mode":"live","from":"2026-11-22","to":"2026-11-23","group_by":"kind","total":7,"groups":[{"key":"verify","units":2,"denied":0},{"key":"mcp_tool_call","units":5,"denied":0},{"key":"extension_event","units":0,"denied":0}],"next":null}"#,
@@ -164,9 +164,67 @@ async fn reports_are_grouped_and_come_as_csv() {
     let authorization = format!("Bearer {viewer}");
     let headers = [("authorization", authorization.as_str()), ("accept", "text/csv")];
     let csv = meter.send("GET", path, &headers, "").await;
-    assert!(csv.header("content-type").unwrap().starts_with("text/csv") && csv.body.starts_with("day,units"));
+    assert!(
+        csv.header("content-type").unwrap().starts_with("text/csv") && csv.body.starts_with("day_utc,units")
+    );
     meter.get(&format!("{path}&group_by=hour"), &viewer).await.refuses("group_by", "hour");
     meter.get(&format!("{path}&format=xml"), &viewer).await.refuses("format", "xml");
+}
+
+#[tokio::test]
+async fn each_day_says_what_paid_for_it_and_the_days_come_to_the_months_statement() {
+    let (meter, viewer) = meter().await;
+    let operator = meter.operator().await;
+    let body = r#"{"units":200,"reason":"a present"}"#;
+    assert_eq!(meter.json("POST", "/api/v1/admin/projects/demo/credits", &operator, body).await.status, 201);
+    // Community has 1,000 of them; then the lot pays, and for the last hundred nothing does.
+    let cells: Vec<String> =
+        [("2026-10-31", 7), ("2026-11-02", 400), ("2026-11-20", 650), ("2026-11-21", 250)]
+            .map(|(day, units)| format!(r#"{{"day":"{day}","kind":"verify","agent":"a","units":{units}}}"#))
+            .into();
+    let body = format!(
+        r#"{{"project":"demo","mode":"live","source":"home","incarnation":"aaaaaaaa","seq":1,"cells":[{}]}}"#,
+        cells.join(",")
+    );
+    assert_eq!(meter.flush(&body).await.status, 200);
+    let path = "/api/v1/usage?group_by=day,source&from=2026-10-31&to=2026-11-23";
+    let report = meter.get(path, &viewer).await;
+    assert!(report.header("palveron-watermark").is_some() && report.header("palveron-as-of").is_some());
+    let report = report.value();
+    let days = report["days"].as_array().unwrap();
+    assert_eq!((days.len(), &report["total"], &report["mode"]), (24, &1_307.into(), &"live".into()));
+    let of =
+        |date: &str, name: &str| days.iter().find(|day| day["date"] == date).unwrap()[name].as_u64().unwrap();
+    let told: Vec<_> = ["2026-10-31", "2026-11-02", "2026-11-20", "2026-11-21", "2026-11-22"]
+        .map(|date| ["included", "lot", "overage", "unbilled"].map(|name| of(date, name)))
+        .into();
+    assert_eq!(told, [[7, 0, 0, 0], [400, 0, 0, 0], [600, 50, 0, 0], [0, 150, 0, 100], [0, 0, 0, 0]]);
+    let lot = &days.iter().find(|day| day["date"] == "2026-11-20").unwrap()["lots"][0];
+    assert_eq!((&lot["lot"], &lot["units"]), (&2.into(), &50.into()));
+    // Part of a month is paid by what the days before it have left.
+    let later = meter.get("/api/v1/usage?group_by=day,source&from=2026-11-21&to=2026-11-21", &viewer).await;
+    assert_eq!(later.value()["days"][0], *days.iter().find(|day| day["date"] == "2026-11-21").unwrap());
+    let sum = |name: &str| -> u64 {
+        let november = days.iter().filter(|day| day["date"].as_str().unwrap().starts_with("2026-11"));
+        november.map(|day| day[name].as_u64().unwrap()).sum()
+    };
+    let explained = meter.get("/api/v1/explain?period=2026-11", &viewer).await.value();
+    let statement = &explained["billed"]["statement"];
+    assert_eq!(
+        (&statement["included"], &statement["overage"]),
+        (&sum("included").into(), &sum("overage").into())
+    );
+    assert_eq!(
+        (&statement["lots"][0]["units"], &statement["uncovered"]),
+        (&sum("lot").into(), &sum("unbilled").into())
+    );
+    let csv = meter.get(&format!("{path}&format=csv"), &viewer).await.body;
+    assert!(
+        csv.starts_with("day_utc,units,included,lot,overage,unbilled\r\n2026-10-31,7,7,0,0,0\r\n"),
+        "{csv}"
+    );
+    assert!(csv.contains("\r\n2026-11-21,250,0,150,0,100\r\n"), "{csv}");
+    meter.get(&format!("{path}&mode=test"), &viewer).await.refuses("mode", "never billed");
 }
 
 /// A flush of one cell for each agent.

@@ -34,6 +34,7 @@ export function Contracts() {
             {(data) => (
               <Table
                 caption="Contracts"
+                find="find"
                 rows={data.contracts}
                 name={(one) => one.id}
                 empty={<Empty title="No contract yet.">Make one below, or with meter contract create.</Empty>}
@@ -42,7 +43,7 @@ export function Contracts() {
                   { title: "Customer", cell: (one) => foreign(one.customer), by: (one) => one.customer },
                   { title: "Units a month", num: true, cell: (one) => units(one.volume), by: (one) => one.volume },
                   { title: "Minimum", num: true, cell: (one) => units(one.minimum), by: (one) => one.minimum, wide: true },
-                  { title: "Term", cell: (one) => <span class="nowrap">{term(one)}</span>, by: (one) => one.first_day, wide: true },
+                  { title: "Term", cell: (one) => <span class="nowrap">{term(one)}</span>, by: (one) => one.first_day, csv: term, wide: true },
                   { title: "State", cell: (one) => <Tag tone={PHASES[one.phase]}>{words(one.phase)}</Tag>, by: (one) => one.phase },
                 ]}
               />
@@ -151,6 +152,7 @@ function Reporters({ contract }: { contract: Contract }) {
           {(data) => (
             <Table
               caption="Reporters"
+              find="reporter"
               rows={data.reporters}
               name={(one) => one.id}
               empty={<Empty title="No reporter yet.">A deployment on the customer's own machines needs one, and a key for it.</Empty>}
@@ -219,6 +221,7 @@ function Documents({ contract }: { contract: Contract }) {
         {(data) => (
           <Table
             caption="Documents"
+            find="document"
             rows={data.documents}
             name={(one) => one.name}
             empty={<Empty title="No month was invoiced yet." />}

@@ -34,6 +34,7 @@ export function Keys() {
             {(data) => (
               <Table
                 caption="Keys"
+                find="find"
                 rows={data.keys}
                 name={(key) => key.id}
                 empty={<Empty title="No key yet.">Make one, and send it as the bearer token of your requests.</Empty>}

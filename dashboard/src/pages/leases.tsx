@@ -109,6 +109,7 @@ function Books({ home, mode }: { home: HomeOf; mode: Mode }) {
       <Card title="Who has units" aside={mode.silent_sub_homes > 0 ? <Tag tone="warn">{units(mode.silent_sub_homes)} sub-homes did not answer</Tag> : undefined}>
         <Table
           caption={`Holders of ${mode.mode} keys`}
+          find={`${mode.mode}-holder`}
           rows={held}
           name={(line) => `${line.of} ${line.holder}`}
           empty={<Empty title="Nobody has any.">What was issued is served, or came back.</Empty>}
@@ -118,7 +119,7 @@ function Books({ home, mode }: { home: HomeOf; mode: Mode }) {
             { title: "Out", num: true, cell: (line) => units(line.out), by: (line) => line.out },
             { title: "Answering", num: true, cell: (line) => units(line.answering), wide: true },
             { title: "In stock", num: true, cell: (line) => (line.stock === null ? "" : units(line.stock)), wide: true },
-            { title: "Heard", cell: (line) => (line.silent_ms === null ? "not since it was restarted" : `${ago(line.silent_ms)} ago`), by: (line) => line.silent_ms ?? Number.MAX_SAFE_INTEGER },
+            { title: "Heard", cell: (line) => (line.silent_ms === null ? "not since it was restarted" : `${ago(line.silent_ms)} ago`), by: (line) => line.silent_ms ?? Number.MAX_SAFE_INTEGER, csv: (line) => (line.silent_ms === null ? "" : `${ago(line.silent_ms)} ago`) },
             { title: "State", cell: (line) => (line.live ? <Tag tone="good">lives</Tag> : <Tag tone="bad">dead</Tag>) },
           ]}
         />

@@ -55,6 +55,7 @@ export function Members() {
             {(data) => (
               <Table
                 caption="Members"
+                find="find"
                 rows={data.members.filter((member) => !member.removed_at)}
                 name={(member) => member.id}
                 empty={<Empty title="Nobody yet." />}
@@ -86,6 +87,7 @@ export function Members() {
             {(data) => (
               <Table
                 caption="Open invitations"
+                find="invitation"
                 rows={data.invitations}
                 name={(invitation) => invitation.id}
                 empty={<Empty title="None." />}

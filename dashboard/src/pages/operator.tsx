@@ -201,24 +201,27 @@ export function ParkedPayments() {
             </div>
             {data.drift && data.drift.findings.length > 0 && <Card title="What differs"><ul class="stack">{data.drift.findings.map((finding) => <li key={finding}>{foreign(finding)}</li>)}</ul></Card>}
             <Card title="Events">
-              <Table caption="Parked events" rows={data.events} name={(event) => event.id} empty={<Empty title="None is parked." />} columns={[
+              <Table caption="Parked events" find="event" rows={data.events} name={(event) => event.id} empty={<Empty title="None is parked." />} columns={[
                 { title: "Received", cell: (event) => <span class="nowrap">{moment(event.received)}</span> },
                 { title: "Event", cell: (event) => <>{event.kind} <code>{event.id}</code></> },
                 { title: "About", cell: (event) => <code>{event.object ?? "–"}</code>, wide: true },
                 { title: "Why", cell: (event) => foreign(event.note ?? "–") },
+                { title: "Would apply", cell: (event) => applies(event.kind), wide: true },
+                { title: "Actions", cell: (event) => <Again name={event.id} done={parked.reload} /> },
               ]} />
             </Card>
             <Card title="Orders">
-              <Table caption="Orders" rows={data.orders} name={(order) => order.id} empty={<Empty title="None." />} columns={[
+              <Table caption="Orders" find="order" rows={data.orders} name={(order) => order.id} empty={<Empty title="None." />} columns={[
                 { title: "Order", cell: (order) => <code>{order.id}</code> },
                 { title: "Project", cell: (order) => <Go to={`/operator/projects/${order.project}`}>{order.project}</Go> },
                 { title: "What", cell: (order) => words(order.good) },
                 { title: "Price", num: true, cell: (order) => money(order.price) },
                 { title: "State", cell: (order) => <><Tag tone="warn">{words(order.state)}</Tag>{order.note && <div class="soft small-text">{foreign(order.note)}</div>}</> },
+                { title: "Actions", cell: (order) => <Again name={order.id} done={parked.reload} /> },
               ]} />
             </Card>
             <Card title="Bills">
-              <Table caption="Bills" rows={data.bills} name={(bill) => `${bill.project} ${bill.period} ${bill.number}`} empty={<Empty title="None." />} columns={[
+              <Table caption="Bills" find="bill" rows={data.bills} name={(bill) => `${bill.project} ${bill.period} ${bill.number}`} empty={<Empty title="None." />} columns={[
                 { title: "Project", cell: (bill) => <Go to={`/operator/projects/${bill.project}`}>{bill.project}</Go> },
                 { title: "Month", cell: (bill) => bill.period },
                 { title: "Amount", num: true, cell: (bill) => money(bill.amount) },
@@ -232,6 +235,25 @@ export function ParkedPayments() {
   );
 }
 
+/** What an event makes the books look at, once it is taken: its object as it is at Stripe then, whatever the event says. */
+const APPLIES: [prefix: string, what: string][] = [
+  ["checkout.session.", "the order of its session: a lot of units, or a plan"],
+  ["customer.subscription.", "the plan, and until when it is paid"],
+  ["subscription_schedule.", "the plan that follows, and from when"],
+  ["invoice.", "whether the bill is paid or overdue"],
+  ["charge.dispute.", "units of the lot, frozen while its payment is disputed"],
+  ["charge.", "units of the lot, taken back as far as it was refunded"],
+  ["refund.", "units of the lot, taken back as far as it was refunded"],
+  ["customer.", "who pays"],
+];
+
+const applies = (kind: string): string => APPLIES.find(([prefix]) => kind.startsWith(prefix))?.[1] ?? "nothing";
+
+/** Has what waits for a person processed again; what comes of it is in this list, or it is gone from it. */
+const Again = ({ name, done }: { name: string; done: () => void }) => (
+  <Do done="begun" act={async () => { await settle(api.POST("/api/v1/admin/stripe/parked/{name}/retry", { params: { path: { name } } })); setTimeout(done, 1_500); }}>Try again</Do>
+);
+
 export function Quarantine() {
   const of = { path: { project: project.value } };
   const cells = useResource(whyNot("operate") || !project.value ? "" : project.value, (signal) => settle(api.GET("/api/v1/admin/projects/{project}/quarantine", { params: of, signal })));
@@ -240,7 +262,7 @@ export function Quarantine() {
       <Card title="Cells" aside={cells.answer && <span>{units(cells.answer.data.total)} in all</span>}>
         <Shown of={cells} lines={5}>
           {(data) => (
-            <Table caption="Quarantined cells" rows={data.cells} name={(cell) => cell.id} empty={<Empty title="None." >What comes above a plausible rate or from the future is set aside here until a person decides.</Empty>} columns={[
+            <Table caption="Quarantined cells" find="find" rows={data.cells} name={(cell) => cell.id} empty={<Empty title="None." >What comes above a plausible rate or from the future is set aside here until a person decides.</Empty>} columns={[
               { title: "Seen", cell: (cell) => <span class="nowrap">{moment(cell.first_seen_at)}</span> },
               { title: "Day", cell: (cell) => <span class="nowrap">{cell.day}</span>, by: (cell) => cell.day },
               { title: "Agent", cell: (cell) => agentName(cell.agent), by: (cell) => cell.agent },

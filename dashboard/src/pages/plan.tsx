@@ -225,7 +225,7 @@ function WhatIf({ view }: { view: View }) {
                 { title: "Overage", num: true, wide: true, cell: (row) => units(row.from_overage) },
                 { title: "Refused", num: true, cell: (row) => units(row.refused), by: (row) => row.refused },
                 { title: "Subscription", num: true, wide: true, cell: (row) => (row.subscription ? money(row.subscription) : "by contract") },
-                { title: "Month in all", num: true, cell: (row) => (row.total ? money(row.total) : "by contract"), by: (row) => (row.total ? Number(row.total.minor) : 0) },
+                { title: "Month in all", num: true, cell: (row) => (row.total ? money(row.total) : "by contract"), by: (row) => (row.total ? Number(row.total.minor) : 0), csv: (row) => (row.total ? money(row.total) : "by contract") },
               ]}
             />
             <p class="soft small-text">
@@ -263,6 +263,7 @@ function Invoices() {
         {({ invoices: rows }) => (
           <Table
             caption="Invoices by month"
+            find="invoice"
             rows={rows}
             name={(row) => row.period}
             empty={<Empty title="No month was invoiced yet.">A month is rated 72 hours after it ends.</Empty>}

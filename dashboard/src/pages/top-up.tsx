@@ -1,10 +1,10 @@
 // Billing → Top-up: packs and how long they last, what became of each lot, and packs that are bought by themselves.
 import { useState } from "preact/hooks";
 import { api, serverNow, type Schemas, settle } from "../api";
-import { addDays, toDay } from "../days";
-import { date, moment, money, month, perThousand, units, words } from "../format";
+import { addDays, monthsAgo, toDay } from "../days";
+import { date, dayName, foreign, moment, money, month, perThousand, units, words } from "../format";
 import { type Offers, useOffers } from "../offers";
-import { usage } from "../report";
+import { type Paid, paid, usage } from "../report";
 import { type Resource, useResource } from "../resource";
 import { project, whyNot } from "../session";
 import { AsOf, Card, Do, Empty, Field, Form, Go, Notice, Page, Shown, Tag, When } from "../ui/parts";
@@ -15,6 +15,8 @@ type View = Schemas["PlanView"];
 type Lot = Schemas["LotView"];
 
 const PACE_DAYS = 7;
+/** How far back the days are told that a lot paid for. */
+const MONTHS_MAX = 24;
 
 export function TopUp() {
   const plan = usePlan();
@@ -22,16 +24,20 @@ export function TopUp() {
   const lots = useResource(project.value, (signal) => settle(api.GET("/api/v1/billing/top-ups", { params: { query: { project: project.value } }, signal })));
   const today = toDay(serverNow());
   const pace = useResource(`${project.value} pace`, (signal) => usage(project.value, { from: addDays(today, -PACE_DAYS), to: addDays(today, -1) }, "live", signal));
+  // As far back as any lot paid, which is asked for once it is known.
+  const periods = lots.answer?.data.lots.flatMap((lot) => lot.paid_for.map((part) => part.period)).sort() ?? [];
+  const since = [`${periods[0] ?? today.slice(0, 7)}-01`, monthsAgo(today, MONTHS_MAX)].sort().at(-1) ?? today;
+  const days = useResource(lots.answer ? `${project.value} paid ${since}` : "", (signal) => paid(project.value, { from: since, to: today }, signal));
   const daily = pace.answer ? pace.answer.data.total / PACE_DAYS : null;
   return (
     <Page title="Top-up" about="Billing" asOf={<AsOf at={lots.answer?.asOf} />}>
-      <When of={[plan, offers, lots, pace]}>
+      <When of={[plan, offers, lots, pace, days]}>
         {plan.answer && <Warnings view={plan.answer.data} />}
         <Card title="Packs" aside={<span>used after the quota, the oldest first; they never expire</span>}>
           <Shown of={offers} tall={170}>{(data) => <Packs offers={data} view={plan.answer?.data ?? null} daily={daily} />}</Shown>
         </Card>
         <Card title="Lots" aside={<AsOf at={lots.answer?.asOf} />}>
-          <Shown of={lots} lines={4}>{(data) => <Lots lots={data.lots} />}</Shown>
+          <Shown of={lots} lines={4}>{(data) => <Lots lots={data.lots} days={days.answer?.data.days ?? []} />}</Shown>
         </Card>
         <Card title="Automatic top-up">
           <Shown of={plan} lines={4}>{(view) => <Automatic view={view} plan={plan} offers={offers.answer?.data ?? null} />}</Shown>
@@ -91,9 +97,18 @@ function state(lot: Lot): { tone: "good" | "plain" | "warn" | "bad"; name: strin
   return lot.left > 0 ? { tone: "good", name: "in use", why: "" } : { tone: "plain", name: "used up", why: "" };
 }
 
-const Lots = ({ lots }: { lots: Lot[] }) => (
+/** From which day to which a lot paid, in a month; a month is paid in the order of its days. */
+function daysOf(lot: number, period: string, days: Paid["days"]): string {
+  const paying = days.filter((day) => day.date.startsWith(period) && day.lots.some((part) => part.lot === lot));
+  const [first, last] = [paying[0]?.date, paying.at(-1)?.date];
+  if (!first || !last) return "";
+  return first === last ? dayName(first) : `${dayName(first)} to ${dayName(last)}`;
+}
+
+const Lots = ({ lots, days }: { lots: Lot[]; days: Paid["days"] }) => (
   <Table
     caption="Lots, the oldest first"
+    find="lot"
     rows={lots}
     name={(lot) => lot.lot}
     empty={<Empty title="No lot yet.">Packs that you buy and units that you are given appear here.</Empty>}
@@ -105,10 +120,12 @@ const Lots = ({ lots }: { lots: Lot[] }) => (
       { title: "Used", num: true, cell: (lot) => units(lot.paid_for.reduce((sum, part) => sum + part.units, 0)) },
       { title: "Left", num: true, cell: (lot) => <b>{units(lot.left)}</b>, by: (lot) => lot.left },
       { title: "State", cell: (lot) => { const { tone, name, why } = state(lot); return <><Tag tone={tone}>{name}</Tag>{why && <div class="soft small-text">{why}</div>}</>; } },
-      { title: "Paid for", cell: (lot) => (lot.paid_for.length === 0 ? "nothing yet" : lot.paid_for.map((part) => <div key={part.period} class="nowrap">{month(part.period)}: {units(part.units)}{part.provisional ? " so far" : ""}</div>)) },
+      { title: "Paid for", cell: (lot) => (lot.paid_for.length === 0 ? "nothing yet" : lot.paid_for.map((part) => <div key={part.period}><span class="nowrap">{month(part.period)}: {units(part.units)}{part.provisional ? " so far" : ""}</span> <span class="soft small-text nowrap" data-name="lot-days">{daysOf(lot.lot, part.period, days)}</span></div>)) },
     ]}
   />
 );
+
+const ATTEMPTS: Record<string, "good" | "bad" | "plain"> = { paid: "good", failed: "bad", expired: "plain", new: "plain", open: "plain", processing: "plain" };
 
 function Automatic({ view, plan, offers }: { view: View; plan: Resource<View>; offers: Offers | null }) {
   const rule = view.auto_top_up;
@@ -148,6 +165,19 @@ function Automatic({ view, plan, offers }: { view: View; plan: Resource<View>; o
               <dd>{rule.failures}{rule.last_failure ? `, the last: ${words(rule.last_failure)}` : ""}</dd>
               {rule.next_try_at && <><dt>Held back until</dt><dd>{moment(rule.next_try_at)}</dd></>}
             </dl>
+            {rule.attempts.length > 0 && (
+              <>
+                <h3>Last attempts</h3>
+                <ul class="attempts">
+                  {rule.attempts.map((one) => (
+                    <li key={one.at} class="row between">
+                      <span><span class="nowrap">{moment(one.at)}</span>: {words(one.pack).toLowerCase()}, {money(one.price)}{one.reason && <span class="soft small-text"> {foreign(one.reason)}</span>}</span>
+                      <Tag tone={ATTEMPTS[one.state] ?? "warn"}>{words(one.state)}</Tag>
+                    </li>
+                  ))}
+                </ul>
+              </>
+            )}
             {rule.state !== "on" && <Notice tone="warn" title="Stopped after payments that failed">Set the rule again, or add another payment method in the portal.</Notice>}
             <p class="row"><Do why={why} tone="danger" act={() => put(null)}>Turn off</Do></p>
           </>

@@ -37,6 +37,7 @@ export function Webhooks() {
             {(data) => (
               <Table
                 caption="Endpoints"
+                find="find"
                 rows={data.webhooks}
                 name={(hook) => hook.id}
                 empty={<Empty title="No endpoint yet.">Events of this project are told to those you make below.</Empty>}
@@ -98,6 +99,7 @@ export function Endpoint() {
               <>
                 <Table
                   caption="Deliveries"
+                  find="find"
                   rows={data.deliveries}
                   name={(delivery) => delivery.id}
                   empty={<Empty title="Nothing was delivered yet.">Send a test to see one.</Empty>}

@@ -77,7 +77,7 @@ function paint(root: HTMLElement, { times, series, tick, choose }: Options, heig
         ...lines.map((one) => ({ label: one.name, stroke: colour(one.colour), width: 1.5, dash: [4, 3], points: { show: false } })),
       ],
       axes: [
-        { ...axis, grid: { show: false }, values: (_chart, splits) => splits.map(tick), space: 64, size: 30 },
+        { ...axis, grid: { show: false }, values: (_chart, splits) => splits.map(tick), space: 64, size: 30, ...(times.length === 1 ? { splits: times } : {}) },
         { ...axis, size: 52, values: (_chart, splits) => splits.map((value) => (Number.isInteger(value) ? short(value) : "")) },
       ],
     },

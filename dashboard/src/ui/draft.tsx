@@ -74,9 +74,9 @@ function Comparison({ came }: { came: Came }) {
             { title: "Project", cell: (one) => <Go to={`/operator/projects/${one.project}`}>{one.project}</Go>, by: (one) => one.project },
             { title: "Plan", cell: (one) => words(one.months.at(-1)?.plan ?? "") },
             { title: "Months", num: true, cell: (one) => one.months.length, wide: true },
-            { title: "It was", num: true, cell: (one) => money(one.before), by: (one) => Number(one.before.minor), wide: true },
-            { title: "Would be", num: true, cell: (one) => money(one.after), by: (one) => Number(one.after.minor) },
-            { title: "Change", num: true, cell: (one) => signed(one.change), by: (one) => Number(one.change.minor) },
+            { title: "It was", num: true, cell: (one) => money(one.before), by: (one) => Number(one.before.minor), csv: (one) => money(one.before), wide: true },
+            { title: "Would be", num: true, cell: (one) => money(one.after), by: (one) => Number(one.after.minor), csv: (one) => money(one.after) },
+            { title: "Change", num: true, cell: (one) => signed(one.change), by: (one) => Number(one.change.minor), csv: (one) => signed(one.change) },
             { title: "From lots", num: true, cell: (one) => (one.more_from_lots > 0 ? `+${units(one.more_from_lots)}` : units(one.more_from_lots)), wide: true },
             { title: "Refused", num: true, cell: (one) => units(one.refused), by: (one) => one.refused },
           ]} foot={

@@ -79,7 +79,7 @@ impl AgentDays {
     /// The days as CSV (RFC 4180), with a head: each agent's days, also those without units.
     #[must_use]
     pub fn to_csv(&self) -> String {
-        let mut csv = "agent,day,units\r\n".to_owned();
+        let mut csv = "agent,day_utc,units\r\n".to_owned();
         for AgentSeries { agent, days, .. } in &self.agents {
             let agent = quoted(agent.as_str());
             let dates = (self.from.number()..).filter_map(Day::from_number);

@@ -119,7 +119,8 @@ impl Groups {
     pub fn to_csv(&self) -> String {
         let head = match self.group_by {
             GroupBy::Agent => format!("{},units\r\n", self.group_by),
-            GroupBy::Day | GroupBy::Kind => format!("{},units,denied\r\n", self.group_by),
+            GroupBy::Day => "day_utc,units,denied\r\n".to_owned(),
+            GroupBy::Kind => format!("{},units,denied\r\n", self.group_by),
         };
         let line = |Group { key, units, denied }: &Group| {
             let denied = denied.map_or_else(String::new, |denied| format!(",{denied}"));
@@ -158,7 +159,7 @@ mod tests {
         let page = Page { order: Order::Units, after: None, limit: 10 };
         let usage = Usage::report(project, (Mode::Live, span), (sums, &page), &catalogue).unwrap();
         for (by, csv) in [
-            (GroupBy::Day, "day,units,denied\r\n2026-05-02,0,2\r\n2026-05-03,5,0\r\n"),
+            (GroupBy::Day, "day_utc,units,denied\r\n2026-05-02,0,2\r\n2026-05-03,5,0\r\n"),
             (GroupBy::Agent, "agent,units\r\nc,3\r\n\"a,\"\"b\"\"\",2\r\n"),
             (
                 GroupBy::Kind,

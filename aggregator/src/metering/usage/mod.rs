@@ -6,6 +6,7 @@ pub mod agents;
 pub(crate) mod csv;
 pub mod groups;
 pub mod page;
+pub mod paid;
 pub mod parts;
 
 use std::collections::BTreeMap;

@@ -119,7 +119,7 @@ pub struct UsageLine {
 
 impl UsageLine {
     /// The head of lines as CSV: the columns of denials are in the order of their reasons.
-    pub const CSV_HEAD: &'static str = "day,agent,kind,units,tokens_in,tokens_out,anchors,denied_unauthorized,\
+    pub const CSV_HEAD: &'static str = "day_utc,agent,kind,units,tokens_in,tokens_out,anchors,denied_unauthorized,\
         denied_quota_exhausted,denied_project_suspended,denied_agent_limit,denied_rate_limited,\
         denied_quota_contended,denied_home_unavailable\r\n";
 

@@ -254,6 +254,20 @@ pub(super) async fn find(connection: &mut Connection, id: &str) -> Result<Option
     row.as_ref().map(read).transpose()
 }
 
+/// A project's last automatic orders, the newest first.
+pub(super) async fn automatic(
+    connection: &mut Connection,
+    project: &ProjectId,
+    limit: u32,
+) -> Result<Vec<Order>, StoreError> {
+    let rows = sqlx::query(select("project = $1 AND automatic = 1 ORDER BY created_ms DESC, id LIMIT $2"))
+        .bind(project.as_str())
+        .bind(i64::from(limit))
+        .fetch_all(connection)
+        .await?;
+    rows.iter().map(read).collect()
+}
+
 async fn by_call(
     tx: &mut Connection,
     project: &ProjectId,

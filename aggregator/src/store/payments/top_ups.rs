@@ -19,6 +19,9 @@ use crate::webhooks::event::{Event, TopupFailed};
 /// Who buys by itself, in the audit log.
 const JOB: Actor = Actor::Job("auto_top_up");
 
+/// How many of the last are told.
+const TRIED: u32 = 5;
+
 impl Work {
     /// Sets, changes or takes away a project's automatic top-ups; what has stopped goes on.
     ///
@@ -297,7 +300,8 @@ async fn view(
 ) -> Result<Option<AutoTopUpView>, StoreError> {
     let Some(top_up) = find(connection, project).await? else { return Ok(None) };
     let bought = bought(connection, project, now).await?;
-    Ok(Some(AutoTopUpView::new(top_up, bought, now)))
+    let tried = orders::automatic(connection, project, TRIED).await?;
+    Ok(Some(AutoTopUpView::new(top_up, bought, tried, now)))
 }
 
 /// Whether packs are bought by themselves, as of what the connection sees.

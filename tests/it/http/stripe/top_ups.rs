@@ -149,6 +149,14 @@ async fn a_declined_card_stops_buying_after_three_times_and_another_one_goes_on(
         (&view["state"], &view["last_failure"], &view["bought_this_month"]),
         (&json!("stopped"), &json!("card_declined"), &json!(0))
     );
+    let tried = view["attempts"].as_array().unwrap();
+    assert_eq!(tried.len(), 3, "{view}");
+    for one in tried {
+        assert_eq!(
+            (&one["pack"], &one["state"], &one["reason"]),
+            (&json!("small"), &json!("failed"), &json!("card_declined"))
+        );
+    }
     eventually("three events", SOON, async || Ok((receiver.kept().len() == 3).then_some(()))).await?;
     let told: Vec<Value> = receiver
         .kept()

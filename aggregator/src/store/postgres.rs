@@ -18,14 +18,17 @@ const READERS_MAX: u32 = 8;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Nobody waits for a lock longer than a request waits for a connection, and a server that vanished in the
-/// middle of a transaction does not keep its locks. No statement is compiled to machine code: of a report by agents that took
-/// longer than its reading.
+/// middle of a transaction does not keep its locks. No statement is compiled to machine code, and none is read by several
+/// processes: of a report by agents either took longer than its reading.
 const SESSION: &str =
-    "SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '30s'; SET jit = off";
+    "SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '30s'; SET jit = off;
+     SET max_parallel_workers_per_gather = 0";
 
-const READ_ONLY: &str = "SET default_transaction_read_only = on";
+/// A report of ten thousand agents is sorted in memory: by default it would go to the disk.
+const READ_ONLY: &str = "SET default_transaction_read_only = on; SET work_mem = '16MB'";
 
-/// Fails in a transaction that failed, and is nothing in one that is open: whoever was to end it is gone.
+/// Fails in a transaction that failed, and is nothing in one that is open: whoever was to end it is gone. It must be asked as a
+/// simple query: of a prepared one Postgres reads the clock at each of its messages, and both instants are never the same.
 const OUTSIDE_TRANSACTIONS: &str = "SELECT 1 WHERE transaction_timestamp() = statement_timestamp()";
 
 /// Several connections that write and several that only read, all of them safe.
@@ -41,7 +44,7 @@ pub(super) async fn open(url: &PostgresUrl, missing: WhenMissing) -> Result<Pool
             .test_before_acquire(false)
             .before_acquire(|connection, _| {
                 Box::pin(async move {
-                    Ok(sqlx::query(OUTSIDE_TRANSACTIONS).fetch_optional(connection).await?.is_some())
+                    Ok(sqlx::raw_sql(OUTSIDE_TRANSACTIONS).fetch_optional(connection).await?.is_some())
                 })
             })
     };

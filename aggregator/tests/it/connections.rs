@@ -1,20 +1,26 @@
 //! Connections: whoever takes many, or reads nothing, takes nothing from others.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use aggregator::access::Role;
 use aggregator::http::{ADDRESS_CONNECTIONS, Connections, Timeouts};
 use shared::plan::Plan;
+use sqlx::{Connection as _, PgConnection, Row as _};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::backend;
 use crate::support::{Answer, DEADLINE, Meter, noon, read_answer, request, sign, until};
 
 /// What others are to be answered within, whatever one address does.
 const SOON: Duration = Duration::from_secs(1);
+
+/// How many connections one meter has to a Postgres server, those that write and those that read.
+const TO_BOOKS_MAX: usize = 16;
 
 const FLUSH: &str =
     r#"{"project":"demo","mode":"live","source":"home","incarnation":"aaaaaaaa","seq":1,"cells":[]}"#;
@@ -233,4 +239,27 @@ async fn half_flushes_of_strangers_hold_up_nobody_else() {
     ours.write_all(flush(false).as_bytes()).await.unwrap();
     assert_eq!(next_answer(&mut ours).await.status, 200, "known before");
     assert_eq!(ask(&meter, 3, &flush(true)).await.status, 200, "from elsewhere");
+}
+
+/// A new one costs as much as several statements, and begins with nothing prepared.
+#[tokio::test]
+async fn connections_to_postgres_are_kept_for_the_next_who_asks() {
+    if backend::server().is_none() {
+        return;
+    }
+    let meter = Meter::start().await;
+    meter.project("demo", Plan::Pro).await;
+    let viewer = meter.member("demo", Role::Viewer).await;
+    let mut beside = PgConnection::connect(meter.folder.database_url()).await.unwrap();
+    let mut seen = BTreeSet::new();
+    for _ in 0..40 {
+        let report = meter.get("/api/v1/usage?from=2026-11-01&to=2026-11-30", &viewer).await;
+        assert_eq!(report.status, 200, "{report:?}");
+        let open =
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        let rows = sqlx::query(open).fetch_all(&mut beside).await.unwrap();
+        seen.extend(rows.iter().map(|row| row.get::<i32, _>(0)));
+    }
+    assert!(seen.len() <= TO_BOOKS_MAX, "{} connections were made for 40 requests", seen.len());
+    beside.close().await.unwrap();
 }

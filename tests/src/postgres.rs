@@ -104,7 +104,7 @@ impl Postgres {
     /// Runs shell lines there, as the server's user: to its disk nobody else is known.
     fn on_small_disk(&self, lines: &str) -> Result<()> {
         let place = self.small_disk.as_ref().context("it has no small disk")?;
-        let place = small_disk::as_seen_by(self.process()?, place)?;
+        let place = small_disk::as_seen_by(self.pid()?, place)?;
         let mut shell = Command::new("sh");
         shell.arg("-c").arg(format!("cd '{}' && {{ {lines}; }}", place.display()));
         let output = self.as_user(shell).output()?;
@@ -112,7 +112,11 @@ impl Postgres {
         Ok(())
     }
 
-    fn process(&self) -> Result<u32> {
+    /// Its process, whose children all others of it are.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn pid(&self) -> Result<u32> {
         Ok(self.program.as_ref().context("it is not running")?.pid())
     }
 

@@ -400,6 +400,8 @@ fn place(address: SocketAddr) -> Value {
 
 mod clock;
 mod crowded;
+mod simulated;
+mod virtual_time;
 
 type Server_ = super::Server;
 

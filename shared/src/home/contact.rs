@@ -11,6 +11,7 @@ use super::call::CallId;
 use super::denial::Ends;
 use super::desk::Receipt;
 use super::offer::{self, Offer, Room, Situation};
+use super::turns::turn_ms;
 use super::{Home, NoPolicy};
 use crate::decision::Denial;
 use crate::ids::{AgentId, KeyId};
@@ -259,7 +260,7 @@ impl Home {
             admitted: Vec::new(),
             revoked: self.revoked(now, m),
             hold_ms: 0,
-            report_ms: s.report_ms(offer),
+            report_ms: self.report_ms(now, m.holder, s.report_ms(offer)),
             lanes: 1,
             idle_ms: if tight { IDLE_TIGHT_MS } else { IDLE_MS },
             // Who waits for nothing gives back what others wait for.
@@ -357,6 +358,15 @@ impl Home {
             newcomers: self.newcomers(policy, period, m),
             places: self.places(policy, period),
         }
+    }
+
+    /// After how long a holder reports; where other processes write the same rows, at its own turn.
+    fn report_ms(&self, now: Timestamp, holder: HolderId, usual_ms: u64) -> u64 {
+        if self.policy.as_ref().is_none_or(|policy| policy.leases.escrow.is_none()) {
+            return usual_ms;
+        }
+        let before = self.crowd.present().take_while(|other| **other < holder).count();
+        turn_ms(now, usual_ms, (u64::try_from(before).unwrap_or_default(), self.crowd.count()))
     }
 
     /// How many agents more may be used in the period.

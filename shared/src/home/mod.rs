@@ -21,6 +21,7 @@ pub mod open_calls;
 pub mod question;
 pub(crate) mod rows;
 pub mod storage;
+mod turns;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};

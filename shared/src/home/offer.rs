@@ -166,9 +166,11 @@ pub(crate) fn offer(s: &Situation, m: &Contact, random: &mut Stream) -> Offer {
     let permits_left = s.permits.saturating_sub(offer.granted);
     let calm_minute = mul_div(s.rpm, s.minute_ms, 120_000);
     offer.ample = s.sub_home.unwrap_or(
-        (s.open || s.avail > s.allowance.div_euclid(10).max(TAIL_UNITS)) && s.permits > calm_minute,
+        (s.open || (s.left > s.allowance.div_euclid(10) && s.avail > TAIL_UNITS)) && s.permits > calm_minute,
     );
-    offer.calm = s.out < s.risk.div_euclid(4) && offer.ample && !m.first;
+    // Where the books have to acknowledge what was issued, what is out keeps more from being issued.
+    let has_room = s.avail == s.left || s.out < s.avail.div_euclid(3);
+    offer.calm = s.out < s.risk.div_euclid(4) && has_room && offer.ample && !m.first;
     if offer.short.is_empty() && m.renew && s.slices && !s.recall {
         slice(s, m, &mut offer, permits_left);
         next_minute(s, m, &mut offer, random);

@@ -32,6 +32,7 @@ mod starts;
 mod stopped;
 mod strict_redis;
 mod sub_homes;
+mod tls_cluster;
 mod turns;
 mod usage;
 

@@ -3,4 +3,4 @@
 mod crashes;
 mod replicas;
 mod safety;
-mod tls;
+pub(crate) mod tls;

@@ -3,25 +3,28 @@
 use std::fs;
 
 use anyhow::{Context, Result, bail, ensure};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use sqlx::{Connection as _, Executor as _, PgConnection, Row as _};
 use tests::postgres::Postgres;
 use tests::servers::Servers;
 
-/// An authority of our own, as PEM, and a certificate and key of 127.0.0.1 by it.
-fn certified() -> Result<(String, String, String)> {
+/// An authority of our own, as PEM, and a certificate and key of that name by it.
+pub(crate) fn certified(name: &str) -> Result<(String, String, String)> {
     let mut authority = CertificateParams::new(Vec::new())?;
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;
     let key = KeyPair::generate()?;
-    let certificate = CertificateParams::new(vec!["127.0.0.1".to_owned()])?.signed_by(&key, &authority)?;
+    let mut of = CertificateParams::new(vec![name.to_owned()])?;
+    // By the authority's own name it would be one that vouches for itself.
+    of.distinguished_name.push(DnType::CommonName, name);
+    let certificate = of.signed_by(&key, &authority)?;
     Ok((authority.pem(), certificate.pem(), key.serialize_pem()))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_is_spoken_to_over_tls_as_the_url_says() -> Result<()> {
-    let (authority, certificate, key) = certified()?;
-    let (stranger, ..) = certified()?;
+    let (authority, certificate, key) = certified("127.0.0.1")?;
+    let (stranger, ..) = certified("127.0.0.1")?;
     let settings = ["ssl=on", "ssl_cert_file=../server.crt", "ssl_key_file=../server.key"];
     let files = [("server.crt", certificate.as_str()), ("server.key", key.as_str())];
     let postgres = Postgres::start_with(&settings, &files).await?;

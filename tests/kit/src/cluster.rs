@@ -1,7 +1,7 @@
 //! Servers that are a cluster: each primary has a part of the slots, and a replica that takes its place where it is gone.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -15,11 +15,22 @@ const COUNT: usize = 3;
 const SLOTS: usize = 16_384;
 const LOOKS_MAX: u32 = 1_500;
 
+/// Who the servers of a cluster are to others, who speak to them over TLS.
+#[derive(Debug, Clone)]
+pub struct Secure {
+    /// The name that all of them announce, and that their certificate is of.
+    pub name: String,
+    /// The certificate, its key, and the authority that vouches for it.
+    pub files: [PathBuf; 3],
+}
+
 /// Three primaries with a replica each. They end with their owner.
 #[derive(Debug)]
 pub struct Cluster {
     /// The first three were the primaries at first.
     servers: Vec<Redis>,
+    /// Under which name, and each on which port, they are spoken to over TLS; by each other, too.
+    secure: Option<(String, Vec<u16>)>,
     /// Goes when they have ended.
     _folder: Folder,
 }
@@ -38,20 +49,38 @@ impl Cluster {
     /// # Errors
     /// When they do not.
     pub fn start(program: &Path, node_timeout: Duration) -> Result<Self> {
+        Self::start_with(program, node_timeout, None)
+    }
+
+    /// The same over TLS: they announce a name instead of their address. Whoever runs the test asks them in the clear until
+    /// [`Cluster::close_clear`].
+    ///
+    /// # Errors
+    /// As [`Cluster::start`].
+    pub fn start_over_tls(program: &Path, node_timeout: Duration, secure: &Secure) -> Result<Self> {
+        Self::start_with(program, node_timeout, Some(secure))
+    }
+
+    fn start_with(program: &Path, node_timeout: Duration, secure: Option<&Secure>) -> Result<Self> {
         let folder = Folder::new("cluster");
         let node_timeout = node_timeout.as_millis().to_string();
         let start = |number: usize| {
-            let between = ports::free()?.port().to_string();
+            let [between, over_tls] = [ports::free()?.port(), ports::free()?.port()];
+            let port = between.to_string();
             let mut settings = LASTING.to_vec();
             settings.extend(["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"]);
-            settings.extend(["--cluster-node-timeout", &node_timeout, "--cluster-port", &between]);
+            settings.extend(["--cluster-node-timeout", &node_timeout, "--cluster-port", &port]);
+            let of_tls = secure.map(|secure| settings_of(secure, over_tls)).transpose()?.unwrap_or_default();
+            settings.extend(of_tls.iter().map(String::as_str));
             let server = Redis::start(program, &folder.join(format!("server-{number}")), &settings)?;
             server.ask(&["CLUSTER", "SET-CONFIG-EPOCH", &number.saturating_add(1).to_string()])?;
-            Ok((server, between))
+            Ok((server, (port, over_tls)))
         };
         let started = (0..COUNT.saturating_mul(2)).map(start).collect::<Result<Vec<_>>>()?;
-        let (servers, between): (Vec<_>, Vec<_>) = started.into_iter().unzip();
-        let cluster = Self { servers, _folder: folder };
+        let (servers, ports): (Vec<_>, Vec<_>) = started.into_iter().unzip();
+        let (between, over_tls): (Vec<_>, Vec<_>) = ports.into_iter().unzip();
+        let secure = secure.map(|secure| (secure.name.clone(), over_tls));
+        let cluster = Self { servers, secure, _folder: folder };
         cluster.join(&between)?;
         Ok(cluster)
     }
@@ -59,9 +88,33 @@ impl Cluster {
     /// What `REDIS_URL` says of them: the first three servers.
     #[must_use]
     pub fn url(&self) -> String {
-        let places: Vec<String> =
-            self.servers.iter().take(COUNT).map(|server| server.address().to_string()).collect();
-        format!("redis://{}", places.join(","))
+        let first = self.servers.iter().take(COUNT);
+        let scheme = if self.secure.is_some() { "rediss" } else { "redis" };
+        let places: Vec<String> = first.map(|server| self.called(server.address())).collect();
+        format!("{scheme}://{}", places.join(","))
+    }
+
+    /// What clients call the server at that place.
+    fn called(&self, place: SocketAddr) -> String {
+        match &self.secure {
+            Some((name, _)) => format!("{name}:{}", self.port(place)),
+            None => place.to_string(),
+        }
+    }
+
+    /// On which port clients and the other servers speak to the one at that place.
+    fn port(&self, place: SocketAddr) -> u16 {
+        let mut servers = self.servers.iter().zip(self.secure.iter().flat_map(|(_, ports)| ports));
+        let over_tls = servers.find(|(server, _)| server.address() == place).map(|(_, port)| *port);
+        over_tls.unwrap_or(place.port())
+    }
+
+    /// Takes no connection in the clear any more, also none of the test's.
+    ///
+    /// # Errors
+    /// When a server refuses.
+    pub fn close_clear(&self) -> Result<()> {
+        self.servers.iter().try_for_each(|server| server.ask(&["CONFIG", "SET", "port", "0"]).map(|_| ()))
     }
 
     /// The server at that place.
@@ -134,7 +187,7 @@ impl Cluster {
     /// When there is no replica.
     pub fn fail_over(&self, slot: u16) -> Result<()> {
         let before = self.owner(slot, None)?;
-        let of = format!("master_port:{}", before.port());
+        let of = format!("master_port:{}", self.port(before));
         for server in &self.servers {
             if server.ask(&["INFO", "replication"])?.contains(&of) {
                 server.ask(&["CLUSTER", "FAILOVER"])?;
@@ -162,7 +215,7 @@ impl Cluster {
     /// When a server refuses.
     pub fn carry(&self, slot: u16, to: SocketAddr) -> Result<usize> {
         let from = self.server(self.owner(slot, None)?)?;
-        let (ip, port, mut count) = (to.ip().to_string(), to.port().to_string(), 0_usize);
+        let (ip, port, mut count) = (to.ip().to_string(), self.port(to).to_string(), 0_usize);
         loop {
             let said = from.ask(&["CLUSTER", "GETKEYSINSLOT", &slot.to_string(), "10"])?;
             let keys: Vec<&str> = said.lines().filter(|line| !line.starts_with(['*', '$'])).collect();
@@ -223,7 +276,8 @@ impl Cluster {
     fn join(&self, between: &[String]) -> Result<()> {
         let (first, others) = self.servers.split_first().context("there are servers")?;
         for (server, between) in others.iter().zip(between.iter().skip(1)) {
-            let (ip, port) = (server.address().ip().to_string(), server.address().port().to_string());
+            let place = server.address();
+            let (ip, port) = (place.ip().to_string(), self.port(place).to_string());
             first.ask(&["CLUSTER", "MEET", &ip, &port, between])?;
         }
         let all = format!("cluster_known_nodes:{}", COUNT.saturating_mul(2));
@@ -281,6 +335,22 @@ impl Cluster {
     fn wait(&self, what: &str, is_so: impl Fn(&Self) -> Result<bool>) -> Result<()> {
         wait(LOOKS_MAX, what, || is_so(self))
     }
+}
+
+/// What makes a server one that is spoken to over TLS.
+fn settings_of(secure: &Secure, port: u16) -> Result<Vec<String>> {
+    let [certificate, key, authority] = secure.files.each_ref().map(|file| file.to_str());
+    let file = |file: Option<&str>| file.map(str::to_owned).context("a file's name is no text");
+    let (certificate, key, authority) = (file(certificate)?, file(key)?, file(authority)?);
+    let mut words =
+        vec!["--tls-port".to_owned(), port.to_string(), "--tls-cert-file".to_owned(), certificate];
+    words.extend(["--tls-key-file".to_owned(), key, "--tls-ca-cert-file".to_owned(), authority]);
+    words.extend(
+        ["--tls-auth-clients", "no", "--tls-cluster", "yes", "--tls-replication", "yes"].map(str::to_owned),
+    );
+    words.extend(["--cluster-announce-hostname".to_owned(), secure.name.clone()]);
+    words.extend(["--cluster-preferred-endpoint-type", "hostname"].map(str::to_owned));
+    Ok(words)
 }
 
 /// Reads `<id> <ip>:<port>@<port between servers> <flags> <primary> <ping> <pong> <epoch> <link> <slots>…`.

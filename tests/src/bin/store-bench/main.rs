@@ -14,6 +14,7 @@ mod deliveries;
 mod document;
 mod ours;
 mod plain;
+mod profile;
 mod report;
 mod scale;
 mod soak;

@@ -1,6 +1,7 @@
 //! How the books grow: ingest through several aggregators on one Postgres, reports over ten million cells, and what a
 //! cell and a project weigh on the disk.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use tests::servers::Servers;
 use tokio::time::Instant;
 
 use crate::ours::{self, Load};
+use crate::profile::{self, Profile, Running};
 
 /// How many aggregators share the books.
 const AGGREGATORS: [usize; 3] = [1, 2, 4];
@@ -29,11 +31,14 @@ const ASKED: usize = 21;
 /// Projects that are made, for what one of them weighs.
 const PROJECTS: usize = 200;
 
+/// What sessions did less often than this, in the mean, is not told of.
+const SELDOM: f64 = 0.05;
+
 /// What was measured.
 #[derive(Debug, Default)]
 struct Figures {
-    /// Cells a second, by the number of aggregators.
-    ingest: Vec<(usize, f64)>,
+    /// Cells a second, by the number of aggregators, and what was busy meanwhile.
+    ingest: Vec<(usize, f64, Profile)>,
     /// By database: how long each report took.
     reports: Vec<(&'static str, &'static str, Duration)>,
     /// By database: bytes of a cell with all that is derived from it, and of a project.
@@ -44,9 +49,9 @@ struct Figures {
 pub(crate) async fn run(seconds: u64, page: &Path) -> Result<()> {
     let mut figures = Figures::default();
     for count in AGGREGATORS {
-        let rate = ingest(count, seconds).await?;
-        println!("{count} aggregators on one Postgres: {rate:.0} cells/s");
-        figures.ingest.push((count, rate));
+        let (rate, profile) = ingest(count, seconds).await?;
+        println!("{count} aggregators on one Postgres: {rate:.0} cells/s, {profile:.1?}");
+        figures.ingest.push((count, rate, profile));
     }
     books("SQLite", None, &mut figures).await?;
     let postgres = Postgres::start_on_disk().await?;
@@ -55,14 +60,17 @@ pub(crate) async fn run(seconds: u64, page: &Path) -> Result<()> {
 }
 
 /// Cells per second through so many aggregators, which share one database.
-async fn ingest(count: usize, seconds: u64) -> Result<f64> {
+async fn ingest(count: usize, seconds: u64) -> Result<(f64, Profile)> {
     let postgres = Postgres::start_on_disk().await?;
     let mut servers = Servers::on(Some(postgres.create("books")?), None)?;
     let mut addresses = Vec::with_capacity(count);
     for _ in 0..count {
         addresses.push(servers.add().await?);
     }
-    Load::prepare(&servers, &addresses).await?.run(seconds).await
+    let load = Load::prepare(&servers, &addresses).await?;
+    let profile = Running::begin(&postgres, &servers, count)?;
+    let rate = load.run(seconds).await?;
+    Ok((rate, profile.end().await?))
 }
 
 /// Fills books, weighs them, and asks for reports.
@@ -156,15 +164,53 @@ fn batch(day: Day, from: usize, seq: u64) -> String {
 }
 
 impl Figures {
+    /// What was busy while cells were taken in, a column for each number of aggregators.
+    fn profiles(&self) -> Result<String> {
+        let mut text = String::new();
+        let mut table = |title: &str, names: &[&str], of: &dyn Fn(&Profile, &str) -> String| {
+            write!(text, "\n| {title}")?;
+            self.ingest.iter().try_for_each(|(count, ..)| write!(text, " | {count}"))?;
+            write!(text, " |\n| ---")?;
+            self.ingest.iter().try_for_each(|_| write!(text, " | ---:"))?;
+            writeln!(text, " |")?;
+            for name in names {
+                write!(text, "| {name}")?;
+                self.ingest.iter().try_for_each(|(.., profile)| write!(text, " | {}", of(profile, name)))?;
+                writeln!(text, " |")?;
+            }
+            anyhow::Ok(())
+        };
+        let whose = [&profile::WHOSE[..], &[profile::OTHERS], &profile::IDLE].concat();
+        table("processor time, % of all there is, by aggregators", &whose, &|profile, name| {
+            format!("{:.0}", profile.processors.get(name).copied().unwrap_or_default())
+        })?;
+        let mean = |of: &BTreeMap<String, f64>, name: &str| {
+            format!("{:.2}", of.get(name).copied().unwrap_or_default())
+        };
+        let names = |of: &dyn Fn(&Profile) -> &BTreeMap<String, f64>| {
+            let seen = self.ingest.iter().flat_map(|(.., profile)| of(profile));
+            let often = seen.filter(|(_, count)| **count >= SELDOM);
+            often.map(|(name, _)| name.as_str()).collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>()
+        };
+        table("sessions of Postgres that, in the mean", &names(&|of| &of.sessions), &|of, name| {
+            mean(&of.sessions, name)
+        })?;
+        table("of them in a statement, in the mean", &names(&|of| &of.statements), &|of, name| {
+            mean(&of.statements, name)
+        })?;
+        Ok(text)
+    }
+
     fn report(&self) -> Result<String> {
         let (day, processors) = (clock::now().day(), std::thread::available_parallelism()?);
         let mut text =
             format!("- {day}, {processors} processors, which the load generator and the databases share\n");
         text.push_str("- `cargo xtask bench --scale`\n\n| aggregators on one Postgres | cells/s | of one |\n| ---: | ---: | ---: |\n");
         let alone = self.ingest.first().context("one aggregator")?.1;
-        for (count, rate) in &self.ingest {
+        for (count, rate, _) in &self.ingest {
             writeln!(text, "| {count} | {rate:.0} | {:.2} |", rate / alone)?;
         }
+        text.push_str(&self.profiles()?);
         let cells = f64::from(DAYS) * AGENTS as f64;
         writeln!(
             text,

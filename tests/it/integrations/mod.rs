@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 mod bench;
 mod clients;
 mod deploy;
+mod documented;
 mod images;
 mod observe;
 mod proxy;

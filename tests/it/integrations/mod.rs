@@ -20,6 +20,7 @@ mod deploy;
 mod documented;
 mod images;
 mod observe;
+mod operate;
 mod proxy;
 mod receivers;
 mod traces;

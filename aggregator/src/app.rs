@@ -10,6 +10,7 @@ use shared::policy::{Place, SignedPolicy};
 use shared::sign::SigningKeys;
 use shared::units::Units;
 use shared::wire::{Flush, Merged};
+use tracing::Instrument as _;
 
 use crate::clock::Clock;
 use crate::contracts::party::Seller;
@@ -21,6 +22,7 @@ use crate::projects::book::Book;
 use crate::projects::policy::Basis;
 use crate::store::{Asking, Intake, IntakeError, Merged as Taken, Store};
 use crate::stripe::account::Account;
+use crate::traces;
 use crate::webhooks;
 
 pub use self::homes::{Homes, NotThere};
@@ -75,6 +77,16 @@ impl App {
     /// # Errors
     /// When too many wait or the books fail; the flush may then be sent again.
     pub async fn take(&self, flush: Flush, from: Place) -> Result<Option<(Taken, Vec<Merged>)>, IntakeError> {
+        // The newest month says which bill it is for.
+        let span = tracing::info_span!(
+            target: traces::TARGET, "merge", otel.name = "merge a flush",
+            project.id = %flush.project, source.id = %flush.source, flush.seq = flush.seq, cells = flush.cells.len(),
+            period = flush.cells.iter().map(|cell| cell.key.day.period()).max().map(tracing::field::display),
+        );
+        self.merge(flush, from).instrument(span).await
+    }
+
+    async fn merge(&self, flush: Flush, from: Place) -> Result<Option<(Taken, Vec<Merged>)>, IntakeError> {
         let told = (Vec::new(), Vec::new(), Vec::new());
         let life = Flush { cells: told.0, denied: told.1, stranded: told.2, retired: None, ..flush.clone() };
         let Some(taken) = self.intake.merge(flush).await? else { return Ok(None) };

@@ -262,6 +262,22 @@ pub fn systemd_analyze() -> Result<PathBuf> {
     program("METER_TEST_SYSTEMD", "/usr/bin/systemd-analyze")
 }
 
+/// What builds images without a server, by `METER_TEST_BUILDAH` or where Debian has it.
+///
+/// # Errors
+/// When it is missing.
+pub fn buildah() -> Result<PathBuf> {
+    program("METER_TEST_BUILDAH", "/usr/bin/buildah")
+}
+
+/// What runs containers, by `METER_TEST_RUNC` or where Debian has it.
+///
+/// # Errors
+/// When it is missing.
+pub fn runc() -> Result<PathBuf> {
+    program("METER_TEST_RUNC", "/usr/sbin/runc")
+}
+
 /// The folder of the linters of what is deployed, by `METER_TEST_DEPLOY` or where `cargo xtask test` leaves it.
 ///
 /// # Errors

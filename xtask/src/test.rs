@@ -10,7 +10,9 @@ use clap::Args;
 
 use crate::postgres::Server;
 use crate::process::run_visible;
-use crate::{apt, chromium, config, dashboard, docs, edge, native, postgres, python, readme, tools};
+use crate::{
+    apt, chromium, config, dashboard, docs, edge, native, postgres, python, readme, tools, wrangler,
+};
 
 /// What `cargo xtask test` takes.
 #[derive(Debug, Default, Args)]
@@ -68,6 +70,8 @@ pub(crate) fn install() -> Result<Parts> {
         ("METER_TEST_PHP", apt::program("php", "php-cli")?),
         ("METER_TEST_SYSTEMD", apt::program("systemd-analyze", "systemd")?),
         ("METER_TEST_DEPLOY", python::deploy()?),
+        ("METER_TEST_BUILDAH", apt::program("buildah", "buildah")?),
+        ("METER_TEST_RUNC", apt::program("runc", "runc")?),
         ("METER_TEST_HELM", tools::helm()?),
         ("METER_TEST_NGINX", apt::unpacked("nginx", "usr/sbin/nginx")?),
         ("METER_TEST_PROMETHEUS", prometheus.parent().unwrap_or(&prometheus).to_path_buf()),

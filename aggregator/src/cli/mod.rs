@@ -11,6 +11,7 @@ mod call;
 mod clock;
 mod contract;
 mod copy;
+mod declared;
 mod demo_load;
 mod doctor;
 mod events;
@@ -69,7 +70,7 @@ pub struct Cli {
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 done; 1 refused or failed; 2 a command line or setting that is not accepted; 3 not now: the same again may
-be answered later.
+be answered later; 4 `meter plans diff --exit-code` has found that something differs.
 
 Examples:
   meter project create demo --plan community
@@ -253,7 +254,8 @@ pub fn run(cli: Cli) -> ExitCode {
     }
 }
 
-/// 2 where what was given is not accepted, 3 where the same again may be answered later, else 1.
+/// 2 where what was given is not accepted, 3 where the same again may be answered later, 4 where a file was asked
+/// about that differs from what is there, else 1.
 fn exit_code(error: &anyhow::Error) -> ExitCode {
     let passing = error.downcast_ref().is_some_and(Unanswered::is_passing)
         || error.downcast_ref().is_some_and(StoreError::is_passing);
@@ -261,6 +263,8 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
         ExitCode::from(2)
     } else if passing {
         ExitCode::from(3)
+    } else if error.is::<plans::Differs>() {
+        ExitCode::from(4)
     } else {
         ExitCode::FAILURE
     }

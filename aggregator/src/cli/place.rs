@@ -73,6 +73,11 @@ impl Unanswered {
         matches!(self, Self::Refused(problem, _) if problem.field.as_deref() == Some(field))
     }
 
+    /// Whether it was refused for that.
+    pub(super) fn says(&self, code: ErrorCode) -> bool {
+        matches!(self, Self::Refused(problem, _) if ErrorCode::parse(&problem.code) == Some(code))
+    }
+
     /// Whether the same again may be answered later.
     pub(super) fn is_passing(&self) -> bool {
         match self {

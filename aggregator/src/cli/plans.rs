@@ -1,4 +1,4 @@
-//! `meter plans`: the plan catalogue's versions, and bringing projects to the newest.
+//! `meter plans`: the plan catalogue's versions, bringing projects to the newest, and projects that a file of plans names.
 
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,7 @@ use shared::ids::ProjectId;
 use shared::plan::{Catalogue, Pack, Plan};
 
 use super::call::Call;
+use super::declared::{Declared, Difference};
 use super::options;
 use super::place::Place;
 use super::print::{self, Column, Format, cell};
@@ -46,9 +47,9 @@ pub(super) enum Command {
     /// Check a catalogue file
     Check(File),
     /// Show what a file would change, and for how many projects
-    Diff(File),
-    /// Make a file the newest version: for new projects and changes of plan from now on
-    Apply(File),
+    Diff(Diff),
+    /// Make a file the newest version: for new projects and changes of plan from now on; and make its projects as it says
+    Apply(Apply),
     /// Bring projects to the newest version; without --yes only say what would change
     Migrate(Migrate),
     /// Say what closed months would have cost under a file; nothing is changed by that
@@ -62,6 +63,29 @@ pub(super) struct File {
     #[command(flatten)]
     format: Format,
 }
+
+#[derive(Debug, Args)]
+pub(super) struct Diff {
+    #[command(flatten)]
+    file: File,
+    /// End with 4 where something differs
+    #[arg(long)]
+    exit_code: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Apply {
+    #[command(flatten)]
+    file: File,
+    /// Delete webhooks that the file lacks, of projects whose webhooks it lists
+    #[arg(long)]
+    delete: bool,
+}
+
+/// What a comparison ends with that was asked for by its exit code.
+#[derive(Debug, thiserror::Error)]
+#[error("what is there differs from the file")]
+pub(super) struct Differs;
 
 #[derive(Debug, Args)]
 pub(super) struct Migrate {
@@ -96,20 +120,63 @@ pub(super) async fn run(command: Command, place: &Place) -> anyhow::Result<()> {
     match command {
         Command::Show(format) => show(format, place).await,
         Command::Check(file) => check(&file, place.plans()),
-        Command::Diff(file) => diff(file, place).await,
-        Command::Apply(file) => apply(file, place).await,
+        Command::Diff(asked) => diff(asked, place).await,
+        Command::Apply(asked) => apply(asked, place).await,
         Command::Migrate(migrate) => self::migrate(migrate, place).await,
         Command::WhatIf(asked) => what_if(asked, place).await,
     }
 }
 
+/// A file of plans, of projects, or of both.
+struct Said {
+    /// Nothing where the file is of projects alone.
+    catalogue: Option<Catalogue>,
+    projects: Declared,
+}
+
+/// The field of a file beside those of the catalogue.
+const PROJECTS: &str = "projects";
+
+impl Said {
+    fn read(file: Option<&Path>) -> anyhow::Result<Self> {
+        let Some(file) = file else {
+            let compiled = Catalogue::from_json(Catalogue::DEFAULT_JSON).map_err(anyhow::Error::msg)?;
+            return Ok(Self { catalogue: Some(compiled), projects: Declared::default() });
+        };
+        let name = || file.display().to_string();
+        let text = std::fs::read_to_string(file).with_context(name)?;
+        let mut all: Value = serde_json::from_str(&text).with_context(name)?;
+        let Some(projects) = all.as_object_mut().and_then(|fields| fields.remove(PROJECTS)) else {
+            // Read as it stands, so that a mistake is told by its line.
+            let catalogue = serde_json::from_str(&text).with_context(name)?;
+            return Ok(Self { catalogue: Some(catalogue), projects: Declared::default() });
+        };
+        let projects = serde_json::from_value(projects).with_context(|| format!("{}: {PROJECTS}", name()))?;
+        let is_alone = all.as_object().is_some_and(Map::is_empty);
+        let catalogue = if is_alone { None } else { Some(serde_json::from_value(all).with_context(name)?) };
+        Ok(Self { catalogue, projects })
+    }
+
+    /// All problems at once, where the file can be read at all.
+    fn problems(&self) -> Vec<String> {
+        let plans = self.catalogue.iter().flat_map(Catalogue::problems);
+        plans.chain(self.projects.problems()).collect()
+    }
+
+    fn accepted(file: Option<&Path>) -> anyhow::Result<Self> {
+        let said = Self::read(file)?;
+        let name = file.map(|file| format!("{}: ", file.display())).unwrap_or_default();
+        match said.problems().first() {
+            Some(problem) => bail!("{name}{problem}"),
+            None => Ok(said),
+        }
+    }
+}
+
 /// The catalogue of a file, or what is compiled in where there is none.
 pub(super) fn read(file: Option<&Path>) -> anyhow::Result<Catalogue> {
-    let Some(file) = file else {
-        return Catalogue::from_json(Catalogue::DEFAULT_JSON).map_err(anyhow::Error::msg);
-    };
-    let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
-    Catalogue::from_json(&text).map_err(|problem| anyhow::anyhow!("{}: {problem}", file.display()))
+    let name = file.map(|file| file.display().to_string()).unwrap_or_default();
+    Said::accepted(file)?.catalogue.with_context(|| format!("{name}: there are no plans in it"))
 }
 
 fn named<'a>(file: &'a File, plans: Option<&'a Path>) -> Option<&'a Path> {
@@ -171,51 +238,60 @@ fn terms(catalogue: &Catalogue) -> String {
 #[derive(Serialize)]
 struct Checked {
     file: Option<String>,
-    version: u32,
+    version: Option<u32>,
+    projects: usize,
     problems: Vec<String>,
 }
 
 pub(super) fn check(file: &File, plans: Option<&Path>) -> anyhow::Result<()> {
     let path = named(file, plans);
-    let catalogue = match path {
-        // All problems at once, where the file can be read as a catalogue at all.
-        Some(path) => {
-            let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-            serde_json::from_str::<Catalogue>(&text).with_context(|| path.display().to_string())?
-        }
-        None => read(None)?,
-    };
-    let problems = catalogue.problems();
+    let said = Said::read(path)?;
+    let problems = said.problems();
     let name = path.map(|path| path.display().to_string());
     if !problems.is_empty() {
         bail!("{}", problems.join("\n"));
     }
-    let checked = Checked { file: name, version: catalogue.version, problems };
+    let version = said.catalogue.map(|catalogue| catalogue.version);
+    let checked = Checked { file: name, version, projects: said.projects.len(), problems };
     print::result(file.format, &checked, |checked| {
-        format!("version {}: nothing to put right", checked.version)
+        let version = checked.version.map(|version| format!("version {version}"));
+        let projects = (checked.projects > 0).then(|| format!("{} projects", checked.projects));
+        let parts: Vec<String> = version.into_iter().chain(projects).collect();
+        format!("{}: nothing to put right", parts.join(", "))
     })
 }
 
-async fn diff(file: File, place: &Place) -> anyhow::Result<()> {
-    let new = read(named(&file, place.plans()))?;
-    // The shortest question that says what differs: one month, and no project by its name.
-    let call = what_if_call(&serde_json::to_value(new)?).field("months", 1).field("top", 0);
-    let answer = place.ask(&call).await?;
+async fn diff(Diff { file, exit_code }: Diff, place: &Place) -> anyhow::Result<()> {
+    let said = Said::accepted(named(&file, place.plans()))?;
+    let answer = match said.catalogue {
+        Some(new) => {
+            // The shortest question that says what differs: one month, and no project by its name.
+            let call = what_if_call(&serde_json::to_value(new)?).field("months", 1).field("top", 0);
+            Some(place.ask(&call).await?)
+        }
+        None => None,
+    };
+    let of_plans = answer.unwrap_or(Value::Null);
+    let declared = said.projects.differences(place).await?;
     let on = |one: &Value| Some((one.get("plan")?.as_str()?.to_owned(), one.get("projects")?.clone()));
-    let projects: Map<String, Value> = list(&answer, "migrates").iter().filter_map(on).collect();
-    let get = |name: &str| answer.get(name);
+    let projects: Map<String, Value> = list(&of_plans, "migrates").iter().filter_map(on).collect();
+    let get = |name: &str| of_plans.get(name);
     let diff = json!({
-        "from": get("from"), "to": get("to"), "differences": get("differences"), "projects": projects,
+        "from": get("from"), "to": get("to"), "differences": list(&of_plans, "differences"),
+        "projects": projects, "declared": declared,
     });
     print::result(file.format, &diff, |diff| {
-        let mut lines = vec![versions(diff)];
+        let mut lines: Vec<String> = (!of_plans.is_null()).then(|| versions(diff)).into_iter().collect();
         lines.extend(list(diff, "differences").iter().map(difference));
         let count = |(plan, count): (&String, &Value)| {
             format!("{count} projects on {plan} would differ when migrated")
         };
         lines.extend(projects.iter().map(count));
-        lines.join("\n")
-    })
+        lines.extend(declared.iter().map(Difference::line));
+        if lines.is_empty() { "nothing differs".to_owned() } else { lines.join("\n") }
+    })?;
+    let differs = !list(&of_plans, "differences").is_empty() || !declared.is_empty();
+    if exit_code && differs { Err(Differs.into()) } else { Ok(()) }
 }
 
 /// Between which versions something differs.
@@ -235,14 +311,30 @@ fn list<'a>(answer: &'a Value, name: &str) -> &'a [Value] {
     answer.get(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-async fn apply(file: File, place: &Place) -> anyhow::Result<()> {
-    let catalogue = read(named(&file, place.plans()))?;
-    let told = place.ask(&Call::post(PATH).field("catalogue", &catalogue)).await?;
-    print::remark(file.format, "Projects keep the version they have. Next: `meter plans migrate`.");
+async fn apply(Apply { file, delete }: Apply, place: &Place) -> anyhow::Result<()> {
+    let said = Said::accepted(named(&file, place.plans()))?;
+    let mut told = json!({});
+    if let Some(catalogue) = &said.catalogue {
+        told = place.ask(&Call::post(PATH).field("catalogue", catalogue)).await?;
+        print::remark(file.format, "Projects keep the version they have. Next: `meter plans migrate`.");
+    }
+    let (done, left) = said.projects.apply(place, delete).await?;
+    if !left.is_empty() {
+        let remark = "Some webhooks are not in the file and were left as they are. With --delete, they go.";
+        print::remark(file.format, remark);
+    }
+    if let Some(fields) = told.as_object_mut().filter(|_| said.projects.len() > 0) {
+        fields.insert("changed".to_owned(), json!(done));
+        fields.insert("left".to_owned(), json!(left));
+    }
     print::result(file.format, &told, |told| {
         let is_new = told.get("applied").is_some_and(|applied| applied == true);
         let did = if is_new { "is the newest now" } else { "was the newest already" };
-        format!("version {} {did}", told.get("version").map(cell).unwrap_or_default())
+        let version = told.get("version").map(|version| format!("version {} {did}", cell(version)));
+        let mut lines: Vec<String> = version.into_iter().collect();
+        lines.extend(done.iter().map(Difference::line));
+        lines.extend(left.iter().map(|one| format!("left: {}", one.line())));
+        if lines.is_empty() { "every project is as the file says".to_owned() } else { lines.join("\n") }
     })
 }
 
@@ -294,7 +386,11 @@ fn what_if_call(draft: &Value) -> Call {
 async fn what_if(asked: WhatIf, place: &Place) -> anyhow::Result<()> {
     let name = asked.file.display();
     let text = std::fs::read_to_string(&asked.file).with_context(|| name.to_string())?;
-    let draft: Value = serde_json::from_str(&text).with_context(|| name.to_string())?;
+    let mut draft: Value = serde_json::from_str(&text).with_context(|| name.to_string())?;
+    // What projects are to be changes nothing about closed months.
+    if let Some(fields) = draft.as_object_mut() {
+        fields.remove(PROJECTS);
+    }
     let call = what_if_call(&draft).field("months", asked.months).field("top", asked.top);
     print::result(asked.format, &place.ask(&call).await?, compared)
 }

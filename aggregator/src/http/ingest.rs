@@ -12,7 +12,6 @@ use shared::problem::ErrorCode;
 use shared::sign::{Purpose, SIGNATURE_HEADER, SignatureError, Signed};
 use shared::units::Units;
 use shared::wire::{DENIED_MAX, FLUSH_CELLS_MAX, Flush, FlushAck};
-use tracing::Instrument as _;
 
 use super::body::{self, Fields};
 use super::failure::Failure;
@@ -64,15 +63,8 @@ pub(super) async fn flush(State(site): State<Site>, request: Request) -> Result<
     let app = &site.app;
     let flush = authenticated(&site, (&head, body), &signature).await?;
     traces::concerns(&flush.project);
-    let span = tracing::info_span!(
-        target: traces::TARGET, "merge", otel.name = "merge a flush",
-        project.id = %flush.project, source.id = %flush.source, flush.seq = flush.seq, cells = flush.cells.len(),
-    );
-    let (taken, merged) = app
-        .take(flush, HomesAt::DurableObject)
-        .instrument(span)
-        .await?
-        .ok_or_else(Failure::project_unknown)?;
+    let (taken, merged) =
+        app.take(flush, HomesAt::DurableObject).await?.ok_or_else(Failure::project_unknown)?;
     let policy = app.signed_policy(&taken.book, taken.keys).map_err(|error| Failure::internal(&error))?;
     Ok(Json(FlushAck { watermark: taken.watermark, policy, merged }).into_response())
 }

@@ -37,10 +37,15 @@ pub async fn close_due(app: &App) -> Result<usize, StoreError> {
     let store = app.store.by(Actor::Job("month_close"));
     for project in store.due_closes(app.clock.now(), BATCH_MAX).await? {
         let span = tracing::info_span!(
-            target: traces::TARGET, "job", otel.name = "close months", project.id = %project
+            target: traces::TARGET, "job", otel.name = "close months", project.id = %project,
+            period = tracing::field::Empty
         );
-        match store.close_periods(&project, app.clock.now()).instrument(span).await {
+        match store.close_periods(&project, app.clock.now()).instrument(span.clone()).await {
             Ok(closed) => {
+                if !closed.is_empty() {
+                    let periods: Vec<String> = closed.iter().map(ToString::to_string).collect();
+                    span.record("period", periods.join(","));
+                }
                 for period in &closed {
                     tracing::info!(project.id = %project, period = %period, "period closed");
                 }

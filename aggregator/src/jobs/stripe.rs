@@ -191,7 +191,7 @@ async fn have_paid(app: &App, account: &Account, order: Order) -> Result<(), Sto
 /// Moves a bill on as far as it goes now.
 #[tracing::instrument(
     target = "meter_trace", name = "job", skip_all,
-    fields(otel.name = "advance an invoice", project.id = %intent.project)
+    fields(otel.name = "advance an invoice", project.id = %intent.project, period = %intent.period)
 )]
 async fn advance(app: &App, account: &Account, intent: Intent) -> Result<(), StoreError> {
     let error = match collect::step(account, intent.clone()).await {

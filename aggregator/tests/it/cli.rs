@@ -420,6 +420,127 @@ fn plans_are_versioned_and_projects_keep_theirs_until_they_are_migrated() {
     assert_eq!((&versions[0]["projects"], &versions[1]["projects"]), (&0.into(), &3.into()));
 }
 
+/// Two projects as a file says them, beside what it says of plans.
+const PROJECTS: &str = r#""projects": {
+  "made": {"plan": "pro", "included": 12000, "thresholds": [100, 50],
+           "webhooks": [{"url": "https://example.com/made", "events": ["usage.threshold_reached"]}]},
+  "there": {"plan": "business", "rpm": null, "suspended": true,
+            "webhooks": [{"url": "https://example.com/kept", "description": "ours"}]}}"#;
+
+#[test]
+fn a_file_of_plans_says_what_projects_and_their_webhooks_are_and_what_differs_has_an_exit_code() {
+    let folder = Folder::new();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let differs = |file: &str| {
+        let output = run(&folder, &format!("plans diff {file} --exit-code --json"));
+        let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let fields =
+            told["declared"].as_array().unwrap().iter().map(|one| {
+                format!("{} {}", one["project"].as_str().unwrap(), one["field"].as_str().unwrap())
+            });
+        (output.status.code(), fields.collect::<Vec<_>>())
+    };
+    for words in [
+        "project create there --plan community --rpm 70",
+        "webhooks create --project there --url https://example.com/kept",
+        "webhooks create --project there --url https://example.com/gone",
+        "webhooks create --project there --url https://hooks.slack.com/services/a/b --format slack",
+        "project create other --plan pro --rpm 7",
+        "webhooks create --project other --url https://example.com/other",
+    ] {
+        stdout(&folder, words);
+    }
+    let second = shared::plan::Catalogue::DEFAULT_JSON
+        .replace("\"version\": 1", "\"version\": 2")
+        .replace("\"rpm\": 600", "\"rpm\": 700");
+    write("all.json", &second.replacen('{', &format!("{{{PROJECTS},"), 1));
+    write("projects.json", &format!("{{{PROJECTS}}}"));
+    assert_eq!(stdout(&folder, "plans check all.json"), "version 2, 2 projects: nothing to put right");
+    assert_eq!(stdout(&folder, "plans check projects.json"), "2 projects: nothing to put right");
+    stdout(&folder, "plans what-if all.json");
+
+    let all = [
+        "made project",
+        "made included",
+        "made thresholds",
+        "made webhook https://example.com/made",
+        "there plan",
+        "there rpm",
+        "there suspended",
+        "there webhook https://example.com/kept",
+        "there webhook https://example.com/gone",
+    ];
+    assert_eq!(differs("all.json"), (Some(4), all.map(str::to_owned).to_vec()));
+    assert!(run(&folder, "plans diff all.json").status.success(), "nobody asked for an exit code");
+    assert!(!run(&folder, "project show made").status.success(), "a comparison makes nothing");
+
+    let applied = json(&folder, "plans apply all.json --json");
+    assert_eq!((&applied["version"], &applied["applied"]), (&2.into(), &true.into()));
+    let secrets = applied["changed"].as_array().unwrap().iter().filter_map(|one| one["secret"].as_str());
+    assert!(secrets.eq(applied["changed"][3]["secret"].as_str()), "of the webhook that was made: {applied}");
+    assert!(applied["changed"][3]["secret"].as_str().unwrap().starts_with("whsec_"), "{applied}");
+    let made = json(&folder, "project show made --json");
+    assert_eq!(
+        (&made["plan"], &made["included"], &made["rpm"], &made["thresholds"]),
+        (&"pro".into(), &12_000.into(), &700.into(), &[50, 100].into()),
+    );
+    let there = json(&folder, "project show there --json");
+    assert_eq!(
+        (&there["plan"], &there["own"]["rpm"], &there["suspended"]),
+        (&"business".into(), &serde_json::Value::Null, &true.into()),
+    );
+
+    // What the file lacks goes only where that is said, and Slack's addresses are in no file.
+    let gone = vec!["there webhook https://example.com/gone".to_owned()];
+    assert_eq!(differs("all.json"), (Some(4), gone));
+    assert!(
+        stdout(&folder, "plans apply all.json").contains("left: there: webhook https://example.com/gone")
+    );
+    stdout(&folder, "plans apply all.json --delete");
+    assert_eq!(differs("all.json"), (Some(0), vec![]));
+    assert_eq!(differs("projects.json"), (Some(0), vec![]));
+    let kept = json(&folder, "webhooks list --project there --json");
+    let kept: Vec<_> =
+        kept.as_array().unwrap().iter().map(|one| (&one["format"], &one["description"])).collect();
+    assert_eq!(kept.len(), 2, "{kept:?}");
+    assert!(kept.contains(&(&"standard".into(), &"ours".into())), "{kept:?}");
+    let other = json(&folder, "project show other --json");
+    assert_eq!((&other["plan"], &other["rpm"]), (&"pro".into(), &7.into()), "nobody named it");
+    assert_eq!(json(&folder, "webhooks list --project other --json").as_array().unwrap().len(), 1);
+
+    // Somebody turns a screw by hand.
+    stdout(&folder, "project set there --rpm 71");
+    assert_eq!(differs("projects.json"), (Some(4), vec!["there rpm".to_owned()]));
+    assert_eq!(stdout(&folder, "plans diff projects.json"), "there: rpm: 71 → null");
+    assert_eq!(stdout(&folder, "plans apply projects.json"), "there: rpm: 71 → null");
+    assert_eq!(stdout(&folder, "plans apply projects.json"), "every project is as the file says");
+    assert_eq!(stdout(&folder, "plans diff projects.json"), "nothing differs");
+
+    for (from, to, said) in [
+        ("\"rpm\": null", "\"rpm\": 0", "projects.there.rpm: got 0, accepted is 1 to 1000000"),
+        ("[100, 50]", "[101]", "projects.made.thresholds"),
+        ("\"rpm\": null", "\"rmp\": 7", "unknown field `rmp`"),
+        ("\"pro\"", "\"gold\"", "gold"),
+        (
+            "usage.threshold_reached",
+            "usage.reached",
+            "projects.made.webhooks: https://example.com/made: events",
+        ),
+        (
+            "[{\"url\": \"https://example.com/kept\"",
+            "[{\"url\": \"https://example.com/kept\"}, {\"url\": \"https://example.com/kept\"",
+            "twice",
+        ),
+    ] {
+        assert!(PROJECTS.contains(from), "{from}");
+        write("bad.json", &format!("{{{}}}", PROJECTS.replace(from, to)));
+        for command in ["check", "diff", "apply"] {
+            let why = stderr(&run(&folder, &format!("plans {command} bad.json")));
+            assert!(why.contains(said), "{command} {to}: {why}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_server_applies_the_file_that_meter_plans_names() {
     let folder = Folder::new();

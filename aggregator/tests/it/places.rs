@@ -247,6 +247,16 @@ async fn plans_are_shown_applied_and_migrated_over_http_as_on_the_books() {
     assert_eq!(both("plans apply two.json --json")["applied"], false);
     both("plans apply two.json");
     both("plans apply lower.json");
+    let made = r#"{"projects": {"made": {"plan": "pro", "webhooks": [{"url": "https://example.com/h"}]}, "old": {"plan": "pro"}}}"#;
+    std::fs::write(folder.path().join("projects.json"), made).unwrap();
+    both("plans diff projects.json --exit-code");
+    let applied = over_http("plans apply projects.json --json");
+    assert!(
+        applied["changed"][1]["secret"].as_str().is_some_and(|secret| secret.starts_with("whsec_")),
+        "{applied}"
+    );
+    both("plans diff projects.json --exit-code");
+    both("plans apply projects.json --delete");
     both("plans show");
     assert_eq!(both("plans migrate --json").as_array().unwrap().len(), 2);
     both("plans migrate");
@@ -257,7 +267,7 @@ async fn plans_are_shown_applied_and_migrated_over_http_as_on_the_books() {
         (&"old".into(), &true.into(), &true.into())
     );
     assert_eq!(both("plans migrate --yes --json"), serde_json::json!([]), "again changes nothing");
-    assert_eq!(both("plans show --json")[1]["projects"], 2);
+    assert_eq!(both("plans show --json")[1]["projects"], 3);
     both("plans migrate");
     server.kill();
 }

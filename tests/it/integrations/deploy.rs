@@ -23,10 +23,10 @@ const WITHIN: Duration = Duration::from_secs(30);
 const EXPOSURE_MAX: &str = "20";
 
 /// A folder of a test's own, which goes with it.
-struct Folder(PathBuf);
+pub(super) struct Folder(pub(super) PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Result<Self> {
+    pub(super) fn new(name: &str) -> Result<Self> {
         let folder = std::env::temp_dir().join(format!("meter-{name}-{}", std::process::id()));
         fs::create_dir_all(&folder)?;
         Ok(Self(folder))
@@ -100,6 +100,34 @@ fn linters_accept_the_dockerfile_and_the_compose_file() -> Result<()> {
     run(Command::new(tools.join("hadolint")).arg(repository("Dockerfile")))?;
     let mut schema = Command::new(tools.join("check-jsonschema"));
     run(schema.args(["--builtin-schema", "vendor.compose-spec"]).arg(repository("compose.yaml")))?;
+    Ok(())
+}
+
+/// What `meter redis check` says of a Redis that is started with these words.
+async fn judged(folder: &Folder, words: &[String]) -> Result<std::process::Output> {
+    let (address, password) = (kit::ports::free()?, "of-a-test");
+    let mut redis = Command::new(config::redis_8()?);
+    redis.args(words.iter().map(|word| word.replace("${REDIS_PASSWORD:-}", password)));
+    redis.args(["--port", &address.port().to_string()]).arg("--dir").arg(&folder.0);
+    let running = Running::start(&mut redis, &folder.0.join("redis.log"))?;
+    running.listens(address).await?;
+    let mut check = Command::new(config::meter_program()?);
+    check.args(["redis", "check"]).env("REDIS_URL", format!("redis://default:{password}@{address}/0"));
+    Ok(check.output()?)
+}
+
+#[tokio::test]
+async fn the_redis_of_the_compose_file_promises_what_homes_need() -> Result<()> {
+    let folder = Folder::new("redis")?;
+    let text = fs::read_to_string(repository("compose.yaml"))?;
+    let (_, command) = text.split_once("      - redis-server\n").context("its command")?;
+    let words = command.lines().map_while(|line| line.strip_prefix("      - "));
+    let words: Vec<String> = words.map(|word| word.trim_matches('"').to_owned()).collect();
+    let said = judged(&folder, &words).await?;
+    ensure!(said.status.success(), "{words:?}: {said:?}");
+    let careless: Vec<String> = words.iter().map(|word| word.replace("noeviction", "allkeys-lru")).collect();
+    let said = judged(&folder, &careless).await?;
+    ensure!(!said.status.success() && format!("{said:?}").contains("noeviction"), "{said:?}");
     Ok(())
 }
 
@@ -205,7 +233,7 @@ fn the_chart_and_the_manifests_run_the_same_containers() -> Result<()> {
 }
 
 /// The environment that `deploy/secrets.sh` has written.
-fn read_env(file: &Path) -> Result<BTreeMap<String, String>> {
+pub(super) fn read_env(file: &Path) -> Result<BTreeMap<String, String>> {
     let text = fs::read_to_string(file)?;
     let pairs = text.lines().map(|line| line.split_once('=').context("a setting"));
     pairs.map(|pair| pair.map(|(name, value)| (name.to_owned(), value.to_owned()))).collect()

@@ -17,7 +17,10 @@ use tokio::net::TcpStream;
 mod bench;
 mod clients;
 mod deploy;
+mod documented;
+mod images;
 mod observe;
+mod operate;
 mod proxy;
 mod receivers;
 mod traces;
@@ -94,6 +97,11 @@ impl Running {
         let file = fs::File::create(log)?;
         command.stdout(file.try_clone()?).stderr(file);
         Ok(Self(command.spawn().with_context(|| format!("{command:?}"))?))
+    }
+
+    /// Its process.
+    fn id(&self) -> u32 {
+        self.0.id()
     }
 
     /// Waits until it listens there.

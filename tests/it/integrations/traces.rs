@@ -120,7 +120,8 @@ async fn a_callers_trace_goes_on_at_the_upstream_and_in_the_books() -> Result<()
 
     // What the request made the home flush.
     let flush = collector.finds("POST /ingest", &[("project.id", "traced")]).await?;
-    let merge = collector.finds("merge a flush", &[("project.id", "traced")]).await?;
+    let month = tests::clock::now().day().period().to_string();
+    let merge = collector.finds("merge a flush", &[("project.id", "traced"), ("period", &month)]).await?;
     let parent = collector.spans().into_iter().find(|span| span.span_id == merge.parent_span_id);
     let parent = parent.context("the merge is of no request")?;
     assert_eq!((parent.name.as_str(), &parent.trace_id), ("POST /ingest", &merge.trace_id));
@@ -183,8 +184,11 @@ async fn what_is_asked_of_stripe_told_to_receivers_and_closed_is_in_the_trace_of
     let told = [("project.id", "traced"), ("outcome", "accepted")];
     collector.finds("deliver a webhook", &told).await?;
 
+    let month = tests::clock::now().period().to_string();
     stack.meter(&["clock", "advance", "40d"])?;
-    collector.finds("close months", &[("project.id", "traced")]).await?;
+    let closed = collector.finds("close months", &[("project.id", "traced")]).await?;
+    let periods = attribute(&closed.attributes, "period");
+    ensure!(periods.split(',').any(|period| period == month), "{periods} is not {month}");
     let came = format!("{:?}", collector.came());
     for secret in
         [stack.stripe_key(), stack.stripe_secret(), project.token.as_str(), "whsec_", "checkout.example"]

@@ -112,3 +112,14 @@ pub(crate) async fn named(url: &str, text: &str) -> i64 {
     books.close().await.unwrap();
     sum
 }
+
+/// The sessions that others have with a Postgres database.
+pub(crate) async fn sessions(url: &str) -> Vec<i32> {
+    let mut connection = PgConnection::connect(url).await.unwrap();
+    let others =
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+                  AND backend_type = 'client backend'";
+    let rows = sqlx::query(others).fetch_all(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
+}

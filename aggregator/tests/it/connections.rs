@@ -7,7 +7,6 @@ use std::time::Duration;
 use aggregator::access::Role;
 use aggregator::http::{ADDRESS_CONNECTIONS, Connections, Timeouts};
 use shared::plan::Plan;
-use sqlx::{Connection as _, PgConnection, Row as _};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
@@ -250,16 +249,11 @@ async fn connections_to_postgres_are_kept_for_the_next_who_asks() {
     let meter = Meter::start().await;
     meter.project("demo", Plan::Pro).await;
     let viewer = meter.member("demo", Role::Viewer).await;
-    let mut beside = PgConnection::connect(meter.folder.database_url()).await.unwrap();
     let mut seen = BTreeSet::new();
     for _ in 0..40 {
         let report = meter.get("/api/v1/usage?from=2026-11-01&to=2026-11-30", &viewer).await;
         assert_eq!(report.status, 200, "{report:?}");
-        let open =
-            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
-        let rows = sqlx::query(open).fetch_all(&mut beside).await.unwrap();
-        seen.extend(rows.iter().map(|row| row.get::<i32, _>(0)));
+        seen.extend(backend::sessions(meter.folder.database_url()).await);
     }
     assert!(seen.len() <= TO_BOOKS_MAX, "{} connections were made for 40 requests", seen.len());
-    beside.close().await.unwrap();
 }

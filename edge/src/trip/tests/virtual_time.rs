@@ -54,10 +54,9 @@ impl Stage {
 
     /// Goes on until nobody acts any more, or until then.
     pub(super) fn run(&self, until_us: u64) {
-        while let Some(((at, _), mut task)) = { self.0.waiting.borrow_mut().pop_first() } {
-            if at > until_us {
-                break;
-            }
+        loop {
+            let next = self.0.waiting.borrow_mut().pop_first();
+            let Some(((at, _), mut task)) = next.filter(|((at, _), _)| *at <= until_us) else { break };
             self.0.now_us.set(at);
             if task.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
                 self.put(self.0.wanted_us.get(), task);

@@ -48,8 +48,8 @@ pub(crate) struct Running {
 
 /// Processor time so far.
 struct Ticks {
-    /// By process, with whose it is.
-    of: BTreeMap<u32, (&'static str, u64)>,
+    /// By process and whose it is.
+    of: BTreeMap<(u32, &'static str), u64>,
     all: u64,
     idle: [u64; 2],
 }
@@ -74,12 +74,14 @@ impl Running {
             *processors.entry(whose).or_insert(0.0) += 100.0 * ticks as f64 / all;
         };
         let mut known = 0;
-        for (process, (whose, ticks)) in &after.of {
-            let used = ticks.saturating_sub(before.of.get(process).map_or(0, |(_, before)| *before));
-            share(*whose, used);
+        for (of, ticks) in &after.of {
+            let (_, whose) = of;
+            let used = ticks.saturating_sub(before.of.get(of).copied().unwrap_or_default());
+            share(whose, used);
             known += used;
         }
-        let idle = [0, 1].map(|which| after.idle[which].saturating_sub(before.idle[which]));
+        let ([nobody, disk], [nobody_before, disk_before]) = (after.idle, before.idle);
+        let idle = [nobody.saturating_sub(nobody_before), disk.saturating_sub(disk_before)];
         let [nobody, disk] = idle;
         share(OTHERS, (after.all - before.all).saturating_sub(known + nobody + disk));
         for (whose, ticks) in IDLE.into_iter().zip(idle) {
@@ -111,7 +113,11 @@ fn ticks(postgres: u32, servers: &[u32]) -> Result<Ticks> {
         } else {
             continue;
         };
-        of.insert(process, (whose, field(11)? + field(12)?));
+        of.insert((process, whose), field(11)? + field(12)?);
+        if process == postgres {
+            // Sessions that have ended are told of by whom they were begun.
+            of.insert((process, WHOSE[1]), field(13)? + field(14)?);
+        }
     }
     let stat = fs::read_to_string("/proc/stat")?;
     let line = stat.lines().next().context("a line of all processors")?;

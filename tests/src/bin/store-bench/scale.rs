@@ -180,7 +180,7 @@ impl Figures {
             }
             anyhow::Ok(())
         };
-        let whose = [&profile::WHOSE[..], &[profile::OTHERS], &profile::IDLE].concat();
+        let whose = [profile::WHOSE.as_slice(), &[profile::OTHERS], &profile::IDLE].concat();
         table("processor time, % of all there is, by aggregators", &whose, &|profile, name| {
             format!("{:.0}", profile.processors.get(name).copied().unwrap_or_default())
         })?;

@@ -99,6 +99,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     product.envs(parts.iter().map(|(name, place)| (name, place)));
     run_visible("cargo test", &mut product)?;
     readme::follow(&programs)?;
+    wrangler::run_dry()?;
     eprintln!("what depends on where homes are once more, with homes in a Redis:");
     let mut edge = Command::new(programs.tests("tests", "it")?);
     edge.args(IN_REDIS).current_dir(config::root().join("tests")).env("METER_TEST_COUNTERS", "redis");

@@ -427,19 +427,45 @@ const PROJECTS: &str = r#""projects": {
   "there": {"plan": "business", "rpm": null, "suspended": true,
             "webhooks": [{"url": "https://example.com/kept", "description": "ours"}]}}"#;
 
+/// Version 2 of the catalogue, and those projects.
+fn second_with_projects() -> String {
+    let second = shared::plan::Catalogue::DEFAULT_JSON
+        .replace("\"version\": 1", "\"version\": 2")
+        .replace("\"rpm\": 600", "\"rpm\": 700");
+    second.replacen('{', &format!("{{{PROJECTS},"), 1)
+}
+
+/// The exit code of a comparison that is asked for it, and which fields of which projects differ.
+fn differs(folder: &Folder, file: &str) -> (Option<i32>, Vec<String>) {
+    let output = run(folder, &format!("plans diff {file} --exit-code --json"));
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let fields = told["declared"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| format!("{} {}", one["project"].as_str().unwrap(), one["field"].as_str().unwrap()));
+    (output.status.code(), fields.collect::<Vec<_>>())
+}
+
+#[test]
+fn what_was_changed_by_hand_is_told_and_put_right() {
+    let folder = Folder::new();
+    stdout(&folder, "project create other --plan pro");
+    std::fs::write(folder.path().join("projects.json"), format!("{{{PROJECTS}}}")).unwrap();
+    stdout(&folder, "plans apply projects.json");
+    assert_eq!(differs(&folder, "projects.json"), (Some(0), vec![]));
+    stdout(&folder, "project set there --rpm 71");
+    assert_eq!(differs(&folder, "projects.json"), (Some(4), vec!["there rpm".to_owned()]));
+    assert_eq!(stdout(&folder, "plans diff projects.json"), "there: rpm: 71 → null");
+    assert_eq!(stdout(&folder, "plans apply projects.json"), "there: rpm: 71 → null");
+    assert_eq!(stdout(&folder, "plans apply projects.json"), "every project is as the file says");
+    assert_eq!(stdout(&folder, "plans diff projects.json"), "nothing differs");
+}
+
 #[test]
 fn a_file_of_plans_says_what_projects_and_their_webhooks_are_and_what_differs_has_an_exit_code() {
     let folder = Folder::new();
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
-    let differs = |file: &str| {
-        let output = run(&folder, &format!("plans diff {file} --exit-code --json"));
-        let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        let fields =
-            told["declared"].as_array().unwrap().iter().map(|one| {
-                format!("{} {}", one["project"].as_str().unwrap(), one["field"].as_str().unwrap())
-            });
-        (output.status.code(), fields.collect::<Vec<_>>())
-    };
     for words in [
         "project create there --plan community --rpm 70",
         "webhooks create --project there --url https://example.com/kept",
@@ -450,10 +476,7 @@ fn a_file_of_plans_says_what_projects_and_their_webhooks_are_and_what_differs_ha
     ] {
         stdout(&folder, words);
     }
-    let second = shared::plan::Catalogue::DEFAULT_JSON
-        .replace("\"version\": 1", "\"version\": 2")
-        .replace("\"rpm\": 600", "\"rpm\": 700");
-    write("all.json", &second.replacen('{', &format!("{{{PROJECTS},"), 1));
+    write("all.json", &second_with_projects());
     write("projects.json", &format!("{{{PROJECTS}}}"));
     assert_eq!(stdout(&folder, "plans check all.json"), "version 2, 2 projects: nothing to put right");
     assert_eq!(stdout(&folder, "plans check projects.json"), "2 projects: nothing to put right");
@@ -470,7 +493,7 @@ fn a_file_of_plans_says_what_projects_and_their_webhooks_are_and_what_differs_ha
         "there webhook https://example.com/kept",
         "there webhook https://example.com/gone",
     ];
-    assert_eq!(differs("all.json"), (Some(4), all.map(str::to_owned).to_vec()));
+    assert_eq!(differs(&folder, "all.json"), (Some(4), all.map(str::to_owned).to_vec()));
     assert!(run(&folder, "plans diff all.json").status.success(), "nobody asked for an exit code");
     assert!(!run(&folder, "project show made").status.success(), "a comparison makes nothing");
 
@@ -492,13 +515,13 @@ fn a_file_of_plans_says_what_projects_and_their_webhooks_are_and_what_differs_ha
 
     // What the file lacks goes only where that is said, and Slack's addresses are in no file.
     let gone = vec!["there webhook https://example.com/gone".to_owned()];
-    assert_eq!(differs("all.json"), (Some(4), gone));
+    assert_eq!(differs(&folder, "all.json"), (Some(4), gone));
     assert!(
         stdout(&folder, "plans apply all.json").contains("left: there: webhook https://example.com/gone")
     );
     stdout(&folder, "plans apply all.json --delete");
-    assert_eq!(differs("all.json"), (Some(0), vec![]));
-    assert_eq!(differs("projects.json"), (Some(0), vec![]));
+    assert_eq!(differs(&folder, "all.json"), (Some(0), vec![]));
+    assert_eq!(differs(&folder, "projects.json"), (Some(0), vec![]));
     let kept = json(&folder, "webhooks list --project there --json");
     let kept: Vec<_> =
         kept.as_array().unwrap().iter().map(|one| (&one["format"], &one["description"])).collect();
@@ -507,15 +530,13 @@ fn a_file_of_plans_says_what_projects_and_their_webhooks_are_and_what_differs_ha
     let other = json(&folder, "project show other --json");
     assert_eq!((&other["plan"], &other["rpm"]), (&"pro".into(), &7.into()), "nobody named it");
     assert_eq!(json(&folder, "webhooks list --project other --json").as_array().unwrap().len(), 1);
+}
 
-    // Somebody turns a screw by hand.
-    stdout(&folder, "project set there --rpm 71");
-    assert_eq!(differs("projects.json"), (Some(4), vec!["there rpm".to_owned()]));
-    assert_eq!(stdout(&folder, "plans diff projects.json"), "there: rpm: 71 → null");
-    assert_eq!(stdout(&folder, "plans apply projects.json"), "there: rpm: 71 → null");
-    assert_eq!(stdout(&folder, "plans apply projects.json"), "every project is as the file says");
-    assert_eq!(stdout(&folder, "plans diff projects.json"), "nothing differs");
-
+#[test]
+fn what_cannot_be_meant_of_a_project_is_refused_before_anything_is_changed() {
+    let folder = Folder::new();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    stdout(&folder, "project create other --plan pro");
     for (from, to, said) in [
         ("\"rpm\": null", "\"rpm\": 0", "projects.there.rpm: got 0, accepted is 1 to 1000000"),
         ("[100, 50]", "[101]", "projects.made.thresholds"),
@@ -539,6 +560,7 @@ fn a_file_of_plans_says_what_projects_and_their_webhooks_are_and_what_differs_ha
             assert!(why.contains(said), "{command} {to}: {why}");
         }
     }
+    assert_eq!(json(&folder, "project list --json").as_array().unwrap().len(), 1);
 }
 
 #[tokio::test]

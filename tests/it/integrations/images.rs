@@ -303,6 +303,23 @@ impl Network {
     }
 }
 
+/// In words, and with the exit code of what is not accepted.
+fn refuses_wrong_settings(meter: &Image<'_>, network: u32, settings: &[(String, String)]) -> Result<()> {
+    let wrong = [settings.to_vec(), vec![("METER_LISTEN".to_owned(), "everywhere".to_owned())]].concat();
+    let refused = meter.container("wrong", network, &wrong)?.started()?.output()?;
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    ensure!(refused.status.code() == Some(2), "{}: {said}", refused.status);
+    ensure!(said.contains("METER_LISTEN: got \"everywhere\""), "{said}");
+    let keyless = meter.container("keyless", network, &[])?.started()?.output()?;
+    let said = String::from_utf8_lossy(&keyless.stderr).into_owned();
+    ensure!(
+        keyless.status.code() == Some(2) && said.contains("METER_SIGNING_KEYS"),
+        "{}: {said}",
+        keyless.status
+    );
+    Ok(())
+}
+
 #[tokio::test]
 async fn the_images_are_built_from_the_dockerfile_and_run_without_rights_on_a_root_that_is_read_only()
 -> Result<()> {
@@ -316,19 +333,7 @@ async fn the_images_are_built_from_the_dockerfile_and_run_without_rights_on_a_ro
     let mut of_meter = settings("meter")?;
     of_meter.push(("EDGE_URL".to_owned(), "http://edge:8787".to_owned()));
 
-    let wrong = [of_meter.clone(), vec![("METER_LISTEN".to_owned(), "everywhere".to_owned())]].concat();
-    let refused = meter.container("wrong", network.holder, &wrong)?.started()?.output()?;
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    ensure!(refused.status.code() == Some(2), "{}: {said}", refused.status);
-    ensure!(said.contains("METER_LISTEN: got \"everywhere\""), "{said}");
-    let keyless = meter.container("keyless", network.holder, &[])?.started()?.output()?;
-    let said = String::from_utf8_lossy(&keyless.stderr).into_owned();
-    ensure!(
-        keyless.status.code() == Some(2) && said.contains("METER_SIGNING_KEYS"),
-        "{}: {said}",
-        keyless.status
-    );
-
+    refuses_wrong_settings(&meter, network.holder, &of_meter)?;
     let aggregator = meter.container("aggregator", network.holder, &of_meter)?;
     let log = builder.path("aggregator.log");
     let mut running = vec![Running::start(&mut aggregator.started()?, &log)?];

@@ -373,18 +373,34 @@ async fn a_home_with_an_escrow_is_told_what_is_merged_of_its_earlier_lives() {
         flush("demo", 3, &["2026-11-23 verify a 5", "2026-11-22 verify a 2", "2026-11-23 verify ~none 4"]);
     let told = |answer| serde_json::to_value(ack(&answer).merged).unwrap();
     let alone = told(meter.flush(&first).await);
-    assert_eq!(alone, json!([{ "period": "2026-11", "units": 11, "lives": 0, "agents": { "a": 7 } }]));
+    let of_it = json!([{ "period": "2026-11", "units": 11, "lives": 0, "recent": 0, "agents": { "a": 7 } }]);
+    assert_eq!(alone, of_it);
+    // What it tells of its permits stays told, whatever came before it.
+    let permits = |seq, issued| {
+        let window = json!({ "minute": noon().minute(), "issued": issued });
+        flush("demo", seq, &[]).replacen('{', &format!(r#"{{"window":{window},"#), 1)
+    };
+    for message in [permits(5, 40), permits(4, 30)] {
+        assert_eq!(told(meter.flush(&message).await), of_it);
+    }
     // A new life asks before it issues anything; what came of test keys is not of its month.
     let pull = flush("demo", 1, &[]).replace("aaaaaaaa", "bbbbbbbb");
     let test = flush("demo", 1, &["2026-11-23 verify a 100"]).replace("live", "test");
     assert_eq!(meter.flush(&test).await.status, 200);
     let asked = told(meter.flush(&pull).await);
-    assert_eq!(asked, json!([{ "period": "2026-11", "units": 11, "lives": 1, "agents": { "a": 7 } }]));
+    let window = json!({ "minute": noon().minute(), "issued": 40 });
+    let mut wanted =
+        json!({ "period": "2026-11", "units": 11, "lives": 1, "recent": 1, "agents": { "a": 7 } });
+    wanted["window"] = window.clone();
+    assert_eq!(asked, json!([wanted]));
     // November is not final until it is closed, although December has begun.
     meter.app.clock.set(noon().period().end().plus_ms(1));
     let december = told(meter.flush(&pull).await);
     assert_eq!(december[0]["units"], 11);
-    assert_eq!(december[1], json!({ "period": "2026-12", "units": 0, "lives": 1 }));
+    assert_eq!(
+        december[1],
+        json!({ "period": "2026-12", "units": 0, "lives": 1, "recent": 1, "window": window })
+    );
     // Others need not know, and are not told.
     let plain = self::meter().await;
     assert_eq!(told(plain.flush(&first).await), json!([]));

@@ -107,7 +107,12 @@ pub(super) async fn ends_exactly(stack: Stack, project: &Project, load: Load, lo
     let usage = eventually("the last report", WAIT_MAX, async || {
         let quota: Value = project.quota().await?.ok()?;
         let usage = project.usage(&stack).await?;
-        Ok((quota["used"] == usage.total && quota["remaining"] == 0).then_some(usage))
+        ensure!(
+            quota["used"] == usage.total && quota["remaining"] == 0,
+            "{} billed, {quota}: {told}",
+            usage.total
+        );
+        Ok(Some(usage))
     })
     .await?;
     assert!(usage.total <= served + unanswered, "{} billed: {told}", usage.total);

@@ -141,10 +141,6 @@ impl Home {
         for number in &batch.calls {
             self.conclude_call(now, CallId { holder, number: *number }, true);
         }
-        for id in &batch.earlier_calls {
-            self.conclude_call(now, *id, true);
-            self.desk.write_holder(id.holder, &mut self.writes);
-        }
         for sight in &batch.sights {
             if sight.key.day.number() >= oldest_day && sight.key.day.period() >= oldest {
                 self.see(now, &sight.key, sight.observed);
@@ -188,10 +184,6 @@ impl Home {
         }
         for number in &returns.calls {
             self.conclude_call(now, CallId { holder, number: *number }, false);
-        }
-        for id in &returns.earlier_calls {
-            self.conclude_call(now, *id, false);
-            self.desk.write_holder(id.holder, &mut self.writes);
         }
         for back in &returns.agents {
             let account = self.accounts.get_mut(&back.period);

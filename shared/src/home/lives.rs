@@ -127,10 +127,15 @@ impl Home {
     /// A life never has more units out than the escrow and what it has told to be stranded, beyond what the books have:
     /// with permits that it did not tell of, no more than that can be served. What the aggregator does not say, because
     /// it is of a release before, may be anything.
+    ///
+    /// A strict project waits until the minute turns: calls are decided for holders under the ids that the life before knew,
+    /// until these have heard of the new one, and whatever they would report of such a call is void.
     fn learn_permits(&mut self, now: Timestamp, escrow: Units, merged: &[Merged]) {
         let ended_in_order = merged.iter().all(|merged| merged.lives == 0);
         let told = merged.iter().find_map(|merged| merged.window);
-        let unknown = merged.iter().find(|merged| merged.period == now.period()).and_then(|merged| {
+        let of_now = merged.iter().find(|merged| merged.period == now.period());
+        let strict = self.policy.as_ref().is_some_and(|policy| policy.leases.strict);
+        let unknown = of_now.filter(|_| !strict).and_then(|merged| {
             let of_lives = times(escrow.get(), u64::from(merged.recent?));
             Some(Units::new(of_lives).saturating_add(merged.stranded).get())
         });

@@ -2,7 +2,6 @@
 
 use alloc::collections::BTreeMap;
 
-use super::call::CallId;
 use super::lease_tests::{batch, contact, home, leased, noon};
 use super::*;
 use crate::lease::message::{Batch, Contact, Returns};
@@ -56,6 +55,13 @@ fn a_new_life_permits_what_the_books_leave_of_the_minute() {
     assert_eq!(left(Some(1)), 600 - 30 - unknown, "what it may have issued since is within the escrow");
     assert_eq!(left(Some(3)), 600 - 30 - unknown - 100, "and so is what each of the others may have");
     assert_eq!(left(None), 0, "a release before does not tell");
+    let mut strict = home.clone();
+    let mut policy = crate::policy::tests::community("demo");
+    (policy.version, policy.rpm, policy.leases.strict) = (9, 600, true);
+    policy.leases.escrow = Some(units(ESCROW));
+    strict.install(policy);
+    let strict = second(strict, now, Merged { recent: Some(1), ..merged.clone() });
+    assert_eq!(strict.numbers(now).unwrap().rpm_remaining, 0, "whose holders do not know of it yet");
     let of_a_clock_ahead = Merged { recent: Some(1), ..merged };
     let before = Timestamp::from_ms(noon().as_ms() - 1_000);
     let first_of_all = super::lease_tests::home(|policy| policy.leases.escrow = Some(units(ESCROW)));
@@ -115,33 +121,4 @@ fn what_a_sub_home_gives_back_of_an_earlier_life_can_be_issued_again() {
     home.contact(noon(), 1, &Contact { returns, ..child(2, 0) }).unwrap();
     let told = home.outstanding(noon().period());
     assert_eq!((told.net, told.void, told.out), (units(40), units(40), units(0)));
-}
-
-/// Three processes asked a Redis that had been restarted: what the new life had allowed them before they heard of it was never
-/// billed, and neither taken back.
-#[test]
-fn calls_that_a_new_life_has_decided_for_a_holder_of_the_old_are_counted_once() {
-    let mut home = second(first(1_000_000), noon(), Merged { lives: 1, recent: Some(1), ..nothing() });
-    let call = |number| CallId { holder: HolderId::from_bits(1), number };
-    let ask = super::tests::ask("bot");
-    for number in [1, 2] {
-        assert_eq!(home.decide_call(noon(), &ask, call(number)).unwrap().unwrap().denial, None);
-    }
-    let at = |home: &Home| {
-        let told = home.outstanding(noon().period());
-        (told.settled.get(), told.out.get())
-    };
-    assert_eq!(at(&home), (0, 2));
-    // The holder has another id by now.
-    let tell = |home: &mut Home, nonce, left: &[CallId], void: &[CallId]| {
-        let batch = Batch { seq: nonce, earlier_calls: left.to_vec(), ..Batch::default() };
-        let returns = Returns { earlier_calls: void.to_vec(), ..Returns::default() };
-        home.contact(noon(), 1, &Contact { batch, returns, ..contact(2, nonce, 0) }).unwrap();
-    };
-    tell(&mut home, 1, &[call(1)], &[call(2), call(3)]);
-    assert_eq!(at(&home), (1, 0));
-    tell(&mut home, 2, &[call(1), call(2)], &[call(1)]);
-    assert_eq!(at(&home), (1, 0), "whatever is told again");
-    // A question that was still under way is not allowed any more.
-    assert_eq!(home.decide_call(noon(), &ask, call(3)).unwrap(), None);
 }

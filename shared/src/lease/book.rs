@@ -8,10 +8,9 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use super::AGENTS_MAX;
-use super::message::{Batch, HolderId, Lease, Line, Returns, Sight};
+use super::message::{Batch, Lease, Line, Returns, Sight};
 use crate::cell::{CellKey, Observed};
 use crate::denials::Denials;
-use crate::home::call::CallId;
 use crate::ids::AgentId;
 use crate::kind::Kind;
 use crate::planted::planted;
@@ -48,9 +47,6 @@ pub(crate) struct Book {
     /// Calls that the home decided, whose answers have left.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     calls: Vec<u64>,
-    /// The same of an id that the holder had before.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    earlier_calls: Vec<CallId>,
     /// Units served and not yet frozen in a batch.
     pub(crate) pending: u64,
     /// Whether something was observed and not yet frozen in a batch.
@@ -125,18 +121,7 @@ impl Book {
 
     /// Whether such a call is not yet frozen in a batch.
     pub(crate) fn has_calls(&self) -> bool {
-        !self.calls.is_empty() || !self.earlier_calls.is_empty()
-    }
-
-    /// The holder gets another id: what it has of calls is told under the one that it had, with those in a batch that nobody
-    /// will acknowledge. A call counts once, whoever tells it again.
-    pub(crate) fn rename(&mut self, now: Timestamp, before: HolderId, frozen: Vec<CallId>) {
-        let numbers = core::mem::take(&mut self.calls).into_iter();
-        self.earlier_calls.extend(numbers.map(|number| CallId { holder: before, number }));
-        self.earlier_calls.extend(frozen);
-        if !self.earlier_calls.is_empty() {
-            self.counted(now, 0);
-        }
+        !self.calls.is_empty()
     }
 
     /// Units served of a period and not yet frozen in a batch.
@@ -152,7 +137,7 @@ impl Book {
     /// Whether nothing waits to be reported.
     pub(crate) fn is_reported(&self) -> bool {
         let counts = self.pending == 0 && !self.sighted && self.denied_since.is_none();
-        counts && !self.has_calls() && self.let_go.is_empty()
+        counts && self.calls.is_empty() && self.let_go.is_empty()
     }
 
     /// Notes that an entry was counted on directly.
@@ -231,8 +216,7 @@ impl Book {
         self.denied_since = None;
         let (reserve, earlier) = (core::mem::take(&mut self.reserve), core::mem::take(&mut self.earlier));
         let (let_go, calls) = (core::mem::take(&mut self.let_go), core::mem::take(&mut self.calls));
-        let earlier_calls = core::mem::take(&mut self.earlier_calls);
-        Batch { seq, lines, sights, reserve, earlier, let_go, calls, earlier_calls }
+        Batch { seq, lines, sights, reserve, earlier, let_go, calls }
     }
 
     /// Limits of agents may have changed with these terms: everything under older ones goes back.

@@ -14,7 +14,6 @@ use serde::{Deserialize, Serialize};
 use crate::cell::{CellKey, Observed};
 use crate::decision::Denial;
 use crate::denials::Denials;
-use crate::home::call::CallId;
 use crate::ids::{AgentId, Incarnation, KeyId};
 use crate::lease::math::times;
 use crate::plan::Plan;
@@ -121,10 +120,6 @@ pub struct Batch {
     /// Calls that the home decided, by their numbers, whose answers have left. The home knows what they were.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub calls: Vec<u64>,
-    /// The same of calls that it began before it heard of this life of the home, under the id that it had then: this life
-    /// may have decided them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub earlier_calls: Vec<CallId>,
 }
 
 /// What goes back unused. It left the holder's hands before this was written.
@@ -145,9 +140,6 @@ pub struct Returns {
     /// Calls that the home may have decided, by their numbers, whose answers will never leave.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub calls: Vec<u64>,
-    /// The same of calls that the holder began before it heard of this life of the home, under the id that it had then.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub earlier_calls: Vec<CallId>,
 }
 
 /// Units of a limited agent that go back.
@@ -165,8 +157,7 @@ impl Returns {
     /// Whether nothing goes back.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let calls = self.calls.is_empty() && self.earlier_calls.is_empty();
-        self.units.is_empty() && self.permits.is_empty() && self.agents.is_empty() && calls
+        self.units.is_empty() && self.permits.is_empty() && self.agents.is_empty() && self.calls.is_empty()
     }
 
     /// What of the units of that period is beyond the plan's.

@@ -13,7 +13,6 @@ use super::book::Book;
 use super::message::{Batch, Contact, Held, HolderId, Need, Returns};
 use super::progress::Progress;
 use super::stock::Delivery;
-use crate::home::call::CallId;
 use crate::ids::{Incarnation, KeyId};
 use crate::lease::math::times;
 use crate::planted::planted;
@@ -237,26 +236,6 @@ impl Uplink {
         if self.frozen.as_ref().is_some_and(|batch| batch.seq <= seq) {
             self.frozen = None;
         }
-    }
-
-    /// The calls in a batch that was not acknowledged.
-    pub(crate) fn frozen_calls(&self) -> Vec<CallId> {
-        let of = |batch: &Batch| {
-            let own = batch.calls.iter().map(|number| CallId { holder: self.id, number: *number });
-            own.chain(batch.earlier_calls.iter().copied()).collect()
-        };
-        self.frozen.as_ref().map_or_else(Vec::new, of)
-    }
-
-    /// Calls whose answers will never leave, as far as no answer says that the home knows: under this id, and before.
-    pub(crate) fn void_calls(&self) -> Vec<CallId> {
-        let flights = self.lanes.iter().filter_map(|lane| lane.flight.as_ref());
-        let all = flights.map(|flight| &flight.contact.returns).chain([&self.returns]);
-        let of = |returns: &Returns| {
-            let own = returns.calls.iter().map(|number| CallId { holder: self.id, number: *number });
-            own.chain(returns.earlier_calls.iter().copied()).collect::<Vec<_>>()
-        };
-        all.flat_map(of).collect()
     }
 
     /// The home has lost or changed its life: what was under way is void. A frozen batch may have

@@ -6,8 +6,7 @@
 use alloc::collections::BTreeMap;
 
 use super::Holder;
-use crate::home::call::CallId;
-use crate::lease::message::{Contact, HolderId};
+use crate::lease::message::Contact;
 use crate::time::Timestamp;
 
 /// Whoever asked is gone by then, in milliseconds. Less than the home waits for a silent holder.
@@ -42,10 +41,9 @@ impl Calls {
         self.asked.values().next().map(|since| since.plus_ms(CALL_MS_MAX))
     }
 
-    /// The holder gets another id, and nobody is served whose call was under way: these are they.
-    pub(super) fn forget(&mut self, before: HolderId) -> impl Iterator<Item = CallId> + use<> {
-        let asked = core::mem::take(&mut self.asked);
-        asked.into_keys().map(move |number| CallId { holder: before, number })
+    /// The home has begun another life, which knows none of them.
+    pub(super) fn forget(&mut self) {
+        self.asked.clear();
     }
 }
 

@@ -33,18 +33,14 @@ impl Holder {
                     let id = HolderId::from_bits(high | u128::from(self.random.bits()));
                     let kept = planted!(LetGoKept).then(|| self.stock.clone());
                     self.stock.drain(&mut self.uplink.returns);
-                    // The new life may have decided calls for the id that this holder had.
-                    self.book.rename(now, self.uplink.id, self.uplink.frozen_calls());
-                    let mut void = self.uplink.void_calls();
-                    void.extend(self.calls.forget(self.uplink.id));
                     let waiting = self.uplink.resync(id, incarnation);
-                    self.uplink.returns.earlier_calls = void;
                     self.book.let_go(now, &waiting);
                     self.stock = kept.unwrap_or_default();
                     self.book.forget_admissions();
                     self.waiting.uncarry_all();
                     self.unknown.forget();
                     self.taken.forget();
+                    self.calls.forget();
                 }
             }
             Body::Lease(lease) => {

@@ -1,7 +1,6 @@
 //! The promises of a holder, each as a sentence.
 
 use super::*;
-use crate::home::call::CallId;
 use crate::ids::{Incarnation, KeyId};
 use crate::kind::Kind;
 use crate::lease::WAIT_MS_MAX;
@@ -312,33 +311,6 @@ fn what_is_in_hand_of_a_life_that_is_over_is_named_to_the_next_once() {
     let report = same.contacts(at(500)).remove(0);
     same.receive(at(510), resync(&report, "inc00001"));
     assert_eq!(same.contacts(at(1_500)).iter().map(named).sum::<u64>(), 0);
-}
-
-#[test]
-fn calls_are_told_under_the_id_that_they_were_begun_with() {
-    let mut holder = supplied(start(), 8);
-    let before = holder.id();
-    let at = |ms| start().plus_ms(ms);
-    let numbers: Vec<u64> = (0..3).map(|_| holder.begin_call(start())).collect();
-    assert!(holder.end_call(at(1), numbers[0], CallEnd::Left));
-    let report = holder.contacts(at(500)).remove(0);
-    assert_eq!(report.batch.calls, [numbers[0]]);
-    assert!(holder.end_call(at(501), numbers[1], CallEnd::Left));
-    let body = Body::Resync { incarnation: Incarnation::parse("inc00002").unwrap() };
-    holder.receive(at(510), Reply { holder: before, lane: report.lane, nonce: report.nonce, body });
-    assert!(
-        !holder.end_call(at(511), numbers[2], CallEnd::Left),
-        "nobody is served whose call was under way"
-    );
-    let next = holder.report_calls(at(512)).unwrap();
-    let told = |calls: &[CallId]| -> Vec<(HolderId, u64)> {
-        calls.iter().map(|id| (id.holder, id.number)).collect()
-    };
-    let mut left = told(&next.batch.earlier_calls);
-    left.sort_unstable();
-    assert_eq!(left, [(before, numbers[0]), (before, numbers[1])]);
-    assert_eq!(told(&next.returns.earlier_calls), [(before, numbers[2])]);
-    assert_eq!((next.batch.calls.len(), next.returns.calls.len()), (0, 0));
 }
 
 #[test]

@@ -29,9 +29,6 @@ impl Calls {
         for number in &contact.returns.calls {
             self.open.remove(&CallId { holder: contact.holder, number: *number });
         }
-        for id in &contact.returns.earlier_calls {
-            self.open.remove(id);
-        }
     }
 
     /// Nobody will say any more what became of that holder's calls.

@@ -70,10 +70,11 @@ impl Refusals {
     }
 
     /// The storage was lost at that instant. What was issued of minutes and to agents is not known for long; of units it
-    /// is known what is held back, and what of it holders have let go since.
-    pub fn lost(&mut self, at: Timestamp) {
+    /// is known what is held back, and what of it holders have let go since; unless overage was open, when more than the
+    /// books know may have been taken from lots.
+    pub fn lost(&mut self, at: Timestamp, was_open: bool) {
         self.unsure_until = self.unsure_until.max(at.plus_ms(120_000 + self.lag_ms()));
-        self.unsure_of_units(at, LEARNING_MS);
+        self.unsure_of_units(at, if was_open { 120_000 } else { LEARNING_MS });
     }
 
     fn unsure_of_units(&mut self, at: Timestamp, for_ms: u64) {

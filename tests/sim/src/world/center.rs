@@ -366,7 +366,9 @@ impl World {
         self.auditor.lost_at_most = u64::MAX / 2;
         let window = self.aggregator.policy.leases.escrow.map_or(0, Units::get);
         self.auditor.hands.rolled_back(&clock::periods(&self.config), window);
-        self.auditor.refusals.lost(self.home_now());
+        let is_open = |policy: &Policy| policy.allowance.overage == Overage::Open;
+        let was_open = self.aggregator.policies().any(is_open);
+        self.auditor.refusals.lost(self.home_now(), was_open);
         self.trouble(self.now_us);
     }
 }

@@ -19,7 +19,7 @@ pub(super) const CLIENTS: usize = 8;
 pub(super) const INCLUDED: u64 = 3_000;
 /// A fiftieth of what is included: what a home may issue before it is acknowledged.
 const ESCROW: u64 = INCLUDED.div_euclid(50);
-/// Time enough for a hard stop on a busy machine: a new life of a home gives no permit of the minute it begins in.
+/// Time enough for a hard stop on a busy machine: a new life of a strict home gives no permit of the minute it begins in.
 const WAIT_MAX: Duration = Duration::from_secs(420);
 /// How long the server stands still: longer than anybody waits for it.
 const STILL: Duration = Duration::from_secs(4);
@@ -40,10 +40,11 @@ async fn start_on(redis_program: Option<PathBuf>) -> Result<(Stack, Project)> {
 /// An isolate has given up by then what the home never answered.
 const BACK_MAX: Duration = Duration::from_secs(30);
 
-/// Serves a little more; it begins to be served again after what has happened.
+/// Serves a little more, or all that there is: it begins to be served again after what has happened.
 pub(super) async fn goes_on(load: &Load) -> Result<()> {
     let goal = load.acked() + 100;
-    eventually("work goes on", WAIT_MAX, async || Ok((load.acked() >= goal).then_some(()))).await
+    let went_on = async || Ok((load.acked() >= goal || load.stopped_hard() > 0).then_some(()));
+    eventually("work goes on", WAIT_MAX, went_on).await
 }
 
 /// A number of the aggregator's.

@@ -3,7 +3,6 @@
 //! A lane is strictly sequential: the same contact is sent until it is answered, and each answer is
 //! taken once. A batch is frozen under its number until it is acknowledged.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
@@ -12,7 +11,7 @@ use super::LANES_MAX;
 use super::book::Book;
 use super::message::{Batch, Contact, Held, HolderId, Need, Returns};
 use super::progress::Progress;
-use super::stock::Delivery;
+use super::stock::{Delivery, Stock};
 use crate::ids::{Incarnation, KeyId};
 use crate::lease::math::times;
 use crate::planted::planted;
@@ -241,15 +240,25 @@ impl Uplink {
     /// The home has lost or changed its life: what was under way is void. A frozen batch may have
     /// been counted before, so it is never sent again; what was not frozen yet will be.
     ///
-    /// Answers the units of another life that wait to go back, by their periods: nobody has them in hand, and that life
-    /// has not had them back. Those under way may have been issued again by it.
-    pub(crate) fn resync(&mut self, id: HolderId, incarnation: Incarnation) -> BTreeMap<Period, u64> {
+    /// Units of another life that are in hand or wait to go back are let go: nobody will spend them, and that life has
+    /// not had them back. Those under way may have been issued again by it.
+    pub(crate) fn resync(
+        &mut self,
+        now: Timestamp,
+        (id, incarnation): (HolderId, Incarnation),
+        (stock, book): (&mut Stock, &mut Book),
+    ) {
         let is_another = self.incarnation.as_ref().is_some_and(|known| *known != incarnation);
-        let waiting = core::mem::take(&mut self.returns.units);
+        let kept = planted!(LetGoKept).then(|| stock.clone());
+        stock.drain(&mut self.returns);
+        *stock = kept.unwrap_or_default();
+        if is_another {
+            book.let_go(now, &self.returns.units);
+        }
+        book.forget_admissions();
         let round_trip_ms = self.round_trip_ms;
         *self = Self::new(id);
         (self.incarnation, self.round_trip_ms) = (Some(incarnation), round_trip_ms);
-        if is_another { waiting } else { BTreeMap::new() }
     }
 }
 

@@ -7,7 +7,7 @@ use super::{Above, Running, SubHome};
 use crate::home::offer::Room;
 use crate::lease::math::{in_ms, times};
 use crate::lease::message::{Body, Contact, HolderId, Lease, Need, Reply};
-use crate::lease::stock::{Delivery, Stock};
+use crate::lease::stock::Delivery;
 use crate::lease::uplink::Draft;
 use crate::lease::{NEEDS_MAX, SUB_MARGIN_MS, TAIL_BEAT_MS};
 use crate::random::Stream;
@@ -276,11 +276,7 @@ impl SubHome {
                     let high = u128::from(random.bits()) << 64;
                     let id = HolderId::from_bits(high | u128::from(random.bits()));
                     let ware = &mut self.ware;
-                    ware.stock.drain(&mut ware.uplink.returns);
-                    let waiting = ware.uplink.resync(id, incarnation);
-                    ware.book.let_go(now, &waiting);
-                    ware.stock = Stock::default();
-                    self.ware.book.forget_admissions();
+                    ware.uplink.resync(now, (id, incarnation), (&mut ware.stock, &mut ware.book));
                     for parked in &mut self.parked {
                         parked.carried = None;
                     }

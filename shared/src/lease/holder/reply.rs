@@ -8,7 +8,6 @@ use crate::lease::keys::REFUSED_MS;
 use crate::lease::message::{Body, HolderId, Lease, Reply, Terms};
 use crate::lease::stock::Delivery;
 use crate::lease::{MARGIN_MS, RESERVE_UNITS_MAX};
-use crate::planted::planted;
 use crate::time::Timestamp;
 
 /// When a home that had no answer yet is asked again, in milliseconds.
@@ -31,12 +30,7 @@ impl Holder {
                 if self.uplink.land(now, reply.lane, reply.nonce, MARGIN_MS).is_some() {
                     let high = u128::from(self.random.bits()) << 64;
                     let id = HolderId::from_bits(high | u128::from(self.random.bits()));
-                    let kept = planted!(LetGoKept).then(|| self.stock.clone());
-                    self.stock.drain(&mut self.uplink.returns);
-                    let waiting = self.uplink.resync(id, incarnation);
-                    self.book.let_go(now, &waiting);
-                    self.stock = kept.unwrap_or_default();
-                    self.book.forget_admissions();
+                    self.uplink.resync(now, (id, incarnation), (&mut self.stock, &mut self.book));
                     self.waiting.uncarry_all();
                     self.unknown.forget();
                     self.taken.forget();

@@ -9,6 +9,9 @@ use std::time::Duration;
 use kit::cluster::Cluster;
 use kit::redis::{LASTING, Redis};
 use kit::watched::Watched;
+use shared::decision::Ask;
+use shared::ids::{AgentId, KeyId};
+use shared::kind::Kind;
 use shared::lease::message::{Body, Contact, HolderId, Need};
 use shared::policy::{LeaseRules, Policy};
 use shared::time::Day;
@@ -66,6 +69,18 @@ pub(super) fn contact(holder: u128, nonce: u64, count: u32) -> Contact {
         needs: vec![Need { agent: None, cost: 1, count }],
         terms: 1,
         ..Contact::bare(HolderId::from_bits(holder), nonce)
+    }
+}
+
+/// A request for a unit.
+fn ask_for_one() -> Ask {
+    Ask {
+        key: KeyId::parse("k001").unwrap(),
+        kind: Kind::Verify,
+        agent: AgentId::parse("bot").unwrap(),
+        cost: 1,
+        dry_run: false,
+        held: false,
     }
 }
 

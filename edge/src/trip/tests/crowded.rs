@@ -3,9 +3,6 @@
 
 use std::thread;
 
-use shared::decision::Ask;
-use shared::ids::{AgentId, KeyId};
-use shared::kind::Kind;
 use shared::lease::{Answer, Holder};
 
 use super::clock::Stopwatch;
@@ -30,14 +27,7 @@ struct Came {
 fn serve(server: &Server_, number: u32, began: Stopwatch) -> Came {
     let questions = Questions::default();
     let mut holder = Holder::new(HolderId::from_bits(u128::from(number) + 1), u64::from(number));
-    let ask = Ask {
-        key: KeyId::parse("k001").unwrap(),
-        kind: Kind::Verify,
-        agent: AgentId::parse("bot").unwrap(),
-        cost: 1,
-        dry_run: false,
-        held: false,
-    };
+    let ask = ask_for_one();
     let (mut came, mut asked, mut waiting, mut trips) = (Came::default(), 0, Vec::new(), 0);
     loop {
         let elapsed_ms = began.elapsed_ms();

@@ -9,9 +9,6 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use shared::cell::CellKey;
-use shared::decision::Ask;
-use shared::ids::{AgentId, KeyId};
-use shared::kind::Kind;
 use shared::lease::{Answer, Holder, WaiterId};
 
 use super::virtual_time::Stage;
@@ -144,14 +141,7 @@ impl Process {
 /// Has requests, and then gives everything back.
 async fn serve(process: Rc<Process>) {
     let stage = &process.asked.stage;
-    let ask = Ask {
-        key: KeyId::parse("k001").unwrap(),
-        kind: Kind::Verify,
-        agent: AgentId::parse("bot").unwrap(),
-        cost: 1,
-        dry_run: false,
-        held: false,
-    };
+    let ask = ask_for_one();
     while stage.now_us() < LENGTH_US {
         let pause = process.random.borrow_mut().between(0, 2 * GAP_US);
         stage.wait(pause).await;

@@ -87,8 +87,8 @@ impl App {
     }
 
     async fn merge(&self, flush: Flush, from: Place) -> Result<Option<(Taken, Vec<Merged>)>, IntakeError> {
-        let told = (Vec::new(), Vec::new(), Vec::new());
-        let life = Flush { cells: told.0, denied: told.1, stranded: told.2, retired: None, ..flush.clone() };
+        let names = (flush.source.clone(), flush.incarnation.clone());
+        let life = Flush::new((flush.project.clone(), flush.mode), names, flush.seq);
         let Some(taken) = self.intake.merge(flush).await? else { return Ok(None) };
         self.metrics.ingested(taken.cells, taken.doubted);
         self.metrics.crossed(taken.crossings);

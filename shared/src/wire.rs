@@ -58,6 +58,29 @@ pub struct Flush {
     pub window: Option<Window>,
 }
 
+impl Flush {
+    /// A flush of a life of a source that tells nothing yet.
+    #[must_use]
+    pub fn new(
+        (project, mode): (ProjectId, Mode),
+        (source, incarnation): (SourceId, Incarnation),
+        seq: u64,
+    ) -> Self {
+        Self {
+            project,
+            mode,
+            source,
+            incarnation,
+            seq,
+            cells: Vec::new(),
+            denied: Vec::new(),
+            stranded: Vec::new(),
+            retired: None,
+            window: None,
+        }
+    }
+}
+
 /// A life that has ended in order, because its homes are to be elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retired {

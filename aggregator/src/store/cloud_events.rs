@@ -154,18 +154,9 @@ fn folded(additions: Additions, mut known: BTreeMap<Day, BTreeSet<AgentId>>) -> 
 
 fn empty_flush(project: &ProjectId, mode: Mode) -> Result<Flush, StoreError> {
     let unreadable = |column| StoreError::Unreadable { column, got: "a name of our own".to_owned() };
-    Ok(Flush {
-        project: project.clone(),
-        mode,
-        source: SourceId::parse(SOURCE).map_err(|_| unreadable("source"))?,
-        incarnation: Incarnation::parse(INCARNATION).map_err(|_| unreadable("incarnation"))?,
-        seq: 0,
-        cells: Vec::new(),
-        denied: Vec::new(),
-        stranded: Vec::new(),
-        retired: None,
-        window: None,
-    })
+    let source = SourceId::parse(SOURCE).map_err(|_| unreadable("source"))?;
+    let incarnation = Incarnation::parse(INCARNATION).map_err(|_| unreadable("incarnation"))?;
+    Ok(Flush::new((project.clone(), mode), (source, incarnation), 0))
 }
 
 /// Whether an event was not known; it is now.

@@ -56,19 +56,10 @@ impl Work {
     ) -> Result<Decided, StoreError> {
         let Some(found) = find(&mut self.tx, project, id).await? else { return Ok(Decided::Unknown) };
         remove(&mut self.tx, project, &found).await?;
-        let flush = Flush {
-            project: project.clone(),
-            mode: found.mode,
-            source: found.source.clone(),
-            incarnation: found.incarnation.clone(),
-            // It is no message of the source's, so its watermark stays.
-            seq: 0,
-            cells: vec![found.cell.clone()],
-            denied: Vec::new(),
-            stranded: Vec::new(),
-            retired: None,
-            window: None,
-        };
+        let life = (found.source.clone(), found.incarnation.clone());
+        // It is no message of the source's, so its watermark stays.
+        let empty = Flush::new((project.clone(), found.mode), life, 0);
+        let flush = Flush { cells: vec![found.cell.clone()], ..empty };
         let (crossings, raised) = merge::merge_believed(&mut self.tx, &flush, now).await?;
         if raised {
             self.note_push();

@@ -254,17 +254,9 @@ fn flushes(report: &Report, reporter: &Reporter, agreement: &Agreement) -> Vec<F
         // That it lives is noted too.
         by_mode.insert(reporter.mode(agreement), vec![]);
     }
-    let flush = |(mode, cells)| Flush {
-        project: reporter.project.clone(),
-        mode,
-        source: report.source.clone(),
-        incarnation: report.incarnation.clone(),
-        seq: report.seq,
-        cells,
-        denied: Vec::new(),
-        stranded: Vec::new(),
-        retired: None,
-        window: None,
+    let flush = |(mode, cells)| {
+        let life = (report.source.clone(), report.incarnation.clone());
+        Flush { cells, ..Flush::new((reporter.project.clone(), mode), life, report.seq) }
     };
     by_mode.into_iter().map(flush).collect()
 }

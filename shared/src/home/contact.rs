@@ -362,7 +362,7 @@ impl Home {
 
     /// After how long a holder reports; where other processes write the same rows, at its own turn.
     fn report_ms(&self, now: Timestamp, holder: HolderId, usual_ms: u64) -> u64 {
-        if self.policy.as_ref().is_none_or(|policy| policy.leases.escrow.is_none()) {
+        if self.escrow().is_none() {
             return usual_ms;
         }
         let before = self.crowd.present().take_while(|other| **other < holder).count();

@@ -2,9 +2,9 @@
 
 use alloc::vec::Vec;
 
-use super::Home;
 use super::account::Account;
 use super::moves::LOOK_MS;
+use super::{Home, HomeName};
 use crate::cell::Cell;
 use crate::ids::SourceId;
 use crate::lease::math::times;
@@ -87,7 +87,7 @@ impl Home {
     }
 
     fn is_half_issued(&self) -> bool {
-        let window = self.policy.as_ref().and_then(|policy| policy.leases.escrow);
+        let window = self.escrow();
         let unacked = |period: &Period| self.unacked(*period);
         window.is_some_and(|window| {
             self.accounts.keys().any(|period| unacked(period).saturating_add(unacked(period)) >= window)
@@ -131,9 +131,9 @@ impl Home {
         }
         let mut messages: Vec<Flush> = parts.into_iter().map(|cells| self.message(seq, cells)).collect();
         // What falls may be believed only once all that was settled instead has arrived.
-        let escrow = self.policy.as_ref().is_some_and(|policy| policy.leases.escrow.is_some());
+        let tells_permits = self.escrow().is_some();
         if let Some(last) = messages.last_mut() {
-            last.window = escrow.then_some(self.meta.window);
+            last.window = tells_permits.then_some(self.meta.window);
             last.retired = self.retired();
             last.stranded = if last.retired.is_some() { self.left_behind() } else { self.stranded(seq) };
         }
@@ -201,17 +201,8 @@ impl Home {
     }
 
     fn message(&self, seq: u64, cells: Vec<Cell>) -> Flush {
-        Flush {
-            project: self.meta.name.project.clone(),
-            mode: self.meta.name.mode,
-            source: SourceId::home(),
-            incarnation: self.meta.incarnation.clone(),
-            seq,
-            cells,
-            denied: self.denied(),
-            stranded: Vec::new(),
-            retired: None,
-            window: None,
-        }
+        let HomeName { project, mode } = self.meta.name.clone();
+        let life = (SourceId::home(), self.meta.incarnation.clone());
+        Flush { cells, denied: self.denied(), ..Flush::new((project, mode), life, seq) }
     }
 }

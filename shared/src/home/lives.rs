@@ -66,8 +66,7 @@ impl Home {
     /// [`Home::pull`] and hand the answer to [`Home::acknowledge`].
     #[must_use]
     pub fn needs_registration(&self) -> bool {
-        let escrow = self.policy.as_ref().is_some_and(|policy| policy.leases.escrow.is_some());
-        let must_learn = escrow || self.meta.term > 0;
+        let must_learn = self.escrow().is_some() || self.meta.term > 0;
         must_learn && !self.meta.registered && !self.is_closing()
     }
 
@@ -83,7 +82,7 @@ impl Home {
         if *life != self.meta.incarnation {
             return Standing::Sound;
         }
-        let escrow = self.policy.as_ref().and_then(|policy| policy.leases.escrow);
+        let escrow = self.escrow();
         if escrow.is_some() && watermark >= self.meta.epoch && !planted!(RollbackUnnoticed) {
             return Standing::RolledBack;
         }
@@ -183,6 +182,11 @@ impl Home {
         self.write_meta();
     }
 
+    /// How much may be issued beyond what the aggregator has acknowledged; `None` where the storage is never lost.
+    pub(super) fn escrow(&self) -> Option<Units> {
+        self.policy.as_ref().and_then(|policy| policy.leases.escrow)
+    }
+
     /// What may still be issued before the aggregator acknowledges more; `None` is no limit.
     pub(super) fn room(&self, policy: &Policy, period: Period) -> Option<Units> {
         if self.grants_nothing() {
@@ -207,8 +211,8 @@ impl Home {
 
     /// Whether more is out with silent holders than the aggregator knows: it takes room from all others.
     pub(super) fn has_untold_stranded(&self) -> bool {
-        let escrow = self.policy.as_ref().is_some_and(|policy| policy.leases.escrow.is_some());
-        escrow && self.accounts.iter().any(|(period, account)| self.silent(*period) > account.stranded)
+        self.escrow().is_some()
+            && self.accounts.iter().any(|(period, account)| self.silent(*period) > account.stranded)
     }
 
     /// What a flush tells of it.
@@ -233,8 +237,7 @@ impl Home {
 
     /// Remembers what was settled when a flush was written.
     pub(super) fn note_flight(&mut self, seq: u64) {
-        let escrow = self.policy.as_ref().is_some_and(|policy| policy.leases.escrow.is_some());
-        if escrow {
+        if self.escrow().is_some() {
             let told =
                 |(period, account): (&Period, &Account)| (*period, (account.settled, self.silent(*period)));
             let flight: BTreeMap<_, _> = self.accounts.iter().map(told).collect();

@@ -78,6 +78,8 @@ impl Home {
             Receipt::Again(None) => return Ok(None),
             Receipt::Again(Some(mut lease)) => {
                 self.crowd.heard_again(now, m.holder);
+                self.desk.heard_again(now, m, &mut self.writes);
+                lease.told_again(now);
                 lease.terms = self.news(m);
                 lease.admitted = self.admitted(&lease);
                 return answer(Body::Lease(lease));

@@ -105,7 +105,8 @@ impl Home {
         if planted!(OutIsSpent) {
             return 0;
         }
-        let spent = m.stranded.saturating_add(m.unreported).saturating_add(self.calls.units(m.holder));
+        let served = self.desk.unreported(m);
+        let spent = m.stranded.saturating_add(served).saturating_add(self.calls.units(m.holder));
         self.desk.out(m.holder, period).saturating_sub(spent)
     }
 

@@ -46,7 +46,20 @@ pub(crate) struct LaneRow {
     pub(crate) nonce: u64,
     /// What was answered; `None` while the contact is parked.
     pub(crate) reply: Option<Box<Lease>>,
+    /// When the same contact was heard once more, long after it was answered: whoever sends it is still there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    heard: Option<Timestamp>,
 }
+
+impl LaneRow {
+    /// When a contact of this lane was heard last, as far as the row tells; `None` while it is parked.
+    fn last_heard(&self) -> Option<Timestamp> {
+        self.reply.as_ref().map(|lease| self.heard.unwrap_or(lease.written).max(lease.written))
+    }
+}
+
+/// How much later than its row says a holder may have been heard, in milliseconds: a restart must not take it for silent.
+const HEARD_STEP_MS: u64 = 5_000;
 
 /// All holders.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -120,7 +133,7 @@ impl Desk {
     /// Takes the nonce of a new contact, and says whether its batch is new too.
     pub(crate) fn open(&mut self, m: &Contact, period: Period) -> bool {
         let lane = self.lanes.entry((m.holder, m.lane)).or_default();
-        *lane = LaneRow { nonce: m.nonce, reply: None };
+        *lane = LaneRow { nonce: m.nonce, ..LaneRow::default() };
         let row = self.row(m.holder, period);
         if planted!(BatchWithoutNumber) && m.batch.seq > 0 {
             row.seq = row.seq.max(m.batch.seq);
@@ -150,7 +163,7 @@ impl Desk {
     pub(crate) fn heard(&self, now: Timestamp, within_ms: u64) -> BTreeMap<HolderId, Timestamp> {
         let mut heard = BTreeMap::new();
         for ((holder, _), lane) in self.lanes.iter() {
-            let at = lane.reply.as_ref().map_or(now, |lease| lease.written);
+            let at = lane.last_heard().unwrap_or(now);
             if now.ms_since(at) <= within_ms {
                 let last = heard.entry(*holder).or_insert(at);
                 *last = at.max(*last);
@@ -162,6 +175,13 @@ impl Desk {
     /// Units out with a holder in `period`.
     pub(crate) fn out(&self, holder: HolderId, period: Period) -> u64 {
         self.holders.get(&holder).and_then(|row| row.out.get(&period)).copied().unwrap_or(0)
+    }
+
+    /// Units of the current period that a holder has served, and that are still out with it here. What was served when
+    /// it wrote may have been settled since: a contact may arrive long after, or wait here for its answer.
+    pub(crate) fn unreported(&self, m: &Contact) -> u64 {
+        let is_settled = m.batches.is_some_and(|batches| self.acked(m.holder) > batches);
+        if is_settled { 0 } else { m.unreported }
     }
 
     /// Notes units that went out to a holder.
@@ -208,6 +228,15 @@ impl Desk {
             row.out.remove(&period);
         }
         taken
+    }
+
+    /// The same contact was heard again, and its answer may be lost again: its row tells so now and then.
+    pub(crate) fn heard_again(&mut self, now: Timestamp, m: &Contact, writes: &mut Writes) {
+        let Some(lane) = self.lanes.get_mut(&(m.holder, m.lane)) else { return };
+        if lane.last_heard().is_some_and(|at| now.ms_since(at) >= HEARD_STEP_MS) {
+            lane.heard = Some(now);
+            writes.put(lane_key(m.holder, m.lane), Some(&*lane));
+        }
     }
 
     /// Stores what was answered.

@@ -202,11 +202,18 @@ impl Home {
     }
 
     /// Units that are out with holders of whom nothing was heard lately.
+    ///
+    /// What a sub-home had before its storage was lost stays with the id that it had then, while its isolates report
+    /// what they serve of it through the new one: what is settled is not out any more.
     fn silent(&self, period: Period) -> Units {
         let heard = self.desk.heard(self.meta.clock, SILENT_MS);
-        let silent = self.desk.holders.iter().filter(|(holder, _)| !heard.contains_key(holder));
-        let out = silent.filter_map(|(_, row)| row.out.get(&period).copied()).map(Units::new);
-        out.fold(Units::ZERO, Units::saturating_add)
+        let (mut living, mut silent) = (self.calls.units_of(period), Units::ZERO);
+        for (holder, row) in &self.desk.holders {
+            let sum = if heard.contains_key(holder) { &mut living } else { &mut silent };
+            *sum = sum.saturating_add(Units::new(row.out.get(&period).copied().unwrap_or(0)));
+        }
+        let out = self.accounts.get(&period).map_or(Units::ZERO, Account::out);
+        silent.min(out.saturating_sub(living))
     }
 
     /// Whether more is out with silent holders than the aggregator knows: it takes room from all others.

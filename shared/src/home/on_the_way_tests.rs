@@ -121,3 +121,52 @@ fn a_sub_homes_new_life_may_give_back_all_that_it_has() {
     }
     assert_eq!(home.outstanding(noon().period()).net, lost);
 }
+
+/// A month may have begun since, or units may have come back.
+#[test]
+fn an_answer_that_is_given_again_refuses_no_longer_than_it_did() {
+    let mut home = home(|policy| policy.allowance.included = Units::new(1));
+    let m = Contact { needs: vec![need(None, 2)], ..contact(1, 1, 0) };
+    let refused_at = |home: &mut Home, ms: u64| refused(home, noon().plus_ms(ms), &m);
+    assert_eq!(refused_at(&mut home, 0), [Denial::QuotaExhausted]);
+    assert_eq!(refused_at(&mut home, 0), [Denial::QuotaExhausted], "sent twice");
+    assert_eq!(refused_at(&mut home, 60_000), []);
+}
+
+#[test]
+fn what_was_served_when_a_contact_was_written_may_have_been_settled_since() {
+    // How many batches there were when it was written, and how five units are refused while four are left.
+    for (batches, denial) in
+        [(Some(0), Denial::QuotaContended), (Some(1), Denial::QuotaExhausted), (None, Denial::QuotaExhausted)]
+    {
+        let mut home = home(|policy| policy.allowance.included = Units::new(10));
+        assert_eq!(refused(&mut home, noon(), &contact(1, 1, 6)), []);
+        let incarnation = Some(home.meta.incarnation.clone());
+        let served = Contact { incarnation, batch: batch(1, 4), ..contact(1, 2, 0) };
+        assert_eq!(refused(&mut home, noon().plus_ms(20), &served), []);
+        let late =
+            Contact { lane: 1, unreported: 4, batches, needs: vec![need(None, 5)], ..contact(1, 1, 0) };
+        assert_eq!(refused(&mut home, noon().plus_ms(40), &late), [denial], "{batches:?}");
+    }
+}
+
+/// Its answers are lost, one after the other, and then the home restarts.
+#[test]
+fn whoever_sends_the_same_again_is_present_after_a_restart() {
+    let mut home = home(|policy| policy.allowance.included = Units::new(6));
+    let mut rows = BTreeMap::new();
+    let mut store = |home: &mut Home| {
+        for Row { key, value } in home.take_writes() {
+            match value {
+                Some(value) => drop(rows.insert(key, value)),
+                None => drop(rows.remove(&key)),
+            }
+        }
+        rows.clone()
+    };
+    for second in 0..15 {
+        home.contact(noon().plus_ms(second * 1_000), 1, &contact(1, 1, 6)).unwrap();
+    }
+    let mut home = Home::load(store(&mut home), noon().plus_ms(15_000)).unwrap().unwrap();
+    assert_eq!(refused(&mut home, noon().plus_ms(15_000), &contact(2, 1, 1)), [Denial::QuotaContended]);
+}

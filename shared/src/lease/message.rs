@@ -262,6 +262,10 @@ pub struct Contact {
     /// Units of the current period that were served and are in no batch yet: nobody has them in hand any more.
     #[serde(default)]
     pub unreported: u64,
+    /// How many batches this holder had frozen when this was written: what is unreported is in a later one. It may have
+    /// arrived by another lane before this does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batches: Option<u64>,
     /// The version of the terms that the holder knows; zero is none.
     #[serde(default)]
     pub terms: u64,
@@ -290,6 +294,7 @@ impl Contact {
             held: Held::default(),
             stranded: 0,
             unreported: 0,
+            batches: None,
             terms: 0,
             keys: Vec::new(),
         }
@@ -456,6 +461,17 @@ impl Lease {
     /// The version of the terms that its refusals rest on; issuers that do not say so know no older ones.
     pub(crate) fn rests_on(&self, known: &Terms) -> u64 {
         if self.version == 0 { known.version } else { self.version }
+    }
+
+    /// The same answer, given once more: what it refused for a while is not refused for that while again. A month or a
+    /// minute that was spent when it was written may be over by now.
+    pub(crate) fn told_again(&mut self, now: Timestamp) {
+        let age_ms = now.ms_since(self.written);
+        self.refusals.retain_mut(|refusal| {
+            refusal.for_ms = refusal.for_ms.saturating_sub(age_ms);
+            refusal.for_ms > 0 || age_ms == 0
+        });
+        self.hold_ms = self.hold_ms.saturating_sub(age_ms);
     }
 
     /// What it refuses. The quota is not spent while units are `stuck` with the holder: they go back and are asked for

@@ -162,6 +162,7 @@ impl Uplink {
             held: draft.held,
             stranded: draft.stranded,
             unreported: draft.period.map_or(0, |period| book.served_of(period)),
+            batches: Some(self.seq),
             terms: draft.terms,
             keys: draft.keys,
         };

@@ -6,7 +6,7 @@ use crate::home::{Home, HomeName};
 use crate::ids::{AgentId, KeyId};
 use crate::kind::Kind;
 use crate::lease::Holder;
-use crate::lease::message::Returns;
+use crate::lease::message::{AgentGrant, Need, Returns};
 use crate::policy::tests::community;
 use crate::time::Day;
 use crate::units::Units;
@@ -108,4 +108,56 @@ fn the_quota_is_not_exhausted_while_the_isolates_have_units_that_may_come_back()
         let denials: Vec<Denial> = refused.refusals.iter().map(|refusal| refusal.denial).collect();
         assert_eq!(denials, [denial], "{out} units are out, {cost} are asked for");
     }
+}
+
+fn bot() -> AgentId {
+    AgentId::parse("bot").unwrap()
+}
+
+/// A sub-home that has two units of the bot's own limit, and nothing else in stock.
+fn with_some_of_an_agents_limit(now: Timestamp) -> (Home, SubHome) {
+    let (mut home, mut sub) = project(10);
+    let mut policy = community("demo");
+    policy.version += 1;
+    policy.leases.agents = BTreeMap::from_iter([(bot(), Units::new(3))]);
+    home.install(policy);
+    let m = Contact { needs: vec![Need { agent: Some(bot()), cost: 1, count: 1 }], ..contact(now, 7, 1) };
+    assert!(sub.contact(now, 1, &m).is_none());
+    let up = sub.contacts(now).remove(0);
+    let mut reply = home.contact(now, 1, &up).unwrap().unwrap();
+    let Body::Lease(lease) = &mut reply.body else { panic!("{reply:?}") };
+    (lease.units, lease.permits, lease.next) = (1, 1, None);
+    lease.agents = vec![AgentGrant { agent: bot(), units: 3 }];
+    assert_eq!(sub.receive(now, 1, reply).len(), 1);
+    assert!(sub.ware.stock.units == 0 && sub.ware.book.units(&bot(), now.period()) == 2);
+    (home, sub)
+}
+
+/// The home has issued it to this sub-home and would refuse the agent for want of just that.
+#[test]
+fn what_is_here_of_an_agents_limit_is_not_asked_for() {
+    let (_, mut sub) = with_some_of_an_agents_limit(noon());
+    let later = noon().plus_ms(100);
+    let needs = vec![Need { agent: Some(bot()), cost: 1, count: 3 }];
+    assert!(sub.contact(later, 1, &Contact { needs, ..contact(later, 8, 1) }).is_none());
+    let up = sub.contacts(later).remove(0);
+    let asked: Vec<_> = up.needs.iter().map(|need| (need.agent.clone(), need.count)).collect();
+    assert_eq!(asked, [(None, 2), (Some(bot()), 1)]);
+}
+
+/// The home brings a unit, and for the rest says neither yes nor no. Who cannot be served asks again.
+#[test]
+fn what_the_home_has_brought_is_given_to_whom_it_serves() {
+    let (mut home, mut sub) = with_some_of_an_agents_limit(noon());
+    let later = noon().plus_ms(100);
+    let needs = vec![Need { agent: Some(bot()), cost: 1, count: 1 }, Need { agent: None, cost: 4, count: 1 }];
+    let m = Contact { needs, ..contact(later, 8, 1) };
+    assert!(sub.contact(later, 1, &m).is_none());
+    let mut reply = home.contact(later, 1, &sub.contacts(later).remove(0)).unwrap().unwrap();
+    let Body::Lease(lease) = &mut reply.body else { panic!("{reply:?}") };
+    (lease.units, lease.permits) = (1, 1);
+    lease.refusals.clear();
+    let replies = sub.receive(later, 1, reply);
+    let [Reply { body: Body::Lease(lease), .. }] = &replies[..] else { panic!("{replies:?}") };
+    assert!(lease.units == 1 && lease.refusals.is_empty(), "{lease:?}");
 }

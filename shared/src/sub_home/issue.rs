@@ -26,7 +26,16 @@ const DENY_MS_MAX: u64 = 1_200;
 
 impl SubHome {
     /// Issues, or says by `None` that the home must be asked first.
-    pub(super) fn issue(&mut self, now: Timestamp, m: &Contact, random: &mut Stream) -> Option<Box<Lease>> {
+    ///
+    /// Once the home `has_answered`, whoever can be served is: those for whom it brought nothing ask again. Else what it
+    /// brings for some is held back for others, goes back with the next contact, and is brought again without end.
+    pub(super) fn issue(
+        &mut self,
+        now: Timestamp,
+        m: &Contact,
+        has_answered: bool,
+        random: &mut Stream,
+    ) -> Option<Box<Lease>> {
         if self.must_ask_for_key(now, m) {
             return None;
         }
@@ -41,8 +50,16 @@ impl SubHome {
             return None;
         }
         let offer = if fresh && active { offer::offer(&situation, m, random) } else { Offer::default() };
-        let refusals =
-            if active { self.refusals(now, m, &offer.short, random)? } else { self.suspended(now, m)? };
+        let refusals = if active {
+            let (refusals, is_all) = self.refusals(now, m, &offer.short, random);
+            let serves_some = has_answered && offer.granted > 0;
+            if !(is_all || serves_some) {
+                return None;
+            }
+            refusals
+        } else {
+            self.suspended(now, m)?
+        };
         let load = self.crowd.load();
         let busy = load > HOLD && offer.units == 0 && refusals.is_empty();
         let hold_ms = if busy { self.crowd.hold_slot(now) } else { 0 };
@@ -124,15 +141,15 @@ impl SubHome {
         rooms
     }
 
-    /// The refusals for what cannot be admitted; `None` if the home has not refused it itself.
+    /// The refusals for what cannot be admitted, and whether the home has refused all of it itself.
     fn refusals(
         &mut self,
         now: Timestamp,
         m: &Contact,
         short: &[Short],
         random: &mut Stream,
-    ) -> Option<Vec<Refusal>> {
-        let mut refusals = Vec::new();
+    ) -> (Vec<Refusal>, bool) {
+        let (mut refusals, mut is_all) = (Vec::new(), true);
         self.refusals.retain(|running| now < running.until);
         let version = self.ware.terms.as_ref().map_or(0, |terms| terms.version);
         for short in short {
@@ -154,13 +171,16 @@ impl SubHome {
                 let Refusal { agent, cost, .. } = &running.refusal;
                 short.cost >= *cost && (agent.is_none() || *agent == short.asking)
             });
-            let (denial, agent) = (running?.refusal.denial, running?.refusal.agent.clone());
+            let Some(Running { refusal, until, .. }) = running else {
+                is_all = false;
+                continue;
+            };
+            let (denial, agent, until) = (refusal.denial, refusal.agent.clone(), *until);
             let returnable = denial == Denial::QuotaExhausted && self.may_come_back(m, short.cost);
             let denial = if returnable { Denial::QuotaContended } else { denial };
             let for_ms = if agent.is_some() {
-                agent_ms(running?.until.ms_since(now), random)
+                agent_ms(until.ms_since(now), random)
             } else {
-                let until = running?.until;
                 let slot = self.crowd.deny_slot(now, DENY_MS_MAX, random);
                 // Denials of a period do not reach far into the next one.
                 let end =
@@ -169,7 +189,7 @@ impl SubHome {
             };
             refusals.push(Refusal { denial, agent, cost: short.cost, for_ms });
         }
-        Some(refusals)
+        (refusals, is_all)
     }
 
     /// Whether that many units would be there, if the isolates gave theirs back.
@@ -179,9 +199,10 @@ impl SubHome {
     fn may_come_back(&self, m: &Contact, cost: u32) -> bool {
         let Some(period) = self.ware.stock.period else { return false };
         let others = self.crowd.present().filter(|holder| **holder != m.holder);
-        let live = others
-            .map(|holder| self.desk.out(*holder, period))
-            .fold(self.desk.out(m.holder, period).saturating_sub(m.unreported), u64::saturating_add);
+        let live = others.map(|holder| self.desk.out(*holder, period)).fold(
+            self.desk.out(m.holder, period).saturating_sub(self.desk.unreported(m)),
+            u64::saturating_add,
+        );
         // What came back is nobody's: in stock, where it lacks permits, or on its way to the home.
         let back = self.ware.stock.units.saturating_add(self.ware.uplink.going_back(period));
         let live = live.saturating_add(back);

@@ -233,8 +233,10 @@ impl SubHome {
         match self.desk.receipt(m) {
             Receipt::Stale => return None,
             Receipt::Gap => return Some(self.resync(m)),
-            Receipt::Again(Some(lease)) => {
+            Receipt::Again(Some(mut lease)) => {
                 self.crowd.heard_again(now, m.holder);
+                self.desk.heard_again(now, m, &mut self.writes);
+                lease.told_again(now);
                 return Some(self.reply(m, lease));
             }
             Receipt::Again(None) => self.crowd.heard_again(now, m.holder),
@@ -249,7 +251,7 @@ impl SubHome {
                 self.take(now, m);
             }
         }
-        let answered = self.answer(now, seed, m);
+        let answered = self.answer(now, seed, m, false);
         if answered.is_none() {
             self.park(now, m);
         }
@@ -309,9 +311,9 @@ impl SubHome {
     }
 
     /// Answers if it can; `None` leaves the contact to be parked.
-    fn answer(&mut self, now: Timestamp, seed: u64, m: &Contact) -> Option<Box<Lease>> {
+    fn answer(&mut self, now: Timestamp, seed: u64, m: &Contact, has_answered: bool) -> Option<Box<Lease>> {
         let mut random = Stream::new(seed);
-        let lease = self.issue(now, m, &mut random)?;
+        let lease = self.issue(now, m, has_answered, &mut random)?;
         self.desk.close(m, &lease);
         self.parked.retain(|parked| (parked.contact.holder, parked.contact.lane) != (m.holder, m.lane));
         Some(lease)

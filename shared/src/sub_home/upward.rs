@@ -3,7 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use super::{Above, Running, SubHome};
+use super::{Above, Parked, Running, SubHome};
 use crate::home::offer::Room;
 use crate::lease::math::{in_ms, times};
 use crate::lease::message::{Body, Contact, HolderId, Lease, Need, Reply};
@@ -229,7 +229,7 @@ impl SubHome {
             for need in &parked.contact.needs {
                 // The stock will serve in the same order.
                 let cost = u64::from(need.cost.max(1));
-                let room = need.agent.as_ref().and_then(|agent| rooms.get_mut(agent));
+                let mut room = need.agent.as_ref().and_then(|agent| rooms.get_mut(agent));
                 let of_agent = match &room {
                     Some(Room::Units(left)) => left.div_euclid(cost),
                     Some(Room::Closed(_)) => 0,
@@ -237,17 +237,30 @@ impl SubHome {
                 };
                 let whole = units.min(permits).div_euclid(cost);
                 let met = u64::from(need.count).min(whole).min(of_agent);
-                if let Some(Room::Units(left)) = room {
+                if let Some(Room::Units(left)) = room.as_deref_mut() {
                     *left = left.saturating_sub(times(met, cost));
                 }
                 units = units.saturating_sub(times(met, cost));
                 permits = permits.saturating_sub(times(met, cost));
-                let count = need.count.saturating_sub(u32::try_from(met).unwrap_or(u32::MAX));
-                let full = needs.len() >= NEEDS_MAX;
-                match needs.iter_mut().find(|n| n.cost == need.cost && n.agent == need.agent) {
-                    Some(sum) => sum.count = sum.count.saturating_add(count),
-                    None if full || count == 0 => {}
-                    None => needs.push(Need { count, ..need.clone() }),
+                let narrow = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+                let count = need.count.saturating_sub(narrow(met));
+                // What is here of an agent's own limit the home has not: it would refuse the agent for want of just that.
+                let own = match room {
+                    Some(Room::Units(left)) => {
+                        let own = u64::from(count).min(left.div_euclid(cost));
+                        *left = left.saturating_sub(times(own, cost));
+                        narrow(own)
+                    }
+                    Some(Room::Free | Room::Closed(_)) | None => 0,
+                };
+                let named = Need { count: count.saturating_sub(own), ..need.clone() };
+                for need in [Need { agent: None, count: own, cost: need.cost }, named] {
+                    let full = needs.len() >= NEEDS_MAX;
+                    match needs.iter_mut().find(|n| n.cost == need.cost && n.agent == need.agent) {
+                        Some(sum) => sum.count = sum.count.saturating_add(need.count),
+                        None if full || need.count == 0 => {}
+                        None => needs.push(need),
+                    }
                 }
             }
             parked.carried = Some(lane);
@@ -354,6 +367,7 @@ impl SubHome {
     }
 
     fn answer_parked(&mut self, now: Timestamp, seed: u64, lane: u8) -> Vec<Reply> {
+        let waiting = self.parked.clone();
         for parked in &mut self.parked {
             if parked.carried == Some(lane) {
                 parked.carried = None;
@@ -361,9 +375,9 @@ impl SubHome {
         }
         let mut random = Stream::new(seed);
         let mut replies = Vec::new();
-        for parked in self.parked.clone() {
-            let m = &parked.contact;
-            if let Some(lease) = self.answer(now, random.bits(), m) {
+        for Parked { contact: m, carried, .. } in &waiting {
+            let has_answered = *carried == Some(lane);
+            if let Some(lease) = self.answer(now, random.bits(), m, has_answered) {
                 self.desk.write(m, &mut self.writes);
                 replies.push(self.reply(m, lease));
             }

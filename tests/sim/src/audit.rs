@@ -248,6 +248,12 @@ impl Auditor {
     /// The most that may be served in a period under a policy: `None` sorts below every number, so
     /// open overage is asked for apart.
     fn allowance(&self, policy: &Policy, period: Period) -> Option<u64> {
+        Self::allowance_after(policy, period, |month| self.leased(month))
+    }
+
+    /// The same where the months before have taken so many units. The books know of no reserve: what came from it takes
+    /// from lots as well, and nobody is refused wrongly who is refused for that.
+    fn allowance_after(policy: &Policy, period: Period, taken: impl Fn(Period) -> u64) -> Option<u64> {
         let parts = &policy.allowance;
         // A month cannot have used what came once it had ended. Of several open ones, the parts do not tell which
         // had it: then all of them may have.
@@ -256,7 +262,7 @@ impl Auditor {
         let mut lots = parts.lots.get() + parts.credits.get() - if apart { after } else { 0 };
         let mut month = parts.period;
         while month < period {
-            lots = lots.saturating_sub(self.leased(month).saturating_sub(parts.included_in(month).get()));
+            lots = lots.saturating_sub(taken(month).saturating_sub(parts.included_in(month).get()));
             month = month.next();
         }
         if apart && period > parts.period {

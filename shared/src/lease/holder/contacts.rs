@@ -1,10 +1,12 @@
 //! When a holder writes to its home, and what.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::Holder;
 use crate::decision::Ask;
 use crate::home::offer::REPORT_CALM_MS_MAX;
+use crate::ids::AgentId;
 use crate::lease::keys::ASK_GAP_MS;
 use crate::lease::math::{in_ms, mul_div};
 use crate::lease::message::{Contact, Lease};
@@ -199,12 +201,21 @@ impl Holder {
             // The issuer may lack just what is in hand here: it goes back in the contact that asks for more.
             self.stock.drain(&mut self.uplink.returns);
         }
-        let terms = self.terms.as_ref();
+        let (terms, book, period) = (self.terms.as_ref(), &self.book, self.stock.period);
+        let mut spoken_for: BTreeMap<AgentId, u64> = BTreeMap::new();
         let names_agent = |ask: &Ask| {
-            terms.is_none_or(|terms| {
-                (terms.agents_limited && ask.agent.is_named())
-                    || terms.capped.binary_search(&ask.agent).is_ok()
-            })
+            let Some(terms) = terms else { return true };
+            if terms.capped.binary_search(&ask.agent).is_err() {
+                return terms.agents_limited && ask.agent.is_named();
+            }
+            // What is in hand of an agent's own limit the issuer has not: it would refuse the agent for want of just that.
+            let spoken = spoken_for.entry(ask.agent.clone()).or_insert(0);
+            let wanted = spoken.saturating_add(u64::from(ask.cost));
+            let is_in_hand = period.is_some_and(|period| book.units(&ask.agent, period) >= wanted);
+            if is_in_hand {
+                *spoken = wanted;
+            }
+            !is_in_hand
         };
         let (needs, keys) = self.waiting.take_needs(lane, terms.is_none(), names_agent);
         let draft = Draft {

@@ -4,7 +4,7 @@ use super::*;
 use crate::ids::{Incarnation, KeyId};
 use crate::kind::Kind;
 use crate::lease::WAIT_MS_MAX;
-use crate::lease::message::{Body, Contact, Lease, NextPermits, Refusal, Reply};
+use crate::lease::message::{AgentGrant, Body, Contact, Lease, NextPermits, Refusal, Reply};
 use crate::source::Beyond;
 use crate::time::Day;
 
@@ -365,4 +365,24 @@ fn a_home_that_has_no_answer_yet_is_asked_again_a_moment_later_and_not_at_once()
     let again = holder.contacts(later).remove(0);
     holder.receive(later, reply(&again, lease(later, 1)));
     assert_eq!(holder.outcome(later, waiter), Answer::Allow);
+}
+
+/// The issuer has given it to this holder and would refuse the agent for want of just that.
+#[test]
+fn an_agent_with_some_of_its_own_limit_in_hand_is_not_named() {
+    let bot = AgentId::parse("bot").unwrap();
+    let mut holder = holder();
+    let (waiter, contact) = first_contact(&mut holder, start());
+    let grant = AgentGrant { agent: bot.clone(), units: 2 };
+    let terms = Terms { capped: vec![bot.clone()], ..terms() };
+    let lease = Lease { agents: vec![grant], terms: Some(terms), ..lease(start(), 1) };
+    holder.receive(start(), reply(&contact, lease));
+    assert_eq!(holder.outcome(start(), waiter), Answer::Allow);
+    for _ in 0..3 {
+        let asks = Ask { agent: bot.clone(), ..ask(1) };
+        assert!(matches!(holder.decide(start(), &asks), Answer::Wait(_)));
+    }
+    let needs = holder.contacts(start()).remove(0).needs;
+    let named: Vec<_> = needs.iter().map(|need| (need.agent.as_ref(), need.count)).collect();
+    assert_eq!(named, [(None, 2), (Some(&bot), 1)]);
 }

@@ -114,7 +114,7 @@ impl Waiting {
         &mut self,
         lane: u8,
         names_key: bool,
-        names_agent: impl Fn(&Ask) -> bool,
+        mut names_agent: impl FnMut(&Ask) -> bool,
     ) -> (Vec<Need>, Vec<KeyId>) {
         let (mut needs, mut keys): (Vec<Need>, Vec<KeyId>) = (Vec::new(), Vec::new());
         for waiter in self.open.values_mut().filter(|waiter| waiter.known && waiter.carried.is_none()) {

@@ -56,9 +56,20 @@ impl Calls {
     /// Units of a month that are counted at the home, and not served or not yet.
     #[must_use]
     pub fn unserved(&self, period: Period) -> u64 {
-        let open = self.open.values().filter(|serve| serve.key.day.period() == period);
-        let presumed = self.presumed.iter().filter(|(key, _)| key.day.period() == period);
-        open.map(|serve| serve.units).sum::<u64>() + presumed.map(|(_, units)| units).sum::<u64>()
+        self.unserved_of(|of| of == period)
+    }
+
+    /// The same of that month and all before.
+    #[must_use]
+    pub fn unserved_until(&self, period: Period) -> u64 {
+        self.unserved_of(|of| of <= period)
+    }
+
+    fn unserved_of(&self, counts: impl Fn(Period) -> bool) -> u64 {
+        let open = self.open.values().map(|serve| (&serve.key, serve.units));
+        let presumed = self.presumed.iter().map(|(key, units)| (key, *units));
+        let counted = open.chain(presumed).filter(|(key, _)| counts(key.day.period()));
+        counted.map(|(_, units)| units).sum()
     }
 }
 

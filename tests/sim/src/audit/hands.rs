@@ -24,11 +24,34 @@ struct Part {
     issued: u64,
     back: u64,
     served: u64,
+    /// What it had when the home's storage was rolled back: what was held back then covers it. It counts as what goes
+    /// first, so that what is out now is not made less than it is.
+    before: u64,
 }
 
 impl Part {
     fn out(self) -> u64 {
         self.issued.saturating_sub(self.back).saturating_sub(self.served)
+    }
+
+    /// What of so many units it did not have before.
+    fn beyond_before(&mut self, units: u64) -> u64 {
+        let of_before = units.min(self.before);
+        self.before -= of_before;
+        units - of_before
+    }
+
+    fn come_back(&mut self, units: u64) {
+        self.back += self.beyond_before(units);
+    }
+
+    fn serve(&mut self, units: u64) {
+        self.served += self.beyond_before(units);
+    }
+
+    /// What was issued until now is covered.
+    fn cover(&mut self) {
+        *self = Self { before: self.before + self.out(), ..Self::default() };
     }
 }
 
@@ -98,6 +121,8 @@ pub struct Hands {
     lost_subs: BTreeSet<Issuer>,
     /// What of the lost units the home holds back for earlier lives of its storage.
     held_back: BTreeMap<Period, u64>,
+    /// What of that holders have let go, and this life of the home's storage issues again.
+    issued_again: BTreeMap<Period, u64>,
     /// Batches whose news of that was heard.
     let_go: BTreeSet<(HolderId, u64)>,
 }
@@ -174,7 +199,7 @@ impl Hands {
         }
         *last = contact.nonce;
         for (period, units) in &contact.returns.units {
-            hand.parts.entry(*period).or_default().back += units;
+            hand.parts.entry(*period).or_default().come_back(*units);
         }
         if issuer != Issuer::Home {
             return;
@@ -208,7 +233,7 @@ impl Hands {
     /// A holder has served that much on a lease.
     pub fn served(&mut self, holder: HolderId, period: Period, units: u64) {
         if let Some(hand) = self.hands.get_mut(&holder) {
-            hand.parts.entry(period).or_default().served += units;
+            hand.parts.entry(period).or_default().serve(units);
         }
     }
 
@@ -224,6 +249,7 @@ impl Hands {
             *held_back -= known;
             let lost = self.lost.entry(*period).or_insert(0);
             *lost = lost.saturating_sub(known);
+            *self.issued_again.entry(*period).or_insert(0) += known;
         }
     }
 
@@ -246,6 +272,7 @@ impl Hands {
 
     /// A sub-home's storage is gone: its stock, and what its isolates have. `holder` is what the home knew it by.
     pub fn lost_sub(&mut self, holder: HolderId, issuer: Issuer) {
+        self.lost_subs.insert(issuer);
         let below: Vec<Hand> = self.hands.values().filter(|hand| hand.issuer == issuer).cloned().collect();
         let Some(hand) = self.hands.get_mut(&holder).filter(|hand| !hand.gone) else { return };
         hand.gone = true;
@@ -256,17 +283,22 @@ impl Hands {
             });
             *self.lost.entry(period).or_insert(0) += part.out().saturating_sub(known.sum());
         }
-        self.lost_subs.insert(issuer);
     }
 
     /// The home's storage was rolled back: it holds a window against the allowance for what it has forgotten.
+    ///
+    /// What was let go of earlier lives is forgotten as well: the next one holds a window for each of them.
     pub fn rolled_back(&mut self, periods: &[Period], window: u64) {
         for period in periods {
-            *self.lost.entry(*period).or_insert(0) += window;
-            *self.held_back.entry(*period).or_insert(0) += window;
+            let held = window + self.issued_again.remove(period).unwrap_or(0);
+            *self.lost.entry(*period).or_insert(0) += held;
+            *self.held_back.entry(*period).or_insert(0) += held;
         }
-        self.lost_subs.extend(self.hands.values().map(|hand| hand.issuer));
-        self.hands.values_mut().for_each(|hand| hand.gone = true);
+        for hand in self.hands.values_mut().chain(&mut self.earlier) {
+            hand.parts.values_mut().for_each(Part::cover);
+            // The sub-homes' isolates go on under the ids they have.
+            hand.gone |= hand.issuer == Issuer::Home;
+        }
     }
 
     fn hand(&mut self, holder: HolderId, issuer: Issuer) -> &mut Hand {

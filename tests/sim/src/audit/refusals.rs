@@ -171,11 +171,14 @@ impl Auditor {
     fn left(&self, lately: &[&Policy], at: Timestamp) -> Option<u64> {
         let since = self.since(at).period();
         let of = |period: Period| {
-            let allowed = lately.iter().filter_map(|policy| self.allowance(policy, period)).min()?;
+            let of_policy =
+                |policy: &&Policy| Self::allowance_after(policy, period, |month| self.served(month));
+            let allowed = lately.iter().filter_map(of_policy).min()?;
             let gone = self.served(period)
                 + self.hands.lost(period)
                 + self.hands.unserved_before(period, self.refusals.lag_ms())
-                + self.calls.unserved(period);
+                // What calls of a month before may have taken of lots is not there for this one.
+                + self.calls.unserved_until(period);
             Some(allowed.saturating_sub(gone))
         };
         let left = of(at.period());

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use shared::home::{Home, HomeName, Row, Standing};
 use shared::ids::{AgentId, Incarnation, Mode, ProjectId};
-use shared::lease::message::{Body, Contact, Reply};
+use shared::lease::message::{Body, Contact, Refusal, Reply};
 use shared::plan::Plan;
 use shared::policy::{AllowanceParts, LeaseRules, Overage, Policy, Status};
 use shared::units::Units;
@@ -320,8 +320,12 @@ impl World {
                 self.home.lives += 1;
             }
             let life = incarnation(self.config.seed, self.home.lives);
+            let is_new = loaded.is_none();
             self.home.home = Some(loaded.unwrap_or_else(|| new_home(life)));
             self.home.wake_us = u64::MAX;
+            if is_new {
+                self.store_new_home();
+            }
             self.alarm_home();
             self.push_policy();
         }
@@ -353,11 +357,23 @@ impl World {
             home.begin_life(now, life.clone());
             store(&mut self.home.disk, home.take_writes());
         }
+        let is_new = home.is_none();
         let home = home.or_else(|| lost.then(|| new_home(life)));
         self.home.home = home;
         self.forget_at_home();
         self.home.wake_us = u64::MAX;
+        if is_new {
+            self.store_new_home();
+        }
         self.alarm_home();
+    }
+
+    /// Where storage can be lost, whoever makes a home stores it with its policy before anybody hears of it. A life that
+    /// was told of and is not on the disk would be followed by one more, and each of them costs a window.
+    fn store_new_home(&mut self) {
+        if self.aggregator.policy.leases.escrow.is_some() {
+            self.install_policy();
+        }
     }
 
     /// What was settled and not flushed is lost with the storage, and what was under way with it.
@@ -389,7 +405,7 @@ pub(super) fn brief(reply: &Reply) -> String {
         Body::Shed { hold_ms } => format!("nonce {} shed {hold_ms} ms", reply.nonce),
         Body::Resync { incarnation } => format!("nonce {} resync {incarnation}", reply.nonce),
         Body::Lease(lease) => format!(
-            "lane {} nonce {}: {} units of {}, {} permits for {} ms, next {:?}, agents {:?}, ack {}, refused {:?}{}",
+            "lane {} nonce {}: {} units of {}, {} permits for {} ms, next {:?}, agents {:?}, ack {}, refused {:?}{}{}",
             reply.lane,
             reply.nonce,
             lease.units,
@@ -399,8 +415,38 @@ pub(super) fn brief(reply: &Reply) -> String {
             lease.next.map(|next| next.count),
             lease.agents.iter().map(|grant| (&grant.agent, grant.units)).collect::<Vec<_>>(),
             lease.ack,
-            lease.refusals.iter().map(|refusal| refusal.denial).collect::<Vec<_>>(),
+            lease.refusals.iter().map(refused).collect::<Vec<_>>(),
+            if lease.admitted.is_empty() { String::new() } else { format!(", places {:?}", lease.admitted) },
             if lease.recall { ", recall" } else { "" },
         ),
     }
+}
+
+/// Why, for whom and for how many units something was refused.
+fn refused(refusal: &Refusal) -> String {
+    let agent = refusal.agent.as_ref().map_or("", AgentId::as_str);
+    format!("{:?} {} {agent}", refusal.denial, refusal.cost)
+}
+
+/// What a contact says.
+pub(super) fn written(contact: &Contact) -> String {
+    let batch = &contact.batch;
+    let units: u64 = batch.lines.iter().map(|line| line.units).sum();
+    let agents = contact.returns.agents.iter().map(|back| (&back.agent, back.units)).collect::<Vec<_>>();
+    let needs = contact.needs.iter().map(|need| {
+        let agent = need.agent.as_ref().map_or("", AgentId::as_str);
+        format!("{} x {} {agent}", need.count, need.cost)
+    });
+    format!(
+        "lane {} nonce {} reports #{} {units} lets go {:?}, returns {:?} {agents:?}, needs {:?}, holds {:?}, {} are stranded, {} unreported",
+        contact.lane,
+        contact.nonce,
+        batch.seq,
+        batch.let_go,
+        contact.returns.units,
+        needs.collect::<Vec<_>>(),
+        contact.held,
+        contact.stranded,
+        contact.unreported,
+    )
 }

@@ -3,7 +3,7 @@
 use shared::lease::message::{Body, Contact, HolderId, Reply};
 use shared::sub_home::SubHome;
 
-use super::center::{Disk, Persisted, brief, incarnation, store};
+use super::center::{Disk, Persisted, brief, incarnation, store, written};
 use super::seats::draw;
 use super::{Addressee, Event, Target, World};
 use crate::audit::Verdict;
@@ -111,21 +111,7 @@ impl World {
                 self.send_reply(Target::Sub(k), reply);
             }
             for contact in contacts {
-                self.note(|| {
-                    format!(
-                        "sub-home {k} -> home lane {} nonce {} returns {:?} {:?} holds {:?}",
-                        contact.lane,
-                        contact.nonce,
-                        contact.returns.units,
-                        contact
-                            .returns
-                            .agents
-                            .iter()
-                            .map(|back| (&back.agent, back.units))
-                            .collect::<Vec<_>>(),
-                        contact.held
-                    )
-                });
+                self.note(|| format!("sub-home {k} -> home {}", written(contact)));
                 self.send_contact(Addressee::Sub(k), Target::Home, contact);
             }
         }

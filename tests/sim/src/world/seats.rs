@@ -11,6 +11,7 @@ use shared::lease::{Answer, Holder, WaiterId};
 use shared::random::Stream;
 use shared::time::{Period, Timestamp};
 
+use super::center::written;
 use super::clock::Clock;
 use super::{Addressee, Event, Target, World};
 use crate::audit::refusals::Refused;
@@ -309,7 +310,9 @@ impl World {
         if let Some((spare, why)) = self.auditor.wrong(&refused).filter(|_| !self.is_cut_off(place.isolate))
             && (!denial.is_spent() || self.out_of_reach(at.period()) <= spare)
         {
-            self.note(|| format!("wrong: {denial:?}: {why}"));
+            let knows = self.home.home.as_ref().map(|home| home.outstanding(at.period()));
+            let lost = self.auditor.hands.lost(at.period());
+            self.note(|| format!("wrong: {denial:?}: {why}; {lost} are lost, the home has {knows:?}"));
             self.auditor.refusals.count(&refused, &why);
         }
         if denial == Denial::QuotaContended && self.returning < RETURNING_MAX {
@@ -396,19 +399,7 @@ impl World {
             self.conclude(of, &waiter.request, answer, Some(waited))?;
         }
         for contact in &contacts {
-            self.note(|| {
-                let units: u64 = contact.batch.lines.iter().map(|line| line.units).sum();
-                format!(
-                    "isolate {number} -> {target:?} lane {} nonce {} reports #{} {units}, returns {:?} {:?}, needs {}, holds {:?}",
-                    contact.lane,
-                    contact.nonce,
-                    contact.batch.seq,
-                    contact.returns.units,
-                    contact.returns.agents.iter().map(|back| (&back.agent, back.units)).collect::<Vec<_>>(),
-                    contact.needs.iter().map(shared::lease::message::Need::total).sum::<u64>(),
-                    contact.held,
-                )
-            });
+            self.note(|| format!("isolate {number} -> {target:?} {}", written(contact)));
             self.send_contact(Addressee::Seat { isolate: number, serial }, target, contact);
         }
         if let Some(wake) = self.isolates[number].seats[seat].holder.wake_at(local) {

@@ -141,7 +141,7 @@ impl Known {
             if let Err(why) = is_shell(block)? {
                 findings.push(why);
             }
-            let commands = shell::commands(&shell::with_open_words(block));
+            let commands = shell::commands(&shell::with_open_words(block))?;
             for command in &commands {
                 self.judge(command, counted, &mut findings)?;
             }
@@ -150,7 +150,7 @@ impl Known {
         for code in shell::inline(&prose) {
             let code = shell::with_open_words(&code);
             if code.split_whitespace().next().is_some_and(|word| PROGRAMS.contains(&word)) {
-                for command in shell::commands(&code) {
+                for command in shell::commands(&code)? {
                     self.judge(&command, counted, &mut findings)?;
                 }
             }

@@ -1,7 +1,7 @@
 //! Pages and shell lines, taken apart as far as it takes to know which programs are called with which words.
 
-use std::iter::Peekable;
-use std::str::Chars;
+use anyhow::{Context, Result};
+use tree_sitter::{Node, Parser};
 
 /// What stands for something that a reader puts there.
 const OPEN: char = '…';
@@ -77,153 +77,45 @@ pub(super) fn call(code: &str) -> Option<(&str, &str)> {
 }
 
 /// Each program that shell lines call, with its words, in no promised order. What a word gets from elsewhere is `$…`.
-pub(super) fn commands(lines: &str) -> Vec<Vec<String>> {
-    let mut reader = Reader { rest: lines.chars().peekable(), found: Vec::new(), documents: Vec::new() };
-    reader.lines(None);
-    reader.found
+///
+/// # Errors
+/// Never with a grammar of the parser's own release.
+pub(super) fn commands(lines: &str) -> Result<Vec<Vec<String>>> {
+    let mut parser = Parser::new();
+    parser.set_language(&tree_sitter_bash::LANGUAGE.into())?;
+    let tree = parser.parse(lines, None).context("the shell's parser has no grammar")?;
+    let mut found = Vec::new();
+    collect(tree.root_node(), lines, &mut found);
+    Ok(found)
 }
 
-struct Reader<'a> {
-    rest: Peekable<Chars<'a>>,
-    found: Vec<Vec<String>>,
-    /// What ends the documents that begin after this line.
-    documents: Vec<String>,
+fn collect(node: Node<'_>, lines: &str, found: &mut Vec<Vec<String>>) {
+    let mut cursor = node.walk();
+    let children: Vec<Node<'_>> = node.named_children(&mut cursor).collect();
+    if node.kind() == "command" {
+        let words = children.iter().filter(|child| !child.kind().contains("redirect"));
+        found.push(words.map(|child| word(*child, lines)).collect());
+    }
+    children.into_iter().for_each(|child| collect(child, lines, found));
 }
 
-/// A command that is being read.
-#[derive(Default)]
-struct Line {
-    words: Vec<String>,
-    word: Option<String>,
-    /// The next word is a file.
-    redirects: bool,
-}
-
-impl Line {
-    fn push(&mut self, c: char) {
-        self.word.get_or_insert_default().push(c);
-    }
-
-    fn end_word(&mut self) {
-        if let Some(word) = self.word.take() {
-            if std::mem::take(&mut self.redirects) {
-                return;
+/// A word without its quotes.
+fn word(node: Node<'_>, lines: &str) -> String {
+    let text = lines.get(node.byte_range()).unwrap_or_default();
+    match node.kind() {
+        "\"" => String::new(),
+        "raw_string" => text.trim_matches('\'').to_owned(),
+        "command_substitution" | "process_substitution" | "arithmetic_expansion" => format!("${OPEN}"),
+        "command_name" | "concatenation" | "string" | "variable_assignment" => {
+            let (mut whole, mut from) = (String::new(), node.start_byte());
+            for child in node.children(&mut node.walk()) {
+                whole.push_str(lines.get(from..child.start_byte()).unwrap_or_default());
+                whole.push_str(&word(child, lines));
+                from = child.end_byte();
             }
-            // Words of the shell's own come before a command.
-            let is_own = ["if", "then", "else", "do", "while", "!", "{", "}", "set"].contains(&word.as_str());
-            if !(self.words.is_empty() && is_own) {
-                self.words.push(word);
-            }
+            whole
         }
-    }
-}
-
-impl Reader<'_> {
-    /// Reads to the end, or to what closes a substitution.
-    fn lines(&mut self, end: Option<char>) {
-        let mut line = Line::default();
-        while let Some(c) = self.rest.next() {
-            match c {
-                '\\' => match self.rest.next() {
-                    Some('\n') | None => line.end_word(),
-                    Some(c) => line.push(c),
-                },
-                '\'' => {
-                    line.word.get_or_insert_default();
-                    while let Some(c) = self.rest.next().filter(|c| *c != '\'') {
-                        line.push(c);
-                    }
-                }
-                '"' => self.quoted(&mut line),
-                '$' => self.dollar(&mut line),
-                '#' if line.word.is_none() => while self.rest.next_if(|c| *c != '\n').is_some() {},
-                '<' if self.rest.next_if_eq(&'(').is_some() => self.substitution(&mut line),
-                '<' | '>' => self.redirection(c, &mut line),
-                '\n' => {
-                    self.end(&mut line);
-                    self.skip_documents();
-                }
-                ';' | '|' | '&' | '(' => self.end(&mut line),
-                ')' if end == Some(')') => break,
-                ')' => self.end(&mut line),
-                c if c.is_whitespace() => line.end_word(),
-                c => line.push(c),
-            }
-        }
-        self.end(&mut line);
-    }
-
-    fn end(&mut self, line: &mut Line) {
-        line.end_word();
-        let line = std::mem::take(line);
-        if !line.words.is_empty() {
-            self.found.push(line.words);
-        }
-    }
-
-    fn quoted(&mut self, line: &mut Line) {
-        line.word.get_or_insert_default();
-        while let Some(c) = self.rest.next() {
-            match c {
-                '"' => return,
-                '\\' => self.rest.next().into_iter().for_each(|c| line.push(c)),
-                '$' => self.dollar(line),
-                c => line.push(c),
-            }
-        }
-    }
-
-    /// `$(…)` and `$((…))`, of which the former calls programs; else a name.
-    fn dollar(&mut self, line: &mut Line) {
-        if self.rest.next_if_eq(&'(').is_none() {
-            return line.push('$');
-        }
-        self.substitution(line);
-    }
-
-    fn substitution(&mut self, line: &mut Line) {
-        line.push('$');
-        line.push(OPEN);
-        if self.rest.next_if_eq(&'(').is_some() {
-            while let Some(c) = self.rest.next() {
-                if c == ')' && self.rest.next_if_eq(&')').is_some() {
-                    return;
-                }
-            }
-            return;
-        }
-        self.lines(Some(')'));
-    }
-
-    fn redirection(&mut self, c: char, line: &mut Line) {
-        // `2>` is no word.
-        if line.word.as_ref().is_some_and(|word| word.chars().all(|c| c.is_ascii_digit())) {
-            line.word = None;
-        }
-        line.end_word();
-        if c == '<' && self.rest.next_if_eq(&'<').is_some() {
-            let mut name = String::new();
-            while let Some(c) = self.rest.next_if(|c| !c.is_whitespace()) {
-                name.push(c);
-            }
-            return self.documents.push(name.trim_matches(['-', '\'', '"']).to_owned());
-        }
-        while self.rest.next_if(|c| ['>', '&'].contains(c)).is_some() {}
-        line.redirects = true;
-    }
-
-    fn skip_documents(&mut self) {
-        for name in std::mem::take(&mut self.documents) {
-            loop {
-                let mut line = String::new();
-                while let Some(c) = self.rest.next_if(|c| *c != '\n') {
-                    line.push(c);
-                }
-                if self.rest.next().is_none() || line.trim() == name {
-                    break;
-                }
-            }
-        }
+        _ => text.replace('\\', ""),
     }
 }
 

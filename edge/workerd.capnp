@@ -24,7 +24,8 @@ const config :Workerd.Config = (
   sockets = [(name = "edge", address = "127.0.0.1:8787", http = (), service = "meter")],
 );
 
-# The Redis of REDIS_URL may be on this machine or in a private network; nothing else is reached by this.
+# The Redis of REDIS_URL and the collector of OTEL_EXPORTER_OTLP_ENDPOINT may be on this machine or in a private network;
+# nothing else is reached by this.
 const network :Workerd.Network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true));
 
 # Decides; a new isolate loads this and nothing else.
@@ -40,6 +41,7 @@ const meter :Workerd.Worker = (
     (name = "redis.js", esModule = embed "redis.js"),
     (name = "service.js", esModule = embed "service.js"),
     (name = "testing.js", esModule = embed "testing.js"),
+    (name = "traces.js", esModule = embed "traces.js"),
     (name = "meter.js", esModule = embed "meter.js"),
     (name = "meter_bg.wasm", wasm = embed "meter_bg.wasm"),
   ],
@@ -59,10 +61,17 @@ const meter :Workerd.Worker = (
     (name = "METER_SUB_HOMES", fromEnvironment = "METER_SUB_HOMES"),
     (name = "METER_TEST", fromEnvironment = "METER_TEST"),
     (name = "METER_TEST_HOME_DELAY_MS", fromEnvironment = "METER_TEST_HOME_DELAY_MS"),
+    (name = "OTEL_BSP_SCHEDULE_DELAY", fromEnvironment = "OTEL_BSP_SCHEDULE_DELAY"),
+    (name = "OTEL_EXPORTER_OTLP_ENDPOINT", fromEnvironment = "OTEL_EXPORTER_OTLP_ENDPOINT"),
+    (name = "OTEL_EXPORTER_OTLP_HEADERS", fromEnvironment = "OTEL_EXPORTER_OTLP_HEADERS"),
+    (name = "OTEL_SERVICE_NAME", fromEnvironment = "OTEL_SERVICE_NAME"),
+    (name = "OTEL_TRACES_SAMPLER", fromEnvironment = "OTEL_TRACES_SAMPLER"),
+    (name = "OTEL_TRACES_SAMPLER_ARG", fromEnvironment = "OTEL_TRACES_SAMPLER_ARG"),
     (name = "UPSTREAM", service = "upstream"),
     (name = "HOMES", service = "objects"),
     (name = "CENTER", service = "center"),
     (name = "REDIS", service = "network"),
+    (name = "COLLECTOR", service = "network"),
     (name = "HOME", durableObjectNamespace = (className = "MeterHome", serviceName = "objects")),
     (name = "SUB_HOME", durableObjectNamespace = (className = "MeterSubHome", serviceName = "objects")),
   ],
@@ -78,6 +87,7 @@ const homes :Workerd.Worker = (
     (name = "objects.js", esModule = embed "homes/objects.js"),
     (name = "platform.js", esModule = embed "homes/platform.js"),
     (name = "sub_home.js", esModule = embed "homes/sub_home.js"),
+    (name = "traces.js", esModule = embed "homes/traces.js"),
     (name = "meter.js", esModule = embed "homes/meter.js"),
     (name = "meter_bg.wasm", wasm = embed "homes/meter_bg.wasm"),
   ],
@@ -86,7 +96,14 @@ const homes :Workerd.Worker = (
     (name = "METER_TEST", fromEnvironment = "METER_TEST"),
     (name = "METER_TEST_HOME_DELAY_MS", fromEnvironment = "METER_TEST_HOME_DELAY_MS"),
     (name = "METER_TEST_HOME_WRITE_MS", fromEnvironment = "METER_TEST_HOME_WRITE_MS"),
+    (name = "OTEL_BSP_SCHEDULE_DELAY", fromEnvironment = "OTEL_BSP_SCHEDULE_DELAY"),
+    (name = "OTEL_EXPORTER_OTLP_ENDPOINT", fromEnvironment = "OTEL_EXPORTER_OTLP_ENDPOINT"),
+    (name = "OTEL_EXPORTER_OTLP_HEADERS", fromEnvironment = "OTEL_EXPORTER_OTLP_HEADERS"),
+    (name = "OTEL_SERVICE_NAME", fromEnvironment = "OTEL_SERVICE_NAME"),
+    (name = "OTEL_TRACES_SAMPLER", fromEnvironment = "OTEL_TRACES_SAMPLER"),
+    (name = "OTEL_TRACES_SAMPLER_ARG", fromEnvironment = "OTEL_TRACES_SAMPLER_ARG"),
     (name = "AGGREGATOR", service = "aggregator"),
+    (name = "COLLECTOR", service = "network"),
     (name = "HOME", durableObjectNamespace = "MeterHome"),
     (name = "SUB_HOME", durableObjectNamespace = "MeterSubHome"),
   ],

@@ -9,13 +9,15 @@ import { answer, failure } from './answer.js';
 import {
   BodyError, bodyText, configure, isConfigured, life, limited, log, meter, now, peer, rust, wall,
 } from './platform.js';
-import { scraped, tally } from './metrics.js';
+import { pathOf, scraped, tally } from './metrics.js';
 import { places, reach, reachObject, servedForOthers } from './reach.js';
 import { tested } from './testing.js';
+import { Awaited, during, isTraced, received, sent, traceparent, whose } from './traces.js';
 
 export { Meter } from './service.js';
 
 /** @import { Concluded, Contact, Decide, Forward, Install, Leases, Observing, Settings, Ticket, Instruction, Upstream, Wait } from './contract.js' */
+/** @import { Span } from './traces.js' */
 
 // What Rust has told of a request, as it is read.
 /** @returns {Instruction} */
@@ -49,19 +51,49 @@ const count = text => {
   return Number.isFinite(number) ? Math.min(number, 0xffffffff) : 0xffffffff;
 };
 
-// Sends the contacts that are due, within the request that calls; each takes care of its own reply.
-function contact(env, ctx, name) {
+// By home: the traced requests that have waited for it, whose units its next report has.
+/** @type {Map<string, Awaited>} */
+const unreported = new Map();
+// By home: the spans of contacts that are under way.
+/** @type {Map<string, Set<Span>>} */
+const asking = new Map();
+
+// Sends the contacts that are due, within the request that calls; each takes care of its own reply. They belong to the
+// request of that span, and lead to those whose units they report.
+/** @param {Span} [span] */
+function contact(env, ctx, name, span) {
   /** @type {Contact[]} */
   const due = JSON.parse(rust(() => meter.contacts(name, now())));
   return due.map(({ object, contact }) => {
     // Sub-homes are named after their home, with their region and number.
     const binding = object === name ? 'HOME' : 'SUB_HOME';
-    const sent = reach(env, ctx, binding, object, stub => stub.contact(name, contact, object)).then(
+    const own = spanOfContact(name, span);
+    const answered = reach(env, ctx, binding, object, stub => stub.contact(name, contact, object), own);
+    const told = (own ? underWay(env, ctx, name, own, answered) : answered).then(
       reply => rust(() => meter.receive(name, reply, now())),
     ).catch(error => log('a contact was not answered', error));
-    ctx.waitUntil(sent);
-    return sent;
+    ctx.waitUntil(told);
+    return told;
   });
+}
+
+/** @param {Span} [span] */
+function spanOfContact(name, span) {
+  const links = unreported.get(name)?.all() ?? [];
+  if (!span && links.length === 0) return undefined;
+  unreported.delete(name);
+  return sent(span, links, span ? 'ask the home' : 'report to the home', { ...whose(name), method: 'contact' });
+}
+
+// While a contact is under way, whoever waits for it is linked to it.
+/** @param {Span} own */
+function underWay(env, ctx, name, own, answered) {
+  const all = asking.get(name) ?? new Set();
+  asking.set(name, all.add(own));
+  return during(env, ctx, own, () => answered.finally(() => {
+    all.delete(own);
+    if (all.size === 0) asking.delete(name);
+  }));
 }
 
 // Reports, renews and returns what one home has issued, while there is anything to do.
@@ -94,24 +126,32 @@ async function wait(env, ctx, asked, waiting) {
   const born = life.instanceId;
   const under_way = new Set();
   for (let nap = NAP_MS_MIN; ; nap = Math.min(nap * 1.5, NAP_MS_MAX)) {
-    for (const sent of contact(env, ctx, name)) {
-      under_way.add(sent);
-      sent.then(() => under_way.delete(sent));
+    for (const told of contact(env, ctx, name, asked.span)) {
+      under_way.add(told);
+      told.then(() => under_way.delete(told));
     }
+    if (asked.span) asking.get(name)?.forEach(own => asked.span?.links.add(own));
     await Promise.race([scheduler.wait(nap), ...under_way]);
     // What waited in a lost instance is forgotten there.
     if (life.instanceId !== born || life.criticalError) {
       return rust(() => meter.lost(asked.method, asked.path, asked.authorization, asked.agent, now()));
     }
     const text = rust(() => meter.outcome(name, token, now()));
-    if (read(text).do !== 'wait') return text;
+    if (read(text).do === 'wait') continue;
+    if (asked.span) unreported.set(name, (unreported.get(name) ?? new Awaited()).add(asked.span));
+    return text;
   }
 }
 
-/** @param {Decide} step */
-async function decide(env, ctx, step) {
+/**
+ * @param {Decide} step
+ * @param {Span} [span]
+ */
+async function decide(env, ctx, step, span) {
+  const own = span && sent(span, [], 'ask the home', { ...whose(step.home), method: 'decide' });
+  const ask = () => reach(env, ctx, 'HOME', step.home, stub => stub.decide(step.home, JSON.stringify(step.ask), step.call ?? ''), own);
   try {
-    return await reach(env, ctx, 'HOME', step.home, stub => stub.decide(step.home, JSON.stringify(step.ask), step.call ?? ''));
+    return await (own ? during(env, ctx, own, ask) : ask());
   } catch (error) {
     log('the home could not be asked', error);
     return JSON.stringify({ failed: 'home_unavailable' });
@@ -167,10 +207,15 @@ function conclude(env, ctx, ticket, status, seen) {
 }
 
 // The home's word on an observation; it has failed if there is none.
-/** @param {Observing} observing */
-async function observe(env, ctx, observing) {
+/**
+ * @param {Observing} observing
+ * @param {Span} [span]
+ */
+async function observe(env, ctx, observing, span) {
+  const own = span && sent(span, [], 'ask the home', { ...whose(observing.home), method: 'observe' });
+  const tell = () => reach(env, ctx, 'HOME', observing.home, stub => stub.observe(observing.home, JSON.stringify(observing)), own);
   try {
-    return await reach(env, ctx, 'HOME', observing.home, stub => stub.observe(observing.home, JSON.stringify(observing)));
+    return await (own ? during(env, ctx, own, tell) : tell());
   } catch (error) {
     log('an observation was not noted', error);
     return JSON.stringify({ failed: 'home_unavailable' });
@@ -301,9 +346,10 @@ function serve(request, url, env, ctx) {
 
 /**
  * What was asked. `question` is all that the answer depends on; `ours` are headers that only we may say; `short` a body
- * that belongs to the question.
+ * that belongs to the question; `span` is of a request that has to wait, once it was looked whether its trace is kept.
  * @typedef {{
- *   question?: string, method: string, path: string, authorization: string, agent: string, ours: string[], short: boolean
+ *   question?: string, method: string, path: string, authorization: string, agent: string, ours: string[], short: boolean,
+ *   traced?: boolean, span?: Span
  * }} Asked
  */
 
@@ -318,16 +364,19 @@ async function proceed(text, asked, request, env, ctx) {
       case 'forward':
         return served(told, asked, request, env, ctx);
       case 'wait':
+        if (isTraced(env) && !asked.traced) return traced(text, asked, request, env, ctx);
         text = await wait(env, ctx, asked, told);
         break;
       case 'decide': {
+        if (isTraced(env) && !asked.traced) return traced(text, asked, request, env, ctx);
         if (told.restless) ctx.waitUntil(background(env, ctx, told.restless));
-        const reply = await decide(env, ctx, told);
+        const reply = await decide(env, ctx, told, asked.span);
         text = rust(() => meter.conclude(text, reply, now()));
         break;
       }
       case 'observe': {
-        const reply = await observe(env, ctx, told);
+        if (isTraced(env) && !asked.traced) return traced(text, asked, request, env, ctx);
+        const reply = await observe(env, ctx, told, asked.span);
         text = rust(() => meter.observed(text, reply, now()));
         break;
       }
@@ -358,6 +407,28 @@ async function proceed(text, asked, request, env, ctx) {
         return failure('internal');
     }
   }
+}
+
+// Goes on with a request that has to wait, as a span of its caller's trace; what it is forwarded to goes on with that.
+/** @param {Asked} asked */
+async function traced(text, asked, request, env, ctx) {
+  const { method } = asked;
+  const route = pathOf(request.url);
+  asked.traced = true;
+  const trace = request.headers.get('traceparent');
+  const span = received(env, trace, `${method} ${route}`, { 'http.request.method': method, 'http.route': route });
+  if (!span) return proceed(text, asked, request, env, ctx);
+  asked.span = span;
+  const headers = new Headers(request.headers);
+  headers.set('traceparent', traceparent(span));
+  // Nothing else of it is read from here on.
+  const onward = { url: request.url, method, headers, body: request.body };
+  return during(env, ctx, span, async () => {
+    const response = await proceed(text, asked, onward, env, ctx);
+    span.attributes['http.response.status_code'] = response.status;
+    span.failed = response.status >= 500;
+    return response;
+  });
 }
 
 // Hands Rust the body that it wanted to be read.

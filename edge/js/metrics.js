@@ -12,7 +12,8 @@ let paths;
 /** @type {Map<string, Map<number, number>>} */
 const answers = new Map();
 
-function pathOf(url) {
+// The path that an answer to this address is counted under.
+export function pathOf(url) {
   const from = url.indexOf('/', 8);
   const query = url.indexOf('?', from);
   const path = url.slice(from, query < 0 ? undefined : query);

@@ -11,11 +11,13 @@ export { MeterSubHome } from './sub_home.js';
 
 // The largest call: a contact with the cells of a busy second.
 const CALL_BYTES_MAX = 1024 * 1024;
-// What may be called from another process, by the binding of the object's class.
+// What may be called from another process, by the binding of the object's class, and what it takes at most.
 const CALLS = {
-  HOME: new Set(['decide', 'contact', 'observe', 'install', 'progress', 'clock', 'leases']),
-  SUB_HOME: new Set(['contact', 'leases']),
+  HOME: { decide: 3, contact: 3, observe: 2, install: 2, progress: 2, clock: 1, leases: 0 },
+  SUB_HOME: { contact: 3, leases: 0 },
 };
+// Of these, what takes the caller's trace behind that.
+const TRACED = new Set(['decide', 'contact', 'observe']);
 
 // Of these, what would count again if it came again. The others say themselves which of them came before.
 const COUNTED = new Set(['decide', 'observe']);
@@ -41,11 +43,15 @@ async function called(request, env) {
   if (refusal !== undefined) return refused(refusal);
   try {
     const [binding, name, method, ...args] = JSON.parse(body);
-    if (!CALLS[binding]?.has(method)) throw new Error(`there is no ${binding}.${method} to call`);
+    const takes = Object.hasOwn(CALLS, binding) && Object.hasOwn(CALLS[binding], method) ? CALLS[binding][method] : undefined;
+    if (takes === undefined) throw new Error(`there is no ${binding}.${method} to call`);
+    const told = args.slice(0, takes);
+    const trace = request.headers.get('traceparent');
+    if (trace && TRACED.has(method)) told[takes] = trace;
     if (method === 'clock' && env.METER_TEST !== '1') return failed('not_found');
     const replay = COUNTED.has(method) ? rust(() => meter.refuseReplay(signature, BigInt(wall()))) : undefined;
     if (replay !== undefined) return refused(replay);
-    return Response.json({ reply: await env[binding].getByName(name)[method](...args) });
+    return Response.json({ reply: await env[binding].getByName(name)[method](...told) });
   } catch (error) {
     log('another process called in vain', error);
     return failed('home_unavailable');

@@ -3,10 +3,12 @@
 
 import { DurableObject } from 'cloudflare:workers';
 import { Commit } from './commit.js';
-import { homes, Memory, texts, Waking } from './objects.js';
+import { answering, homes, Memory, texts, Waking } from './objects.js';
 import { follow, log, meter, moveClock, now, peer, seed, toWall, wall } from './platform.js';
+import { Awaited, during, isTraced, sent, sentAnyway, traceparent, whose } from './traces.js';
 
 /** @import { Message, Round } from './contract.js' */
+/** @import { Span } from './traces.js' */
 
 // An aggregator that takes longer is asked again later.
 const AGGREGATOR_WAIT_MS = 10000;
@@ -21,6 +23,8 @@ export class MeterHome extends DurableObject {
   #pulling;
   #looking;
   #sub_homes;
+  // What came since the last flush.
+  #unflushed = new Awaited();
   #commit = new Commit(
     () => this.#memory.life(),
     () => {
@@ -30,18 +34,24 @@ export class MeterHome extends DurableObject {
     this.env.METER_TEST_HOME_WRITE_MS,
   );
 
-  async decide(name, ask, call) {
-    return this.#ask(name, (home, waited) => home.decide(name, incarnation(), ask, call, waited, now()));
+  // `trace` is the caller's, where it has one.
+  async decide(name, ask, call, trace) {
+    return this.#answer(trace, 'decide', name, (home, waited) => home.decide(name, incarnation(), ask, call, waited, now()));
   }
 
-  async observe(name, observing) {
-    return this.#ask(name, (home, waited) => home.observe(name, incarnation(), observing, waited, now()));
+  async observe(name, observing, trace) {
+    return this.#answer(trace, 'observe', name, (home, waited) => home.observe(name, incarnation(), observing, waited, now()));
   }
 
   // `from` is the object that calls, where that is a sub-home.
-  async contact(name, contact, from) {
+  async contact(name, contact, from, trace) {
     if (from?.startsWith(`${name}/`)) this.#know(from);
-    return this.#ask(name, (home, waited) => home.contact(name, incarnation(), contact, waited, seed(), now()));
+    return this.#answer(trace, 'contact', name, (home, waited) => home.contact(name, incarnation(), contact, waited, seed(), now()));
+  }
+
+  #answer(trace, method, name, act) {
+    const span = answering(this.env, trace, 'the home', method, name);
+    return span ? during(this.env, this.ctx, span, () => this.#ask(name, act, span)) : this.#ask(name, act);
   }
 
   // How far a sub-home is with this home, by its id.
@@ -66,11 +76,12 @@ export class MeterHome extends DurableObject {
     return this.#sub_homes ??= new Set(/** @type {string[]} */ (this.ctx.storage.kv.get('sub_homes') ?? []));
   }
 
-  async #ask(name, act) {
+  /** @param {Span} [span] */
+  async #ask(name, act, span) {
     let reply = this.#turn(home => act(home, false));
     if (reply === undefined) {
       // Everyone who waits for the policy waits for one pull; all of them are in this object.
-      const pulling = this.#pulling ??= this.#pull(name).finally(() => { this.#pulling = undefined; });
+      const pulling = this.#pulling ??= this.#pull(name, span).finally(() => { this.#pulling = undefined; });
       const again = () => this.#turn(home => act(home, true));
       await Promise.race([pulling, scheduler.wait(PULL_WAIT_MS)]);
       reply = again();
@@ -81,6 +92,8 @@ export class MeterHome extends DurableObject {
       }
     }
     await this.#commit.written();
+    // What is counted by now is in the next flush.
+    this.#unflushed.add(span);
     return reply;
   }
 
@@ -142,21 +155,29 @@ export class MeterHome extends DurableObject {
     this.#waking.at(due === undefined ? undefined : toWall(due));
   }
 
-  /** @param {Message} message */
-  async #send({ path, body, signature }) {
+  /**
+   * @param {Message} message
+   * @param {Span} [span]
+   */
+  async #send({ path, body, signature }, span) {
+    const headers = { 'content-type': 'application/json', 'palveron-signature': signature };
+    if (span) headers.traceparent = traceparent(span);
     return peer(this.env, 'AGGREGATOR', 'AGGREGATOR_URL').fetch(path, {
       method: 'POST',
-      headers: { 'content-type': 'application/json', 'palveron-signature': signature },
+      headers,
       body,
       signal: AbortSignal.timeout(AGGREGATOR_WAIT_MS),
     });
   }
 
   // Undefined once the policy is installed, else the code of why it is not.
-  async #pull(name) {
+  /** @param {Span} [caller] */
+  async #pull(name, caller) {
     let failed = 'home_unavailable';
+    const span = sent(caller, [], 'pull a policy', whose(name));
     try {
-      const response = await this.#send(JSON.parse(this.#turn(home => home.pull(name, incarnation(), now()))));
+      const message = JSON.parse(this.#turn(home => home.pull(name, incarnation(), now())));
+      const response = await during(this.env, this.ctx, span, () => this.#send(message, span));
       const ack = await response.text();
       if (response.status === 200) {
         this.#turn(home => home.pulled(name, incarnation(), ack, now()));
@@ -177,13 +198,18 @@ export class MeterHome extends DurableObject {
     /** @type {Round} */
     const { seq, messages } = JSON.parse(text);
     const sent_by = this.#memory.life();
+    const links = this.#unflushed.all();
+    const span = isTraced(this.env) ? sentAnyway(this.env, links, 'flush', { 'flush.seq': Number(seq) }) : undefined;
     try {
       let ack;
-      for (const message of messages) {
-        const response = await this.#send(message);
-        ack = await response.text();
-        if (response.status !== 200) throw new Error(`the aggregator answered ${response.status}`);
-      }
+      await during(this.env, this.ctx, span, async () => {
+        for (const message of messages) {
+          const response = await this.#send(message, span);
+          ack = await response.text();
+          if (response.status !== 200) throw new Error(`the aggregator answered ${response.status}`);
+        }
+      });
+      this.#unflushed.forget(links.length);
       // What a lost memory has sent is no receipt for what was counted since.
       if (this.#memory.life() === sent_by) this.#turn(home => home.flushed(BigInt(seq), ack, now()));
     } catch (error) {

@@ -1,6 +1,7 @@
 // What the objects of both classes have in common.
 
 import { configure, isConfigured, life, meter, rust, wall } from './platform.js';
+import { isTraced, received, whose } from './traces.js';
 
 // For an object whose memory was lost; otherwise a timer comes first.
 const ALARM_MS = 5000;
@@ -110,6 +111,10 @@ export class Waking {
 export function ready(env) {
   if (!isConfigured()) configure(() => meter.configure(env.METER_SIGNING_KEYS ?? ''));
 }
+
+// The span of a call that has come with that trace, if it has one and there is a collector.
+export const answering = (env, trace, as, method, name) =>
+  trace && isTraced(env) ? received(env, trace, `answer as ${as}`, { ...whose(name), method }) : undefined;
 
 // Finds homes by their names.
 export const homes = env => name => env.HOME.getByName(name);

@@ -3,10 +3,12 @@
 
 import { DurableObject } from 'cloudflare:workers';
 import { Commit } from './commit.js';
-import { homes, Memory, texts, Waking } from './objects.js';
+import { answering, homes, Memory, texts, Waking } from './objects.js';
 import { follow, inTime, log, meter, now, seed, wall } from './platform.js';
+import { Awaited, during, sent, traceparent, whose } from './traces.js';
 
 /** @import { Due, Itself, Delivery } from './contract.js' */
+/** @import { Span } from './traces.js' */
 
 // How long a contact waits here for the home. Its isolate sends it again after that.
 const PARKED_MS = 900;
@@ -21,6 +23,8 @@ export class MeterSubHome extends DurableObject {
   #waking = new Waking(this.ctx.storage, () => this.#look());
   #resumed;
   #name;
+  // What came since the last contact with the home.
+  #untold = new Awaited();
   // Who waits: the contact's holder, lane and nonce → how to answer it.
   #parked = new Map();
   #commit = new Commit(
@@ -28,14 +32,22 @@ export class MeterSubHome extends DurableObject {
     () => this.#turn(sub => sub.save()),
   );
 
-  // `name` is this object's own, which only whoever calls it knows.
-  async contact(home, contact, name) {
+  // `name` is this object's own, which only whoever calls it knows; `trace` is the caller's, where it has one.
+  async contact(home, contact, name, trace) {
+    const span = answering(this.env, trace, 'a sub-home', 'contact', home);
+    return span ? during(this.env, this.ctx, span, () => this.#contact(home, contact, name, span)) : this.#contact(home, contact, name);
+  }
+
+  /** @param {Span} [span] */
+  async #contact(home, contact, name, span) {
     if (name?.startsWith(`${home}/`)) this.#name = name;
     await this.#resume();
     /** @type {Delivery} */
     const { ticket, reply } = JSON.parse(this.#turn(sub => sub.contact(home, random(), contact, seed(), now())));
     const answered = reply ? Promise.resolve(reply) : this.#park(ticket);
-    this.#pump();
+    this.#pump(span);
+    // What it does not bring to the home now, the next contact does.
+    this.#untold.add(span);
     await this.#commit.written();
     return answered;
   }
@@ -101,11 +113,12 @@ export class MeterSubHome extends DurableObject {
   }
 
   // Sends what is due, and looks again when more will be.
-  #pump() {
+  /** @param {Span} [span] */
+  #pump(span) {
     const text = this.#turn(sub => sub.contacts(now()));
     /** @type {Due | undefined} */
     const due = text && JSON.parse(text);
-    if (due) for (const contact of due.contacts) this.ctx.waitUntil(this.#send(due.home, contact));
+    if (due) for (const contact of due.contacts) this.ctx.waitUntil(this.#send(due.home, contact, span));
     const wake = this.#turn(sub => sub.wake(now()));
     this.#waking.at(wake === undefined ? undefined : wall() + wake);
   }
@@ -123,16 +136,21 @@ export class MeterSubHome extends DurableObject {
     }
   }
 
-  async #send(home, contact) {
+  /** @param {Span} [caller] */
+  async #send(home, contact, caller) {
+    const links = this.#untold.all();
+    this.#untold.forget(links.length);
+    const span = sent(caller, links, 'ask the home', { ...whose(home), method: 'contact' });
+    const told = span ? [home, contact, this.#name, traceparent(span)] : [home, contact, this.#name];
     try {
       // What it says must be in the rows before anybody hears of it.
       await this.#commit.written();
-      const reply = await this.#reach(home, stub => stub.contact(home, contact, this.#name));
+      const reply = await during(this.env, this.ctx, span, () => this.#reach(home, stub => stub.contact(...told)));
       /** @type {Delivery[]} */
-      const told = JSON.parse(this.#turn(sub => sub.receive(reply, seed(), now())));
+      const delivered = JSON.parse(this.#turn(sub => sub.receive(reply, seed(), now())));
       // Where nobody waits it is written with what comes next: lost before that, it is as if it had never come.
-      if (told.length > 0) await this.#commit.written();
-      for (const { ticket, reply } of told) {
+      if (delivered.length > 0) await this.#commit.written();
+      for (const { ticket, reply } of delivered) {
         if (ticket === undefined) this.#answerAll(reply);
         else this.#answer(ticket, reply);
       }

@@ -7,6 +7,7 @@ pub mod books;
 pub mod chance;
 pub mod client;
 pub mod clock;
+pub mod collector;
 pub mod config;
 pub mod envoy;
 pub mod fake_stripe;

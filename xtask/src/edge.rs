@@ -58,7 +58,7 @@ const HOMES: Worker = Worker {
     name: "homes",
     place: "homes",
     folder: "homes/js",
-    borrowed: &["edge/js/platform.js"],
+    borrowed: &["edge/js/platform.js", "edge/js/traces.js"],
 };
 
 /// The built workers.

@@ -97,12 +97,12 @@ settings! {
         "the project where `--project` is left out; over HTTP, that of a project's token where this is unset";
     METRICS_TOKEN: Option<MetricsToken> = "both" "METER_METRICS_TOKEN" "" ("none"), |text| optional(text, MetricsToken::parse),
         "with which `GET /metrics` is read (`Authorization: Bearer …`), 16 characters or more; without one the aggregator shows its numbers to everybody and the edge has no such path";
-    COLLECTOR: Option<CollectorUrl> = "aggregator" "OTEL_EXPORTER_OTLP_ENDPOINT" "" ("none: no traces"), |text| optional(text, CollectorUrl::parse),
-        "an OpenTelemetry collector that traces are sent to, as protobuf over HTTP, such as `http://127.0.0.1:4318`";
-    COLLECTOR_HEADERS: CollectorHeaders = "aggregator" "OTEL_EXPORTER_OTLP_HEADERS" "" ("none"), CollectorHeaders::parse,
+    COLLECTOR: Option<CollectorUrl> = "both" "OTEL_EXPORTER_OTLP_ENDPOINT" "" ("none: no traces"), |text| optional(text, CollectorUrl::parse),
+        "an OpenTelemetry collector that traces are sent to over HTTP, by the aggregator as protobuf and by the edge and its homes as JSON, such as `http://127.0.0.1:4318`";
+    COLLECTOR_HEADERS: CollectorHeaders = "both" "OTEL_EXPORTER_OTLP_HEADERS" "" ("none"), CollectorHeaders::parse,
         "headers that it wants, such as `api-key=secret`, several separated by commas";
-    SERVICE: String = "aggregator" "OTEL_SERVICE_NAME" "palveron-meter", |text| Ok(text.to_owned()),
-        "what this server is called there";
+    SERVICE: String = "both" "OTEL_SERVICE_NAME" "palveron-meter", |text| Ok(text.to_owned()),
+        "what this server is called there; the edge and its homes are `palveron-edge` without it";
     LOG: String = "aggregator" "METER_LOG" "info", |text| Ok(text.to_owned()),
         "which log lines are written: a filter such as `info,aggregator=debug`";
     LOG_FORMAT: LogFormat = "aggregator" "METER_LOG_FORMAT" "text", LogFormat::parse,

@@ -1,98 +1,25 @@
 //! Traces by OpenTelemetry, read from the wire by the protocol's own messages: from a caller's request through the edge and the
 //! homes to the books.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
-use opentelemetry_proto::tonic::trace::v1::Span;
-use prost::Message as _;
 use shared::kind::Kind;
 use tests::client::Call;
+use tests::collector::{Collector, attribute, hex, is_below, leads_to};
+use tests::fleet::Fleet;
 use tests::ingest::{flush_of, signed};
 use tests::poll::eventually;
 use tests::project::{Limits, Project};
 use tests::receiver::Receiver;
-use tests::stack::{Options, Part, Stack};
+use tests::stack::{Counters, Options, Part, Stack};
 use tests::stand_in::StandIn;
-use tokio::net::TcpListener;
 
 const WITHIN: Duration = Duration::from_secs(60);
 
 /// The trace and the span of a caller, as W3C trace context has them.
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";
-
-/// What a collector receives.
-#[derive(Clone, Default)]
-struct Collector(Arc<Mutex<Vec<(HeaderMap, ExportTraceServiceRequest)>>>);
-
-impl Collector {
-    /// A collector, and what a server is told of it.
-    async fn start() -> Result<(Self, Vec<(&'static str, String)>)> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let (collector, address) = (Self::default(), listener.local_addr()?);
-        let app =
-            Router::new().route("/in/v1/traces", axum::routing::post(take)).with_state(collector.clone());
-        tokio::spawn(async move { axum::serve(listener, app).await });
-        let settings = vec![
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{address}/in/")),
-            ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=a%3Dsecret".to_owned()),
-            ("OTEL_SERVICE_NAME", "meter-of-a-test".to_owned()),
-            ("OTEL_BSP_SCHEDULE_DELAY", "200".to_owned()),
-        ];
-        Ok((collector, settings))
-    }
-
-    fn came(&self) -> Vec<(HeaderMap, ExportTraceServiceRequest)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn spans(&self) -> Vec<Span> {
-        let came = self.came().into_iter();
-        let resources = came.flat_map(|(_, request)| request.resource_spans);
-        resources.flat_map(|one| one.scope_spans).flat_map(|one| one.spans).collect()
-    }
-
-    /// The first span of that name that has these attributes.
-    async fn finds(&self, name: &str, attributes: &[(&str, &str)]) -> Result<Span> {
-        let fits = |span: &Span| {
-            span.name == name
-                && attributes.iter().all(|(key, value)| attribute(&span.attributes, key) == *value)
-        };
-        let found = eventually(name, WITHIN, async || Ok(self.spans().into_iter().find(fits))).await;
-        found.with_context(|| {
-            let names: Vec<String> = self.spans().into_iter().map(|span| span.name).collect();
-            format!("{name} {attributes:?} is not among {names:?}")
-        })
-    }
-}
-
-async fn take(State(collector): State<Collector>, headers: HeaderMap, body: Bytes) -> StatusCode {
-    let Ok(request) = ExportTraceServiceRequest::decode(body) else { return StatusCode::BAD_REQUEST };
-    collector.0.lock().unwrap_or_else(PoisonError::into_inner).push((headers, request));
-    StatusCode::OK
-}
-
-fn attribute(attributes: &[KeyValue], key: &str) -> String {
-    let found = attributes.iter().find(|one| one.key == key).and_then(|one| one.value.clone());
-    match found {
-        Some(AnyValue { value: Some(Value::StringValue(text)) }) => text,
-        Some(AnyValue { value: Some(Value::IntValue(number)) }) => number.to_string(),
-        other => format!("{other:?}"),
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
 
 #[tokio::test]
 async fn a_callers_trace_goes_on_at_the_upstream_and_in_the_books() -> Result<()> {
@@ -195,5 +122,204 @@ async fn what_is_asked_of_stripe_told_to_receivers_and_closed_is_in_the_trace_of
     {
         ensure!(!came.contains(secret), "a span tells {secret}");
     }
+    stack.finish()
+}
+
+#[tokio::test]
+async fn what_a_request_has_waited_for_is_below_it_and_the_flush_that_has_its_unit_leads_to_it() -> Result<()>
+{
+    let (collector, settings) = Collector::start().await?;
+    let upstream = StandIn::silent().await?;
+    let mut edge_settings = settings.clone();
+    // What nobody asks to be traced is not.
+    edge_settings.extend([
+        ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio".to_owned()),
+        ("OTEL_TRACES_SAMPLER_ARG", "0".to_owned()),
+        ("METER_HOMES", "serve".to_owned()),
+    ]);
+    let options = Options {
+        upstream: Some(upstream.address()),
+        leases: true,
+        counters: Counters::Objects,
+        edge_settings,
+        aggregator_settings: settings,
+        ..Options::default()
+    };
+    let stack = Stack::start_with(options).await?;
+    let project = Project::ready(&stack, "traced", Limits::WIDE).await?;
+    let fleet = Fleet::start(&stack, 1).await?;
+    let call = project.call(Kind::Verify, "bot").header("traceparent", format!("00-{TRACE}-{CALLER}-01"));
+    ensure!(call.send(fleet.address()).await?.status == 200);
+
+    // The isolate has no lease yet: it asks the home, in another process.
+    let request = collector.finds_where("POST /v1/verify", |span| hex(&span.trace_id) == TRACE).await?;
+    assert_eq!(
+        (hex(&request.parent_span_id).as_str(), request.kind),
+        (CALLER, 2),
+        "a server's, of the caller"
+    );
+    assert_eq!(attribute(&request.attributes, "http.response.status_code"), "200");
+    let asked = collector.finds_where("ask the home", |span| is_below(span, &request)).await?;
+    assert_eq!((attribute(&asked.attributes, "project.id").as_str(), asked.kind), ("traced", 3));
+    assert_eq!(attribute(&asked.attributes, "method"), "contact");
+    let home = collector.finds_where("answer as the home", |span| is_below(span, &asked)).await?;
+    assert_eq!((hex(&home.trace_id).as_str(), home.kind), (TRACE, 2));
+    let forwarded = upstream.seen().into_iter().find_map(|head| head.headers.get("traceparent").cloned());
+    let onward = format!("00-{TRACE}-{}-01", hex(&request.span_id));
+    assert_eq!(forwarded.context("the upstream was told no trace")?.to_str()?, onward);
+
+    // The isolate reports the unit, the home flushes it, the aggregator has it.
+    let report = collector.finds_where("report to the home", |span| leads_to(span, &request)).await?;
+    let told = collector.finds_where("answer as the home", |span| is_below(span, &report)).await?;
+    let flush = collector.finds_where("flush", |span| leads_to(span, &told)).await?;
+    let ingest = collector.finds_where("POST /ingest", |span| is_below(span, &flush)).await?;
+    let merge = collector.finds_where("merge a flush", |span| is_below(span, &ingest)).await?;
+    assert_eq!(attribute(&merge.attributes, "period"), tests::clock::now().day().period().to_string());
+
+    only_what_has_waited_has_spans(&stack, &fleet, (&project, &collector)).await?;
+    let came = format!("{:?}", collector.came());
+    for secret in [project.key.as_str(), project.token.as_str(), "Bearer", "v1="] {
+        ensure!(!came.contains(secret), "a span tells {secret}");
+    }
+    workers_send_json(&collector)?;
+    fleet.finish(&stack)?;
+    stack.finish()
+}
+
+/// Each in a trace of its own: requests that have waited have spans, those that a lease has answered have none.
+async fn only_what_has_waited_has_spans(
+    stack: &Stack,
+    fleet: &Fleet,
+    (project, collector): (&Project, &Collector),
+) -> Result<()> {
+    let mut waited = Vec::new();
+    for number in 0..200 {
+        let trace = format!("{:032x}", 0xabc0_0000_u32 + number);
+        let call = project.call(Kind::Verify, "bot").header("traceparent", format!("00-{trace}-{CALLER}-01"));
+        let answer = call.send(fleet.address()).await?;
+        waited.push((trace, answer.header("server-timing") != Some("meter;desc=lease")));
+    }
+    let leased = waited.iter().filter(|(_, has_waited)| !has_waited).count();
+    ensure!(leased > 100, "leases have answered {leased}");
+    // One whose trace is not kept has none either, though it waits; the one that comes last does.
+    let other = Project::ready(stack, "untraced", Limits::WIDE).await?;
+    let unkept = format!("{:032x}", 0xdef0_0000_u32);
+    let call = other.call(Kind::Verify, "bot").header("traceparent", format!("00-{unkept}-{CALLER}-00"));
+    ensure!(call.send(fleet.address()).await?.status == 200);
+    waited.push((unkept, false));
+    let last = format!("{:032x}", 0xdef0_0001_u32);
+    let call =
+        Call::get("/v1/quota").bearer(&project.key).header("traceparent", format!("00-{last}-{CALLER}-01"));
+    ensure!(call.send(fleet.address()).await?.status == 200);
+    waited.push((last.clone(), true));
+    let quota = collector.finds_where("GET /v1/quota", |span| hex(&span.trace_id) == last).await?;
+    collector.finds_where("ask the home", |span| is_below(span, &quota)).await?;
+    let spans = collector.spans();
+    for (trace, has_waited) in &waited {
+        let has_span = spans.iter().any(|span| hex(&span.trace_id) == *trace);
+        ensure!(has_span == *has_waited, "{trace}: waited {has_waited}, has a span {has_span}");
+    }
+    Ok(())
+}
+
+fn workers_send_json(collector: &Collector) -> Result<()> {
+    let workers = collector
+        .came()
+        .into_iter()
+        .find(|(headers, _)| headers.get("content-type").is_some_and(|kind| kind == "application/json"));
+    let (headers, request) = workers.context("no worker has sent spans")?;
+    assert_eq!(headers.get("api-key").and_then(|value| value.to_str().ok()), Some("a=secret"));
+    let resource = request.resource_spans.first().and_then(|one| one.resource.clone());
+    let resource = resource.context("no resource")?;
+    assert_eq!(attribute(&resource.attributes, "service.name"), "meter-of-a-test");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_trace_goes_through_sub_homes() -> Result<()> {
+    let (collector, settings) = Collector::start().await?;
+    let mut edge_settings = settings.clone();
+    edge_settings.push(("METER_SUB_HOMES", "1".to_owned()));
+    let options = Options {
+        leases: true,
+        sub_homes: 1,
+        counters: Counters::Objects,
+        edge_settings,
+        aggregator_settings: settings,
+        ..Options::default()
+    };
+    let stack = Stack::start_with(options).await?;
+    let project = Project::create(&stack, "traced", Limits::WIDE)?;
+    let traceparent = format!("00-{TRACE}-{CALLER}-01");
+    let served = async || {
+        let call = project.call(Kind::Verify, "bot").header("traceparent", &traceparent);
+        Ok((call.send(stack.edge()).await?.status == 200).then_some(()))
+    };
+    eventually("the key", WITHIN, served).await?;
+    let sub_home = collector.finds("answer as a sub-home", &[("project.id", "traced")]).await?;
+    assert_eq!(hex(&sub_home.trace_id), TRACE);
+    let asked = collector.finds_where("ask the home", |span| is_below(span, &sub_home)).await?;
+    let home = collector.finds_where("answer as the home", |span| is_below(span, &asked)).await?;
+    assert_eq!(hex(&home.trace_id), TRACE);
+    let flush = collector.finds_where("flush", |span| !span.links.is_empty()).await?;
+    collector.finds_where("POST /ingest", |span| is_below(span, &flush)).await?;
+    stack.finish()
+}
+
+/// So often was a policy pushed in vain when the next push is far.
+const FAR: u64 = 5;
+
+#[tokio::test]
+async fn a_policy_that_a_request_has_waited_for_is_in_its_trace() -> Result<()> {
+    let (collector, settings) = Collector::start().await?;
+    let options = Options {
+        counters: Counters::Objects,
+        edge_settings: settings.clone(),
+        aggregator_settings: settings,
+        later: vec![Part::Edge],
+        ..Options::default()
+    };
+    let mut stack = Stack::start_with(options).await?;
+    let project = Project::create(&stack, "traced", Limits::WIDE)?;
+    eventually("pushes in vain", WITHIN, async || {
+        let metrics = Call::get("/metrics").send(stack.aggregator()).await?.text();
+        let failed = metrics.lines().find_map(|line| line.strip_prefix("meter_policy_push_failures_total "));
+        Ok(failed.and_then(|count| count.parse::<u64>().ok()).filter(|count| *count >= FAR))
+    })
+    .await?;
+    stack.begin(&[Part::Edge]).await?;
+    let call = project.call(Kind::Verify, "bot").header("traceparent", format!("00-{TRACE}-{CALLER}-01"));
+    ensure!(call.send(stack.edge()).await?.status == 200);
+    let pull = collector.finds("pull a policy", &[("project.id", "traced")]).await?;
+    assert_eq!(hex(&pull.trace_id), TRACE);
+    let asked = collector.finds_where("POST /ingest", |span| is_below(span, &pull)).await?;
+    assert_eq!(attribute(&asked.attributes, "http.response.status_code"), "200");
+    collector.finds_where("answer as the home", |span| is_below(&pull, span)).await?;
+    // Where isolates do not decide, the home has counted the request when it has answered.
+    let home = collector.finds("answer as the home", &[("method", "decide")]).await?;
+    assert_eq!(hex(&home.trace_id), TRACE);
+    collector.finds_where("flush", |span| leads_to(span, &home)).await?;
+    stack.finish()
+}
+
+#[tokio::test]
+async fn a_flush_from_counters_in_redis_says_which_month_it_is_of() -> Result<()> {
+    let (collector, settings) = Collector::start().await?;
+    let options = Options {
+        leases: true,
+        counters: Counters::Redis,
+        edge_settings: settings.clone(),
+        aggregator_settings: settings,
+        ..Options::default()
+    };
+    let stack = Stack::start_with(options).await?;
+    let project = Project::ready(&stack, "traced", Limits::WIDE).await?;
+    let call = project.call(Kind::Verify, "bot").header("traceparent", format!("00-{TRACE}-{CALLER}-01"));
+    ensure!(call.send(stack.edge()).await?.status == 200);
+    let request = collector.finds_where("POST /v1/verify", |span| hex(&span.trace_id) == TRACE).await?;
+    collector.finds_where("ask the home", |span| is_below(span, &request)).await?;
+    let month = tests::clock::now().day().period().to_string();
+    let merge = collector.finds("merge a flush", &[("project.id", "traced"), ("period", &month)]).await?;
+    ensure!(merge.parent_span_id.is_empty(), "the aggregator takes it from the Redis by itself");
     stack.finish()
 }

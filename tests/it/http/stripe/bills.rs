@@ -3,8 +3,9 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 use shared::plan::Plan;
+use tests::collector::{Collector, is_below};
 use tests::poll::eventually;
-use tests::stack::Part;
+use tests::stack::{Options, Part, Stack};
 
 use super::shop::Shop;
 
@@ -20,11 +21,15 @@ async fn bills(shop: &Shop) -> Result<Vec<Value>> {
 /// A project that pays for pro by card at that interval, with overage on and 2,500 units beyond the quota.
 async fn with_overage(interval: &str) -> Result<Shop> {
     let shop = Shop::open(Plan::Community).await?;
+    overused(&shop, interval).await?;
+    Ok(shop)
+}
+
+async fn overused(shop: &Shop, interval: &str) -> Result<()> {
     shop.subscribe("pro", interval).await?;
     shop.is_quiet().await?;
     shop.overage_on().await?;
-    shop.used(1, 12_500).await?;
-    Ok(shop)
+    shop.used(1, 12_500).await
 }
 
 async fn is_paid(shop: &Shop) -> Result<Value> {
@@ -50,6 +55,23 @@ async fn a_months_overage_is_one_invoice_of_the_right_amount() -> Result<()> {
     let shown: Value = serde_json::from_str(&shop.stack.meter(&["stripe", "bills", "--json"])?)?;
     assert_eq!((&shown[0]["step"], &shown[0]["amount"]["minor"]), (&json!("paid"), &json!("1500")));
     assert_eq!(bills(&shop).await?.len(), 1);
+    shop.finish().await
+}
+
+#[tokio::test]
+async fn a_bill_is_traced_by_its_project_and_month() -> Result<()> {
+    let (collector, aggregator_settings) = Collector::start().await?;
+    let later = vec![Part::Edge, Part::Upstream];
+    let options =
+        Options { stripe: true, moving_clock: true, later, aggregator_settings, ..Options::default() };
+    let shop = Shop::on(Stack::start_with(options).await?, Plan::Community)?;
+    overused(&shop, "month").await?;
+    let month = tests::clock::now().period().to_string();
+    shop.later(CLOSED).await?;
+    let of_the_bill = [("project.id", "demo"), ("period", month.as_str())];
+    let bill = collector.finds("advance an invoice", &of_the_bill).await?;
+    collector.finds_where("call Stripe", |span| is_below(span, &bill)).await?;
+    is_paid(&shop).await?;
     shop.finish().await
 }
 

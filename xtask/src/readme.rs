@@ -1,5 +1,5 @@
-//! `cargo xtask readme`: does what README, the tutorial and the pages on moving here say, word for word, and compares the
-//! answers.
+//! `cargo xtask readme`: does what README, the tutorial, the pages on moving here and what operators do at a meter that runs say,
+//! word for word, and compares the answers.
 //!
 //! Every block of shell lines is run as it stands. The block that follows it is what it answers: the same header lines,
 //! the same fields and the same sentences, with other numbers. An answer that follows another one comes when the same
@@ -35,19 +35,36 @@ const LINE_SECONDS: &str = "5";
 /// Where the demo listens, so that it stands in nobody's way.
 const LISTEN: [&str; 4] = ["--edge-listen", "--aggregator-listen", "--upstream-listen", "--stripe-listen"];
 
-/// The pages that are followed, one after another; each row has a demo of its own.
-const PAGES: [&[&str]; 4] = [
+/// The pages that are followed, one after another; each row has a demo of its own. What stands behind `#` is the heading of
+/// the part of a page that is followed alone, where other parts are of other machines.
+const PAGES: [&[&str]; 5] = [
     &["README.md"],
     &["docs/tutorial.md"],
     &["docs/migrate.md", "docs/migrate-from-unkey.md", "docs/migrate-from-openmeter.md"],
     &["docs/migrate-from-redis-counters.md"],
+    &[
+        "docs/operations.md#Rotating keys without a refused request",
+        "docs/operations.md#Changing plans",
+        "docs/operations.md#Contracts and on-premise reporters",
+        "docs/operations.md#Payments",
+        "docs/on-premise.md#Sign-off, in an hour",
+        "docs/on-premise.md#Without a way out",
+        "docs/operations.md#Backup and restore",
+        "docs/deploy.md#Backup, and its drill",
+    ],
 ];
+
+/// What the lines find of the repository, beside what was built.
+const FOUND: [&str; 2] = ["shared", "deploy"];
 
 /// What the readers of a page that asks a Redis of theirs have counted there.
 const COUNTERS: &str = "redis-cli set \"quota:acme:$(date -u +%Y-%m)\" 4200; redis-cli set credits:acme 900";
 
 /// What begins a page's demo.
 const DEV: &str = "cargo xtask dev";
+
+/// Starts a meter on premise beside it, for pages that ask one.
+const ON_PREMISE: &str = "--on-prem";
 
 /// Something that a page says.
 #[derive(Debug, PartialEq, Eq)]
@@ -68,7 +85,12 @@ pub(crate) fn follow(programs: &Programs) -> Result<()> {
     for pages in PAGES {
         let texts: Vec<(&str, String)> = pages
             .iter()
-            .map(|page| Ok((*page, fs::read_to_string(config::root().join(page))?)))
+            .map(|page| {
+                let (file, title) = page.split_once('#').unwrap_or((page, ""));
+                let text = fs::read_to_string(config::root().join(file))?;
+                let text = part(&text, title).with_context(|| format!("there is no {page}"))?;
+                Ok((*page, text.to_owned()))
+            })
             .collect::<Result<_>>()?;
         let asks_redis = texts.iter().any(|(_, text)| text.contains("redis-cli"));
         let redis = asks_redis.then(Redis::start).transpose()?;
@@ -80,6 +102,10 @@ pub(crate) fn follow(programs: &Programs) -> Result<()> {
         let mut words = vec!["--fresh", "--reporter-listen", &reporter];
         words.extend(LISTEN.iter().flat_map(|option| [option, "127.0.0.1:0"]));
         words.extend(texts.iter().flat_map(|(_, text)| words_of_dev(text)));
+        let asks_reporter = texts.iter().any(|(_, text)| text.contains("\nmeter-reporter "));
+        if asks_reporter && !words.contains(&ON_PREMISE) {
+            words.push(ON_PREMISE);
+        }
         let demo =
             dev::start_in(terminal.folder.join("target").join("dev"), &dev::Options::of(&words)?, programs)?;
         for (title, line) in demo.lines() {
@@ -180,7 +206,9 @@ impl Terminal {
         }
         fs::create_dir_all(folder.join("target"))?;
         symlink(programs.folder_of("meter")?, folder.join("target").join("debug"))?;
-        symlink(config::root().join("shared"), folder.join("shared"))?;
+        for found in FOUND {
+            symlink(config::root().join(found), folder.join(found))?;
+        }
         // Pages for those who have it installed call it by its name.
         let mut before =
             "set -a; [ ! -f target/dev/env ] || . target/dev/env; PATH=$PWD/target/debug:$PATH; set +a\n"
@@ -278,17 +306,36 @@ impl Drop for Redis {
     }
 }
 
+/// The part of a page below a heading of the second level; all of it where no heading is named.
+fn part<'page>(page: &'page str, title: &str) -> Option<&'page str> {
+    if title.is_empty() {
+        return Some(page);
+    }
+    let (_, below) = page.split_once(&format!("\n## {title}\n"))?;
+    below.split("\n## ").next()
+}
+
 /// The shell lines of a page and what it shows that they print, in order. Code of other languages has tests of its own, and
 /// what is marked `sh,later` is for a day that has not come.
 fn steps(page: &str) -> Vec<Step> {
     let fenced = page.split("```").skip(1).step_by(2);
     fenced
         .filter_map(|block| match block.split_once('\n').unwrap_or((block, "")) {
-            ("sh", lines) => Some(Step::Run(lines.trim().to_owned())),
+            ("sh", lines) => Some(Step::Run(outdented(lines).trim().to_owned())),
             ("" | "json", text) => Some(Step::Prints(text.trim().to_owned())),
             _ => None,
         })
         .collect()
+}
+
+/// Lines as they are outside of a list.
+fn outdented(lines: &str) -> String {
+    let indent = lines.len().saturating_sub(lines.trim_start_matches(' ').len());
+    let outdented = lines.lines().map(|line| {
+        let spaces = line.len().saturating_sub(line.trim_start_matches(' ').len());
+        line.get(spaces.min(indent)..).unwrap_or_default()
+    });
+    outdented.collect::<Vec<_>>().join("\n")
 }
 
 /// Whether lines that should have been served were refused. Where a status is named, it is meant.
@@ -398,6 +445,16 @@ mod tests {
         let page = "Do\n```sh\ntrue\n```\nwhich says\n\n```json\n{}\n```\n";
         assert_eq!(steps(page), [Step::Run("true".to_owned()), Step::Prints("{}".to_owned())]);
         assert_eq!(steps("```sh,later\nfalse\n```\n```ts\nlet a;\n```"), []);
+    }
+
+    #[test]
+    fn a_part_of_a_page_ends_where_the_next_begins() {
+        let page = "# Page\n\n## One\n\na\n\n### Of one\n\nb\n\n## Two\n\nc\n";
+        assert_eq!(part(page, "One"), Some("\na\n\n### Of one\n\nb\n"));
+        assert_eq!(
+            (part(page, "Two"), part(page, "Three"), part(page, "")),
+            (Some("\nc\n"), None, Some(page))
+        );
     }
 
     #[test]

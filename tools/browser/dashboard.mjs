@@ -758,6 +758,53 @@ const deeds = {
     assert.ok(page.url().startsWith(told.meter), "nobody who did not confirm is sent to pay");
     await page.context().close();
   },
+
+  async an_operator_sees_what_a_parked_event_would_do_before_it_is_tried_again() {
+    const page = await visitor();
+    await signIn(page, told.owner);
+    await page.goto(at("/billing/top-up"));
+    await page.getByRole("button", { name: "Buy small" }).click();
+    await page.waitForURL((url) => !url.href.startsWith(told.meter));
+    const faults = (method, body) => fetch(`${told.stripe}/_fake/faults`, { method, body });
+    await faults("POST", JSON.stringify({ matches: "GET /v1/", status: 400, times: 10_000 }));
+    await page.locator("form button").first().click();
+    await page.waitForURL((url) => url.href.startsWith(told.meter));
+    await page.context().close();
+    const cookies = await operatorCookies();
+    const operator = await visitor({ bypassCSP: true });
+    await operator.context().addCookies(cookies);
+    await operator.goto(at("/operator/stripe"));
+    const parked = () => operator.evaluate(async () => (await fetch("/api/v1/admin/stripe/parked")).json());
+    await until("the events are parked", async () => {
+      const { events, waiting } = await parked();
+      return waiting === 0 && events.some(({ kind }) => kind === "checkout.session.completed");
+    });
+    await faults("DELETE");
+    await operator.goto(at("/operator/stripe"));
+    const row = operator.getByRole("row").filter({ hasText: "checkout.session.completed" });
+    await row.getByText("would apply", { exact: true }).waitFor();
+    await row.locator("summary").click();
+    await row.getByText(/^new ledger entry \d+: fact .*lot_bought/).waitFor();
+    await row.getByText(/^order ord_\w+: .*state open → paid/).waitFor();
+    const found = [];
+    for (const [size, viewport] of Object.entries({ desktop: { width: 1360, height: 900 }, phone: { width: 390, height: 844 } })) {
+      const other = await visitor({ viewport, bypassCSP: true });
+      await other.addInitScript(watchShifts);
+      await other.context().addCookies(cookies);
+      await look(other, ["/operator/stripe"], `parked-light-${size}`, found);
+      await other.locator("summary").first().click();
+      await other.screenshot({ path: join(told.screenshots, `operator-stripe-would-${size}.png`), fullPage: true });
+      await other.context().close();
+    }
+    assert.deepEqual(found, []);
+    await row.getByRole("button", { name: "Try again" }).click();
+    await row.waitFor({ state: "detached" });
+    for (const { id } of (await parked()).events) {
+      await operator.getByRole("row").filter({ hasText: id }).getByRole("button", { name: "Try again" }).click();
+      await operator.getByRole("row").filter({ hasText: id }).waitFor({ state: "detached" });
+    }
+    await operator.context().close();
+  },
 };
 
 /** What moved since the page began to load; a page that has settled has moved nothing before the reader's eyes. */

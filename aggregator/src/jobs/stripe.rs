@@ -14,8 +14,9 @@ use super::backoff::backoff_ms;
 use crate::app::App;
 use crate::payments::intent::{Intent, fields};
 use crate::payments::order::Order;
-use crate::store::{Event, EventState, Outcome, StoreError};
+use crate::store::{Event, StoreError};
 use crate::stripe::account::Account;
+use crate::stripe::processing::{self, Processed};
 use crate::stripe::sync::{self, SyncError};
 use crate::stripe::{charge, checkout, collect};
 
@@ -95,28 +96,24 @@ async fn due(app: &App, in_flight: &BTreeSet<String>) -> Result<Vec<Event>, Stor
 async fn process(app: App, event: Event) -> String {
     let id = event.envelope.id.clone();
     let Some(account) = app.stripe.as_ref() else { return id };
-    let noted = match sync::event(account, &event.envelope).await {
-        Ok(None) => Ok(()),
-        Ok(Some(outcome)) => app.store.event_done(&id, &outcome).await,
-        Err(error) if error.is_passing() => {
-            let wait_ms = backoff_ms(&BACKOFF_MS, event.attempts);
+    let wait_ms = backoff_ms(&BACKOFF_MS, event.attempts);
+    match processing::process(account, &event, wait_ms).await {
+        Ok(Processed::Done) => {}
+        Ok(Processed::Waits(error)) => {
             tracing::warn!(stripe.event = %id, kind = %event.envelope.kind, error = %error, wait_ms, "an event waits");
-            app.store.event_failed(&id, &error.to_string(), app.clock.now().plus_ms(wait_ms)).await
         }
-        Err(error) => {
+        Ok(Processed::Parked(error)) => {
             app.metrics.stripe_alarm();
             tracing::error!(
                 stripe.event = %id, kind = %event.envelope.kind, error = %error,
                 "an event was parked; see `meter stripe parked`"
             );
-            let outcome = Outcome { state: EventState::Parked, note: Some(error.to_string()) };
-            app.store.event_done(&id, &outcome).await
         }
-    };
-    if let Err(error) = noted {
-        tracing::error!(stripe.event = %id, error = %error, "the outcome of an event was not noted");
-        // It is still due; without this pause a broken store would be asked at full speed.
-        tokio::time::sleep(POLL_INTERVAL).await;
+        Err(error) => {
+            tracing::error!(stripe.event = %id, error = %error, "the outcome of an event was not noted");
+            // It is still due; without this pause a broken store would be asked at full speed.
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
     }
     id
 }

@@ -39,6 +39,7 @@ mod payments;
 mod postgres;
 mod projects;
 mod quarantine;
+mod rehearsal;
 mod reporters;
 mod reports;
 mod retry;
@@ -90,6 +91,7 @@ pub use payments::{
 };
 pub use projects::Changed;
 pub use quarantine::{Decided, Quarantined};
+pub use rehearsal::{Change, Columns, Glance, Rehearsal};
 pub use reporters::{ReporterKept, ReporterKeyMade};
 pub use reports::{Arrived, Receipt, RefusedBecause, Taken};
 pub use retry::TRIES_MAX;
@@ -237,8 +239,12 @@ pub struct Store {
     deliveries_due: Arc<Notify>,
     /// Places of exports, each of which has a connection for long.
     exports: Arc<Semaphore>,
+    /// Places of rehearsals.
+    rehearsals: Arc<Semaphore>,
     /// Cells that this process wrote last.
     memory: Memory,
+    /// The projects that this handle's rehearsal concerns, where it is one's.
+    rehearsed: Option<rehearsal::Concerned>,
     /// On whose behalf this handle changes the books.
     actor: Arc<Actor>,
 }
@@ -261,7 +267,9 @@ impl Store {
             policy_changed: Arc::default(),
             deliveries_due: Arc::default(),
             exports: Arc::new(Semaphore::new(dialect.exports_max())),
+            rehearsals: Arc::new(Semaphore::new(rehearsal::REHEARSALS_MAX)),
             memory: Memory::default(),
+            rehearsed: None,
             actor: Arc::new(Actor::Job("meter")),
         };
         let mut tx = store.write().await?;
@@ -304,7 +312,7 @@ impl Store {
     ///
     /// On Postgres it holds the whole store's lock, which [`Store::write_projects`] shares.
     async fn write(&self) -> Result<Tx, StoreError> {
-        Ok(self.writer.begin_with(self.dialect.begin_write()).await?)
+        self.begun(&self.writer, self.dialect.begin_write()).await
     }
 
     /// As [`Store::write`], but only against writers of the same project: it must write nothing of others.
@@ -317,9 +325,11 @@ impl Store {
         &self,
         projects: impl IntoIterator<Item = &'a ProjectId>,
     ) -> Result<Tx, StoreError> {
-        let mut tx = self.writer.begin_with(self.dialect.begin_projects()).await?;
+        let projects: Vec<&ProjectId> = projects.into_iter().collect();
+        projects.iter().for_each(|project| self.concerns(project));
+        let ids: Vec<&str> = projects.iter().map(|project| project.as_str()).collect();
+        let mut tx = self.begun(&self.writer, self.dialect.begin_projects()).await?;
         if let Some(lock) = self.dialect.lock_projects() {
-            let ids: Vec<&str> = projects.into_iter().map(ProjectId::as_str).collect();
             sqlx::query(lock).bind(ids.join(" ")).fetch_all(&mut *tx).await?;
         }
         Ok(tx)
@@ -327,7 +337,15 @@ impl Store {
 
     /// A transaction that sees one state of the books.
     async fn read(&self) -> Result<Tx, StoreError> {
-        Ok(self.readers.begin_with(self.dialect.begin_read()).await?)
+        self.begun(&self.readers, self.dialect.begin_read()).await
+    }
+
+    /// A transaction begun by that statement; in a rehearsal a part of its own.
+    async fn begun(&self, pool: &DbPool, statement: &'static str) -> Result<Tx, StoreError> {
+        Ok(match self.rehearsed {
+            None => pool.begin_with(statement).await?,
+            Some(_) => pool.begin().await?,
+        })
     }
 
     /// Commits a change that raised a policy's version and wakes the jobs that tell the edge and customers.

@@ -81,7 +81,7 @@ async fn check(pool: &DbPool, missing: WhenMissing, url: &PostgresUrl) -> Result
 }
 
 /// Settings may have changed since the last connection, so each is checked.
-async fn prepare(connection: &mut Connection) -> Result<&mut Connection, sqlx::Error> {
+pub(super) async fn prepare(connection: &mut Connection) -> Result<&mut Connection, sqlx::Error> {
     sqlx::raw_sql(SESSION).execute(&mut *connection).await?;
     match refuse_unsafe(connection).await {
         Ok(()) => Ok(connection),

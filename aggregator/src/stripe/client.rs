@@ -16,6 +16,7 @@ use tracing::Instrument as _;
 
 use crate::payments::order::Form;
 use crate::payments::seen::Page;
+use crate::stripe::readings::{Reading, Readings};
 use crate::traces;
 
 /// How long Stripe may take; its own libraries wait longer, but a customer waits for us.
@@ -112,6 +113,8 @@ impl SecretKey {
 pub struct Stripe {
     client: Client,
     livemode: bool,
+    /// Answers to be content with; then nothing is asked and nothing made.
+    readings: Option<Readings>,
 }
 
 impl Stripe {
@@ -129,7 +132,7 @@ impl Stripe {
             None => builder,
         };
         let client = builder.build().map_err(|error| error.to_string())?;
-        Ok(Self { client, livemode: key.is_live() })
+        Ok(Self { client, livemode: key.is_live(), readings: None })
     }
 
     /// Whether real money moves.
@@ -143,9 +146,28 @@ impl Stripe {
     /// # Errors
     /// When there is no answer that can be used.
     pub async fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T, CallError> {
-        let mut request = RequestBuilder::new(StripeMethod::Get, path);
-        request.query = (!query.is_empty()).then(|| encoded(query.iter().copied()));
+        let query = (!query.is_empty()).then(|| encoded(query.iter().copied()));
+        let reading = Reading { path: path.to_owned(), query };
+        let answer = match &self.readings {
+            Some(readings) => readings.of(reading)?,
+            None => self.read(&reading).await?,
+        };
+        serde_json::from_value(answer).map_err(|error| unreadable(&error))
+    }
+
+    /// Reads, whatever the answer is.
+    ///
+    /// # Errors
+    /// When there is no answer that can be used.
+    pub(super) async fn read(&self, reading: &Reading) -> Result<serde_json::Value, CallError> {
+        let mut request = RequestBuilder::new(StripeMethod::Get, &reading.path);
+        request.query.clone_from(&reading.query);
         self.send(request, RequestStrategy::Once).await
+    }
+
+    /// The same account, of which only these answers are known.
+    pub(super) fn with(&self, readings: Readings) -> Self {
+        Self { readings: Some(readings), ..self.clone() }
     }
 
     /// Reads all pages of a list, up to [`PAGES_MAX`].
@@ -201,6 +223,9 @@ impl Stripe {
         request: RequestBuilder,
         strategy: RequestStrategy,
     ) -> Result<T, CallError> {
+        if self.readings.is_some() {
+            return Err(CallError::Unknown("a rehearsal makes nothing at Stripe".to_owned()));
+        }
         // Neither the query nor the form: they name customers.
         let span = tracing::info_span!(
             target: traces::TARGET, "stripe", otel.name = "call Stripe", otel.kind = "client",

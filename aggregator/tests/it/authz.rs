@@ -238,6 +238,7 @@ pub(crate) fn needs_redis(route: &Route) -> bool {
 fn permitted(route: &Route) -> u16 {
     let needs_account = route.path.starts_with("/api/v1/stripe/")
         || route.path == "/api/v1/admin/stripe/sync"
+        || route.path.ends_with("/dry-run")
         || route.path.ends_with("/stripe");
     if needs_account {
         ErrorCode::PaymentsUnavailable.status()

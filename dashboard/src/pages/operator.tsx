@@ -203,10 +203,9 @@ export function ParkedPayments() {
             <Card title="Events">
               <Table caption="Parked events" find="event" rows={data.events} name={(event) => event.id} empty={<Empty title="None is parked." />} columns={[
                 { title: "Received", cell: (event) => <span class="nowrap">{moment(event.received)}</span> },
-                { title: "Event", cell: (event) => <>{event.kind} <code>{event.id}</code></> },
-                { title: "About", cell: (event) => <code>{event.object ?? "–"}</code>, wide: true },
+                { title: "Event", cell: (event) => <>{event.kind} <code>{event.id}</code>{event.object && <div class="soft small-text">about <code>{event.object}</code></div>}</> },
                 { title: "Why", cell: (event) => foreign(event.note ?? "–") },
-                { title: "Would apply", cell: (event) => applies(event.kind), wide: true },
+                { title: "What would apply", cell: (event) => <div class="would"><Would event={event.id} /></div> },
                 { title: "Actions", cell: (event) => <Again name={event.id} done={parked.reload} /> },
               ]} />
             </Card>
@@ -235,19 +234,41 @@ export function ParkedPayments() {
   );
 }
 
-/** What an event makes the books look at, once it is taken: its object as it is at Stripe then, whatever the event says. */
-const APPLIES: [prefix: string, what: string][] = [
-  ["checkout.session.", "the order of its session: a lot of units, or a plan"],
-  ["customer.subscription.", "the plan, and until when it is paid"],
-  ["subscription_schedule.", "the plan that follows, and from when"],
-  ["invoice.", "whether the bill is paid or overdue"],
-  ["charge.dispute.", "units of the lot, frozen while its payment is disputed"],
-  ["charge.", "units of the lot, taken back as far as it was refunded"],
-  ["refund.", "units of the lot, taken back as far as it was refunded"],
-  ["customer.", "who pays"],
-];
+/** What processing an event again would do: the very code does it, in books that are taken back. */
+function Would({ event }: { event: string }) {
+  const would = useResource(event, (signal) => settle(api.GET("/api/v1/admin/stripe/parked/{name}/dry-run", { params: { path: { name: event } }, signal })));
+  return (
+    <Shown of={would} lines={2}>
+      {({ state, note, changes }) => (
+        <>
+          <Tag tone={STANDS[state]?.tone ?? "plain"}>{STANDS[state]?.what ?? words(state)}</Tag>
+          {note && <div class="soft small-text">{foreign(note)}</div>}
+          {changes.length === 0 ? <div class="soft small-text">Nothing would change.</div> : (
+            <details>
+              <summary>{counted(changes.map((change) => change.what))}</summary>
+              <ul>{changes.map((change) => <li key={`${change.what} ${change.key}`}>{foreign(change.says)}</li>)}</ul>
+            </details>
+          )}
+        </>
+      )}
+    </Shown>
+  );
+}
 
-const applies = (kind: string): string => APPLIES.find(([prefix]) => kind.startsWith(prefix))?.[1] ?? "nothing";
+/** Where an event would stand after it is processed again. */
+const STANDS: Record<string, { what: string; tone: "good" | "warn" | "bad" | "plain" }> = {
+  applied: { what: "would apply", tone: "good" },
+  ignored: { what: "would be ignored", tone: "plain" },
+  parked: { what: "would stop again", tone: "bad" },
+  pending: { what: "would wait for Stripe", tone: "warn" },
+};
+
+/** How many there are of each, in the order in which they first come. */
+function counted(all: string[]): string {
+  const each = new Map<string, number>();
+  for (const one of all) each.set(one, (each.get(one) ?? 0) + 1);
+  return [...each].map(([what, count]) => `${units(count)} × ${what}`).join(", ");
+}
 
 /** Has what waits for a person processed again; what comes of it is in this list, or it is gone from it. */
 const Again = ({ name, done }: { name: string; done: () => void }) => (

@@ -56,6 +56,7 @@ async fn people_do_their_work_in_the_dashboard() -> Result<()> {
     let told = json!({
         "meter": format!("http://{}", stack.aggregator()),
         "edge": format!("http://{}", stack.edge()),
+        "stripe": format!("http://{}", stack.stripe()),
         "key": project.key,
         "project": "demo",
         "contract": "acme-2026",

@@ -17,8 +17,10 @@ use crate::http::failure::Failure;
 use crate::http::field::Field;
 use crate::http::query::Query;
 use crate::http::route::{Route, Who};
+use crate::http::stripe::account;
 use crate::payments::table::OrderState;
 use crate::store::{Drift, Event, ShownIntent, ShownOrder, Store, StoreError};
+use crate::stripe::rehearsal::{self, RehearsalError, Rehearsed};
 
 /// How many rows of each kind are shown; whoever has dealt with these sees the next.
 const SHOWN: u32 = 50;
@@ -26,6 +28,8 @@ const SHOWN: u32 = 50;
 const PARKED: &str = "/api/v1/admin/stripe/parked";
 
 const RETRY: &str = "/api/v1/admin/stripe/parked/{name}/retry";
+
+const DRY_RUN: &str = "/api/v1/admin/stripe/parked/{name}/dry-run";
 
 const PROJECT: &str = "the id of the one project that is meant; all where it is absent";
 
@@ -39,6 +43,9 @@ pub(super) fn routes() -> Vec<Route> {
             200,
             "Parked events, held orders and bills, and where Stripe's books differ",
         ),
+        Route::get(DRY_RUN, Who::Operator, "Show what processing a parked event again would do", dry_run)
+            .answers::<Rehearsed>(200, "Where it would stand and what would change; nothing is changed")
+            .refuses(&[ErrorCode::NotFound, ErrorCode::PaymentsUnavailable]),
         Route::post(RETRY, Who::Operator, "Process again what needs a person", retry)
             .answers::<AgainView>(200, "It is processed again, within seconds")
             .refuses(&[ErrorCode::NotFound]),
@@ -171,6 +178,28 @@ async fn retry(
     }
     tracing::info!(token.id = token.id, retried.id = name, "a payment is processed again");
     change.answer(StatusCode::OK, &AgainView { id: name, again }).await
+}
+
+/// Says what processing an event again would do, without doing it.
+async fn dry_run(
+    _: Operator,
+    NamedInPath(name): NamedInPath,
+    State(app): State<App>,
+) -> Result<Json<Rehearsed>, Failure> {
+    match rehearsal::rehearse(account(&app)?, &name).await {
+        Ok(Some(rehearsed)) => Ok(Json(rehearsed)),
+        Ok(None) => {
+            let detail = format!(
+                "There is no parked or waiting event of that name. GET {PARKED} lists those there are."
+            );
+            Err(Failure::new(ErrorCode::NotFound, detail))
+        }
+        Err(RehearsalError::Store(error)) => Err(error.into()),
+        Err(slow @ RehearsalError::TooSlow) => Err(Failure::new(
+            ErrorCode::PaymentsUnavailable,
+            format!("{slow}. Nothing was changed; ask again."),
+        )),
+    }
 }
 
 /// Reads `project/2026-11/0`.

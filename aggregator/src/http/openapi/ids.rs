@@ -114,6 +114,7 @@ const IDS: &[(&str, &str)] = &[
     ("GET /api/v1/admin/clock", "show_clock"),
     ("POST /api/v1/admin/clock", "move_clock"),
     ("GET /api/v1/admin/stripe/parked", "list_parked_payments"),
+    ("GET /api/v1/admin/stripe/parked/{name}/dry-run", "rehearse_payment"),
     ("POST /api/v1/admin/stripe/parked/{name}/retry", "retry_payment"),
     ("GET /api/v1/admin/stripe/orders", "list_orders"),
     ("GET /api/v1/admin/stripe/bills", "list_bills"),

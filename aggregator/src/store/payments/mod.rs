@@ -133,7 +133,9 @@ impl Store {
             .bind(customer)
             .fetch_optional(&self.readers)
             .await?;
-        row.map(|row| id(&row, "project", ProjectId::parse)).transpose()
+        let found = row.map(|row| id(&row, "project", ProjectId::parse)).transpose()?;
+        found.iter().for_each(|project| self.concerns(project));
+        Ok(found)
     }
 
     /// Notes that a customer was deleted at Stripe; the next purchase makes another.

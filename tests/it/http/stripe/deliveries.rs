@@ -68,7 +68,7 @@ async fn fifty_copies_of_an_event_at_once_are_one() -> Result<()> {
 }
 
 /// Money for an order that we do not have.
-async fn ghost(shop: &Shop) -> Result<String> {
+pub(super) async fn ghost(shop: &Shop) -> Result<String> {
     let customer = shop.by_owner("customers", "email=a%40b.example").await?;
     let price = shop.at_stripe("prices?lookup_keys[]=palveron_pack_small").await?["data"][0]["id"].clone();
     let form = format!(

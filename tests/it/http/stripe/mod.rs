@@ -11,6 +11,7 @@ mod deliveries;
 mod library;
 mod orders;
 mod overdue;
+mod parked;
 mod plans;
 mod postgres;
 mod shop;

@@ -207,7 +207,7 @@ impl Home {
     /// what they serve of it through the new one: what is settled is not out any more.
     fn silent(&self, period: Period) -> Units {
         let heard = self.desk.heard(self.meta.clock, SILENT_MS);
-        let (mut living, mut silent) = (self.calls.units_of(period), Units::ZERO);
+        let (mut living, mut silent) = (Units::ZERO, Units::ZERO);
         for (holder, row) in &self.desk.holders {
             let sum = if heard.contains_key(holder) { &mut living } else { &mut silent };
             *sum = sum.saturating_add(Units::new(row.out.get(&period).copied().unwrap_or(0)));

@@ -78,7 +78,6 @@ impl Crowd {
         self.order.insert((now, holder));
         self.weights = self.weights.saturating_add(weight);
         self.rates = self.rates.saturating_add(rate);
-        self.forget(now);
         let passed = now.ms_since(self.load_at);
         let faded = mul_div(self.load_milli, LOAD_MS, LOAD_MS.saturating_add(passed));
         self.load_milli = faded.saturating_add(1_000_000_u64.div_euclid(LOAD_MS));
@@ -111,7 +110,8 @@ impl Crowd {
         }
     }
 
-    fn forget(&mut self, now: Timestamp) {
+    /// Who was not heard for long is not present any more, whether or not somebody else is heard since.
+    pub(crate) fn forget(&mut self, now: Timestamp) {
         while let Some((at, holder)) = self.order.first().copied() {
             if now.ms_since(at) <= SEEN_MS {
                 break;

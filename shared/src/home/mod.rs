@@ -308,6 +308,7 @@ impl Home {
     /// The home's clock: it never runs backwards, so neither minutes nor periods ever return (I9).
     fn tick(&mut self, now: Timestamp) -> Timestamp {
         self.meta.clock = self.meta.clock.max(now);
+        self.crowd.forget(self.meta.clock);
         self.meta.clock
     }
 

@@ -110,6 +110,24 @@ fn the_quota_is_not_exhausted_while_the_isolates_have_units_that_may_come_back()
     }
 }
 
+/// Its last isolate dies, and nobody else comes.
+#[test]
+fn the_home_hears_once_of_units_that_nobody_spends_any_more() {
+    let (mut home, mut sub) = project(5);
+    assert_eq!(answer(noon(), &mut home, &mut sub, &contact(noon(), 7, 5)).units, 5);
+    let (mut now, mut told) = (noon(), Vec::new());
+    while now < noon().plus_ms(60_000) {
+        now = now.plus_ms(100);
+        for up in sub.contacts(now) {
+            told.push(up.stranded);
+            let reply = home.contact(now, 1, &up).unwrap().unwrap();
+            sub.receive(now, 1, reply);
+        }
+    }
+    assert!(told.len() > 5 && told.iter().filter(|stranded| **stranded == 5).count() == 1, "{told:?}");
+    assert_eq!(home.leases(now).stranded, Units::new(5));
+}
+
 fn bot() -> AgentId {
     AgentId::parse("bot").unwrap()
 }

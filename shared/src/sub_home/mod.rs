@@ -79,6 +79,8 @@ struct Pace {
     issued: Rate,
     /// The home's time at least, ours when we heard it, and how long its contact was under way.
     home: Option<(Timestamp, Timestamp, u64)>,
+    /// How much the home was told to be stranded.
+    stranded: u64,
 }
 
 /// What the home had left when it last replied, for answers that show it. Nothing is decided by it, and a crash
@@ -350,6 +352,7 @@ impl SubHome {
 
     fn tick(&mut self, now: Timestamp) -> Timestamp {
         self.ware.clock = self.ware.clock.max(now);
+        self.crowd.forget(self.ware.clock);
         self.ware.clock
     }
 

@@ -134,9 +134,12 @@ impl SubHome {
             let ahead = Timestamp::from_ms(until.as_ms().saturating_sub(NEXT_AHEAD_MS));
             ahead.max(self.pace.last_next.plus_ms(NEXT_GAP_MS))
         });
-        // Others may wait for what is in stock here, or with isolates.
-        let has =
-            || !ware.stock.is_empty() || ware.stock.period.is_some_and(|of| self.out(of) > self.stranded());
+        // Others may wait for what is in stock here or with isolates, or for the news that nobody spends it.
+        let has = || {
+            let (stranded, told) = (self.stranded(), self.pace.stranded);
+            let out = ware.stock.period.map_or(0, |of| self.out(of));
+            !ware.stock.is_empty() || out > stranded || stranded != told
+        };
         let asked_back = (!ware.ample && has()).then(|| self.pace.last.plus_ms(TAIL_BEAT_MS));
         [refill, report, back, surplus, fresh, next, asked_back]
             .into_iter()
@@ -189,7 +192,7 @@ impl SubHome {
             keys,
         };
         let pace = &mut self.pace;
-        (pace.last, pace.last_report) = (now, now);
+        (pace.last, pace.last_report, pace.stranded) = (now, now, stranded);
         if renew {
             pace.last_refill = now;
         }

@@ -143,15 +143,20 @@ async function wait(env, ctx, asked, waiting) {
   }
 }
 
+// Calls that method of a home within the request of that span.
+/** @param {Span} [span] */
+function askHome(env, ctx, home, method, args, span) {
+  const own = span && sent(span, [], 'ask the home', { ...whose(home), method });
+  return during(env, ctx, own, () => reach(env, ctx, 'HOME', home, stub => stub[method](home, ...args), own));
+}
+
 /**
  * @param {Decide} step
  * @param {Span} [span]
  */
 async function decide(env, ctx, step, span) {
-  const own = span && sent(span, [], 'ask the home', { ...whose(step.home), method: 'decide' });
-  const ask = () => reach(env, ctx, 'HOME', step.home, stub => stub.decide(step.home, JSON.stringify(step.ask), step.call ?? ''), own);
   try {
-    return await (own ? during(env, ctx, own, ask) : ask());
+    return await askHome(env, ctx, step.home, 'decide', [JSON.stringify(step.ask), step.call ?? ''], span);
   } catch (error) {
     log('the home could not be asked', error);
     return JSON.stringify({ failed: 'home_unavailable' });
@@ -212,10 +217,8 @@ function conclude(env, ctx, ticket, status, seen) {
  * @param {Span} [span]
  */
 async function observe(env, ctx, observing, span) {
-  const own = span && sent(span, [], 'ask the home', { ...whose(observing.home), method: 'observe' });
-  const tell = () => reach(env, ctx, 'HOME', observing.home, stub => stub.observe(observing.home, JSON.stringify(observing)), own);
   try {
-    return await (own ? during(env, ctx, own, tell) : tell());
+    return await askHome(env, ctx, observing.home, 'observe', [JSON.stringify(observing)], span);
   } catch (error) {
     log('an observation was not noted', error);
     return JSON.stringify({ failed: 'home_unavailable' });
@@ -353,29 +356,30 @@ function serve(request, url, env, ctx) {
  * }} Asked
  */
 
+// What a home is waited for in.
+const WAITS = new Set(['wait', 'decide', 'observe']);
+
 // Does what Rust says until there is an answer.
 /** @param {Asked} asked */
 async function proceed(text, asked, request, env, ctx) {
   const { authorization, agent } = asked;
   for (;;) {
     const told = read(text);
+    if (!asked.traced && WAITS.has(told.do) && isTraced(env)) return traced(text, asked, request, env, ctx);
     switch (told.do) {
       case 'answer':
       case 'forward':
         return served(told, asked, request, env, ctx);
       case 'wait':
-        if (isTraced(env) && !asked.traced) return traced(text, asked, request, env, ctx);
         text = await wait(env, ctx, asked, told);
         break;
       case 'decide': {
-        if (isTraced(env) && !asked.traced) return traced(text, asked, request, env, ctx);
         if (told.restless) ctx.waitUntil(background(env, ctx, told.restless));
         const reply = await decide(env, ctx, told, asked.span);
         text = rust(() => meter.conclude(text, reply, now()));
         break;
       }
       case 'observe': {
-        if (isTraced(env) && !asked.traced) return traced(text, asked, request, env, ctx);
         const reply = await observe(env, ctx, told, asked.span);
         text = rust(() => meter.observed(text, reply, now()));
         break;

@@ -51,7 +51,7 @@ export class MeterHome extends DurableObject {
 
   #answer(trace, method, name, act) {
     const span = answering(this.env, trace, 'the home', method, name);
-    return span ? during(this.env, this.ctx, span, () => this.#ask(name, act, span)) : this.#ask(name, act);
+    return during(this.env, this.ctx, span, () => this.#ask(name, act, span));
   }
 
   // How far a sub-home is with this home, by its id.

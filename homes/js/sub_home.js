@@ -35,7 +35,7 @@ export class MeterSubHome extends DurableObject {
   // `name` is this object's own, which only whoever calls it knows; `trace` is the caller's, where it has one.
   async contact(home, contact, name, trace) {
     const span = answering(this.env, trace, 'a sub-home', 'contact', home);
-    return span ? during(this.env, this.ctx, span, () => this.#contact(home, contact, name, span)) : this.#contact(home, contact, name);
+    return during(this.env, this.ctx, span, () => this.#contact(home, contact, name, span));
   }
 
   /** @param {Span} [span] */

@@ -121,6 +121,15 @@ pub struct Options {
     pub redis_of_test: Option<(String, u32)>,
 }
 
+impl Options {
+    /// An aggregator with payments whose clock can be moved, and nothing beside it until it is begun.
+    #[must_use]
+    pub fn payments() -> Self {
+        let later = vec![Part::Edge, Part::Upstream];
+        Self { stripe: true, moving_clock: true, later, ..Self::default() }
+    }
+}
+
 /// A running meter.
 #[derive(Debug)]
 pub struct Stack {

@@ -41,6 +41,19 @@ const until = async (what, holds) => {
 const verify = (agent) =>
   fetch(`${told.edge}/v1/verify`, { method: "POST", headers: { authorization: `Bearer ${told.key}`, "palveron-agent": agent }, body: "{}" });
 
+const atStripe = (page) => page.waitForURL((url) => !url.href.startsWith(told.meter));
+
+// On Stripe's page, whose first button pays and leads back.
+async function payThere(page) {
+  await page.locator("form button").first().click();
+  await page.waitForURL((url) => url.href.startsWith(told.meter));
+}
+
+async function pay(page) {
+  await atStripe(page);
+  await payThere(page);
+}
+
 async function signIn(page, email) {
   await page.goto(at("/sign-in"));
   await page.getByLabel("E-mail").fill(email);
@@ -309,9 +322,7 @@ const deeds = {
     await page.goto(at("/billing/top-up"));
     await page.getByText("€5.80 per 1,000").waitFor();
     await page.getByRole("button", { name: "Buy small" }).click();
-    await page.waitForURL((url) => !url.href.startsWith(told.meter));
-    await page.locator("form button").first().click();
-    await page.waitForURL((url) => url.href.startsWith(told.meter));
+    await pay(page);
     await until("the lot is there", async () => {
       await page.goto(at("/billing/top-up"));
       await page.getByRole("region", { name: /^Lots/ }).or(page.getByText("No lot yet.")).first().waitFor();
@@ -684,12 +695,11 @@ const deeds = {
   },
 
   async every_page_is_right_for_everybody_in_light_and_dark_on_desk_and_phone() {
-    const sizes = { desktop: { width: 1360, height: 900 }, phone: { width: 390, height: 844 } };
     mkdirSync(told.screenshots, { recursive: true });
     const cookies = await operatorCookies();
     const found = [];
     for (const colorScheme of ["light", "dark"]) {
-      for (const [size, viewport] of Object.entries(sizes)) {
+      for (const [size, viewport] of Object.entries(SIZES)) {
         const page = await visitor({ colorScheme, viewport, bypassCSP: true });
         await page.addInitScript(watchShifts);
         await look(page, ["/sign-in", "/sign-in/provider?error=access_denied"], `${colorScheme}-${size}`, found);
@@ -733,9 +743,7 @@ const deeds = {
     await signIn(page, told.owner);
     await page.goto(at("/billing/plan"));
     await page.getByRole("button", { name: "Upgrade to Business" }).click();
-    await page.waitForURL((url) => !url.href.startsWith(told.meter));
-    await page.locator("form button").first().click();
-    await page.waitForURL((url) => url.href.startsWith(told.meter));
+    await pay(page);
     const plan = () => page.evaluate(async (of) => (await fetch(`/api/v1/billing/plan?project=${of}`)).json(), told.project);
     await until("the larger plan is there, and paid", async () => {
       const { plan: name, paid_until } = await plan();
@@ -764,11 +772,10 @@ const deeds = {
     await signIn(page, told.owner);
     await page.goto(at("/billing/top-up"));
     await page.getByRole("button", { name: "Buy small" }).click();
-    await page.waitForURL((url) => !url.href.startsWith(told.meter));
+    await atStripe(page);
     const faults = (method, body) => fetch(`${told.stripe}/_fake/faults`, { method, body });
     await faults("POST", JSON.stringify({ matches: "GET /v1/", status: 400, times: 10_000 }));
-    await page.locator("form button").first().click();
-    await page.waitForURL((url) => url.href.startsWith(told.meter));
+    await payThere(page);
     await page.context().close();
     const cookies = await operatorCookies();
     const operator = await visitor({ bypassCSP: true });
@@ -787,7 +794,7 @@ const deeds = {
     await row.getByText(/^new ledger entry \d+: fact .*lot_bought/).waitFor();
     await row.getByText(/^order ord_\w+: .*state open → paid/).waitFor();
     const found = [];
-    for (const [size, viewport] of Object.entries({ desktop: { width: 1360, height: 900 }, phone: { width: 390, height: 844 } })) {
+    for (const [size, viewport] of Object.entries(SIZES)) {
       const other = await visitor({ viewport, bypassCSP: true });
       await other.addInitScript(watchShifts);
       await other.context().addCookies(cookies);
@@ -806,6 +813,9 @@ const deeds = {
     await operator.context().close();
   },
 };
+
+/** The screens that pages are looked at on. */
+const SIZES = { desktop: { width: 1360, height: 900 }, phone: { width: 390, height: 844 } };
 
 /** What moved since the page began to load; a page that has settled has moved nothing before the reader's eyes. */
 const SHIFT_MAX = 0.02;

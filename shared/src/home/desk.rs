@@ -54,7 +54,7 @@ pub(crate) struct LaneRow {
 impl LaneRow {
     /// When a contact of this lane was heard last, as far as the row tells; `None` while it is parked.
     fn last_heard(&self) -> Option<Timestamp> {
-        self.reply.as_ref().map(|lease| self.heard.unwrap_or(lease.written).max(lease.written))
+        self.reply.as_ref().map(|lease| self.heard.unwrap_or(lease.written))
     }
 }
 

@@ -84,9 +84,7 @@ async fn a_callers_trace_goes_on_at_the_upstream_and_in_the_books() -> Result<()
 #[tokio::test]
 async fn what_is_asked_of_stripe_told_to_receivers_and_closed_is_in_the_trace_of_its_cause() -> Result<()> {
     let (collector, aggregator_settings) = Collector::start().await?;
-    let later = vec![Part::Edge, Part::Upstream];
-    let options =
-        Options { stripe: true, moving_clock: true, later, aggregator_settings, ..Options::default() };
+    let options = Options { aggregator_settings, ..Options::payments() };
     let (stack, receiver) = (Stack::start_with(options).await?, Receiver::start().await?);
     stack.meter(&["stripe", "sync"])?;
     let project = Project::create(&stack, "traced", Limits::COMMUNITY)?;

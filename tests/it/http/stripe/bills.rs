@@ -61,9 +61,7 @@ async fn a_months_overage_is_one_invoice_of_the_right_amount() -> Result<()> {
 #[tokio::test]
 async fn a_bill_is_traced_by_its_project_and_month() -> Result<()> {
     let (collector, aggregator_settings) = Collector::start().await?;
-    let later = vec![Part::Edge, Part::Upstream];
-    let options =
-        Options { stripe: true, moving_clock: true, later, aggregator_settings, ..Options::default() };
+    let options = Options { aggregator_settings, ..Options::payments() };
     let shop = Shop::on(Stack::start_with(options).await?, Plan::Community)?;
     overused(&shop, "month").await?;
     let month = tests::clock::now().period().to_string();

@@ -42,8 +42,7 @@ impl Shop {
 
     /// As [`Shop::open`], with its books in that Postgres database where one is named.
     pub(super) async fn open_on(plan: shared::plan::Plan, database: Option<String>) -> Result<Self> {
-        let later = vec![Part::Edge, Part::Upstream];
-        let options = Options { stripe: true, moving_clock: true, later, database, ..Options::default() };
+        let options = Options { database, ..Options::payments() };
         Self::on(Stack::start_with(options).await?, plan)
     }
 

@@ -35,7 +35,7 @@ impl Clock {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         let wall = self.unmoved();
-        let trusted = *self.0.trusted.lock().unwrap_or_else(PoisonError::into_inner);
+        let trusted = self.0.trusted.lock().unwrap_or_else(PoisonError::into_inner);
         let told = trusted.map(|(at, since)| at.plus_ms(ms(since.elapsed())));
         let told = told.filter(|told| told.as_ms().abs_diff(wall.as_ms()) > TRUSTED_MS_MAX);
         told.unwrap_or(wall).plus_ms(self.offset_ms())
@@ -53,15 +53,22 @@ impl Clock {
     /// The aggregator has said what time it is.
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads a clock")]
     pub fn heard(&self, aggregator: Timestamp) {
+        let mut trusted = self.0.trusted.lock().unwrap_or_else(PoisonError::into_inner);
         let at = Timestamp::from_ms(aggregator.as_ms().saturating_sub(self.offset_ms()));
-        *self.0.trusted.lock().unwrap_or_else(PoisonError::into_inner) = Some((at, Instant::now()));
+        *trusted = Some((at, Instant::now()));
     }
 
     /// Moves it forward by so much in all, for tests; never back.
+    ///
+    /// What an aggregator said that is ahead is forgotten: its clock was moved before, and the way would count twice.
     pub fn shift(&self, offset_ms: u64) {
+        let mut trusted = self.0.trusted.lock().unwrap_or_else(PoisonError::into_inner);
         self.0.moved.send_if_modified(|offset| {
             let moves = offset_ms > *offset;
-            *offset = offset_ms.max(*offset);
+            if moves {
+                *offset = offset_ms;
+                *trusted = trusted.filter(|(at, _)| *at <= self.unmoved());
+            }
             moves
         });
     }
@@ -109,5 +116,14 @@ mod tests {
         clock.shift(5);
         assert_eq!(clock.offset_ms(), 86_400_000);
         assert!(clock.now().ms_since(clock.unmoved()) >= 86_400_000 - 60_000);
+    }
+
+    #[test]
+    fn an_aggregator_that_was_moved_first_does_not_move_it_twice() {
+        let clock = Clock::default();
+        let month_ms = 31 * 86_400_000;
+        clock.heard(clock.unmoved().plus_ms(month_ms));
+        clock.shift(month_ms);
+        assert!(clock.now().ms_since(clock.unmoved()) < month_ms + 60_000);
     }
 }

@@ -237,7 +237,12 @@ pub async fn look_after(app: &App, counters: &Counters, home: &HomeName) -> Resu
         let of = (&book.project, &book.ledger);
         let policy = app.basis.compile_for(Place::Redis, of, keys, look.now);
         match look.once(snapshot, policy).await? {
-            Step::Done(version) => return Ok(version),
+            Step::Done { version, due } => {
+                if let Some(due) = due {
+                    counters.mark(home, due).await?;
+                }
+                return Ok(version);
+            }
             Step::Again(now) => snapshot = now,
         }
     }
@@ -247,7 +252,11 @@ pub async fn look_after(app: &App, counters: &Counters, home: &HomeName) -> Resu
 /// What one look has come to.
 enum Step {
     /// The home has this version of its policy, and everything was merged.
-    Done(Option<u64>),
+    Done {
+        version: Option<u64>,
+        /// When it is to be looked at again though nobody asks for it: calls of a dead isolate are concluded then.
+        due: Option<Timestamp>,
+    },
     /// There is more to do, with what is stored now.
     Again(Snapshot),
 }
@@ -295,7 +304,7 @@ impl Look<'_> {
         }
         if copy.home().needs_registration() {
             let Some((taken, merged)) = self.app.take(copy.home().pull(), Place::Redis).await? else {
-                return Ok(Step::Done(None));
+                return Ok(Step::Done { version: None, due: None });
             };
             return self.acknowledged(&mut copy, &life, (taken.watermark, &merged), policy).await;
         }
@@ -322,7 +331,7 @@ impl Look<'_> {
             told.0 = round.seq;
             for flush in round.messages {
                 let Some((taken, merged)) = self.app.take(flush, Place::Redis).await? else {
-                    return Ok(Step::Done(None));
+                    return Ok(Step::Done { version: None, due: None });
                 };
                 (told.1, told.2) = (taken.watermark, merged);
             }
@@ -350,7 +359,10 @@ impl Look<'_> {
             }
             commit.rows.push(looked(looks));
             if let Told::Written(_) = self.counters.write(self.home, life, &commit).await? {
-                return Ok(Step::Done(copy.home().policy_version()));
+                // Whoever counts says itself when that is due, and at once.
+                let soonest = self.now.plus_ms(RETRY_MS);
+                let due = copy.home().look_due(self.now).map(|due| due.max(soonest));
+                return Ok(Step::Done { version: copy.home().policy_version(), due });
             }
         }
         Err(LookError::Crowded)

@@ -16,6 +16,7 @@ use tests::load::{Journal, Load, by_agent, by_kind, total};
 use tests::poll::eventually;
 use tests::project::{Limits, Project, governed};
 use tests::stack::{Counters, Options, Part, Stack};
+use tokio::task::JoinSet;
 
 use super::redis::{INCLUDED, ends_exactly, goes_on};
 
@@ -187,6 +188,35 @@ async fn who_hangs_up_takes_nobody_elses_question_along() -> Result<()> {
     ensure!(left > 100, "only {left} have hung up");
     assert_eq!((journal.others, journal.unanswered), Default::default());
     parts.finish()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_edge_allowed_before_it_died_is_billed_though_nobody_comes_afterwards() -> Result<()> {
+    const SERVED: u64 = 30;
+    let options = Options { counters: Counters::Redis, moving_clock: true, ..Options::default() };
+    let mut stack = Stack::start_with(options).await?;
+    let project = Project::ready(&stack, "alone", Limits::WIDE).await?;
+    let mut calls = JoinSet::new();
+    for _ in 0..SERVED {
+        let (call, edge) = (project.call(Kind::Verify, "agent"), stack.edge());
+        calls.spawn(async move { call.send(edge).await });
+    }
+    while let Some(answer) = calls.join_next().await {
+        assert_eq!(answer??.status, 200);
+    }
+    stack.kill(Part::Edge)?;
+    // Nothing is asked of the home any more: only who looks after it can find that they are nobody's.
+    let mut waited = 0;
+    eventually("all are billed", DRAIN_MAX, async || {
+        stack.meter(&["clock", "advance", "10s"])?;
+        waited += 10;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        Ok((project.usage(&stack).await?.total == SERVED).then_some(()))
+    })
+    .await?;
+    // A minute that ends, and twice the time after which it is given up.
+    ensure!(waited <= 180, "billed after {waited} s only");
+    stack.finish()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,8 +2,12 @@
 //!
 //! It must never skip a test because something is missing: what is missing is built or installed first.
 
+use std::env;
+use std::ffi::OsString;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::Command;
+use std::thread;
 
 use anyhow::Result;
 use clap::Args;
@@ -39,6 +43,14 @@ const BEFORE_THE_STORE: [&str; 7] = [
 
 /// What of the end-to-end suite is asked again of homes in a Redis.
 const IN_REDIS: [&str; 2] = ["edge::leases", "edge::shapes"];
+
+/// How many tests run at once, for Rust's own runner.
+const THREADS: &str = "RUST_TEST_THREADS";
+/// Tests with real servers mostly wait for them: so many at once keep a processor busy.
+const TESTS_PER_PROCESSOR: usize = 2;
+
+/// What of the end-to-end suite says how soon a page is there, which nothing else may disturb.
+const ALONE: &str = "http::dashboard::people_do_their_work_in_the_dashboard";
 
 /// What the tests use, by the variables that name it.
 type Parts = Vec<(&'static str, PathBuf)>;
@@ -83,6 +95,12 @@ pub(crate) fn install() -> Result<Parts> {
     ])
 }
 
+/// How many tests run at once, unless somebody has said so.
+fn threads() -> OsString {
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    env::var_os(THREADS).unwrap_or_else(|| processors.saturating_mul(TESTS_PER_PROCESSOR).to_string().into())
+}
+
 /// Builds what the tests need, then runs them.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let mut parts = install()?;
@@ -93,18 +111,27 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     edge::example::build()?;
     let programs = native::build("programs and tests", &[&PRODUCT[..], &["--bins", "--tests"]].concat())?;
     let mut product = native::cargo("test");
-    product.args(PRODUCT).args(&options.arguments);
+    let all = options.arguments.is_empty();
+    product.args(PRODUCT).args(&options.arguments).args(if all { &["--", "--skip", ALONE][..] } else { &[] });
     parts.push(("METER_TEST_BUNDLE", bundle.folder));
     parts.push(("METER_TEST_BIN_DIR", programs.folder_of("meter")?.to_path_buf()));
-    product.envs(parts.iter().map(|(name, place)| (name, place)));
+    product.envs(parts.iter().map(|(name, place)| (name, place))).env(THREADS, threads());
     run_visible("cargo test", &mut product)?;
+    let end_to_end = || -> Result<Command> {
+        let mut suite = Command::new(programs.tests("tests", "it")?);
+        suite.current_dir(config::root().join("tests")).env(THREADS, threads());
+        suite.envs(parts.iter().map(|(name, place)| (name, place)));
+        Ok(suite)
+    };
+    if all {
+        run_visible("the dashboard's test", end_to_end()?.arg(ALONE))?;
+    }
     readme::follow(&programs)?;
     wrangler::run_dry()?;
     eprintln!("what depends on where homes are once more, with homes in a Redis:");
-    let mut edge = Command::new(programs.tests("tests", "it")?);
-    edge.args(IN_REDIS).current_dir(config::root().join("tests")).env("METER_TEST_COUNTERS", "redis");
-    edge.envs(parts.iter().map(|(name, place)| (name, place)));
-    run_visible("the suite on a Redis", &mut edge)?;
+    let mut in_redis = end_to_end()?;
+    in_redis.args(IN_REDIS).env("METER_TEST_COUNTERS", "redis");
+    run_visible("the suite on a Redis", &mut in_redis)?;
     let server = Server::start(&programs)?;
     eprintln!("the aggregator's suite once more, on Postgres:");
     // Not by cargo: asked for one package alone, it would compile all that this one depends on once more.

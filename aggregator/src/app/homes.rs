@@ -64,6 +64,12 @@ impl Homes {
         Self { redis: Some(redis), first, ..self }
     }
 
+    /// The same where those of projects that never moved are at a place.
+    #[must_use]
+    pub fn beginning_at(self, first: Place) -> Self {
+        Self { first, ..self }
+    }
+
     /// The edge, which has the homes in Durable Objects.
     #[must_use]
     pub fn edge(&self) -> &EdgeClient {

@@ -122,8 +122,8 @@ fn next(problem: &Problem, call: &Call) -> String {
 impl Place {
     /// The books.
     pub(super) fn books(context: Context) -> anyhow::Result<Self> {
-        let Context { config, store, clock, basis } = &context;
-        let app = serve::app(config, store, clock, basis)?;
+        let Context { config, store, clock, basis, first } = &context;
+        let app = serve::app(config, store, clock, basis, *first)?;
         Ok(Self::Books(Box::new(Books { context, router: router(Site::new(app, Timeouts::default())) })))
     }
 

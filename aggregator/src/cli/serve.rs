@@ -59,7 +59,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
             "what policies are compiled from changed; every policy has a new version"
         );
     }
-    let app = app(&config, &store, &clock, &basis)?;
+    let app = app(&config, &store, &clock, &basis, homes_begin(&config))?;
     tracing::info!(%config, "configuration");
     tracing::info!(listen = %address, "meter listens on http://{address}");
     // Before anything is judged by silences: in the meantime nobody could be heard.
@@ -106,7 +106,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
 
 /// Notes where homes are of projects that never moved. They must not be at one place today and at another tomorrow.
 async fn begin_homes(config: &Config, store: &Store) -> anyhow::Result<()> {
-    let first = config.redis.as_ref().map_or(Place::DurableObject, |redis| redis.first);
+    let first = homes_begin(config);
     if let Some(known) = store.homes_begin_at(first).await? {
         anyhow::bail!(
             "there are projects whose homes are at {known}, and COUNTERS={first} would begin others for them: start with \
@@ -114,6 +114,11 @@ async fn begin_homes(config: &Config, store: &Store) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// Where homes begin, by the settings.
+pub(super) fn homes_begin(config: &Config) -> Place {
+    config.redis.as_ref().map_or(Place::DurableObject, |redis| redis.first)
 }
 
 /// Applies the catalogue file, if there is one and it is newer than what was applied.
@@ -151,14 +156,21 @@ fn prepare(config: &Config) -> anyhow::Result<Option<Traces>> {
     Ok(traces)
 }
 
-/// All that answers calls, for a server and for a command that works on the books alike.
-pub(super) fn app(config: &Config, store: &Store, clock: &Clock, basis: &Basis) -> anyhow::Result<App> {
+/// All that answers calls, for a server and for a command that works on the books alike; `first` is where homes are of
+/// projects that never moved.
+pub(super) fn app(
+    config: &Config,
+    store: &Store,
+    clock: &Clock,
+    basis: &Basis,
+    first: Place,
+) -> anyhow::Result<App> {
     let peers = || config.clock_peers().map_err(anyhow::Error::msg);
     let metrics = Metrics::default();
     Ok(App::new(Parts {
         intake: Intake::start(store, clock),
         stripe: account(config, store, clock, &metrics)?,
-        homes: homes(config, &metrics)?,
+        homes: homes(config, &metrics, first)?,
         metrics,
         seller: config.seller.clone(),
         signing_keys: config.signing_keys.clone(),
@@ -173,11 +185,11 @@ pub(super) fn app(config: &Config, store: &Store, clock: &Clock, basis: &Basis) 
 }
 
 /// Where the homes are; nothing is connected yet.
-fn homes(config: &Config, metrics: &Metrics) -> anyhow::Result<Homes> {
+fn homes(config: &Config, metrics: &Metrics, first: Place) -> anyhow::Result<Homes> {
     let edge = EdgeClient::new(config.edge_url.clone()).map(Homes::from).map_err(anyhow::Error::msg)?;
-    let first = config.redis.as_ref().map(|redis| redis.first);
-    Ok(match redis::connect(config)?.zip(first) {
-        Some((counters, first)) => edge.with_redis(counters.with_metrics(metrics.clone()), first),
+    let edge = edge.beginning_at(first);
+    Ok(match redis::connect(config)? {
+        Some(counters) => edge.with_redis(counters.with_metrics(metrics.clone()), first),
         None => edge,
     })
 }

@@ -127,6 +127,18 @@ impl Store {
         ended(&mut *self.readers.acquire().await?, project, stay).await
     }
 
+    /// Where homes are of projects that never moved, as the last server has noted it.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn homes_begin(&self) -> Result<Option<Place>, StoreError> {
+        let row = sqlx::query("SELECT value FROM setting WHERE name = $1")
+            .bind(FIRST_PLACE)
+            .fetch_optional(&self.readers)
+            .await?;
+        row.as_ref().map(|row| name(row, "value", Place::parse)).transpose()
+    }
+
     /// Notes where homes are of projects that never moved. Where that was another place, and there are such projects, it
     /// is left as it was and told: they would be at both.
     ///

@@ -221,7 +221,12 @@ async fn a_server_refuses_to_begin_homes_where_they_are_not() -> Result<()> {
     let refused = stack.meter_with(&["serve"], &elsewhere).unwrap_err().to_string();
     ensure!(refused.contains("meter home move --all --to redis"), "{refused}");
     stack.begin(&[Part::Aggregator]).await?;
-    stack.meter(&["home", "move", project.id.as_str(), "--to", "redis"])?;
+    // A command in a terminal with that setting does not believe it: the books know better.
+    let shown = stack.meter_with(&["home", "show", project.id.as_str()], &elsewhere)?;
+    ensure!(shown.contains("durable_object"), "{shown}");
+    stack.meter_with(&["home", "move", project.id.as_str(), "--to", "redis"], &elsewhere)?;
+    let operator = Operator::of(&stack)?;
+    ensure!(settled(&operator, &project).await? == Some("redis".to_owned()), "the command has not moved it");
     serves(&project).await?;
     stack.finish()
 }

@@ -225,6 +225,11 @@ impl Demo {
         &self.lines
     }
 
+    /// Ends one of its services, if it runs.
+    pub(crate) fn end(&mut self, service: &str) -> Result<()> {
+        self.services.end(service)
+    }
+
     /// Ends all of it.
     pub(crate) fn stop(mut self) -> Result<()> {
         self.services.stop()

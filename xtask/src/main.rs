@@ -71,8 +71,8 @@ enum Task {
     Test(test::Options),
     /// Run everything that must be green: format, lints, the worker's build, tidy, test
     Ci,
-    /// Try the lines of README, the tutorial and the pages on moving here, and of what the demo prints, word for word
-    Readme,
+    /// Try the lines of README and the documentation, and of what the demo prints, word for word
+    Readme(readme::Options),
     /// Check the repository's own rules: dependencies, file heads, documented paths and commands
     Tidy,
     /// Build the page that the aggregator embeds, where its sources have changed
@@ -111,7 +111,7 @@ fn run(task: Task) -> Result<()> {
         Task::Dev(options) => dev::run(&options),
         Task::Test(options) => test::run(&options),
         Task::Ci => ci::run(),
-        Task::Readme => readme::run(),
+        Task::Readme(options) => readme::run(&options),
         Task::Tidy => tidy::run(),
         Task::Dashboard => dashboard::build(),
         Task::Docs => docs::build(),

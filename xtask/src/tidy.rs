@@ -46,6 +46,7 @@ fn findings(tree: &Tree) -> Result<Vec<String>> {
     findings.extend(dependencies::check(&dependencies::packages()?));
     findings.extend(dependencies::check_lock(tree));
     findings.extend(documents::check(tree, &crate::Cli::command()));
+    findings.extend(crate::readme::check(tree.ending(".md")));
     findings.extend(decisions::check(tree));
     findings.extend(errors::check(tree));
     findings.extend(rooms::check(tree));

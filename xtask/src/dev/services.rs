@@ -16,7 +16,7 @@ use super::leftovers::Record;
 use super::{demo, ports, probe};
 use crate::clock::{Stopwatch, pause};
 use crate::private;
-use crate::process::{Interrupted, STOP_GRACE, group_of, interrupted, signal_group, spawn_in_group};
+use crate::process::{Interrupted, STOP_GRACE, group_of, interrupted, signal_group, spawn_in_group, stop};
 use crate::progress::Progress;
 
 /// A program that has not answered after this long will not.
@@ -109,6 +109,14 @@ impl Services {
             if let Some(status) = service.child.try_wait()? {
                 return Err(anyhow!("the {} has died ({status})\n{}", service.name, tail(&service.log)));
             }
+        }
+        Ok(())
+    }
+
+    /// Ends one program, if it runs.
+    pub(crate) fn end(&mut self, name: &str) -> Result<()> {
+        if let Some(at) = self.running.iter().position(|service| service.name == name) {
+            stop(&mut self.running.remove(at).child, STOP_GRACE)?;
         }
         Ok(())
     }

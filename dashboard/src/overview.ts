@@ -99,15 +99,21 @@ function moved(overview: Overview, told: Told): Overview {
     next.today = { ...next.today, units: next.today.units + added };
     next.month = { ...next.month, used: Number(told.data.used ?? next.month.used + added) };
   } else if (told.type === "denials.counted") {
-    next.denied = { today: more(next.denied.today, told), month: more(next.denied.month, told) };
+    const refused = told.data.reasons as Counts | undefined;
+    const served = told.data.would_have_denied as Counts | undefined;
+    next.denied = { today: more(next.denied.today, refused), month: more(next.denied.month, refused) };
+    const would = next.would_have_denied;
+    next.would_have_denied = { today: more(would.today, served), month: more(would.month, served) };
   }
   return next;
 }
 
-function more(denied: Denied, told: Told): Denied {
+type Counts = Record<string, number>;
+
+function more(denied: Denied, told: Counts = {}): Denied {
   const reasons = { ...denied.reasons };
   let total = denied.total;
-  for (const [reason, count] of Object.entries((told.data.reasons ?? {}) as Record<string, number>)) {
+  for (const [reason, count] of Object.entries(told)) {
     reasons[reason] = (reasons[reason] ?? 0) + count;
     total += count;
   }

@@ -24,11 +24,15 @@ export async function usage(project: string, span: Span, mode: Mode, signal: Abo
   return rest.reduce(joined, first);
 }
 
+function both(a: Usage["denied"], b: Usage["denied"]): Usage["denied"] {
+  const reasons = { ...a.reasons };
+  for (const [reason, count] of Object.entries(b.reasons)) reasons[reason] = (reasons[reason] ?? 0) + count;
+  return { total: a.total + b.total, reasons };
+}
+
 function joined(a: Answer<Usage>, b: Answer<Usage>): Answer<Usage> {
   const agents = new Map(a.data.agents.map(({ agent, units }) => [agent, units]));
   for (const { agent, units } of b.data.agents) agents.set(agent, (agents.get(agent) ?? 0) + units);
-  const reasons = { ...a.data.denied.reasons };
-  for (const [reason, count] of Object.entries(b.data.denied.reasons)) reasons[reason] = (reasons[reason] ?? 0) + count;
   const minor = BigInt(a.data.observed.cost_estimate.minor) + BigInt(b.data.observed.cost_estimate.minor);
   return {
     // The earlier instant: later ones may have what the first does not.
@@ -41,7 +45,8 @@ function joined(a: Answer<Usage>, b: Answer<Usage>): Answer<Usage> {
       total: a.data.total + b.data.total,
       days: [...a.data.days, ...b.data.days],
       agents: [...agents].map(([agent, units]) => ({ agent, units })).sort((x, y) => y.units - x.units),
-      denied: { total: a.data.denied.total + b.data.denied.total, reasons },
+      denied: both(a.data.denied, b.data.denied),
+      would_have_denied: both(a.data.would_have_denied, b.data.would_have_denied),
       observed: {
         tokens_in: a.data.observed.tokens_in + b.data.observed.tokens_in,
         tokens_out: a.data.observed.tokens_out + b.data.observed.tokens_out,

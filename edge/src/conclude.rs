@@ -165,9 +165,9 @@ pub(crate) fn decided(
                 source: source_of(verdict),
                 paid_by: verdict.paid.filter(|paid| paid.is_mixed()),
             };
-            let allowed = answer.allowed;
             let answer = json(&answer, verdict, decided).with(source_header(verdict));
-            Step::Answer(if allowed { answer } else { counted(answer, (home, ask), verdict) })
+            let answer = counted(answer, (home, ask), verdict);
+            Step::Answer(if shadowed.is_some() { answer.let_through() } else { answer })
         }
         Then::Quota => Step::Answer(json(&verdict.numbers.quota(), verdict, decided)),
     }
@@ -483,6 +483,15 @@ mod tests {
             let Step::Answer(answer) = step(Then::Check, &reply) else { panic!("{denial}") };
             assert!(answer.body.starts_with(r#"{"allowed":true,"code":"ok""#), "{}", answer.body);
             assert!(answer.body.ends_with(&format!(r#""would_deny":"{code}"}}"#)), "{}", answer.body);
+            let counted = answer.denied.unwrap();
+            assert_eq!((counted.reason.as_str(), counted.is_let_through), (code, true));
+            let dry_run = |mut deciding: Deciding| {
+                deciding.ask.dry_run = true;
+                deciding
+            };
+            let step = conclude(&config, dry_run(deciding(Then::Check)), &reply, NOW, |_, _| true);
+            let Step::Answer(answer) = step else { panic!("{denial}") };
+            assert_eq!(answer.denied, None, "a dry run is no request");
         }
         let Step::Forward { would_deny, .. } = step(forwarding(), r#"{"failed":"home_unavailable"}"#) else {
             panic!("a home that is away denies nobody")

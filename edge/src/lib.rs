@@ -288,11 +288,9 @@ fn lease(config: &Config, step: Step, now_ms: u64) -> String {
     }
 }
 
-/// Counts a step that refuses a request.
+/// Counts a step that refuses a request, or that serves what a limit would have refused.
 fn count(step: &Step, now: Timestamp) {
-    if let Step::Answer(answer) = step {
-        isolate::with(|isolate| isolate.count(answer, now));
-    }
+    isolate::with(|isolate| isolate.count_step(step, now));
 }
 
 /// A turn as `entry.js` reads it.

@@ -239,9 +239,7 @@ async fn decide(platform: &impl Platform, deciding: Deciding) -> (Step, Option<S
     };
     let step = if let Step::Decide(deciding) = step { at_home(platform, deciding).await } else { step };
     let restless = isolate::with(|isolate| {
-        if let Step::Answer(answer) = &step {
-            isolate.count(answer, now(platform));
-        }
+        isolate.count_step(&step, now(platform));
         isolate.is_restless(&home, now(platform))
     });
     (step, restless.then(|| home.to_string()))

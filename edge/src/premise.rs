@@ -101,6 +101,8 @@ pub struct Answer {
     pub body: String,
     /// What is to be counted as refused.
     pub refused: Option<(Kind, AgentId, DenialReason)>,
+    /// What is to be counted as let through by shadow mode.
+    pub let_through: Option<(Kind, AgentId, DenialReason)>,
 }
 
 /// A body that is still to be read.
@@ -148,6 +150,8 @@ pub struct Forward {
     pub kind: Kind,
     /// For whom.
     pub agent: AgentId,
+    /// Why it would have been refused, where shadow mode lets it through; that is to be counted.
+    pub let_through: Option<DenialReason>,
 }
 
 /// Something that was served, by somebody who did not ask.
@@ -314,8 +318,9 @@ impl Premise {
         let (kind, agent) = (deciding.ask.kind, deciding.ask.agent.clone());
         match conclude(deciding) {
             Step::Forward { headers, identity, source, would_deny, .. } => {
+                let let_through = DenialReason::parse(&would_deny);
                 let headers = conclude::answer_headers(headers, source, &would_deny);
-                Next::Forward(Forward { headers, identity, kind, agent })
+                Next::Forward(Forward { headers, identity, kind, agent, let_through })
             }
             step @ (Step::Answer(_)
             | Step::ReadBody(_)
@@ -376,8 +381,11 @@ impl Answer {
 impl From<step::Answer> for Answer {
     fn from(answer: step::Answer) -> Self {
         let step::Answer { status, headers, body, denied } = answer;
-        let refused = denied.map(|denied| (denied.kind, denied.agent, denied.reason));
-        Self { status, headers, body, refused }
+        let (is_let_through, told) = denied.map_or((false, None), |denied| {
+            (denied.is_let_through, Some((denied.kind, denied.agent, denied.reason)))
+        });
+        let (refused, let_through) = if is_let_through { (None, told) } else { (told, None) };
+        Self { status, headers, body, refused, let_through }
     }
 }
 

@@ -270,12 +270,10 @@ impl Remote {
     }
 
     fn answer(&mut self, step: Step, home: HomeName, numbers: Option<Numbers>, now: Timestamp) -> Next {
+        self.isolate.count_step(&step, now);
         match step {
             Step::Decide(deciding) => Next::Ask(Box::new(Question(deciding))),
-            Step::Answer(answer) => {
-                self.isolate.count(&answer, now);
-                Next::Answer(told(answer, numbers, Some(home)))
-            }
+            Step::Answer(answer) => Next::Answer(told(answer, numbers, Some(home))),
             Step::Forward { headers, would_deny, source, ticket, .. } => {
                 let headers = conclude::with_source(headers, source);
                 let (code, body) = ("ok".to_owned(), String::new());

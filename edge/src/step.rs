@@ -151,13 +151,15 @@ pub(crate) struct Answer {
     pub(crate) denied: Option<Box<Denied>>,
 }
 
-/// A request that is refused, as it is counted.
+/// A request that is refused, or that shadow mode lets through, as it is counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Denied {
     pub(crate) home: HomeName,
     pub(crate) kind: Kind,
     pub(crate) agent: AgentId,
     pub(crate) reason: DenialReason,
+    /// That it is served all the same.
+    pub(crate) is_let_through: bool,
 }
 
 /// Whose key a request carried and for which agent it asks.
@@ -276,7 +278,15 @@ impl Answer {
         (home, kind, agent): (HomeName, Kind, AgentId),
         reason: DenialReason,
     ) -> Self {
-        self.denied = Some(Box::new(Denied { home, kind, agent, reason }));
+        self.denied = Some(Box::new(Denied { home, kind, agent, reason, is_let_through: false }));
+        self
+    }
+
+    /// Notes that what was noted as refused is served all the same.
+    pub(crate) fn let_through(mut self) -> Self {
+        if let Some(denied) = &mut self.denied {
+            denied.is_let_through = true;
+        }
         self
     }
 

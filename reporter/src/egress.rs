@@ -42,6 +42,15 @@ pub const FIELDS: &[(&str, &str, &str)] = &[
     ("cells[].denials.rate_limited", "a whole number", "likewise"),
     ("cells[].denials.quota_contended", "a whole number", "likewise"),
     ("cells[].denials.home_unavailable", "a whole number", "likewise"),
+    (
+        "cells[].denials.shadow_quota_exhausted",
+        "a whole number",
+        "requests served so far that METER_SHADOW let through, by the code that would have refused them; left out where none was",
+    ),
+    ("cells[].denials.shadow_agent_limit", "a whole number", "likewise"),
+    ("cells[].denials.shadow_rate_limited", "a whole number", "likewise"),
+    ("cells[].denials.shadow_quota_contended", "a whole number", "likewise"),
+    ("cells[].denials.shadow_home_unavailable", "a whole number", "likewise"),
 ];
 
 /// A report that has every field there is. Whoever adds one to a type must say here what it is.
@@ -52,6 +61,9 @@ pub fn example() -> Result<Report, IdError> {
     let mut denials = Denials::NONE;
     for reason in DenialReason::ALL {
         denials.add(reason, 1);
+    }
+    for reason in DenialReason::SHADOWED {
+        denials = denials.plus(Denials::shadowed(reason, 1));
     }
     let key = CellKey {
         day: Timestamp::parse("2026-11-23").unwrap_or_default().day(),

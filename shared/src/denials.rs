@@ -1,7 +1,10 @@
 //! Denials: how many requests were refused and why, told with the cells. They never decide anything, and no bill reads
 //! them: they stand beside what is counted, not in it.
+//!
+//! Beside them stands what shadow mode let through, by the reason that it would have been refused for.
 
 use alloc::collections::BTreeMap;
+use alloc::string::String;
 use core::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -39,6 +42,15 @@ impl DenialReason {
         Self::Unauthorized,
         Self::QuotaExhausted,
         Self::ProjectSuspended,
+        Self::AgentLimit,
+        Self::RateLimited,
+        Self::QuotaContended,
+        Self::HomeUnavailable,
+    ];
+
+    /// Those that shadow mode lets through: limits, and a home that cannot be asked.
+    pub const SHADOWED: [Self; 5] = [
+        Self::QuotaExhausted,
         Self::AgentLimit,
         Self::RateLimited,
         Self::QuotaContended,
@@ -90,15 +102,23 @@ impl fmt::Display for DenialReason {
     }
 }
 
-/// Requests that were refused, by reason. Each is one request, whatever it would have cost.
+/// What stands before a reason's name where shadow mode let the requests through.
+const SHADOW: &str = "shadow_";
+
+/// Requests that were refused, by reason, and those that shadow mode let through. Each is one request, whatever it would
+/// have cost.
 ///
-/// Its JSON has a field for each reason that has any; reasons of later releases are skipped.
+/// Its JSON has a field for each reason that has any, named `shadow_…` for what was let through; names of later releases
+/// are skipped, as earlier ones skip the `shadow_…` of this.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Denials([Units; REASONS]);
+pub struct Denials {
+    refused: [Units; REASONS],
+    let_through: [Units; REASONS],
+}
 
 impl Denials {
-    /// Nothing was refused.
-    pub const NONE: Self = Self([Units::ZERO; REASONS]);
+    /// Nothing was refused, and nothing let through.
+    pub const NONE: Self = Self { refused: [Units::ZERO; REASONS], let_through: [Units::ZERO; REASONS] };
 
     /// `count` requests that were refused for one reason.
     #[must_use]
@@ -108,7 +128,26 @@ impl Denials {
         denials
     }
 
-    /// Whether nothing was refused.
+    /// `count` requests that shadow mode let through, which would have been refused for one reason.
+    #[must_use]
+    pub fn shadowed(reason: DenialReason, count: u64) -> Self {
+        let Self { refused, let_through } = Self::of(reason, count);
+        Self { refused: let_through, let_through: refused }
+    }
+
+    /// What was refused, alone.
+    #[must_use]
+    pub fn refused(self) -> Self {
+        Self { let_through: Self::NONE.let_through, ..self }
+    }
+
+    /// What shadow mode let through, as if it had been refused.
+    #[must_use]
+    pub fn let_through(self) -> Self {
+        Self { refused: self.let_through, let_through: Self::NONE.let_through }
+    }
+
+    /// Whether nothing was refused, and nothing let through.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::NONE
@@ -117,7 +156,7 @@ impl Denials {
     /// How many were refused for that reason.
     #[must_use]
     pub fn get(&self, reason: DenialReason) -> u64 {
-        self.0.get(reason.place()).map_or(0, |count| count.get())
+        self.refused.get(reason.place()).map_or(0, |count| count.get())
     }
 
     /// Every reason that has any, with how many.
@@ -125,15 +164,15 @@ impl Denials {
         DenialReason::ALL.into_iter().map(|reason| (reason, self.get(reason))).filter(|(_, count)| *count > 0)
     }
 
-    /// All of them.
+    /// All that were refused.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.0.into_iter().fold(Units::ZERO, Units::saturating_add).get()
+        self.refused.into_iter().fold(Units::ZERO, Units::saturating_add).get()
     }
 
-    /// Counts further ones.
+    /// Counts further ones that were refused.
     pub fn add(&mut self, reason: DenialReason, count: u64) {
-        if let Some(slot) = self.0.get_mut(reason.place()) {
+        if let Some(slot) = self.refused.get_mut(reason.place()) {
             *slot = slot.saturating_add(Units::new(count));
         }
     }
@@ -157,7 +196,9 @@ impl Denials {
     }
 
     fn with(mut self, other: Self, of: fn(Units, Units) -> Units) -> Self {
-        for (count, other) in self.0.iter_mut().zip(other.0) {
+        let Self { refused, let_through } = other;
+        let mine = self.refused.iter_mut().chain(&mut self.let_through);
+        for (count, other) in mine.zip(refused.into_iter().chain(let_through)) {
             *count = of(*count, other);
         }
         self
@@ -166,17 +207,22 @@ impl Denials {
 
 impl Serialize for Denials {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.each().map(|(reason, count)| (reason.as_str(), count)))
+        let named = |(reason, count): (DenialReason, u64)| (String::from(reason.as_str()), count);
+        let shadowed = |(reason, count): (DenialReason, u64)| (alloc::format!("{SHADOW}{reason}"), count);
+        let let_through = self.let_through();
+        serializer.collect_map(self.each().map(named).chain(let_through.each().map(shadowed)))
     }
 }
 
 impl<'de> Deserialize<'de> for Denials {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let named = BTreeMap::<alloc::string::String, Units>::deserialize(deserializer)?;
+        let named = BTreeMap::<String, Units>::deserialize(deserializer)?;
         let mut denials = Self::NONE;
         for (name, count) in &named {
             if let Some(reason) = DenialReason::parse(name) {
                 denials.add(reason, count.get());
+            } else if let Some(reason) = name.strip_prefix(SHADOW).and_then(DenialReason::parse) {
+                denials = denials.plus(Self::shadowed(reason, count.get()));
             }
         }
         Ok(denials)
@@ -226,5 +272,25 @@ mod tests {
             assert!(json::read::<Denials>(bad).is_err(), "{bad}");
         }
         assert!(Denials::NONE.is_empty() && !denials.is_empty());
+    }
+
+    #[test]
+    fn what_was_let_through_is_told_beside_what_was_refused_and_never_as_that() {
+        let rate = DenialReason::RateLimited;
+        let both = Denials::of(rate, 3).plus(Denials::shadowed(rate, 5));
+        let text = r#"{"rate_limited":3,"shadow_rate_limited":5}"#;
+        assert_eq!(json::write(&both), text);
+        assert_eq!(json::read::<Denials>(text).unwrap(), both);
+        assert_eq!((both.total(), both.get(rate), both.let_through().get(rate)), (3, 3, 5));
+        assert_eq!((both.refused(), both.let_through()), (Denials::of(rate, 3), Denials::of(rate, 5)));
+        assert!(!Denials::shadowed(rate, 1).is_empty() && Denials::shadowed(rate, 1).refused().is_empty());
+        let more = Denials::shadowed(rate, 7);
+        assert_eq!(both.merge(more), Denials::of(rate, 3).plus(more));
+        assert_eq!(both.merge(more).beyond(both), Denials::shadowed(rate, 2));
+        for reason in DenialReason::SHADOWED {
+            let denials = Denials::shadowed(reason, 1);
+            assert_eq!(json::write(&denials), format!(r#"{{"shadow_{reason}":1}}"#));
+            assert_eq!(json::read::<Denials>(&json::write(&denials)).unwrap(), denials);
+        }
     }
 }

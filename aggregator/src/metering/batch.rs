@@ -95,6 +95,7 @@ fn doubt(cell: &Cell, rpm_max: u32, today: Day) -> Option<Doubt> {
         || tokens_in > tokens_max
         || tokens_out > tokens_max
         || cell.denials.total() > DENIALS_MAX
+        || cell.denials.let_through().total() > DENIALS_MAX
     {
         Some(Doubt::AboveRate)
     } else {

@@ -36,7 +36,7 @@ pub struct Merged {
     pub cells: usize,
     /// Cells that were set aside.
     pub doubted: usize,
-    /// Requests that were refused, and were not known to be.
+    /// Requests that were refused or let through, and were not known to be.
     pub denials: Denials,
     /// Crossings that fired.
     pub crossings: usize,

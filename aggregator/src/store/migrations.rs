@@ -38,7 +38,7 @@ macro_rules! migration {
     };
 }
 
-const MIGRATIONS: [Migration; 25] = [
+const MIGRATIONS: [Migration; 26] = [
     migration!(1, "0001_first_light.sql"),
     migration!(2, "0002_ledger.sql"),
     migration!(3, "0003_rollups.sql"),
@@ -64,6 +64,7 @@ const MIGRATIONS: [Migration; 25] = [
     migration!(110, "0110_quarters.sql"),
     migration!(120, "0120_homes.sql"),
     migration!(130, "0130_told_permits.sql"),
+    migration!(140, "0140_would_deny.sql"),
 ];
 
 /// Runs what has not run yet, all in one transaction, which is the caller's to commit.

@@ -177,7 +177,8 @@ pub(super) type LinesPage<'a> = (Option<&'a LinePlace>, usize);
 const LINES: &str = "SELECT day, agent, kind, CAST(SUM(units) AS BIGINT) AS units,
         CAST(SUM(tokens_in) AS BIGINT) AS tokens_in, CAST(SUM(tokens_out) AS BIGINT) AS tokens_out,
         CAST(SUM(anchors) AS BIGINT) AS anchors,
-        (SELECT string_agg(denial.reason || '=' || CAST(denial.denied AS TEXT), ',') FROM denial
+        (SELECT string_agg(denial.reason || '=' || CAST(denial.denied AS TEXT) || '=' || CAST(denial.would_deny AS TEXT), ',')
+         FROM denial
          WHERE denial.project = $1 AND denial.mode = $2 AND denial.day = cell.day AND denial.agent = cell.agent
            AND denial.kind = cell.kind) AS denied
     FROM cell WHERE project = $1 AND mode = $2 AND day BETWEEN $3 AND $4 AND (day, agent, kind) > ($3, $5, $6)
@@ -199,6 +200,7 @@ pub(super) fn lines_query<'q>(range: Range<'_>, (after, limit): LinesPage<'_>) -
 
 /// A line of [`lines_query`].
 pub(super) fn line(row: &DbRow) -> Result<UsageLine, StoreError> {
+    let denials = denials::of_line(row.try_get::<Option<String>, _>("denied")?.as_deref())?;
     Ok(UsageLine {
         day: day(row, "day")?,
         agent: id(row, "agent", AgentId::parse)?,
@@ -207,7 +209,8 @@ pub(super) fn line(row: &DbRow) -> Result<UsageLine, StoreError> {
         tokens_in: units(row, "tokens_in")?,
         tokens_out: units(row, "tokens_out")?,
         anchors: units(row, "anchors")?,
-        denied: denials::of_line(row.try_get::<Option<String>, _>("denied")?.as_deref())?,
+        denied: denials.refused(),
+        would_have_denied: denials.let_through(),
     })
 }
 

@@ -106,7 +106,8 @@ pub(super) async fn tell_denials(
     }
     for (day, denials) in days {
         let data = json!({
-            "project": flush.project, "mode": flush.mode, "day": day, "added": denials.total(), "reasons": denials,
+            "project": flush.project, "mode": flush.mode, "day": day, "added": denials.total(),
+            "reasons": denials.refused(), "would_have_denied": denials.let_through(),
         });
         tell(tx, &flush.project, DENIALS_COUNTED, &data, now).await?;
     }

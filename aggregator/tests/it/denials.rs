@@ -56,7 +56,10 @@ async fn denials_are_counted_once_and_shown_wherever_usage_is() {
     let lines: Vec<&str> = lines.lines().skip(1).collect();
     assert_eq!(
         lines,
-        ["2026-11-22,bot,verify,0,0,0,0,0,2,0,0,6,0,0", "2026-11-23,~none,verify,0,0,0,0,4,0,0,0,0,0,0"]
+        [
+            "2026-11-22,bot,verify,0,0,0,0,0,2,0,0,6,0,0,0,0,0,0,0",
+            "2026-11-23,~none,verify,0,0,0,0,4,0,0,0,0,0,0,0,0,0,0,0"
+        ]
     );
     let page = meter.get(&format!("{SPAN}&group_by=day,agent,kind&limit=1"), &token).await.value();
     assert_eq!(page["groups"][0]["denied"], serde_json::json!({"quota_exhausted": 2, "rate_limited": 6}));
@@ -79,6 +82,53 @@ async fn denials_are_counted_once_and_shown_wherever_usage_is() {
         data["added"].as_u64().unwrap()
     });
     assert_eq!(added.sum::<u64>(), 12);
+}
+
+/// What shadow mode let through comes twice, late and in another life like what was refused, and stands beside it.
+#[tokio::test]
+async fn what_shadow_mode_let_through_adds_up_beside_what_was_refused_and_is_never_billed() {
+    let meter = Meter::start().await;
+    meter.project("demo", Plan::Pro).await;
+    let token = meter.member("demo", Role::Viewer).await;
+    let of = |seq, denials| flush("demo", seq, &[("2026-11-23", "bot", denials)]);
+    let first = of(1, r#"{"rate_limited":1,"shadow_quota_exhausted":3}"#);
+    let later =
+        of(2, r#"{"rate_limited":1,"shadow_quota_exhausted":5,"shadow_agent_limit":2,"shadow_later":9}"#);
+    let other_life = later.replace("aaaaaaaa", "bbbbbbbb");
+    for body in [&first, &later, &first, &later, &other_life, &first, &other_life] {
+        assert_eq!(meter.flush(body).await.status, 200);
+    }
+    let would = serde_json::json!({"total": 14, "reasons": {
+        "unauthorized": 0, "quota_exhausted": 10, "project_suspended": 0, "agent_limit": 4, "rate_limited": 0,
+        "quota_contended": 0, "home_unavailable": 0
+    }});
+    let usage = meter.get(SPAN, &token).await.value();
+    assert_eq!((&usage["would_have_denied"], &usage["denied"]["total"]), (&would, &2.into()));
+    assert_eq!((&usage["total"], &usage["days"][22]["denied"]), (&0.into(), &2.into()));
+    let overview = meter.get("/api/v1/overview", &token).await.value();
+    assert_eq!(overview["would_have_denied"], serde_json::json!({"today": would, "month": would}));
+    assert_eq!(overview["denied"]["month"]["total"], 2);
+    let explained = meter.get("/api/v1/explain?period=2026-11", &token).await.value();
+    assert_eq!((&explained["would_have_denied"], &explained["denied"]["total"]), (&would, &2.into()));
+    let lines = meter.get(&format!("{SPAN}&group_by=day,agent,kind&format=csv"), &token).await.body;
+    assert_eq!(lines.lines().nth(1), Some("2026-11-23,bot,verify,0,0,0,0,0,0,0,0,2,0,0,10,4,0,0,0"));
+    let page = meter.get(&format!("{SPAN}&group_by=day,agent,kind&limit=1"), &token).await.value();
+    let line = &page["groups"][0];
+    assert_eq!(line["would_have_denied"], serde_json::json!({"quota_exhausted": 10, "agent_limit": 4}));
+    assert_eq!(line["denied"], serde_json::json!({"rate_limited": 2}));
+    let metrics = meter.get("/metrics", "").await.body;
+    assert!(metrics.contains("meter_denied_requests_total{reason=\"quota_exhausted\"} 0\n"), "{metrics}");
+    assert_eq!(meter.app.store.audit(&project_id("demo")).await.unwrap(), Some(vec![]));
+    // What was told to watchers adds up to the same.
+    let shown = meter.app.store.shown(&project_id("demo"), 0, 100).await.unwrap();
+    assert!(shown.iter().all(|event| event.kind == "denials.counted"), "{shown:?}");
+    let told = shown.iter().map(|event| {
+        let data: serde_json::Value = serde_json::from_str(&event.data).unwrap();
+        let count = |reason: &str| data["would_have_denied"][reason].as_u64().unwrap_or(0);
+        (data["added"].as_u64().unwrap(), count("quota_exhausted"), count("agent_limit"))
+    });
+    let sum = told.fold((0, 0, 0), |sum, told| (sum.0 + told.0, sum.1 + told.1, sum.2 + told.2));
+    assert_eq!(sum, (2, 10, 4));
 }
 
 /// Two projects, one of which had a month of nothing but denials, are told and billed the same.

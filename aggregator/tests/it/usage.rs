@@ -51,7 +51,9 @@ async fn the_report_has_every_day_kind_and_agent() {
             r#""agents":[{"agent":"~none","units":5},{"agent":"a","units":4},{"agent":"b","units":4}],"#,
             r#""observed":{"tokens_in":15,"tokens_out":21,"cost_estimate":{"minor":"0","currency":"eur"}},"#,
             r#""denied":{"total":0,"reasons":{"unauthorized":0,"quota_exhausted":0,"project_suspended":0,"agent_limit":0,"#,
-            r#""rate_limited":0,"quota_contended":0,"home_unavailable":0}},"next":null}"#
+            r#""rate_limited":0,"quota_contended":0,"home_unavailable":0}},"#,
+            r#""would_have_denied":{"total":0,"reasons":{"unauthorized":0,"quota_exhausted":0,"project_suspended":0,"#,
+            r#""agent_limit":0,"rate_limited":0,"quota_contended":0,"home_unavailable":0}},"next":null}"#
         )
     );
     assert_eq!(answer.header("content-type"), Some("application/json"));
@@ -291,7 +293,7 @@ async fn long_reports_come_as_csv_in_pieces_and_whole() {
     assert_eq!(rows.next(), Some(UsageLine::CSV_HEAD.trim_end()));
     let expected = agents
         .iter()
-        .map(|(agent, units)| format!("2026-11-23,\"{agent}\",verify,{units},{units},0,0,0,0,0,0,0,0,0"));
+        .map(|(agent, units)| format!("2026-11-23,\"{agent}\",verify,{units},{units},0,0,0,0,0,0,0,0,0,0,0,0,0,0"));
     assert!(rows.eq(expected), "every line once, in order");
     let by_agent = meter.get(&format!("{path}&group_by=agent"), &token).await.body;
     let mut expected: Vec<&(String, u64)> = agents.iter().collect();

@@ -58,6 +58,7 @@ function Body({ overview, live, now }: { overview: Overview; live: Live; now: nu
       <div class="grid">
         <div class="two-thirds"><Minutes ticks={live.ticks} now={now} /></div>
         <div class="third"><DeniedByReason denied={overview.denied.month} /></div>
+        {overview.would_have_denied.month.total > 0 && <div class="third"><WouldHaveDenied denied={overview.would_have_denied.month} /></div>}
         <div class="third"><ByKind overview={overview} /></div>
         <div class="third"><Health overview={overview} lag={lag} /></div>
         <div class="third"><Lately live={live} /></div>
@@ -145,6 +146,15 @@ function DeniedByReason({ denied }: { denied: Denied }) {
       {reasons.length === 0 ? <Empty title="Nothing was denied" /> : (
         <Bars bars={reasons.map(([reason, count]) => ({ name: words(reason), count, to: `/why?reason=${reason}` }))} />
       )}
+    </Card>
+  );
+}
+
+function WouldHaveDenied({ denied }: { denied: Denied }) {
+  const reasons = Object.entries(denied.reasons).filter(([, count]) => count > 0).sort((a, b) => b[1] - a[1]);
+  return (
+    <Card title="Shadow mode would have denied" aside={<span>{units(denied.total)} this month, served and never billed</span>}>
+      <Bars bars={reasons.map(([reason, count]) => ({ name: words(reason), count, to: `/why?reason=${reason}` }))} />
     </Card>
   );
 }

@@ -1,18 +1,39 @@
-//! What this isolate has refused: counted for the projects that it is of, and in numbers of its own. It must never cost
-//! more than a look-up, nor grow with what strangers send.
+//! What this isolate has refused, and what shadow mode let through: counted for the projects that it is of, and in numbers of
+//! its own. It must never cost more than a look-up, nor grow with what strangers send.
 
-use shared::denials::Denials;
+use shared::denials::{DenialReason, Denials};
 use shared::problem::ErrorCode;
 use shared::time::Timestamp;
 
 use super::Isolate;
-use crate::step::{Answer, Denied};
+use crate::contract::Ticket;
+use crate::step::{Answer, Denied, Step};
 
 impl Isolate {
-    /// Counts an answer that refuses a request, for its project where it is of one.
+    /// Counts a step that refuses a request, or that serves what a limit would have refused.
+    pub(crate) fn count_step(&mut self, step: &Step, now: Timestamp) {
+        if let Step::Answer(answer) = step {
+            self.count(answer, now);
+        } else if let Step::Forward { ticket, would_deny, .. } = step
+            && let Some(reason) = DenialReason::parse(would_deny)
+        {
+            let Ticket { home, kind, agent, .. } = ticket;
+            if let Some(seat) = self.seat(home, now) {
+                seat.post.holder.let_through(now, (*kind, agent), reason);
+            }
+        }
+    }
+
+    /// Counts an answer that refuses a request, for its project where it is of one; or that allows what a limit would have
+    /// refused.
     pub(crate) fn count(&mut self, answer: &Answer, now: Timestamp) {
         match answer.denied.as_deref() {
-            Some(Denied { home, kind, agent, reason }) => {
+            Some(Denied { home, kind, agent, reason, is_let_through: true }) => {
+                if let Some(seat) = self.seat(home, now) {
+                    seat.post.holder.let_through(now, (*kind, agent), *reason);
+                }
+            }
+            Some(Denied { home, kind, agent, reason, is_let_through: false }) => {
                 self.denials.add(*reason, 1);
                 if let Some(seat) = self.seat(home, now) {
                     seat.post.holder.deny(now, (*kind, agent), *reason);

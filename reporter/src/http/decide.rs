@@ -8,6 +8,9 @@ use axum::http::request::Parts;
 use axum::response::Response;
 use meter_edge::premise::{self, Answer, Next, Premise, Question};
 use shared::decision::Verdict;
+use shared::denials::{DenialReason, Denials};
+use shared::ids::AgentId;
+use shared::kind::Kind;
 use shared::problem::ErrorCode;
 use shared::time::Timestamp;
 
@@ -121,9 +124,17 @@ impl App {
         }
         let next = self.premise().conclude(question, &verdict, now);
         match next {
-            Next::Forward(forward) => Err(Box::new(forward)),
+            Next::Forward(forward) => {
+                if let Some(reason) = forward.let_through {
+                    self.let_through((forward.kind, &forward.agent), reason);
+                }
+                Err(Box::new(forward))
+            }
             next @ (Next::Answer(_) | Next::Read(_) | Next::Decide(_) | Next::Observe(_)) => {
                 let answer = told(next);
+                if let Some((kind, agent, reason)) = &answer.let_through {
+                    self.let_through((*kind, agent), *reason);
+                }
                 if let Some((kind, agent, reason)) = &answer.refused {
                     self.0.metrics.denied();
                     // Nobody is billed for it, so that nobody waits for its commit.
@@ -132,6 +143,12 @@ impl App {
                 Ok(answer)
             }
         }
+    }
+
+    /// Counts what shadow mode let through. Nobody is billed for it, so that nobody waits for its commit.
+    fn let_through(&self, (kind, agent): (Kind, &AgentId), reason: DenialReason) {
+        let denials = Denials::shadowed(reason, 1);
+        self.0.meter.note(|core, now| core.home.count_denials(now, (kind, agent), denials));
     }
 }
 

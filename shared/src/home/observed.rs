@@ -80,10 +80,15 @@ impl Home {
     }
 
     /// Counts a request that was refused here.
-    pub fn count_denied(&mut self, now: Timestamp, (kind, agent): (Kind, &AgentId), reason: DenialReason) {
+    pub fn count_denied(&mut self, now: Timestamp, of: (Kind, &AgentId), reason: DenialReason) {
+        self.count_denials(now, of, Denials::of(reason, 1));
+    }
+
+    /// Counts requests that were refused here, or that shadow mode let through.
+    pub fn count_denials(&mut self, now: Timestamp, (kind, agent): (Kind, &AgentId), denials: Denials) {
         let now = self.tick(now);
         let key = CellKey { day: now.day(), kind, agent: agent.clone() };
-        self.note_denials(now, &key, Denials::of(reason, 1));
+        self.note_denials(now, &key, denials);
         self.charged(now);
     }
 
@@ -221,6 +226,35 @@ mod tests {
             let mut again = Home::load(rows, NOW).unwrap().unwrap();
             assert_eq!(again.flush(NOW).unwrap().messages.remove(0).cells, cells);
         }
+    }
+
+    #[test]
+    fn what_shadow_mode_let_through_reaches_the_flush_once_and_is_no_unit() {
+        let agent = AgentId::parse("bot").unwrap();
+        let (mut home, mut holder) = (home(), Holder::new(HolderId::from_bits(7), 7));
+        for reason in DenialReason::SHADOWED {
+            holder.let_through(NOW, (Kind::Verify, &agent), reason);
+            holder.let_through(NOW, (Kind::Verify, &agent), reason);
+        }
+        holder.deny(NOW, (Kind::Verify, &agent), DenialReason::ProjectSuspended);
+        for step in 0..100 {
+            exchange(&mut holder, &mut home, NOW.plus_ms(step * 100));
+        }
+        assert!(holder.is_drained());
+        home.count_denials(NOW, (Kind::Verify, &agent), Denials::shadowed(DenialReason::AgentLimit, 1));
+        let cells = home.flush(NOW).unwrap().messages.remove(0).cells;
+        let told = cells[0].denials;
+        assert_eq!(told.refused(), Denials::of(DenialReason::ProjectSuspended, 1));
+        for reason in DenialReason::SHADOWED {
+            let count = if reason == DenialReason::AgentLimit { 3 } else { 2 };
+            assert_eq!(told.let_through().get(reason), count, "{reason}");
+        }
+        assert_eq!((cells.len(), cells[0].counts), (1, crate::cell::Counts::default()));
+        assert_eq!(home.outstanding(NOW.period()).net, Units::ZERO);
+        // What is stored is what was counted.
+        let rows = home.take_writes().into_iter().filter_map(|row| Some((row.key, row.value?)));
+        let mut again = Home::load(rows, NOW).unwrap().unwrap();
+        assert_eq!(again.flush(NOW).unwrap().messages.remove(0).cells, cells);
     }
 
     #[test]

@@ -134,3 +134,57 @@ async fn every_denial_is_found_by_its_reason_wherever_usage_is_and_in_no_bill() 
     }
     Ok(())
 }
+
+/// In shadow mode nobody is refused, what would have been is told by its reason, and no more is billed than the plan has.
+#[tokio::test]
+async fn what_shadow_mode_lets_through_is_told_by_its_reason_and_billed_by_nobody() -> Result<()> {
+    for leases in [true, false] {
+        let edge_settings = vec![("METER_SHADOW", "1".to_owned())];
+        let stack = Stack::start_with(Options { leases, edge_settings, ..Options::default() }).await?;
+        let limits = Limits { included: Some(20), ..Limits::COMMUNITY_FAST };
+        let project = Project::ready(&stack, "shadowed", limits).await?;
+        let (mut counts, mut served) = (Counts::new(), 0_u64);
+        let mut ask = async |agent: &str| -> Result<()> {
+            let answer = project.call(Kind::Verify, agent).send(stack.edge()).await?;
+            ensure!(answer.status == 200, "{}: {}", answer.status, answer.text());
+            match answer.header("palveron-would-deny") {
+                Some(code) => *counts.entry(code.to_owned()).or_default() += 1,
+                None => served += 1,
+            }
+            Ok(())
+        };
+        // More agents than the plan admits, and more requests than the month has.
+        for agent in ["a", "b", "c", "d", "e", "f", "g"] {
+            ask(agent).await?;
+        }
+        for _ in 0..40 {
+            ask("a").await?;
+        }
+        // A check is a request as well, and a dry run is none.
+        for (dry_run, expected) in [(false, 1), (true, 0)] {
+            let body = format!(r#"{{"kind":"verify","agent":"a","dry_run":{dry_run}}}"#);
+            let call = Call::post("/v1/check", body).bearer(&project.key);
+            let check: Value = call.send(stack.edge()).await?.ok()?;
+            ensure!(check["allowed"] == true && check["would_deny"] == "quota_exhausted", "{check}");
+            *counts.entry("quota_exhausted".to_owned()).or_default() += expected;
+        }
+        ensure!(served <= 20, "{served} were served within the limits");
+        ensure!(counts.contains_key("quota_exhausted") && counts.contains_key("agent_limit"), "{counts:?}");
+        let today = clock::now().day();
+        let span = format!("from={}&to={today}", today.period().first_day());
+        let usage = eventually("what was let through is reported", TOLD_MAX, async || {
+            let usage: Value = project.usage_answer(&stack, &span).await?.ok()?;
+            let would = told(&usage["would_have_denied"]["reasons"]);
+            ensure!(would == counts && usage["total"] == served, "{usage} and {counts:?}, {served}");
+            Ok(Some(usage))
+        })
+        .await?;
+        ensure!(usage["denied"]["total"] == 0, "{usage}");
+        let explained: Value =
+            Call::get("/api/v1/explain").bearer(&project.token).send(stack.aggregator()).await?.ok()?;
+        ensure!(told(&explained["would_have_denied"]["reasons"]) == counts, "{explained}");
+        ensure!(explained["now"]["used"] == served, "{explained}");
+        stack.finish()?;
+    }
+    Ok(())
+}

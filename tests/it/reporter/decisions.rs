@@ -227,7 +227,8 @@ async fn in_shadow_mode_limits_are_told_of_and_nobody_is_denied_for_them() -> Re
     eventually("it reports again", Duration::from_secs(10), async || Ok(reporter.send().await.ok())).await?;
     assert_eq!(books.taken(|taken| taken.units()), 2, "what would have been denied is not counted");
     let bodies = books.taken(|taken| taken.bodies.concat());
-    assert!(!bodies.contains("quota_exhausted"), "nobody was denied: {bodies}");
+    assert!(!bodies.contains(r#""quota_exhausted""#), "nobody was denied: {bodies}");
+    assert!(bodies.contains(r#""shadow_quota_exhausted":2"#), "both of the bot are told: {bodies}");
     Ok(())
 }
 

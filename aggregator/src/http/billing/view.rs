@@ -386,6 +386,8 @@ pub(crate) struct Explanation {
     billed: BilledView,
     /// What was refused in the period, by reason; never billed.
     denied: Denied,
+    /// What shadow mode served in the period, though it would have been refused, by reason; never billed.
+    would_have_denied: Denied,
 }
 
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -436,6 +438,7 @@ impl Explanation {
             },
             billed: BilledView { statement: statement(&book.ledger, seen, period)?, reasons },
             denied: denials.into(),
+            would_have_denied: denials.let_through().into(),
         })
     }
 }

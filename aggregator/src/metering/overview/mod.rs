@@ -78,6 +78,8 @@ pub struct Overview {
     /// The limit that is reached first; `null` where there is none.
     limit: Option<LimitView>,
     denied: DeniedView,
+    /// What shadow mode served, though it would have been refused; never billed.
+    would_have_denied: DeniedView,
     rpm: RpmView,
     flush: FlushView,
     webhooks: WebhookHealth,
@@ -212,6 +214,10 @@ impl Overview {
             },
             limit: limit(&room),
             denied: DeniedView { today: known.denials.0.into(), month: known.denials.1.into() },
+            would_have_denied: DeniedView {
+                today: known.denials.0.let_through().into(),
+                month: known.denials.1.let_through().into(),
+            },
             rpm: RpmView {
                 limit: rpm,
                 last_minute: known.last_minute,

@@ -119,6 +119,8 @@ pub struct Usage {
     pub observed: Observed,
     /// What was refused; never billed.
     pub denied: Denied,
+    /// What shadow mode served, though it would have been refused; never billed.
+    pub would_have_denied: Denied,
     /// What to send as `cursor` for the agents that follow; `null` where there are none.
     pub next: Option<String>,
 }
@@ -144,7 +146,7 @@ pub struct UsageDay {
 pub struct Denied {
     /// All of them.
     pub total: u64,
-    /// Those of each reason, which is the code of the answer; all reasons are named.
+    /// Those of each reason, which is the code of the answer that refused, or would have; all reasons are named.
     pub reasons: BTreeMap<DenialReason, u64>,
 }
 
@@ -204,7 +206,7 @@ impl Usage {
             UsageDay { date, units: sum(kinds.values()), kinds, denied, denied_kinds }
         };
         let days: Vec<UsageDay> = days.into_iter().map(day).collect();
-        let denied = denials.values().fold(Denials::NONE, |sum, denials| sum.plus(*denials)).into();
+        let denied = denials.values().fold(Denials::NONE, |sum, denials| sum.plus(*denials));
         let next = page.cut(&mut sums.by_agent);
         Ok(Self {
             project,
@@ -215,7 +217,8 @@ impl Usage {
             days,
             agents: sums.by_agent,
             observed: Observed { tokens_in: sums.tokens_in, tokens_out: sums.tokens_out, cost_estimate },
-            denied,
+            denied: denied.into(),
+            would_have_denied: denied.let_through().into(),
             next,
         })
     }
@@ -246,6 +249,8 @@ mod tests {
     fn gaps_are_zeros_and_a_page_says_where_the_next_begins() {
         let agent =
             |text: &str, units| UsageAgent { agent: AgentId::parse(text).unwrap(), units: Units::new(units) };
+        let rate = DenialReason::RateLimited;
+        let refused = Denials::of(rate, 2).plus(Denials::shadowed(rate, 9));
         let sums = Sums {
             watermark: 7,
             by_day: vec![
@@ -253,8 +258,7 @@ mod tests {
                 (day("2026-05-03"), Kind::McpToolCall, Units::new(1)),
             ],
             by_agent: vec![agent("c", 3), agent("a", 1), agent("b", 1)],
-            denials: [((day("2026-05-02"), Kind::McpToolCall), Denials::of(DenialReason::RateLimited, 2))]
-                .into(),
+            denials: [((day("2026-05-02"), Kind::McpToolCall), refused)].into(),
             tokens_in: Units::new(1_000_000),
             tokens_out: Units::ZERO,
         };
@@ -276,6 +280,8 @@ mod tests {
                 r#""observed":{"tokens_in":1000000,"tokens_out":0,"cost_estimate":{"minor":"300","currency":"eur"}},"#,
                 r#""denied":{"total":2,"reasons":{"unauthorized":0,"quota_exhausted":0,"project_suspended":0,"#,
                 r#""agent_limit":0,"rate_limited":2,"quota_contended":0,"home_unavailable":0}},"#,
+                r#""would_have_denied":{"total":9,"reasons":{"unauthorized":0,"quota_exhausted":0,"#,
+                r#""project_suspended":0,"agent_limit":0,"rate_limited":9,"quota_contended":0,"home_unavailable":0}},"#,
                 r#""next":null}"#
             )
         );

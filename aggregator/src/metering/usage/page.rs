@@ -115,21 +115,28 @@ pub struct UsageLine {
     pub anchors: Units,
     /// Requests that were refused, of each reason that has any; never billed.
     pub denied: Denials,
+    /// Requests that shadow mode served, of each reason that it would have been refused for that has any; never billed.
+    pub would_have_denied: Denials,
 }
 
 impl UsageLine {
-    /// The head of lines as CSV: the columns of denials are in the order of their reasons.
+    /// The head of lines as CSV: the columns of denials are in the order of their reasons, and so are those of what shadow
+    /// mode let through.
     pub const CSV_HEAD: &'static str = "day_utc,agent,kind,units,tokens_in,tokens_out,anchors,denied_unauthorized,\
         denied_quota_exhausted,denied_project_suspended,denied_agent_limit,denied_rate_limited,\
-        denied_quota_contended,denied_home_unavailable\r\n";
+        denied_quota_contended,denied_home_unavailable,would_have_denied_quota_exhausted,\
+        would_have_denied_agent_limit,would_have_denied_rate_limited,would_have_denied_quota_contended,\
+        would_have_denied_home_unavailable\r\n";
 
     /// A line of CSV (RFC 4180).
     #[must_use]
     pub fn csv(&self) -> String {
-        let Self { day, agent, kind, units, tokens_in, tokens_out, anchors, denied } = self;
+        let Self { day, agent, kind, units, tokens_in, tokens_out, anchors, denied, would_have_denied } =
+            self;
         let denied = DenialReason::ALL.map(|reason| denied.get(reason).to_string()).join(",");
+        let would = DenialReason::SHADOWED.map(|reason| would_have_denied.get(reason).to_string()).join(",");
         let agent = quoted(agent.as_str());
-        format!("{day},{agent},{kind},{units},{tokens_in},{tokens_out},{anchors},{denied}\r\n")
+        format!("{day},{agent},{kind},{units},{tokens_in},{tokens_out},{anchors},{denied},{would}\r\n")
     }
 }
 
@@ -219,15 +226,15 @@ mod tests {
             tokens_out: Units::ZERO,
             anchors: Units::ZERO,
             denied: Denials::of(DenialReason::RateLimited, 3),
+            would_have_denied: Denials::of(DenialReason::QuotaExhausted, 2),
         };
-        let heads = UsageLine::CSV_HEAD
-            .trim_end()
-            .split(',')
-            .skip(7)
-            .map(|head| head.strip_prefix("denied_").unwrap());
-        assert_eq!(heads.collect::<Vec<_>>(), DenialReason::ALL.map(DenialReason::as_str));
-        assert_eq!(line.csv(), "2026-05-01,bot,verify,4,0,0,0,0,0,0,0,3,0,0\r\n");
-        assert!(serde_json::to_string(&line).unwrap().ends_with(r#""denied":{"rate_limited":3}}"#));
+        let heads = UsageLine::CSV_HEAD.trim_end().split(',').skip(7).map(ToOwned::to_owned);
+        let refused = DenialReason::ALL.map(|reason| format!("denied_{reason}"));
+        let let_through = DenialReason::SHADOWED.map(|reason| format!("would_have_denied_{reason}"));
+        assert_eq!(heads.collect::<Vec<_>>(), refused.into_iter().chain(let_through).collect::<Vec<_>>());
+        assert_eq!(line.csv(), "2026-05-01,bot,verify,4,0,0,0,0,0,0,0,3,0,0,2,0,0,0,0\r\n");
+        let end = r#""denied":{"rate_limited":3},"would_have_denied":{"quota_exhausted":2}}"#;
+        assert!(serde_json::to_string(&line).unwrap().ends_with(end));
     }
 
     #[test]

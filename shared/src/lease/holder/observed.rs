@@ -59,8 +59,17 @@ impl Holder {
     /// Whoever has no key that is known chooses no names: such requests are nobody's.
     pub fn deny(&mut self, now: Timestamp, (kind, agent): (Kind, &AgentId), reason: DenialReason) {
         let agent = if reason == DenialReason::Unauthorized { AgentId::none() } else { agent.clone() };
+        self.note_denials(now, kind, agent, Denials::of(reason, 1));
+    }
+
+    /// Counts a request that shadow mode let through, though it would have been refused; it travels as a refusal does.
+    pub fn let_through(&mut self, now: Timestamp, (kind, agent): (Kind, &AgentId), reason: DenialReason) {
+        self.note_denials(now, kind, agent.clone(), Denials::shadowed(reason, 1));
+    }
+
+    fn note_denials(&mut self, now: Timestamp, kind: Kind, agent: AgentId, denials: Denials) {
         // Where the home's time was never heard ours must do: no bill depends on it.
         let day = self.pace.likely_time(now).day();
-        self.book.deny(now, &CellKey { day, kind, agent }, Denials::of(reason, 1));
+        self.book.deny(now, &CellKey { day, kind, agent }, denials);
     }
 }

@@ -291,9 +291,9 @@ async fn long_reports_come_as_csv_in_pieces_and_whole() {
     assert_eq!(lines.header("transfer-encoding"), Some("chunked"));
     let mut rows = lines.body.lines();
     assert_eq!(rows.next(), Some(UsageLine::CSV_HEAD.trim_end()));
-    let expected = agents
-        .iter()
-        .map(|(agent, units)| format!("2026-11-23,\"{agent}\",verify,{units},{units},0,0,0,0,0,0,0,0,0,0,0,0,0,0"));
+    let expected = agents.iter().map(|(agent, units)| {
+        format!("2026-11-23,\"{agent}\",verify,{units},{units},0,0,0,0,0,0,0,0,0,0,0,0,0,0")
+    });
     assert!(rows.eq(expected), "every line once, in order");
     let by_agent = meter.get(&format!("{path}&group_by=agent"), &token).await.body;
     let mut expected: Vec<&(String, u64)> = agents.iter().collect();

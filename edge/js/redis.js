@@ -11,9 +11,13 @@ const SEND = 1, DONE = 2, MOVE = 3, PAUSE = 4;
 // What is to be done about a question, as Rust numbers it.
 const GO = 1, ANSWERED = 2;
 
-// How often a question is looked after: soon at first, seldom where many ask.
+// How often a question is looked after: soon at first, then seldom.
 const NAP_MS_MIN = 2;
 const NAP_MS_MAX = 15;
+// And all of them together in a millisecond: where many wait for a server that stood still, looking after them must not
+// take the time in which they would be answered.
+const LOOKS_PER_MS = 16;
+let waiting = 0;
 
 // A server that stands still does not close anything.
 const CLOSE_MS = 20;
@@ -56,6 +60,7 @@ const random = () => crypto.getRandomValues(new Uint32Array(4));
 async function answered(env, ctx, question) {
   const { turn, free } = ofInstance();
   const asking = turn(() => new meter.Asking(...question, now()));
+  waiting += 1;
   try {
     for (let nap = NAP_MS_MIN; ; nap = Math.min(nap * 1.5, NAP_MS_MAX)) {
       const next = turn(() => asking.look((open.get(ctx) ?? 0) < SOCKETS_MAX, now()));
@@ -68,10 +73,11 @@ async function answered(env, ctx, question) {
         await gone;
         nap = NAP_MS_MIN;
       } else {
-        await scheduler.wait(nap);
+        await scheduler.wait(Math.max(nap, waiting / LOOKS_PER_MS));
       }
     }
   } finally {
+    waiting -= 1;
     free(asking);
   }
 }
@@ -104,7 +110,7 @@ async function travel(env, ctx, trip) {
 
 // Converses with whom the trip leads to, until it is done or goes on elsewhere.
 async function visit(env, trip, turn) {
-  let socket, late, next;
+  let socket, late, timer, next;
   try {
     const [address, secureTransport] = turn(() => trip.address()).split('\n');
     // Where a binding says which network that is, as workerd's configuration does, nothing else is in reach.
@@ -113,18 +119,20 @@ async function visit(env, trip, turn) {
     socket.closed.catch(() => {});
     const writer = socket.writable.getWriter();
     const reader = socket.readable.getReader();
-    // A server that answers nothing for so long stands still; one that is only slow is waited for.
+    // A server that answers nothing for so long stands still; one that is only slow is waited for. Then nothing of the
+    // socket is: one that was never opened does not end by itself for minutes, whatever is cancelled.
     const wait_ms = turn(() => trip.patience()) || REDIS_WAIT_MS;
+    const inTime = done => Promise.race([done.catch(() => null), late]);
     const send = () => {
-      clearTimeout(late ?? null);
-      late = setTimeout(() => reader.cancel().catch(() => {}), wait_ms);
-      return writer.write(turn(() => trip.sent())).then(() => true, () => false);
+      clearTimeout(timer ?? null);
+      late = new Promise(end => { timer = setTimeout(end, wait_ms, null); });
+      return inTime(writer.write(turn(() => trip.sent())).then(() => true));
     };
     let isThere = await send();
     while (isThere) {
-      const { value, done } = await reader.read().catch(() => ({ done: true }));
-      if (done) break;
-      next = turn(() => trip.take(value, seed(), now()));
+      const came = await inTime(reader.read());
+      if (!came?.value) break;
+      next = turn(() => trip.take(came.value, seed(), now()));
       if (next === PAUSE) {
         await scheduler.wait(turn(() => trip.pause()));
         turn(() => trip.again());
@@ -135,7 +143,7 @@ async function visit(env, trip, turn) {
     }
     return next = turn(() => trip.lost(now()));
   } finally {
-    clearTimeout(late ?? null);
+    clearTimeout(timer ?? null);
     const closed = socket?.close().catch(() => {});
     // Whoever goes on elsewhere has one open at a time.
     if (next === MOVE) await Promise.race([closed, scheduler.wait(CLOSE_MS)]);

@@ -2,12 +2,8 @@
 //!
 //! It must never skip a test because something is missing: what is missing is built or installed first.
 
-use std::env;
-use std::ffi::OsString;
-use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::Command;
-use std::thread;
 
 use anyhow::Result;
 use clap::Args;
@@ -43,11 +39,6 @@ const BEFORE_THE_STORE: [&str; 7] = [
 
 /// What of the end-to-end suite is asked again of homes in a Redis.
 const IN_REDIS: [&str; 2] = ["edge::leases", "edge::shapes"];
-
-/// How many tests run at once, for Rust's own runner.
-const THREADS: &str = "RUST_TEST_THREADS";
-/// Tests with real servers mostly wait for them: so many at once keep a processor busy.
-const TESTS_PER_PROCESSOR: usize = 2;
 
 /// What of the end-to-end suite says how soon a page is there, which nothing else may disturb.
 const ALONE: &str = "http::dashboard::people_do_their_work_in_the_dashboard";
@@ -95,12 +86,6 @@ pub(crate) fn install() -> Result<Parts> {
     ])
 }
 
-/// How many tests run at once, unless somebody has said so.
-fn threads() -> OsString {
-    let processors = thread::available_parallelism().map_or(1, NonZero::get);
-    env::var_os(THREADS).unwrap_or_else(|| processors.saturating_mul(TESTS_PER_PROCESSOR).to_string().into())
-}
-
 /// Builds what the tests need, then runs them.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let mut parts = install()?;
@@ -115,11 +100,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     product.args(PRODUCT).args(&options.arguments).args(if all { &["--", "--skip", ALONE][..] } else { &[] });
     parts.push(("METER_TEST_BUNDLE", bundle.folder));
     parts.push(("METER_TEST_BIN_DIR", programs.folder_of("meter")?.to_path_buf()));
-    product.envs(parts.iter().map(|(name, place)| (name, place))).env(THREADS, threads());
+    product.envs(parts.iter().map(|(name, place)| (name, place)));
     run_visible("cargo test", &mut product)?;
     let end_to_end = || -> Result<Command> {
         let mut suite = Command::new(programs.tests("tests", "it")?);
-        suite.current_dir(config::root().join("tests")).env(THREADS, threads());
+        suite.current_dir(config::root().join("tests"));
         suite.envs(parts.iter().map(|(name, place)| (name, place)));
         Ok(suite)
     };

@@ -2,11 +2,11 @@
 // and nothing is counted twice: the answer says up to which event of the stream it goes.
 import { useEffect, useReducer, useRef } from "preact/hooks";
 import { api, type Problem, problemOf, type Schemas, serverNow, settle } from "./api";
+import { more, type Reasons } from "./denied";
 import { type Told, watch } from "./live";
 
 export type Overview = Schemas["Overview"];
 export type Part = Schemas["Part"];
-export type Denied = Schemas["Denied"];
 
 /** Units or refusals of one moment. */
 export interface Tick {
@@ -99,25 +99,13 @@ function moved(overview: Overview, told: Told): Overview {
     next.today = { ...next.today, units: next.today.units + added };
     next.month = { ...next.month, used: Number(told.data.used ?? next.month.used + added) };
   } else if (told.type === "denials.counted") {
-    const refused = told.data.reasons as Counts | undefined;
-    const served = told.data.would_have_denied as Counts | undefined;
+    const refused = told.data.reasons as Reasons | undefined;
+    const served = told.data.would_have_denied as Reasons | undefined;
     next.denied = { today: more(next.denied.today, refused), month: more(next.denied.month, refused) };
     const would = next.would_have_denied;
     next.would_have_denied = { today: more(would.today, served), month: more(would.month, served) };
   }
   return next;
-}
-
-type Counts = Record<string, number>;
-
-function more(denied: Denied, told: Counts = {}): Denied {
-  const reasons = { ...denied.reasons };
-  let total = denied.total;
-  for (const [reason, count] of Object.entries(told)) {
-    reasons[reason] = (reasons[reason] ?? 0) + count;
-    total += count;
-  }
-  return { total, reasons };
 }
 
 export function useOverview(project: string): Live {

@@ -1,6 +1,7 @@
 // A usage report over any span: asked for in pieces that one call may have, and put together to the unit.
 import { api, type Answer, type Schemas, settle } from "./api";
 import { pieces, type Span } from "./days";
+import { more } from "./denied";
 
 export type Usage = Schemas["Usage"];
 /** What an agent used on each day of a span. */
@@ -24,12 +25,6 @@ export async function usage(project: string, span: Span, mode: Mode, signal: Abo
   return rest.reduce(joined, first);
 }
 
-function both(a: Usage["denied"], b: Usage["denied"]): Usage["denied"] {
-  const reasons = { ...a.reasons };
-  for (const [reason, count] of Object.entries(b.reasons)) reasons[reason] = (reasons[reason] ?? 0) + count;
-  return { total: a.total + b.total, reasons };
-}
-
 function joined(a: Answer<Usage>, b: Answer<Usage>): Answer<Usage> {
   const agents = new Map(a.data.agents.map(({ agent, units }) => [agent, units]));
   for (const { agent, units } of b.data.agents) agents.set(agent, (agents.get(agent) ?? 0) + units);
@@ -45,8 +40,8 @@ function joined(a: Answer<Usage>, b: Answer<Usage>): Answer<Usage> {
       total: a.data.total + b.data.total,
       days: [...a.data.days, ...b.data.days],
       agents: [...agents].map(([agent, units]) => ({ agent, units })).sort((x, y) => y.units - x.units),
-      denied: both(a.data.denied, b.data.denied),
-      would_have_denied: both(a.data.would_have_denied, b.data.would_have_denied),
+      denied: more(a.data.denied, b.data.denied.reasons),
+      would_have_denied: more(a.data.would_have_denied, b.data.would_have_denied.reasons),
       observed: {
         tokens_in: a.data.observed.tokens_in + b.data.observed.tokens_in,
         tokens_out: a.data.observed.tokens_out + b.data.observed.tokens_out,

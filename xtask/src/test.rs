@@ -102,29 +102,28 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     parts.push(("METER_TEST_BIN_DIR", programs.folder_of("meter")?.to_path_buf()));
     product.envs(parts.iter().map(|(name, place)| (name, place)));
     run_visible("cargo test", &mut product)?;
-    let end_to_end = || -> Result<Command> {
-        let mut suite = Command::new(programs.tests("tests", "it")?);
-        suite.current_dir(config::root().join("tests"));
+    // Not by cargo: asked for one package alone, it would compile all that this one depends on once more.
+    let suite_of = |package| -> Result<Command> {
+        let mut suite = Command::new(programs.tests(package, "it")?);
+        suite.current_dir(config::root().join(package));
         suite.envs(parts.iter().map(|(name, place)| (name, place)));
         Ok(suite)
     };
     if all {
-        run_visible("the dashboard's test", end_to_end()?.arg(ALONE))?;
+        run_visible("the dashboard's test", suite_of("tests")?.arg(ALONE))?;
     }
     readme::follow(&programs)?;
     wrangler::run_dry()?;
     eprintln!("what depends on where homes are once more, with homes in a Redis:");
-    let mut in_redis = end_to_end()?;
+    let mut in_redis = suite_of("tests")?;
     in_redis.args(IN_REDIS).env("METER_TEST_COUNTERS", "redis");
     run_visible("the suite on a Redis", &mut in_redis)?;
     let server = Server::start(&programs)?;
     eprintln!("the aggregator's suite once more, on Postgres:");
-    // Not by cargo: asked for one package alone, it would compile all that this one depends on once more.
-    let mut suite = Command::new(programs.tests("aggregator", "it")?);
+    let mut suite = suite_of("aggregator")?;
     suite.args(BEFORE_THE_STORE.iter().flat_map(|module| ["--skip", module]));
     suite.args(options.arguments.iter().filter(|argument| *argument != "--"));
-    suite.current_dir(config::root().join("aggregator")).env("METER_TEST_POSTGRES", &server.url);
-    suite.envs(parts.iter().map(|(name, place)| (name, place)));
+    suite.env("METER_TEST_POSTGRES", &server.url);
     run_visible("the suite on Postgres", &mut suite)?;
     drop(server);
     let mut xtask = native::cargo("test");

@@ -58,10 +58,10 @@ pub struct Installed {
 }
 
 impl Homes {
-    /// The same with a Redis that has homes too, and where those of projects are that never moved.
+    /// The same with a Redis that has homes too.
     #[must_use]
-    pub fn with_redis(self, redis: Counters, first: Place) -> Self {
-        Self { redis: Some(redis), first, ..self }
+    pub fn with_redis(self, redis: Counters) -> Self {
+        Self { redis: Some(redis), ..self }
     }
 
     /// The same where those of projects that never moved are at a place.

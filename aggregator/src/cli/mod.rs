@@ -370,15 +370,12 @@ fn completions(shell: Shell) -> anyhow::Result<()> {
     print::text(&String::from_utf8(script)?)
 }
 
-async fn context(mut config: Config, missing: WhenMissing) -> anyhow::Result<Context> {
+async fn context(config: Config, missing: WhenMissing) -> anyhow::Result<Context> {
     serve::start_log(&config, "warn")?;
     let store = Store::open(&config.database, missing).await?;
     let store = store.by(Actor::Command { user: config.user.clone() });
     // The terminal of a command may have other settings than the server, which knows where homes have begun.
     let first = store.homes_begin().await?.unwrap_or(serve::homes_begin(&config));
-    if let Some(redis) = &mut config.redis {
-        redis.first = first;
-    }
     let basis = config.basis();
     let clock = Clock::system();
     if config.test {

@@ -189,7 +189,7 @@ fn homes(config: &Config, metrics: &Metrics, first: Place) -> anyhow::Result<Hom
     let edge = EdgeClient::new(config.edge_url.clone()).map(Homes::from).map_err(anyhow::Error::msg)?;
     let edge = edge.beginning_at(first);
     Ok(match redis::connect(config)? {
-        Some(counters) => edge.with_redis(counters.with_metrics(metrics.clone()), first),
+        Some(counters) => edge.with_redis(counters.with_metrics(metrics.clone())),
         None => edge,
     })
 }

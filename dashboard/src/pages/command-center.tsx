@@ -2,7 +2,8 @@
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { type Schemas, serverNow } from "../api";
 import { ago, clock, date, kindName, moment, month as monthName, told, units, words } from "../format";
-import { type Denied, type Live, type Overview, type Tick, useOverview } from "../overview";
+import type { Denied } from "../denied";
+import { type Live, type Overview, type Tick, useOverview } from "../overview";
 import { project, whyNot } from "../session";
 import { Bars } from "../ui/bars";
 import { Chart } from "../ui/chart";
@@ -140,23 +141,24 @@ function Minutes({ ticks, now }: { ticks: Tick[]; now: number }) {
 }
 
 function DeniedByReason({ denied }: { denied: Denied }) {
-  const reasons = Object.entries(denied.reasons).filter(([, count]) => count > 0).sort((a, b) => b[1] - a[1]);
   return (
     <Card title="Denied this month, by reason" aside={<span>{units(denied.total)}, never billed</span>}>
-      {reasons.length === 0 ? <Empty title="Nothing was denied" /> : (
-        <Bars bars={reasons.map(([reason, count]) => ({ name: words(reason), count, to: `/why?reason=${reason}` }))} />
-      )}
+      {denied.total === 0 ? <Empty title="Nothing was denied" /> : <ByReason denied={denied} />}
     </Card>
   );
 }
 
 function WouldHaveDenied({ denied }: { denied: Denied }) {
-  const reasons = Object.entries(denied.reasons).filter(([, count]) => count > 0).sort((a, b) => b[1] - a[1]);
   return (
     <Card title="Shadow mode would have denied" aside={<span>{units(denied.total)} this month, served and never billed</span>}>
-      <Bars bars={reasons.map(([reason, count]) => ({ name: words(reason), count, to: `/why?reason=${reason}` }))} />
+      <ByReason denied={denied} />
     </Card>
   );
+}
+
+function ByReason({ denied }: { denied: Denied }) {
+  const reasons = Object.entries(denied.reasons).filter(([, count]) => count > 0).sort((a, b) => b[1] - a[1]);
+  return <Bars bars={reasons.map(([reason, count]) => ({ name: words(reason), count, to: `/why?reason=${reason}` }))} />;
 }
 
 function ByKind({ overview }: { overview: Overview }) {

@@ -2,6 +2,9 @@
 //! its own. It must never cost more than a look-up, nor grow with what strangers send.
 
 use shared::denials::{DenialReason, Denials};
+use shared::home::HomeName;
+use shared::ids::AgentId;
+use shared::kind::Kind;
 use shared::problem::ErrorCode;
 use shared::time::Timestamp;
 
@@ -18,9 +21,7 @@ impl Isolate {
             && let Some(reason) = DenialReason::parse(would_deny)
         {
             let Ticket { home, kind, agent, .. } = ticket;
-            if let Some(seat) = self.seat(home, now) {
-                seat.post.holder.let_through(now, (*kind, agent), reason);
-            }
+            self.count_let_through((home, *kind, agent), reason, now);
         }
     }
 
@@ -29,9 +30,7 @@ impl Isolate {
     pub(crate) fn count(&mut self, answer: &Answer, now: Timestamp) {
         match answer.denied.as_deref() {
             Some(Denied { home, kind, agent, reason, is_let_through: true }) => {
-                if let Some(seat) = self.seat(home, now) {
-                    seat.post.holder.let_through(now, (*kind, agent), *reason);
-                }
+                self.count_let_through((home, *kind, agent), *reason, now);
             }
             Some(Denied { home, kind, agent, reason, is_let_through: false }) => {
                 self.denials.add(*reason, 1);
@@ -43,6 +42,18 @@ impl Isolate {
                 self.unknown_keys = self.unknown_keys.saturating_add(1);
             }
             None => {}
+        }
+    }
+
+    /// It is of nobody's numbers but the project's: nothing was refused here.
+    fn count_let_through(
+        &mut self,
+        (home, kind, agent): (&HomeName, Kind, &AgentId),
+        reason: DenialReason,
+        now: Timestamp,
+    ) {
+        if let Some(seat) = self.seat(home, now) {
+            seat.post.holder.let_through(now, (kind, agent), reason);
         }
     }
 
